@@ -1,0 +1,6 @@
+//! The charts of reprise as a timely and differential dataflow: no files, no network, no clock.
+
+pub mod calendar;
+pub mod definition;
+pub mod label;
+pub mod play;

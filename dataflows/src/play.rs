@@ -1,0 +1,169 @@
+//! A play, in columns, and what makes one valid.
+//!
+//! Plays move as Arrow record batches: a source decodes into columns once, and the lake's writer and the dataflow share
+//! them by reference count. From Kafka the strings are plain; from the lake they keep Parquet's dictionaries.
+
+use std::sync::{Arc, LazyLock};
+
+use arrow::array::{AsArray, BooleanArray, DictionaryArray, Int32Array, RecordBatch, StringArray};
+use arrow::buffer::ScalarBuffer;
+use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
+
+/// Bytes that a text field may have.
+pub const TEXT_BYTES_MAX: usize = 1024;
+/// Bytes that a whole event may have.
+pub const EVENT_BYTES_MAX: usize = 1 << 20;
+/// How deep the JSON of an event may nest, fields that are ignored included.
+pub const EVENT_DEPTH_MAX: usize = 64;
+/// The earliest event time, 2000-01-01T00:00:00Z, in µs since 1970.
+pub const EVENT_TIME_MIN_US: i64 = 946_684_800_000_000;
+/// How far an event may be ahead of the timestamp of its own Kafka record, in µs.
+pub const AHEAD_MAX_US: i64 = 3_600_000_000;
+
+/// Microseconds of an hour.
+pub const HOUR_US: i64 = 3_600_000_000;
+/// Microseconds of a day.
+pub const DAY_US: i64 = 24 * HOUR_US;
+
+/// Why a record is not a play. The text is stable: it is a column of the dead letters, and a key of the status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Rejection {
+    /// No value at all (a tombstone), or one without bytes.
+    Empty,
+    /// More than [`EVENT_BYTES_MAX`].
+    TooLarge,
+    NotUtf8,
+    /// Nested deeper than [`EVENT_DEPTH_MAX`].
+    TooDeep,
+    /// Not JSON, or JSON that is not an object.
+    NotJson,
+    /// A required field is absent or null, or the song has an empty id.
+    MissingField,
+    /// A field has another type than it should have.
+    WrongType,
+    /// A text field is longer than [`TEXT_BYTES_MAX`].
+    TextTooLong,
+    /// The timestamp is not in a format that we read.
+    BadTimestamp,
+    /// Before [`EVENT_TIME_MIN_US`].
+    TooOld,
+    /// More than [`AHEAD_MAX_US`] ahead of the Kafka record.
+    TooFarAhead,
+    /// A duration is negative or does not fit 32 bits.
+    BadDuration,
+}
+
+impl Rejection {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::TooLarge => "too_large",
+            Self::NotUtf8 => "not_utf8",
+            Self::TooDeep => "too_deep",
+            Self::NotJson => "not_json",
+            Self::MissingField => "missing_field",
+            Self::WrongType => "wrong_type",
+            Self::TextTooLong => "text_too_long",
+            Self::BadTimestamp => "bad_timestamp",
+            Self::TooOld => "too_old",
+            Self::TooFarAhead => "too_far_ahead",
+            Self::BadDuration => "bad_duration",
+        }
+    }
+}
+
+/// The columns of a play as the lake stores them, the partition columns `date` and `hour` aside.
+pub fn schema() -> SchemaRef {
+    static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+        let required = |name, data_type| Field::new(name, data_type, false);
+        let optional = |name, data_type| Field::new(name, data_type, true);
+        Arc::new(Schema::new(vec![
+            required("song_id", DataType::Utf8),
+            required("title", DataType::Utf8),
+            required("artist", DataType::Utf8),
+            required("user_id", DataType::Utf8),
+            required("timestamp", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))),
+            required("duration_ms", DataType::Int32),
+            required("completed", DataType::Boolean),
+            required("device", DataType::Utf8),
+            required("country", DataType::Utf8),
+            optional("event_id", DataType::Utf8),
+            optional("city", DataType::Utf8),
+            optional("album", DataType::Utf8),
+            optional("listened_ms", DataType::Int32),
+            required("kafka_partition", DataType::Int32),
+            required("kafka_offset", DataType::Int64),
+        ]))
+    });
+    SCHEMA.clone()
+}
+
+/// Plays in columns. Those that come from the lake may lack the columns that no chart asks for.
+#[derive(Clone, Debug)]
+pub struct PlayBatch {
+    columns: RecordBatch,
+    day: Option<i32>,
+}
+
+/// A column of texts in either of the encodings that sources give.
+#[derive(Clone, Copy, Debug)]
+pub enum Texts<'a> {
+    Plain(&'a StringArray),
+    Dictionary(&'a DictionaryArray<Int32Type>, &'a StringArray),
+}
+
+impl PlayBatch {
+    /// Wraps `columns`, whose names and types are those of [`schema`], texts plain or as dictionaries of `Int32` keys.
+    ///
+    /// `day` is the UTC day (since 1970) that all the plays share, if the source knows it: the lake's partitions do, and
+    /// then a chart of UTC periods needs no timestamps.
+    pub fn new(columns: RecordBatch, day: Option<i32>) -> Self {
+        Self { columns, day }
+    }
+
+    pub fn columns(&self) -> &RecordBatch {
+        &self.columns
+    }
+
+    pub fn rows(&self) -> usize {
+        self.columns.num_rows()
+    }
+
+    /// The UTC day that all plays share, if it is known.
+    pub fn day(&self) -> Option<i32> {
+        self.day
+    }
+
+    /// The texts of column `name`, or `None` where the batch lacks it.
+    pub fn texts(&self, name: &str) -> Option<Texts<'_>> {
+        let column = self.columns.column_by_name(name)?;
+        if let Some(plain) = column.as_string_opt::<i32>() {
+            return Some(Texts::Plain(plain));
+        }
+        let dictionary = column.as_dictionary_opt::<Int32Type>()?;
+        Some(Texts::Dictionary(dictionary, dictionary.values().as_string_opt::<i32>()?))
+    }
+
+    /// Event times in µs since 1970, or `None` where the batch lacks them.
+    pub fn timestamps_us(&self) -> Option<&ScalarBuffer<i64>> {
+        let column = self.columns.column_by_name("timestamp")?;
+        Some(column.as_primitive_opt::<TimestampMicrosecondType>()?.values())
+    }
+
+    pub fn completed(&self) -> Option<&BooleanArray> {
+        self.columns.column_by_name("completed")?.as_boolean_opt()
+    }
+
+    pub fn durations_ms(&self) -> Option<&Int32Array> {
+        self.columns.column_by_name("duration_ms")?.as_primitive_opt()
+    }
+
+    pub fn listened_ms(&self) -> Option<&Int32Array> {
+        self.columns.column_by_name("listened_ms")?.as_primitive_opt()
+    }
+
+    /// Bytes of memory that the columns hold.
+    pub fn bytes(&self) -> usize {
+        self.columns.get_array_memory_size()
+    }
+}

@@ -1,0 +1,42 @@
+//! The command line: one file per subcommand.
+
+mod chart;
+mod generate;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Music charts from Kafka: live, stored in a Parquet lake, and replayed through the same dataflow.
+#[derive(Parser)]
+#[command(version, propagate_version = true)]
+struct Reprise {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Write realistic plays to a topic.
+    Generate(generate::Options),
+    /// Ask a running instance what is trending.
+    Trending(chart::TrendingOptions),
+    /// Ask a running instance for a chart.
+    Chart(chart::ChartOptions),
+}
+
+/// Runs the command and turns its outcome into the exit status: 0 done, 1 failed, 2 wrong usage.
+pub fn main() -> ExitCode {
+    let outcome = match Reprise::parse().command {
+        Command::Generate(options) => generate::run(options),
+        Command::Trending(options) => chart::trending(options),
+        Command::Chart(options) => chart::chart(options),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

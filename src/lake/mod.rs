@@ -1,0 +1,1 @@
+//! The lake: writing, committing and listing the table.

@@ -1,0 +1,19 @@
+//! `reprise`: music charts from Kafka, live and replayed through one dataflow.
+
+mod charts;
+mod cli;
+mod generate;
+mod lake;
+mod serve;
+mod source;
+mod tick;
+
+use std::process::ExitCode;
+
+/// The dataflow frees on one thread what another allocated (batches, exchanged updates); mimalloc is made for that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    cli::main()
+}

@@ -1,0 +1,1 @@
+//! HTTP: charts and status as JSON.

@@ -1,0 +1,3 @@
+//! Where plays come from.
+
+pub mod json;

@@ -1,0 +1,1 @@
+//! Worker 0's decisions: epochs, clock, cuts.
