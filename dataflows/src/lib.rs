@@ -1,7 +1,135 @@
 //! The charts of reprise as a timely and differential dataflow: no files, no network, no clock.
+//!
+//! ```text
+//!  plays ──► summarise ──┬─ days ──┬──► rank ────────────┐
+//!                tallies ┼─────────┘                     ├──► rank ──► ranked
+//!                        ├─ panes ──► window ──► rank ───┘
+//!  ticks ────────────────┼──────────────┘
+//!                        └─ namings ──► catalogue ──► semijoin (what is ranked, or asked for) ──► titles
+//! ```
+//!
+//! Live traffic and the lake go through the same [`build`], so that they cannot disagree.
 
 pub mod calendar;
+pub mod catalogue;
 pub mod charts_toml;
+mod counts;
 pub mod definition;
+pub mod item;
 pub mod label;
+mod naming;
+mod numbering;
+pub mod plan;
 pub mod play;
+pub mod rank;
+mod stash;
+pub mod summarise;
+mod tally;
+pub mod trending;
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use differential_dataflow::VecCollection;
+use differential_dataflow::operators::ThresholdTotal;
+use serde::{Deserialize, Serialize};
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::{Exchange, ParallelizationContract, Pipeline};
+
+use catalogue::{About, Catalogue, catalogue};
+use definition::{Cell, Definitions, ItemKind};
+use item::ItemKey;
+use plan::{Key, Plan};
+use play::PlayBatch;
+use rank::rank;
+use summarise::summarise;
+use trending::window;
+
+/// The dataflow's timestamp: the number of a batch of work that is complete as a whole, or not at all.
+pub type Epoch = u64;
+
+/// What is counted; how often, is in the difference.
+pub type Tally = (Key, ItemKey);
+
+/// What begins an epoch, and holds for all of it, on every worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tick {
+    pub epoch: Epoch,
+    /// The event time, in µs since 1970, that it is taken to be; none before the first play.
+    pub clock_us: Option<i64>,
+    /// Whether the plays of all earlier epochs are to be committed, and none of later ones.
+    pub cut: bool,
+}
+
+/// What [`build`] gives, spread over the workers.
+pub struct Charts<'scope> {
+    /// The top of every cell: the multiplicity of (cell, item) is its count. A track is named by its id.
+    pub ranked: VecCollection<'scope, Epoch, (Cell, String), i64>,
+    /// The title and artist of each track that is in a top, or was asked for.
+    pub titles: VecCollection<'scope, Epoch, (String, About), i64>,
+}
+
+/// The whole graph, from plays to charts.
+///
+/// `ticks` come to every worker. `tallies` are counted already, as a checkpoint has them, and add to `plays`. `queries`
+/// are ids of tracks whose titles somebody wants to know.
+pub fn build<'scope>(
+    definitions: &Arc<Definitions>,
+    ticks: StreamVec<'scope, Epoch, Tick>,
+    plays: StreamVec<'scope, Epoch, PlayBatch>,
+    tallies: VecCollection<'scope, Epoch, Tally, i64>,
+    queries: VecCollection<'scope, Epoch, String, i64>,
+) -> Charts<'scope> {
+    let plan = Plan::new(definitions);
+    let summary = summarise(plays, &plan);
+    let catalogue = catalogue(summary.namings);
+
+    let by_item = Exchange::new(|((_, item), _, _): &(Tally, Epoch, i64)| item.route());
+    let days = rank_items(summary.days.concat(tallies), "RankDays", by_item, &plan, definitions, &catalogue);
+    let window = window(summary.panes, ticks, &definitions.trending);
+    let trending = rank_items(window, "RankWindow", Pipeline, &plan, definitions, &catalogue);
+    let owned = days.concat(trending);
+
+    let wanted = owned.clone().map(|(_, item)| item).concat(queries.map(|id| ItemKey::new(ItemKind::Track, &id)));
+    let titles = catalogue.titles.semijoin(wanted.distinct_total_core::<i64>()).map(|(_, title)| title);
+
+    let by_cell = Exchange::new(|((cell, _), _, _): &((Cell, String), Epoch, i64)| route(cell));
+    let (texts, tops) = (catalogue.texts, definitions.clone());
+    let named = owned.map(move |(cell, item)| (cell, texts.get(&item).to_string()));
+    let ranked =
+        rank(named, "RankMerge", by_cell, |cell| vec![cell.clone()], move |cell| tops.top(cell.chart), Ord::cmp);
+    Charts { ranked, titles }
+}
+
+/// The top of each cell among the items that a worker owns.
+fn rank_items<'scope, P>(
+    tallies: VecCollection<'scope, Epoch, Tally, i64>,
+    name: &str,
+    pact: P,
+    plan: &Plan,
+    definitions: &Arc<Definitions>,
+    catalogue: &Catalogue<'scope>,
+) -> VecCollection<'scope, Epoch, (Cell, ItemKey), i64>
+where
+    P: ParallelizationContract<Epoch, Vec<(Tally, Epoch, i64)>>,
+{
+    // Ties are broken by text, so an epoch must not be ranked before the catalogue has learned its texts: the frontier of
+    // this empty collection says when.
+    let learned = catalogue.titles.clone().flat_map(|_| None);
+    let (plan, tops, texts) = (plan.clone(), definitions.clone(), catalogue.texts.clone());
+    rank(
+        tallies.concat(learned),
+        name,
+        pact,
+        move |key| plan.cells(key),
+        move |cell| tops.top(cell.chart),
+        move |a, b| texts.compare(a, b),
+    )
+}
+
+/// The number by which cells are spread over workers; the same in every process.
+fn route(cell: &Cell) -> u64 {
+    let mut hasher = siphasher::sip::SipHasher13::new();
+    cell.hash(&mut hasher);
+    hasher.finish()
+}

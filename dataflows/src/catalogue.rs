@@ -1,0 +1,112 @@
+//! Item key → text, title and artist.
+//!
+//! Counts travel under an [`ItemKey`]; the texts travel once, when a source first sees them, to the worker that owns the
+//! key. The pair of title and artist of the latest UTC day wins, then the greater pair: a maximum, so the order of
+//! arrival is of no account.
+
+use std::cell::RefCell;
+use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use differential_dataflow::consolidation::consolidate;
+use differential_dataflow::{AsCollection, VecCollection};
+use foldhash::fast::RandomState;
+use serde::{Deserialize, Serialize};
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::Operator;
+
+use crate::Epoch;
+use crate::item::ItemKey;
+use crate::stash::{Ready, Stash};
+
+/// What people call a track.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct About {
+    pub title: String,
+    pub artist: String,
+}
+
+/// A source's news of an item: its text, and for a track what it is called since some UTC day.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Naming {
+    pub item: ItemKey,
+    pub text: String,
+    pub about: Option<(i32, About)>,
+}
+
+/// The texts of the items that a worker owns, shared by its operators.
+///
+/// An operator may look up an item at an epoch once the frontier of [`catalogue`]'s output has passed the epoch.
+#[derive(Clone, Default)]
+pub struct Texts(Rc<RefCell<HashMap<ItemKey, Arc<str>, RandomState>>>);
+
+impl Texts {
+    /// The text of an item, or nothing if no source has named it.
+    pub fn get(&self, item: &ItemKey) -> Arc<str> {
+        self.0.borrow().get(item).cloned().unwrap_or_default()
+    }
+
+    /// Orders items by their texts, bytewise.
+    pub fn compare(&self, a: &ItemKey, b: &ItemKey) -> Ordering {
+        let texts = self.0.borrow();
+        texts.get(a).cmp(&texts.get(b))
+    }
+
+    /// # Panics
+    /// If another text has the same key: counts of the two would have been mixed, and no answer is better than a wrong one.
+    fn learn(&self, item: ItemKey, text: &str) {
+        let mut texts = self.0.borrow_mut();
+        let known = texts.entry(item).or_insert_with(|| text.into());
+        assert!(
+            **known == *text,
+            "two items have the same 128-bit key, which their charts would mix: {known:?} and {text:?}"
+        );
+    }
+}
+
+/// What [`catalogue`] gives.
+pub struct Catalogue<'scope> {
+    /// The texts of this worker's items.
+    pub texts: Texts,
+    /// Every track's id, title and artist.
+    pub titles: VecCollection<'scope, Epoch, (ItemKey, (String, About)), i64>,
+}
+
+/// Gathers what sources say of items at the items' owners.
+pub fn catalogue(namings: StreamVec<'_, Epoch, Naming>) -> Catalogue<'_> {
+    let texts = Texts::default();
+    let learned = texts.clone();
+    let exchange = Exchange::new(|naming: &Naming| naming.item.route());
+    let stream = namings.unary_frontier(exchange, "Catalogue", |_capability, _info| {
+        let mut stash = Stash::new();
+        let mut abouts = HashMap::<ItemKey, (i32, About), RandomState>::default();
+        let mut updates = Vec::new();
+        move |(input, frontier), output| {
+            input.for_each_stamp(|capability, data| {
+                if let Some(capability) = capability.retain_least(output.output_index()) {
+                    stash.extend(*capability.time(), capability, data.map(std::mem::take));
+                }
+            });
+            while let Some(Ready { time, containers, complete }) = stash.next(&[frontier]) {
+                for Naming { item, text, about } in containers.into_iter().flatten() {
+                    learned.learn(item, &text);
+                    let Some(about) = about else { continue };
+                    let known = abouts.get(&item);
+                    if known.is_some_and(|known| *known >= about) {
+                        continue;
+                    }
+                    updates.extend(known.map(|known| ((item, (text.clone(), known.1.clone())), -1)));
+                    updates.push(((item, (text, about.1.clone())), 1));
+                    abouts.insert(item, about);
+                }
+                let Some(capability) = complete else { break };
+                consolidate(&mut updates);
+                output.session(&capability).give_iterator(updates.drain(..).map(|(data, diff)| (data, time, diff)));
+            }
+        }
+    });
+    Catalogue { texts, titles: stream.as_collection() }
+}

@@ -1,0 +1,123 @@
+//! The counts of one cell, by item number.
+//!
+//! Most cells see few of the items, and a few cells see nearly all. So counts start in a hash map and become an array
+//! when that takes less room: 4 bytes an item, or 8 once a count has left the range of `u32`.
+
+use std::collections::HashMap;
+
+use foldhash::fast::FixedState;
+
+pub enum Counts {
+    Sparse(HashMap<u32, i64, FixedState>),
+    Dense(Vec<u32>),
+    Wide(Vec<i64>),
+}
+
+/// An entry of a hash map takes about so many times the room of a slot in an array of `u32`.
+const SPARSE_TO_DENSE: usize = 6;
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self::Sparse(HashMap::default())
+    }
+}
+
+impl Counts {
+    /// Adds `diff` to the count of `item`, one of `items` numbers in use. Gives the count before and after.
+    pub fn add(&mut self, item: u32, diff: i64, items: usize) -> (i64, i64) {
+        let before = self.get(item);
+        let after = before + diff;
+        match self {
+            Self::Sparse(map) => {
+                if after == 0 {
+                    map.remove(&item);
+                } else {
+                    map.insert(item, after);
+                }
+                if map.len() * SPARSE_TO_DENSE > items.max(64) {
+                    self.densify(items);
+                }
+            }
+            Self::Dense(counts) => match u32::try_from(after) {
+                Ok(count) => *slot(counts, item, items) = count,
+                Err(_) => {
+                    let mut counts: Vec<i64> = counts.iter().map(|count| i64::from(*count)).collect();
+                    *slot(&mut counts, item, items) = after;
+                    *self = Self::Wide(counts);
+                }
+            },
+            Self::Wide(counts) => *slot(counts, item, items) = after,
+        }
+        (before, after)
+    }
+
+    pub fn get(&self, item: u32) -> i64 {
+        match self {
+            Self::Sparse(map) => map.get(&item).copied().unwrap_or(0),
+            Self::Dense(counts) => counts.get(item as usize).copied().unwrap_or(0).into(),
+            Self::Wide(counts) => counts.get(item as usize).copied().unwrap_or(0),
+        }
+    }
+
+    /// Calls `visit` with every item whose count is positive.
+    pub fn for_each_positive(&self, mut visit: impl FnMut(u32, i64)) {
+        match self {
+            Self::Sparse(map) => {
+                map.iter().filter(|(_, count)| **count > 0).for_each(|(item, count)| visit(*item, *count))
+            }
+            Self::Dense(counts) => (0..)
+                .zip(counts)
+                .filter(|(_, count)| **count > 0)
+                .for_each(|(item, count)| visit(item, (*count).into())),
+            Self::Wide(counts) => {
+                (0..).zip(counts).filter(|(_, count)| **count > 0).for_each(|(item, count)| visit(item, *count))
+            }
+        }
+    }
+
+    fn densify(&mut self, items: usize) {
+        let Self::Sparse(map) = self else { return };
+        let mut counts = vec![0i64; items];
+        for (item, count) in map.drain() {
+            *slot(&mut counts, item, items) = count;
+        }
+        *self = match counts.iter().map(|count| u32::try_from(*count)).collect() {
+            Ok(narrow) => Self::Dense(narrow),
+            Err(_) => Self::Wide(counts),
+        };
+    }
+}
+
+fn slot<N: Default + Clone>(counts: &mut Vec<N>, item: u32, items: usize) -> &mut N {
+    let item = item as usize;
+    if item >= counts.len() {
+        counts.resize(items.max(item + 1).next_power_of_two(), N::default());
+    }
+    &mut counts[item]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Whatever the representation, counts are sums.
+        #[test]
+        fn are_sums(updates in prop::collection::vec((0u32..300, prop_oneof![-3i64..10, Just(1i64 << 33)]), 0..400)) {
+            let (mut counts, mut expected) = (Counts::default(), BTreeMap::<u32, i64>::new());
+            for (item, diff) in updates {
+                let sum = expected.entry(item).or_default();
+                prop_assert_eq!(counts.add(item, diff, 300), (*sum, *sum + diff));
+                *sum += diff;
+            }
+            let mut seen = BTreeMap::new();
+            counts.for_each_positive(|item, count| { seen.insert(item, count); });
+            expected.retain(|_, count| *count > 0);
+            prop_assert_eq!(seen, expected);
+        }
+    }
+}

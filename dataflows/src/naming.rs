@@ -1,0 +1,111 @@
+//! What a source says of the items that it sees: each text once, and a track's title and artist when they are new.
+
+use crate::catalogue::{About, Naming};
+use crate::definition::ItemKind;
+use crate::item::ItemKey;
+use crate::play::{DAY_US, PlayBatch, Texts};
+
+/// What one worker has said, and has to say.
+#[derive(Default)]
+pub struct Namings {
+    /// By track number.
+    tracks: Vec<Track>,
+    /// Tracks whose title is not said yet.
+    changed: Vec<u32>,
+    keys: Vec<ItemKey>,
+    artists: Vec<Naming>,
+}
+
+#[derive(Default)]
+struct Track {
+    id: String,
+    about: Option<(i32, About)>,
+    changed: bool,
+}
+
+impl Namings {
+    /// The key of an artist that is new, which is said at the end of the epoch.
+    pub fn artist(&mut self, artist: &str) -> ItemKey {
+        let item = ItemKey::new(ItemKind::Artist, artist);
+        self.artists.push(Naming { item, text: artist.to_owned(), about: None });
+        item
+    }
+
+    /// Looks for tracks that are new, or have a newer title or artist, in a batch whose tracks have the numbers `tracks`,
+    /// and these the `keys`.
+    pub fn look(&mut self, batch: &PlayBatch, tracks: &[u32], keys: &[ItemKey]) {
+        let texts = (batch.texts("song_id"), batch.texts("title"), batch.texts("artist"));
+        let (Some(ids), Some(titles), Some(artists)) = texts else { return };
+        self.tracks.resize_with(keys.len(), Track::default);
+        self.keys.extend_from_slice(&keys[self.keys.len()..]);
+        let (timestamps_us, day) = (batch.timestamps_us(), batch.day());
+        let mut seen = Seen::new(ids, titles, artists);
+        for (row, track) in tracks.iter().enumerate() {
+            let day = match (day, timestamps_us) {
+                (Some(_), _) if seen.before(row) => continue,
+                (Some(day), _) => day,
+                (None, Some(timestamps_us)) => timestamps_us[row].div_euclid(DAY_US) as i32,
+                (None, None) => continue,
+            };
+            self.hear(*track, day, text(ids, row), text(titles, row), text(artists, row));
+        }
+    }
+
+    fn hear(&mut self, number: u32, day: i32, id: &str, title: &str, artist: &str) {
+        let track = &mut self.tracks[number as usize];
+        if let Some((known_day, about)) = &track.about
+            && (*known_day, about.title.as_str(), about.artist.as_str()) >= (day, title, artist)
+        {
+            return;
+        }
+        if track.about.is_none() {
+            track.id = id.to_owned();
+        }
+        track.about = Some((day, About { title: title.to_owned(), artist: artist.to_owned() }));
+        if !std::mem::replace(&mut track.changed, true) {
+            self.changed.push(number);
+        }
+    }
+
+    /// What there is to say.
+    pub fn drain(&mut self) -> impl Iterator<Item = Naming> {
+        let tracks = std::mem::take(&mut self.changed).into_iter().map(|number| {
+            let track = &mut self.tracks[number as usize];
+            track.changed = false;
+            Naming { item: self.keys[number as usize], text: track.id.clone(), about: track.about.clone() }
+        });
+        self.artists.drain(..).chain(tracks)
+    }
+}
+
+/// In a batch of one day a title has to be looked at once for each combination of dictionary entries.
+struct Seen<'a> {
+    columns: Option<[&'a [i32]; 3]>,
+    titles_of: Vec<Option<(i32, i32)>>,
+}
+
+impl<'a> Seen<'a> {
+    fn new(ids: Texts<'a>, titles: Texts<'a>, artists: Texts<'a>) -> Self {
+        match (ids, titles, artists) {
+            (Texts::Dictionary(ids, values), Texts::Dictionary(titles, _), Texts::Dictionary(artists, _)) => {
+                let columns = [ids, titles, artists].map(|column| &column.keys().values()[..]);
+                Self { columns: Some(columns), titles_of: vec![None; arrow::array::Array::len(values)] }
+            }
+            _ => Self { columns: None, titles_of: Vec::new() },
+        }
+    }
+
+    /// Whether this row's track had the same title and artist when it was last met in the batch.
+    fn before(&mut self, row: usize) -> bool {
+        let Some([ids, titles, artists]) = self.columns else { return false };
+        let pair = Some((titles[row], artists[row]));
+        std::mem::replace(&mut self.titles_of[ids[row] as usize], pair) == pair
+    }
+}
+
+fn text(texts: Texts<'_>, row: usize) -> &str {
+    match texts {
+        Texts::Plain(array) => array.value(row),
+        Texts::Dictionary(array, values) => values.value(array.keys().value(row) as usize),
+    }
+}

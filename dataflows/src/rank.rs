@@ -1,0 +1,248 @@
+//! The top of every cell, from any differential collection.
+//!
+//! [`rank`] takes a weighted collection of (key, item) and gives, for every cell that a key counts in, the items with the
+//! greatest sums, again as a weighted collection: the multiplicity of (cell, item) is its count, as long as it is in the
+//! top. What goes in is what comes out, so the tops of several workers are merged by ranking them once more.
+//!
+//! A sum belongs in the difference, and nothing is read twice:
+//! - an addition that stays below the last count of the top costs one add;
+//! - one that reaches it makes its item a candidate, and the cell is settled once, when the epoch closes;
+//! - a retraction that may have hit the top makes the cell scan its counts again, once, when the epoch closes.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::HashMap;
+use std::hash::Hash;
+
+use differential_dataflow::lattice::Lattice;
+use differential_dataflow::{AsCollection, VecCollection};
+use foldhash::fast::RandomState;
+use timely::dataflow::channels::pact::ParallelizationContract;
+use timely::dataflow::operators::Operator;
+use timely::order::TotalOrder;
+use timely::progress::Timestamp;
+
+use crate::counts::Counts;
+use crate::stash::{Ready, Stash};
+
+/// Ranks the items of `collection` in each of the cells that its keys count in.
+///
+/// `pact` brings all updates of an item in a cell to one worker; the tops are those of that worker's items. `cells` names
+/// the cells of a key and is asked once for each key. `top` is how many items a cell lists. `order` breaks ties: of two
+/// items with the same count the lesser comes first. Only items whose sum is positive are listed.
+pub fn rank<'scope, T, K, I, C, P>(
+    collection: VecCollection<'scope, T, (K, I), i64>,
+    name: &str,
+    pact: P,
+    cells: impl Fn(&K) -> Vec<C> + 'static,
+    top: impl Fn(&C) -> usize + 'static,
+    order: impl Fn(&I, &I) -> Ordering + 'static,
+) -> VecCollection<'scope, T, (C, I), i64>
+where
+    T: Timestamp + Lattice + TotalOrder,
+    K: Clone + Eq + Hash + 'static,
+    I: Clone + Eq + Hash + 'static,
+    C: Clone + Eq + Hash + 'static,
+    P: ParallelizationContract<T, Vec<((K, I), T, i64)>>,
+{
+    let stream = collection.inner.unary_frontier(pact, name, |_capability, _info| {
+        let mut stash = Stash::new();
+        let mut tops = Tops::new(cells, top, order);
+        move |(input, frontier), output| {
+            input.for_each_stamp(|capability, data| {
+                if let Some(capability) = capability.retain_least(output.output_index()) {
+                    stash.extend(capability.time().clone(), capability, data.map(std::mem::take));
+                }
+            });
+            while let Some(Ready { time, containers, complete }) = stash.next(&[frontier]) {
+                for ((key, item), _, diff) in containers.into_iter().flatten() {
+                    tops.add(&key, &item, diff);
+                }
+                let Some(capability) = complete else { break };
+                let mut session = output.session(&capability);
+                tops.settle(|update, diff| session.give((update, time.clone(), diff)));
+            }
+        }
+    });
+    stream.as_collection()
+}
+
+/// The state of one worker's `rank`: what it counted, and what it last said.
+struct Tops<K, I, C, Cells, Top, Order> {
+    numbers: HashMap<I, u32, RandomState>,
+    items: Vec<I>,
+    keys: HashMap<K, usize, RandomState>,
+    cells_of_key: Vec<Box<[u32]>>,
+    last_key: Option<(K, usize)>,
+    cell_numbers: HashMap<C, u32, RandomState>,
+    cells: Vec<CellTop<C>>,
+    touched: Vec<u32>,
+    cells_of: Cells,
+    top_of: Top,
+    order: Order,
+}
+
+impl<K, I, C, Cells, Top, Order> Tops<K, I, C, Cells, Top, Order>
+where
+    K: Clone + Eq + Hash,
+    I: Clone + Eq + Hash,
+    C: Clone + Eq + Hash,
+    Cells: Fn(&K) -> Vec<C>,
+    Top: Fn(&C) -> usize,
+    Order: Fn(&I, &I) -> Ordering,
+{
+    fn new(cells_of: Cells, top_of: Top, order: Order) -> Self {
+        Self {
+            numbers: HashMap::default(),
+            items: Vec::new(),
+            keys: HashMap::default(),
+            cells_of_key: Vec::new(),
+            last_key: None,
+            cell_numbers: HashMap::default(),
+            cells: Vec::new(),
+            touched: Vec::new(),
+            cells_of,
+            top_of,
+            order,
+        }
+    }
+
+    fn add(&mut self, key: &K, item: &I, diff: i64) {
+        let item = self.item_number(item);
+        let key = self.key_number(key);
+        for cell in &self.cells_of_key[key] {
+            if self.cells[*cell as usize].add(item, diff, self.items.len()) {
+                self.touched.push(*cell);
+            }
+        }
+    }
+
+    fn item_number(&mut self, item: &I) -> u32 {
+        if let Some(number) = self.numbers.get(item) {
+            return *number;
+        }
+        let number = u32::try_from(self.items.len()).expect("fewer than 2^32 items on a worker");
+        self.numbers.insert(item.clone(), number);
+        self.items.push(item.clone());
+        number
+    }
+
+    /// Updates come grouped by key, so the last key is the best guess.
+    fn key_number(&mut self, key: &K) -> usize {
+        if let Some((last, number)) = &self.last_key
+            && last == key
+        {
+            return *number;
+        }
+        let number = match self.keys.get(key) {
+            Some(number) => *number,
+            None => self.new_key(key),
+        };
+        self.last_key = Some((key.clone(), number));
+        number
+    }
+
+    fn new_key(&mut self, key: &K) -> usize {
+        let cells = (self.cells_of)(key).into_iter().map(|cell| {
+            *self.cell_numbers.entry(cell).or_insert_with_key(|cell| {
+                self.cells.push(CellTop::new(cell.clone(), (self.top_of)(cell)));
+                self.cells.len() as u32 - 1
+            })
+        });
+        let cells = cells.collect();
+        self.cells_of_key.push(cells);
+        self.keys.insert(key.clone(), self.cells_of_key.len() - 1);
+        self.cells_of_key.len() - 1
+    }
+
+    /// Brings the tops of all cells that may have changed up to date and says what changed in them.
+    fn settle(&mut self, mut change: impl FnMut((C, I), i64)) {
+        for cell in self.touched.drain(..) {
+            let cell = &mut self.cells[cell as usize];
+            let (items, order) = (&self.items, &self.order);
+            let before = cell.settle(|a, b| order(&items[a as usize], &items[b as usize]));
+            for (item, diff) in differences(before, &cell.top) {
+                change((cell.cell.clone(), items[item as usize].clone()), diff);
+            }
+        }
+    }
+}
+
+/// One cell: its counts, and its top as last settled.
+struct CellTop<C> {
+    cell: C,
+    k: usize,
+    counts: Counts,
+    /// Item and count, by item.
+    top: Vec<(u32, i64)>,
+    /// The least count of a top that is full. Whoever is below it, is not in the top.
+    threshold: i64,
+    candidates: Vec<u32>,
+    rescan: bool,
+    touched: bool,
+}
+
+impl<C> CellTop<C> {
+    fn new(cell: C, k: usize) -> Self {
+        let (counts, top, candidates) = Default::default();
+        Self { cell, k, counts, top, threshold: 0, candidates, rescan: false, touched: false }
+    }
+
+    /// Whether the cell has to be settled, and did not have to be before.
+    fn add(&mut self, item: u32, diff: i64, items: usize) -> bool {
+        let (before, after) = self.counts.add(item, diff, items);
+        if before.max(after) < self.threshold {
+            return false;
+        }
+        self.candidates.push(item);
+        // While the top is not full it holds every item, so one that falls is merely settled anew.
+        self.rescan |= diff < 0 && self.top.len() == self.k;
+        !std::mem::replace(&mut self.touched, true)
+    }
+
+    /// Finds the top among the old one and the candidates, or among all after a retraction. Gives the old one.
+    fn settle(&mut self, order: impl Fn(u32, u32) -> Ordering) -> Vec<(u32, i64)> {
+        let mut found: Vec<(u32, i64)> = Vec::new();
+        if self.rescan {
+            self.counts.for_each_positive(|item, count| found.push((item, count)));
+        } else {
+            self.candidates.extend(self.top.iter().map(|(item, _)| *item));
+            self.candidates.sort_unstable();
+            self.candidates.dedup();
+            found.extend(self.candidates.iter().map(|item| (*item, self.counts.get(*item))));
+            found.retain(|(_, count)| *count > 0);
+        }
+        keep_top(&mut found, self.k, order);
+        self.threshold =
+            if found.len() < self.k { 0 } else { found.iter().map(|(_, count)| *count).min().unwrap_or(0) };
+        found.sort_unstable();
+        self.candidates.clear();
+        (self.rescan, self.touched) = (false, false);
+        std::mem::replace(&mut self.top, found)
+    }
+}
+
+/// Keeps the `k` greatest counts. Ties are told apart only where they matter, at the last count that is kept: with many
+/// rarely played items that saves nearly all comparisons of texts.
+fn keep_top(found: &mut Vec<(u32, i64)>, k: usize, order: impl Fn(u32, u32) -> Ordering) {
+    if found.len() <= k {
+        return;
+    }
+    if k == 0 {
+        return found.clear();
+    }
+    let (_, (_, last), _) = found.select_nth_unstable_by_key(k - 1, |(_, count)| Reverse(*count));
+    let last = *last;
+    found.retain(|(_, count)| *count >= last);
+    if found.len() > k {
+        found.select_nth_unstable_by(k - 1, |a, b| b.1.cmp(&a.1).then_with(|| order(a.0, b.0)));
+        found.truncate(k);
+    }
+}
+
+/// What has to be added to the counts in `before` to have those in `after`; both by item.
+fn differences(before: Vec<(u32, i64)>, after: &[(u32, i64)]) -> impl Iterator<Item = (u32, i64)> {
+    let mut updates: Vec<(u32, i64)> = before.into_iter().map(|(item, count)| (item, -count)).collect();
+    updates.extend_from_slice(after);
+    differential_dataflow::consolidation::consolidate(&mut updates);
+    updates.into_iter()
+}

@@ -1,0 +1,199 @@
+//! Plays → weighted updates: how often each item was played, by the finest key that any chart needs.
+//!
+//! A worker counts the plays of an epoch before anything is sent, so hot songs make the work smaller. Items and scopes
+//! are numbered as they are first seen, and counting is an add in an array; what crosses workers is one update for each
+//! key and item that the epoch has touched, and each text once.
+
+use arrow::array::Array;
+use differential_dataflow::{AsCollection, VecCollection};
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+
+use crate::catalogue::Naming;
+use crate::definition::{Eligible, ItemKind};
+use crate::item::ItemKey;
+use crate::label::Label;
+use crate::naming::Namings;
+use crate::numbering::Numbering;
+use crate::plan::{Plan, Time};
+use crate::play::PlayBatch;
+use crate::stash::{Ready, Stash};
+use crate::tally::{Buckets, Row, Tallies, key};
+use crate::{Epoch, Tally};
+
+/// What [`summarise`] gives.
+pub struct Summary<'scope> {
+    /// Tallies by day.
+    pub days: VecCollection<'scope, Epoch, Tally, i64>,
+    /// Tallies by pane of the trending window.
+    pub panes: VecCollection<'scope, Epoch, Tally, i64>,
+    /// The texts of items that this worker has not named before, and new titles.
+    pub namings: StreamVec<'scope, Epoch, Naming>,
+}
+
+/// Counts each epoch's plays on the worker that read them.
+pub fn summarise<'scope>(plays: StreamVec<'scope, Epoch, PlayBatch>, plan: &Plan) -> Summary<'scope> {
+    let mut builder = OperatorBuilder::new("Summarise".to_owned(), plays.scope());
+    let mut input = builder.new_input(plays, Pipeline);
+    let (days_output, days) = builder.new_output::<Vec<(Tally, Epoch, i64)>>();
+    let (panes_output, panes) = builder.new_output::<Vec<(Tally, Epoch, i64)>>();
+    let (namings_output, namings) = builder.new_output::<Vec<Naming>>();
+    let mut summariser = Summariser::new(plan);
+    builder.build(move |_capabilities| {
+        let mut days_output = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(days_output);
+        let mut panes_output = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(panes_output);
+        let mut namings_output = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(namings_output);
+        let mut stash = Stash::new();
+        move |frontiers| {
+            input.for_each_stamp(|capability, data| {
+                let capabilities = [0, 1, 2].map(|output| capability.retain_least(output));
+                if let [Some(days), Some(panes), Some(namings)] = capabilities {
+                    stash.extend(*days.time(), [days, panes, namings], data.map(std::mem::take));
+                }
+            });
+            while let Some(Ready { time, containers, complete }) = stash.next(&[&frontiers[0]]) {
+                for batch in containers.into_iter().flatten() {
+                    summariser.count(&batch);
+                }
+                let Some([day, pane, naming]) = complete else { break };
+                let (mut days, mut panes) = (days_output.activate(), panes_output.activate());
+                let (mut days, mut panes) = (days.session(&day), panes.session(&pane));
+                summariser.drain(|is_pane, tally, count| match is_pane {
+                    true => panes.give((tally, time, count)),
+                    false => days.give((tally, time, count)),
+                });
+                namings_output.activate().session(&naming).give_iterator(summariser.namings.drain());
+            }
+        }
+    });
+    Summary { days: days.as_collection(), panes: panes.as_collection(), namings }
+}
+
+/// One worker's counts since the last epoch, and the numbers that it has given.
+struct Summariser {
+    plan: Plan,
+    tracks: Numbering<ItemKey>,
+    artists: Numbering<ItemKey>,
+    countries: Numbering<Label>,
+    devices: Numbering<Label>,
+    tallies: Vec<Tallies>,
+    namings: Namings,
+    rows: Rows,
+}
+
+/// A batch's texts as numbers; reused from batch to batch.
+#[derive(Default)]
+struct Rows {
+    tracks: Vec<u32>,
+    artists: Vec<u32>,
+    countries: Vec<u32>,
+    devices: Vec<u32>,
+}
+
+impl Summariser {
+    fn new(plan: &Plan) -> Self {
+        Self {
+            plan: plan.clone(),
+            tracks: Numbering::new(),
+            artists: Numbering::new(),
+            countries: Numbering::new(),
+            devices: Numbering::new(),
+            tallies: plan.groupings.iter().map(|_| Tallies::default()).collect(),
+            namings: Namings::default(),
+            rows: Rows::default(),
+        }
+    }
+
+    fn count(&mut self, batch: &PlayBatch) {
+        self.number(batch);
+        self.namings.look(batch, &self.rows.tracks, &self.tracks.values);
+        for grouping in 0..self.plan.groupings.len() {
+            match self.plan.groupings[grouping].eligible {
+                Eligible::All => self.count_eligible(grouping, batch, |_| true),
+                Eligible::Completed => {
+                    let Some(completed) = batch.completed() else { continue };
+                    self.count_eligible(grouping, batch, |row| completed.value(row));
+                }
+                eligible @ Eligible::ListenedMs(_) => {
+                    let (completed, durations_ms) = (batch.completed(), batch.durations_ms());
+                    let (Some(completed), Some(durations_ms)) = (completed, durations_ms) else { continue };
+                    let listened_ms = batch.listened_ms();
+                    self.count_eligible(grouping, batch, |row| {
+                        let listened_ms =
+                            listened_ms.filter(|column| column.is_valid(row)).map(|column| column.value(row));
+                        eligible.counts(completed.value(row), durations_ms.value(row), listened_ms)
+                    });
+                }
+            }
+        }
+    }
+
+    fn number(&mut self, batch: &PlayBatch) {
+        let Self { plan, tracks, artists, countries, devices, namings, rows, .. } = self;
+        if let Some(texts) = batch.texts("song_id") {
+            tracks.number(texts, &mut rows.tracks, |id| ItemKey::new(ItemKind::Track, id));
+        }
+        if plan.counts(ItemKind::Artist)
+            && let Some(texts) = batch.texts("artist")
+        {
+            artists.number(texts, &mut rows.artists, |artist| namings.artist(artist));
+        }
+        rows.countries.clear();
+        if let Some(texts) = batch.texts("country") {
+            countries.number(texts, &mut rows.countries, Label::new);
+        }
+        rows.devices.clear();
+        if let Some(texts) = batch.texts("device") {
+            devices.number(texts, &mut rows.devices, Label::new);
+        }
+    }
+
+    fn count_eligible(&mut self, index: usize, batch: &PlayBatch, eligible: impl Fn(usize) -> bool) {
+        let grouping = &self.plan.groupings[index];
+        let mut buckets = Buckets::new();
+        let day = match (&grouping.time, batch.day()) {
+            (Time::Days(calendar), Some(day)) if calendar.zone.is_none() => Some(grouping.representative(day).into()),
+            _ => None,
+        };
+        // A source leaves the timestamps out where no play of the batch can be in the window.
+        let timestamps_us = batch.timestamps_us();
+        if day.is_none() && timestamps_us.is_none() {
+            return;
+        }
+        let items = match grouping.item {
+            ItemKind::Track => &self.rows.tracks,
+            ItemKind::Artist => &self.rows.artists,
+        };
+        let (countries, devices) = (&self.rows.countries, &self.rows.devices);
+        for (row, item) in items.iter().enumerate().filter(|(row, _)| eligible(*row)) {
+            let bucket = match (day, timestamps_us) {
+                (Some(bucket), _) => bucket,
+                (None, Some(timestamps_us)) => buckets.of(grouping, timestamps_us[row]),
+                (None, None) => return,
+            };
+            let country = if grouping.by_country { countries[row] } else { 0 };
+            let device = if grouping.by_device { devices[row] } else { 0 };
+            let play = Row { bucket, country, device, item: *item };
+            self.tallies[index].add(&play, || {
+                let country = grouping.by_country.then(|| &self.countries.values[country as usize]);
+                let device = grouping.by_device.then(|| &self.devices.values[device as usize]);
+                key(index, &play, country, device)
+            });
+        }
+    }
+
+    /// Gives all counts, with whether they are of the trending window's panes.
+    fn drain(&mut self, mut tally: impl FnMut(bool, Tally, i64)) {
+        for (grouping, tallies) in self.plan.groupings.iter().zip(&mut self.tallies) {
+            let is_pane = matches!(grouping.time, Time::Panes(_));
+            let items = match grouping.item {
+                ItemKind::Track => &self.tracks.values,
+                ItemKind::Artist => &self.artists.values,
+            };
+            tallies.drain(|key, item, count| tally(is_pane, (key.clone(), items[item as usize]), count.into()));
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Counting the plays of an epoch for one grouping, in arrays.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use foldhash::fast::RandomState;
+
+use crate::calendar::Calendar;
+use crate::label::Label;
+use crate::plan::{Grouping, Key, Time};
+use crate::play::DAY_US;
+
+/// Counts kept for the next epoch, in all arrays of a grouping; beyond this they are given back.
+const COUNTS_KEPT_MAX: usize = 16 << 20;
+
+/// A play as a grouping sees it; scopes that it does not ask for are 0.
+pub struct Row {
+    /// The bucket, from [`Buckets`].
+    pub bucket: i64,
+    pub country: u32,
+    pub device: u32,
+    pub item: u32,
+}
+
+/// The counts of a grouping since they were last drained.
+#[derive(Default)]
+pub struct Tallies {
+    /// By bucket, the index into `counts` by scope; `NONE` where there is none yet.
+    by_bucket: HashMap<i64, Vec<u32>, RandomState>,
+    scopes: HashMap<(u32, u32), u32, RandomState>,
+    counts: Vec<Counts>,
+    last: Option<((i64, u32, u32), u32)>,
+}
+
+const NONE: u32 = u32::MAX;
+
+struct Counts {
+    key: Key,
+    by_item: Vec<u32>,
+    touched: Vec<u32>,
+}
+
+impl Tallies {
+    /// Counts a play. `key` makes the key of a bucket and scopes that are new.
+    pub fn add(&mut self, row: &Row, key: impl FnOnce() -> Key) {
+        let place = (row.bucket, row.country, row.device);
+        let index = match self.last {
+            Some((last, index)) if last == place => index,
+            _ => self.index(place, key),
+        };
+        self.last = Some((place, index));
+        let Counts { by_item, touched, .. } = &mut self.counts[index as usize];
+        let item = row.item as usize;
+        if item >= by_item.len() {
+            by_item.resize((item + 1).next_power_of_two(), 0);
+        }
+        if by_item[item] == 0 {
+            touched.push(row.item);
+        }
+        by_item[item] += 1;
+    }
+
+    fn index(&mut self, (bucket, country, device): (i64, u32, u32), key: impl FnOnce() -> Key) -> u32 {
+        let next = self.scopes.len() as u32;
+        let scope = *self.scopes.entry((country, device)).or_insert(next) as usize;
+        let by_scope = self.by_bucket.entry(bucket).or_default();
+        if scope >= by_scope.len() {
+            by_scope.resize(scope + 1, NONE);
+        }
+        if by_scope[scope] == NONE {
+            by_scope[scope] = self.counts.len() as u32;
+            self.counts.push(Counts { key: key(), by_item: Vec::new(), touched: Vec::new() });
+        }
+        by_scope[scope]
+    }
+
+    /// Gives every count that is not zero, by key, and starts again.
+    pub fn drain(&mut self, mut tally: impl FnMut(&Key, u32, u32)) {
+        for Counts { key, by_item, touched } in &mut self.counts {
+            for item in touched.drain(..) {
+                tally(key, item, std::mem::take(&mut by_item[item as usize]));
+            }
+        }
+        if self.counts.iter().map(|counts| counts.by_item.len()).sum::<usize>() > COUNTS_KEPT_MAX {
+            *self = Self::default();
+        }
+    }
+}
+
+/// The bucket of an event time, remembered as long as events stay within it.
+pub struct Buckets {
+    range_us: Range<i64>,
+    bucket: i64,
+}
+
+impl Buckets {
+    pub fn new() -> Self {
+        Self { range_us: 0..0, bucket: 0 }
+    }
+
+    /// The bucket of `grouping` that `timestamp_us` falls in.
+    pub fn of(&mut self, grouping: &Grouping, timestamp_us: i64) -> i64 {
+        if !self.range_us.contains(&timestamp_us) {
+            (self.range_us, self.bucket) = match &grouping.time {
+                Time::Panes(slide_us) => {
+                    let pane = timestamp_us.div_euclid(*slide_us);
+                    (pane * slide_us..(pane + 1) * slide_us, pane)
+                }
+                Time::Days(calendar) => {
+                    let (range_us, day) = day_of(calendar, timestamp_us);
+                    (range_us, grouping.representative(day).into())
+                }
+            };
+        }
+        self.bucket
+    }
+}
+
+fn day_of(calendar: &Calendar, timestamp_us: i64) -> (Range<i64>, i32) {
+    if calendar.zone.is_none() {
+        let day = timestamp_us.div_euclid(DAY_US);
+        return (day * DAY_US..(day + 1) * DAY_US, day as i32);
+    }
+    let day = calendar.local_day(timestamp_us);
+    (calendar.midnight_us(day)..calendar.midnight_us(day + 1), day)
+}
+
+/// The key of a row, its scopes as text.
+pub fn key(grouping: usize, row: &Row, country: Option<&Label>, device: Option<&Label>) -> Key {
+    Key {
+        grouping: grouping as u32,
+        bucket: row.bucket,
+        country: country.cloned().unwrap_or_default(),
+        device: device.cloned().unwrap_or_default(),
+    }
+}
