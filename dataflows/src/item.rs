@@ -47,6 +47,6 @@ mod tests {
         let track = ItemKey::new(ItemKind::Track, "S000001");
         assert_eq!(track, ItemKey::new(ItemKind::Track, "S000001"));
         assert_ne!(track, ItemKey::new(ItemKind::Artist, "S000001"));
-        assert_eq!(format!("{:016x}{:016x}", track.0[0], track.0[1]), "STABLE");
+        assert_eq!(format!("{:016x}{:016x}", track.0[0], track.0[1]), "a8474ae02266541daf828559a80321e4");
     }
 }

@@ -50,7 +50,7 @@ where
         move |(input, frontier), output| {
             input.for_each_stamp(|capability, data| {
                 if let Some(capability) = capability.retain_least(output.output_index()) {
-                    stash.extend(capability.time().clone(), capability, data.map(std::mem::take));
+                    stash.extend_updates(capability, data.map(std::mem::take));
                 }
             });
             while let Some(Ready { time, containers, complete }) = stash.next(&[frontier]) {

@@ -57,3 +57,22 @@ impl<T: Timestamp + TotalOrder, D, C> Stash<T, D, C> {
         Some(Ready { time, containers, complete: Some(capability) })
     }
 }
+
+impl<T: Timestamp + TotalOrder, D, R> Stash<T, (D, T, R)> {
+    /// Keeps differential updates for their own times, which may be later than that of the message they came in.
+    pub fn extend_updates(&mut self, capability: Capability<T>, containers: impl Iterator<Item = Vec<(D, T, R)>>) {
+        for container in containers {
+            if container.iter().all(|(_, time, _)| time == capability.time()) {
+                self.extend(capability.time().clone(), capability.clone(), std::iter::once(container));
+                continue;
+            }
+            let mut by_time = BTreeMap::<T, Vec<(D, T, R)>>::new();
+            for update in container {
+                by_time.entry(update.1.clone()).or_default().push(update);
+            }
+            for (time, updates) in by_time {
+                self.extend(time.clone(), capability.delayed(&time), std::iter::once(updates));
+            }
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! `build` equals a brute force over structs: whatever the order, the epochs, the encoding and the number of workers.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use differential_dataflow::input::InputSession;
+use proptest::prelude::*;
+use reprise_dataflows::catalogue::About;
+use reprise_dataflows::definition::{Cell, Definitions};
+use reprise_dataflows::play::PlayBatch;
+use reprise_dataflows::{Tally, Tick, build};
+use support::{Captured, Play, Tops, at, batches, brute_force, capture, play};
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::operators::Input;
+use timely::dataflow::operators::vec::Broadcast;
+use timely::dataflow::{InputHandle, ProbeHandle};
+
+const CHARTS: &str = r#"
+[trending]
+window = "10m"
+slide = "1m"
+top = 3
+scopes = ["global", "country"]
+
+[[chart]]
+name = "weekly"
+period = "week"
+top = 4
+
+[[chart]]
+name = "monthly-devices"
+period = "month"
+scopes = ["global", "device", "country"]
+eligible = "all"
+
+[[chart]]
+name = "artists"
+period = "year"
+item = "artist"
+top = 2
+
+[[chart]]
+name = "tokyo-days"
+period = "day"
+zone = "Asia/Tokyo"
+eligible = "30s"
+
+[[chart]]
+name = "ever"
+period = "all"
+top = 5
+
+[[chart]]
+name = "sunday-weeks"
+period = "week"
+week_starts = "sunday"
+zone = "America/New_York"
+"#;
+
+/// An epoch: its clock, and its plays.
+type EpochInput = (Option<i64>, Vec<Play>);
+
+struct Output {
+    ranked: Captured<(Cell, String)>,
+    titles: Captured<(String, About)>,
+}
+
+fn run(
+    definitions: &Arc<Definitions>,
+    epochs: &[EpochInput],
+    workers: usize,
+    from_lake: bool,
+    in_turn: bool,
+    query: &str,
+) -> Output {
+    let output = Output { ranked: Captured::default(), titles: Captured::default() };
+    let (ranked, titles) = (output.ranked.clone(), output.titles.clone());
+    let (definitions, epochs, query) = (definitions.clone(), epochs.to_vec(), query.to_owned());
+    timely::execute(timely::Config::process(workers), move |worker| {
+        let mut ticks = InputHandle::<u64, CapacityContainerBuilder<Vec<Tick>>>::new();
+        let mut plays = InputHandle::<u64, CapacityContainerBuilder<Vec<PlayBatch>>>::new();
+        let mut tallies = InputSession::<u64, Tally, i64>::new();
+        let mut queries = InputSession::<u64, String, i64>::new();
+        let probe = ProbeHandle::new();
+        worker.dataflow(|scope| {
+            let ticks = scope.input_from(&mut ticks).broadcast();
+            let plays = scope.input_from(&mut plays);
+            let (tallies, queries) = (tallies.to_collection(scope), queries.to_collection(scope));
+            let charts = build(&definitions, ticks, plays, tallies, queries);
+            capture(charts.ranked, &ranked, &probe);
+            capture(charts.titles, &titles, &probe);
+        });
+        queries.update(query.clone(), 1);
+        queries.close();
+        tallies.close();
+        for (epoch, (clock_us, of_epoch)) in (0..).zip(&epochs) {
+            if worker.index() == 0 {
+                ticks.send(Tick { epoch, clock_us: *clock_us, cut: false });
+            }
+            let mine: Vec<Play> = of_epoch.iter().skip(worker.index()).step_by(worker.peers()).cloned().collect();
+            for piece in mine.chunks(7) {
+                batches(piece, from_lake).into_iter().for_each(|batch| plays.send(batch));
+            }
+            ticks.advance_to(epoch + 1);
+            plays.advance_to(epoch + 1);
+            if in_turn {
+                worker.step_while(|| probe.less_than(&(epoch + 1)));
+            }
+        }
+    })
+    .unwrap();
+    output
+}
+
+fn named(definitions: &Definitions, ranked: BTreeMap<(Cell, String), i64>) -> Tops {
+    let mut cells = BTreeMap::<_, BTreeMap<String, i64>>::new();
+    for ((cell, item), count) in ranked {
+        let chart = definitions.chart(cell.chart);
+        let period = chart.map_or(String::new(), |chart| chart.period.name(cell.start_day, chart.calendar.week_starts));
+        let cell = (definitions.name(cell.chart).to_owned(), period, cell.scope.name());
+        cells.entry(cell).or_default().insert(item, count);
+    }
+    cells.into_iter().map(|(cell, counts)| (cell, support::top(counts, usize::MAX))).collect()
+}
+
+/// The title and artist of the latest UTC day, then the greater.
+fn brute_force_titles(plays: &[Play]) -> BTreeMap<String, About> {
+    let mut titles = BTreeMap::<String, (i64, String, String)>::new();
+    for play in plays {
+        let about = (play.timestamp_us.div_euclid(86_400_000_000), play.title(), play.artist());
+        let known = titles.entry(play.id()).or_insert_with(|| about.clone());
+        *known = about.max(known.clone());
+    }
+    titles.into_iter().map(|(id, (_, title, artist))| (id, About { title, artist })).collect()
+}
+
+fn check(epochs: &[Vec<Play>], clock_steps_us: &[i64], workers: usize, from_lake: bool, in_turn: bool) {
+    let definitions = Arc::new(Definitions::parse(CHARTS).unwrap());
+    let mut clock_us = None;
+    let clocks = (0..).map(|epoch: usize| {
+        let step_us = clock_steps_us[epoch % clock_steps_us.len()];
+        clock_us = (epoch > 0).then(|| clock_us.unwrap_or(support::MONDAY_US) + step_us);
+        clock_us
+    });
+    let epochs: Vec<EpochInput> = clocks.zip(epochs.iter().cloned()).collect();
+    let query = "S11";
+    let output = run(&definitions, &epochs, workers, from_lake, in_turn, query);
+    let mut plays = Vec::new();
+    for (epoch, (clock_us, of_epoch)) in (0..).zip(&epochs) {
+        plays.extend(of_epoch.iter().cloned());
+        let context = format!("epoch {epoch}, {workers} workers, lake: {from_lake}, in turn: {in_turn}");
+        let expected = brute_force(&definitions, &plays, *clock_us);
+        let ranked = at(&output.ranked, epoch);
+        assert_eq!(named(&definitions, ranked.clone()), expected, "{context}");
+
+        let titles: BTreeMap<String, About> = at(&output.titles, epoch).into_keys().collect();
+        let expected = brute_force_titles(&plays);
+        for (_, item) in ranked.into_keys().filter(|(cell, _)| definitions.name(cell.chart) != "artists") {
+            assert_eq!(titles.get(&item), expected.get(&item), "{context}");
+        }
+        assert_eq!(titles.get(query), expected.get(query), "{context}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn equal_a_brute_force(
+        epochs in prop::collection::vec(prop::collection::vec(play(), 0..60), 1..6),
+        clock_steps_us in prop::collection::vec(0..400_000_000i64, 1..6),
+        workers in 1usize..=3,
+        from_lake in any::<bool>(),
+        in_turn in any::<bool>(),
+    ) {
+        check(&epochs, &clock_steps_us, workers, from_lake, in_turn);
+    }
+}

@@ -1,0 +1,193 @@
+//! Running a dataflow over given input on several workers, and the plays and the brute force of the oracle tests.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use arrow::array::{ArrayRef, BooleanArray, Int32Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Schema};
+use differential_dataflow::VecCollection;
+use differential_dataflow::consolidation::consolidate_updates;
+use proptest::prelude::*;
+use reprise_dataflows::definition::{Definitions, Eligible, ItemKind, Scope, ScopeKind};
+use reprise_dataflows::label::Label;
+use reprise_dataflows::play::{DAY_US, PlayBatch};
+use timely::dataflow::ProbeHandle;
+use timely::dataflow::operators::{Inspect, Probe};
+
+/// Updates that workers have put out.
+pub type Captured<D> = Arc<Mutex<Vec<(D, u64, i64)>>>;
+
+/// Writes the updates of `collection` to `into`, and reports its progress to `probe`.
+pub fn capture<D: Clone + Send + 'static>(
+    collection: VecCollection<'_, u64, D, i64>,
+    into: &Captured<D>,
+    probe: &ProbeHandle<u64>,
+) {
+    let into = into.clone();
+    collection.inner.inspect(move |update| into.lock().unwrap().push(update.clone())).probe_with(probe);
+}
+
+/// What a collection held at the end of `epoch`.
+pub fn at<D: Ord + Clone>(captured: &Captured<D>, epoch: u64) -> BTreeMap<D, i64> {
+    let mut updates = captured.lock().unwrap().clone();
+    updates.retain(|(_, time, _)| *time <= epoch);
+    updates.iter_mut().for_each(|update| update.1 = 0);
+    consolidate_updates(&mut updates);
+    updates.into_iter().map(|(data, _, diff)| (data, diff)).collect()
+}
+
+/// A play, as a struct.
+#[derive(Clone, Debug)]
+pub struct Play {
+    pub song: u8,
+    pub title: u8,
+    pub artist: u8,
+    pub timestamp_us: i64,
+    pub duration_ms: i32,
+    pub completed: bool,
+    pub listened_ms: Option<i32>,
+    pub country: String,
+    pub device: String,
+}
+
+impl Play {
+    pub fn id(&self) -> String {
+        format!("S{:02}", self.song)
+    }
+
+    pub fn title(&self) -> String {
+        format!("Title {}", self.title)
+    }
+
+    pub fn artist(&self) -> String {
+        format!("Artist {}", self.artist)
+    }
+}
+
+/// 2026-11-16, a Monday, at midnight.
+pub const MONDAY_US: i64 = 20_773 * DAY_US;
+
+/// Plays of few songs, so that ties abound: some within minutes, some weeks apart.
+pub fn play() -> impl Strategy<Value = Play> {
+    let offset_us = prop_oneof![3 => 0..1_800_000_000i64, 1 => -30 * DAY_US..3 * DAY_US];
+    let country = prop_oneof![Just("US"), Just("JP"), Just(""), Just("global"), Just("a country of many letters")];
+    let device = prop_oneof![Just("mobile"), Just("desktop"), Just("US")];
+    (0u8..12, 0u8..3, 0u8..4, offset_us, 1i32..90_000, any::<bool>(), prop::option::of(0i32..90_000), country, device)
+        .prop_map(|(song, title, artist, offset_us, duration_ms, completed, listened_ms, country, device)| Play {
+            song,
+            title,
+            artist,
+            timestamp_us: MONDAY_US + offset_us,
+            duration_ms,
+            completed,
+            listened_ms,
+            country: country.to_owned(),
+            device: device.to_owned(),
+        })
+}
+
+/// Plays as one batch from Kafka, or as batches from the lake: a day each, texts as dictionaries.
+pub fn batches(plays: &[Play], from_lake: bool) -> Vec<PlayBatch> {
+    if !from_lake {
+        return vec![PlayBatch::new(columns(plays, false), None)];
+    }
+    let mut days = BTreeMap::<i64, Vec<Play>>::new();
+    for play in plays {
+        days.entry(play.timestamp_us.div_euclid(DAY_US)).or_default().push(play.clone());
+    }
+    days.into_iter().map(|(day, plays)| PlayBatch::new(columns(&plays, true), Some(day as i32))).collect()
+}
+
+fn columns(plays: &[Play], dictionaries: bool) -> RecordBatch {
+    let texts = |text: &dyn Fn(&Play) -> String| -> ArrayRef {
+        let plain: ArrayRef = Arc::new(StringArray::from_iter_values(plays.iter().map(text)));
+        let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+        if dictionaries { cast(&plain, &dictionary).unwrap() } else { plain }
+    };
+    let timestamps = plays.iter().map(|play| play.timestamp_us);
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("song_id", texts(&Play::id)),
+        ("title", texts(&Play::title)),
+        ("artist", texts(&Play::artist)),
+        ("timestamp", Arc::new(TimestampMicrosecondArray::from_iter_values(timestamps).with_timezone("UTC"))),
+        ("duration_ms", Arc::new(Int32Array::from_iter_values(plays.iter().map(|play| play.duration_ms)))),
+        ("completed", Arc::new(BooleanArray::from_iter(plays.iter().map(|play| Some(play.completed))))),
+        ("listened_ms", Arc::new(Int32Array::from_iter(plays.iter().map(|play| play.listened_ms)))),
+        ("country", texts(&|play| play.country.clone())),
+        ("device", texts(&|play| play.device.clone())),
+    ];
+    let fields: Vec<Field> =
+        columns.iter().map(|(name, array)| Field::new(*name, array.data_type().clone(), true)).collect();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns.into_iter().map(|(_, array)| array).collect()).unwrap()
+}
+
+/// Every cell's top as (chart, period, scope) → (item, count): the definition of a chart, by brute force.
+pub type Tops = BTreeMap<(String, String, String), Vec<(String, i64)>>;
+
+/// What the charts of `plays` are when the clock says `clock_us`.
+pub fn brute_force(definitions: &Definitions, plays: &[Play], clock_us: Option<i64>) -> Tops {
+    let mut tops = Tops::new();
+    for chart in &definitions.charts {
+        let mut cells = BTreeMap::new();
+        for play in plays.iter().filter(|play| counts(chart.eligible, play)) {
+            let moment = jiff::Timestamp::from_microsecond(play.timestamp_us).unwrap();
+            let zone = chart.calendar.zone.clone().unwrap_or(jiff::tz::TimeZone::UTC);
+            let date = moment.to_zoned(zone).date();
+            let day = (date - jiff::civil::date(1970, 1, 1)).get_days();
+            let weeks = chart.calendar.week_starts;
+            let period = chart.period.name(chart.period.start(day, weeks), weeks);
+            count(&mut cells, &chart.name, &period, &chart.scopes, chart.item, play);
+        }
+        tops.extend(cells.into_iter().map(|(cell, counts)| (cell, top(counts, chart.top))));
+    }
+    if let Some(clock_us) = clock_us {
+        let trending = &definitions.trending;
+        let end_us = (clock_us.div_euclid(trending.slide_us) + 1) * trending.slide_us;
+        let window = end_us - trending.window_us..end_us;
+        let mut cells = BTreeMap::new();
+        for play in plays.iter().filter(|play| counts(trending.eligible, play) && window.contains(&play.timestamp_us)) {
+            count(&mut cells, "trending", "", &trending.scopes, trending.item, play);
+        }
+        tops.extend(cells.into_iter().map(|(cell, counts)| (cell, top(counts, trending.top))));
+    }
+    tops
+}
+
+type Cells = BTreeMap<(String, String, String), BTreeMap<String, i64>>;
+
+fn count(cells: &mut Cells, chart: &str, period: &str, scopes: &[ScopeKind], item: ItemKind, play: &Play) {
+    for scope in scopes {
+        let scope = match scope {
+            ScopeKind::Global => Scope::Global,
+            ScopeKind::Country => Scope::Country(Label::new(&play.country)),
+            ScopeKind::Device => Scope::Device(Label::new(&play.device)),
+        };
+        let item = match item {
+            ItemKind::Track => play.id(),
+            ItemKind::Artist => play.artist(),
+        };
+        let cell = (chart.to_owned(), period.to_owned(), scope.name());
+        *cells.entry(cell).or_default().entry(item).or_default() += 1;
+    }
+}
+
+fn counts(eligible: Eligible, play: &Play) -> bool {
+    match eligible {
+        Eligible::All => true,
+        Eligible::Completed => play.completed,
+        Eligible::ListenedMs(ms) => match play.listened_ms {
+            Some(listened_ms) => listened_ms >= ms,
+            None => play.completed && i64::from(play.duration_ms) * 7 >= i64::from(ms) * 10,
+        },
+    }
+}
+
+/// The `k` greatest counts, ties by item.
+pub fn top<I: Ord>(counts: BTreeMap<I, i64>, k: usize) -> Vec<(I, i64)> {
+    let mut top: Vec<(I, i64)> = counts.into_iter().filter(|(_, count)| *count > 0).collect();
+    top.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    top.truncate(k);
+    top
+}
