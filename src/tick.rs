@@ -1,1 +1,212 @@
-//! Worker 0's decisions: epochs, clock, cuts.
+//! Worker 0's decisions: when an epoch begins, what its clock is, which source reads, and where a commit cuts.
+//!
+//! [`Ticker`] does no I/O and looks at no clock of its own, so that its rules can be tested by telling it stories.
+//!
+//! - An epoch begins when the one before the last is complete and [`Pace::epoch_min`] has passed, so epochs are as short as
+//!   the system can keep up with; when nothing arrives, every [`Pace::epoch_max`].
+//! - The clock is the greatest event time reported so far, never ahead of the wall clock, never back.
+//! - One commit is in flight at most. The next cut comes after [`Pace::commit_interval`], or when the workers hold
+//!   [`Pace::buffer_bytes`] that are not committed.
+
+use std::time::{Duration, Instant};
+
+use reprise_dataflows::{CutPoint, Epoch, Stage, Tick};
+
+use crate::source::Report;
+
+/// How often things happen.
+#[derive(Clone, Debug)]
+pub struct Pace {
+    pub epoch_min: Duration,
+    /// Instead of `epoch_min` while the sources are behind: freshness is out of reach then, and longer epochs cost less.
+    pub epoch_min_behind: Duration,
+    pub epoch_max: Duration,
+    pub commit_interval: Duration,
+    /// Of one worker.
+    pub buffer_bytes: u64,
+    /// After so long without any play the clock goes on with the wall clock.
+    pub idle: Duration,
+    /// Stop when every partition has been read to its end. The clock stays that of the last play then.
+    pub until_caught_up: bool,
+    /// Read the lake only, at a fixed clock.
+    pub replay: bool,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            epoch_min: Duration::from_millis(5),
+            epoch_min_behind: Duration::from_millis(100),
+            epoch_max: Duration::from_millis(200),
+            commit_interval: Duration::from_secs(60),
+            buffer_bytes: 64 << 20,
+            idle: Duration::from_secs(30),
+            until_caught_up: false,
+            replay: false,
+        }
+    }
+}
+
+/// What the ticker has to know of the moment at which it is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    pub instant: Instant,
+    pub wall_us: i64,
+    /// All epochs before this one are complete.
+    pub complete_before: Epoch,
+    /// No commit is in flight.
+    pub committed: bool,
+    /// The user wants to leave.
+    pub stop: bool,
+}
+
+pub struct Ticker {
+    pace: Pace,
+    last: Option<Tick>,
+    before_last: Option<Epoch>,
+    ticked_at: Option<Instant>,
+    cut_at: Option<Instant>,
+    played_at: Option<Instant>,
+    first_epoch: Epoch,
+    clock_us: Option<i64>,
+    max_event_us: Option<i64>,
+    workers: Vec<Worker>,
+}
+
+/// What a worker's sources have last reported.
+#[derive(Clone, Default)]
+struct Worker {
+    rebuilt: bool,
+    caught_up: bool,
+    /// Plays or positions have moved since the open epoch began.
+    pending: bool,
+    uncommitted: bool,
+    uncommitted_bytes: u64,
+}
+
+impl Ticker {
+    /// Begins after `last_epoch`, at the clock of the last commit.
+    pub fn new(pace: Pace, workers: usize, last_epoch: Option<Epoch>, clock_us: Option<i64>) -> Self {
+        Self {
+            pace,
+            last: None,
+            before_last: None,
+            ticked_at: None,
+            cut_at: None,
+            played_at: None,
+            first_epoch: last_epoch.map_or(0, |epoch| epoch + 1),
+            clock_us,
+            max_event_us: clock_us,
+            workers: vec![Worker::default(); workers],
+        }
+    }
+
+    /// Takes in what a source of a worker has reported.
+    pub fn report(&mut self, report: &Report, now: Instant) {
+        match report {
+            Report::Lake(lake) => {
+                let worker = &mut self.workers[lake.worker];
+                worker.rebuilt |= lake.done;
+                worker.pending |= lake.rows > 0;
+            }
+            Report::Kafka(kafka) => {
+                let worker = &mut self.workers[kafka.worker];
+                worker.caught_up = kafka.caught_up;
+                worker.pending |= kafka.moved;
+                worker.uncommitted = kafka.uncommitted;
+                worker.uncommitted_bytes = kafka.uncommitted_bytes;
+                if kafka.moved || self.played_at.is_none() {
+                    self.played_at = Some(now);
+                }
+                self.max_event_us = self.max_event_us.max(kafka.max_event_us);
+            }
+        }
+    }
+
+    /// Whether all partitions have been read to their ends.
+    pub fn caught_up(&self) -> bool {
+        self.stage() == Stage::Live && self.workers.iter().all(|worker| worker.caught_up)
+    }
+
+    pub fn stage(&self) -> Stage {
+        self.last.map_or(Stage::Rebuild, |tick| tick.stage)
+    }
+
+    /// Whether the last tick has been minted: what was read is to be committed, and nothing more is to come.
+    pub fn is_over(&self) -> bool {
+        self.last.is_some_and(|tick| tick.stage == Stage::Stop && (tick.cut.is_some() || self.pace.replay))
+    }
+
+    /// The next tick, if it is time for it.
+    pub fn next(&mut self, now: Now) -> Option<Tick> {
+        if self.is_over() || !self.is_due(&now) {
+            return None;
+        }
+        let stage = self.next_stage(now.stop);
+        let clock_us = self.next_clock(stage, &now);
+        let wall_ms = u64::try_from(now.wall_us / 1000).unwrap_or(0);
+        let after = self.last.map_or(self.first_epoch, |last| last.epoch + 1);
+        let tick = Tick { epoch: after.max(wall_ms), clock_us, stage, cut: self.next_cut(stage, &now) };
+        self.before_last = self.last.map(|last| last.epoch);
+        self.last = Some(tick);
+        self.clock_us = clock_us;
+        self.ticked_at = Some(now.instant);
+        self.workers.iter_mut().for_each(|worker| worker.pending = false);
+        Some(tick)
+    }
+
+    fn is_due(&self, now: &Now) -> bool {
+        let (Some(last), Some(ticked_at)) = (self.last, self.ticked_at) else { return true };
+        if self.before_last.is_some_and(|epoch| now.complete_before <= epoch) {
+            return false;
+        }
+        if last.stage == Stage::Stop {
+            return now.committed;
+        }
+        let leaving = self.next_stage(now.stop) != last.stage;
+        let pending = self.workers.iter().any(|worker| worker.pending);
+        let wait = match (leaving, pending) {
+            (true, _) => Duration::ZERO,
+            (false, true) if self.caught_up() => self.pace.epoch_min,
+            (false, true) => self.pace.epoch_min_behind,
+            (false, false) => self.pace.epoch_max,
+        };
+        now.instant.duration_since(ticked_at) >= wait
+    }
+
+    fn next_stage(&self, stop: bool) -> Stage {
+        let rebuilt = self.workers.iter().all(|worker| worker.rebuilt);
+        match self.stage() {
+            Stage::Stop => Stage::Stop,
+            Stage::Rebuild if self.last.is_none() || !rebuilt => if stop { Stage::Stop } else { Stage::Rebuild },
+            Stage::Rebuild if self.pace.replay => Stage::Stop,
+            _ if stop || (self.pace.until_caught_up && self.caught_up()) => Stage::Stop,
+            _ => Stage::Live,
+        }
+    }
+
+    fn next_clock(&self, stage: Stage, now: &Now) -> Option<i64> {
+        if stage == Stage::Rebuild || self.pace.replay || self.stage() == Stage::Stop {
+            return self.clock_us;
+        }
+        let idle = self.played_at.is_some_and(|at| now.instant.duration_since(at) >= self.pace.idle);
+        let drains = idle && stage == Stage::Live && self.caught_up() && !self.pace.until_caught_up;
+        let event_us = if drains && self.max_event_us.is_some() { Some(now.wall_us) } else { self.max_event_us };
+        self.clock_us.max(event_us.map(|event_us| event_us.min(now.wall_us)))
+    }
+
+    /// A cut, if there is something to commit and it is time, and always before leaving.
+    fn next_cut(&mut self, stage: Stage, now: &Now) -> Option<CutPoint> {
+        let last = self.last.filter(|last| last.stage != Stage::Rebuild)?;
+        let cut_at = *self.cut_at.get_or_insert(now.instant);
+        let uncommitted = self.workers.iter().any(|worker| worker.uncommitted);
+        let full = self.workers.iter().any(|worker| worker.uncommitted_bytes >= self.pace.buffer_bytes);
+        let due = full || now.instant.duration_since(cut_at) >= self.pace.commit_interval;
+        let leaving = last.stage == Stage::Stop;
+        if !now.committed || self.pace.replay || !(leaving || (uncommitted && due && stage == Stage::Live)) {
+            return None;
+        }
+        self.cut_at = Some(now.instant);
+        Some(CutPoint { epoch: last.epoch, clock_us: last.clock_us })
+    }
+}

@@ -57,8 +57,27 @@ pub struct Tick {
     pub epoch: Epoch,
     /// The event time, in µs since 1970, that it is taken to be; none before the first play.
     pub clock_us: Option<i64>,
-    /// Whether the plays of all earlier epochs are to be committed, and none of later ones.
-    pub cut: bool,
+    pub stage: Stage,
+    /// Set where the plays of earlier epochs are to be committed, and none of later ones.
+    pub cut: Option<CutPoint>,
+}
+
+/// Which source reads in an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stage {
+    /// The lake.
+    Rebuild,
+    /// Kafka.
+    Live,
+    /// None any more.
+    Stop,
+}
+
+/// The last epoch before a cut, and its clock: what a commit makes durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CutPoint {
+    pub epoch: Epoch,
+    pub clock_us: Option<i64>,
 }
 
 /// What [`build`] gives, spread over the workers.

@@ -153,7 +153,7 @@ impl Summariser {
 
     fn count_eligible(&mut self, index: usize, batch: &PlayBatch, eligible: impl Fn(usize) -> bool) {
         let grouping = &self.plan.groupings[index];
-        let mut buckets = Buckets::new();
+        let mut buckets = Buckets::new(grouping);
         let day = match (&grouping.time, batch.day()) {
             (Time::Days(calendar), Some(day)) if calendar.zone.is_none() => Some(grouping.representative(day).into()),
             _ => None,
@@ -171,7 +171,7 @@ impl Summariser {
         for (row, item) in items.iter().enumerate().filter(|(row, _)| eligible(*row)) {
             let bucket = match (day, timestamps_us) {
                 (Some(bucket), _) => bucket,
-                (None, Some(timestamps_us)) => buckets.of(grouping, timestamps_us[row]),
+                (None, Some(timestamps_us)) => buckets.of(timestamps_us[row]),
                 (None, None) => return,
             };
             let country = if grouping.by_country { countries[row] } else { 0 };

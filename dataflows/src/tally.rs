@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use foldhash::fast::RandomState;
 
-use crate::calendar::Calendar;
+use crate::calendar::LocalDays;
 use crate::label::Label;
 use crate::plan::{Grouping, Key, Time};
 use crate::play::DAY_US;
@@ -88,41 +88,42 @@ impl Tallies {
 }
 
 /// The bucket of an event time, remembered as long as events stay within it.
-pub struct Buckets {
+pub struct Buckets<'a> {
+    grouping: &'a Grouping,
+    /// For a time zone other than UTC, whose days need not be ranges of time.
+    local: Option<LocalDays>,
     range_us: Range<i64>,
+    day: i64,
     bucket: i64,
 }
 
-impl Buckets {
-    pub fn new() -> Self {
-        Self { range_us: 0..0, bucket: 0 }
+impl<'a> Buckets<'a> {
+    pub fn new(grouping: &'a Grouping) -> Self {
+        let local = match &grouping.time {
+            Time::Days(calendar) if calendar.zone.is_some() => Some(LocalDays::new(calendar.clone())),
+            _ => None,
+        };
+        Self { grouping, local, range_us: 0..0, day: i64::MIN, bucket: 0 }
     }
 
-    /// The bucket of `grouping` that `timestamp_us` falls in.
-    pub fn of(&mut self, grouping: &Grouping, timestamp_us: i64) -> i64 {
-        if !self.range_us.contains(&timestamp_us) {
-            (self.range_us, self.bucket) = match &grouping.time {
-                Time::Panes(slide_us) => {
-                    let pane = timestamp_us.div_euclid(*slide_us);
-                    (pane * slide_us..(pane + 1) * slide_us, pane)
-                }
-                Time::Days(calendar) => {
-                    let (range_us, day) = day_of(calendar, timestamp_us);
-                    (range_us, grouping.representative(day).into())
-                }
+    /// The bucket that `timestamp_us` falls in.
+    pub fn of(&mut self, timestamp_us: i64) -> i64 {
+        if let Some(local) = &mut self.local {
+            let day = local.day(timestamp_us);
+            if i64::from(day) != self.day {
+                (self.day, self.bucket) = (day.into(), self.grouping.representative(day).into());
+            }
+        } else if !self.range_us.contains(&timestamp_us) {
+            let (length_us, is_day) = match self.grouping.time {
+                Time::Panes(slide_us) => (slide_us, false),
+                Time::Days(_) => (DAY_US, true),
             };
+            let index = timestamp_us.div_euclid(length_us);
+            self.range_us = index * length_us..(index + 1) * length_us;
+            self.bucket = if is_day { self.grouping.representative(index as i32).into() } else { index };
         }
         self.bucket
     }
-}
-
-fn day_of(calendar: &Calendar, timestamp_us: i64) -> (Range<i64>, i32) {
-    if calendar.zone.is_none() {
-        let day = timestamp_us.div_euclid(DAY_US);
-        return (day * DAY_US..(day + 1) * DAY_US, day as i32);
-    }
-    let day = calendar.local_day(timestamp_us);
-    (calendar.midnight_us(day)..calendar.midnight_us(day + 1), day)
 }
 
 /// The key of a row, its scopes as text.

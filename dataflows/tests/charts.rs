@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use reprise_dataflows::catalogue::About;
 use reprise_dataflows::definition::{Cell, Definitions};
 use reprise_dataflows::play::PlayBatch;
-use reprise_dataflows::{Tally, Tick, build};
+use reprise_dataflows::{Stage, Tally, Tick, build};
 use support::{Captured, Play, Tops, at, batches, brute_force, capture, play};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::Input;
@@ -97,7 +97,7 @@ fn run(
         tallies.close();
         for (epoch, (clock_us, of_epoch)) in (0..).zip(&epochs) {
             if worker.index() == 0 {
-                ticks.send(Tick { epoch, clock_us: *clock_us, cut: false });
+                ticks.send(Tick { epoch, clock_us: *clock_us, stage: Stage::Live, cut: None });
             }
             let mine: Vec<Play> = of_epoch.iter().skip(worker.index()).step_by(worker.peers()).cloned().collect();
             for piece in mine.chunks(7) {

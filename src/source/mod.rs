@@ -1,3 +1,101 @@
-//! Where plays come from.
+//! Where plays come from: Kafka, and the lake. A source is an operator over ticks, which say when it may read.
 
 pub mod json;
+pub mod kafka;
+pub mod lake;
+
+use std::sync::Arc;
+
+use reprise_dataflows::Epoch;
+use reprise_dataflows::play::{PlayBatch, Rejection};
+use serde::{Deserialize, Serialize};
+use timely::dataflow::StreamVec;
+
+use crate::lake::DeadLetter;
+
+/// What a source has read of an epoch.
+#[derive(Debug)]
+pub struct Intake {
+    pub plays: Option<PlayBatch>,
+    pub dead_letters: Vec<DeadLetter>,
+    /// The next offset of each partition that was read from.
+    pub positions: Vec<(i32, i64)>,
+}
+
+/// The outputs of a source. Intakes are shared by the lake's writer and the dataflow.
+pub struct Source<'scope> {
+    pub intakes: StreamVec<'scope, Epoch, Arc<Intake>>,
+    pub reports: StreamVec<'scope, Epoch, Report>,
+}
+
+/// What a source tells worker 0: at the end of each epoch, and when the first plays of an epoch arrive.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Report {
+    Lake(LakeReport),
+    Kafka(KafkaReport),
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LakeReport {
+    pub worker: usize,
+    /// Plays read since the last report.
+    pub rows: u64,
+    /// All of this worker's files have been read.
+    pub done: bool,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct KafkaReport {
+    pub worker: usize,
+    /// Records or holes have been passed since the last report.
+    pub moved: bool,
+    /// Greatest event time so far, in µs since 1970.
+    pub max_event_us: Option<i64>,
+    /// Every owned partition has been read to what was its end.
+    pub caught_up: bool,
+    /// Something has been read since the last cut.
+    pub uncommitted: bool,
+    /// Bytes of it.
+    pub uncommitted_bytes: u64,
+    /// The state of every owned partition.
+    pub partitions: Vec<PartitionReport>,
+}
+
+/// How far a partition has been read, and what was found in it. Consumed is accepted, dead or a hole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionReport {
+    pub partition: i32,
+    /// The offset that this run began at.
+    pub start: i64,
+    pub next: i64,
+    pub accepted: u64,
+    /// By the stable names of [`Rejection`].
+    pub dead_letters: Vec<(String, u64)>,
+    /// Offsets without a record: compaction, and the markers of transactions.
+    pub holes: u64,
+}
+
+impl PartitionReport {
+    pub fn new(partition: i32, start: i64) -> Self {
+        Self { partition, start, next: start, accepted: 0, dead_letters: Vec::new(), holes: 0 }
+    }
+
+    /// Goes on to `next`, past a record, and counts what was passed over before it.
+    pub fn pass(&mut self, offset: i64) {
+        self.skip_to(offset);
+        self.next = offset + 1;
+    }
+
+    /// Goes on to `offset`; what lies before it is not there.
+    pub fn skip_to(&mut self, offset: i64) {
+        self.holes += u64::try_from(offset - self.next).unwrap_or(0);
+        self.next = self.next.max(offset);
+    }
+
+    pub fn reject(&mut self, reason: Rejection) {
+        match self.dead_letters.iter_mut().find(|(name, _)| name == reason.as_str()) {
+            Some((_, count)) => *count += 1,
+            None => self.dead_letters.push((reason.as_str().to_owned(), 1)),
+        }
+    }
+}

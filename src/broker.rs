@@ -1,0 +1,119 @@
+//! The Kafka cluster as `run` sees it: where it is, what it says of the topic, and the consumers that read from it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaErrorCode;
+
+/// How long to wait for an answer before the broker counts as unreachable.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A cluster, a topic, and how to talk to them.
+#[derive(Clone, Debug)]
+pub struct Broker {
+    /// `host:port`, several separated by commas.
+    pub servers: String,
+    pub topic: String,
+    /// librdkafka options by their names; they win over ours.
+    pub options: Vec<(String, String)>,
+}
+
+/// The offsets that a partition holds: `[first, end)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    pub first: i64,
+    pub end: i64,
+}
+
+impl Broker {
+    /// A consumer that is assigned its partitions by hand.
+    ///
+    /// # Errors
+    /// If an option is not known to librdkafka or has a wrong value.
+    pub fn consumer(&self) -> Result<BaseConsumer> {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", &self.servers)
+            // Assigning by hand needs a group's name; nobody joins it.
+            .set("group.id", "reprise")
+            .set("client.id", "reprise")
+            // The lake's log is the only place where progress is kept.
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            // An offset that is gone must be heard of, never skipped.
+            .set("auto.offset.reset", "error")
+            // How a catching-up run knows that it is done, and where the holes at a partition's end are found.
+            .set("enable.partition.eof", "true")
+            // By default a fetch waits up to a second when the local queue was full, and a pipeline that keeps up idles.
+            .set("fetch.queue.backoff.ms", "5")
+            .set("fetch.message.max.bytes", "2097152")
+            .set("queued.min.messages", "200000")
+            .set("queued.max.messages.kbytes", "65536");
+        for (name, value) in &self.options {
+            config.set(name, value);
+        }
+        config.create().map_err(|error| match error {
+            KafkaError::ClientConfig(_, description, name, value) => {
+                anyhow!("the Kafka option {name}={value} is not possible: {description}")
+            }
+            error => anyhow!(error).context("cannot make a Kafka consumer"),
+        })
+    }
+
+    /// The ids of the topic's partitions.
+    pub fn partitions(&self, consumer: &BaseConsumer) -> Result<Vec<i32>> {
+        let metadata = consumer.fetch_metadata(Some(&self.topic), ANSWER_TIMEOUT).map_err(|error| self.unreachable(error))?;
+        let topic = metadata.topics().iter().find(|topic| topic.name() == self.topic);
+        let missing = || {
+            anyhow!(
+                "topic {} does not exist on {}: make it, or let `reprise generate --brokers {} --topic {}` make and fill it",
+                self.topic,
+                self.servers,
+                self.servers,
+                self.topic
+            )
+        };
+        let topic = topic.ok_or_else(missing)?;
+        match topic.error().map(RDKafkaErrorCode::from) {
+            None => {}
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition) => return Err(missing()),
+            Some(error) => bail!("topic {} on {} cannot be read: {error}", self.topic, self.servers),
+        }
+        let mut partitions: Vec<i32> = topic.partitions().iter().map(|partition| partition.id()).collect();
+        partitions.sort_unstable();
+        if partitions.is_empty() {
+            return Err(missing());
+        }
+        Ok(partitions)
+    }
+
+    /// The cluster's own id, by which a lake knows that it is fed by the same cluster again.
+    pub fn cluster_id(&self, consumer: &BaseConsumer) -> Result<String> {
+        let id = consumer.client().fetch_cluster_id(ANSWER_TIMEOUT);
+        id.with_context(|| format!("{} does not say which cluster it belongs to", self.servers))
+    }
+
+    /// The offsets that each of `partitions` holds.
+    pub fn extents(&self, consumer: &BaseConsumer, partitions: &[i32]) -> Result<BTreeMap<i32, Extent>> {
+        let extent = |partition: &i32| {
+            let (first, end) = consumer
+                .fetch_watermarks(&self.topic, *partition, ANSWER_TIMEOUT)
+                .with_context(|| format!("{} does not say which offsets {}/{partition} holds", self.servers, self.topic))?;
+            Ok((*partition, Extent { first, end }))
+        };
+        partitions.iter().map(extent).collect()
+    }
+
+    fn unreachable(&self, error: KafkaError) -> anyhow::Error {
+        anyhow!(error).context(format!(
+            "no Kafka broker answers at {} within {} s: is it running, and is the address right? `scripts/kafka start` \
+             starts one here, and `reprise demo` needs none",
+            self.servers,
+            ANSWER_TIMEOUT.as_secs()
+        ))
+    }
+}

@@ -1,0 +1,61 @@
+//! The dataflow → what is served: an operator on worker 0 that folds each complete epoch into the shared charts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use reprise_dataflows::catalogue::About;
+use reprise_dataflows::definition::Cell;
+use reprise_dataflows::{Charts, Epoch, Tick};
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+
+use super::Shared;
+
+/// The updates of an epoch that is not complete yet.
+#[derive(Default)]
+struct Pending {
+    ranked: Vec<((Cell, String), i64)>,
+    titles: Vec<((String, About), i64)>,
+    clock: Option<Option<i64>>,
+}
+
+/// Brings the charts to worker 0 and folds them into `shared`, epoch by epoch, so that what is read there is always true
+/// for one epoch and its clock. The output carries nothing: its frontier says which epochs are served.
+pub fn feed<'scope>(
+    charts: Charts<'scope>,
+    ticks: StreamVec<'scope, Epoch, Tick>,
+    shared: Arc<Shared>,
+) -> StreamVec<'scope, Epoch, ()> {
+    let scope = ticks.scope();
+    let is_first = scope.index() == 0;
+    let mut builder = OperatorBuilder::new("Feed".to_owned(), scope);
+    let mut ranked = builder.new_input(charts.ranked.inner, Exchange::new(|_: &((Cell, String), Epoch, i64)| 0));
+    let mut titles = builder.new_input(charts.titles.inner, Exchange::new(|_: &((String, About), Epoch, i64)| 0));
+    let mut ticks = builder.new_input(ticks, Pipeline);
+    let (_output, served) = builder.new_output::<Vec<()>>();
+    builder.build(move |_capabilities| {
+        let mut epochs = BTreeMap::<Epoch, Pending>::new();
+        move |frontiers| {
+            ranked.for_each(|_, data| {
+                data.drain(..).for_each(|(update, epoch, diff)| epochs.entry(epoch).or_default().ranked.push((update, diff)));
+            });
+            titles.for_each(|_, data| {
+                data.drain(..).for_each(|(update, epoch, diff)| epochs.entry(epoch).or_default().titles.push((update, diff)));
+            });
+            ticks.for_each(|_, data| {
+                data.drain(..).for_each(|tick| epochs.entry(tick.epoch).or_default().clock = Some(tick.clock_us));
+            });
+            while let Some(first) = epochs.first_entry() {
+                if frontiers.iter().any(|frontier| frontier.less_equal(first.key())) {
+                    break;
+                }
+                let (epoch, pending) = first.remove_entry();
+                if is_first {
+                    shared.advance(epoch, pending.clock, pending.ranked, pending.titles);
+                }
+            }
+        }
+    });
+    served
+}
