@@ -1,7 +1,7 @@
 //! Days, chart weeks, months and time zones: in which period of a chart a moment falls, and how people write both.
 //!
-//! Days are counted from 1970-01-01, and moments in µs from its first instant. Time zones are `jiff`'s, from the database
-//! built into the program, so that a chart never depends on the machine that makes it.
+//! Days are counted from 1970-01-01, and moments in µs from its first instant. Time zones are `jiff`'s, from the
+//! database built into the program, so that a chart never depends on the machine that makes it.
 
 mod date;
 #[cfg(test)]
@@ -59,8 +59,8 @@ impl Period {
 
     /// The period that begins on `start_day`, as people write it: `2026-11-20`, `2026-W47`, `2026-11`, `2026`, `all`.
     ///
-    /// A week has the ISO number of the ISO week that holds its fourth day. For weeks that start on Monday that is their
-    /// own; for others it is the ISO week that they share most days with.
+    /// A week has the ISO number of the ISO week that holds its fourth day. For weeks that start on Monday that is
+    /// their own; for others it is the ISO week that they share most days with.
     pub fn name(self, start_day: i32, week_starts: Weekday) -> String {
         let start_day = self.start(start_day, week_starts);
         let (year, month, _) = civil(start_day);
@@ -137,9 +137,9 @@ impl Calendar {
         utc_day(timestamp_us.saturating_add(offset_us(offset)))
     }
 
-    /// The instant, in µs since 1970, at which the local `day` begins: midnight, or where clocks skip midnight the moment
-    /// at which they skip it. Where they go back over midnight (in St John's until 2011) it is the first midnight, though
-    /// the evening that is repeated after it still has the date of the day before.
+    /// The instant, in µs since 1970, at which the local `day` begins: midnight, or where clocks skip midnight the
+    /// moment at which they skip it. Where they go back over midnight (in St John's until 2011) it is the first
+    /// midnight, though the evening that is repeated after it still has the date of the day before.
     pub fn midnight_us(&self, day: i32) -> i64 {
         let midnight_us = i64::from(day).saturating_mul(DAY_US);
         let Some(zone) = &self.zone else { return midnight_us };
@@ -157,8 +157,8 @@ impl Calendar {
 
 /// [`Calendar::local_day`] for many timestamps.
 ///
-/// It remembers the zone's offset between two changes of the clocks, so nearly every timestamp costs two comparisons, in
-/// whatever order they come.
+/// It remembers the zone's offset between two changes of the clocks, so nearly every timestamp costs two comparisons,
+/// in whatever order they come.
 #[derive(Clone, Debug)]
 pub struct LocalDays {
     calendar: Calendar,

@@ -1,7 +1,7 @@
 //! Dates of days, and the names of days and moments.
 //!
-//! The arithmetic of the proleptic Gregorian calendar is our own because it must hold for every moment that an `i64` of µs
-//! can say: the year of a play is bounded by its producer's clock alone, and a date library ends at the year 9999.
+//! The arithmetic of the proleptic Gregorian calendar is our own because it must hold for every moment that an `i64` of
+//! µs can say: the year of a play is bounded by its producer's clock alone, and a date library ends at the year 9999.
 
 use jiff::Timestamp;
 use jiff::civil::Weekday;
