@@ -1,6 +1,7 @@
 //! The charts of reprise as a timely and differential dataflow: no files, no network, no clock.
 
 pub mod calendar;
+pub mod catalogue;
 pub mod definition;
 pub mod label;
 pub mod play;
