@@ -1,8 +1,13 @@
-//! What a chart is: its period, scopes, item, measure, eligibility and depth, and the `charts.toml` that says so.
+//! What a chart is: its period, scopes, item, measure, eligibility and depth.
+//!
+//! These types are the one meaning of a chart, for live and replay alike; [`charts_toml`](crate::charts_toml) reads them.
+
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::calendar::{Calendar, Period};
+pub use crate::charts_toml::DefinitionError;
 use crate::label::Label;
 
 /// Everything that `charts.toml` says. The built-in default is trending, weekly, monthly and all-time.
@@ -11,6 +16,47 @@ pub struct Definitions {
     pub trending: Trending,
     /// In the order of the file; a [`Cell`] names one by its index.
     pub charts: Vec<Chart>,
+}
+
+impl Definitions {
+    /// The definitions of [`DEFAULT_TOML`](crate::charts_toml::DEFAULT_TOML).
+    pub fn builtin() -> Self {
+        crate::charts_toml::builtin()
+    }
+
+    /// Reads a `charts.toml`. What it leaves out is as in the built-in default.
+    pub fn parse(toml: &str) -> Result<Self, DefinitionError> {
+        crate::charts_toml::parse(toml)
+    }
+
+    /// The chart at an index; `None` for [`TRENDING`], which is not a [`Chart`].
+    pub fn chart(&self, chart: u32) -> Option<&Chart> {
+        self.charts.get(chart as usize)
+    }
+
+    /// How many entries a list of the chart, or of [`TRENDING`], has at most; 0 if there is no such chart.
+    pub fn top(&self, chart: u32) -> usize {
+        if chart == TRENDING { self.trending.top } else { self.chart(chart).map_or(0, |chart| chart.top) }
+    }
+
+    /// The name of the chart, or of [`TRENDING`]; empty if there is no such chart.
+    pub fn name(&self, chart: u32) -> &str {
+        if chart == TRENDING { TRENDING_NAME } else { self.chart(chart).map_or("", |chart| &chart.name) }
+    }
+
+    /// The inverse of [`Definitions::name`].
+    pub fn index_of(&self, name: &str) -> Option<u32> {
+        if name == TRENDING_NAME {
+            return Some(TRENDING);
+        }
+        self.charts.iter().position(|chart| chart.name == name).map(|index| index as u32)
+    }
+}
+
+impl Default for Definitions {
+    fn default() -> Self {
+        Self::builtin()
+    }
 }
 
 /// The sliding window of what is played now.
@@ -24,6 +70,19 @@ pub struct Trending {
     pub measure: Measure,
     pub eligible: Eligible,
     pub top: usize,
+}
+
+impl Trending {
+    /// The end of the window at a clock: the first boundary of a slide after it.
+    pub fn end_us(&self, clock_us: i64) -> i64 {
+        clock_us.div_euclid(self.slide_us).saturating_add(1).saturating_mul(self.slide_us)
+    }
+
+    /// The window at a clock, from its first µs to before its end.
+    pub fn window(&self, clock_us: i64) -> (i64, i64) {
+        let end_us = self.end_us(clock_us);
+        (end_us.saturating_sub(self.window_us), end_us)
+    }
 }
 
 /// A chart by calendar period.
@@ -71,6 +130,19 @@ pub enum Eligible {
     ListenedMs(i32),
 }
 
+impl Eligible {
+    /// Whether a play counts, given its `completed`, `duration_ms` and, if it says so, `listened_ms`.
+    #[inline]
+    pub fn counts(self, completed: bool, duration_ms: i32, listened_ms: Option<i32>) -> bool {
+        match (self, listened_ms) {
+            (Self::All, _) => true,
+            (Self::Completed, _) => completed,
+            (Self::ListenedMs(least_ms), Some(listened_ms)) => listened_ms >= least_ms,
+            (Self::ListenedMs(least_ms), None) => completed && i64::from(duration_ms) * 7 >= i64::from(least_ms) * 10,
+        }
+    }
+}
+
 /// The part of the audience that a cell counts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Scope {
@@ -79,8 +151,57 @@ pub enum Scope {
     Device(Label),
 }
 
+/// A text that names no scope.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a scope: write `global`, a country such as `US`, or a device such as `device:mobile`")]
+pub struct UnknownScope(pub String);
+
+const GLOBAL: &str = "global";
+const COUNTRY_PREFIX: &str = "country:";
+const DEVICE_PREFIX: &str = "device:";
+
+impl Scope {
+    /// The scope as people write it: `global`, `US`, `device:mobile`. A country that could be taken for something else
+    /// is written `country:…`, so that two scopes never share a name.
+    pub fn name(&self) -> String {
+        self.to_string()
+    }
+
+    /// The inverse of [`Scope::name`]. Every country may be written with `country:`.
+    pub fn parse(text: &str) -> Result<Self, UnknownScope> {
+        if text == GLOBAL {
+            Ok(Self::Global)
+        } else if let Some(device) = text.strip_prefix(DEVICE_PREFIX) {
+            Ok(Self::Device(Label::new(device)))
+        } else if let Some(country) = text.strip_prefix(COUNTRY_PREFIX) {
+            Ok(Self::Country(Label::new(country)))
+        } else if is_plain_country(text) {
+            Ok(Self::Country(Label::new(text)))
+        } else {
+            Err(UnknownScope(text.to_owned()))
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Global => f.write_str(GLOBAL),
+            Self::Country(country) if is_plain_country(country.as_str()) => f.write_str(country.as_str()),
+            Self::Country(country) => write!(f, "{COUNTRY_PREFIX}{}", country.as_str()),
+            Self::Device(device) => write!(f, "{DEVICE_PREFIX}{}", device.as_str()),
+        }
+    }
+}
+
+fn is_plain_country(text: &str) -> bool {
+    !text.is_empty() && text != GLOBAL && !text.contains(':')
+}
+
 /// The [`Cell::chart`] of the trending window.
 pub const TRENDING: u32 = u32::MAX;
+/// The name of the trending window among the charts.
+pub const TRENDING_NAME: &str = "trending";
 
 /// One list of a chart: a period of it, for a scope.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

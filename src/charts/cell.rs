@@ -61,8 +61,15 @@ pub mod instant {
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
-        let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
-        let instant_us = parse_instant(&text);
-        instant_us.map(Some).ok_or_else(|| D::Error::custom(format!("{text:?} is not an RFC 3339 time")))
+        let text = Option::<String>::deserialize(deserializer)?;
+        text.map(|text| parse_instant(&text)).transpose().map_err(D::Error::custom)
     }
+}
+
+/// One cell, or several: what `/v1/charts/{name}` answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Answer {
+    One(ChartCell),
+    Many(Vec<ChartCell>),
 }

@@ -6,6 +6,7 @@
 
 mod cell;
 mod overview;
+mod period;
 #[cfg(test)]
 mod tests;
 
@@ -18,11 +19,12 @@ use differential_dataflow::consolidation::consolidate;
 use reprise_dataflows::catalogue::About;
 use reprise_dataflows::definition::{Cell, Definitions, ItemKind, Scope, TRENDING};
 
-pub use cell::{AsOf, ChartCell, Entry, instant};
+pub use cell::{Answer, AsOf, ChartCell, Entry, instant};
 pub use overview::Overview;
+pub use period::scopes;
 
 /// Where a cell is kept: chart, scope, first day. Of a chart and scope the newest period comes last.
-type Place = (u32, Scope, i32);
+pub type Place = (u32, Scope, i32);
 
 /// The items that are in the top of a cell, and their counts. In order of the id, which is how ties are broken.
 type Top = BTreeMap<Box<str>, i64>;
@@ -116,7 +118,7 @@ impl Charts {
     }
 
     /// Where the cells that `filter` asks for are; costs about as much as there are.
-    pub fn places(&self, filter: &Filter) -> Vec<&Place> {
+    pub fn places<'a>(&'a self, filter: &'a Filter) -> Vec<&'a Place> {
         let charts: Vec<u32> = match &filter.chart {
             Some(name) => self.definitions.index_of(name).into_iter().collect(),
             None => (0..self.definitions.charts.len() as u32).chain([TRENDING]).collect(),
@@ -124,7 +126,7 @@ impl Charts {
         let of_chart = |chart: u32| {
             let start_day = match &filter.period {
                 None => Some(None),
-                Some(period) => self.start_day(chart, period).map(Some),
+                Some(period) => self.start_day(chart, period).ok().map(Some),
             };
             start_day.map(|start_day| self.places_of(chart, filter.scope.as_ref(), start_day)).into_iter().flatten()
         };
@@ -150,8 +152,11 @@ impl Charts {
             .filter(move |(_, _, day)| start_day.is_none_or(|start_day| *day == start_day))
     }
 
-    /// The newest period of `chart` that has entries for `scope`, as the first day that a [`Cell`] has.
-    pub fn newest(&self, chart: u32, scope: &Scope) -> Option<i32> {
+    /// The newest period of `chart` that has entries for `scope`, or for any, as the first day that a [`Cell`] has.
+    pub fn newest(&self, chart: u32, scope: Option<&Scope>) -> Option<i32> {
+        let Some(scope) = scope else {
+            return self.places_of(chart, None, None).map(|(_, _, start_day)| *start_day).max();
+        };
         let periods = (chart, scope.clone(), i32::MIN)..=(chart, scope.clone(), i32::MAX);
         self.tops.range(periods).next_back().map(|((_, _, start_day), _)| *start_day)
     }
@@ -164,7 +169,7 @@ impl Charts {
         // Stable: equal counts stay in the order of their ids.
         counts.sort_by_key(|(_, plays)| Reverse(*plays));
         counts.truncate(limit.unwrap_or(usize::MAX));
-        let item_kind = self.definitions.item(chart);
+        let item_kind = self.item_kind(chart);
         let entries = (1..).zip(counts).map(|(rank, (item, plays))| self.entry(item_kind, rank, item, plays));
         ChartCell {
             chart: self.definitions.name(chart).to_owned(),
@@ -181,7 +186,8 @@ impl Charts {
         if item_kind == ItemKind::Artist {
             return Entry { rank, track_id: None, title: None, artist: item.to_owned(), plays };
         }
-        let about = self.titles.get(item).cloned().unwrap_or_default();
-        Entry { rank, track_id: Some(item.to_owned()), title: Some(about.title), artist: about.artist, plays }
+        let about = self.titles.get(item);
+        let (title, artist) = about.map(|about| (about.title.clone(), about.artist.clone())).unwrap_or_default();
+        Entry { rank, track_id: Some(item.to_owned()), title: Some(title), artist, plays }
     }
 }
