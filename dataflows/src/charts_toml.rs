@@ -1,10 +1,13 @@
 //! Reads `charts.toml`, where a user says which charts there are.
 //!
-//! It walks the parsed document by hand rather than through `serde`, because a wrong definition counts the wrong plays for
-//! weeks: every refusal names the line, the chart, the field, what was found and what is possible, and nothing that is
-//! written is ignored. What later versions will read is refused as such, so that nobody takes it for a mistake in spelling.
+//! It walks the parsed document by hand rather than through `serde`, because a wrong definition counts the wrong plays
+//! for weeks: every refusal names the line, the chart, the field, what was found and what is possible, and nothing that
+//! is written is ignored. What later versions will read is refused as such, so that nobody takes it for a mistake in
+//! spelling.
 
 mod fields;
+#[cfg(test)]
+mod tests;
 
 use jiff::civil::Weekday;
 use jiff::tz::TimeZone;
@@ -17,21 +20,25 @@ use fields::{Fields, Value, duration_name};
 /// The charts of a run without a `charts.toml`, in its own words.
 pub const DEFAULT_TOML: &str = r#"[trending]
 window = "10m"
-slide = "1m"
-scopes = ["global", "country"]
-item = "track"
+slide = "1m"                       # the window moves on so far at a time
+scopes = ["global", "country"]     # device
+item = "track"                     # or artist
 measure = "plays"
-eligible = "completed"
+eligible = "completed"             # or all, or for how long a play is heard at least: "30s"
 top = 50
 
 [[chart]]
 name = "weekly"
-period = "week"
+period = "week"                    # day, week, month, year, all
+zone = "UTC"                       # or a name such as Europe/Lisbon: whose midnight ends a day
+week_starts = "monday"
 scopes = ["global", "country"]
 item = "track"
 measure = "plays"
 eligible = "completed"
 top = 100
+
+# What a chart leaves out is as above.
 
 [[chart]]
 name = "monthly"
@@ -48,7 +55,7 @@ pub const FILE_BYTES_MAX: usize = 64 << 10;
 pub const CHARTS_MAX: usize = 64;
 /// Entries that a list may have.
 pub const TOP_MAX: usize = 1000;
-/// Slides that the trending window may be long.
+/// How many slides long the trending window may be.
 pub const PANES_MAX: i64 = 1440;
 
 /// The longest trending window.
@@ -89,10 +96,10 @@ const CHART_NAME: &str = "1 to 64 of the lower-case letters a to z, digits and h
 pub enum DefinitionError {
     #[error("the file has {size_bytes} bytes, and at most {FILE_BYTES_MAX} are read")]
     TooLarge { size_bytes: usize },
-    #[error("line {line}: {message}")]
+    #[error("line {line}: not TOML: {message}")]
     Syntax { line: usize, message: String },
-    #[error("line {line}: {place} has no `{name}`; it can have {possible}")]
-    Unknown { line: usize, place: String, name: String, possible: String },
+    #[error("line {line}: {place}: `{field}` is unknown; possible are {possible}")]
+    Unknown { line: usize, place: String, field: String, possible: String },
     #[error("line {line}: {place}: this version does not have {what} yet")]
     NotYet { line: usize, place: String, what: String },
     #[error("line {line}: {place} lacks `{field}`, which must be {possible}")]
@@ -181,13 +188,13 @@ fn check_panes(fields: &Fields<'_>, trending: &Trending) -> Result<(), Definitio
 }
 
 fn charts(array: &Value<'_, '_>) -> Result<Vec<Chart>, DefinitionError> {
-    let tables = array.array("tables, each of which begins with `[[chart]]`")?;
+    let tables = array.array("a list of tables, each under its own `[[chart]]`")?;
     if tables.len() > CHARTS_MAX {
         return Err(array.conflict(format!("there are {} charts, and at most {CHARTS_MAX} are possible", tables.len())));
     }
     let mut charts: Vec<Chart> = Vec::with_capacity(tables.len());
     for (index, table) in tables.iter().enumerate() {
-        let fields = table.table(chart_place(index, table), "a table that begins with `[[chart]]`")?;
+        let fields = table.table(chart_place(index, table), "a table under `[[chart]]`")?;
         let chart = chart(&fields)?;
         if charts.iter().any(|other| other.name == chart.name) {
             return Err(fields.conflict("name", "two charts have this `name`".to_owned()));

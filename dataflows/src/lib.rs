@@ -2,7 +2,7 @@
 
 pub mod calendar;
 pub mod catalogue;
-pub mod charts_toml;
+mod charts_toml;
 pub mod definition;
 pub mod label;
 pub mod play;

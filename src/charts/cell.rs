@@ -73,3 +73,12 @@ pub enum Answer {
     One(ChartCell),
     Many(Vec<ChartCell>),
 }
+
+impl Answer {
+    pub fn into_cells(self) -> Vec<ChartCell> {
+        match self {
+            Self::One(cell) => vec![cell],
+            Self::Many(cells) => cells,
+        }
+    }
+}

@@ -8,11 +8,11 @@ mod cell;
 mod overview;
 mod period;
 #[cfg(test)]
-mod tests;
+pub mod tests;
 
 use std::cmp::Reverse;
-use std::collections::btree_map::{BTreeMap, Entry as Slot};
 use std::collections::HashMap;
+use std::collections::btree_map::{BTreeMap, Entry as Slot};
 use std::sync::Arc;
 
 use differential_dataflow::consolidation::consolidate;
@@ -111,8 +111,8 @@ impl Charts {
     /// The cells that `filter` asks for and that have entries, by chart, period and scope, in the order of their names.
     pub fn cells(&self, filter: &Filter) -> Vec<ChartCell> {
         let places = self.places(filter);
-        let mut cells: Vec<ChartCell> =
-            places.into_iter().map(|(chart, scope, start_day)| self.cell(*chart, scope, *start_day, filter.limit)).collect();
+        let cells = places.into_iter().map(|(chart, scope, day)| self.cell(*chart, scope, Some(*day), filter.limit));
+        let mut cells: Vec<ChartCell> = cells.collect();
         cells.sort_by(|a, b| (&a.chart, &a.period, &a.scope).cmp(&(&b.chart, &b.period, &b.scope)));
         cells
     }
@@ -162,9 +162,11 @@ impl Charts {
     }
 
     /// The first `limit` entries of one cell; without entries if nothing has been counted for it.
-    pub fn cell(&self, chart: u32, scope: &Scope, start_day: i32, limit: Option<usize>) -> ChartCell {
+    ///
+    /// Without `start_day` it is the cell of a period that is not known yet, because there is no clock.
+    pub fn cell(&self, chart: u32, scope: &Scope, start_day: Option<i32>, limit: Option<usize>) -> ChartCell {
         let (period, start_us, end_us) = self.period(chart, start_day);
-        let top = self.tops.get(&(chart, scope.clone(), start_day));
+        let top = start_day.and_then(|start_day| self.tops.get(&(chart, scope.clone(), start_day)));
         let mut counts: Vec<(&str, i64)> = top.into_iter().flatten().map(|(item, plays)| (&**item, *plays)).collect();
         // Stable: equal counts stay in the order of their ids.
         counts.sort_by_key(|(_, plays)| Reverse(*plays));

@@ -76,7 +76,7 @@ impl Charts {
         // The places of a scope are next to each other.
         scopes.dedup();
         WithEntries {
-            periods: start_days.into_iter().map(|start_day| self.period(chart, start_day).0).collect(),
+            periods: start_days.into_iter().map(|start_day| self.period(chart, Some(start_day)).0).collect(),
             scopes: scopes.into_iter().map(Scope::name).collect(),
         }
     }

@@ -7,13 +7,14 @@ use reprise_dataflows::definition::{Definitions, ItemKind, ScopeKind, TRENDING};
 
 use super::Charts;
 
-/// The period of the trending window before there is a clock to say where it is: unknown start, unknown end.
-const NO_WINDOW: &str = "../..";
+/// A period that is not known yet, because there is no clock to say which it is: unknown start, unknown end.
+const UNKNOWN: &str = "../..";
 
 impl Charts {
     /// The name of a period, its first moment, and the first one after it.
-    pub fn period(&self, chart: u32, start_day: i32) -> (String, Option<i64>, Option<i64>) {
+    pub fn period(&self, chart: u32, start_day: Option<i32>) -> (String, Option<i64>, Option<i64>) {
         let Some(definition) = self.definitions.chart(chart) else { return self.window() };
+        let Some(start_day) = start_day else { return (UNKNOWN.to_owned(), None, None) };
         let (period, calendar) = (definition.period, &definition.calendar);
         let name = period.name(start_day, calendar.week_starts);
         let end_us = period.end(start_day, calendar.week_starts).map(|end_day| calendar.midnight_us(end_day));
@@ -22,7 +23,7 @@ impl Charts {
     }
 
     fn window(&self) -> (String, Option<i64>, Option<i64>) {
-        let Some(clock_us) = self.as_of.clock_us else { return (NO_WINDOW.to_owned(), None, None) };
+        let Some(clock_us) = self.as_of.clock_us else { return (UNKNOWN.to_owned(), None, None) };
         let (start_us, end_us) = self.definitions.trending.window(clock_us);
         (format!("{}/{}", instant_name(start_us), instant_name(end_us)), Some(start_us), Some(end_us))
     }

@@ -102,7 +102,8 @@ fn acts_on_terminal(character: char) -> bool {
 }
 
 /// `1234567` as `1,234,567`.
-pub fn grouped(number: i64) -> String {
+pub fn grouped(number: impl Into<i128>) -> String {
+    let number = number.into();
     let digits = number.unsigned_abs().to_string();
     let mut grouped = String::from(if number < 0 { "-" } else { "" });
     for (index, digit) in digits.chars().enumerate() {

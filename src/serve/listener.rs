@@ -26,7 +26,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves `router` until `stopped` becomes true.
-pub async fn serve(socket: TcpListener, router: Router, mut stopped: watch::Receiver<bool>) {
+pub async fn serve(socket: TcpListener, router: Router, stopped: watch::Receiver<bool>) {
     let socket = match tokio::net::TcpListener::from_std(socket) {
         Ok(socket) => socket,
         Err(error) => return tracing::error!("HTTP cannot be served: {error}"),
@@ -68,9 +68,10 @@ async fn connection(
         .max_buf_size(BUFFER_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     let mut connection = std::pin::pin!(connection);
+    let stop = async { drop(stopped.wait_for(|stop| *stop).await) };
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        _ = stopped.wait_for(|stop| *stop) => {
+        () = stop => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

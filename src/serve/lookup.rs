@@ -26,7 +26,7 @@ pub struct Request {
 /// What is played now. A window in which nothing was played is an answer too: a cell without entries.
 pub fn trending(charts: &Charts, request: &Request) -> Result<ChartCell, Problem> {
     let scope = scope(charts, TRENDING, request.scope.as_deref().unwrap_or("global"))?;
-    Ok(charts.cell(TRENDING, &scope, 0, request.limit))
+    Ok(charts.cell(TRENDING, &scope, Some(0), request.limit))
 }
 
 /// One cell of the chart `name`; with `*` as scope or period all that have entries.
@@ -38,8 +38,11 @@ pub fn chart(charts: &Charts, name: &str, request: &Request) -> Result<Answer, P
     };
     let start_day = match request.period.as_deref() {
         Some(EVERY) => None,
-        Some(text) => Some(charts.start_day(chart, text).map_err(|error| Problem::bad_request(error.to_string()))?),
-        None => Some(newest(charts, chart, scope.as_ref())?),
+        Some(text) => {
+            let start_day = charts.start_day(chart, text);
+            Some(Some(start_day.map_err(|error| Problem::bad_request(error.to_string()))?))
+        }
+        None => Some(charts.newest(chart, scope.as_ref()).or_else(|| charts.current(chart))),
     };
     if let (Some(scope), Some(start_day)) = (&scope, start_day) {
         return Ok(Answer::One(charts.cell(chart, scope, start_day, request.limit)));
@@ -59,12 +62,6 @@ fn several(charts: &Charts, filter: &Filter, chart: u32) -> Result<Answer, Probl
         )));
     }
     Ok(Answer::Many(charts.cells(filter)))
-}
-
-fn newest(charts: &Charts, chart: u32, scope: Option<&Scope>) -> Result<i32, Problem> {
-    charts.newest(chart, scope).or_else(|| charts.current(chart)).ok_or_else(|| {
-        Problem::not_found("nothing has been counted yet, so there is no newest period: ask again later, or name one")
-    })
 }
 
 fn scope(charts: &Charts, chart: u32, text: &str) -> Result<Scope, Problem> {

@@ -10,7 +10,7 @@ pub mod problem;
 mod routes;
 mod status;
 #[cfg(test)]
-mod tests;
+pub mod tests;
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};

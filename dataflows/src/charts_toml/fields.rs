@@ -32,11 +32,11 @@ impl<'a> Fields<'a> {
         let others = self.table.keys().filter(|key| !possible.contains(&key.get_ref().as_ref()));
         let Some(first) = others.min_by_key(|key| key.span().start) else { return Ok(()) };
         let (line, place) = (line(self.text, first.span().start), self.place.clone());
-        let name = shortened(first.get_ref());
-        Err(if is_planned(&name) {
-            DefinitionError::NotYet { line, place, what: format!("`{name}`") }
+        let field = shortened(self.text.get(first.span()).unwrap_or_default());
+        Err(if is_planned(first.get_ref()) {
+            DefinitionError::NotYet { line, place, what: format!("`{field}`") }
         } else {
-            DefinitionError::Unknown { line, place, name, possible: alternatives(possible.iter().copied()) }
+            DefinitionError::Unknown { line, place, field, possible: list(possible.iter().copied(), "and") }
         })
     }
 
@@ -130,10 +130,10 @@ impl<'a, 'f> Value<'a, 'f> {
 
     /// What one of `choices` means; one of `later` is planned.
     pub(super) fn choice<T: Copy>(&self, choices: &[(&str, T)], later: &[&str]) -> Result<T, DefinitionError> {
-        let possible = alternatives(choices.iter().map(|(name, _)| *name));
+        let possible = list(choices.iter().map(|(name, _)| *name), "or");
         let text = self.text(&possible)?;
         if later.contains(&text) {
-            let what = format!("`{text}` as `{}`", self.name);
+            let what = format!("`{text}` for `{}`", self.name);
             return Err(DefinitionError::NotYet { line: self.line(), place: self.place.to_owned(), what });
         }
         let choice = choices.iter().find(|(name, _)| *name == text);
@@ -146,7 +146,7 @@ impl<'a, 'f> Value<'a, 'f> {
         choices: &[(&str, T)],
         later: &[&str],
     ) -> Result<Vec<T>, DefinitionError> {
-        let possible = format!("a list of {}", alternatives(choices.iter().map(|(name, _)| *name)));
+        let possible = format!("a list of {}", list(choices.iter().map(|(name, _)| *name), "or"));
         let mut chosen = Vec::new();
         for value in self.array(&possible)? {
             let choice = value.choice(choices, later)?;
@@ -193,10 +193,10 @@ fn is_planned(field: &str) -> bool {
 }
 
 /// The names, as a sentence lists them.
-fn alternatives<'n>(names: impl Iterator<Item = &'n str>) -> String {
+fn list<'n>(names: impl Iterator<Item = &'n str>, conjunction: &str) -> String {
     let mut names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
     match (names.pop(), names.is_empty()) {
-        (Some(last), false) => format!("{} or {last}", names.join(", ")),
+        (Some(last), false) => format!("{} {conjunction} {last}", names.join(", ")),
         (last, _) => last.unwrap_or_default(),
     }
 }
@@ -204,10 +204,8 @@ fn alternatives<'n>(names: impl Iterator<Item = &'n str>) -> String {
 /// The first line of what was found, cut if it is long.
 fn shortened(found: &str) -> String {
     let first_line = found.lines().next().unwrap_or_default();
-    match first_line.char_indices().nth(FOUND_CHARS_MAX) {
-        Some((end, _)) => format!("{}…", &first_line[..end]),
-        None => first_line.to_owned(),
-    }
+    let shown: String = first_line.chars().take(FOUND_CHARS_MAX).collect();
+    if shown.len() < found.len() { shown + "…" } else { shown }
 }
 
 fn line(text: &str, start: usize) -> usize {
