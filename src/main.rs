@@ -4,6 +4,8 @@ mod charts;
 mod cli;
 mod generate;
 mod lake;
+mod output;
+mod screen;
 mod serve;
 mod source;
 mod tick;

@@ -12,7 +12,7 @@
 
 pub mod calendar;
 pub mod catalogue;
-pub mod charts_toml;
+mod charts_toml;
 mod counts;
 pub mod definition;
 pub mod item;

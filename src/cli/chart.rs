@@ -1,15 +1,204 @@
-//! `reprise trending` and `reprise chart`.
+//! `reprise trending` and `reprise chart`: ask a running instance, and print what it says.
+
+use std::io::{self, BufWriter, Write};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use url::Url;
+
+use super::client::{Client, Failure};
+use crate::charts::ChartCell;
+use crate::output::{self, Format, table};
+use crate::{screen, serve};
+
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(clap::Args)]
-pub struct TrendingOptions {}
-
-#[derive(clap::Args)]
-pub struct ChartOptions {}
-
-pub fn trending(_options: TrendingOptions) -> anyhow::Result<()> {
-    Ok(())
+pub struct TrendingOptions {
+    #[command(flatten)]
+    asking: Asking,
 }
 
-pub fn chart(_options: ChartOptions) -> anyhow::Result<()> {
-    Ok(())
+#[derive(clap::Args)]
+pub struct ChartOptions {
+    /// The chart, such as `weekly`.
+    #[arg(value_parser = chart_name)]
+    name: String,
+    /// Such as `2026-W47`, or `*` for all [default: the newest that has entries].
+    #[arg(long)]
+    period: Option<String>,
+    #[command(flatten)]
+    asking: Asking,
+}
+
+/// What both commands take.
+#[derive(clap::Args)]
+struct Asking {
+    /// The instance to ask.
+    #[arg(long, env = "REPRISE_URL", default_value_t = format!("http://{}", serve::DEFAULT_ADDRESS))]
+    url: String,
+    /// `global`, a country such as `US`, or a device such as `device:mobile`; for a chart also `*` for all.
+    #[arg(long, default_value = "global")]
+    scope: String,
+    /// Entries, from the top [default: all].
+    #[arg(long)]
+    limit: Option<std::num::NonZeroUsize>,
+    /// Ask again every second, until Ctrl-C.
+    #[arg(long)]
+    watch: bool,
+    #[arg(long, default_value = "table", value_parser = text_format())]
+    format: Format,
+}
+
+pub fn trending(options: TrendingOptions) -> Result<()> {
+    let url = address(&options.asking, &["v1", "trending"], None)?;
+    options.asking.show(&url)
+}
+
+pub fn chart(options: ChartOptions) -> Result<()> {
+    let url = address(&options.asking, &["v1", "charts", &options.name], options.period.as_deref())?;
+    options.asking.show(&url)
+}
+
+/// What cannot be a chart's name is told apart here, so that a name can never lead to another path of the server.
+fn chart_name(text: &str) -> Result<String, &'static str> {
+    let possible = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let is_name = !text.is_empty() && text.bytes().all(possible);
+    is_name.then(|| text.to_owned()).ok_or("names of charts are lower-case letters, digits and hyphens")
+}
+
+/// Parquet is for files, and these commands write to the screen.
+fn text_format() -> impl TypedValueParser<Value = Format> {
+    PossibleValuesParser::new(["table", "json", "csv"]).try_map(|name| Format::from_str(&name, false))
+}
+
+fn address(asking: &Asking, path: &[&str], period: Option<&str>) -> Result<Url> {
+    let given = &asking.url;
+    let absolute = if given.contains("://") { given.clone() } else { format!("http://{given}") };
+    let mut url = Url::parse(&absolute).with_context(|| format!("--url {given} is not a URL"))?;
+    if url.scheme() != "http" {
+        bail!("--url {given}: reprise answers plain http://, nothing else");
+    }
+    // Only a URL that has no host could not have a path.
+    if let Ok(mut segments) = url.path_segments_mut() {
+        segments.pop_if_empty().extend(path);
+    }
+    let limit = asking.limit.map(|limit| limit.to_string());
+    let parameters = [("scope", Some(asking.scope.as_str())), ("period", period), ("limit", limit.as_deref())];
+    let given = parameters.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    url.query_pairs_mut().clear().extend_pairs(given);
+    Ok(url)
+}
+
+impl Asking {
+    fn show(&self, url: &Url) -> Result<()> {
+        let client = Client::new()?;
+        if self.watch {
+            return self.watch(&client, url);
+        }
+        let cells = client.ask(url).map_err(Failure::into_error)?;
+        output::write(self.format, &cells, None)
+    }
+
+    /// An instance that is away may be restarting: what it said last stays on the screen until it is back. A question
+    /// that it refuses will be refused again, so that ends the watch.
+    fn watch(&self, client: &Client, url: &Url) -> Result<()> {
+        let mut cells = Vec::new();
+        let mut was_away = false;
+        let mut first = true;
+        loop {
+            let asked = Instant::now();
+            let away = match client.ask(url) {
+                Ok(now) => {
+                    cells = now;
+                    None
+                }
+                Err(Failure::Away(error)) => Some(error),
+                Err(refused) => return Err(refused.into_error()),
+            };
+            let shown = match output::screen_size().filter(|_| self.format == Format::Table) {
+                Some((width, height)) => redraw(&cells, away.as_ref(), (width, height), first),
+                None => self.append(&cells, away.as_ref().filter(|_| !was_away), away.is_none()),
+            };
+            if let Err(error) = shown {
+                return output::unless_closed(Err(error)).context("standard output cannot be written");
+            }
+            (was_away, first) = (away.is_some(), false);
+            std::thread::sleep(WATCH_INTERVAL.saturating_sub(asked.elapsed()));
+        }
+    }
+
+    /// For a file or a pipe: the cells one time after the other, an empty line after each, and news of the server on
+    /// standard error.
+    fn append(&self, cells: &[ChartCell], gone: Option<&anyhow::Error>, answered: bool) -> io::Result<()> {
+        if let Some(error) = gone {
+            eprintln!("{error:#}; asking again every second");
+        }
+        if !answered {
+            return Ok(());
+        }
+        let mut out = BufWriter::new(io::stdout().lock());
+        output::write_text(self.format, cells, output::screen_width(), &mut out)?;
+        out.write_all(b"\n")?;
+        out.flush()
+    }
+}
+
+/// Draws the cells over those of a second ago, cut to the terminal, and below them why they are no longer fresh.
+fn redraw(
+    cells: &[ChartCell],
+    away: Option<&anyhow::Error>,
+    (width, height): (u16, u16),
+    first: bool,
+) -> io::Result<()> {
+    const CLEAR: &str = "\x1b[2J";
+    let tables = table::tables(cells, Some(width));
+    let news = away.map(|error| table::fitted(&format!("{error:#}; asking again every second"), Some(width)));
+    let room = usize::from(height).saturating_sub(1 + usize::from(news.is_some()));
+    let lines: Vec<&str> = tables.lines().take(room).chain(news.as_deref()).collect();
+    let mut out = io::stdout().lock();
+    write!(out, "{}{}", if first { CLEAR } else { "" }, screen::in_place(&lines.join("\n")))?;
+    out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args, Command, FromArgMatches};
+
+    use super::*;
+
+    fn asked(arguments: &[&str]) -> Result<String, String> {
+        let command = ChartOptions::augment_args(Command::new("chart").no_binary_name(true));
+        let matches = command.try_get_matches_from(arguments).map_err(|error| error.to_string())?;
+        let options = ChartOptions::from_arg_matches(&matches).map_err(|error| error.to_string())?;
+        let url = address(&options.asking, &["v1", "charts", &options.name], options.period.as_deref());
+        url.map(String::from).map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn options_become_a_url() {
+        let url = |arguments: &[&str]| asked(arguments).unwrap();
+        assert_eq!(url(&["weekly"]), "http://127.0.0.1:7878/v1/charts/weekly?scope=global");
+        let all = ["weekly", "--url", "host:80", "--scope", "*", "--period", "2026-W47", "--limit", "3"];
+        assert_eq!(url(&all), "http://host/v1/charts/weekly?scope=*&period=2026-W47&limit=3");
+        let below = ["weekly", "--url", "http://host/charts/?x=1", "--scope", "a&b=c"];
+        assert_eq!(url(&below), "http://host/charts/v1/charts/weekly?scope=a%26b%3Dc");
+    }
+
+    #[test]
+    fn wrong_options_are_refused() {
+        let refused = |arguments: &[&str], says: &str| {
+            let error = asked(arguments).unwrap_err();
+            assert!(error.contains(says), "{arguments:?}: {error}");
+        };
+        refused(&["weekly", "--url", "https://host"], "plain http://");
+        refused(&["weekly", "--url", "http://"], "is not a URL");
+        refused(&["weekly", "--limit", "0"], "--limit");
+        refused(&["weekly", "--format", "parquet"], "[possible values: table, json, csv]");
+        for name in ["..", "", "Weekly", "a/b", "%2e"] {
+            refused(&[name], "lower-case letters");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand.
 
 mod chart;
+mod client;
 mod generate;
 
 use std::process::ExitCode;

@@ -1,1 +1,119 @@
 //! HTTP: charts and status as JSON.
+//!
+//! The dataflow's thread writes into [`Shared`]; one more thread answers requests from it, so a flood of requests costs
+//! at most one core, and never a dataflow worker. Nobody is asked for a password: it listens on loopback unless told
+//! otherwise, it only reads, and what a stranger could do to it is bounded (connections, header, query, answer).
+
+mod listener;
+mod lookup;
+pub mod problem;
+mod routes;
+mod status;
+#[cfg(test)]
+pub mod tests;
+
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::thread::JoinHandle;
+
+use anyhow::{Context, Result, anyhow};
+use tokio::sync::watch;
+
+use crate::charts::Charts;
+pub use status::{PartitionStatus, Status};
+
+/// Where a run listens, and where the client commands ask, unless told otherwise.
+pub const DEFAULT_ADDRESS: &str = "127.0.0.1:7878";
+
+/// What the dataflow tells and HTTP answers from.
+pub struct Shared {
+    charts: RwLock<Charts>,
+    status: RwLock<Status>,
+    /// Whether `/readyz` says so.
+    pub ready: AtomicBool,
+}
+
+impl Shared {
+    pub fn new(charts: Charts) -> Self {
+        Self { charts: RwLock::new(charts), status: RwLock::default(), ready: AtomicBool::new(false) }
+    }
+
+    /// Like the other three, it goes on after a panic elsewhere: what panicked ends the run, and says more than we could.
+    pub fn charts(&self) -> RwLockReadGuard<'_, Charts> {
+        self.charts.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn charts_mut(&self) -> RwLockWriteGuard<'_, Charts> {
+        self.charts.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn status(&self) -> RwLockReadGuard<'_, Status> {
+        self.status.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn status_mut(&self) -> RwLockWriteGuard<'_, Status> {
+        self.status.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A listening server. It stops when dropped.
+pub struct Server {
+    /// Where it really listens: port 0 has become a port.
+    pub address: SocketAddr,
+    stop: watch::Sender<bool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Listens on `listen`, and answers from `shared` on a thread of its own.
+///
+/// # Errors
+/// If nothing can listen there, most often because something already does.
+pub fn start(listen: SocketAddr, shared: Arc<Shared>) -> Result<Server> {
+    let socket = TcpListener::bind(listen).map_err(|error| cannot_listen(listen, error))?;
+    socket.set_nonblocking(true)?;
+    let address = socket.local_addr()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    let (stop, stopped) = watch::channel(false);
+    let router = routes::router(shared);
+    let serve = move || runtime.block_on(listener::serve(socket, router, stopped));
+    let thread = std::thread::Builder::new().name("reprise-http".to_owned()).spawn(serve);
+    Ok(Server { address, stop, thread: Some(thread.context("the thread for HTTP cannot be started")?) })
+}
+
+fn cannot_listen(listen: SocketAddr, error: std::io::Error) -> anyhow::Error {
+    let port_0 = SocketAddr::new(listen.ip(), 0);
+    match error.kind() {
+        ErrorKind::AddrInUse => anyhow!(
+            "something already listens on {listen}, perhaps another reprise: stop it, or choose another address with \
+             --listen ({port_0} takes a free port)"
+        ),
+        ErrorKind::AddrNotAvailable => anyhow!("this machine has no address {}: choose one with --listen", listen.ip()),
+        ErrorKind::PermissionDenied => {
+            anyhow!("port {} needs rights that we do not have: choose one from 1024 with --listen", listen.port())
+        }
+        _ => anyhow!(error).context(format!("cannot listen on {listen}")),
+    }
+}
+
+impl Server {
+    /// Lets requests that are being answered finish, for a moment, and ends the thread.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.stop.send_replace(true);
+        let Some(thread) = self.thread.take() else { return };
+        if thread.join().is_err() {
+            tracing::error!("the thread for HTTP panicked");
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

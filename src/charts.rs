@@ -1,1 +1,0 @@
-//! The charts as they stand: what the dataflow has said so far, folded up, and the JSON object of each cell.

@@ -1,0 +1,195 @@
+//! The charts as they stand: what the dataflow has said so far, folded up.
+//!
+//! The dataflow speaks in differences, and knows counts by id; people ask for a list with titles. [`Charts`] is between
+//! them. It keeps of every cell the items that are in its top now, and folds in the differences of whole epochs at a
+//! cost in proportion to them. Ranks are given out when a cell is read: a cell is short, and most are never looked at.
+
+mod cell;
+mod overview;
+mod period;
+#[cfg(test)]
+pub mod tests;
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::collections::btree_map::{BTreeMap, Entry as Slot};
+use std::sync::Arc;
+
+use differential_dataflow::consolidation::consolidate;
+use reprise_dataflows::catalogue::About;
+use reprise_dataflows::definition::{Cell, Definitions, ItemKind, Scope, TRENDING};
+
+pub use cell::{Answer, AsOf, ChartCell, Entry, instant};
+pub use overview::Overview;
+pub use period::scopes;
+
+/// Where a cell is kept: chart, scope, first day. Of a chart and scope the newest period comes last.
+pub type Place = (u32, Scope, i32);
+
+/// The items that are in the top of a cell, and their counts. In order of the id, which is how ties are broken.
+type Top = BTreeMap<Box<str>, i64>;
+
+/// Every cell that has entries.
+pub struct Charts {
+    definitions: Arc<Definitions>,
+    as_of: AsOf,
+    tops: BTreeMap<Place, Top>,
+    titles: HashMap<Box<str>, About>,
+}
+
+/// Which cells are asked for; what is `None` is not asked about.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub chart: Option<String>,
+    pub scope: Option<Scope>,
+    /// As [`ChartCell::period`] has it.
+    pub period: Option<String>,
+    /// How many entries of each cell, from the top.
+    pub limit: Option<usize>,
+}
+
+impl Charts {
+    pub fn new(definitions: Arc<Definitions>) -> Self {
+        Self { definitions, as_of: AsOf::default(), tops: BTreeMap::new(), titles: HashMap::new() }
+    }
+
+    pub fn definitions(&self) -> &Definitions {
+        &self.definitions
+    }
+
+    pub fn as_of(&self) -> AsOf {
+        self.as_of
+    }
+
+    /// Says what the numbers stand for after the last [`apply`](Self::apply).
+    pub fn set_as_of(&mut self, as_of: AsOf) {
+        self.as_of = as_of;
+    }
+
+    /// Folds in what changed in one or more whole epochs.
+    ///
+    /// `ranked` is a weighted collection that is already restricted to the top of each cell: the multiplicity of (cell,
+    /// item) is the item's count, and at 0 the item has left. `titles` holds one [`About`] per track. Both may come in
+    /// any order and unconsolidated, as long as the epochs are whole: halfway through one a track can have two titles.
+    pub fn apply(
+        &mut self,
+        ranked: impl IntoIterator<Item = ((Cell, String), i64)>,
+        titles: impl IntoIterator<Item = ((String, About), i64)>,
+    ) {
+        for ((cell, item), change) in ranked {
+            self.count((cell.chart, cell.scope, cell.start_day), item.into(), change);
+        }
+        let mut titles: Vec<_> = titles.into_iter().collect();
+        consolidate(&mut titles);
+        let (gone, come): (Vec<_>, Vec<_>) = titles.into_iter().partition(|(_, change)| *change < 0);
+        for ((track_id, _), _) in gone {
+            self.titles.remove(track_id.as_str());
+        }
+        self.titles.extend(come.into_iter().map(|((track_id, about), _)| (track_id.into(), about)));
+    }
+
+    fn count(&mut self, place: Place, item: Box<str>, change: i64) {
+        let mut top = match self.tops.entry(place) {
+            Slot::Occupied(top) => top,
+            Slot::Vacant(place) => place.insert_entry(Top::new()),
+        };
+        match top.get_mut().entry(item) {
+            Slot::Occupied(mut count) => {
+                *count.get_mut() += change;
+                if *count.get() == 0 {
+                    count.remove();
+                }
+            }
+            Slot::Vacant(_) if change == 0 => {}
+            Slot::Vacant(item) => drop(item.insert(change)),
+        }
+        if top.get().is_empty() {
+            top.remove();
+        }
+    }
+
+    /// The cells that `filter` asks for and that have entries, by chart, period and scope, in the order of their names.
+    pub fn cells(&self, filter: &Filter) -> Vec<ChartCell> {
+        let places = self.places(filter);
+        let cells = places.into_iter().map(|(chart, scope, day)| self.cell(*chart, scope, Some(*day), filter.limit));
+        let mut cells: Vec<ChartCell> = cells.collect();
+        cells.sort_by(|a, b| (&a.chart, &a.period, &a.scope).cmp(&(&b.chart, &b.period, &b.scope)));
+        cells
+    }
+
+    /// Where the cells that `filter` asks for are; costs about as much as there are.
+    pub fn places<'a>(&'a self, filter: &'a Filter) -> Vec<&'a Place> {
+        let charts: Vec<u32> = match &filter.chart {
+            Some(name) => self.definitions.index_of(name).into_iter().collect(),
+            None => (0..self.definitions.charts.len() as u32).chain([TRENDING]).collect(),
+        };
+        let of_chart = |chart: u32| {
+            let start_day = match &filter.period {
+                None => Some(None),
+                Some(period) => self.start_day(chart, period).ok().map(Some),
+            };
+            start_day.map(|start_day| self.places_of(chart, filter.scope.as_ref(), start_day)).into_iter().flatten()
+        };
+        charts.into_iter().flat_map(of_chart).collect()
+    }
+
+    fn places_of<'a>(
+        &'a self,
+        chart: u32,
+        scope: Option<&'a Scope>,
+        start_day: Option<i32>,
+    ) -> impl Iterator<Item = &'a Place> {
+        // The global scope is the least, so that is where a chart begins.
+        let first = (chart, scope.cloned().unwrap_or(Scope::Global), start_day.unwrap_or(i32::MIN));
+        let last_day = match (scope, start_day) {
+            (Some(_), Some(start_day)) => start_day,
+            _ => i32::MAX,
+        };
+        self.tops
+            .range(first..)
+            .map(|(place, _)| place)
+            .take_while(move |(c, s, day)| *c == chart && scope.is_none_or(|scope| s == scope) && *day <= last_day)
+            .filter(move |(_, _, day)| start_day.is_none_or(|start_day| *day == start_day))
+    }
+
+    /// The newest period of `chart` that has entries for `scope`, or for any, as the first day that a [`Cell`] has.
+    pub fn newest(&self, chart: u32, scope: Option<&Scope>) -> Option<i32> {
+        let Some(scope) = scope else {
+            return self.places_of(chart, None, None).map(|(_, _, start_day)| *start_day).max();
+        };
+        let periods = (chart, scope.clone(), i32::MIN)..=(chart, scope.clone(), i32::MAX);
+        self.tops.range(periods).next_back().map(|((_, _, start_day), _)| *start_day)
+    }
+
+    /// The first `limit` entries of one cell; without entries if nothing has been counted for it.
+    ///
+    /// Without `start_day` it is the cell of a period that is not known yet, because there is no clock.
+    pub fn cell(&self, chart: u32, scope: &Scope, start_day: Option<i32>, limit: Option<usize>) -> ChartCell {
+        let (period, start_us, end_us) = self.period(chart, start_day);
+        let top = start_day.and_then(|start_day| self.tops.get(&(chart, scope.clone(), start_day)));
+        let mut counts: Vec<(&str, i64)> = top.into_iter().flatten().map(|(item, plays)| (&**item, *plays)).collect();
+        // Stable: equal counts stay in the order of their ids.
+        counts.sort_by_key(|(_, plays)| Reverse(*plays));
+        counts.truncate(limit.unwrap_or(usize::MAX));
+        let item_kind = self.item_kind(chart);
+        let entries = (1..).zip(counts).map(|(rank, (item, plays))| self.entry(item_kind, rank, item, plays));
+        ChartCell {
+            chart: self.definitions.name(chart).to_owned(),
+            period,
+            start_us,
+            end_us,
+            scope: scope.name(),
+            as_of: self.as_of,
+            entries: entries.collect(),
+        }
+    }
+
+    fn entry(&self, item_kind: ItemKind, rank: usize, item: &str, plays: i64) -> Entry {
+        if item_kind == ItemKind::Artist {
+            return Entry { rank, track_id: None, title: None, artist: item.to_owned(), plays };
+        }
+        let about = self.titles.get(item);
+        let (title, artist) = about.map(|about| (about.title.clone(), about.artist.clone())).unwrap_or_default();
+        Entry { rank, track_id: Some(item.to_owned()), title: Some(title), artist, plays }
+    }
+}

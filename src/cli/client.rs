@@ -1,0 +1,164 @@
+//! Asks a running instance over HTTP.
+
+use std::io::Read;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use reqwest::StatusCode;
+use reqwest::blocking::Response;
+use reqwest::redirect::Policy;
+use url::Url;
+
+use crate::charts::{Answer, ChartCell};
+use crate::output::table::printable;
+use crate::serve::problem::Problem;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// For the whole answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes that an answer may have: several times what the server would send, and what fits in memory.
+const ANSWER_BYTES_MAX: u64 = 256 << 20;
+
+pub struct Client(reqwest::blocking::Client);
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub enum Failure {
+    /// Nothing answers, or not now: asking again later may help.
+    Away(anyhow::Error),
+    /// It answers, and the answer is no.
+    Refused(anyhow::Error),
+}
+
+impl Failure {
+    pub fn into_error(self) -> anyhow::Error {
+        match self {
+            Self::Away(error) | Self::Refused(error) => error,
+        }
+    }
+}
+
+impl Client {
+    pub fn new() -> Result<Self> {
+        // An instance is on this machine or network: a proxy for the rest of the world does not know it.
+        let builder = reqwest::blocking::Client::builder().no_proxy().redirect(Policy::none());
+        let client = builder.connect_timeout(CONNECT_TIMEOUT).timeout(ANSWER_TIMEOUT).build();
+        client.map(Self).context("the HTTP client cannot be started")
+    }
+
+    /// The cells that `url` answers with.
+    pub fn ask(&self, url: &Url) -> Result<Vec<ChartCell>, Failure> {
+        let response = self.0.get(url.clone()).send().map_err(|error| no_answer(url, error))?;
+        let status = response.status();
+        let body = body(url, response)?;
+        if !status.is_success() {
+            return Err(refusal(url, status, &body));
+        }
+        let answer: Result<Answer, _> = serde_json::from_slice(&body);
+        let answer = answer.with_context(|| format!("what {} answers is not a chart: is it a reprise?", origin(url)));
+        answer.map(Answer::into_cells).map_err(Failure::Refused)
+    }
+}
+
+fn body(url: &Url, response: Response) -> Result<Vec<u8>, Failure> {
+    let mut body = Vec::new();
+    let read = response.take(ANSWER_BYTES_MAX + 1).read_to_end(&mut body);
+    read.map_err(|error| Failure::Away(anyhow!(error).context(format!("{} broke off its answer", origin(url)))))?;
+    if body.len() as u64 > ANSWER_BYTES_MAX {
+        let bound = format!("{} answers with more than {} MiB: set a --limit", origin(url), ANSWER_BYTES_MAX >> 20);
+        return Err(Failure::Refused(anyhow!(bound)));
+    }
+    Ok(body)
+}
+
+fn no_answer(url: &Url, error: reqwest::Error) -> Failure {
+    let origin = origin(url);
+    Failure::Away(if error.is_timeout() {
+        anyhow!("{origin} does not answer in time")
+    } else if error.is_connect() {
+        anyhow!(
+            "no reprise answers at {origin}; start one with `reprise run …` or `reprise demo`, or name it with --url"
+        )
+    } else {
+        anyhow!(error.without_url()).context(format!("{origin} does not answer properly"))
+    })
+}
+
+fn refusal(url: &Url, status: StatusCode, body: &[u8]) -> Failure {
+    let error = match serde_json::from_slice::<Problem>(body) {
+        Ok(problem) => anyhow!("{}", printable(&problem.detail)),
+        Err(_) => anyhow!("{} answers {status}: is it a reprise?", origin(url)),
+    };
+    if status.is_server_error() { Failure::Away(error) } else { Failure::Refused(error) }
+}
+
+/// Whom we asked, without what.
+fn origin(url: &Url) -> String {
+    url.origin().ascii_serialization()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::serve::tests::server;
+
+    fn ask(address: impl std::fmt::Display, path: &str) -> Result<Vec<ChartCell>, Failure> {
+        Client::new().unwrap().ask(&Url::parse(&format!("http://{address}{path}")).unwrap())
+    }
+
+    #[test]
+    fn one_cell_or_several() {
+        let (server, shared) = server();
+        let cells = ask(server.address, "/v1/charts/weekly").unwrap();
+        assert_eq!(cells[..], shared.charts().cells(&filter("2026-W47", "global")));
+        assert_eq!(ask(server.address, "/v1/charts/weekly?scope=*&period=*").unwrap().len(), 3);
+    }
+
+    fn filter(period: &str, scope: &str) -> crate::charts::Filter {
+        let scope = reprise_dataflows::definition::Scope::parse(scope).ok();
+        crate::charts::Filter { scope, period: Some(period.to_owned()), ..Default::default() }
+    }
+
+    /// The detail of a problem is the error; trouble of the server may pass, a wrong question stays wrong.
+    #[test]
+    fn refusals_say_why() {
+        let (server, _) = server();
+        let Err(Failure::Refused(error)) = ask(server.address, "/v1/charts/daily") else { panic!("not refused") };
+        assert!(error.to_string().contains("the charts are `trending`"), "{error}");
+        let Err(Failure::Away(error)) = ask(server.address, "/readyz") else { panic!("not away") };
+        assert!(error.to_string().contains("still catching up"), "{error}");
+    }
+
+    #[test]
+    fn nobody_there() {
+        let (server, _) = server();
+        let address = server.address;
+        drop(server);
+        let Err(Failure::Away(error)) = ask(address, "/v1/trending") else { panic!("not away") };
+        let expected = format!("no reprise answers at http://{address}; start one with `reprise run …`");
+        assert!(error.to_string().starts_with(&expected), "{error}");
+    }
+
+    /// Whatever is on the port instead: an error, and none of its escape sequences.
+    #[test]
+    fn somebody_else_there() {
+        let answers =
+            ["HTTP/1.1 200 OK\r\n\r\n<html>", "HTTP/1.1 404 Not Found\r\n\r\n", "\x1b[2J nonsense\r\n\r\n", ""];
+        for answer in answers {
+            let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = socket.local_addr().unwrap();
+            let other = std::thread::spawn(move || {
+                let (mut stream, _) = socket.accept().unwrap();
+                let _ = stream.read(&mut [0; 1024]);
+                stream.write_all(answer.as_bytes()).unwrap();
+            });
+            let error = ask(address, "/v1/trending").unwrap_err().into_error();
+            let text = format!("{error:#}");
+            assert!(text.contains(&address.to_string()) && !text.contains('\x1b'), "{answer:?}: {text}");
+            other.join().unwrap();
+        }
+    }
+}

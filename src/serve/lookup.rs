@@ -1,0 +1,96 @@
+//! From the words of a request to chart cells: which chart, scope, period and how much of it.
+
+use reprise_dataflows::definition::{Scope, ScopeKind, TRENDING};
+
+use super::problem::Problem;
+use crate::charts::{Answer, ChartCell, Charts, Filter, scopes};
+
+/// Asks for every scope, or every period. (A country that is really called `*` is `country:*`.)
+const EVERY: &str = "*";
+
+/// Entries that one answer has at most, all its cells together: building it holds the charts for a moment, and the
+/// dataflow waits. The answer of one cell is never refused.
+const ENTRIES_MAX: usize = 100_000;
+
+/// What a request says about the cells that it wants; what it leaves out has a default.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// `global` by default.
+    pub scope: Option<String>,
+    /// The newest that has entries, by default.
+    pub period: Option<String>,
+    /// Entries of a cell; all by default.
+    pub limit: Option<usize>,
+}
+
+/// What is played now. A window in which nothing was played is an answer too: a cell without entries.
+pub fn trending(charts: &Charts, request: &Request) -> Result<ChartCell, Problem> {
+    let scope = scope(charts, TRENDING, request.scope.as_deref().unwrap_or("global"))?;
+    Ok(charts.cell(TRENDING, &scope, Some(0), request.limit))
+}
+
+/// One cell of the chart `name`; with `*` as scope or period all that have entries.
+pub fn chart(charts: &Charts, name: &str, request: &Request) -> Result<Answer, Problem> {
+    let chart = charts.definitions().index_of(name).ok_or_else(|| unknown_chart(charts, name))?;
+    let scope = match request.scope.as_deref() {
+        Some(EVERY) => None,
+        text => Some(scope(charts, chart, text.unwrap_or("global"))?),
+    };
+    let start_day = match request.period.as_deref() {
+        Some(EVERY) => None,
+        Some(text) => {
+            let start_day = charts.start_day(chart, text);
+            Some(Some(start_day.map_err(|error| Problem::bad_request(error.to_string()))?))
+        }
+        None => Some(charts.newest(chart, scope.as_ref()).or_else(|| charts.current(chart))),
+    };
+    if let (Some(scope), Some(start_day)) = (&scope, start_day) {
+        return Ok(Answer::One(charts.cell(chart, scope, start_day, request.limit)));
+    }
+    let period = start_day.map(|start_day| charts.period(chart, start_day).0);
+    several(charts, &Filter { chart: Some(name.to_owned()), scope, period, limit: request.limit }, chart)
+}
+
+fn several(charts: &Charts, filter: &Filter, chart: u32) -> Result<Answer, Problem> {
+    let cells = charts.places(filter).len();
+    let top = charts.definitions().top(chart);
+    let entries = cells.saturating_mul(filter.limit.unwrap_or(top).min(top));
+    if entries > ENTRIES_MAX {
+        return Err(Problem::bad_request(format!(
+            "these are {cells} cells with up to {entries} entries, and one answer has at most {ENTRIES_MAX}: name a \
+             scope or a period, set a limit, or let `reprise replay` write all of them from the lake"
+        )));
+    }
+    Ok(Answer::Many(charts.cells(filter)))
+}
+
+fn scope(charts: &Charts, chart: u32, text: &str) -> Result<Scope, Problem> {
+    let scope = Scope::parse(text).map_err(|error| Problem::not_found(error.to_string()))?;
+    let kind = match scope {
+        Scope::Global => ScopeKind::Global,
+        Scope::Country(_) => ScopeKind::Country,
+        Scope::Device(_) => ScopeKind::Device,
+    };
+    let possible = scopes(charts.definitions(), chart);
+    if possible.contains(&kind) {
+        return Ok(scope);
+    }
+    let examples: Vec<&str> = possible.iter().map(|kind| example(*kind)).collect();
+    let name = charts.definitions().name(chart);
+    Err(Problem::not_found(format!("`{name}` has no list for `{text}`; its scopes are {}", examples.join(", "))))
+}
+
+fn example(kind: ScopeKind) -> &'static str {
+    match kind {
+        ScopeKind::Global => "`global`",
+        ScopeKind::Country => "countries such as `US`",
+        ScopeKind::Device => "devices such as `device:mobile`",
+    }
+}
+
+fn unknown_chart(charts: &Charts, name: &str) -> Problem {
+    let definitions = charts.definitions();
+    let names = [definitions.name(TRENDING)].into_iter().chain(definitions.charts.iter().map(|chart| &*chart.name));
+    let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+    Problem::not_found(format!("there is no chart `{name}`; the charts are {}", names.join(", ")))
+}

@@ -1,0 +1,56 @@
+//! How the run is doing: what `/v1/status` says, and the last line of the live table.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::charts::instant;
+
+/// Counts are since the start of the lake's first run where a restart can know them, and offsets are Kafka's.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    pub topic: String,
+    pub workers: usize,
+    /// Where HTTP answers, as a URL.
+    pub address: String,
+    /// In µs since 1970, as RFC 3339 in JSON.
+    #[serde(rename = "started_at", with = "instant")]
+    pub started_at_us: Option<i64>,
+    /// The newest complete epoch.
+    pub epoch: u64,
+    /// The clock of `epoch`; `None` before the first play.
+    #[serde(rename = "clock", with = "instant")]
+    pub clock_us: Option<i64>,
+    /// The folder of the lake.
+    pub lake: String,
+    /// The newest version that is committed.
+    pub lake_version: Option<u64>,
+    pub accepted: u64,
+    /// Records that are not plays, by reason.
+    pub dead_letters: BTreeMap<String, u64>,
+    /// Offsets without a record: compaction, and the markers of transactions.
+    pub holes: u64,
+    pub plays_per_second: f64,
+    /// Whether every partition has been read up to where it ended when it was last asked.
+    pub caught_up: bool,
+    pub ready: bool,
+    /// Records of all partitions that wait to be read; `None` until the broker has said where they end.
+    pub lag: Option<i64>,
+    pub partitions: Vec<PartitionStatus>,
+}
+
+/// How far one partition has been read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionStatus {
+    pub partition: i32,
+    /// The first offset that the lake is about.
+    pub start_offset: i64,
+    /// The next one to read.
+    pub next_offset: i64,
+    /// The next one after those that are safe in the lake.
+    pub committed_offset: Option<i64>,
+    /// The next one that a producer will get.
+    pub end_offset: Option<i64>,
+    /// `end_offset` less `next_offset`.
+    pub lag: Option<i64>,
+}

@@ -1,0 +1,212 @@
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use reprise_dataflows::definition::{Scope, TRENDING};
+use reqwest::blocking::{Client, Response};
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+
+use super::problem::Problem;
+use super::*;
+use crate::charts::{ChartCell, tests as fixtures};
+
+/// A server over the charts of [`fixtures::filled`], on a free port.
+pub fn server() -> (Server, Arc<Shared>) {
+    let shared = Arc::new(Shared::new(fixtures::filled()));
+    (start(SocketAddr::from(([127, 0, 0, 1], 0)), shared.clone()).unwrap(), shared)
+}
+
+fn send(server: &Server, method: Method, path: &str) -> Response {
+    let client = Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().unwrap();
+    client.request(method, format!("http://{}{path}", server.address)).send().unwrap()
+}
+
+fn json(server: &Server, path: &str) -> Value {
+    let response = send(server, Method::GET, path);
+    assert_eq!((path, response.status()), (path, StatusCode::OK));
+    assert_eq!(response.headers()["content-type"], "application/json");
+    assert_eq!(response.headers()["cache-control"], "no-store");
+    response.json().unwrap()
+}
+
+fn cell(server: &Server, path: &str) -> ChartCell {
+    serde_json::from_value(json(server, path)).unwrap()
+}
+
+/// The detail of the problem that `path` is answered with.
+fn problem(server: &Server, method: Method, path: &str, status: u16) -> String {
+    let response = send(server, method, path);
+    assert_eq!((path, response.status().as_u16()), (path, status));
+    assert_eq!(response.headers()["content-type"], Problem::MEDIA_TYPE);
+    let problem: Problem = response.json().unwrap();
+    assert_eq!((problem.kind.as_str(), problem.status), ("about:blank", status));
+    assert_eq!(Some(problem.title.as_str()), StatusCode::from_u16(status).unwrap().canonical_reason());
+    problem.detail
+}
+
+fn refused(server: &Server, path: &str, status: u16, says: &str) {
+    let detail = problem(server, Method::GET, path, status);
+    assert!(detail.contains(says), "{path}: {detail}");
+}
+
+#[test]
+fn trending_is_one_cell() {
+    let (server, shared) = server();
+    let global = cell(&server, "/v1/trending");
+    assert_eq!(global, shared.charts().cell(TRENDING, &Scope::Global, Some(0), None));
+    assert_eq!((global.scope.as_str(), global.entries.len()), ("global", 1));
+    assert_eq!(cell(&server, "/v1/charts/trending"), global);
+    // Nothing is played there now.
+    let germany = cell(&server, "/v1/trending?scope=DE&limit=3");
+    assert_eq!((germany.scope.as_str(), germany.entries.len(), germany.period), ("DE", 0, global.period));
+}
+
+#[test]
+fn a_chart_is_a_cell_by_scope_and_period() {
+    let (server, _) = server();
+    let newest = cell(&server, "/v1/charts/weekly");
+    assert_eq!((newest.period.as_str(), newest.scope.as_str(), newest.entries.len()), ("2026-W47", "global", 3));
+    let older = cell(&server, "/v1/charts/weekly?period=2026-W46&limit=10&scope=global");
+    assert_eq!((older.period.as_str(), older.entries.len()), ("2026-W46", 1));
+    assert_eq!(cell(&server, "/v1/charts/weekly?limit=2&scope=&period=").entries.len(), 2);
+    assert_eq!(cell(&server, "/v1/charts/weekly?scope=country%3AUS").scope, "US");
+    let nothing = cell(&server, "/v1/charts/weekly?scope=DE");
+    assert_eq!((nothing.period.as_str(), nothing.entries.len()), ("2026-W47", 0));
+    assert_eq!(cell(&server, "/v1/charts/artists").entries[0].track_id, None);
+}
+
+#[test]
+fn a_star_gives_every_cell() {
+    let (server, _) = server();
+    let names = |path: &str| {
+        let cells: Vec<ChartCell> = serde_json::from_value(json(&server, path)).unwrap();
+        cells.into_iter().map(|cell| format!("{} {}", cell.period, cell.scope)).collect::<Vec<_>>()
+    };
+    assert_eq!(names("/v1/charts/weekly?scope=*"), ["2026-W47 US", "2026-W47 global"]);
+    assert_eq!(names("/v1/charts/weekly?period=*"), ["2026-W46 global", "2026-W47 global"]);
+    assert_eq!(names("/v1/charts/weekly?period=%2A&scope=*&limit=1").len(), 3);
+    assert!(names("/v1/charts/weekly?scope=DE&period=*").is_empty());
+}
+
+#[test]
+fn the_charts_are_listed() {
+    let (server, shared) = server();
+    let list = json(&server, "/v1/charts");
+    assert_eq!(list["charts"], serde_json::to_value(shared.charts().overview()).unwrap());
+    assert_eq!(list["as_of"]["lake_version"], 41);
+}
+
+#[test]
+fn status_is_what_was_told() {
+    let (server, shared) = server();
+    let dead_letters = [("not_json".to_owned(), 3)].into();
+    let status = Status { topic: "song-plays".into(), clock_us: Some(0), dead_letters, ..Status::default() };
+    *shared.status_mut() = status.clone();
+    let json = json(&server, "/v1/status");
+    assert_eq!((&json["clock"], &json["started_at"]), (&"1970-01-01T00:00:00Z".into(), &Value::Null));
+    assert_eq!(json["dead_letters"]["not_json"], 3);
+    assert_eq!(serde_json::from_value::<Status>(json).unwrap(), status);
+}
+
+#[test]
+fn health_and_readiness_are_two_things() {
+    let (server, shared) = server();
+    assert_eq!(send(&server, Method::GET, "/healthz?any=thing").status(), StatusCode::OK);
+    assert!(problem(&server, Method::GET, "/readyz", 503).contains("/v1/status"));
+    shared.ready.store(true, Ordering::Release);
+    assert_eq!(send(&server, Method::GET, "/readyz").status(), StatusCode::OK);
+}
+
+#[test]
+fn problems_say_what_is_possible() {
+    let (server, _) = server();
+    refused(&server, "/v1/charts/daily", 404, "the charts are `trending`, `weekly`, `artists`");
+    refused(&server, "/v1/charts/weekly?period=2026-11", 400, "a week such as `2026-W47`");
+    refused(&server, "/v1/charts/weekly?period=2026-W99", 400, "a week such as `2026-W47`");
+    refused(&server, "/v1/charts/trending?period=2026-W47", 400, "the current window");
+    refused(&server, "/v1/charts/artists?scope=US", 404, "its scopes are `global`, devices such as");
+    refused(&server, "/v1/trending?scope=device:mobile", 404, "countries such as `US`");
+    refused(&server, "/v1/trending?scope=a:b", 404, "is not a scope");
+    refused(&server, "/v1/charts/weekly?scpoe=US", 400, "unknown parameter `scpoe`; possible: scope, period, limit");
+    refused(&server, "/v1/trending?period=all", 400, "unknown parameter `period`");
+    refused(&server, "/v1/charts?limit=1", 400, "there are none here");
+    refused(&server, "/v1/charts/weekly?limit=1&limit=2", 400, "given twice");
+    for limit in ["0", "-1", "ten", "99999999999999999999999", "1.5"] {
+        refused(&server, &format!("/v1/trending?limit={limit}"), 400, "must be a whole number from 1");
+    }
+}
+
+#[test]
+fn paths_that_lead_nowhere() {
+    let (server, _) = server();
+    for path in
+        ["/", "/v1", "/v1/charts/", "/v1/charts/weekly/2026-W47", "/v1/../etc/passwd", "/v2/trending", "//", "/%00"]
+    {
+        refused(&server, path, 404, "there is nothing here");
+    }
+    refused(&server, "/v1/charts/%2e%2e%2fetc%2fpasswd", 404, "there is no chart `../etc/passwd`");
+    refused(&server, "/v1/charts/..%00", 404, "there is no chart");
+    refused(&server, "/v1/charts/%ff%fe", 400, "not UTF-8");
+    assert_eq!(cell(&server, "/v1/charts/weekly?scope=%ff").entries.len(), 0);
+}
+
+#[test]
+fn charts_are_only_read() {
+    let (server, _) = server();
+    for method in [Method::POST, Method::PUT, Method::DELETE, Method::PATCH, Method::OPTIONS, Method::TRACE] {
+        for path in ["/v1/trending", "/healthz", "/nowhere"] {
+            let response = send(&server, method.clone(), path);
+            assert_eq!((path, response.status().as_u16()), (path, 405));
+            assert_eq!(response.headers()["allow"], "GET, HEAD");
+        }
+    }
+    let head = send(&server, Method::HEAD, "/v1/trending");
+    assert_eq!((head.status(), head.headers()["content-type"].as_bytes()), (StatusCode::OK, &b"application/json"[..]));
+    assert!(head.bytes().unwrap().is_empty());
+}
+
+#[test]
+fn queries_and_headers_are_bounded() {
+    let (server, _) = server();
+    let long = |length: usize| format!("/v1/trending?scope={}", "X".repeat(length - "scope=".len()));
+    assert_eq!(cell(&server, &long(routes::QUERY_BYTES_MAX)).entries.len(), 0);
+    refused(&server, &long(routes::QUERY_BYTES_MAX + 1), 414, "longer than 4096 bytes");
+    let raw = |request: &[u8]| {
+        let mut stream = TcpStream::connect(server.address).unwrap();
+        // The server may have answered and closed before it has been sent everything.
+        let _ = stream.write_all(request);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        String::from_utf8_lossy(&answer).lines().next().unwrap_or_default().to_owned()
+    };
+    let header = format!("GET /healthz HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "y".repeat(200_000));
+    assert!(!raw(header.as_bytes()).contains("200"), "{}", raw(header.as_bytes()));
+    assert!(raw(b"\x16\x03\x01 this is not HTTP\r\n\r\n").contains("400"));
+    let body = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 99999999999\r\n\r\nabc";
+    assert!(raw(body).contains("200"));
+    assert_eq!(send(&server, Method::GET, "/healthz").status(), StatusCode::OK);
+}
+
+/// Clients that connect and say nothing hold nobody else up, and do not hold up the end.
+#[test]
+fn idle_connections_are_harmless() {
+    let (server, _) = server();
+    let mut idle: Vec<TcpStream> = (0..200).map(|_| TcpStream::connect(server.address).unwrap()).collect();
+    idle[0].write_all(b"GET /v1/tren").unwrap();
+    assert_eq!(send(&server, Method::GET, "/healthz").status(), StatusCode::OK);
+    let stopping = Instant::now();
+    server.stop();
+    assert!(stopping.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn a_stopped_server_frees_its_address() {
+    let (server, shared) = server();
+    let address = server.address;
+    let error = start(address, shared.clone()).err().unwrap().to_string();
+    assert!(error.contains("something already listens on 127.0.0.1:") && error.contains("--listen"), "{error}");
+    drop(server);
+    start(address, shared).unwrap();
+}
