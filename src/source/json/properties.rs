@@ -58,11 +58,12 @@ fn reference(json: &[u8], kafka_ms: Option<i64>) -> Result<Value, Rejection> {
     let mut row = Map::new();
     for field in reprise_dataflows::play::schema().fields() {
         let name = field.name();
+        let textual = name == "timestamp" || *field.data_type() == DataType::Utf8;
         let value = match event.get(name) {
             _ if name.starts_with("kafka_") => continue,
             None | Some(Value::Null) if field.is_nullable() => continue,
             None | Some(Value::Null) => return Err(Rejection::MissingField),
-            Some(Value::String(text)) if text.len() > TEXT_BYTES_MAX => return Err(Rejection::TextTooLong),
+            Some(Value::String(text)) if textual && text.len() > TEXT_BYTES_MAX => return Err(Rejection::TextTooLong),
             Some(Value::String(text)) if name == "song_id" && text.is_empty() => return Err(Rejection::MissingField),
             Some(value) if name == "timestamp" => json!(reference_timestamp(value, kafka_ms)?),
             Some(Value::Number(number)) if *field.data_type() == DataType::Int32 => {
