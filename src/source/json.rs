@@ -1,1 +1,233 @@
-//! JSON events into columns.
+//! JSON events into columns: one Kafka record is a play, or there is a reason why it is none.
+//!
+//! ```text
+//!  bytes ─► guards (size, UTF-8, depth) ─► Fields (whatever the JSON has) ─► Play (checked) ─► Columns ─► PlayBatch
+//! ```
+//!
+//! There is one way through, for good records and bad ones alike: the JSON is read once, leniently, into the values of
+//! the known fields, and the rules are applied to those. So a reason never comes from a second reading that might
+//! disagree with the first, and a stream of bad records costs no more than one of good ones.
+//!
+//! The verdict is a function of the record alone: neither the clock nor other records have a say. Where a record breaks
+//! several rules the reason is the first of: empty, too large, not UTF-8, too deep, not JSON; then what is wrong with
+//! the first bad field, in the order of [`play::schema`](reprise_dataflows::play::schema). A key that occurs twice
+//! counts with its last value, as it does for most readers of JSON. JSON here is what serde_json reads; its one limit
+//! beyond the grammar is that the number of a known field must not be beyond 64-bit floating point (`1e400`).
+
+mod columns;
+mod fields;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
+mod timestamp;
+
+use std::fmt;
+
+use reprise_dataflows::play::{
+    AHEAD_MAX_US, EVENT_BYTES_MAX, EVENT_DEPTH_MAX, EVENT_TIME_MIN_US, PlayBatch, Rejection,
+};
+
+use columns::Columns;
+use fields::{Fields, Name};
+
+/// Bytes that the detail of a rejection may have.
+pub const DETAIL_BYTES_MAX: usize = 240;
+
+/// What a Kafka record holds of a play.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    pub partition: i32,
+    pub offset: i64,
+    /// Kafka's own timestamp, in ms since 1970: by the topic's setting the producer's or the broker's.
+    pub timestamp_ms: Option<i64>,
+    pub value: Option<&'a [u8]>,
+}
+
+/// Why a record is not a play.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    pub reason: Rejection,
+    /// For people: which field, and what was found there. At most [`DETAIL_BYTES_MAX`] bytes.
+    pub detail: String,
+}
+
+impl Rejected {
+    /// Kept out of line, so that the decoding of good records stays small.
+    #[cold]
+    fn new(reason: Rejection, detail: fmt::Arguments<'_>) -> Self {
+        let mut detail = detail.to_string();
+        if detail.len() > DETAIL_BYTES_MAX {
+            let dots = "…";
+            detail.truncate(beginning(&detail, DETAIL_BYTES_MAX - dots.len()).len());
+            detail.push_str(dots);
+        }
+        Self { reason, detail }
+    }
+}
+
+/// The first `bytes_max` bytes of a text, or up to three fewer, so that no character is cut.
+fn beginning(text: &str, bytes_max: usize) -> &str {
+    let fits = |&end: &usize| text.is_char_boundary(end);
+    let end = (0..=bytes_max.min(text.len())).rev().find(fits).unwrap_or(0);
+    &text[..end]
+}
+
+/// A play that keeps every rule, borrowed from its record.
+struct Play<'a> {
+    song_id: &'a str,
+    title: &'a str,
+    artist: &'a str,
+    user_id: &'a str,
+    timestamp_us: i64,
+    duration_ms: i32,
+    completed: bool,
+    device: &'a str,
+    country: &'a str,
+    event_id: Option<&'a str>,
+    city: Option<&'a str>,
+    album: Option<&'a str>,
+    listened_ms: Option<i32>,
+}
+
+/// Turns records into columns.
+#[derive(Default)]
+pub struct Decoder {
+    columns: Columns,
+}
+
+impl Decoder {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends the play and returns its event time in µs since 1970, or says why the record is not a play, and then
+    /// nothing is appended.
+    ///
+    /// # Panics
+    /// When a text column grows beyond the 2 GiB that Arrow's offsets can count. No bytes of a record can do that: call
+    /// [`finish`](Self::finish) long before [`bytes`](Self::bytes) gets there.
+    pub fn push(&mut self, record: &Record<'_>) -> Result<i64, Rejected> {
+        let text = guard(record.value.unwrap_or_default())?;
+        let fields = match serde_json::from_str(text) {
+            Ok(fields) => fields,
+            Err(error) => return Err(Rejected::new(Rejection::NotJson, format_args!("{error}"))),
+        };
+        let play = check(&fields, record.timestamp_ms)?;
+        self.columns.append(&play, record.partition, record.offset);
+        Ok(play.timestamp_us)
+    }
+
+    /// Plays appended since the last [`finish`](Self::finish).
+    pub fn rows(&self) -> usize {
+        self.columns.rows()
+    }
+
+    /// Bytes of text appended since the last [`finish`](Self::finish).
+    pub fn bytes(&self) -> usize {
+        self.columns.text_bytes()
+    }
+
+    /// Takes what was appended.
+    pub fn finish(&mut self) -> PlayBatch {
+        std::mem::take(&mut self.columns).into_batch()
+    }
+}
+
+/// What can be said of the bytes before they are read as JSON.
+fn guard(value: &[u8]) -> Result<&str, Rejected> {
+    if value.is_empty() {
+        return Err(Rejected::new(Rejection::Empty, format_args!("the record has no value")));
+    }
+    if value.len() > EVENT_BYTES_MAX {
+        let bytes = value.len();
+        return Err(Rejected::new(
+            Rejection::TooLarge,
+            format_args!("{bytes} bytes, and {EVENT_BYTES_MAX} are allowed"),
+        ));
+    }
+    let text = match std::str::from_utf8(value) {
+        Ok(text) => text,
+        Err(error) => return Err(Rejected::new(Rejection::NotUtf8, format_args!("{error}"))),
+    };
+    // Most events have a single bracket, so counting them is all that this rule costs.
+    if opening_brackets(value) > EVENT_DEPTH_MAX && nests_deeper(value, EVENT_DEPTH_MAX) {
+        return Err(Rejected::new(
+            Rejection::TooDeep,
+            format_args!("nested deeper than the {EVENT_DEPTH_MAX} levels that are allowed"),
+        ));
+    }
+    Ok(text)
+}
+
+/// Opening brackets and braces, those inside texts included. In chunks whose count fits a byte, which the compiler turns
+/// into vector instructions.
+fn opening_brackets(json: &[u8]) -> usize {
+    // `[` and `{` differ in the bit 0x20 alone.
+    let opening = |chunk: &[u8]| chunk.iter().map(|byte| u8::from(byte | 0x20 == b'{')).sum::<u8>();
+    json.chunks(usize::from(u8::MAX)).map(|chunk| usize::from(opening(chunk))).sum()
+}
+
+/// Whether brackets outside of texts nest deeper than `depth_max`. It needs no stack, and no well-formed JSON.
+fn nests_deeper(json: &[u8], depth_max: usize) -> bool {
+    let mut depth = 0_usize;
+    let mut in_text = false;
+    let mut bytes = json.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => in_text = !in_text,
+            b'\\' if in_text => _ = bytes.next(),
+            b'[' | b'{' if !in_text => depth += 1,
+            b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > depth_max {
+            return true;
+        }
+    }
+    false
+}
+
+/// Applies the rules of a play to what the JSON has, in the order of the schema.
+fn check<'a>(fields: &'a Fields<'_>, kafka_ms: Option<i64>) -> Result<Play<'a>, Rejected> {
+    let song_id = fields.text(Name::SongId)?;
+    if song_id.is_empty() {
+        return Err(Rejected::new(Rejection::MissingField, format_args!("song_id: the text is empty")));
+    }
+    Ok(Play {
+        song_id,
+        title: fields.text(Name::Title)?,
+        artist: fields.text(Name::Artist)?,
+        user_id: fields.text(Name::UserId)?,
+        timestamp_us: plausible(fields.timestamp_us()?, kafka_ms)?,
+        duration_ms: fields.milliseconds(Name::DurationMs)?,
+        completed: fields.boolean(Name::Completed)?,
+        device: fields.text(Name::Device)?,
+        country: fields.text(Name::Country)?,
+        event_id: fields.optional_text(Name::EventId)?,
+        city: fields.optional_text(Name::City)?,
+        album: fields.optional_text(Name::Album)?,
+        listened_ms: fields.optional_milliseconds(Name::ListenedMs)?,
+    })
+}
+
+/// The event time, if it is neither too old nor too far ahead of its record. Without a Kafka timestamp the only upper
+/// bound is that of [`timestamp`]: the year 9999.
+fn plausible(event_us: i64, kafka_ms: Option<i64>) -> Result<i64, Rejected> {
+    if event_us < EVENT_TIME_MIN_US {
+        return Err(Rejected::new(
+            Rejection::TooOld,
+            format_args!("timestamp: {} is before the year 2000", timestamp::Display(event_us)),
+        ));
+    }
+    // Saturating, because a producer may write any number as Kafka's timestamp.
+    let Some(kafka_us) = kafka_ms.map(|ms| ms.saturating_mul(1000)) else { return Ok(event_us) };
+    if event_us > kafka_us.saturating_add(AHEAD_MAX_US) {
+        let (event, kafka) = (timestamp::Display(event_us), timestamp::Display(kafka_us));
+        return Err(Rejected::new(
+            Rejection::TooFarAhead,
+            format_args!("timestamp: {event} is more than an hour ahead of the Kafka record's {kafka}"),
+        ));
+    }
+    Ok(event_us)
+}
