@@ -1,0 +1,218 @@
+//! The dataflow with the world around it: sources, charts, lake and what is served, put together on every worker.
+//!
+//! `run` and `replay` differ in what they put around [`build`], never in it.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Result, anyhow};
+use differential_dataflow::AsCollection;
+use reprise_dataflows::definition::Definitions;
+use reprise_dataflows::plan::Plan;
+use reprise_dataflows::{Epoch, Stage, Tick, build};
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use timely::dataflow::operators::vec::{Broadcast, Map, ToStream};
+use timely::dataflow::operators::{Concat, Input, Inspect, Operator, Probe};
+use timely::dataflow::{InputHandle, ProbeHandle, Scope, StreamVec};
+use timely::worker::Worker;
+
+use crate::broker::Broker;
+use crate::lake::sink::{self, Committed};
+use crate::lake::{Committer, LakeFile};
+use crate::serve::Shared;
+use crate::serve::feed::feed;
+use crate::source::kafka::{Share, kafka};
+use crate::source::lake::{Progress, Selection, lake, share};
+use crate::source::{Report, Source};
+use crate::tick::{Now, Pace, Ticker};
+
+/// How long a worker sleeps at most when there is nothing to do.
+const PARK_MAX: Duration = Duration::from_millis(20);
+
+/// Everything that the workers need to know.
+pub struct Engine {
+    pub workers: usize,
+    pub definitions: Arc<Definitions>,
+    pub pace: Pace,
+    /// The last epoch that was committed, and its clock.
+    pub last_epoch: Option<Epoch>,
+    pub clock_us: Option<i64>,
+    /// The plays of the lake that the charts begin with.
+    pub files: Vec<LakeFile>,
+    pub times_us: Range<i64>,
+    pub progress: Arc<Progress>,
+    /// What is read after the lake, and where it is kept; a replay has none.
+    pub live: Option<Live>,
+    pub shared: Arc<Shared>,
+    /// Set from outside to make the run commit what it has, and end.
+    pub stop: Arc<AtomicBool>,
+    /// What ends a run that cannot go on. It does not return.
+    pub fail: fn(anyhow::Error),
+}
+
+/// Kafka, and the lake that is written.
+pub struct Live {
+    pub broker: Broker,
+    /// The offset to begin at, of every partition.
+    pub starts: Vec<(i32, i64)>,
+    pub lake: PathBuf,
+    pub incarnation: i64,
+    /// Taken by worker 0.
+    pub committer: Mutex<Option<Committer>>,
+}
+
+/// What worker 0 watches while it mints ticks.
+struct Watched {
+    served: ProbeHandle<Epoch>,
+    committed: ProbeHandle<Epoch>,
+    reports: Rc<RefCell<VecDeque<Report>>>,
+}
+
+type Ticks = InputHandle<Epoch, CapacityContainerBuilder<Vec<Tick>>>;
+
+impl Engine {
+    /// Runs until everything is read and committed, or `stop` is set.
+    pub fn run(self) -> Result<()> {
+        let workers = self.workers;
+        let engine = Arc::new(self);
+        let guards = timely::execute(timely::Config::process(workers), move |worker| {
+            if let Err(error) = engine.work(worker) {
+                (engine.fail)(error);
+            }
+        });
+        let guards = guards.map_err(|error| anyhow!("the dataflow cannot be started: {error}"))?;
+        for outcome in guards.join() {
+            outcome.map_err(|error| anyhow!("a worker of the dataflow died: {error}"))?;
+        }
+        Ok(())
+    }
+
+    fn work(&self, worker: &mut Worker) -> Result<()> {
+        let mut ticks = Ticks::new();
+        let activators = worker.clone();
+        let watched = worker.dataflow(|scope| self.assemble(scope, &mut ticks, &activators))?;
+        if worker.index() == 0 {
+            self.mint(worker, ticks, &watched);
+        } else {
+            ticks.close();
+        }
+        while worker.has_dataflows() {
+            worker.step_or_park(Some(PARK_MAX));
+        }
+        Ok(())
+    }
+
+    /// The graph of a worker.
+    fn assemble<'scope>(&self, scope: Scope<'scope, Epoch>, ticks: &mut Ticks, worker: &Worker) -> Result<Watched> {
+        let plan = Plan::new(&self.definitions);
+        let ticks = scope.input_from(ticks).broadcast();
+        let committed = ProbeHandle::new();
+
+        let stored = self.stored(ticks.clone(), &plan);
+        let mut plays = stored.intakes.flat_map(|intake| intake.plays.clone());
+        let mut reports = stored.reports;
+        if let Some(live) = &self.live {
+            let source = self.live(live, ticks.clone())?;
+            plays = plays.concat(source.intakes.clone().flat_map(|intake| intake.plays.clone()));
+            reports = reports.concat(source.reports);
+            self.store(live, source, ticks.clone(), worker, &committed)?;
+        }
+        let tallies = None.to_stream(scope).as_collection();
+        let queries = None.to_stream(scope).as_collection();
+        let charts = build(&self.definitions, ticks.clone(), plays, tallies, queries);
+
+        let served = ProbeHandle::new();
+        feed(charts, ticks, self.shared.clone()).probe_with(&served);
+        Ok(Watched { served, committed, reports: gather(reports) })
+    }
+
+    /// The source that reads the lake.
+    fn stored<'scope>(&self, ticks: StreamVec<'scope, Epoch, Tick>, plan: &Plan) -> Source<'scope> {
+        let (worker, workers) = (ticks.scope().index(), ticks.scope().peers());
+        let files = share(&self.files, worker, workers);
+        let window = self.clock_us.map(|clock_us| self.definitions.trending.window(clock_us));
+        // A run goes on from its clock, so what lies after it will enter the window.
+        let window_us = window.map(|(start, end)| if self.live.is_some() { start..i64::MAX } else { start..end });
+        let selection = Selection { times_us: self.times_us.clone(), window_us };
+        lake(ticks, worker, files, plan, selection, self.progress.clone(), self.fail)
+    }
+
+    /// The source that reads this worker's partitions.
+    fn live<'scope>(&self, live: &Live, ticks: StreamVec<'scope, Epoch, Tick>) -> Result<Source<'scope>> {
+        let (worker, workers) = (ticks.scope().index(), ticks.scope().peers());
+        let owned = |(partition, _): &&(i32, i64)| *partition as usize % workers == worker;
+        let starts = live.starts.iter().filter(owned).copied().collect();
+        let share = Share { worker, starts, uncommitted_bytes_max: 2 * self.pace.buffer_bytes };
+        kafka(ticks, &live.broker, share, self.fail)
+    }
+
+    /// The way of what was read into the lake.
+    fn store<'scope>(
+        &self,
+        live: &Live,
+        source: Source<'scope>,
+        ticks: StreamVec<'scope, Epoch, Tick>,
+        worker: &Worker,
+        committed: &ProbeHandle<Epoch>,
+    ) -> Result<()> {
+        let writer = sink::writer(&live.lake, live.incarnation, worker.index())?;
+        let first = worker.index() == 0;
+        let committer = first.then(|| live.committer.lock().unwrap_or_else(PoisonError::into_inner).take()).flatten();
+        let written = sink::write(source.intakes, ticks, writer, |address| worker.sync_activator_for(address), self.fail)?;
+        let commits = sink::commit(written, committer, |address| worker.sync_activator_for(address), self.fail)?;
+        let shared = self.shared.clone();
+        commits.inspect(move |commit: &Committed| shared.committed(commit.version, &commit.offsets)).probe_with(committed);
+        Ok(())
+    }
+
+    /// Worker 0's loop: hears what the sources report, and mints the ticks.
+    fn mint(&self, worker: &mut Worker, mut ticks: Ticks, watched: &Watched) {
+        let mut ticker = Ticker::new(self.pace.clone(), worker.peers(), self.last_epoch, self.clock_us);
+        let mut last_cut = None;
+        loop {
+            for report in watched.reports.borrow_mut().drain(..) {
+                ticker.report(&report, Instant::now());
+                self.shared.reported(report);
+            }
+            let now = Now {
+                instant: Instant::now(),
+                wall_us: wall_us(),
+                complete_before: watched.served.with_frontier(|frontier| frontier.first().copied()).unwrap_or(Epoch::MAX),
+                committed: last_cut.is_none_or(|cut| !watched.committed.less_equal(&cut)),
+                stop: self.stop.load(Ordering::Relaxed),
+            };
+            if let Some(tick) = ticker.next(now) {
+                ticks.advance_to(tick.epoch);
+                ticks.send(tick);
+                ticks.advance_to(tick.epoch + 1);
+                last_cut = tick.cut.map(|_| tick.epoch).or(last_cut);
+                self.shared.ticked(ticker.stage() == Stage::Live, ticker.caught_up());
+            }
+            if ticker.is_over() {
+                return;
+            }
+            worker.step_or_park(Some(ticker.patience()));
+        }
+    }
+}
+
+/// Brings all reports to worker 0.
+fn gather(reports: StreamVec<'_, Epoch, Report>) -> Rc<RefCell<VecDeque<Report>>> {
+    let gathered = Rc::new(RefCell::new(VecDeque::new()));
+    let into = gathered.clone();
+    reports.sink(Exchange::new(|_: &Report| 0), "Reports", move |(input, _)| {
+        input.for_each(|_, data| into.borrow_mut().extend(data.drain(..)));
+    });
+    gathered
+}
+
+fn wall_us() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
+}

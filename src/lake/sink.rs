@@ -1,0 +1,212 @@
+//! From the dataflow into the lake: what each worker has read until a cut becomes files, and all of it one commit.
+//!
+//! ```text
+//!  every worker:  intakes ─┐
+//!                 ticks ───┴► [Write]  at a cut: rows of earlier epochs ──► writer thread ──► staged files
+//!                                                                                                 │ exchange
+//!  worker 0:                  [Commit] when all workers' files are there ──► committer thread ◄───┘
+//!                                                        └──► commits
+//! ```
+//!
+//! 1. [`write`] keeps the cut's capability until its files are staged and durable, so its output's frontier passes a cut
+//!    only when every worker's files have been sent.
+//! 2. [`commit`] keeps it until the commit is in the log, so whoever watches its frontier knows what is durable.
+//! 3. Encoding and the log are off the dataflow's threads; a thread wakes its operator when it is done.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use anyhow::{Context, Result};
+use reprise_dataflows::{CutPoint, Epoch, Tick};
+use serde::{Deserialize, Serialize};
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use timely::dataflow::operators::generic::Operator;
+use timely::dataflow::operators::{Capability, CapabilityTrait};
+use timely::scheduling::SyncActivator;
+
+use super::{Committer, Cut, NewFile, Writer};
+use crate::source::Intake;
+
+/// What a worker has staged for a cut.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Written {
+    epoch: Epoch,
+    clock_us: Option<i64>,
+    plays: Vec<NewFile>,
+    dead_letters: Vec<NewFile>,
+    positions: Vec<(i32, i64)>,
+}
+
+/// What has become durable.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    pub version: u64,
+    pub offsets: BTreeMap<i32, i64>,
+}
+
+/// Work for a thread, and the way back: the answer comes with the epoch that it is for.
+struct Desk<Q, A> {
+    questions: Sender<(Epoch, Q)>,
+    answers: Receiver<(Epoch, Result<A>)>,
+}
+
+impl<Q: Send + 'static, A: Send + 'static> Desk<Q, A> {
+    /// Starts a thread that answers questions one after the other, and wakes the operator of `activator` each time.
+    fn open(name: &str, activator: SyncActivator, mut answer: impl FnMut(Q) -> Result<A> + Send + 'static) -> Result<Self> {
+        let (questions, to_answer) = channel::<(Epoch, Q)>();
+        let (answered, answers) = channel();
+        let work = move || {
+            for (epoch, question) in to_answer {
+                if answered.send((epoch, answer(question))).is_err() || activator.activate().is_err() {
+                    return;
+                }
+            }
+        };
+        std::thread::Builder::new().name(name.to_owned()).spawn(work).context("a thread for the lake cannot be started")?;
+        Ok(Self { questions, answers })
+    }
+
+    /// A thread that is gone has panicked, and the process with it.
+    fn ask(&self, epoch: Epoch, question: Q) {
+        let _ = self.questions.send((epoch, question));
+    }
+}
+
+/// Stages each worker's plays and dead letters at every cut. What cannot be written goes to `fail`, which does not return.
+pub fn write<'scope>(
+    intakes: StreamVec<'scope, Epoch, Arc<Intake>>,
+    ticks: StreamVec<'scope, Epoch, Tick>,
+    writer: Writer,
+    activator: impl FnOnce(Vec<usize>) -> SyncActivator,
+    fail: impl Fn(anyhow::Error) + 'static,
+) -> Result<StreamVec<'scope, Epoch, Written>> {
+    let mut failed = None;
+    let written = intakes.binary_frontier(ticks, Pipeline, Pipeline, "Write", |_capability, info| {
+        let desk = Desk::open("reprise-writer", activator(info.address.to_vec()), stage(writer));
+        let desk = desk.map_err(|error| failed = Some(error)).ok();
+        let mut waiting = BTreeMap::<Epoch, Vec<Arc<Intake>>>::new();
+        let mut cuts = BTreeMap::<Epoch, (CutPoint, Capability<Epoch>)>::new();
+        let mut staging = BTreeMap::<Epoch, Capability<Epoch>>::new();
+        move |(intakes, frontier), (ticks, _), output| {
+            let Some(desk) = &desk else { return };
+            intakes.for_each_stamp(|capability, data| {
+                if let Some(epoch) = capability.least() {
+                    waiting.entry(*epoch).or_default().extend(data.flat_map(|data| data.drain(..)));
+                }
+            });
+            ticks.for_each_stamp(|capability, data| {
+                for tick in data.flat_map(|data| data.drain(..)) {
+                    if let (Some(cut), Some(capability)) = (tick.cut, capability.retain_least(output.output_index())) {
+                        cuts.insert(tick.epoch, (cut, capability));
+                    }
+                }
+            });
+            while let Some(first) = cuts.first_entry()
+                && !frontier.less_than(first.key())
+            {
+                let (epoch, (cut, capability)) = first.remove_entry();
+                let later = waiting.split_off(&epoch);
+                let earlier = std::mem::replace(&mut waiting, later).into_values().flatten().collect();
+                desk.ask(epoch, (cut, earlier));
+                staging.insert(epoch, capability);
+            }
+            while let Ok((epoch, written)) = desk.answers.try_recv() {
+                match (written, staging.remove(&epoch)) {
+                    (Ok(written), Some(capability)) => output.session(&capability).give(written),
+                    (Err(error), _) => fail(error.context("plays cannot be written to the lake")),
+                    (Ok(_), None) => {}
+                }
+            }
+        }
+    });
+    failed.map_or(Ok(written), Err)
+}
+
+/// Encodes the intakes of a cut into staged files.
+fn stage(mut writer: Writer) -> impl FnMut((CutPoint, Vec<Arc<Intake>>)) -> Result<Written> + Send {
+    move |(cut, intakes)| {
+        let plays = intakes.iter().filter_map(|intake| intake.plays.as_ref()).map(|plays| plays.columns().clone()).collect();
+        let dead_letters = intakes.iter().flat_map(|intake| intake.dead_letters.iter().cloned()).collect();
+        let positions: BTreeMap<i32, i64> = intakes.iter().flat_map(|intake| intake.positions.iter().copied()).collect();
+        drop(intakes);
+        Ok(Written {
+            epoch: cut.epoch,
+            clock_us: cut.clock_us,
+            plays: writer.write_plays(cut.epoch, plays)?,
+            dead_letters: writer.write_dead_letters(cut.epoch, dead_letters)?,
+            positions: positions.into_iter().collect(),
+        })
+    }
+}
+
+/// Makes one commit of what all workers have staged for a cut. Only worker 0 has a `committer`. A commit that fails goes to
+/// `fail`, which does not return.
+pub fn commit<'scope>(
+    written: StreamVec<'scope, Epoch, Written>,
+    committer: Option<Committer>,
+    activator: impl FnOnce(Vec<usize>) -> SyncActivator,
+    fail: impl Fn(anyhow::Error) + 'static,
+) -> Result<StreamVec<'scope, Epoch, Committed>> {
+    let mut failed = None;
+    let committed = written.unary_frontier(Exchange::new(|_: &Written| 0), "Commit", |_capability, info| {
+        let desk = committer.map(|committer| Desk::open("reprise-committer", activator(info.address.to_vec()), append(committer)));
+        let desk = desk.transpose().unwrap_or_else(|error| {
+            failed = Some(error);
+            None
+        });
+        let mut cuts = BTreeMap::<Epoch, (Vec<Written>, Capability<Epoch>)>::new();
+        let mut committing = BTreeMap::<Epoch, Capability<Epoch>>::new();
+        move |(input, frontier), output| {
+            let Some(desk) = &desk else { return };
+            input.for_each_stamp(|capability, data| {
+                if let Some(capability) = capability.retain_least(output.output_index()) {
+                    let cut = cuts.entry(*capability.time()).or_insert_with(|| (Vec::new(), capability));
+                    cut.0.extend(data.flat_map(|data| data.drain(..)));
+                }
+            });
+            while let Some(first) = cuts.first_entry()
+                && !frontier.less_equal(first.key())
+            {
+                let (epoch, (written, capability)) = first.remove_entry();
+                desk.ask(epoch, written);
+                committing.insert(epoch, capability);
+            }
+            while let Ok((epoch, committed)) = desk.answers.try_recv() {
+                match (committed, committing.remove(&epoch)) {
+                    (Ok(committed), Some(capability)) => output.session(&capability).give(committed),
+                    (Err(error), _) => fail(error.context("what was read cannot be committed to the lake")),
+                    (Ok(_), None) => {}
+                }
+            }
+        }
+    });
+    failed.map_or(Ok(committed), Err)
+}
+
+/// Appends the cuts to the lake's log, except those that would say nothing new.
+fn append(mut committer: Committer) -> impl FnMut(Vec<Written>) -> Result<Committed> + Send {
+    move |written| {
+        let mut cut = Cut { offsets: committer.progress().offsets.clone(), ..Cut::default() };
+        for mut written in written {
+            (cut.epoch, cut.clock_us) = (written.epoch, written.clock_us);
+            cut.plays.append(&mut written.plays);
+            cut.dead_letters.append(&mut written.dead_letters);
+            cut.offsets.extend(written.positions);
+        }
+        let progress = committer.progress();
+        let progress = if cut.offsets == progress.offsets && cut.clock_us == progress.clock_us {
+            progress
+        } else {
+            committer.commit(cut)?
+        };
+        Ok(Committed { version: progress.version, offsets: progress.offsets.clone() })
+    }
+}
+
+/// Opens the writer of a worker.
+pub fn writer(lake: &Path, incarnation: i64, worker: usize) -> Result<Writer> {
+    Writer::new(lake, incarnation, worker).with_context(|| format!("cannot write to the lake {}", lake.display()))
+}
