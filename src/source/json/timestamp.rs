@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn units_of_epochs_do_not_overlap() {
-        // Every second of the years 2000 to 2100 is read back from each unit; so are the bounds themselves.
+        // Both ends of what must be told apart, a moment between, and the last second before the bound.
         for second in [946_684_800, 1_795_185_700, 4_102_444_800, 99_999_999_999] {
             for unit in [1, 1000, 1_000_000] {
                 assert_eq!(from_epoch(second * unit), Some(second * 1_000_000));
