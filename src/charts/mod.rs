@@ -89,22 +89,15 @@ impl Charts {
     }
 
     fn count(&mut self, place: Place, item: Box<str>, change: i64) {
-        let mut top = match self.tops.entry(place) {
-            Slot::Occupied(top) => top,
-            Slot::Vacant(place) => place.insert_entry(Top::new()),
-        };
-        match top.get_mut().entry(item) {
-            Slot::Occupied(mut count) => {
-                *count.get_mut() += change;
-                if *count.get() == 0 {
-                    count.remove();
+        match self.tops.entry(place) {
+            Slot::Vacant(_) if change == 0 => {}
+            Slot::Vacant(place) => drop(place.insert(Top::from([(item, change)]))),
+            Slot::Occupied(mut top) => {
+                add(top.get_mut(), item, change);
+                if top.get().is_empty() {
+                    top.remove();
                 }
             }
-            Slot::Vacant(_) if change == 0 => {}
-            Slot::Vacant(item) => drop(item.insert(change)),
-        }
-        if top.get().is_empty() {
-            top.remove();
         }
     }
 
@@ -191,5 +184,18 @@ impl Charts {
         let about = self.titles.get(item);
         let (title, artist) = about.map(|about| (about.title.clone(), about.artist.clone())).unwrap_or_default();
         Entry { rank, track_id: Some(item.to_owned()), title: Some(title), artist, plays }
+    }
+}
+
+fn add(top: &mut Top, item: Box<str>, change: i64) {
+    match top.entry(item) {
+        Slot::Vacant(_) if change == 0 => {}
+        Slot::Vacant(item) => drop(item.insert(change)),
+        Slot::Occupied(mut count) => {
+            *count.get_mut() += change;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
     }
 }

@@ -39,7 +39,7 @@ struct Asking {
     /// The instance to ask.
     #[arg(long, env = "REPRISE_URL", default_value_t = format!("http://{}", serve::DEFAULT_ADDRESS))]
     url: String,
-    /// `global`, a country such as `US`, or a device such as `device:mobile`; for a chart also `*` for all.
+    /// `global`, a country such as `US`, or a device such as `device:mobile`; `*` for all.
     #[arg(long, default_value = "global")]
     scope: String,
     /// Entries, from the top [default: all].
@@ -134,7 +134,7 @@ impl Asking {
     /// standard error.
     fn append(&self, cells: &[ChartCell], gone: Option<&anyhow::Error>, answered: bool) -> io::Result<()> {
         if let Some(error) = gone {
-            eprintln!("{error:#}; asking again every second");
+            eprintln!("asking again every second: {error:#}");
         }
         if !answered {
             return Ok(());
@@ -155,7 +155,7 @@ fn redraw(
 ) -> io::Result<()> {
     const CLEAR: &str = "\x1b[2J";
     let tables = table::tables(cells, Some(width));
-    let news = away.map(|error| table::fitted(&format!("{error:#}; asking again every second"), Some(width)));
+    let news = away.map(|error| table::fitted(&format!("asking again every second: {error:#}"), Some(width)));
     let room = usize::from(height).saturating_sub(1 + usize::from(news.is_some()));
     let lines: Vec<&str> = tables.lines().take(room).chain(news.as_deref()).collect();
     let mut out = io::stdout().lock();

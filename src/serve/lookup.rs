@@ -3,7 +3,7 @@
 use reprise_dataflows::definition::{Scope, ScopeKind, TRENDING};
 
 use super::problem::Problem;
-use crate::charts::{Answer, ChartCell, Charts, Filter, scopes};
+use crate::charts::{Answer, Charts, Filter, scopes};
 
 /// Asks for every scope, or every period. (A country that is really called `*` is `country:*`.)
 const EVERY: &str = "*";
@@ -23,13 +23,9 @@ pub struct Request {
     pub limit: Option<usize>,
 }
 
-/// What is played now. A window in which nothing was played is an answer too: a cell without entries.
-pub fn trending(charts: &Charts, request: &Request) -> Result<ChartCell, Problem> {
-    let scope = scope(charts, TRENDING, request.scope.as_deref().unwrap_or("global"))?;
-    Ok(charts.cell(TRENDING, &scope, Some(0), request.limit))
-}
-
-/// One cell of the chart `name`; with `*` as scope or period all that have entries.
+/// One cell of the chart `name`, which may be trending; with `*` as scope or period all cells that have entries.
+///
+/// A scope or period for which nothing has been counted is an answer too: a cell without entries.
 pub fn chart(charts: &Charts, name: &str, request: &Request) -> Result<Answer, Problem> {
     let chart = charts.definitions().index_of(name).ok_or_else(|| unknown_chart(charts, name))?;
     let scope = match request.scope.as_deref() {

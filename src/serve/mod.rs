@@ -8,7 +8,7 @@ mod listener;
 mod lookup;
 pub mod problem;
 mod routes;
-mod status;
+pub mod status;
 #[cfg(test)]
 pub mod tests;
 
@@ -22,7 +22,7 @@ use anyhow::{Context, Result, anyhow};
 use tokio::sync::watch;
 
 use crate::charts::Charts;
-pub use status::{PartitionStatus, Status};
+pub use status::Status;
 
 /// Where a run listens, and where the client commands ask, unless told otherwise.
 pub const DEFAULT_ADDRESS: &str = "127.0.0.1:7878";
@@ -40,7 +40,7 @@ impl Shared {
         Self { charts: RwLock::new(charts), status: RwLock::default(), ready: AtomicBool::new(false) }
     }
 
-    /// Like the other three, it goes on after a panic elsewhere: what panicked ends the run, and says more than we could.
+    /// Like the other three, it goes on after a panic elsewhere: that ends the run, and says more than we could.
     pub fn charts(&self) -> RwLockReadGuard<'_, Charts> {
         self.charts.read().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,7 +1,7 @@
 //! The paths that HTTP answers, and what every request must keep to.
 //!
 //! ```text
-//! GET /v1/trending?scope=&limit=                 one cell: the current window
+//! GET /v1/trending?scope=&limit=                 one cell: the current window; with `*` as scope, an array
 //! GET /v1/charts                                 what charts there are, and which periods and scopes have entries
 //! GET /v1/charts/{name}?scope=&period=&limit=    one cell; with `*` as scope or period, an array of cells
 //! GET /v1/status                                 how the run is doing
@@ -20,12 +20,13 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use reprise_dataflows::definition::TRENDING_NAME;
 use serde::Serialize;
 
 use super::lookup::{self, Request};
 use super::problem::Problem;
 use super::{Shared, Status};
-use crate::charts::{Answer, AsOf, ChartCell, Overview};
+use crate::charts::{Answer, AsOf, Overview};
 
 /// Bytes that the part of a URL after `?` may have.
 pub const QUERY_BYTES_MAX: usize = 4096;
@@ -45,10 +46,10 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .with_state(shared)
 }
 
-async fn trending(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Answered<ChartCell> {
+async fn trending(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Answered<Answer> {
     let [scope, limit] = parameters(query.as_deref(), ["scope", "limit"])?;
     let request = Request { scope, period: None, limit: count(limit)? };
-    lookup::trending(&shared.charts(), &request).map(Json)
+    lookup::chart(&shared.charts(), TRENDING_NAME, &request).map(Json)
 }
 
 async fn chart(

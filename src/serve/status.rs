@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::charts::instant;
 
-/// Counts are since the start of the lake's first run where a restart can know them, and offsets are Kafka's.
+/// What the run tells about itself; the dataflow's thread fills it in. Offsets are Kafka's.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     pub topic: String,

@@ -58,9 +58,25 @@ fn trending_is_one_cell() {
     assert_eq!(global, shared.charts().cell(TRENDING, &Scope::Global, Some(0), None));
     assert_eq!((global.scope.as_str(), global.entries.len()), ("global", 1));
     assert_eq!(cell(&server, "/v1/charts/trending"), global);
+    assert_eq!(json(&server, "/v1/trending?scope=*"), serde_json::to_value([&global]).unwrap());
     // Nothing is played there now.
     let germany = cell(&server, "/v1/trending?scope=DE&limit=3");
     assert_eq!((germany.scope.as_str(), germany.entries.len(), germany.period), ("DE", 0, global.period));
+}
+
+/// Before the first play there is no clock, and no period is the newest.
+#[test]
+fn nothing_has_been_played_yet() {
+    let shared = Arc::new(Shared::new(fixtures::charts()));
+    let server = start(SocketAddr::from(([127, 0, 0, 1], 0)), shared).unwrap();
+    for path in ["/v1/trending", "/v1/charts/weekly", "/v1/charts/weekly?scope=US"] {
+        let cell = cell(&server, path);
+        assert_eq!((cell.period.as_str(), cell.start_us, cell.entries.len()), ("../..", None, 0));
+    }
+    for path in ["/v1/trending?scope=*", "/v1/charts/weekly?scope=*", "/v1/charts/weekly?scope=*&period=*"] {
+        assert_eq!(json(&server, path), serde_json::json!([]));
+    }
+    assert_eq!(cell(&server, "/v1/charts/weekly?period=2026-W47").period, "2026-W47");
 }
 
 #[test]
