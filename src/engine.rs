@@ -96,8 +96,7 @@ impl Engine {
 
     fn work(&self, worker: &mut Worker) -> Result<()> {
         let mut ticks = Ticks::new();
-        let activators = worker.clone();
-        let watched = worker.dataflow(|scope| self.assemble(scope, &mut ticks, &activators))?;
+        let watched = worker.dataflow(|scope| self.assemble(scope, &mut ticks))?;
         if worker.index() == 0 {
             self.mint(worker, ticks, &watched);
         } else {
@@ -110,7 +109,7 @@ impl Engine {
     }
 
     /// The graph of a worker.
-    fn assemble<'scope>(&self, scope: Scope<'scope, Epoch>, ticks: &mut Ticks, worker: &Worker) -> Result<Watched> {
+    fn assemble<'scope>(&self, scope: Scope<'scope, Epoch>, ticks: &mut Ticks) -> Result<Watched> {
         let plan = Plan::new(&self.definitions);
         let ticks = scope.input_from(ticks).broadcast();
         let committed = ProbeHandle::new();
@@ -122,7 +121,7 @@ impl Engine {
             let source = self.live(live, ticks.clone())?;
             plays = plays.concat(source.intakes.clone().flat_map(|intake| intake.plays.clone()));
             reports = reports.concat(source.reports);
-            self.store(live, source, ticks.clone(), worker, &committed)?;
+            self.store(live, source, ticks.clone(), &committed)?;
         }
         let tallies = None.to_stream(scope).as_collection();
         let queries = None.to_stream(scope).as_collection();
@@ -159,16 +158,16 @@ impl Engine {
         live: &Live,
         source: Source<'scope>,
         ticks: StreamVec<'scope, Epoch, Tick>,
-        worker: &Worker,
         committed: &ProbeHandle<Epoch>,
     ) -> Result<()> {
-        let writer = sink::writer(&live.lake, live.incarnation, worker.index())?;
-        let first = worker.index() == 0;
+        let worker = ticks.scope().index();
+        let writer = sink::writer(&live.lake, live.incarnation, worker)?;
+        let first = worker == 0;
         let committer = first.then(|| live.committer.lock().unwrap_or_else(PoisonError::into_inner).take()).flatten();
-        let written = sink::write(source.intakes, ticks, writer, |address| worker.sync_activator_for(address), self.fail)?;
-        let commits = sink::commit(written, committer, |address| worker.sync_activator_for(address), self.fail)?;
+        let written = sink::write(source.intakes, ticks, writer, self.fail)?;
+        let commits = sink::commit(written, committer, self.fail)?;
         let shared = self.shared.clone();
-        commits.inspect(move |commit: &Committed| shared.committed(commit.version, &commit.offsets)).probe_with(committed);
+        commits.inspect(move |commit: &Committed| shared.committed(commit.version, &commit.offsets, commit.plays)).probe_with(committed);
         Ok(())
     }
 

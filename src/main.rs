@@ -1,7 +1,9 @@
 //! `reprise`: music charts from Kafka, live and replayed through one dataflow.
 
+mod broker;
 mod charts;
 mod cli;
+mod engine;
 mod generate;
 mod lake;
 mod output;

@@ -137,6 +137,12 @@ impl Ticker {
         self.last.is_some_and(|tick| tick.stage == Stage::Stop && (tick.cut.is_some() || self.pace.replay))
     }
 
+    /// How long nothing will be due, unless a source reports.
+    pub fn patience(&self) -> Duration {
+        let pending = self.workers.iter().any(|worker| worker.pending);
+        if pending && self.caught_up() { self.pace.epoch_min } else { self.pace.epoch_max / 10 }
+    }
+
     /// The next tick, if it is time for it.
     pub fn next(&mut self, now: Now) -> Option<Tick> {
         if self.is_over() || !self.is_due(&now) {

@@ -44,6 +44,8 @@ pub struct Written {
 #[derive(Clone, Debug)]
 pub struct Committed {
     pub version: u64,
+    /// How many plays it has added.
+    pub plays: u64,
     pub offsets: BTreeMap<i32, i64>,
 }
 
@@ -80,12 +82,12 @@ pub fn write<'scope>(
     intakes: StreamVec<'scope, Epoch, Arc<Intake>>,
     ticks: StreamVec<'scope, Epoch, Tick>,
     writer: Writer,
-    activator: impl FnOnce(Vec<usize>) -> SyncActivator,
-    fail: impl Fn(anyhow::Error) + 'static,
+        fail: impl Fn(anyhow::Error) + 'static,
 ) -> Result<StreamVec<'scope, Epoch, Written>> {
     let mut failed = None;
+    let worker = intakes.scope().worker();
     let written = intakes.binary_frontier(ticks, Pipeline, Pipeline, "Write", |_capability, info| {
-        let desk = Desk::open("reprise-writer", activator(info.address.to_vec()), stage(writer));
+        let desk = Desk::open("reprise-writer", worker.sync_activator_for(info.address.to_vec()), stage(writer));
         let desk = desk.map_err(|error| failed = Some(error)).ok();
         let mut waiting = BTreeMap::<Epoch, Vec<Arc<Intake>>>::new();
         let mut cuts = BTreeMap::<Epoch, (CutPoint, Capability<Epoch>)>::new();
@@ -147,12 +149,12 @@ fn stage(mut writer: Writer) -> impl FnMut((CutPoint, Vec<Arc<Intake>>)) -> Resu
 pub fn commit<'scope>(
     written: StreamVec<'scope, Epoch, Written>,
     committer: Option<Committer>,
-    activator: impl FnOnce(Vec<usize>) -> SyncActivator,
-    fail: impl Fn(anyhow::Error) + 'static,
+        fail: impl Fn(anyhow::Error) + 'static,
 ) -> Result<StreamVec<'scope, Epoch, Committed>> {
     let mut failed = None;
+    let worker = written.scope().worker();
     let committed = written.unary_frontier(Exchange::new(|_: &Written| 0), "Commit", |_capability, info| {
-        let desk = committer.map(|committer| Desk::open("reprise-committer", activator(info.address.to_vec()), append(committer)));
+        let desk = committer.map(|committer| Desk::open("reprise-committer", worker.sync_activator_for(info.address.to_vec()), append(committer)));
         let desk = desk.transpose().unwrap_or_else(|error| {
             failed = Some(error);
             None
@@ -196,13 +198,14 @@ fn append(mut committer: Committer) -> impl FnMut(Vec<Written>) -> Result<Commit
             cut.dead_letters.append(&mut written.dead_letters);
             cut.offsets.extend(written.positions);
         }
+        let plays = cut.plays.iter().map(|file| file.rows as u64).sum();
         let progress = committer.progress();
         let progress = if cut.offsets == progress.offsets && cut.clock_us == progress.clock_us {
             progress
         } else {
             committer.commit(cut)?
         };
-        Ok(Committed { version: progress.version, offsets: progress.offsets.clone() })
+        Ok(Committed { version: progress.version, plays, offsets: progress.offsets.clone() })
     }
 }
 

@@ -4,59 +4,29 @@
 //! at most one core, and never a dataflow worker. Nobody is asked for a password: it listens on loopback unless told
 //! otherwise, it only reads, and what a stranger could do to it is bounded (connections, header, query, answer).
 
+pub mod feed;
 mod listener;
 mod lookup;
 pub mod problem;
 mod routes;
+mod shared;
 pub mod status;
 #[cfg(test)]
 pub mod tests;
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, anyhow};
 use tokio::sync::watch;
 
-use crate::charts::Charts;
+pub use shared::Shared;
 pub use status::Status;
 
 /// Where a run listens, and where the client commands ask, unless told otherwise.
 pub const DEFAULT_ADDRESS: &str = "127.0.0.1:7878";
-
-/// What the dataflow tells and HTTP answers from.
-pub struct Shared {
-    charts: RwLock<Charts>,
-    status: RwLock<Status>,
-    /// Whether `/readyz` says so.
-    pub ready: AtomicBool,
-}
-
-impl Shared {
-    pub fn new(charts: Charts) -> Self {
-        Self { charts: RwLock::new(charts), status: RwLock::default(), ready: AtomicBool::new(false) }
-    }
-
-    /// Like the other three, it goes on after a panic elsewhere: that ends the run, and says more than we could.
-    pub fn charts(&self) -> RwLockReadGuard<'_, Charts> {
-        self.charts.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub fn charts_mut(&self) -> RwLockWriteGuard<'_, Charts> {
-        self.charts.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub fn status(&self) -> RwLockReadGuard<'_, Status> {
-        self.status.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub fn status_mut(&self) -> RwLockWriteGuard<'_, Status> {
-        self.status.write().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// A listening server. It stops when dropped.
 pub struct Server {

@@ -25,6 +25,8 @@ pub struct Status {
     pub lake: String,
     /// The newest version that is committed.
     pub lake_version: Option<u64>,
+    /// Plays in the lake, earlier runs included, as of `lake_version`.
+    pub lake_plays: u64,
     pub accepted: u64,
     /// Records that are not plays, by reason.
     pub dead_letters: BTreeMap<String, u64>,
@@ -43,7 +45,7 @@ pub struct Status {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionStatus {
     pub partition: i32,
-    /// The first offset that the lake is about.
+    /// The offset that this run began at.
     pub start_offset: i64,
     /// The next one to read.
     pub next_offset: i64,

@@ -1,0 +1,136 @@
+//! What the dataflow tells the rest of the process: the charts of the newest complete epoch, and how the run is doing.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use reprise_dataflows::Epoch;
+use reprise_dataflows::catalogue::About;
+use reprise_dataflows::definition::Cell;
+
+use super::status::{PartitionStatus, Status};
+use crate::broker::Extent;
+use crate::charts::{AsOf, Charts};
+use crate::source::{KafkaReport, PartitionReport, Report};
+
+/// What the dataflow tells and HTTP answers from.
+pub struct Shared {
+    charts: RwLock<Charts>,
+    status: RwLock<Status>,
+    /// The newest report of each partition.
+    partitions: RwLock<BTreeMap<i32, PartitionReport>>,
+    /// Whether `/readyz` says so.
+    pub ready: AtomicBool,
+}
+
+impl Shared {
+    pub fn new(charts: Charts) -> Self {
+        let (status, partitions) = Default::default();
+        Self { charts: RwLock::new(charts), status, partitions, ready: AtomicBool::new(false) }
+    }
+
+    /// Like the other three, it goes on after a panic elsewhere: what panicked ends the run, and says more than we could.
+    pub fn charts(&self) -> RwLockReadGuard<'_, Charts> {
+        self.charts.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn charts_mut(&self) -> RwLockWriteGuard<'_, Charts> {
+        self.charts.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn status(&self) -> RwLockReadGuard<'_, Status> {
+        self.status.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn status_mut(&self) -> RwLockWriteGuard<'_, Status> {
+        self.status.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An epoch is complete: its changes are folded in, under its clock if it had a tick.
+    pub fn advance(
+        &self,
+        epoch: Epoch,
+        clock_us: Option<Option<i64>>,
+        ranked: Vec<((Cell, String), i64)>,
+        titles: Vec<((String, About), i64)>,
+    ) {
+        let mut charts = self.charts_mut();
+        let clock_us = clock_us.unwrap_or(charts.as_of().clock_us);
+        charts.apply(ranked, titles);
+        let as_of = AsOf { epoch, clock_us, ..charts.as_of() };
+        charts.set_as_of(as_of);
+        drop(charts);
+        let mut status = self.status_mut();
+        (status.epoch, status.clock_us) = (epoch, clock_us);
+    }
+
+    /// A tick has been minted: which stage the run is in, and whether it has caught up.
+    pub fn ticked(&self, live: bool, caught_up: bool) {
+        if live && !self.ready.swap(true, Ordering::Relaxed) {
+            self.status_mut().ready = true;
+        }
+        if self.status().caught_up != caught_up {
+            self.status_mut().caught_up = caught_up;
+        }
+    }
+
+    /// A commit is in the log.
+    pub fn committed(&self, version: u64, offsets: &BTreeMap<i32, i64>, plays: u64) {
+        let mut charts = self.charts_mut();
+        let as_of = AsOf { lake_version: Some(version), ..charts.as_of() };
+        charts.set_as_of(as_of);
+        drop(charts);
+        let mut status = self.status_mut();
+        status.lake_version = Some(version);
+        status.lake_plays += plays;
+        for partition in &mut status.partitions {
+            partition.committed_offset = offsets.get(&partition.partition).copied().or(partition.committed_offset);
+        }
+    }
+
+    /// A source has reported.
+    pub fn reported(&self, report: Report) {
+        let Report::Kafka(KafkaReport { partitions: reports, .. }) = report else { return };
+        let mut partitions = self.partitions.write().unwrap_or_else(PoisonError::into_inner);
+        partitions.extend(reports.into_iter().map(|report| (report.partition, report)));
+        let mut status = self.status_mut();
+        status.accepted = partitions.values().map(|partition| partition.accepted).sum();
+        status.holes = partitions.values().map(|partition| partition.holes).sum();
+        status.dead_letters.clear();
+        for (reason, count) in partitions.values().flat_map(|partition| &partition.dead_letters) {
+            *status.dead_letters.entry(reason.clone()).or_default() += count;
+        }
+        for report in partitions.values() {
+            let partition = status.partition(report.partition);
+            (partition.start_offset, partition.next_offset) = (report.start, report.next);
+            partition.end_offset = partition.end_offset.max(Some(report.next));
+        }
+        status.measure_lag();
+    }
+
+    /// The broker has said where the partitions end.
+    pub fn measured(&self, extents: &BTreeMap<i32, Extent>) {
+        let mut status = self.status_mut();
+        for (partition, extent) in extents {
+            status.partition(*partition).end_offset = Some(extent.end);
+        }
+        status.measure_lag();
+    }
+}
+
+impl Status {
+    fn partition(&mut self, partition: i32) -> &mut PartitionStatus {
+        let place = self.partitions.partition_point(|known| known.partition < partition);
+        if self.partitions.get(place).is_none_or(|known| known.partition != partition) {
+            self.partitions.insert(place, PartitionStatus { partition, ..PartitionStatus::default() });
+        }
+        &mut self.partitions[place]
+    }
+
+    fn measure_lag(&mut self) {
+        for partition in &mut self.partitions {
+            partition.lag = partition.end_offset.map(|end| (end - partition.next_offset).max(0));
+        }
+        self.lag = self.partitions.iter().map(|partition| partition.lag).sum();
+    }
+}
