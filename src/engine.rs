@@ -17,7 +17,7 @@ use reprise_dataflows::definition::Definitions;
 use reprise_dataflows::plan::Plan;
 use reprise_dataflows::{Epoch, Stage, Tick, build};
 use timely::container::CapacityContainerBuilder;
-use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::vec::{Broadcast, Map, ToStream};
 use timely::dataflow::operators::{Concat, Input, Inspect, Operator, Probe};
 use timely::dataflow::{InputHandle, ProbeHandle, Scope, StreamVec};
@@ -30,7 +30,7 @@ use crate::serve::Shared;
 use crate::serve::feed::feed;
 use crate::source::kafka::{Share, kafka};
 use crate::source::lake::{Progress, Selection, lake, share};
-use crate::source::{Report, Source};
+use crate::source::{Intake, Report, Source};
 use crate::tick::{Now, Pace, Ticker};
 
 /// How long a worker sleeps at most when there is nothing to do.
@@ -121,7 +121,7 @@ impl Engine {
             let source = self.live(live, ticks.clone())?;
             plays = plays.concat(source.intakes.clone().flat_map(|intake| intake.plays.clone()));
             reports = reports.concat(source.reports);
-            self.store(live, source, ticks.clone(), &committed)?;
+            self.store(live, source.intakes, ticks.clone(), &committed)?;
         }
         let tallies = None.to_stream(scope).as_collection();
         let queries = None.to_stream(scope).as_collection();
@@ -156,7 +156,7 @@ impl Engine {
     fn store<'scope>(
         &self,
         live: &Live,
-        source: Source<'scope>,
+        intakes: StreamVec<'scope, Epoch, Arc<Intake>>,
         ticks: StreamVec<'scope, Epoch, Tick>,
         committed: &ProbeHandle<Epoch>,
     ) -> Result<()> {
@@ -164,10 +164,12 @@ impl Engine {
         let writer = sink::writer(&live.lake, live.incarnation, worker)?;
         let first = worker == 0;
         let committer = first.then(|| live.committer.lock().unwrap_or_else(PoisonError::into_inner).take()).flatten();
-        let written = sink::write(source.intakes, ticks, writer, self.fail)?;
+        let written = sink::write(intakes, ticks, writer, self.fail)?;
         let commits = sink::commit(written, committer, self.fail)?;
         let shared = self.shared.clone();
-        commits.inspect(move |commit: &Committed| shared.committed(commit.version, &commit.offsets, commit.plays)).probe_with(committed);
+        commits
+            .inspect(move |commit: &Committed| shared.committed(commit.version, &commit.offsets, commit.plays))
+            .probe_with(committed);
         Ok(())
     }
 
@@ -183,7 +185,10 @@ impl Engine {
             let now = Now {
                 instant: Instant::now(),
                 wall_us: wall_us(),
-                complete_before: watched.served.with_frontier(|frontier| frontier.first().copied()).unwrap_or(Epoch::MAX),
+                complete_before: watched
+                    .served
+                    .with_frontier(|frontier| frontier.first().copied())
+                    .unwrap_or(Epoch::MAX),
                 committed: last_cut.is_none_or(|cut| !watched.committed.less_equal(&cut)),
                 stop: self.stop.load(Ordering::Relaxed),
             };

@@ -6,6 +6,7 @@ mod cli;
 mod engine;
 mod generate;
 mod lake;
+mod monitor;
 mod output;
 mod screen;
 mod serve;

@@ -3,6 +3,9 @@
 mod chart;
 mod client;
 mod generate;
+mod replay;
+mod run;
+mod shared;
 
 use std::process::ExitCode;
 
@@ -20,6 +23,10 @@ struct Reprise {
 enum Command {
     /// Write realistic plays to a topic.
     Generate(generate::Options),
+    /// Read Kafka, keep the charts, and store every play in the lake.
+    Run(run::Options),
+    /// Make the charts again from the lake.
+    Replay(replay::Options),
     /// Ask a running instance what is trending.
     Trending(chart::TrendingOptions),
     /// Ask a running instance for a chart.
@@ -30,6 +37,8 @@ enum Command {
 pub fn main() -> ExitCode {
     let outcome = match Reprise::parse().command {
         Command::Generate(options) => generate::run(options),
+        Command::Run(options) => run::run(options),
+        Command::Replay(options) => replay::run(options),
         Command::Trending(options) => chart::trending(options),
         Command::Chart(options) => chart::chart(options),
     };

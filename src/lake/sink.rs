@@ -23,8 +23,8 @@ use reprise_dataflows::{CutPoint, Epoch, Tick};
 use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::Operator;
-use timely::dataflow::operators::{Capability, CapabilityTrait};
 use timely::scheduling::SyncActivator;
 
 use super::{Committer, Cut, NewFile, Writer};
@@ -57,7 +57,11 @@ struct Desk<Q, A> {
 
 impl<Q: Send + 'static, A: Send + 'static> Desk<Q, A> {
     /// Starts a thread that answers questions one after the other, and wakes the operator of `activator` each time.
-    fn open(name: &str, activator: SyncActivator, mut answer: impl FnMut(Q) -> Result<A> + Send + 'static) -> Result<Self> {
+    fn open(
+        name: &str,
+        activator: SyncActivator,
+        mut answer: impl FnMut(Q) -> Result<A> + Send + 'static,
+    ) -> Result<Self> {
         let (questions, to_answer) = channel::<(Epoch, Q)>();
         let (answered, answers) = channel();
         let work = move || {
@@ -67,7 +71,10 @@ impl<Q: Send + 'static, A: Send + 'static> Desk<Q, A> {
                 }
             }
         };
-        std::thread::Builder::new().name(name.to_owned()).spawn(work).context("a thread for the lake cannot be started")?;
+        std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(work)
+            .context("a thread for the lake cannot be started")?;
         Ok(Self { questions, answers })
     }
 
@@ -82,7 +89,7 @@ pub fn write<'scope>(
     intakes: StreamVec<'scope, Epoch, Arc<Intake>>,
     ticks: StreamVec<'scope, Epoch, Tick>,
     writer: Writer,
-        fail: impl Fn(anyhow::Error) + 'static,
+    fail: impl Fn(anyhow::Error) + 'static,
 ) -> Result<StreamVec<'scope, Epoch, Written>> {
     let mut failed = None;
     let worker = intakes.scope().worker();
@@ -130,9 +137,11 @@ pub fn write<'scope>(
 /// Encodes the intakes of a cut into staged files.
 fn stage(mut writer: Writer) -> impl FnMut((CutPoint, Vec<Arc<Intake>>)) -> Result<Written> + Send {
     move |(cut, intakes)| {
-        let plays = intakes.iter().filter_map(|intake| intake.plays.as_ref()).map(|plays| plays.columns().clone()).collect();
+        let plays =
+            intakes.iter().filter_map(|intake| intake.plays.as_ref()).map(|plays| plays.columns().clone()).collect();
         let dead_letters = intakes.iter().flat_map(|intake| intake.dead_letters.iter().cloned()).collect();
-        let positions: BTreeMap<i32, i64> = intakes.iter().flat_map(|intake| intake.positions.iter().copied()).collect();
+        let positions: BTreeMap<i32, i64> =
+            intakes.iter().flat_map(|intake| intake.positions.iter().copied()).collect();
         drop(intakes);
         Ok(Written {
             epoch: cut.epoch,
@@ -149,12 +158,14 @@ fn stage(mut writer: Writer) -> impl FnMut((CutPoint, Vec<Arc<Intake>>)) -> Resu
 pub fn commit<'scope>(
     written: StreamVec<'scope, Epoch, Written>,
     committer: Option<Committer>,
-        fail: impl Fn(anyhow::Error) + 'static,
+    fail: impl Fn(anyhow::Error) + 'static,
 ) -> Result<StreamVec<'scope, Epoch, Committed>> {
     let mut failed = None;
     let worker = written.scope().worker();
     let committed = written.unary_frontier(Exchange::new(|_: &Written| 0), "Commit", |_capability, info| {
-        let desk = committer.map(|committer| Desk::open("reprise-committer", worker.sync_activator_for(info.address.to_vec()), append(committer)));
+        let desk = committer.map(|committer| {
+            Desk::open("reprise-committer", worker.sync_activator_for(info.address.to_vec()), append(committer))
+        });
         let desk = desk.transpose().unwrap_or_else(|error| {
             failed = Some(error);
             None

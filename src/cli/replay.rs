@@ -1,0 +1,141 @@
+//! `reprise replay`: the charts of the plays in a lake, through the same dataflow.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use reprise_dataflows::definition::{Definitions, Scope, TRENDING, TRENDING_NAME};
+
+use super::run::workers;
+use super::shared::{ChartsFile, absolute, default_workers, fail, parse_moment, start_log};
+use crate::charts::{AsOf, Charts, Filter};
+use crate::engine::Engine;
+use crate::lake::Snapshot;
+use crate::output::{self, Format};
+use crate::serve::Shared;
+use crate::source::lake::Progress;
+use crate::tick::Pace;
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  reprise replay --lake ./lake                              every chart, as tables
+  reprise replay --lake ./lake --chart monthly --scope US --format csv
+  reprise replay --lake ./lake --charts other.toml          with other windows and rules
+  reprise replay --lake ./lake --from 2026-11-01 --to 2026-11-08 --format json")]
+pub struct Options {
+    /// The folder of the lake.
+    #[arg(long, value_name = "DIR", env = "REPRISE_LAKE")]
+    lake: PathBuf,
+    /// Only plays from this moment on: 2026-11-20, or 2026-11-20T14:00:00Z.
+    #[arg(long, value_name = "T", value_parser = parse_moment)]
+    from: Option<i64>,
+    /// Only plays before this moment.
+    #[arg(long, value_name = "T", value_parser = parse_moment)]
+    to: Option<i64>,
+    #[command(flatten)]
+    charts: ChartsFile,
+    /// Only this chart.
+    #[arg(long, value_name = "NAME")]
+    chart: Option<String>,
+    /// Only this scope: global, a country such as US, or device:mobile.
+    #[arg(long, value_name = "S", value_parser = parse_scope)]
+    scope: Option<Scope>,
+    /// Only this period, as in 2026-11-20, 2026-W47, 2026-11, 2026 or all.
+    #[arg(long, value_name = "P")]
+    period: Option<String>,
+    /// The moment that the trending window is for, instead of that of the last commit.
+    #[arg(long, value_name = "T", value_parser = parse_moment)]
+    clock: Option<i64>,
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+    /// Where to write, instead of stdout.
+    #[arg(long, value_name = "PATH")]
+    output: Option<PathBuf>,
+    /// Threads that work on the dataflow.
+    #[arg(short, long, value_name = "N", default_value_t = default_workers(), value_parser = workers, env = "REPRISE_WORKERS")]
+    workers: usize,
+}
+
+pub fn run(options: Options) -> Result<()> {
+    start_log("warn");
+    let definitions = only(options.charts.load()?, options.chart.as_deref())?;
+    if options.format == Format::Parquet && options.output.is_none() {
+        bail!("a Parquet file needs a name: say where with --output PATH");
+    }
+    let lake = absolute(&options.lake)?;
+    let snapshot = Snapshot::open(&lake, None)?;
+    let times_us = options.from.unwrap_or(i64::MIN)..options.to.unwrap_or(i64::MAX);
+    let clock_us = match options.clock.or(snapshot.progress().clock_us) {
+        Some(clock_us) => Some(clock_us),
+        None => snapshot.max_timestamp_us()?,
+    };
+    let files: Vec<_> = snapshot.files_between(times_us.start, times_us.end).cloned().collect();
+    let progress = Arc::new(Progress { rows_total: files.iter().map(|file| file.rows).sum(), ..Progress::default() });
+    let shared = Arc::new(Shared::new(Charts::new(definitions.clone())));
+    let engine = Engine {
+        workers: options.workers,
+        definitions,
+        pace: Pace { replay: true, ..Pace::default() },
+        last_epoch: None,
+        clock_us,
+        files,
+        times_us,
+        progress: progress.clone(),
+        live: None,
+        shared: shared.clone(),
+        stop: Arc::new(AtomicBool::new(false)),
+        fail,
+    };
+    with_bar(&progress, || engine.run())?;
+    let as_of = AsOf {
+        epoch: snapshot.progress().epoch.unwrap_or(0),
+        clock_us,
+        lake_version: Some(snapshot.version()),
+        durable: true,
+    };
+    shared.charts_mut().set_as_of(as_of);
+    let filter = Filter { chart: options.chart, scope: options.scope, period: options.period, limit: None };
+    output::write(options.format, &shared.charts().cells(&filter), options.output.as_deref())
+}
+
+/// The definitions, without what is not asked for: what is not counted costs nothing.
+fn only(definitions: Arc<Definitions>, chart: Option<&str>) -> Result<Arc<Definitions>> {
+    let Some(name) = chart else { return Ok(definitions) };
+    let index = definitions.index_of(name).with_context(|| {
+        let names: Vec<&str> = definitions.charts.iter().map(|chart| chart.name.as_str()).collect();
+        format!("there is no chart {name:?}; there are {TRENDING_NAME}, {}", names.join(", "))
+    })?;
+    let mut only = Definitions::clone(&definitions);
+    only.charts.retain(|chart| index != TRENDING && chart.name == name);
+    Ok(Arc::new(only))
+}
+
+fn parse_scope(text: &str) -> Result<Scope, String> {
+    Scope::parse(text).map_err(|error| error.to_string())
+}
+
+/// Shows how far `work` has come, if stderr is a terminal.
+fn with_bar(progress: &Arc<Progress>, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    let bar = ProgressBar::with_draw_target(Some(progress.rows_total), ProgressDrawTarget::stderr());
+    let style = ProgressStyle::with_template("{bar:40} {human_pos} of {human_len} plays, {per_sec}, {eta} left");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let (shown, read) = (bar.clone(), progress.clone());
+    let done = Arc::new(AtomicBool::new(false));
+    let until = done.clone();
+    let thread = std::thread::spawn(move || {
+        while !until.load(Ordering::Relaxed) {
+            shown.set_position(read.rows.load(Ordering::Relaxed));
+            std::thread::park_timeout(Duration::from_millis(100));
+        }
+    });
+    let outcome = work();
+    done.store(true, Ordering::Relaxed);
+    thread.thread().unpark();
+    let _ = thread.join();
+    bar.finish_and_clear();
+    outcome
+}

@@ -1,0 +1,89 @@
+//! What several subcommands have in common.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use reprise_dataflows::definition::{Definitions, FILE_BYTES_MAX};
+
+/// Options that say what the charts are.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct ChartsFile {
+    /// What the charts are, instead of the built-in trending, weekly, monthly and all-time.
+    #[arg(long = "charts", value_name = "FILE", env = "REPRISE_CHARTS")]
+    pub path: Option<PathBuf>,
+}
+
+impl ChartsFile {
+    /// The definitions in the file, or the built-in ones.
+    pub fn load(&self) -> Result<Arc<Definitions>> {
+        let Some(path) = &self.path else { return Ok(Arc::new(Definitions::builtin())) };
+        let read = || -> Result<Definitions> {
+            let bytes = std::fs::metadata(path)?.len();
+            if bytes > FILE_BYTES_MAX as u64 {
+                bail!("it has {bytes} bytes, and a charts file has {FILE_BYTES_MAX} at most");
+            }
+            Ok(Definitions::parse(&std::fs::read_to_string(path)?)?)
+        };
+        read().map(Arc::new).with_context(|| format!("cannot use the charts file {}", path.display()))
+    }
+}
+
+/// How many workers a machine is given unless told otherwise: one per processor, up to eight.
+pub fn default_workers() -> usize {
+    std::thread::available_parallelism().map_or(1, |processors| processors.get().min(8))
+}
+
+/// Reads `name=value`.
+pub fn parse_option(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("it must be written name=value, as in socket.timeout.ms=10000")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// Reads a span of time such as `500ms`, `10s` or `5m`.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let span: jiff::SignedDuration = text.parse().map_err(|_| "it must be a span of time, such as 500ms, 10s or 5m")?;
+    Duration::try_from(span).map_err(|_| "a span of time cannot be negative".to_owned())
+}
+
+/// Reads a moment, as µs since 1970.
+pub fn parse_moment(text: &str) -> Result<i64, String> {
+    reprise_dataflows::calendar::parse_instant(text).map_err(|error| error.to_string())
+}
+
+/// Sets a flag at the first Ctrl-C or SIGTERM, and leaves at the second.
+pub fn stop_flag() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = stop.clone();
+    let handler = move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        eprintln!("stopping: what was read is being committed (again to leave at once)");
+    };
+    ctrlc::set_handler(handler).context("Ctrl-C cannot be listened for")?;
+    Ok(stop)
+}
+
+/// Ends the process because of `error`, which a thread other than the main one has met. What is committed is safe, and
+/// what is not, Kafka still has.
+pub fn fail(error: anyhow::Error) {
+    eprintln!("error: {error:#}");
+    std::process::exit(1);
+}
+
+/// Starts the log, on stderr: `RUST_LOG`, or `level`.
+pub fn start_log(level: &str) {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env();
+    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_target(false);
+    let _ = log.with_writer(std::io::stderr).try_init();
+}
+
+/// `path` as people write it, made absolute.
+pub fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).with_context(|| format!("there is no way to {}", path.display()))
+}

@@ -1,0 +1,129 @@
+//! What a person sees of a run: a live table in a terminal, or a line of the log every second.
+
+use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use rdkafka::consumer::BaseConsumer;
+use tracing::info;
+
+use crate::broker::Broker;
+use crate::output::{screen_size, table::grouped};
+use crate::screen::{in_place, live_screen, status_lines};
+use crate::serve::Shared;
+use crate::source::lake::Progress;
+
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// A thread that looks at a run once a second, until it is dropped.
+pub struct Monitor {
+    done: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Whether there is a terminal to show a live table on.
+pub fn has_screen() -> bool {
+    std::io::stderr().is_terminal()
+}
+
+impl Monitor {
+    /// Watches a run over `broker`'s topic; `notes` are lines that stay below the table.
+    pub fn start(shared: Arc<Shared>, broker: Broker, progress: Arc<Progress>, notes: Vec<String>) -> Result<Self> {
+        let done = Arc::new(AtomicBool::new(false));
+        let until = done.clone();
+        let watch = move || Watch { shared, broker, progress, notes, consumer: None, last: None }.run(&until);
+        let thread = std::thread::Builder::new().name("reprise-monitor".to_owned()).spawn(watch);
+        Ok(Self { done, thread: Some(thread.context("the monitor's thread cannot be started")?) })
+    }
+}
+
+impl Drop for Monitor {
+    fn drop(&mut self) {
+        self.done.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Watch {
+    shared: Arc<Shared>,
+    broker: Broker,
+    progress: Arc<Progress>,
+    notes: Vec<String>,
+    consumer: Option<BaseConsumer>,
+    /// When plays were last counted, and how many there were.
+    last: Option<(Instant, u64)>,
+}
+
+impl Watch {
+    fn run(&mut self, done: &AtomicBool) {
+        let has_screen = has_screen();
+        if has_screen {
+            eprint!("\x1b[2J");
+        }
+        while !done.load(Ordering::Relaxed) {
+            self.measure();
+            if has_screen {
+                self.draw()
+            } else {
+                self.log()
+            }
+            std::thread::park_timeout(INTERVAL);
+        }
+        self.measure();
+        if has_screen { self.draw() } else { self.log() }
+    }
+
+    fn measure(&mut self) {
+        let partitions: Vec<i32> = self.shared.status().partitions.iter().map(|state| state.partition).collect();
+        if self.consumer.is_none() {
+            self.consumer = self.broker.consumer().ok();
+        }
+        if let Some(consumer) = &self.consumer
+            && let Ok(extents) = self.broker.extents(consumer, &partitions)
+        {
+            self.shared.measured(&extents);
+        }
+        let mut status = self.shared.status_mut();
+        let now = (Instant::now(), status.accepted);
+        let last = self.last.replace(now).unwrap_or(now);
+        let seconds = now.0.duration_since(last.0).as_secs_f64();
+        status.plays_per_second = if seconds > 0.0 { (now.1 - last.1) as f64 / seconds } else { 0.0 };
+    }
+
+    fn draw(&self) {
+        let (width, height) = screen_size().unwrap_or((80, 24));
+        let height = height.saturating_sub(self.notes.len() as u16 + 1);
+        let mut screen = live_screen(&self.shared.charts(), &self.shared.status(), width, height);
+        if let Some(rebuilding) = self.rebuilding() {
+            screen.push_str(&rebuilding);
+            screen.push('\n');
+        }
+        for note in &self.notes {
+            screen.push_str(note);
+            screen.push('\n');
+        }
+        let _ = std::io::stderr().write_all(in_place(&screen).as_bytes());
+    }
+
+    fn log(&self) {
+        let [counts, place] = status_lines(&self.shared.status());
+        match self.rebuilding() {
+            Some(rebuilding) => info!("{rebuilding}"),
+            None => info!("{counts} · {place}"),
+        }
+    }
+
+    fn rebuilding(&self) -> Option<String> {
+        let rows = self.progress.rows.load(Ordering::Relaxed);
+        let ready = self.shared.ready.load(Ordering::Relaxed);
+        let total = self.progress.rows_total;
+        (!ready && total > 0)
+            .then(|| format!("reading the charts from the lake: {} of {} plays", grouped(rows), grouped(total)))
+    }
+}
