@@ -1,8 +1,307 @@
-//! `reprise generate`.
+//! `reprise generate`: options, and what is seen on the screen while plays are sent.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, Result, bail};
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
+
+use crate::generate::plays::{LongTail, Mix, Period};
+use crate::generate::{self, Progress, SONGS_MAX, Summary, Traffic};
+
+/// Records of a history when neither `--history-plays` nor `--count` says.
+const HISTORY_PLAYS: u64 = 1_000_000;
+/// How often a line is written when there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+/// The exit status that shells give a program that Ctrl-C ended.
+const INTERRUPTED: i32 = 130;
+
+const EXPLANATION: &str = "\
+A play is a JSON object with song_id, title, artist, user_id, timestamp (UTC), duration_ms, completed (70 %), device and
+country; its key is the song_id, and the timestamp of its Kafka record is when it was sent. What is played follows the
+popularity of the songs, and from where follows the days and nights of ten countries. Ctrl-C stops; what was sent by then
+is delivered first.
+
+Examples:
+  A thousand plays a second, until Ctrl-C:
+    reprise generate --brokers localhost:9092
+
+  A month of days and nights, then live plays on top of it:
+    reprise generate --history 30d
+
+  As fast as the broker takes them, with a long tail of songs:
+    reprise generate --rate max --count 3000000 --songs 100000 --skew 1.1
+
+  A dirty topic, the same at every run, and a copy to compare charts with:
+    reprise generate --seed 42 --start 2026-11-01 --history 7d --count 200000 \\
+        --late 0.05 --duplicates 0.02 --malformed 0.01 --out plays.jsonl
+
+  A broker that wants TLS and a password:
+    reprise generate --brokers kafka.example:9093 -X security.protocol=SASL_SSL \\
+        -X sasl.mechanism=PLAIN -X sasl.username=me -X sasl.password=secret";
 
 #[derive(clap::Args)]
-pub struct Options {}
+#[command(after_long_help = EXPLANATION, after_help = "More, with examples: reprise generate --help")]
+pub struct Options {
+    /// Where Kafka is: host:port, several with commas
+    #[arg(long, value_name = "HOST:PORT", env = "KAFKA_BOOTSTRAP_SERVERS", default_value = "localhost:9092")]
+    #[arg(help_heading = "Kafka")]
+    brokers: String,
+    /// The topic; it is created if it is missing
+    #[arg(long, env = "REPRISE_TOPIC", default_value = "song-plays", help_heading = "Kafka")]
+    topic: String,
+    /// Partitions of the topic if it has to be created
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(i32).range(1..=10_000))]
+    #[arg(help_heading = "Kafka")]
+    partitions: i32,
+    /// Any option of librdkafka, for example compression.type=none; can be given many times
+    #[arg(short = 'X', value_name = "KEY=VALUE", value_parser = key_value, help_heading = "Kafka")]
+    client_options: Vec<(String, String)>,
 
-pub fn run(_options: Options) -> anyhow::Result<()> {
+    /// Live plays a second, or "max"
+    #[arg(long, value_name = "N|max", default_value = "1000", value_parser = rate, help_heading = "How much")]
+    rate: Rate,
+    /// Stop after this many records, the history included
+    #[arg(long, value_name = "N", help_heading = "How much")]
+    count: Option<u64>,
+    /// Stop after this long, for example 90s, 10m, 2h
+    #[arg(long, value_name = "TIME", value_parser = length, help_heading = "How much")]
+    duration: Option<SignedDuration>,
+
+    /// First fill this long before now with plays, as fast as possible, for example 30d or 12h; then go on live
+    #[arg(long, value_name = "TIME", value_parser = length, help_heading = "When the plays happen")]
+    history: Option<SignedDuration>,
+    /// Plays in the history [default: all of --count, or 1000000]
+    #[arg(long, value_name = "N", requires = "history", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(help_heading = "When the plays happen")]
+    history_plays: Option<u64>,
+    /// Begin event times here (UTC), for example 2026-11-01 or 2026-11-01T18:30:00Z, instead of counting from now
+    ///
+    /// The history begins here, and live plays follow it 1/RATE s apart (with "max": 1 µs) whatever the clock says.
+    /// Together with --seed every byte of every play is then the same at each run.
+    #[arg(long, value_name = "TIME", value_parser = moment, help_heading = "When the plays happen")]
+    start: Option<Timestamp>,
+    /// Share of plays that come 1 min to 6 h late, from 0 to 1
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = share, help_heading = "When the plays happen")]
+    late: f64,
+
+    /// Songs of a long tail, with ids S000001, S000002 … [default: 50 songs with ids 1 … 50]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(SONGS_MAX)))]
+    #[arg(help_heading = "What is played")]
+    songs: Option<u32>,
+    /// How steep the long tail is: song r is played 1/r^S times as often as song 1
+    #[arg(long, value_name = "S", default_value_t = 1.0, requires = "songs", value_parser = skew)]
+    #[arg(help_heading = "What is played")]
+    skew: f64,
+    /// Users, with ids U1000, U1001 …
+    #[arg(long, value_name = "N", default_value_t = 9000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(help_heading = "What is played")]
+    users: u64,
+    /// Begin chance here: the same seed and options give the same plays; timestamps too with --start
+    #[arg(long, value_name = "N", help_heading = "What is played")]
+    seed: Option<u64>,
+
+    /// Share of records that repeat the value of an earlier play, from 0 to 1
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = share, help_heading = "What is wrong with them")]
+    duplicates: f64,
+    /// Share of records that are no plays, from 0 to 1
+    ///
+    /// Not JSON, not UTF-8, wrong types, missing fields, empty, no value, times before 2000 or far ahead, bad durations,
+    /// long texts; and at most three of 2 MB and three that nest 10,000 deep.
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = share, help_heading = "What is wrong with them")]
+    malformed: f64,
+
+    /// Copy what is sent: every play as a line of FILE, and records that are no plays to FILE.bad
+    ///
+    /// FILE has the values in the order sent, duplicates as often as they were sent. FILE.bad has a JSON object for each
+    /// bad record: the reason, the partition, the key, and the value in base64 (null: no value).
+    #[arg(long, value_name = "FILE.jsonl", help_heading = "Copy")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy)]
+enum Rate {
+    PerSecond(f64),
+    Max,
+}
+
+pub fn run(options: Options) -> Result<()> {
+    let traffic = options.traffic()?;
+    let stop = stop_on_signal()?;
+    let mut screen = Screen::new();
+    let sent = generate::send(&traffic, &options.brokers, &stop, |_| false, |progress| screen.show(progress));
+    screen.close();
+    eprintln!("{}", describe(&sent?, &traffic));
     Ok(())
+}
+
+impl Options {
+    fn traffic(&self) -> Result<Traffic> {
+        if self.duplicates + self.malformed > 1.0 {
+            bail!("--duplicates and --malformed are shares of all records; together they may not be more than 1");
+        }
+        if let Some(start) = self.start {
+            let end = start.checked_add(self.history.unwrap_or_default()).context("--start is too far away")?;
+            if start < Timestamp::constant(946_771_200, 0) || end > Timestamp::now() {
+                bail!("--start must be after 2000-01-01, and not less than --history before now");
+            }
+        }
+        let history_plays = self.history_plays.or(self.count).unwrap_or(HISTORY_PLAYS).max(1);
+        let period = |length: SignedDuration| Period { length_us: length.as_micros() as i64, records: history_plays };
+        Ok(Traffic {
+            topic: self.topic.clone(),
+            partitions: self.partitions,
+            mix: Mix {
+                seed: self.seed.unwrap_or_else(any_seed),
+                long_tail: self.songs.map(|songs| LongTail { songs, skew: self.skew }),
+                users: self.users,
+                history: self.history.map(period),
+                start_us: self.start.map(Timestamp::as_microsecond),
+                late: self.late,
+                duplicates: self.duplicates,
+                malformed: self.malformed,
+            },
+            rate: match self.rate {
+                Rate::PerSecond(rate) => Some(rate),
+                Rate::Max => None,
+            },
+            count: self.count,
+            duration: self.duration.map(SignedDuration::unsigned_abs),
+            out: self.out.clone(),
+            client_options: self.client_options.clone(),
+        })
+    }
+}
+
+/// Small enough to be typed again.
+fn any_seed() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| u64::from(since.subsec_nanos()) / 1000)
+}
+
+fn stop_on_signal() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    let handler = move || {
+        // The second time somebody does not want to wait for the broker.
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(INTERRUPTED);
+        }
+        eprintln!("\nstopping: delivering what was sent; again to leave at once");
+    };
+    ctrlc::set_handler(handler).context("cannot listen for Ctrl-C")?;
+    Ok(stop)
+}
+
+fn describe(summary: &Summary, traffic: &Traffic) -> String {
+    let count = |number: u64| HumanCount(number).to_string();
+    let rate = summary.sent as f64 / summary.elapsed.as_secs_f64().max(1e-9);
+    let partitions: Vec<String> = summary.partitions.iter().map(|&records| count(records)).collect();
+    format!(
+        "sent {} records to '{}' in {:.1} s: {}/s, {:.1} MB/s; {} late, {} duplicates, {} malformed\n\
+         by partition: {}; seed: {}",
+        count(summary.sent),
+        traffic.topic,
+        summary.elapsed.as_secs_f64(),
+        count(rate as u64),
+        summary.value_bytes as f64 / 1e6 / summary.elapsed.as_secs_f64().max(1e-9),
+        count(summary.late),
+        count(summary.duplicates),
+        count(summary.malformed),
+        partitions.join(" | "),
+        traffic.mix.seed,
+    )
+}
+
+/// The progress: a bar where there is a terminal, and a line now and then where there is none.
+struct Screen {
+    bar: Option<ProgressBar>,
+    line_due: Instant,
+    last: (u64, Duration),
+}
+
+impl Screen {
+    fn new() -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
+                bar.set_style(style);
+            }
+            bar
+        });
+        Self { bar, line_due: Instant::now() + LINE_EVERY, last: (0, Duration::ZERO) }
+    }
+
+    fn show(&mut self, progress: &Progress) {
+        let line_due = Instant::now() >= self.line_due;
+        if self.bar.is_none() && !line_due {
+            return;
+        }
+        let rate = (progress.sent - self.last.0) as f64 / (progress.elapsed - self.last.1).as_secs_f64().max(1e-3);
+        let text = status(progress, rate);
+        match &self.bar {
+            Some(bar) => {
+                bar.set_message(text);
+                bar.tick();
+            }
+            None => eprintln!("{text}"),
+        }
+        if line_due || self.bar.is_some() && progress.elapsed > self.last.1 + Duration::from_secs(1) {
+            self.line_due = Instant::now() + LINE_EVERY;
+            self.last = (progress.sent, progress.elapsed);
+        }
+    }
+
+    fn close(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn status(progress: &Progress, rate: f64) -> String {
+    let of = progress.count.map_or_else(String::new, |count| format!(" of {}", HumanCount(count)));
+    let phase = if progress.history_left > 0 { "history" } else { "live" };
+    format!("{phase}: {}{of} records sent, {}/s", HumanCount(progress.sent), HumanCount(rate as u64))
+}
+
+fn rate(text: &str) -> Result<Rate, String> {
+    match text.parse::<f64>() {
+        _ if text == "max" => Ok(Rate::Max),
+        Ok(rate) if rate.is_finite() && rate >= 0.001 => Ok(Rate::PerSecond(rate)),
+        _ => Err("give plays a second, at least 0.001, or max".to_owned()),
+    }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|share| (0.0..=1.0).contains(share)).ok_or("give a share from 0 to 1".to_owned())
+}
+
+fn skew(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|skew| (0.0..=5.0).contains(skew)).ok_or("give a number from 0 to 5".to_owned())
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write it as key=value")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// A positive length of time; a day has 24 hours.
+fn length(text: &str) -> Result<SignedDuration, String> {
+    let length = text.parse::<Span>().and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()));
+    match length {
+        Ok(length) if length.is_positive() && length.as_hours() <= 24 * 3660 => Ok(length),
+        _ => Err("write it as 30d, 12h, 10m or 90s, up to ten years".to_owned()),
+    }
+}
+
+fn moment(text: &str) -> Result<Timestamp, String> {
+    let utc = |date_time: DateTime| date_time.to_zoned(TimeZone::UTC).map(|zoned| zoned.timestamp());
+    let moment = text.parse::<Timestamp>().or_else(|_| text.parse::<DateTime>().and_then(utc));
+    moment.map_err(|_| "write it as 2026-11-01 or 2026-11-01T18:30:00Z".to_owned())
 }

@@ -1,1 +1,0 @@
-//! Realistic traffic.

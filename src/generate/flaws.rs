@@ -1,0 +1,134 @@
+//! Records that are no plays, one for each way in which real topics are dirty.
+//!
+//! Each is made from a good play and is bad in exactly one way, so that the reason that a reader must give is known.
+
+use reprise_dataflows::play::{EVENT_BYTES_MAX, Rejection, TEXT_BYTES_MAX};
+use serde_json::{Map, Value, json};
+
+use super::dice::Dice;
+
+const VALUES: [Rejection; 12] = [
+    Rejection::NotJson,
+    Rejection::NotUtf8,
+    Rejection::MissingField,
+    Rejection::WrongType,
+    Rejection::Empty,
+    Rejection::BadTimestamp,
+    Rejection::TooOld,
+    Rejection::TooFarAhead,
+    Rejection::BadDuration,
+    Rejection::TextTooLong,
+    Rejection::TooDeep,
+    Rejection::TooLarge,
+];
+/// How many records of each of the large kinds a run has at most: a share of them would be most of its bytes.
+const LARGE_MAX: u32 = 3;
+const LARGE_BYTES: usize = 2_000_000;
+const NESTING: usize = 10_000;
+const FIELDS: [&str; 9] =
+    ["song_id", "title", "artist", "user_id", "timestamp", "duration_ms", "completed", "device", "country"];
+
+pub enum Flaw {
+    /// No value at all.
+    Tombstone,
+    Value(Rejection),
+}
+
+/// Draws flaws, and counts the large ones.
+#[derive(Default)]
+pub struct Flaws {
+    too_deep: u32,
+    too_large: u32,
+}
+
+impl Flaws {
+    pub fn draw(&mut self, dice: &mut Dice) -> Flaw {
+        let Some(&rejection) = VALUES.get(dice.below(VALUES.len() as u64 + 1) as usize) else {
+            return Flaw::Tombstone;
+        };
+        let count = match rejection {
+            Rejection::TooDeep => &mut self.too_deep,
+            Rejection::TooLarge => &mut self.too_large,
+            _ => return Flaw::Value(rejection),
+        };
+        *count += 1;
+        Flaw::Value(if *count > LARGE_MAX { Rejection::NotJson } else { rejection })
+    }
+}
+
+/// Makes the good play in `value` one that must be rejected for this reason.
+pub fn spoil(value: &mut Vec<u8>, rejection: Rejection, dice: &mut Dice) {
+    match rejection {
+        Rejection::Empty => value.clear(),
+        Rejection::NotUtf8 => value.splice(12..12, [0xff, 0xfe]).for_each(drop),
+        Rejection::NotJson => spoil_syntax(value, dice),
+        Rejection::TooDeep => {
+            value.pop();
+            value.extend_from_slice(br#","context":"#);
+            value.resize(value.len() + NESTING, b'[');
+            value.resize(value.len() + NESTING, b']');
+            value.push(b'}');
+        }
+        Rejection::TooLarge => {
+            debug_assert!(LARGE_BYTES > EVENT_BYTES_MAX);
+            value.pop();
+            value.extend_from_slice(br#","context":""#);
+            value.resize(LARGE_BYTES, b'x');
+            value.extend_from_slice(br#""}"#);
+        }
+        _ => spoil_field(value, rejection, dice),
+    }
+}
+
+fn spoil_syntax(value: &mut Vec<u8>, dice: &mut Dice) {
+    match dice.below(4) {
+        0 => value.truncate(value.len() / 2),
+        1 => *value = b"play song=1 user=U1000".to_vec(),
+        2 => *value = [b"[", value.as_slice(), b"]"].concat(),
+        _ => value.extend_from_slice(b"}"),
+    }
+}
+
+fn spoil_field(value: &mut Vec<u8>, rejection: Rejection, dice: &mut Dice) {
+    let mut play: Map<String, Value> = serde_json::from_slice(value).unwrap_or_default();
+    let mut set = |name: &str, field: Value| play.insert(name.to_owned(), field);
+    match rejection {
+        Rejection::MissingField => {
+            let name = *dice.pick(&FIELDS);
+            match dice.below(3) {
+                0 => set("song_id", json!("")),
+                1 => set(name, Value::Null),
+                _ => play.remove(name),
+            };
+        }
+        Rejection::WrongType => {
+            let wrong = [("title", json!(7)), ("user_id", json!(["U1000"])), ("duration_ms", json!("three minutes"))];
+            let others = [("completed", json!("yes")), ("country", json!({"code": "US"})), ("artist", json!(false))];
+            let (name, field) = dice.pick(&[wrong, others].concat()).clone();
+            set(name, field);
+        }
+        Rejection::BadTimestamp => {
+            let time = *dice.pick(&["yesterday evening", "2026-13-45 99:99:99", "20th of November", ""]);
+            set("timestamp", json!(time));
+        }
+        Rejection::TooOld => {
+            let time = *dice.pick(&["1999-12-31 23:59:59", "1970-01-01 00:00:00", "1987-06-05 04:03:02"]);
+            set("timestamp", json!(time));
+        }
+        Rejection::TooFarAhead => {
+            // A fixed year, not a distance from now: a seed must give the same bytes again.
+            set("timestamp", json!(format!("20{}-01-01 00:00:00", 80 + dice.below(20))));
+        }
+        Rejection::BadDuration => {
+            let duration_ms = if dice.below(4) == 0 { 1 << 31 } else { -1 - dice.below(300_000) as i64 };
+            set("duration_ms", json!(duration_ms));
+        }
+        _ => {
+            // Few characters may be many bytes.
+            let text =
+                if dice.below(2) == 0 { "x".repeat(TEXT_BYTES_MAX + 1) } else { "灯".repeat(TEXT_BYTES_MAX / 2) };
+            set(*dice.pick::<&str>(&["title", "artist", "user_id"]), json!(text));
+        }
+    }
+    *value = Value::Object(play).to_string().into_bytes();
+}

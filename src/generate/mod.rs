@@ -1,0 +1,229 @@
+//! Realistic traffic: plays of invented songs, sent to a Kafka topic.
+//!
+//! [`Plays`](plays::Plays) says what is played and is pure: a seed and a time make a sequence of bytes. [`send`] brings
+//! them to Kafka at a rate, holds back when it is told to, and stops when it is asked to.
+
+mod catalogue;
+mod dice;
+mod flaws;
+mod names;
+mod pace;
+pub mod plays;
+mod producer;
+#[cfg(test)]
+mod tests;
+mod timeline;
+mod topic;
+mod transcript;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::Result;
+
+pub use catalogue::SONGS_MAX;
+use pace::Pace;
+use plays::{Kind, Mix, Plays};
+use producer::{Outgoing, Producer};
+use transcript::Transcript;
+
+/// How many records are sent between two looks at the clock, at `stop` and at `hold`.
+pub const BURST_MAX: u64 = 100;
+/// How far live plays are apart in event time when they have a start and no rate. Nothing sends a million plays a second,
+/// so event time never overtakes the clock; with a rate it does not either.
+const STEP_WITHOUT_RATE_US: f64 = 1.0;
+const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+/// The longest sleep, so that a stop is seen soon.
+const SLEEP_MAX: Duration = Duration::from_millis(20);
+const SLEEP_MIN: Duration = Duration::from_millis(1);
+
+/// What to send, where to, and for how long.
+#[derive(Clone, Debug)]
+pub struct Traffic {
+    pub topic: String,
+    /// How many partitions the topic gets if it is missing.
+    pub partitions: i32,
+    pub mix: Mix,
+    /// Live plays a second; `None` is as fast as possible, which a history always is.
+    pub rate: Option<f64>,
+    /// How many records in all; `None` is without end.
+    pub count: Option<u64>,
+    /// When to stop, counted from the first record.
+    pub duration: Option<Duration>,
+    /// A copy of what is sent, with a second file for records that are no plays beside it.
+    pub out: Option<PathBuf>,
+    /// Options of librdkafka.
+    pub client_options: Vec<(String, String)>,
+}
+
+impl Default for Traffic {
+    fn default() -> Self {
+        Self {
+            topic: "song-plays".to_owned(),
+            partitions: 4,
+            mix: Mix::default(),
+            rate: Some(1000.0),
+            count: None,
+            duration: None,
+            out: None,
+            client_options: Vec::new(),
+        }
+    }
+}
+
+/// What has been sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Records of each partition, all kinds together.
+    pub partitions: Vec<u64>,
+    /// Records, all kinds together.
+    pub sent: u64,
+    pub late: u64,
+    pub duplicates: u64,
+    pub malformed: u64,
+    /// Bytes of the values.
+    pub value_bytes: u64,
+    /// From the first record until all were delivered.
+    pub elapsed: Duration,
+}
+
+/// How far it has come.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    pub sent: u64,
+    /// How many there will be, if there is an end.
+    pub count: Option<u64>,
+    /// Records of the history that are still to come.
+    pub history_left: u64,
+    pub elapsed: Duration,
+}
+
+/// Sends `traffic` to `brokers`, until it is done or `stop` is set; then everything that was sent has been delivered.
+///
+/// `hold` is asked before every [`BURST_MAX`] records, with the records of each partition so far: while it is true,
+/// nothing is sent. `progress` is called some five times a second.
+///
+/// # Errors
+/// When the brokers cannot be reached, the topic cannot be created, a record cannot be delivered, or the copy cannot be
+/// written.
+pub fn send(
+    traffic: &Traffic,
+    brokers: &str,
+    stop: &AtomicBool,
+    mut hold: impl FnMut(&[u64]) -> bool,
+    mut progress: impl FnMut(&Progress),
+) -> Result<Summary> {
+    let mut run = Run::start(traffic, brokers)?;
+    let (started, mut told) = (Instant::now(), Instant::now());
+    let mut pace = Pace::new(traffic.rate);
+    while !stop.load(Ordering::Relaxed) && !run.producer.failed() {
+        let now = Instant::now();
+        if now - told >= PROGRESS_EVERY {
+            told = now;
+            progress(&run.progress(now - started));
+        }
+        let left = traffic.count.map_or(u64::MAX, |count| count.saturating_sub(run.summary.sent));
+        if left == 0 || traffic.duration.is_some_and(|duration| now - started >= duration) {
+            break;
+        }
+        run.producer.poll();
+        if hold(&run.summary.partitions) {
+            std::thread::sleep(SLEEP_MIN);
+            continue;
+        }
+        let history = run.plays.history_left();
+        let due = if history > 0 { history } else { pace.due(now) };
+        let burst = due.min(left).min(BURST_MAX);
+        if burst == 0 {
+            std::thread::sleep(pace.wait(now).clamp(SLEEP_MIN, SLEEP_MAX));
+        } else if history == 0 {
+            pace.give(burst);
+        }
+        run.burst(burst, stop)?;
+    }
+    let last = run.progress(started.elapsed());
+    let summary = run.finish(started)?;
+    progress(&Progress { elapsed: summary.elapsed, ..last });
+    Ok(summary)
+}
+
+/// What a run consists of while it lasts.
+struct Run {
+    producer: Producer,
+    plays: Plays,
+    /// The partition of every song.
+    partitions: Vec<u32>,
+    transcript: Option<Transcript>,
+    value: Vec<u8>,
+    count: Option<u64>,
+    summary: Summary,
+}
+
+impl Run {
+    fn start(traffic: &Traffic, brokers: &str) -> Result<Self> {
+        let producer = Producer::connect(brokers, traffic)?;
+        let transcript = traffic.out.as_deref().map(Transcript::create).transpose()?;
+        let live_step_us = traffic.rate.map_or(STEP_WITHOUT_RATE_US, |rate| 1e6 / rate);
+        let plays = Plays::new(traffic.mix.clone(), now_us(), live_step_us);
+        let partition = |song| topic::partition_of(plays.catalogue().id(song), producer.partitions()) as u32;
+        Ok(Self {
+            partitions: (0..plays.catalogue().songs()).map(partition).collect(),
+            summary: Summary { partitions: vec![0; producer.partitions()], ..Summary::default() },
+            producer,
+            plays,
+            transcript,
+            value: Vec::new(),
+            count: traffic.count,
+        })
+    }
+
+    /// Sends up to `records`; fewer when it has to stop.
+    fn burst(&mut self, records: u64, stop: &AtomicBool) -> Result<()> {
+        for _ in 0..records {
+            let now_us = now_us();
+            let record = self.plays.next(now_us, &mut self.value);
+            let partition = self.partitions[record.song] as usize;
+            let key = self.plays.catalogue().id(record.song);
+            let value = (record.kind != Kind::Tombstone).then_some(self.value.as_slice());
+            if !self.producer.send(&Outgoing { partition, key, value, timestamp_ms: now_us / 1000 }, stop)? {
+                break;
+            }
+            if let Some(transcript) = &mut self.transcript {
+                transcript.record(record.kind, partition, key, &self.value)?;
+            }
+            self.summary.add(record.kind, partition, value.map_or(0, <[u8]>::len));
+        }
+        Ok(())
+    }
+
+    fn progress(&self, elapsed: Duration) -> Progress {
+        Progress { sent: self.summary.sent, count: self.count, history_left: self.plays.history_left(), elapsed }
+    }
+
+    fn finish(self, started: Instant) -> Result<Summary> {
+        self.producer.finish(self.summary.sent)?;
+        let elapsed = started.elapsed();
+        self.transcript.map(Transcript::finish).transpose()?;
+        Ok(Summary { elapsed, ..self.summary })
+    }
+}
+
+impl Summary {
+    fn add(&mut self, kind: Kind, partition: usize, value_bytes: usize) {
+        self.partitions[partition] += 1;
+        self.sent += 1;
+        self.value_bytes += value_bytes as u64;
+        match kind {
+            Kind::Play => {}
+            Kind::Late => self.late += 1,
+            Kind::Duplicate => self.duplicates += 1,
+            Kind::Malformed(_) | Kind::Tombstone => self.malformed += 1,
+        }
+    }
+}
+
+/// Since 1970.
+fn now_us() -> i64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
+}

@@ -1,0 +1,261 @@
+//! The plays themselves: an endless, seeded sequence of JSON values. No network and no clock, so a seed can be tested.
+//!
+//! The JSON is written by hand into a buffer that the caller reuses: the texts of a song are escaped when the catalogue is
+//! made, and what is left are digits and words without anything to escape. Serialising each event would take the larger
+//! part of the time that a producer of 500,000 plays/s has.
+
+use reprise_dataflows::play::Rejection;
+
+use super::catalogue::Catalogue;
+use super::dice::{Alias, Dice};
+use super::flaws::{self, Flaws};
+use super::timeline::{COUNTRIES, Day, History};
+
+const SECOND_US: i64 = 1_000_000;
+/// How far late plays lie back: from a minute to six hours.
+const LATE_US: std::ops::Range<i64> = 60 * SECOND_US..6 * 3600 * SECOND_US;
+const DEVICES: [(&str, f64); 4] = [("mobile", 58.0), ("desktop", 22.0), ("smart_speaker", 13.0), ("tablet", 7.0)];
+/// How many values a duplicate is drawn from.
+const RECENT: usize = 1024;
+
+/// What the plays are to be like. The shares go from 0 to 1.
+#[derive(Clone, Debug)]
+pub struct Mix {
+    /// The same seed, and the same of everything here, gives the same plays.
+    pub seed: u64,
+    /// `None`: the fifty songs of the reference.
+    pub long_tail: Option<LongTail>,
+    /// How many users there are; their ids begin with `U1000`.
+    pub users: u64,
+    pub history: Option<Period>,
+    /// When event times begin, in µs since 1970. `None`: history ends now, and live plays happen now.
+    pub start_us: Option<i64>,
+    /// The share of plays whose event time lies a minute to six hours back.
+    pub late: f64,
+    /// The share of records that repeat the value of an earlier play.
+    pub duplicates: f64,
+    /// The share of records that are no plays.
+    pub malformed: f64,
+}
+
+#[derive(Clone, Debug)]
+pub struct LongTail {
+    pub songs: u32,
+    pub skew: f64,
+}
+
+/// A history: how long it is, and how many records lie in it.
+#[derive(Clone, Debug)]
+pub struct Period {
+    pub length_us: i64,
+    pub records: u64,
+}
+
+impl Default for Mix {
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            long_tail: None,
+            users: 9000,
+            history: None,
+            start_us: None,
+            late: 0.0,
+            duplicates: 0.0,
+            malformed: 0.0,
+        }
+    }
+}
+
+/// What a record is, besides its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The song, as a place in [`Plays::catalogue`]. Its id is the record's key, of a bad record too.
+    pub song: usize,
+    pub kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Play,
+    Late,
+    Duplicate,
+    /// No play, for this reason.
+    Malformed(Rejection),
+    /// No play: a record without a value, which is a tombstone to Kafka.
+    Tombstone,
+}
+
+/// Plays without end.
+pub struct Plays {
+    catalogue: Catalogue,
+    mix: Mix,
+    dice: Dice,
+    day: Day,
+    devices: Alias,
+    date: DateText,
+    history: Option<History>,
+    /// The event time of the next live play, where it does not come from the caller.
+    live_us: Option<f64>,
+    live_step_us: f64,
+    flaws: Flaws,
+    recent: Vec<(usize, Vec<u8>)>,
+    /// Good plays so far.
+    good: usize,
+}
+
+impl Plays {
+    /// Prepares the plays of `mix`.
+    ///
+    /// `now_us` (since 1970) is when the history ends if the mix does not say when it starts. If it does, live plays are
+    /// `live_step_us` apart in event time.
+    pub fn new(mix: Mix, now_us: i64, live_step_us: f64) -> Self {
+        let day = Day::new();
+        let length_us = mix.history.as_ref().map_or(0, |period| period.length_us);
+        let start_us = mix.start_us.unwrap_or(now_us - length_us);
+        let end_us = start_us + length_us;
+        Self {
+            catalogue: match &mix.long_tail {
+                None => Catalogue::fifty(),
+                Some(tail) => Catalogue::long_tail(tail.songs, tail.skew),
+            },
+            dice: Dice::new(mix.seed),
+            devices: Alias::new(&DEVICES.map(|(_, share)| share)),
+            date: DateText::new(),
+            history: mix.history.as_ref().map(|period| History::new(&day, start_us, end_us, period.records)),
+            live_us: mix.start_us.map(|_| end_us as f64),
+            live_step_us,
+            flaws: Flaws::default(),
+            recent: Vec::new(),
+            good: 0,
+            day,
+            mix,
+        }
+    }
+
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
+    /// How many records of the history are still to come.
+    pub fn history_left(&self) -> u64 {
+        self.history.as_ref().map_or(0, History::left)
+    }
+
+    /// Writes the value of the next record over `value`. A live play happens at `now_us`, unless the mix has a start.
+    pub fn next(&mut self, now_us: i64, value: &mut Vec<u8>) -> Record {
+        value.clear();
+        // Time goes on with every record, so that a history of so many records ends when it should.
+        let time_us = self.time_us(now_us);
+        if self.mix.malformed > 0.0 && self.dice.chance(self.mix.malformed) {
+            return self.malformed(time_us, value);
+        }
+        if !self.recent.is_empty() && self.dice.chance(self.mix.duplicates / (1.0 - self.mix.malformed)) {
+            let (song, earlier) = self.dice.pick(&self.recent);
+            value.extend_from_slice(earlier);
+            return Record { song: *song, kind: Kind::Duplicate };
+        }
+        let late = self.mix.late > 0.0 && self.dice.chance(self.mix.late);
+        let back_us =
+            if late { LATE_US.start + self.dice.below((LATE_US.end - LATE_US.start) as u64) as i64 } else { 0 };
+        let song = self.play(time_us - back_us, value);
+        if self.mix.duplicates > 0.0 {
+            self.remember(song, value);
+        }
+        Record { song, kind: if late { Kind::Late } else { Kind::Play } }
+    }
+
+    fn time_us(&mut self, now_us: i64) -> i64 {
+        if let Some(history) = &mut self.history {
+            if let Some(time_us) = history.next(&self.day, &mut self.dice) {
+                return time_us;
+            }
+            self.history = None;
+        }
+        let Some(live_us) = &mut self.live_us else { return now_us };
+        let time_us = *live_us as i64;
+        *live_us += self.live_step_us;
+        time_us
+    }
+
+    fn play(&mut self, time_us: i64, value: &mut Vec<u8>) -> usize {
+        let dice = &mut self.dice;
+        let song = self.catalogue.draw(dice);
+        value.extend_from_slice(self.catalogue.opening(song));
+        push_number(value, 1000 + dice.below(self.mix.users));
+        value.extend_from_slice(br#"","timestamp":""#);
+        self.date.push(value, time_us.div_euclid(SECOND_US));
+        value.extend_from_slice(br#"","duration_ms":"#);
+        push_number(value, 30_000 + dice.below(270_001));
+        value.extend_from_slice(if dice.below(10) < 7 { br#","completed":true"# } else { br#","completed":false"# });
+        value.extend_from_slice(br#","device":""#);
+        value.extend_from_slice(DEVICES[self.devices.draw(dice)].0.as_bytes());
+        value.extend_from_slice(br#"","country":""#);
+        value.extend_from_slice(COUNTRIES[self.day.country(time_us, dice)].0.as_bytes());
+        value.extend_from_slice(br#""}"#);
+        song
+    }
+
+    /// A bad record begins as a good one, so that it is bad in one way only.
+    fn malformed(&mut self, time_us: i64, value: &mut Vec<u8>) -> Record {
+        let song = self.play(time_us, value);
+        let kind = match self.flaws.draw(&mut self.dice) {
+            flaws::Flaw::Tombstone => Kind::Tombstone,
+            flaws::Flaw::Value(rejection) => {
+                flaws::spoil(value, rejection, &mut self.dice);
+                Kind::Malformed(rejection)
+            }
+        };
+        Record { song, kind }
+    }
+
+    fn remember(&mut self, song: usize, value: &[u8]) {
+        if self.recent.len() < RECENT {
+            self.recent.push((song, value.to_vec()));
+        } else {
+            let (old_song, old_value) = &mut self.recent[self.good % RECENT];
+            *old_song = song;
+            old_value.clear();
+            old_value.extend_from_slice(value);
+        }
+        self.good += 1;
+    }
+}
+
+fn push_number(text: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [0; 20];
+    let mut start = digits.len();
+    loop {
+        start -= 1;
+        digits[start] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    text.extend_from_slice(&digits[start..]);
+}
+
+/// Writes moments as `yyyy-MM-dd HH:mm:ss`. The date of the last one is kept: the next mostly has the same.
+struct DateText {
+    day: i64,
+    text: Vec<u8>,
+}
+
+impl DateText {
+    fn new() -> Self {
+        Self { day: i64::MIN, text: Vec::new() }
+    }
+
+    fn push(&mut self, value: &mut Vec<u8>, time_s: i64) {
+        let (day, second) = (time_s.div_euclid(86_400), time_s.rem_euclid(86_400));
+        if day != self.day {
+            let midnight = jiff::Timestamp::from_second(day * 86_400).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+            self.text = midnight.strftime("%Y-%m-%d ").to_string().into_bytes();
+            self.day = day;
+        }
+        let two = |number: i64| [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
+        let ([h, i], [m, n], [s, t]) = (two(second / 3600), two(second / 60 % 60), two(second % 60));
+        value.extend_from_slice(&self.text);
+        value.extend_from_slice(&[h, i, b':', m, n, b':', s, t]);
+    }
+}

@@ -1,0 +1,163 @@
+//! The way into Kafka: an idempotent producer that waits when its queue is full, and never drops a record silently.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use rdkafka::client::ClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
+
+use super::{Traffic, topic};
+
+/// How long to wait before trying again when the queue is full: it drains a batch in about this time.
+const FULL_QUEUE_WAIT: Duration = Duration::from_millis(2);
+const FLUSH_STEP: Duration = Duration::from_millis(100);
+
+/// Sends records to one topic.
+pub struct Producer {
+    client: BaseProducer<Failures>,
+    topic: String,
+    brokers: String,
+    partitions: usize,
+}
+
+/// A record on its way.
+pub struct Outgoing<'a> {
+    pub partition: usize,
+    pub key: &'a [u8],
+    /// `None` is a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// Since 1970.
+    pub timestamp_ms: i64,
+}
+
+/// What could not be delivered, as the client library tells us while it is polled.
+#[derive(Default)]
+struct Failures {
+    records: AtomicU64,
+    first: Mutex<Option<KafkaError>>,
+}
+
+impl ClientContext for Failures {
+    fn error(&self, error: KafkaError, reason: &str) {
+        // Not a failure yet: the library tries again until `message.timeout.ms`.
+        tracing::warn!("Kafka: {error}: {reason}");
+    }
+}
+
+impl ProducerContext for Failures {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, _opaque: ()) {
+        let Err((error, _)) = result else { return };
+        self.records.fetch_add(1, Ordering::Relaxed);
+        if let Ok(mut first) = self.first.lock() {
+            first.get_or_insert_with(|| error.clone());
+        }
+    }
+}
+
+impl Producer {
+    /// Reaches the brokers and finds or creates the topic. The client options of `traffic` win over ours.
+    pub fn connect(brokers: &str, traffic: &Traffic) -> Result<Self> {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", brokers).set("client.id", "reprise-generate");
+        config.extend(traffic.client_options.iter().cloned());
+        let client: BaseProducer<Failures> = producer_config(&config, traffic)
+            .create_with_context(Failures::default())
+            .context("the Kafka client does not take its options; check those given with -X")?;
+        let brokers = config.get("bootstrap.servers").unwrap_or(brokers).to_owned();
+        let partitions = topic::ensure(client.client(), &config, &traffic.topic, traffic.partitions)?;
+        Ok(Self { client, topic: traffic.topic.clone(), brokers, partitions })
+    }
+
+    pub fn partitions(&self) -> usize {
+        self.partitions
+    }
+
+    /// Queues a record. Waits while the queue is full; `false` when `stop` came, or a failure, before there was room.
+    pub fn send(&self, outgoing: &Outgoing<'_>, stop: &AtomicBool) -> Result<bool> {
+        loop {
+            let mut record = BaseRecord::to(&self.topic)
+                .partition(outgoing.partition as i32)
+                .key(outgoing.key)
+                .timestamp(outgoing.timestamp_ms);
+            record.payload = outgoing.value;
+            match self.client.send(record) {
+                Ok(()) => return Ok(true),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {}
+                Err((error, _)) => {
+                    return Err(error)
+                        .with_context(|| format!("cannot send to topic '{}' at {}", self.topic, self.brokers));
+                }
+            }
+            if stop.load(Ordering::Relaxed) || self.failed() {
+                return Ok(false);
+            }
+            self.client.poll(FULL_QUEUE_WAIT);
+        }
+    }
+
+    /// Lets the client library tell what it has to tell. To be called now and then.
+    pub fn poll(&self) {
+        self.client.poll(Duration::ZERO);
+    }
+
+    /// Whether a record could not be delivered.
+    pub fn failed(&self) -> bool {
+        self.client.context().records.load(Ordering::Relaxed) > 0
+    }
+
+    /// Waits until every record is delivered or has failed, and gives an error if one of the `sent` has failed.
+    ///
+    /// The wait has an end, because a record that is not delivered fails after `message.timeout.ms`.
+    pub fn finish(self, sent: u64) -> Result<()> {
+        while !self.failed() && self.client.in_flight_count() > 0 {
+            match self.client.flush(FLUSH_STEP) {
+                Ok(()) | Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut)) => {}
+                Err(error) => return Err(error).context("cannot flush the records that are still queued"),
+            }
+        }
+        self.poll();
+        let failures = self.client.context();
+        let failed = failures.records.load(Ordering::Relaxed);
+        if failed == 0 {
+            return Ok(());
+        }
+        let first = failures.first.lock().ok().and_then(|first| first.clone());
+        let first = first.map_or_else(String::new, |error| format!(" ({error})"));
+        bail!(
+            "at least {failed} of {sent} records could not be delivered to topic '{}' at {}{first}; check that the broker is \
+             up and what its log says",
+            self.topic,
+            self.brokers
+        )
+    }
+}
+
+fn producer_config(base: &ClientConfig, traffic: &Traffic) -> ClientConfig {
+    let mut config = base.clone();
+    config
+        .set("enable.idempotence", "true")
+        .set("acks", "all")
+        // Big batches: the broker's work, and most of ours, is per batch.
+        .set("linger.ms", "20")
+        .set("batch.num.messages", "20000")
+        .set("batch.size", "1000000")
+        // Without compression a broker beside us takes a third more. But only compressed do the 2 MB values among the
+        // malformed ones fit into a topic with the usual limit.
+        .set("compression.type", if traffic.mix.malformed > 0.0 { "lz4" } else { "none" })
+        // A bound on memory (about 100 MB), and half a second of plays at full speed.
+        .set("queue.buffering.max.messages", "200000")
+        // Some malformed values are larger than the million that is the default.
+        .set("message.max.bytes", "4000000")
+        .set("message.timeout.ms", "120000")
+        // A report for every record costs a tenth of the speed, and only failures tell us anything.
+        .set("delivery.report.only.error", "true");
+    config.extend(traffic.client_options.iter().cloned());
+    config
+}

@@ -1,0 +1,74 @@
+//! What was sent, in files: for tests that work the charts out by brute force, without our decoder.
+//!
+//! `FILE` has the value of every play, a line each, in the order sent, duplicates as often as they were sent. Records that
+//! are no plays are in `FILE.bad`, a JSON object each: `{"reason":"not_utf8","partition":2,"key":"S000001","base64":"…"}`,
+//! with `"base64":null` for a record without a value. So a line of `FILE` is a valid play by being there.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use base64::prelude::{BASE64_STANDARD, Engine};
+use serde_json::json;
+
+use super::plays::Kind;
+
+const BUFFER_BYTES: usize = 1 << 20;
+
+pub struct Transcript {
+    plays: Output,
+    bad: Output,
+}
+
+struct Output {
+    path: PathBuf,
+    file: BufWriter<File>,
+}
+
+impl Transcript {
+    /// Creates `path` and `path.bad`, or empties them: a file of an earlier run must not pass for one of this run.
+    pub fn create(path: &Path) -> Result<Self> {
+        let mut bad = path.as_os_str().to_owned();
+        bad.push(".bad");
+        Ok(Self { plays: Output::create(path.to_owned())?, bad: Output::create(bad.into())? })
+    }
+
+    pub fn record(&mut self, kind: Kind, partition: usize, key: &[u8], value: &[u8]) -> Result<()> {
+        let (reason, base64) = match kind {
+            Kind::Play | Kind::Late | Kind::Duplicate => return self.plays.line(value),
+            Kind::Malformed(rejection) => (rejection.as_str(), Some(BASE64_STANDARD.encode(value))),
+            Kind::Tombstone => ("empty", None),
+        };
+        let key = String::from_utf8_lossy(key);
+        let line = json!({ "reason": reason, "partition": partition, "key": key, "base64": base64 });
+        self.bad.line(line.to_string().as_bytes())
+    }
+
+    pub fn finish(mut self) -> Result<()> {
+        self.plays.flush()?;
+        self.bad.flush()
+    }
+}
+
+impl Output {
+    fn create(path: PathBuf) -> Result<Self> {
+        let file = File::create(&path).with_context(|| {
+            format!("cannot create {}; give --out a file in a folder that can be written", path.display())
+        })?;
+        Ok(Self { path, file: BufWriter::with_capacity(BUFFER_BYTES, file) })
+    }
+
+    fn line(&mut self, line: &[u8]) -> Result<()> {
+        let written = self.file.write_all(line).and_then(|()| self.file.write_all(b"\n"));
+        written.with_context(|| self.failure())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.file.flush().with_context(|| self.failure())
+    }
+
+    fn failure(&self) -> String {
+        format!("cannot write {}; is the disk full?", self.path.display())
+    }
+}
