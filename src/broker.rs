@@ -66,7 +66,8 @@ impl Broker {
 
     /// The ids of the topic's partitions.
     pub fn partitions(&self, consumer: &BaseConsumer) -> Result<Vec<i32>> {
-        let metadata = consumer.fetch_metadata(Some(&self.topic), ANSWER_TIMEOUT).map_err(|error| self.unreachable(error))?;
+        let metadata =
+            consumer.fetch_metadata(Some(&self.topic), ANSWER_TIMEOUT).map_err(|error| self.unreachable(error))?;
         let topic = metadata.topics().iter().find(|topic| topic.name() == self.topic);
         let missing = || {
             anyhow!(
@@ -100,9 +101,10 @@ impl Broker {
     /// The offsets that each of `partitions` holds.
     pub fn extents(&self, consumer: &BaseConsumer, partitions: &[i32]) -> Result<BTreeMap<i32, Extent>> {
         let extent = |partition: &i32| {
-            let (first, end) = consumer
-                .fetch_watermarks(&self.topic, *partition, ANSWER_TIMEOUT)
-                .with_context(|| format!("{} does not say which offsets {}/{partition} holds", self.servers, self.topic))?;
+            let (first, end) =
+                consumer.fetch_watermarks(&self.topic, *partition, ANSWER_TIMEOUT).with_context(|| {
+                    format!("{} does not say which offsets {}/{partition} holds", self.servers, self.topic)
+                })?;
             Ok((*partition, Extent { first, end }))
         };
         partitions.iter().map(extent).collect()

@@ -184,7 +184,13 @@ impl Ticker {
         let rebuilt = self.workers.iter().all(|worker| worker.rebuilt);
         match self.stage() {
             Stage::Stop => Stage::Stop,
-            Stage::Rebuild if self.last.is_none() || !rebuilt => if stop { Stage::Stop } else { Stage::Rebuild },
+            Stage::Rebuild if self.last.is_none() || !rebuilt => {
+                if stop {
+                    Stage::Stop
+                } else {
+                    Stage::Rebuild
+                }
+            }
             Stage::Rebuild if self.pace.replay => Stage::Stop,
             _ if stop || (self.pace.until_caught_up && self.caught_up()) => Stage::Stop,
             _ => Stage::Live,

@@ -38,10 +38,12 @@ pub fn feed<'scope>(
         let mut epochs = BTreeMap::<Epoch, Pending>::new();
         move |frontiers| {
             ranked.for_each(|_, data| {
-                data.drain(..).for_each(|(update, epoch, diff)| epochs.entry(epoch).or_default().ranked.push((update, diff)));
+                data.drain(..)
+                    .for_each(|(update, epoch, diff)| epochs.entry(epoch).or_default().ranked.push((update, diff)));
             });
             titles.for_each(|_, data| {
-                data.drain(..).for_each(|(update, epoch, diff)| epochs.entry(epoch).or_default().titles.push((update, diff)));
+                data.drain(..)
+                    .for_each(|(update, epoch, diff)| epochs.entry(epoch).or_default().titles.push((update, diff)));
             });
             ticks.for_each(|_, data| {
                 data.drain(..).for_each(|tick| epochs.entry(tick.epoch).or_default().clock = Some(tick.clock_us));

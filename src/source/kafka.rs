@@ -76,7 +76,9 @@ pub fn kafka<'scope>(
             let mut ticked = Vec::new();
             input.for_each_stamp(|capability, data| {
                 if let (Some(intake), Some(report)) = (capability.retain_least(0), capability.retain_least(1)) {
-                    ticked.extend(data.flat_map(|data| data.drain(..)).map(|tick| (tick, intake.clone(), report.clone())));
+                    ticked.extend(
+                        data.flat_map(|data| data.drain(..)).map(|tick| (tick, intake.clone(), report.clone())),
+                    );
                 }
             });
             ticked.sort_by_key(|(tick, ..)| tick.epoch);
@@ -149,8 +151,11 @@ impl Reader {
         for (partition, start) in &share.starts {
             assignment.add_partition_offset(&broker.topic, *partition, Offset::Offset(*start))?;
         }
-        consumer.assign(&assignment).with_context(|| format!("cannot read the partitions of topic {}", broker.topic))?;
-        let partition = |&(partition, start)| Partition { report: PartitionReport::new(partition, start), ended: false };
+        consumer
+            .assign(&assignment)
+            .with_context(|| format!("cannot read the partitions of topic {}", broker.topic))?;
+        let partition =
+            |&(partition, start)| Partition { report: PartitionReport::new(partition, start), ended: false };
         let partitions = share.starts.iter().map(partition).collect();
         Ok(Self {
             consumer,

@@ -15,7 +15,9 @@ use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{cast, filter_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, TimestampMicrosecondType};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
 use reprise_dataflows::plan::Plan;
 use reprise_dataflows::play::{self, PlayBatch};
 use reprise_dataflows::{Epoch, Stage, Tick};
@@ -178,7 +180,8 @@ impl Reader {
         if !inside && !columns.contains(&"timestamp") {
             columns.push("timestamp");
         }
-        let batches = open(file, &columns).with_context(|| format!("cannot read {}, a file of the lake", file.path.display()))?;
+        let batches =
+            open(file, &columns).with_context(|| format!("cannot read {}, a file of the lake", file.path.display()))?;
         Ok(OpenFile { path: file.path.clone(), day: file.day, batches, bounds_us: (!inside).then(|| times_us.clone()) })
     }
 }
@@ -193,7 +196,8 @@ fn open(file: &LakeFile, columns: &[&str]) -> Result<ParquetRecordBatchReader> {
         _ => field.as_ref().clone(),
     });
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-    let metadata = ArrowReaderMetadata::try_new(metadata.metadata().clone(), ArrowReaderOptions::new().with_schema(schema))?;
+    let metadata =
+        ArrowReaderMetadata::try_new(metadata.metadata().clone(), ArrowReaderOptions::new().with_schema(schema))?;
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(content, metadata);
     let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
     Ok(builder.with_projection(mask).with_batch_size(BATCH_ROWS).build()?)
@@ -206,7 +210,8 @@ fn conform(batch: RecordBatch) -> Result<RecordBatch> {
     let mut fields: Vec<Field> = batch.schema().fields().iter().map(|field| field.as_ref().clone()).collect();
     for (column, field) in columns.iter_mut().zip(&mut fields) {
         let Ok(expected) = wanted.field_with_name(field.name()) else { continue };
-        let is_text = matches!(field.data_type(), DataType::Dictionary(_, _)) && *expected.data_type() == DataType::Utf8;
+        let is_text =
+            matches!(field.data_type(), DataType::Dictionary(_, _)) && *expected.data_type() == DataType::Utf8;
         if !is_text && field.data_type() != expected.data_type() {
             *column = cast(column, expected.data_type())?;
             *field = Field::new(field.name(), expected.data_type().clone(), true);
@@ -220,7 +225,8 @@ fn conform(batch: RecordBatch) -> Result<RecordBatch> {
 
 /// The plays whose event time is within `bounds_us`.
 fn within(batch: &RecordBatch, bounds_us: &Range<i64>) -> Result<RecordBatch> {
-    let times = batch.column_by_name("timestamp").and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
+    let times =
+        batch.column_by_name("timestamp").and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
     let times = times.context("there is no column timestamp")?;
     let inside = BooleanArray::from_iter(times.values().iter().map(|time| Some(bounds_us.contains(time))));
     Ok(filter_record_batch(batch, &inside)?)
