@@ -23,9 +23,9 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 const INTERRUPTED: i32 = 130;
 
 const EXPLANATION: &str = "\
-A play is a JSON object with song_id, title, artist, user_id, timestamp (UTC), duration_ms, completed (70 %), device and
-country; its key is the song_id, and the timestamp of its Kafka record is when it was sent. What is played follows the
-popularity of the songs, and from where follows the days and nights of ten countries. Ctrl-C stops; what was sent by then
+A play is a JSON object with song_id, title, artist, user_id, timestamp (UTC), duration_ms, completed (70 %), device and \
+country; its key is the song_id, and the timestamp of its Kafka record is when it was sent. What is played follows the \
+popularity of the songs, and from where follows the days and nights of ten countries. Ctrl-C stops; what was sent by then \
 is delivered first.
 
 Examples:
@@ -153,6 +153,9 @@ impl Options {
             }
         }
         let history_plays = self.history_plays.or(self.count).unwrap_or(HISTORY_PLAYS).max(1);
+        if self.history_plays > self.count.or(self.history_plays) {
+            bail!("--history-plays is more than --count, so the history would never be complete");
+        }
         let period = |length: SignedDuration| Period { length_us: length.as_micros() as i64, records: history_plays };
         Ok(Traffic {
             topic: self.topic.clone(),

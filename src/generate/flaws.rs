@@ -70,7 +70,7 @@ pub fn spoil(value: &mut Vec<u8>, rejection: Rejection, dice: &mut Dice) {
             value.push(b'}');
         }
         Rejection::TooLarge => {
-            debug_assert!(LARGE_BYTES > EVENT_BYTES_MAX);
+            const { assert!(LARGE_BYTES > EVENT_BYTES_MAX) };
             value.pop();
             value.extend_from_slice(br#","context":""#);
             value.resize(LARGE_BYTES, b'x');
@@ -127,7 +127,7 @@ fn spoil_field(value: &mut Vec<u8>, rejection: Rejection, dice: &mut Dice) {
             // Few characters may be many bytes.
             let text =
                 if dice.below(2) == 0 { "x".repeat(TEXT_BYTES_MAX + 1) } else { "灯".repeat(TEXT_BYTES_MAX / 2) };
-            set(*dice.pick::<&str>(&["title", "artist", "user_id"]), json!(text));
+            set(dice.pick::<&str>(&["title", "artist", "user_id"]), json!(text));
         }
     }
     *value = Value::Object(play).to_string().into_bytes();

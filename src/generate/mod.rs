@@ -180,8 +180,9 @@ impl Run {
 
     /// Sends up to `records`; fewer when it has to stop.
     fn burst(&mut self, records: u64, stop: &AtomicBool) -> Result<()> {
+        // One look at the clock for all: they leave within the same millisecond.
+        let now_us = now_us();
         for _ in 0..records {
-            let now_us = now_us();
             let record = self.plays.next(now_us, &mut self.value);
             let partition = self.partitions[record.song] as usize;
             let key = self.plays.catalogue().id(record.song);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::{Client, ClientContext, DefaultClientContext};
 use rdkafka::config::ClientConfig;
@@ -24,9 +24,10 @@ pub fn ensure(
 ) -> Result<usize> {
     let brokers = config.get("bootstrap.servers").unwrap_or_default();
     // All topics, not this one: asking for a topic by name makes many brokers create it, with partitions of their choice.
-    let cluster = client.fetch_metadata(None, ANSWER_MAX).with_context(|| {
-        format!(
-            "cannot reach Kafka at {brokers} within {} s; check the address (--brokers or KAFKA_BOOTSTRAP_SERVERS), \
+    let cluster = client.fetch_metadata(None, ANSWER_MAX).map_err(|error| {
+        let reason = error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| code.to_string());
+        anyhow!(
+            "cannot reach Kafka at {brokers} within {} s ({reason}); check the address (--brokers or KAFKA_BOOTSTRAP_SERVERS), \
              start a broker with `scripts/kafka start`, or try `reprise demo`, which brings its own",
             ANSWER_MAX.as_secs()
         )
