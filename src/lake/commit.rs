@@ -1,0 +1,142 @@
+//! The committer: the one place that makes staged files part of the lake.
+//!
+//! A cut is two commits. The dead letters come first, in a table of their own and only if there are any, and the plays
+//! second: the plays' offsets alone say how far the lake has come. After a crash between the two the records are read
+//! again, and the dead letters among them that lie below their own table's offsets are left out by the writers.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+use super::fenced::FencedTable;
+use super::table::{self, DEAD_LETTERS, PLAYS, Table};
+use super::{Cut, Identity, Progress, disk};
+
+/// The single writer of a lake, as far as its logs go.
+pub struct Committer {
+    pub(super) plays: FencedTable,
+    pub(super) dead_letters: FencedTable,
+    progress: Progress,
+}
+
+impl Committer {
+    /// Opens the lake in the folder `lake`, creating it if need be, and becomes its only writer: from here on every
+    /// process that was it before can commit nothing more. Finishes or undoes the commits that those left half done.
+    ///
+    /// Refuses a lake that was made from another topic or another Kafka cluster.
+    pub fn open(lake: &Path, identity: &Identity) -> Result<Self> {
+        disk::refuse_object_store(lake)?;
+        let engine = table::engine()?;
+        let open = |kind| {
+            table::create(lake, kind, identity)?;
+            let table = Table::open(lake, kind, engine.clone(), None)?;
+            check_identity(lake, &table, identity)?;
+            anyhow::Ok(table)
+        };
+        let (plays, dead_letters) = (open(&PLAYS)?, open(&DEAD_LETTERS)?);
+        // The dead letters follow the plays. That theirs is greater happens when somebody has deleted the plays.
+        let floor = dead_letters.progress()?.incarnation;
+        let plays = FencedTable::take_over(plays, |found| found.max(floor) + 1)?;
+        let incarnation = plays.progress().incarnation;
+        let dead_letters = FencedTable::take_over(dead_letters, |_| incarnation)?;
+        let mut this = Self { plays, dead_letters, progress: Progress::default() };
+        this.note_progress();
+        Ok(this)
+    }
+
+    /// How far the plays have come. The epoch is the newest in either table: each later one must be greater.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// Records the start offset of each partition that has none yet. Call it before anything of them is read, with all
+    /// partitions of the topic; again when it has grown.
+    pub fn begin(&mut self, starts: &BTreeMap<i32, i64>) -> Result<()> {
+        let mut offsets = starts.clone();
+        offsets.extend(&self.progress.offsets);
+        if !offsets.keys().copied().eq(0..offsets.len() as i32) {
+            bail!("Kafka numbers partitions from 0 without gaps, but these were given: {:?}", offsets.keys());
+        }
+        if offsets != self.progress.offsets {
+            self.plays.record_starts(offsets)?;
+            self.note_progress();
+        }
+        Ok(())
+    }
+
+    /// Makes `cut` durable, and returns how far the lake has come by it.
+    ///
+    /// An error leaves the cut committed or not, and the process should end: the next [`Committer::open`] finds out.
+    pub fn commit(&mut self, cut: Cut) -> Result<&Progress> {
+        self.check(&cut)?;
+        if !cut.dead_letters.is_empty() {
+            let offsets = self.dead_letter_offsets(&cut);
+            self.dead_letters
+                .commit(cut.epoch, cut.clock_us, cut.dead_letters, offsets)
+                .with_context(|| format!("the dead letters of epoch {}", cut.epoch))?;
+        }
+        self.plays
+            .commit(cut.epoch, cut.clock_us, cut.plays, cut.offsets)
+            .with_context(|| format!("the plays of epoch {}", cut.epoch))?;
+        self.note_progress();
+        Ok(&self.progress)
+    }
+
+    /// Refuses what would break the order of epochs or lose plays, before anything is written.
+    fn check(&self, cut: &Cut) -> Result<()> {
+        if self.progress.epoch.is_some_and(|last| cut.epoch <= last) {
+            bail!("the cut at epoch {} is not after the last one, {:?}", cut.epoch, self.progress.epoch);
+        }
+        for (partition, next) in &cut.offsets {
+            match self.progress.offsets.get(partition) {
+                None => bail!("partition {partition} has no start offset in the lake: `begin` comes first"),
+                Some(last) if next < last => bail!("partition {partition} would go back from offset {last} to {next}"),
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Below these every dead letter will be in its table. They never go back, though the plays may have been behind.
+    fn dead_letter_offsets(&self, cut: &Cut) -> BTreeMap<i32, i64> {
+        let mut offsets = self.progress.offsets.clone();
+        offsets.extend(&cut.offsets);
+        for (partition, reached) in &self.dead_letters.progress().offsets {
+            let offset = offsets.entry(*partition).or_insert(*reached);
+            *offset = (*offset).max(*reached);
+        }
+        offsets
+    }
+
+    fn note_progress(&mut self) {
+        self.progress = self.plays.progress().clone();
+        self.progress.epoch = self.progress.epoch.max(self.dead_letters.progress().epoch);
+    }
+}
+
+fn check_identity(lake: &Path, table: &Table, identity: &Identity) -> Result<()> {
+    let (Some(topic), Some(cluster_id)) = (table.topic(), table.cluster_id()) else {
+        bail!(
+            "the lake {} does not say which topic it came from, so it was not made by `reprise run` and cannot be \
+             continued: `reprise replay` reads it; give --lake another folder",
+            lake.display()
+        );
+    };
+    if topic != identity.topic {
+        bail!(
+            "the lake {} holds the topic {topic}, not {}: give each topic a lake of its own",
+            lake.display(),
+            identity.topic
+        );
+    }
+    if cluster_id != identity.cluster_id {
+        bail!(
+            "the lake {} was filled from the Kafka cluster {cluster_id}, not {}: its offsets mean nothing here; give \
+             --lake another folder, or --brokers of the cluster it came from",
+            lake.display(),
+            identity.cluster_id
+        );
+    }
+    Ok(())
+}

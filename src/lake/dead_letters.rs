@@ -1,0 +1,113 @@
+//! Records that are not plays, kept with the reason, so that nothing that was read is lost.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Arc, LazyLock};
+
+use anyhow::{Context, Result};
+use arrow::array::{
+    ArrayRef, BinaryArray, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use reprise_dataflows::play::Rejection;
+
+/// Bytes of keys and values in one batch: an Arrow column of bytes ends at 2 GiB, and memory should end much earlier.
+const BATCH_BYTES_MAX: usize = 32 << 20;
+/// 9999-12-31T23:59:59.999Z: a later day has no date that other tools read. Producers can set any timestamp.
+const KAFKA_TIMESTAMP_MAX_MS: i64 = 253_402_300_799_999;
+const DAY_MS: i64 = 86_400_000;
+
+/// A record that was rejected, as Kafka had it.
+#[derive(Clone, Debug)]
+pub struct DeadLetter {
+    pub partition: i32,
+    pub offset: i64,
+    pub kafka_timestamp_ms: Option<i64>,
+    pub reason: Rejection,
+    /// What exactly was wrong, for people.
+    pub detail: String,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+}
+
+impl DeadLetter {
+    /// The timestamp as far as it is a moment between 1970 and 9999, in ms.
+    fn sane_timestamp_ms(&self) -> Option<i64> {
+        self.kafka_timestamp_ms.filter(|ms| (0..=KAFKA_TIMESTAMP_MAX_MS).contains(ms))
+    }
+
+    /// The partition of the table, as days since 1970: a function of the record, so that reading it again gives the same.
+    fn day(&self) -> i32 {
+        // Within the year 9999, so it fits.
+        self.sane_timestamp_ms().map_or(0, |ms| (ms / DAY_MS) as i32)
+    }
+
+    fn bytes(&self) -> usize {
+        let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+        self.detail.len() + length(&self.key) + length(&self.value)
+    }
+}
+
+/// The columns as the files store them, the partition column `date` aside.
+pub fn schema() -> SchemaRef {
+    static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+        let required = |name, data_type| Field::new(name, data_type, false);
+        let optional = |name, data_type| Field::new(name, data_type, true);
+        Arc::new(Schema::new(vec![
+            required("topic", DataType::Utf8),
+            required("kafka_partition", DataType::Int32),
+            required("kafka_offset", DataType::Int64),
+            optional("kafka_timestamp", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))),
+            required("reason", DataType::Utf8),
+            required("detail", DataType::Utf8),
+            optional("key", DataType::Binary),
+            optional("value", DataType::Binary),
+        ]))
+    });
+    SCHEMA.clone()
+}
+
+/// Letters by day since 1970, in the order that they came.
+pub fn by_day(letters: Vec<DeadLetter>) -> BTreeMap<i32, Vec<DeadLetter>> {
+    let mut days: BTreeMap<i32, Vec<DeadLetter>> = BTreeMap::new();
+    for letter in letters {
+        days.entry(letter.day()).or_default().push(letter);
+    }
+    days
+}
+
+/// `letters` in columns, in batches of bounded size.
+pub fn batches<'a>(topic: &'a str, letters: &'a [DeadLetter]) -> impl Iterator<Item = Result<RecordBatch>> + 'a {
+    pieces(letters).into_iter().map(move |piece| batch(topic, &letters[piece]))
+}
+
+fn pieces(letters: &[DeadLetter]) -> Vec<Range<usize>> {
+    let mut pieces = Vec::new();
+    let (mut start, mut bytes) = (0, 0);
+    for (index, letter) in letters.iter().enumerate() {
+        if index > start && bytes + letter.bytes() > BATCH_BYTES_MAX {
+            pieces.push(start..index);
+            (start, bytes) = (index, 0);
+        }
+        bytes += letter.bytes();
+    }
+    if start < letters.len() {
+        pieces.push(start..letters.len());
+    }
+    pieces
+}
+
+fn batch(topic: &str, letters: &[DeadLetter]) -> Result<RecordBatch> {
+    let timestamps_us = letters.iter().map(|letter| letter.sane_timestamp_ms().map(|ms| ms * 1000));
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(StringArray::from_iter_values(letters.iter().map(|_| topic))),
+        Arc::new(Int32Array::from_iter_values(letters.iter().map(|letter| letter.partition))),
+        Arc::new(Int64Array::from_iter_values(letters.iter().map(|letter| letter.offset))),
+        Arc::new(TimestampMicrosecondArray::from_iter(timestamps_us).with_timezone("UTC")),
+        Arc::new(StringArray::from_iter_values(letters.iter().map(|letter| letter.reason.as_str()))),
+        Arc::new(StringArray::from_iter_values(letters.iter().map(|letter| letter.detail.as_str()))),
+        Arc::new(BinaryArray::from_iter(letters.iter().map(|letter| letter.key.as_deref()))),
+        Arc::new(BinaryArray::from_iter(letters.iter().map(|letter| letter.value.as_deref()))),
+    ];
+    RecordBatch::try_new(schema(), columns).context("cannot put dead letters in columns")
+}

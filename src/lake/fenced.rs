@@ -1,0 +1,192 @@
+//! A table that one process writes at a time, and the order of steps that makes every commit happen once or not at all.
+//!
+//! ```text
+//! writer     stage files ─ sync ─┐
+//! committer                      └─ intent ─ still ours? ─ rename ─ sync ─ append to the log ─ forget the intent
+//! successor  append incarnation + 1 ─ intents of older incarnations: finish or undo each ─ delete their staged files
+//! ```
+//!
+//! **Invariants**
+//! 1. A process appends its incarnation, one more than the last, before it reads or touches anything else.
+//! 2. The log has each version once, and an append is valid only on top of a version with its own incarnation and the
+//!    offsets that it expects. So after (1) no earlier process can append, however late it wakes up.
+//! 3. Names of files and intents hold the incarnation, and staged files are created, never opened: no attempt can
+//!    overwrite what another made.
+//! 4. A file is whole and durable before the intent that names it is.
+//! 5. The intent is durable before the incarnation is looked at again, and that is before the first rename. So a successor
+//!    either was seen, and nothing was renamed, or came later, and will find the intent.
+//! 6. All renames are durable before the append, and the intent is deleted only after it. So a file outside the staging
+//!    folder is in the log, or in an intent.
+//! 7. Renaming is repeatable, and a file goes only from staged to final. So a successor may finish an intent, or undo it
+//!    (staged name first), while its author is still renaming.
+//! 8. Epochs grow with every commit, so an intent whose epoch the log has reached has nothing left to do: it is in the log,
+//!    or its author was stopped by (5) before it renamed anything.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Error, Result, anyhow, bail};
+
+use super::intent::{self, Intent};
+use super::table::{Marks, Table};
+use super::{NewFile, Progress};
+
+/// Versions that others (who compact, say) may put in our way during one commit.
+const CONFLICTS_MAX: usize = 100;
+
+/// A table of which this process has become the writer.
+pub struct FencedTable {
+    table: Table,
+    progress: Progress,
+}
+
+impl FencedTable {
+    /// Becomes the writer of `table`: shuts out every earlier process, then settles what they left behind.
+    ///
+    /// `choose` gives the new incarnation for the one that is found; one that is not greater is an error.
+    pub fn take_over(mut table: Table, choose: impl Fn(i64) -> i64) -> Result<Self> {
+        for _ in 0..CONFLICTS_MAX {
+            let found = table.progress()?.incarnation;
+            let incarnation = choose(found);
+            if incarnation <= found {
+                return Err(overtaken(&table, found));
+            }
+            if table.append(&[], &Marks { incarnation, ..Marks::default() })? {
+                let progress = table.progress()?;
+                let mut this = Self { table, progress };
+                this.settle()?;
+                return Ok(this);
+            }
+            table.refresh()?;
+        }
+        Err(busy(&table))
+    }
+
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// Writes down the first offset of partitions, on top of those that are known.
+    pub fn record_starts(&mut self, offsets: BTreeMap<i32, i64>) -> Result<()> {
+        let marks = Marks { incarnation: self.progress.incarnation, offsets, ..Marks::default() };
+        let expected = self.progress.offsets.clone();
+        self.append(&[], &marks, &expected)
+    }
+
+    /// Commits `files` and progress in one version of the table.
+    pub fn commit(
+        &mut self,
+        epoch: u64,
+        clock_us: Option<i64>,
+        files: Vec<NewFile>,
+        offsets: BTreeMap<i32, i64>,
+    ) -> Result<()> {
+        let intent = self.intend(epoch, clock_us, files, offsets)?;
+        self.publish(&intent)?;
+        self.append_intent(&intent)?;
+        self.forget(&intent)
+    }
+
+    /// The first step of a commit: an intent on disk, and then a look whether the table is still ours.
+    pub(super) fn intend(
+        &mut self,
+        epoch: u64,
+        clock_us: Option<i64>,
+        files: Vec<NewFile>,
+        offsets: BTreeMap<i32, i64>,
+    ) -> Result<Intent> {
+        let incarnation = self.progress.incarnation;
+        let offsets_before = self.progress.offsets.clone();
+        let intent = Intent { incarnation, epoch, clock_us, files, offsets_before, offsets };
+        if !intent.files.is_empty() {
+            intent.write(&self.table.root)?;
+        }
+        self.table.refresh()?;
+        self.require(&intent.offsets_before)?;
+        Ok(intent)
+    }
+
+    pub(super) fn publish(&mut self, intent: &Intent) -> Result<()> {
+        intent.publish(&self.table.root).or_else(|error| {
+            // A successor that undoes our intent makes renames fail: say so, rather than that a file is missing.
+            self.table.refresh()?;
+            self.require(&intent.offsets_before)?;
+            Err(error)
+        })
+    }
+
+    pub(super) fn append_intent(&mut self, intent: &Intent) -> Result<()> {
+        let marks = Marks {
+            incarnation: self.progress.incarnation,
+            epoch: Some(intent.epoch),
+            clock_us: intent.clock_us,
+            offsets: intent.offsets.clone(),
+        };
+        self.append(&intent.files, &marks, &intent.offsets_before)
+    }
+
+    fn forget(&self, intent: &Intent) -> Result<()> {
+        if intent.files.is_empty() { Ok(()) } else { intent.forget(&self.table.root) }
+    }
+
+    fn append(&mut self, files: &[NewFile], marks: &Marks, expected: &BTreeMap<i32, i64>) -> Result<()> {
+        for _ in 0..CONFLICTS_MAX {
+            self.require(expected)?;
+            if self.table.append(files, marks)? {
+                self.progress = self.table.progress()?;
+                return Ok(());
+            }
+            self.table.refresh()?;
+        }
+        Err(busy(&self.table))
+    }
+
+    /// Fails unless the version at hand is ours and has the `expected` offsets.
+    fn require(&self, expected: &BTreeMap<i32, i64>) -> Result<()> {
+        let found = self.table.progress()?;
+        if found.incarnation != self.progress.incarnation {
+            return Err(overtaken(&self.table, found.incarnation));
+        }
+        if found.offsets != *expected {
+            bail!(
+                "the log of {} has the offsets {:?} where this process left {expected:?}: somebody else has changed them; \
+                 find out who before starting again",
+                self.table.root.display(),
+                found.offsets,
+            );
+        }
+        Ok(())
+    }
+
+    /// Finishes or undoes the commits that older incarnations had under way, and deletes what else they staged.
+    fn settle(&mut self) -> Result<()> {
+        let (root, incarnation) = (self.table.root.clone(), self.progress.incarnation);
+        for intent in Intent::pending(&root, incarnation)? {
+            let done = self.progress.epoch.is_some_and(|epoch| epoch >= intent.epoch);
+            if !done && intent.offsets_before == self.progress.offsets && intent.is_whole(&root)? {
+                intent.publish(&root)?;
+                self.append_intent(&intent)?;
+                tracing::info!(epoch = intent.epoch, table = %root.display(), "finished an interrupted commit");
+            } else if !done {
+                intent.undo(&root)?;
+                tracing::info!(epoch = intent.epoch, table = %root.display(), "took back an interrupted commit");
+            }
+            intent.forget(&root)?;
+        }
+        intent::clean_staging(&root, incarnation)
+    }
+}
+
+fn overtaken(table: &Table, incarnation: i64) -> Error {
+    anyhow!(
+        "another instance (incarnation {incarnation}) has taken over this lake, as the table {} says: \
+         let only one `reprise run` write to a lake",
+        table.root.display()
+    )
+}
+
+fn busy(table: &Table) -> Error {
+    anyhow!(
+        "the table {} changes faster than it can be committed to: stop what else writes to it",
+        table.root.display()
+    )
+}

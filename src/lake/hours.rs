@@ -1,0 +1,75 @@
+//! Plays by the UTC hour of their event time: each hour is a partition of the table.
+//!
+//! Live traffic lies in one hour almost always, so a batch within one hour is passed on as it is. The rows of the others
+//! are gathered hour by hour across batches, so that a month of history read at once becomes one piece per hour, not one
+//! per hour and batch.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use arrow::array::{AsArray, RecordBatch};
+use arrow::compute::interleave_record_batch;
+use arrow::datatypes::TimestampMicrosecondType;
+use reprise_dataflows::play::HOUR_US;
+
+/// Rows that are gathered into one batch: bounds the memory, and the bytes of a text column.
+const GATHERED_ROWS_MAX: usize = 1 << 16;
+
+/// Plays grouped by hour, most of them not copied yet.
+#[derive(Default)]
+pub struct Hours {
+    hours: BTreeMap<i64, Hour>,
+    mixed: Vec<RecordBatch>,
+}
+
+#[derive(Default)]
+struct Hour {
+    whole: Vec<RecordBatch>,
+    /// Batch and row in `mixed`.
+    rows: Vec<(usize, usize)>,
+}
+
+impl Hours {
+    pub fn new(batches: Vec<RecordBatch>) -> Result<Self> {
+        let mut this = Self::default();
+        for batch in batches {
+            this.insert(batch)?;
+        }
+        Ok(this)
+    }
+
+    fn insert(&mut self, batch: RecordBatch) -> Result<()> {
+        let timestamps = batch
+            .column_by_name("timestamp")
+            .and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>())
+            .context("a batch of plays lacks its timestamps")?;
+        let timestamps = timestamps.values();
+        let Some(first) = timestamps.first() else { return Ok(()) };
+        let start = first.div_euclid(HOUR_US) * HOUR_US;
+        if timestamps.iter().all(|at| (start..start + HOUR_US).contains(at)) {
+            self.hours.entry(start / HOUR_US).or_default().whole.push(batch);
+            return Ok(());
+        }
+        let mut row = 0;
+        for run in timestamps.chunk_by(|a, b| a.div_euclid(HOUR_US) == b.div_euclid(HOUR_US)) {
+            let hour = self.hours.entry(run[0].div_euclid(HOUR_US)).or_default();
+            hour.rows.extend((row..row + run.len()).map(|row| (self.mixed.len(), row)));
+            row += run.len();
+        }
+        self.mixed.push(batch);
+        Ok(())
+    }
+
+    /// The hours since 1970 that have plays, with their plays, in order of time.
+    pub fn iter(&self) -> impl Iterator<Item = (i64, impl Iterator<Item = Result<RecordBatch>>)> {
+        let mixed: Vec<&RecordBatch> = self.mixed.iter().collect();
+        self.hours.iter().map(move |(hour, plays)| {
+            let mixed = mixed.clone();
+            let gathered = plays
+                .rows
+                .chunks(GATHERED_ROWS_MAX)
+                .map(move |rows| interleave_record_batch(&mixed, rows).context("cannot gather the plays of an hour"));
+            (*hour, plays.whole.iter().cloned().map(Ok).chain(gathered))
+        })
+    }
+}

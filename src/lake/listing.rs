@@ -1,0 +1,171 @@
+//! The files that a table's log names, with what a reader prunes by.
+//!
+//! The log is data and may come from anywhere: a name that leads out of the lake is an error, and what the log does not
+//! say of a file is read from the file.
+
+use std::fs::File;
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use arrow::array::{Array, AsArray, RecordBatch, StringArray, StructArray};
+use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+use delta_kernel::engine::arrow_data::EngineDataArrowExt;
+use delta_kernel::expressions::ColumnName;
+use delta_kernel::scan::StatsOptions;
+use parquet::basic::{LogicalType, TimeUnit};
+use parquet::file::metadata::ParquetMetaDataReader;
+use reprise_dataflows::play::{DAY_US, HOUR_US};
+use url::Url;
+
+use super::table::{PLAYS, Table};
+use super::{Bounds, statistics};
+
+/// The log cuts a greatest timestamp down to a millisecond.
+const CUT_OFF_MAX_US: i64 = 999;
+
+/// A Parquet file of plays.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LakeFile {
+    /// The UTC day of its plays, since 1970.
+    pub day: i32,
+    /// The UTC hour of its plays, 0 to 23.
+    pub hour: u8,
+    pub path: PathBuf,
+    pub size_bytes: u64,
+    pub rows: u64,
+    /// Not after the earliest play, in µs since 1970; `None` if neither the log nor the file says.
+    pub min_timestamp_us: Option<i64>,
+    /// Not before the latest play, and less than 1 ms after it.
+    pub max_timestamp_us: Option<i64>,
+}
+
+impl LakeFile {
+    /// Whether a play of `[from_us, to_us)` may be in the file.
+    pub fn may_hold(&self, from_us: i64, to_us: i64) -> bool {
+        let start_us = i64::from(self.day) * DAY_US + i64::from(self.hour) * HOUR_US;
+        let first_us = self.min_timestamp_us.map_or(start_us, |min_us| min_us.max(start_us));
+        let last_us = start_us + HOUR_US - 1;
+        let last_us = self.max_timestamp_us.map_or(last_us, |max_us| max_us.min(last_us));
+        first_us < to_us && last_us >= from_us
+    }
+}
+
+/// What a file says of itself, where the log does not.
+pub struct Footer {
+    rows: u64,
+    min_timestamp_us: Option<i64>,
+    pub max_timestamp_us: Option<i64>,
+}
+
+impl Footer {
+    pub fn read(path: &Path) -> Result<Self> {
+        let context = || format!("cannot read {}, which the log of the lake names", path.display());
+        let file = File::open(path).with_context(context)?;
+        let metadata = ParquetMetaDataReader::new().parse_and_finish(&file).with_context(context)?;
+        let columns = metadata.file_metadata().schema_descr().columns();
+        let time = columns.iter().find(|column| column.path().string() == PLAYS.time_column);
+        let time_type = time.and_then(|column| column.logical_type_ref());
+        let micros = matches!(time_type, Some(LogicalType::Timestamp(time)) if time.unit == TimeUnit::MICROS);
+        let bounds = if micros { statistics::bounds(&metadata, PLAYS.time_column) } else { Bounds::default() };
+        let rows = metadata.file_metadata().num_rows() as u64;
+        Ok(Self { rows, min_timestamp_us: bounds.min, max_timestamp_us: bounds.max })
+    }
+}
+
+/// All files of `table`, by day, hour and path.
+pub fn list(table: &Table) -> Result<Vec<LakeFile>> {
+    let times = StatsOptions::struct_columns(vec![ColumnName::new([PLAYS.time_column])]);
+    let scan = table.snapshot().clone().scan_builder().with_stats(times).without_row_transforms().build()?;
+    let root = Url::from_directory_path(&table.root).ok().context("the lake's path is not absolute")?;
+    let mut files = Vec::new();
+    for rows in scan.scan_metadata(table.engine())? {
+        let batch = rows?.scan_files.apply_selection_vector()?.try_into_record_batch()?;
+        let listing = Listing::new(&batch)?;
+        for row in 0..batch.num_rows() {
+            files.push(listing.file(row, &root, &table.root)?);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// A batch of the kernel's listing, its columns by type.
+struct Listing<'a> {
+    paths: &'a StringArray,
+    sizes: &'a [i64],
+    partitions: &'a StructArray,
+    deletions: &'a StructArray,
+    statistics: &'a StructArray,
+}
+
+impl<'a> Listing<'a> {
+    fn new(batch: &'a RecordBatch) -> Result<Self> {
+        let column = |name: &str| batch.column_by_name(name).with_context(|| format!("the listing lacks {name}"));
+        let structure =
+            |name: &str| column(name)?.as_struct_opt().with_context(|| format!("the listing's {name} has no fields"));
+        Ok(Self {
+            paths: column("path")?.as_string_opt().context("paths are not texts")?,
+            sizes: column("size")?.as_primitive_opt::<Int64Type>().context("sizes are not integers")?.values(),
+            partitions: structure("fileConstantValues")?,
+            deletions: structure("deletionVector")?,
+            statistics: structure("stats_parsed")?,
+        })
+    }
+
+    fn file(&self, row: usize, root: &Url, folder: &Path) -> Result<LakeFile> {
+        let path = resolve(self.paths.value(row), root, folder)?;
+        let context = || format!("the log's entry for {}", path.display());
+        if self.deletions.column_by_name("storageType").is_some_and(|kinds| kinds.is_valid(row)) {
+            bail!("{} has a deletion vector, which reprise does not read: run OPTIMIZE on the table", path.display());
+        }
+        let date = self.partition(row, "date").with_context(context)?;
+        let day = date.parse::<jiff::civil::Date>().with_context(context)?.since(jiff::civil::date(1970, 1, 1))?;
+        let hour: u8 = self.partition(row, "hour").and_then(|hour| Ok(hour.parse()?)).with_context(context)?;
+        ensure!(hour < 24, "{} has the hour {hour}", path.display());
+        let rows = self.statistic(row, "numRecords", None);
+        let min = self.statistic(row, "minValues", Some(PLAYS.time_column));
+        let max =
+            self.statistic(row, "maxValues", Some(PLAYS.time_column)).map(|max| max.saturating_add(CUT_OFF_MAX_US));
+        let (rows, min_timestamp_us, max_timestamp_us) = match (rows, min, max) {
+            (Some(rows), Some(min), Some(max)) => (rows as u64, Some(min), Some(max)),
+            _ => {
+                let footer = Footer::read(&path)?;
+                (footer.rows, footer.min_timestamp_us, footer.max_timestamp_us)
+            }
+        };
+        let size_bytes = self.sizes[row] as u64;
+        Ok(LakeFile { day: day.get_days(), hour, path, size_bytes, rows, min_timestamp_us, max_timestamp_us })
+    }
+
+    fn partition(&self, row: usize, column: &str) -> Result<String> {
+        let maps = self.partitions.column_by_name("partitionValues").and_then(|maps| maps.as_map_opt());
+        let entries = maps.context("the listing lacks partitions")?.value(row);
+        let keys = entries.column(0).as_string_opt::<i32>().context("partition columns are not texts")?;
+        let values = entries.column(1).as_string_opt::<i32>().context("partition values are not texts")?;
+        let found = keys.iter().zip(values).find(|(key, _)| *key == Some(column)).and_then(|(_, value)| value);
+        found.map(str::to_string).with_context(|| format!("it is in no partition `{column}`"))
+    }
+
+    fn statistic(&self, row: usize, name: &str, column: Option<&str>) -> Option<i64> {
+        let mut values = self.statistics.column_by_name(name)?;
+        if let Some(column) = column {
+            values = values.as_struct_opt()?.column_by_name(column)?;
+        }
+        if let Some(times) = values.as_primitive_opt::<TimestampMicrosecondType>() {
+            return times.is_valid(row).then(|| times.value(row));
+        }
+        let counts = values.as_primitive_opt::<Int64Type>()?;
+        counts.is_valid(row).then(|| counts.value(row))
+    }
+}
+
+/// The file that the log calls `name`, which must lie in `folder`: a log is data, and may come from anywhere.
+fn resolve(name: &str, root: &Url, folder: &Path) -> Result<PathBuf> {
+    let url = root.join(name).with_context(|| format!("the log names a file {name:?}"))?;
+    let inside = || {
+        let path = url.to_file_path().ok()?;
+        let relative = path.strip_prefix(folder).ok()?;
+        relative.components().all(|part| matches!(part, Component::Normal(_))).then(|| path.clone())
+    };
+    inside().with_context(|| format!("the log names the file {name:?}, outside the lake {}", folder.display()))
+}

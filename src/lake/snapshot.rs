@@ -1,0 +1,91 @@
+//! What is in a lake at one version: its files, and how far it had come.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::listing::{self, Footer, LakeFile};
+use super::table::{self, PLAYS, Table};
+use super::{Progress, disk};
+
+/// The plays of a lake at one version.
+pub struct Snapshot {
+    table: Table,
+    progress: Progress,
+    files: Vec<LakeFile>,
+}
+
+impl Snapshot {
+    /// Opens the lake in the folder `lake` at `version`, or at the newest one.
+    pub fn open(lake: &Path, version: Option<u64>) -> Result<Self> {
+        check_is_lake(lake)?;
+        let table = Table::open(lake, &PLAYS, table::engine()?, version)?;
+        let progress = table.progress()?;
+        let files =
+            listing::list(&table).with_context(|| format!("cannot list the files of the lake {}", lake.display()))?;
+        Ok(Self { table, progress, files })
+    }
+
+    pub fn version(&self) -> u64 {
+        self.progress.version
+    }
+
+    /// The Kafka topic of the plays, unless the lake was imported.
+    pub fn topic(&self) -> Option<&str> {
+        self.table.topic()
+    }
+
+    /// How far the lake had come. Without a clock and an epoch it was imported, or nothing has been committed yet.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// All files by day, hour and path.
+    pub fn files(&self) -> &[LakeFile] {
+        &self.files
+    }
+
+    /// The files that may hold plays of the event times `[from_us, to_us)`, in µs since 1970.
+    pub fn files_between(&self, from_us: i64, to_us: i64) -> impl Iterator<Item = &LakeFile> {
+        self.files.iter().filter(move |file| file.may_hold(from_us, to_us))
+    }
+
+    /// The greatest event time, in µs since 1970, or `None` without any plays. It is what an imported lake has instead of
+    /// a clock.
+    pub fn max_timestamp_us(&self) -> Result<Option<i64>> {
+        let mut candidates: Vec<&LakeFile> = self.files.iter().filter(|file| file.rows > 0).collect();
+        // Files whose bound nobody knows come first, as if they could hold anything.
+        candidates.sort_by_key(|file| std::cmp::Reverse(file.max_timestamp_us.unwrap_or(i64::MAX)));
+        let mut greatest = None;
+        for file in candidates {
+            // The log's bounds are up to 999 µs too great, so the last word is the footer's.
+            if greatest.is_some() && file.max_timestamp_us <= greatest && file.max_timestamp_us.is_some() {
+                break;
+            }
+            let footer = Footer::read(&file.path)?;
+            let max_us = footer
+                .max_timestamp_us
+                .with_context(|| format!("{} has no statistics for `timestamp`: give --clock", file.path.display()))?;
+            greatest = greatest.max(Some(max_us));
+        }
+        Ok(greatest)
+    }
+}
+
+/// Says what is wrong with a folder that is no lake, in words that help.
+fn check_is_lake(lake: &Path) -> Result<()> {
+    disk::refuse_object_store(lake)?;
+    let shown = lake.display();
+    if lake.join(PLAYS.folder).join("_delta_log").is_dir() {
+        return Ok(());
+    }
+    ensure!(lake.exists(), "there is no lake {shown}: `reprise run --lake {shown}` makes one");
+    ensure!(lake.is_dir(), "{shown} is a file: --lake takes the folder of a lake");
+    if lake.join("_delta_log").is_dir() {
+        bail!("{shown} is one table of a lake: give --lake the folder above it");
+    }
+    if disk::names(lake)?.is_empty() {
+        bail!("the folder {shown} is empty, so it is not a lake yet: `reprise run --lake {shown}` makes it one");
+    }
+    bail!("{shown} is not a lake: it has no folder {}/_delta_log", PLAYS.folder)
+}

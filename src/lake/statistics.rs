@@ -1,0 +1,107 @@
+//! Statistics of a file, from its Parquet footer into the log: what a reader prunes by.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use arrow::array::{
+    ArrayRef, BooleanArray, Int32Array, Int64Array, MapBuilder, MapFieldNames, RecordBatch, StringArray, StringBuilder,
+    StructArray, TimestampMicrosecondArray,
+};
+use arrow::datatypes::{Field, Schema};
+use parquet::file::metadata::ParquetMetaData;
+use parquet::file::statistics::Statistics;
+
+use super::{Bounds, NewFile};
+
+/// The bounds of the integer column `name`, from the footer of a file. A footer without statistics gives none.
+pub fn bounds(metadata: &ParquetMetaData, name: &str) -> Bounds {
+    let columns = metadata.file_metadata().schema_descr().columns();
+    let mut bounds = Bounds::default();
+    let Some(index) = columns.iter().position(|column| column.path().string() == name) else { return bounds };
+    for group in metadata.row_groups() {
+        let statistics = group.column(index).statistics();
+        let nulls = statistics.and_then(Statistics::null_count_opt).unwrap_or(0) as i64;
+        let (min, max) = match statistics {
+            Some(Statistics::Int64(values)) => (values.min_opt().copied(), values.max_opt().copied()),
+            Some(Statistics::Int32(values)) => {
+                (values.min_opt().copied().map(i64::from), values.max_opt().copied().map(i64::from))
+            }
+            _ => (None, None),
+        };
+        if min.is_none() && nulls < group.num_rows() {
+            // This row group can hold anything, so nothing is known about the file.
+            return Bounds::default();
+        }
+        bounds.nulls += nulls;
+        bounds.min = bounds.min.into_iter().chain(min).min();
+        bounds.max = bounds.max.into_iter().chain(max).max();
+    }
+    bounds
+}
+
+/// All `files` as the one batch that a Delta transaction adds.
+pub fn add_actions(files: &[NewFile], time_column: &str) -> Result<RecordBatch> {
+    let integers =
+        |of: fn(&NewFile) -> i64| -> ArrayRef { Arc::new(Int64Array::from_iter_values(files.iter().map(of))) };
+    let paths: ArrayRef = Arc::new(StringArray::from_iter_values(files.iter().map(|file| file.path.as_str())));
+    let columns = [
+        ("path", paths, false),
+        ("partitionValues", partition_values(files)?, false),
+        ("size", integers(|file| file.size_bytes), false),
+        ("modificationTime", integers(|file| file.modified_ms), false),
+        ("stats", statistics(files, time_column), true),
+    ];
+    let fields =
+        columns.iter().map(|(name, column, nullable)| Field::new(*name, column.data_type().clone(), *nullable));
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    RecordBatch::try_new(schema, columns.into_iter().map(|(_, column, _)| column).collect())
+        .context("cannot describe new files to the log")
+}
+
+fn partition_values(files: &[NewFile]) -> Result<ArrayRef> {
+    let names = MapFieldNames { entry: "key_value".into(), key: "key".into(), value: "value".into() };
+    let mut map = MapBuilder::new(Some(names), StringBuilder::new(), StringBuilder::new());
+    for file in files {
+        for (column, value) in &file.partition_values {
+            map.keys().append_value(column);
+            map.values().append_value(value);
+        }
+        map.append(true).context("cannot describe the partition of a new file")?;
+    }
+    Ok(Arc::new(map.finish()))
+}
+
+fn statistics(files: &[NewFile], time_column: &str) -> ArrayRef {
+    let values = |of: fn(&Bounds) -> Option<i64>| -> ArrayRef {
+        let times = files.iter().map(|file| of(&file.time));
+        // Kafka numbers partitions in 32 bits, and the bounds were read from a column of that type.
+        let partitions = files.iter().map(|file| of(&file.kafka_partition).map(|partition| partition as i32));
+        let offsets = files.iter().map(|file| of(&file.kafka_offset));
+        structure(vec![
+            (time_column, Arc::new(TimestampMicrosecondArray::from_iter(times).with_timezone("UTC"))),
+            ("kafka_partition", Arc::new(Int32Array::from_iter(partitions))),
+            ("kafka_offset", Arc::new(Int64Array::from_iter(offsets))),
+        ])
+    };
+    let nulls = |of: fn(&NewFile) -> &Bounds| -> ArrayRef {
+        Arc::new(Int64Array::from_iter_values(files.iter().map(|file| of(file).nulls)))
+    };
+    let null_counts = structure(vec![
+        (time_column, nulls(|file| &file.time)),
+        ("kafka_partition", nulls(|file| &file.kafka_partition)),
+        ("kafka_offset", nulls(|file| &file.kafka_offset)),
+    ]);
+    structure(vec![
+        ("numRecords", Arc::new(Int64Array::from_iter_values(files.iter().map(|file| file.rows)))),
+        ("nullCount", null_counts),
+        ("minValues", values(|bounds| bounds.min)),
+        ("maxValues", values(|bounds| bounds.max)),
+        ("tightBounds", Arc::new(BooleanArray::from(vec![true; files.len()]))),
+    ])
+}
+
+fn structure(columns: Vec<(&str, ArrayRef)>) -> ArrayRef {
+    let field =
+        |(name, column): (&str, ArrayRef)| (Arc::new(Field::new(name, column.data_type().clone(), true)), column);
+    Arc::new(StructArray::from(columns.into_iter().map(field).collect::<Vec<_>>()))
+}

@@ -1,0 +1,275 @@
+//! One Delta table on disk: created, opened, read for its transactions, appended to.
+//!
+//! Nothing here knows of incarnations or intents; that is `fenced.rs`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use delta_kernel::Engine;
+use delta_kernel::committer::FileSystemCommitter;
+use delta_kernel::engine::arrow_conversion::TryFromArrow;
+use delta_kernel::engine::arrow_data::ArrowEngineData;
+use delta_kernel::object_store::local::LocalFileSystem;
+use delta_kernel::schema::StructType;
+use delta_kernel::snapshot::{IncrementalReplay, Snapshot, SnapshotRef};
+use delta_kernel::transaction::{CommitResult, UpdateTableOperation};
+use delta_kernel_default_engine::DefaultEngineBuilder;
+use delta_kernel_default_engine::executor::tokio::TokioMultiThreadExecutor;
+use reprise_dataflows::play;
+use serde_json::json;
+use url::Url;
+
+use super::disk::{self, STAGING};
+use super::{Identity, NewFile, Progress, dead_letters, statistics};
+
+/// Written into the log and the files, so that one can see who wrote them.
+pub const WRITTEN_BY: &str = concat!("reprise/", env!("CARGO_PKG_VERSION"));
+
+const LOG: &str = "_delta_log";
+const TOPIC: &str = "reprise.topic";
+const CLUSTER_ID: &str = "reprise.cluster_id";
+const EPOCH: &str = "reprise:epoch";
+const CLOCK: &str = "reprise:clock";
+const INCARNATION: &str = "reprise:incarnation";
+
+/// Commits between two checkpoints of the log. With a checksum after each commit they matter only to other readers.
+const COMMITS_PER_CHECKPOINT: u64 = 100;
+
+/// What sets the two tables of a lake apart.
+pub struct Kind {
+    pub folder: &'static str,
+    /// The columns in the files.
+    pub columns: fn() -> SchemaRef,
+    /// The column by whose bounds readers prune.
+    pub time_column: &'static str,
+    partitioned_by: fn() -> Vec<Field>,
+}
+
+pub static PLAYS: Kind = Kind {
+    folder: "song_plays",
+    columns: play::schema,
+    time_column: "timestamp",
+    partitioned_by: || vec![Field::new("date", DataType::Date32, false), Field::new("hour", DataType::Int32, false)],
+};
+
+pub static DEAD_LETTERS: Kind = Kind {
+    folder: "dead_letters",
+    columns: dead_letters::schema,
+    time_column: "kafka_timestamp",
+    partitioned_by: || vec![Field::new("date", DataType::Date32, false)],
+};
+
+/// What an append writes down besides files. Each becomes a transaction id of the table with a version.
+#[derive(Clone, Debug, Default)]
+pub struct Marks {
+    pub incarnation: i64,
+    pub epoch: Option<u64>,
+    pub clock_us: Option<i64>,
+    pub offsets: BTreeMap<i32, i64>,
+}
+
+/// A Delta table at one version.
+pub struct Table {
+    pub kind: &'static Kind,
+    pub root: PathBuf,
+    engine: Arc<dyn Engine>,
+    snapshot: SnapshotRef,
+}
+
+/// The kernel's way to disk. Its default executor has one thread, on which writing a checkpoint hangs for ever, and its
+/// default store does not sync. It owns threads, so neither it nor a table may be dropped inside an async task.
+pub fn engine() -> Result<Arc<dyn Engine>> {
+    let executor = TokioMultiThreadExecutor::new_owned_runtime(Some(2), Some(4)).context("cannot start threads")?;
+    let store = Arc::new(LocalFileSystem::new().with_fsync(true));
+    Ok(Arc::new(DefaultEngineBuilder::new(store).with_task_executor(Arc::new(executor)).build()))
+}
+
+/// Creates the table of `kind` in `lake` with the folders that writers need, unless it exists.
+pub fn create(lake: &Path, kind: &Kind, identity: &Identity) -> Result<()> {
+    let root = lake.join(kind.folder);
+    if root.is_dir()
+        && let Some(foreign) = disk::names(&root)?.into_iter().find(|name| name != LOG && name != STAGING)
+        && !root.join(LOG).is_dir()
+    {
+        bail!("{} holds {foreign}, but no {LOG}: it is not a lake of ours; give --lake another folder", root.display());
+    }
+    for folder in [root.join(STAGING), root.join(LOG)] {
+        disk::create_folder(&folder)
+            .with_context(|| format!("cannot make a lake in {}: give --lake a writable folder", lake.display()))?;
+    }
+    // An older log may have been cleaned up to a checkpoint, so version 0 alone does not say whether the table exists.
+    if disk::names(&root.join(LOG))?.iter().any(|name| name.ends_with(".json") || name.ends_with(".parquet")) {
+        return Ok(());
+    }
+    disk::put_if_absent(&root.join(LOG).join("00000000000000000000.json"), first_commit(kind, identity)?.as_bytes())?;
+    Ok(())
+}
+
+/// Version 0. The kernel's own way to create a table is not stable yet.
+fn first_commit(kind: &Kind, identity: &Identity) -> Result<String> {
+    let columns = (kind.columns)();
+    let partitioned_by = (kind.partitioned_by)();
+    let fields: Vec<_> = columns.fields().iter().cloned().chain(partitioned_by.iter().cloned().map(Arc::new)).collect();
+    let schema = StructType::try_from_arrow(&Schema::new(fields)).context("the table's schema")?;
+    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
+    let actions = [
+        json!({"commitInfo": {"timestamp": now_ms, "operation": "CREATE TABLE", "operationParameters": {},
+            "engineInfo": WRITTEN_BY}}),
+        json!({"protocol": {"minReaderVersion": 1, "minWriterVersion": 2}}),
+        json!({"metaData": {"id": random_uuid(), "format": {"provider": "parquet", "options": {}},
+            "schemaString": serde_json::to_string(&schema)?,
+            "partitionColumns": partitioned_by.iter().map(|field| field.name()).collect::<Vec<_>>(),
+            "configuration": {TOPIC: identity.topic, CLUSTER_ID: identity.cluster_id}, "createdTime": now_ms}}),
+    ];
+    Ok(actions.map(|action| action.to_string() + "\n").concat())
+}
+
+fn random_uuid() -> String {
+    const VERSION_4: u128 = 0x4 << 76;
+    const VARIANT_1: u128 = 0x8 << 60;
+    let bits = rand::random::<u128>() & !(0xf << 76 | 0xc << 60) | VERSION_4 | VARIANT_1;
+    let hex = format!("{bits:032x}");
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+}
+
+impl Table {
+    /// Opens the table of `kind` in `lake`, at its newest version unless another is given.
+    pub fn open(lake: &Path, kind: &'static Kind, engine: Arc<dyn Engine>, version: Option<u64>) -> Result<Self> {
+        let folder = lake.join(kind.folder);
+        let root = folder.canonicalize().with_context(|| format!("cannot open the table {}", folder.display()))?;
+        let Ok(url) = Url::from_directory_path(&root) else { bail!("{} is not an absolute path", root.display()) };
+        let mut builder = Snapshot::builder_for(url).with_incremental_crc_replay(IncrementalReplay::Unlimited);
+        if let Some(version) = version {
+            builder = builder.at_version(version);
+        }
+        let snapshot = builder.build(engine.as_ref()).with_context(|| match version {
+            Some(version) => format!("cannot open version {version} of the table {}", root.display()),
+            None => format!("cannot open the table {}", root.display()),
+        })?;
+        Ok(Self { kind, root, engine, snapshot })
+    }
+
+    /// Moves to the newest version.
+    pub fn refresh(&mut self) -> Result<()> {
+        self.snapshot = Snapshot::builder_from(self.snapshot.clone())
+            .with_incremental_crc_replay(IncrementalReplay::Unlimited)
+            .build(self.engine.as_ref())
+            .with_context(|| format!("cannot read the newest version of the table {}", self.root.display()))?;
+        Ok(())
+    }
+
+    pub fn snapshot(&self) -> &SnapshotRef {
+        &self.snapshot
+    }
+
+    pub fn engine(&self) -> &dyn Engine {
+        self.engine.as_ref()
+    }
+
+    pub fn topic(&self) -> Option<&str> {
+        self.property(TOPIC)
+    }
+
+    pub fn cluster_id(&self) -> Option<&str> {
+        self.property(CLUSTER_ID)
+    }
+
+    fn property(&self, key: &str) -> Option<&str> {
+        self.snapshot.table_properties().unknown_properties.get(key).map(String::as_str)
+    }
+
+    /// What the log says of progress. Without a topic there are no offsets.
+    pub fn progress(&self) -> Result<Progress> {
+        let mut offsets = BTreeMap::new();
+        if let Some(topic) = self.topic() {
+            // The log has no list of its ids, but Kafka numbers partitions without gaps, and all are recorded together.
+            for partition in 0.. {
+                let Some(offset) = self.mark(&offset_mark(topic, partition))? else { break };
+                offsets.insert(partition, offset);
+            }
+        }
+        Ok(Progress {
+            version: self.snapshot.version(),
+            epoch: self.mark(EPOCH)?.map(|epoch| epoch as u64),
+            clock_us: self.mark(CLOCK)?,
+            incarnation: self.mark(INCARNATION)?.unwrap_or(0),
+            offsets,
+        })
+    }
+
+    fn mark(&self, id: &str) -> Result<Option<i64>> {
+        self.snapshot
+            .get_app_id_version(id, self.engine.as_ref())
+            .with_context(|| format!("cannot read {id} from the log of {}", self.root.display()))
+    }
+
+    /// Appends `files` and `marks` as the next version. Returns false, and has done nothing, if that version exists.
+    pub fn append(&mut self, files: &[NewFile], marks: &Marks) -> Result<bool> {
+        let context = || format!("cannot commit to the table {}", self.root.display());
+        let engine = self.engine.clone();
+        let offsets = serde_json::to_string(&marks.offsets)?;
+        let mut transaction = self
+            .snapshot
+            .clone()
+            .update_table(UpdateTableOperation::StreamingUpdate, WRITTEN_BY, true)
+            .with_operation_parameters([("offsets".to_string(), Some(offsets))]);
+        if !files.is_empty() {
+            transaction = transaction.with_blind_append();
+        }
+        for (id, version) in self.transactions(marks) {
+            transaction = transaction.with_transaction_id(id, version);
+        }
+        let mut transaction =
+            transaction.build(engine.as_ref(), Box::new(FileSystemCommitter::new())).with_context(context)?;
+        if !files.is_empty() {
+            let actions = statistics::add_actions(files, self.kind.time_column)?;
+            transaction.add_files(Box::new(ArrowEngineData::new(actions)));
+        }
+        match transaction.commit(engine.as_ref()).with_context(context)? {
+            CommitResult::Committed(committed) => {
+                let before = self.snapshot.version();
+                match committed.post_commit_snapshot() {
+                    Some(snapshot) => self.snapshot = snapshot.clone(),
+                    None => self.refresh()?,
+                }
+                self.accelerate(before);
+                Ok(true)
+            }
+            CommitResult::Conflicted(_) => Ok(false),
+            CommitResult::Retryable(failed) => Err(failed.error).with_context(context),
+        }
+    }
+
+    fn transactions(&self, marks: &Marks) -> Vec<(String, i64)> {
+        let topic = self.topic().unwrap_or_default();
+        let mut ids = vec![(INCARNATION.to_string(), marks.incarnation)];
+        ids.extend(marks.epoch.map(|epoch| (EPOCH.to_string(), epoch as i64)));
+        ids.extend(marks.clock_us.map(|clock_us| (CLOCK.to_string(), clock_us)));
+        ids.extend(marks.offsets.iter().map(|(partition, offset)| (offset_mark(topic, *partition), *offset)));
+        ids
+    }
+
+    /// Writes a checksum, and at times a checkpoint, so that opening does not grow with the log. The commit is done
+    /// already, so a failure here costs time and nothing else.
+    fn accelerate(&mut self, before: u64) {
+        match self.snapshot.write_checksum(self.engine.as_ref()) {
+            Ok((_, snapshot)) => self.snapshot = snapshot,
+            Err(error) => tracing::warn!(%error, table = %self.root.display(), "no checksum of the log"),
+        }
+        if self.snapshot.version() / COMMITS_PER_CHECKPOINT == before / COMMITS_PER_CHECKPOINT {
+            return;
+        }
+        match self.snapshot.checkpoint(self.engine.as_ref(), None) {
+            Ok((_, snapshot)) => self.snapshot = snapshot,
+            Err(error) => tracing::warn!(%error, table = %self.root.display(), "no checkpoint of the log"),
+        }
+    }
+}
+
+fn offset_mark(topic: &str, partition: i32) -> String {
+    format!("kafka:{topic}:{partition}")
+}

@@ -1,0 +1,177 @@
+//! Rows into staged Parquet files, off the dataflow's thread: one writer per worker.
+//!
+//! A file is whole and durable when its [`NewFile`] is returned, under a name that no reader of Parquet looks for. It
+//! becomes part of the lake when the committer says so, or is deleted at the next start.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail};
+use arrow::array::RecordBatch;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, Encoding};
+use parquet::file::metadata::ParquetMetaData;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+
+use super::disk::{self, STAGING};
+use super::hours::Hours;
+use super::intent::file_name;
+use super::table::{self, DEAD_LETTERS, Kind, PLAYS, Table, WRITTEN_BY};
+use super::{DeadLetter, NewFile, dead_letters, statistics};
+
+/// Rows that readers skip or take as one.
+const ROW_GROUP_ROWS_MAX: usize = 1 << 20;
+/// Large enough for the songs of a whole row group: a column that outgrows its dictionary goes on without one, and
+/// replay counts dictionary keys much faster than texts.
+const DICTIONARY_BYTES_MAX: usize = 8 << 20;
+
+/// Writes the files of one worker.
+pub struct Writer {
+    lake: PathBuf,
+    topic: String,
+    incarnation: i64,
+    worker: usize,
+    /// Files written so far.
+    sequence: u64,
+    /// Below these the dead letters of each Kafka partition are in their table already.
+    dead_letter_offsets: BTreeMap<i32, i64>,
+}
+
+impl Writer {
+    /// A writer for `worker`, a number that no other worker of the cluster has, in the `incarnation` that the committer
+    /// says. The lake must have been opened by the committer.
+    pub fn new(lake: &Path, incarnation: i64, worker: usize) -> Result<Self> {
+        let table = Table::open(lake, &DEAD_LETTERS, table::engine()?, None)?;
+        let progress = table.progress()?;
+        if progress.incarnation != incarnation {
+            bail!(
+                "the lake {} is at incarnation {}, not {incarnation}: another instance has taken over this lake, or \
+                 this process sees another folder than process 0 does",
+                lake.display(),
+                progress.incarnation
+            );
+        }
+        Ok(Self {
+            lake: lake.to_path_buf(),
+            topic: table.topic().unwrap_or_default().to_string(),
+            incarnation,
+            worker,
+            sequence: 0,
+            dead_letter_offsets: progress.offsets,
+        })
+    }
+
+    /// Stages `plays`, whose columns are those of [`reprise_dataflows::play::schema`], as one file per UTC hour.
+    pub fn write_plays(&mut self, epoch: u64, plays: Vec<RecordBatch>) -> Result<Vec<NewFile>> {
+        let hours = Hours::new(plays)?;
+        let mut files = Vec::new();
+        for (hour, batches) in hours.iter() {
+            let partition = vec![
+                ("date".to_string(), date(hour.div_euclid(24))?),
+                ("hour".to_string(), hour.rem_euclid(24).to_string()),
+            ];
+            files.push(self.write(&PLAYS, epoch, partition, batches)?);
+        }
+        self.sync(&PLAYS, &files)?;
+        Ok(files)
+    }
+
+    /// Stages `letters` as one file per UTC day of their Kafka timestamps. Leaves out those that are in the lake already,
+    /// because they were read before a crash and again after it.
+    pub fn write_dead_letters(&mut self, epoch: u64, mut letters: Vec<DeadLetter>) -> Result<Vec<NewFile>> {
+        letters.retain(|letter| {
+            self.dead_letter_offsets.get(&letter.partition).is_none_or(|reached| letter.offset >= *reached)
+        });
+        let topic = self.topic.clone();
+        let mut files = Vec::new();
+        for (day, letters) in dead_letters::by_day(letters) {
+            let partition = vec![("date".to_string(), date(day.into())?)];
+            files.push(self.write(&DEAD_LETTERS, epoch, partition, dead_letters::batches(&topic, &letters))?);
+        }
+        self.sync(&DEAD_LETTERS, &files)?;
+        Ok(files)
+    }
+
+    fn write(
+        &mut self,
+        kind: &Kind,
+        epoch: u64,
+        partition_values: Vec<(String, String)>,
+        batches: impl Iterator<Item = Result<RecordBatch>>,
+    ) -> Result<NewFile> {
+        let name = file_name(self.incarnation, epoch, self.worker, self.sequence);
+        self.sequence += 1;
+        let staged = format!("{STAGING}/{name}.inprogress");
+        let path = self.lake.join(kind.folder).join(&staged);
+        let metadata =
+            write_parquet(&path, kind, batches).with_context(|| format!("cannot write {}", path.display()))?;
+        let size_bytes = fs::metadata(&path).with_context(|| format!("cannot look at {}", path.display()))?.len();
+        let folder: String = partition_values.iter().map(|(column, value)| format!("{column}={value}/")).collect();
+        Ok(NewFile {
+            path: folder + &name,
+            staged,
+            partition_values,
+            size_bytes: size_bytes as i64,
+            rows: metadata.file_metadata().num_rows(),
+            modified_ms: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64,
+            time: statistics::bounds(&metadata, kind.time_column),
+            kafka_partition: statistics::bounds(&metadata, "kafka_partition"),
+            kafka_offset: statistics::bounds(&metadata, "kafka_offset"),
+        })
+    }
+
+    fn sync(&self, kind: &Kind, files: &[NewFile]) -> Result<()> {
+        if files.is_empty() { Ok(()) } else { disk::sync_folder(&self.lake.join(kind.folder).join(STAGING)) }
+    }
+}
+
+/// Writes and syncs one file, which must not exist.
+fn write_parquet(
+    path: &Path,
+    kind: &Kind,
+    batches: impl Iterator<Item = Result<RecordBatch>>,
+) -> Result<ParquetMetaData> {
+    let file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    let mut writer = ArrowWriter::try_new(file, (kind.columns)(), Some(properties(kind)))?;
+    for batch in batches {
+        writer.write(&batch?)?;
+    }
+    let metadata = writer.finish()?;
+    File::sync_all(writer.inner())?;
+    Ok(metadata)
+}
+
+/// How each column is written. Statistics cost time for every value, so only the columns that somebody prunes by have
+/// them. A dictionary of values that hardly repeat makes a file slower to write (by half, measured) and not much smaller.
+fn properties(kind: &Kind) -> WriterProperties {
+    const TEXTS_THAT_DIFFER: [&str; 5] = ["user_id", "event_id", "detail", "key", "value"];
+    const NUMBERS_THAT_DIFFER: [&str; 3] = ["kafka_offset", "duration_ms", "listened_ms"];
+    let mut properties = WriterProperties::builder()
+        .set_compression(Compression::SNAPPY)
+        .set_created_by(WRITTEN_BY.to_string())
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS_MAX))
+        .set_dictionary_page_size_limit(DICTIONARY_BYTES_MAX)
+        .set_statistics_enabled(EnabledStatistics::None);
+    for column in [kind.time_column, "kafka_partition", "kafka_offset"] {
+        properties = properties.set_column_statistics_enabled(column.into(), EnabledStatistics::Chunk);
+    }
+    for column in TEXTS_THAT_DIFFER {
+        properties = properties.set_column_dictionary_enabled(column.into(), false);
+    }
+    for column in NUMBERS_THAT_DIFFER.into_iter().chain([kind.time_column]) {
+        properties = properties
+            .set_column_dictionary_enabled(column.into(), false)
+            .set_column_encoding(column.into(), Encoding::DELTA_BINARY_PACKED);
+    }
+    properties.build()
+}
+
+/// `YYYY-MM-DD` of a day since 1970.
+fn date(day: i64) -> Result<String> {
+    let date = jiff::civil::date(1970, 1, 1)
+        .checked_add(jiff::Span::new().try_days(day)?)
+        .context("a date after the year 9999")?;
+    Ok(date.to_string())
+}
