@@ -78,6 +78,7 @@ impl Counts {
     fn densify(&mut self, items: usize) {
         let Self::Sparse(map) = self else { return };
         let mut counts = vec![0i64; items];
+        #[expect(clippy::iter_over_hash_type, reason = "each count goes to a place of its own")]
         for (item, count) in map.drain() {
             *slot(&mut counts, item, items) = count;
         }
