@@ -67,15 +67,19 @@ impl Watch {
         }
         while !done.load(Ordering::Relaxed) {
             self.measure();
-            if has_screen {
-                self.draw()
-            } else {
-                self.log()
-            }
+            self.show(has_screen);
             std::thread::park_timeout(INTERVAL);
         }
         self.measure();
-        if has_screen { self.draw() } else { self.log() }
+        self.show(has_screen);
+    }
+
+    fn show(&self, has_screen: bool) {
+        if has_screen {
+            self.draw();
+        } else {
+            self.log();
+        }
     }
 
     fn measure(&mut self) {

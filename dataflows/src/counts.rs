@@ -63,14 +63,14 @@ impl Counts {
     pub fn for_each_positive(&self, mut visit: impl FnMut(u32, i64)) {
         match self {
             Self::Sparse(map) => {
-                map.iter().filter(|(_, count)| **count > 0).for_each(|(item, count)| visit(*item, *count))
+                map.iter().filter(|(_, count)| **count > 0).for_each(|(item, count)| visit(*item, *count));
             }
             Self::Dense(counts) => (0..)
                 .zip(counts)
                 .filter(|(_, count)| **count > 0)
                 .for_each(|(item, count)| visit(item, (*count).into())),
             Self::Wide(counts) => {
-                (0..).zip(counts).filter(|(_, count)| **count > 0).for_each(|(item, count)| visit(item, *count))
+                (0..).zip(counts).filter(|(_, count)| **count > 0).for_each(|(item, count)| visit(item, *count));
             }
         }
     }

@@ -1,5 +1,5 @@
 //! Running a dataflow over given input on several workers, and the plays and the brute force of the oracle tests.
-#![expect(dead_code, reason = "each test binary uses a part of it")]
+#![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
