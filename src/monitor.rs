@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use tracing::info;
 
 use crate::broker::{Broker, Consumer};
-use crate::output::{screen_size, table::grouped};
+use crate::output::{screen_size, table::fitted, table::grouped};
 use crate::screen::{in_place, live_screen, status_lines};
 use crate::serve::Shared;
 use crate::source::lake::Progress;
@@ -108,7 +108,7 @@ impl Watch {
             screen.push('\n');
         }
         for note in &self.notes {
-            screen.push_str(note);
+            screen.push_str(&fitted(note, Some(width)));
             screen.push('\n');
         }
         let _ = std::io::stderr().write_all(in_place(&screen).as_bytes());
