@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
+use tracing::warn;
 
 /// How long to wait for an answer before the broker counts as unreachable.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -22,6 +24,24 @@ pub struct Broker {
     pub options: Vec<(String, String)>,
 }
 
+/// A consumer of plays.
+pub type Consumer = BaseConsumer<Listener>;
+
+/// Keeps librdkafka's news that a partition has ended, which is no error, out of the log.
+pub struct Listener;
+
+impl ClientContext for Listener {
+    fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF)
+            && !matches!(error, KafkaError::PartitionEOF(_))
+        {
+            warn!("Kafka: {error}: {reason}");
+        }
+    }
+}
+
+impl ConsumerContext for Listener {}
+
 /// The offsets that a partition holds: `[first, end)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
@@ -34,7 +54,7 @@ impl Broker {
     ///
     /// # Errors
     /// If an option is not known to librdkafka or has a wrong value.
-    pub fn consumer(&self) -> Result<BaseConsumer> {
+    pub fn consumer(&self) -> Result<Consumer> {
         let mut config = ClientConfig::new();
         config
             .set("bootstrap.servers", &self.servers)
@@ -56,7 +76,7 @@ impl Broker {
         for (name, value) in &self.options {
             config.set(name, value);
         }
-        config.create().map_err(|error| match error {
+        config.create_with_context(Listener).map_err(|error| match error {
             KafkaError::ClientConfig(_, description, name, value) => {
                 anyhow!("the Kafka option {name}={value} is not possible: {description}")
             }
@@ -65,7 +85,7 @@ impl Broker {
     }
 
     /// The ids of the topic's partitions.
-    pub fn partitions(&self, consumer: &BaseConsumer) -> Result<Vec<i32>> {
+    pub fn partitions(&self, consumer: &Consumer) -> Result<Vec<i32>> {
         let metadata =
             consumer.fetch_metadata(Some(&self.topic), ANSWER_TIMEOUT).map_err(|error| self.unreachable(error))?;
         let topic = metadata.topics().iter().find(|topic| topic.name() == self.topic);
@@ -93,13 +113,13 @@ impl Broker {
     }
 
     /// The cluster's own id, by which a lake knows that it is fed by the same cluster again.
-    pub fn cluster_id(&self, consumer: &BaseConsumer) -> Result<String> {
+    pub fn cluster_id(&self, consumer: &Consumer) -> Result<String> {
         let id = consumer.client().fetch_cluster_id(ANSWER_TIMEOUT);
         id.with_context(|| format!("{} does not say which cluster it belongs to", self.servers))
     }
 
     /// The offsets that each of `partitions` holds.
-    pub fn extents(&self, consumer: &BaseConsumer, partitions: &[i32]) -> Result<BTreeMap<i32, Extent>> {
+    pub fn extents(&self, consumer: &Consumer, partitions: &[i32]) -> Result<BTreeMap<i32, Extent>> {
         let extent = |partition: &i32| {
             let (first, end) =
                 consumer.fetch_watermarks(&self.topic, *partition, ANSWER_TIMEOUT).with_context(|| {

@@ -7,10 +7,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use rdkafka::consumer::BaseConsumer;
 use tracing::info;
 
-use crate::broker::Broker;
+use crate::broker::{Broker, Consumer};
 use crate::output::{screen_size, table::grouped};
 use crate::screen::{in_place, live_screen, status_lines};
 use crate::serve::Shared;
@@ -55,7 +54,7 @@ struct Watch {
     broker: Broker,
     progress: Arc<Progress>,
     notes: Vec<String>,
-    consumer: Option<BaseConsumer>,
+    consumer: Option<Consumer>,
     /// When plays were last counted, and how many there were.
     last: Option<(Instant, u64)>,
 }

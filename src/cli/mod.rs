@@ -2,6 +2,7 @@
 
 mod chart;
 mod client;
+mod demo;
 mod generate;
 mod replay;
 mod run;
@@ -21,6 +22,8 @@ struct Reprise {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Show all of it on this machine, with nothing else installed.
+    Demo(demo::Options),
     /// Write realistic plays to a topic.
     Generate(generate::Options),
     /// Read Kafka, keep the charts, and store every play in the lake.
@@ -36,6 +39,7 @@ enum Command {
 /// Runs the command and turns its outcome into the exit status: 0 done, 1 failed, 2 wrong usage.
 pub fn main() -> ExitCode {
     let outcome = match Reprise::parse().command {
+        Command::Demo(options) => demo::run(options),
         Command::Generate(options) => generate::run(options),
         Command::Run(options) => run::run(options),
         Command::Replay(options) => replay::run(options),

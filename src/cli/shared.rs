@@ -74,10 +74,10 @@ pub fn fail(error: anyhow::Error) {
     std::process::exit(1);
 }
 
-/// Starts the log, on stderr: `RUST_LOG`, or `level`.
+/// Starts the log, on stderr: what `RUST_LOG` says, or ours from `level` on and warnings of others.
 pub fn start_log(level: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env();
-    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(format!("warn,reprise={level}")));
     let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_target(false);
     let _ = log.with_writer(std::io::stderr).try_init();

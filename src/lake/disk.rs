@@ -28,19 +28,11 @@ pub fn sync_folder(folder: &Path) -> Result<()> {
     synced.with_context(|| format!("cannot sync the folder {}", folder.display()))
 }
 
-/// Creates `folder` and its parents, durably from `base` downwards.
-pub fn create_folder(base: &Path, folder: &Path) -> Result<()> {
-    if folder.is_dir() {
-        return Ok(());
-    }
+/// Creates `folder` and the parents that it lacks, durably.
+pub fn create_folder(folder: &Path) -> Result<()> {
+    let missing = folder.ancestors().take_while(|folder| !folder.is_dir()).collect::<Vec<_>>();
     fs::create_dir_all(folder).with_context(|| format!("cannot create the folder {}", folder.display()))?;
-    for parent in folder.ancestors().skip(1) {
-        sync_folder(parent)?;
-        if parent == base {
-            break;
-        }
-    }
-    Ok(())
+    missing.into_iter().try_for_each(sync_parent)
 }
 
 /// Puts a whole, durable file at `path` or nothing at all. Returns false if the name was already taken.
@@ -99,5 +91,10 @@ fn write_temporary(path: &Path, content: &[u8]) -> Result<PathBuf> {
 }
 
 fn sync_parent(path: &Path) -> Result<()> {
-    path.parent().map_or(Ok(()), sync_folder)
+    match path.parent() {
+        // The parent of a relative path of one part.
+        Some(parent) if parent.as_os_str().is_empty() => sync_folder(Path::new(".")),
+        Some(parent) => sync_folder(parent),
+        None => Ok(()),
+    }
 }

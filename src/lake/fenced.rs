@@ -19,7 +19,8 @@
 //!    folder is in the log, or in an intent.
 //! 7. Renaming is repeatable, and a file goes only from staged to final. So a successor may finish an intent, or undo it
 //!    (staged name first), while its author is still renaming.
-//! 8. Epochs grow with every commit, so an intent is done exactly if the log's epoch has reached its own.
+//! 8. Epochs grow with every commit, so an intent whose epoch the log has reached has nothing left to do: it is in the log,
+//!    or its author was stopped by (5) before it renamed anything.
 
 use std::collections::BTreeMap;
 

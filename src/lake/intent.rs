@@ -76,7 +76,11 @@ impl Intent {
             if let Some(folder) = to.parent()
                 && folders.insert(folder.to_path_buf())
             {
-                disk::create_folder(table, folder)?;
+                fs::create_dir_all(folder).with_context(|| format!("cannot create the folder {}", folder.display()))?;
+                // Those above too, even if they were there: who created them may have died before syncing them.
+                folders.extend(
+                    folder.ancestors().skip(1).take_while(|above| above.starts_with(table)).map(Path::to_path_buf),
+                );
             }
             match fs::rename(&from, &to) {
                 Err(error) if error.kind() == ErrorKind::NotFound && to.is_file() => {}

@@ -23,7 +23,8 @@ pub mod sink;
 mod snapshot;
 mod statistics;
 mod table;
-
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::collections::BTreeMap;

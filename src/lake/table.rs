@@ -81,7 +81,7 @@ pub struct Table {
 }
 
 /// The kernel's way to disk. Its default executor has one thread, on which writing a checkpoint hangs for ever, and its
-/// default store does not sync.
+/// default store does not sync. It owns threads, so neither it nor a table may be dropped inside an async task.
 pub fn engine() -> Result<Arc<dyn Engine>> {
     let executor = TokioMultiThreadExecutor::new_owned_runtime(Some(2), Some(4)).context("cannot start threads")?;
     let store = Arc::new(LocalFileSystem::new().with_fsync(true));
@@ -98,7 +98,7 @@ pub fn create(lake: &Path, kind: &Kind, identity: &Identity) -> Result<()> {
         bail!("{} holds {foreign}, but no {LOG}: it is not a lake of ours; give --lake another folder", root.display());
     }
     for folder in [root.join(STAGING), root.join(LOG)] {
-        disk::create_folder(lake, &folder)
+        disk::create_folder(&folder)
             .with_context(|| format!("cannot make a lake in {}: give --lake a writable folder", lake.display()))?;
     }
     // An older log may have been cleaned up to a checkpoint, so version 0 alone does not say whether the table exists.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::types::RDKafkaErrorCode;
@@ -26,7 +26,7 @@ use tracing::warn;
 
 use super::json::{Decoder, Record};
 use super::{Intake, KafkaReport, PartitionReport, Report, Source};
-use crate::broker::Broker;
+use crate::broker::{Broker, Consumer};
 use crate::lake::DeadLetter;
 
 /// Rows of one batch: enough to spread its cost, few enough to stay in the processor's cache.
@@ -120,7 +120,7 @@ pub fn kafka<'scope>(
 
 /// A consumer of a worker's partitions, and what it has read of the open epoch.
 struct Reader {
-    consumer: BaseConsumer,
+    consumer: Consumer,
     topic: String,
     share: Share,
     partitions: Vec<Partition>,

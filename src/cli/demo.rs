@@ -1,0 +1,161 @@
+//! `reprise demo`: all of it on this machine, with nothing else installed.
+//!
+//! The broker is librdkafka's mock cluster. It keeps little of what it is sent and dies with the process, so the generator
+//! is held back by what has been consumed, and everything that is meant to last goes to the lake.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use rdkafka::mocking::MockCluster;
+
+use super::run::{From, Run, workers};
+use super::shared::{ChartsFile, default_workers, fail, parse_duration, start_log, stop_flag};
+use crate::broker::Broker;
+use crate::charts::Filter;
+use crate::generate::plays::{Mix, Period};
+use crate::generate::{self, Traffic};
+use crate::monitor::has_screen;
+use crate::output::{self, Format};
+use crate::serve::{self, Shared};
+use crate::tick::Pace;
+
+const TOPIC: &str = "song-plays";
+const PARTITIONS: i32 = 4;
+/// How far the generator may be ahead of what is consumed, in records of one partition.
+const AHEAD_MAX: u64 = 10_000 - generate::BURST_MAX;
+const HISTORY_PLAYS_MAX: u64 = 200_000;
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+The broker of the demo is a mock inside of this process. With a real one:
+  scripts/kafka start && eval \"$(scripts/kafka env)\"
+  reprise generate --history 30d &
+  reprise run --lake ./lake")]
+pub struct Options {
+    /// Plays a second, after the history.
+    #[arg(long, value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    rate: u64,
+    /// How far back the plays begin.
+    #[arg(long, value_name = "SPAN", default_value = "720h", value_parser = parse_duration)]
+    history: Duration,
+    /// How many plays lie in that past, 200000 at most.
+    #[arg(long, value_name = "N", default_value_t = HISTORY_PLAYS_MAX, value_parser = clap::value_parser!(u64).range(0..=HISTORY_PLAYS_MAX))]
+    history_plays: u64,
+    /// A folder for the lake that does not exist yet, instead of one in ./lakes.
+    #[arg(long, value_name = "DIR")]
+    lake: Option<PathBuf>,
+    /// Threads that work on the dataflow.
+    #[arg(short, long, value_name = "N", default_value_t = default_workers(), value_parser = workers)]
+    workers: usize,
+    #[command(flatten)]
+    charts: ChartsFile,
+    /// Where to answer HTTP; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR", default_value = serve::DEFAULT_ADDRESS)]
+    listen: SocketAddr,
+    /// Print all charts at the end.
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// Where to print them, instead of stdout.
+    #[arg(long, value_name = "PATH", requires = "format")]
+    output: Option<PathBuf>,
+}
+
+pub fn run(options: Options) -> Result<()> {
+    start_log(if has_screen() { "warn" } else { "info" });
+    let lake = fresh_lake(options.lake)?;
+    let stop = stop_flag()?;
+    // The mock lives on the thread that made it, this one, for as long as the run.
+    let cluster =
+        MockCluster::new(1).map_err(|error| anyhow!("the mock of a Kafka cluster cannot be started: {error}"))?;
+    cluster.create_topic(TOPIC, PARTITIONS, 1).map_err(|error| anyhow!("the mock cannot make the topic: {error}"))?;
+    let servers = cluster.bootstrap_servers();
+    let run = Run {
+        broker: Broker { servers: servers.clone(), topic: TOPIC.to_owned(), options: Vec::new() },
+        lake: lake.clone(),
+        workers: options.workers,
+        charts: options.charts,
+        listen: options.listen,
+        from: From::Earliest,
+        pace: Pace { commit_interval: Duration::from_secs(2), ..Pace::default() },
+        notes: notes(&lake),
+    };
+    if !has_screen() {
+        notes(&lake).iter().for_each(|note| tracing::info!("{note}"));
+    }
+    let traffic = Traffic {
+        topic: TOPIC.to_owned(),
+        partitions: PARTITIONS,
+        mix: Mix {
+            history: history(options.history, options.history_plays),
+            late: 0.01,
+            malformed: 0.0005,
+            ..Mix::default()
+        },
+        rate: Some(options.rate as f64),
+        ..Traffic::default()
+    };
+    let stop_traffic = stop.clone();
+    let shared = run.run(stop, move |shared| generate_into(traffic, servers, shared.clone(), stop_traffic))?;
+    if let Some(format) = options.format {
+        output::write(format, &shared.charts().cells(&Filter::default()), options.output.as_deref())?;
+    }
+    let plays = output::table::grouped(shared.status().lake_plays);
+    eprintln!("\nThe lake holds {plays} plays. See their charts again: reprise replay --lake {}", lake.display());
+    Ok(())
+}
+
+fn notes(lake: &std::path::Path) -> Vec<String> {
+    vec![
+        format!("lake {}", lake.display()),
+        "The broker is a mock in this process; with a real one: scripts/kafka start, then reprise run --help. Ctrl-C ends the demo.".to_owned(),
+    ]
+}
+
+fn history(span: Duration, records: u64) -> Option<Period> {
+    let length_us = i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
+    (records > 0 && length_us > 0).then_some(Period { length_us, records })
+}
+
+/// The folder of a lake that no other run has written to.
+fn fresh_lake(chosen: Option<PathBuf>) -> Result<PathBuf> {
+    let Some(lake) = chosen else {
+        let now = jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S").to_string();
+        return Ok(PathBuf::from(format!("lakes/demo-{now}-{}", std::process::id())));
+    };
+    if lake.exists() {
+        bail!(
+            "{} exists already, and a demo begins with a lake of its own: name another folder with --lake",
+            lake.display()
+        );
+    }
+    Ok(lake)
+}
+
+/// Sends traffic from a thread of its own, never far ahead of what has been consumed.
+fn generate_into(traffic: Traffic, servers: String, shared: Arc<Shared>, stop: Arc<AtomicBool>) -> Result<()> {
+    let hold = move |sent: &[u64]| {
+        let status = shared.status();
+        let consumed = |partition: usize| {
+            let found = status.partitions.iter().find(|state| state.partition as usize == partition);
+            found.map_or(0, |state| state.next_offset as u64)
+        };
+        sent.iter().enumerate().any(|(partition, sent)| sent.saturating_sub(consumed(partition)) > AHEAD_MAX)
+    };
+    let send = move || {
+        let sent = generate::send(&traffic, &servers, &stop, hold, |_| {});
+        if let Err(error) = sent
+            && !stop.load(Ordering::Relaxed)
+        {
+            fail(error.context("the demo's generator has failed"));
+        }
+    };
+    std::thread::Builder::new()
+        .name("reprise-generator".to_owned())
+        .spawn(send)
+        .context("the generator cannot be started")?;
+    Ok(())
+}

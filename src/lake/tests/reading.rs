@@ -1,0 +1,160 @@
+//! Listing a lake, pruning it, and saying what is wrong with a folder that is none.
+
+use std::fs;
+
+use arrow::array::AsArray;
+use arrow::datatypes::TimestampMicrosecondType;
+use proptest::prelude::*;
+use reprise_dataflows::play::{DAY_US, HOUR_US};
+
+use super::support::{AFTERNOON_US, Lake, empty_cut, message, plays};
+use crate::lake::hours::Hours;
+use crate::lake::{Committer, Cut, Snapshot};
+
+/// A lake with one play at each time, each committed alone.
+fn lake_of(times_us: &[i64]) -> Lake {
+    let lake = Lake::new();
+    let (mut committer, mut writer) = lake.open();
+    for (offset, time_us) in (0..).zip(times_us) {
+        let epoch = offset as u64 + 1;
+        let files = writer.write_plays(epoch, vec![plays(0, offset, &[*time_us])]).unwrap();
+        committer.commit(Cut { plays: files, ..empty_cut(epoch, offset + 1, 0) }).unwrap();
+    }
+    lake
+}
+
+#[test]
+fn files_are_listed_in_order_with_their_bounds() {
+    let lake = lake_of(&[AFTERNOON_US + DAY_US, AFTERNOON_US + 1_234_567, AFTERNOON_US - 5 * HOUR_US]);
+    let snapshot = Snapshot::open(&lake.path(), None).unwrap();
+    let day = (AFTERNOON_US / DAY_US) as i32;
+    let files: Vec<_> = snapshot.files().iter().map(|file| (file.day, file.hour, file.rows)).collect();
+    assert_eq!(files, [(day, 9, 1), (day, 14, 1), (day + 1, 14, 1)]);
+    let middle = &snapshot.files()[1];
+    assert!(middle.path.to_string_lossy().contains("date=2026-11-20/hour=14/part-1-2-0-1"), "{:?}", middle.path);
+    assert!(snapshot.files()[0].path.to_string_lossy().contains("/hour=9/"), "no leading zero");
+    assert_eq!(middle.size_bytes, fs::metadata(&middle.path).unwrap().len());
+    assert!(middle.min_timestamp_us.unwrap() <= AFTERNOON_US + 1_234_567);
+    assert!(middle.max_timestamp_us.unwrap() >= AFTERNOON_US + 1_234_567);
+    assert_eq!(snapshot.topic(), Some("song-plays"));
+    assert_eq!(snapshot.max_timestamp_us().unwrap(), Some(AFTERNOON_US + DAY_US));
+}
+
+#[test]
+fn the_greatest_event_time_is_exact() {
+    let lake = lake_of(&[AFTERNOON_US + 1_001, AFTERNOON_US + 1_999, AFTERNOON_US + 1_500]);
+    assert_eq!(Snapshot::open(&lake.path(), None).unwrap().max_timestamp_us().unwrap(), Some(AFTERNOON_US + 1_999));
+    let empty = Lake::new();
+    drop(empty.open());
+    assert_eq!(Snapshot::open(&empty.path(), None).unwrap().max_timestamp_us().unwrap(), None);
+}
+
+#[test]
+fn pruning_drops_only_what_cannot_match() {
+    let times: Vec<i64> = (0..12).map(|n| AFTERNOON_US + n * 17 * 60_000_000 + n * 333).collect();
+    let lake = lake_of(&times);
+    let snapshot = Snapshot::open(&lake.path(), None).unwrap();
+    let edges = times.iter().flat_map(|at| [at - 1, *at, at + 1]).collect::<Vec<_>>();
+    for from in &edges {
+        for to in edges.iter().filter(|to| from < *to) {
+            let found = snapshot.files_between(*from, *to).count();
+            let matching = times.iter().filter(|at| (from..to).contains(at)).count();
+            let near = times.iter().filter(|at| (from - 999..to + 999).contains(at)).count();
+            assert!((matching..=near).contains(&found), "[{from}, {to}): {found}");
+        }
+    }
+    assert_eq!(snapshot.files_between(i64::MIN, i64::MAX).count(), 12);
+    assert_eq!(snapshot.files_between(AFTERNOON_US - HOUR_US, AFTERNOON_US).count(), 0);
+}
+
+/// Rewrites the last commit of the log, and removes what the log would be read from instead.
+fn tamper(lake: &Lake, change: impl Fn(String) -> String) {
+    let log = lake.plays().join("_delta_log");
+    let mut names: Vec<_> = fs::read_dir(&log).unwrap().map(|entry| entry.unwrap().path()).collect();
+    names.sort();
+    for name in names.iter().filter(|name| name.extension().is_some_and(|ending| ending == "crc")) {
+        fs::remove_file(name).unwrap();
+    }
+    let last = names.iter().rfind(|name| name.extension().is_some_and(|ending| ending == "json")).unwrap();
+    fs::write(last, change(fs::read_to_string(last).unwrap())).unwrap();
+}
+
+#[test]
+fn without_statistics_in_the_log_the_footers_tell() {
+    let lake = lake_of(&[AFTERNOON_US + 1_234_567]);
+    tamper(&lake, |commit| commit.replace("\"stats\":", "\"nothing\":"));
+    let snapshot = Snapshot::open(&lake.path(), None).unwrap();
+    let file = &snapshot.files()[0];
+    let at = Some(AFTERNOON_US + 1_234_567);
+    assert_eq!((file.rows, file.min_timestamp_us, file.max_timestamp_us), (1, at, at));
+    assert_eq!(snapshot.max_timestamp_us().unwrap(), at);
+}
+
+#[test]
+fn a_log_that_leads_out_of_the_lake_is_refused() {
+    for outside in ["../secret.parquet", "..%2F..%2Fsecret.parquet", "/etc/passwd", "file:///etc/passwd", "s3://b/x"] {
+        let lake = lake_of(&[AFTERNOON_US]);
+        tamper(&lake, |commit| {
+            let start = commit.find("date=2026-11-20/hour=14/").unwrap();
+            let end = start + commit[start..].find('"').unwrap();
+            format!("{}{outside}{}", &commit[..start], &commit[end..])
+        });
+        let said = message(Snapshot::open(&lake.path(), None));
+        assert!(said.contains("outside the lake") && said.contains(outside), "{said}");
+    }
+}
+
+#[test]
+fn folders_that_are_no_lake_are_told_apart() {
+    let lake = Lake::new();
+    let open = || message(Snapshot::open(&lake.path(), None));
+    assert!(open().contains("there is no lake"));
+    fs::create_dir(lake.path()).unwrap();
+    assert!(open().contains("is empty"));
+    fs::create_dir(lake.path().join("photos")).unwrap();
+    assert!(open().contains("is not a lake"));
+    drop(lake.open());
+    assert!(message(Snapshot::open(&lake.plays(), None)).contains("the folder above"));
+    assert!(message(Snapshot::open(&lake.path(), Some(99))).contains("version 99"));
+    assert!(message(Snapshot::open("s3://bucket/lake".as_ref(), None)).contains("object stores"));
+}
+
+#[test]
+fn a_lake_is_not_made_where_it_cannot_be() {
+    let lake = Lake::new();
+    fs::write(lake.path(), "a file").unwrap();
+    assert!(message(Committer::open(&lake.path(), &super::support::identity())).contains("writable folder"));
+    fs::remove_file(lake.path()).unwrap();
+    fs::create_dir_all(lake.plays().join("date=2025-01-01")).unwrap();
+    let said = message(Committer::open(&lake.path(), &super::support::identity()));
+    assert!(said.contains("date=2025-01-01") && said.contains("not a lake of ours"), "{said}");
+}
+
+proptest! {
+    /// Every row lands in its own hour, once, as a brute force says; whole hours are not copied.
+    #[test]
+    fn hours_hold_what_a_brute_force_says(
+        batches in prop::collection::vec(prop::collection::vec(-3 * HOUR_US..30 * HOUR_US, 0..40), 0..6)
+    ) {
+        let mut expected = Vec::new();
+        let mut offset = 0;
+        let mut inputs = Vec::new();
+        for times in &batches {
+            expected.extend((offset..).zip(times).map(|(offset, at)| (at.div_euclid(HOUR_US), offset, *at)));
+            inputs.push(plays(0, offset, times));
+            offset += times.len() as i64;
+        }
+        let mut found = Vec::new();
+        for (hour, batches) in Hours::new(inputs).unwrap().iter() {
+            for batch in batches {
+                let batch = batch.unwrap();
+                let times = batch["timestamp"].as_primitive::<TimestampMicrosecondType>().values();
+                let offsets = batch["kafka_offset"].as_primitive::<arrow::datatypes::Int64Type>().values();
+                found.extend(times.iter().zip(offsets).map(|(at, offset)| (hour, *offset, *at)));
+            }
+        }
+        expected.sort();
+        found.sort();
+        prop_assert_eq!(found, expected);
+    }
+}
