@@ -26,11 +26,11 @@ def same(reader, what, found, expected):
 
 def read_with_duckdb(plays, rows):
     files = f"read_parquet('{plays / FILES}', hive_partitioning = true)"
-    count, kind = duckdb.sql(f"SELECT count(*), any_value(typeof(timestamp)) FROM {files}").fetchone()
+    [(count, kind)] = duckdb.sql(f"SELECT count(*), any_value(typeof(timestamp)) FROM {files}").fetchall()
     same("DuckDB", "the number of rows", count, rows)
     same("DuckDB", "the type of timestamp", kind, "TIMESTAMP WITH TIME ZONE")
     misplaced = "strftime(timestamp AT TIME ZONE 'UTC', '%Y-%m-%d/%-H') <> date || '/' || hour"
-    count = duckdb.sql(f"SELECT count(*) FROM {files} WHERE {misplaced}").fetchone()[0]
+    [(count,)] = duckdb.sql(f"SELECT count(*) FROM {files} WHERE {misplaced}").fetchall()
     same("DuckDB", "the number of rows in the wrong folder", count, 0)
     kinds = duckdb.sql(f"SELECT DISTINCT type, logical_type FROM parquet_schema('{plays / FILES}') WHERE name = 'timestamp'")
     kinds = kinds.fetchall()

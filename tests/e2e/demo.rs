@@ -1,12 +1,12 @@
 //! `reprise demo`: everything in one process, without a terminal, left by Ctrl-C.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::fixture::folder;
-use crate::support::heavy;
 use crate::support::oracle::Printed;
 use crate::support::program::reprise;
 use crate::support::running::{Running, replay};
+use crate::support::{eventually, heavy};
 
 /// How long it runs before Ctrl-C.
 const RUNS_FOR: Duration = Duration::from_secs(20);
@@ -17,12 +17,15 @@ fn a_demo_leaves_a_lake_that_replays_to_the_charts_that_it_showed_last() {
     let (lake, output) = (folder.path().join("lake"), folder.path().join("last.json"));
     let (lake_name, output_name) = (lake.to_str().unwrap(), output.to_str().unwrap());
     let words = ["demo", "--listen", "127.0.0.1:0", "--lake", lake_name, "--format", "json", "--output", output_name];
-    let _heavy = heavy();
+    let history = heavy();
+    let began = Instant::now();
     let running = Running::of(reprise(words));
-    std::thread::sleep(RUNS_FOR);
+    eventually("the history is read", || (running.status()["accepted"].as_i64() > Some(190_000)).then_some(()));
+    drop(history);
+    std::thread::sleep(RUNS_FOR.saturating_sub(began.elapsed()));
     let status = running.status();
-    assert!(status["accepted"].as_i64() > Some(1000), "plays came in: {status}");
-    assert!(status["lake_plays"].as_i64() > Some(1000), "and were committed: {status}");
+    assert!(status["accepted"].as_i64() > Some(200_000), "live plays came in after the history: {status}");
+    assert!(status["lake_plays"].as_i64() > Some(200_000), "and were committed: {status}");
     assert!(!running.json("/v1/trending")["entries"].as_array().unwrap().is_empty(), "something is trending");
     running.program.signal("INT");
     let ended = running.program.succeed();

@@ -50,7 +50,10 @@ fn a_running_instance_answers_what_a_brute_force_counts() {
     let path = format!("/v1/charts/monthly?scope=US&period={month}");
     check(&running, &path, plays, "monthly", |cell| cell["scope"] == "US" && cell["period"] == *month);
     let three = running.json("/v1/charts/all-time?limit=3");
-    assert_eq!(three["entries"].as_array().unwrap()[..], running.json("/v1/charts/all-time")["entries"].as_array().unwrap()[..3]);
+    assert_eq!(
+        three["entries"].as_array().unwrap()[..],
+        running.json("/v1/charts/all-time")["entries"].as_array().unwrap()[..3]
+    );
 
     let charts = running.json("/v1/charts");
     let names: Vec<&Value> = charts["charts"].as_array().unwrap().iter().map(|chart| &chart["name"]).collect();
@@ -73,6 +76,7 @@ fn commands_print_what_http_answers(running: &Running) {
     let answer = running.json("/v1/charts/monthly?scope=BR&limit=4");
     let csv = asked(&["chart", "monthly", "--scope", "BR", "--limit", "4", "--format", "csv"]);
     assert_eq!(csv.lines().count(), 1 + 4, "{csv}");
+    let csv = csv.replace("\"\"", "\"");
     let table = asked(&["chart", "monthly", "--scope", "BR", "--limit", "4"]);
     for entry in answer["entries"].as_array().unwrap() {
         let plays = entry["plays"].to_string();
@@ -96,7 +100,10 @@ fn wrong_questions_are_refused(running: &Running) {
     refused("/v1/nothing", 404);
     let ended = reprise(["chart", "nope", "--url", &running.address]).end();
     assert_eq!((ended.status.code(), ended.stdout.as_str()), (Some(1), ""));
-    assert_eq!(ended.stderr, "error: there is no chart `nope`; the charts are `trending`, `weekly`, `monthly`, `all-time`\n");
+    assert_eq!(
+        ended.stderr,
+        "error: there is no chart `nope`; the charts are `trending`, `weekly`, `monthly`, `all-time`\n"
+    );
 }
 
 fn a_new_play_is_seen_soon(running: &Running, topic: &str) {
@@ -105,7 +112,9 @@ fn a_new_play_is_seen_soon(running: &Running, topic: &str) {
     broker::produce(topic, 0, [new.json()]);
     eventually("the new play is counted", || {
         let cell = running.json("/v1/charts/all-time?scope=XX");
-        (cell["entries"] == json!([{"rank": 1, "track_id": "new", "title": new.title, "artist": new.artist, "plays": 1}])).then_some(())
+        (cell["entries"]
+            == json!([{"rank": 1, "track_id": "new", "title": new.title, "artist": new.artist, "plays": 1}]))
+        .then_some(())
     });
     // The list of what is trending has moved on with the clock of this play.
     let trending = running.json("/v1/trending?scope=XX");

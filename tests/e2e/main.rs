@@ -6,6 +6,7 @@
 
 mod accounting;
 mod dead_letters;
+mod demo;
 mod http;
 mod oddities;
 mod readers;

@@ -116,7 +116,8 @@ fn how_long_a_play_was_heard() {
 
 #[test]
 fn texts_that_look_like_something_else() {
-    let texts = ["", "global", "country:US", "device:mobile", "a:b", "Île \"Ré\"\\\n\u{1b}[2J\0", "*", "\u{10ffff}", "%2F/../"];
+    let texts =
+        ["", "global", "country:US", "device:mobile", "a:b", "Île \"Ré\"\\\n\u{1b}[2J\0", "*", "\u{10ffff}", "%2F/../"];
     let play = |text: &str| Play {
         title: text.to_owned(),
         artist: text.to_owned(),

@@ -60,7 +60,11 @@ fn install(folder: &std::path::Path, python: &std::path::Path, requirements: &st
     match made {
         Err(error) => panic!("python3 does not run ({error}); {advice}"),
         Ok(made) if !made.status.success() => {
-            panic!("python3 -m venv: {}{}\n{advice}", String::from_utf8_lossy(&made.stdout), String::from_utf8_lossy(&made.stderr))
+            panic!(
+                "python3 -m venv: {}{}\n{advice}",
+                String::from_utf8_lossy(&made.stdout),
+                String::from_utf8_lossy(&made.stderr)
+            )
         }
         Ok(_) => {}
     }

@@ -19,8 +19,10 @@ fn assert_every_offset_once(lake: &Path, topic: &str) {
     let letters = lake::dead_letters(lake).into_iter().map(|letter| (letter.partition, letter.offset));
     let mut offsets: Vec<(i32, i64)> = plays.chain(letters).collect();
     offsets.sort_unstable();
-    let mut expected: Vec<(i32, i64)> =
-        broker::ends(topic).into_iter().flat_map(|(partition, end)| (0..end).map(move |offset| (partition, offset))).collect();
+    let mut expected: Vec<(i32, i64)> = broker::ends(topic)
+        .into_iter()
+        .flat_map(|(partition, end)| (0..end).map(move |offset| (partition, offset)))
+        .collect();
     expected.sort_unstable();
     assert_eq!(offsets.len(), expected.len(), "offsets in the lake, and in the topic");
     assert!(offsets == expected, "the lake has offsets of its own");

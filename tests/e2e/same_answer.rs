@@ -17,7 +17,11 @@ fn any_number_of_workers_and_the_replays_of_their_lakes_give_the_charts_of_a_bru
     for workers in ["1", "2", "4"] {
         let folder = folder();
         let live = run_to_end(&traffic.topic, folder.path(), &["-w", workers]);
-        assert_eq!(live.clock(), traffic.plays.iter().map(|play| play.time).max(), "the clock is that of the last play");
+        assert_eq!(
+            live.clock(),
+            traffic.plays.iter().map(|play| play.time).max(),
+            "the clock is that of the last play"
+        );
         live.assert_equals(&traffic.plays, &default_charts());
         for replay_workers in ["1", "3"] {
             let replayed = replay(folder.path(), &["-w", replay_workers]);
@@ -63,7 +67,9 @@ fn a_replay_of_a_part_equals_a_brute_force_over_that_part() {
     at.assert_equals(&traffic.plays, &default_charts());
 
     let one = ["--chart", "weekly", "--scope", "JP", "--period", "2025-W01"];
-    let cell = |line: &&String| line.starts_with(r#"{"chart":"weekly","period":"2025-W01""#) && line.contains(r#""scope":"JP""#);
+    let cell = |line: &&String| {
+        line.starts_with(r#"{"chart":"weekly","period":"2025-W01""#) && line.contains(r#""scope":"JP""#)
+    };
     let expected: Vec<&String> = whole.lines.iter().filter(cell).collect();
     assert_eq!(expected.len(), 1);
     assert_eq!(replay(folder.path(), &one).lines.iter().collect::<Vec<_>>(), expected);

@@ -18,6 +18,7 @@ use super::program::Program;
 use super::{eventually, repository, unique};
 
 const ANSWER_MAX: Duration = Duration::from_secs(30);
+const VALUE_BYTES_MAX: &str = "4194304";
 
 /// `host:port`.
 pub fn servers() -> &'static str {
@@ -51,6 +52,8 @@ fn stop_at_end(script: &std::path::Path) {
 pub fn config() -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", servers());
+    // Room for a value of 2 MB; topics get it too.
+    config.set("message.max.bytes", VALUE_BYTES_MAX);
     config
 }
 
@@ -58,7 +61,7 @@ pub fn config() -> ClientConfig {
 pub fn topic(name: &str, partitions: i32) -> String {
     let name = unique(name);
     let admin: AdminClient<DefaultClientContext> = config().create().expect("an admin client");
-    let new = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
+    let new = NewTopic::new(&name, partitions, TopicReplication::Fixed(1)).set("max.message.bytes", VALUE_BYTES_MAX);
     let options = AdminOptions::new().operation_timeout(Some(ANSWER_MAX)).request_timeout(Some(ANSWER_MAX));
     let created = block_on(admin.create_topics([&new], &options)).expect("the broker answers");
     created.into_iter().for_each(|created| drop(created.expect("the topic is made")));

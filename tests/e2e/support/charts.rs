@@ -98,14 +98,8 @@ pub fn charts() -> Vec<Chart> {
         top: 100,
         ..daily.clone()
     };
-    let ever = Chart {
-        name: "ever",
-        period: Period::All,
-        scopes: &[Scope::Global],
-        eligible: all,
-        top: 1,
-        ..artists.clone()
-    };
+    let ever =
+        Chart { name: "ever", period: Period::All, scopes: &[Scope::Global], eligible: all, top: 1, ..artists.clone() };
     let trending = Chart {
         name: "trending",
         period: Period::Window { length_s: 7200, slide_s: 300 },

@@ -41,7 +41,11 @@ impl Traffic {
         let out = folder.path().join("plays.jsonl");
         let to = ["generate", "--brokers", broker::servers(), "--topic", topic, "--partitions", PARTITIONS, "--out"];
         succeed(to.iter().map(|&word| word.into()).chain([out.clone()]).chain(options.iter().map(PathBuf::from)));
-        Self { topic: topic.to_owned(), plays: plays::read(&out), bad: read_bad(&folder.path().join("plays.jsonl.bad")) }
+        Self {
+            topic: topic.to_owned(),
+            plays: plays::read(&out),
+            bad: read_bad(&folder.path().join("plays.jsonl.bad")),
+        }
     }
 
     /// How many records there are that are no plays, by reason.

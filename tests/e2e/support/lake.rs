@@ -71,7 +71,8 @@ fn play_rows(batch: &RecordBatch) -> Vec<Row> {
     let time = column(batch, "timestamp").as_primitive::<TimestampMicrosecondType>();
     assert_eq!(time.timezone(), Some("UTC"));
     let number = |name: &str| column(batch, name).as_any().downcast_ref::<Int32Array>().expect(name).clone();
-    let (duration_ms, listened_ms, partition) = (number("duration_ms"), number("listened_ms"), number("kafka_partition"));
+    let (duration_ms, listened_ms, partition) =
+        (number("duration_ms"), number("listened_ms"), number("kafka_partition"));
     let offset: &Int64Array = column(batch, "kafka_offset").as_primitive();
     let completed: &BooleanArray = column(batch, "completed").as_boolean();
     let row = |row: usize| Row {
@@ -132,7 +133,10 @@ fn folders(root: &Path) -> Vec<PathBuf> {
 }
 
 fn parquet_files(folder: &Path) -> Vec<PathBuf> {
-    entries(folder).into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "parquet")).collect()
+    entries(folder)
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|extension| extension == "parquet"))
+        .collect()
 }
 
 fn entries(folder: &Path) -> Vec<PathBuf> {
