@@ -84,8 +84,9 @@ impl Broker {
             // By default a fetch waits up to a second when the local queue was full, and a pipeline that keeps up idles.
             .set("fetch.queue.backoff.ms", "5")
             .set("fetch.message.max.bytes", "2097152")
-            .set("queued.min.messages", "200000")
-            .set("queued.max.messages.kbytes", "65536");
+            // Enough to bridge a fetch; each message that waits takes about twice its size.
+            .set("queued.min.messages", "100000")
+            .set("queued.max.messages.kbytes", "24576");
         for (name, value) in &self.options {
             config.set(name, value);
         }

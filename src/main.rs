@@ -1,5 +1,7 @@
 //! `reprise`: music charts from Kafka, live and replayed through one dataflow.
 
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
 mod broker;
 mod charts;
 mod cli;

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use tracing::info;
 
 use crate::broker::{Broker, Consumer};
-use crate::output::{screen_size, table::grouped};
+use crate::output::{screen_size, table::fitted, table::grouped};
 use crate::screen::{in_place, live_screen, status_lines};
 use crate::serve::Shared;
 use crate::source::lake::Progress;
@@ -67,15 +67,19 @@ impl Watch {
         }
         while !done.load(Ordering::Relaxed) {
             self.measure();
-            if has_screen {
-                self.draw()
-            } else {
-                self.log()
-            }
+            self.show(has_screen);
             std::thread::park_timeout(INTERVAL);
         }
         self.measure();
-        if has_screen { self.draw() } else { self.log() }
+        self.show(has_screen);
+    }
+
+    fn show(&self, has_screen: bool) {
+        if has_screen {
+            self.draw();
+        } else {
+            self.log();
+        }
     }
 
     fn measure(&mut self) {
@@ -104,7 +108,7 @@ impl Watch {
             screen.push('\n');
         }
         for note in &self.notes {
-            screen.push_str(note);
+            screen.push_str(&fitted(note, Some(width)));
             screen.push('\n');
         }
         let _ = std::io::stderr().write_all(in_place(&screen).as_bytes());

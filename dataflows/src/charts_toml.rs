@@ -131,6 +131,7 @@ pub(crate) fn parse(text: &str) -> Result<Definitions, DefinitionError> {
 }
 
 /// The definitions of [`DEFAULT_TOML`].
+#[expect(clippy::expect_used, reason = "a constant that a test reads")]
 pub(crate) fn builtin() -> Definitions {
     parse(DEFAULT_TOML).expect("DEFAULT_TOML is a constant, and a test reads it")
 }

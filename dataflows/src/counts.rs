@@ -63,14 +63,14 @@ impl Counts {
     pub fn for_each_positive(&self, mut visit: impl FnMut(u32, i64)) {
         match self {
             Self::Sparse(map) => {
-                map.iter().filter(|(_, count)| **count > 0).for_each(|(item, count)| visit(*item, *count))
+                map.iter().filter(|(_, count)| **count > 0).for_each(|(item, count)| visit(*item, *count));
             }
             Self::Dense(counts) => (0..)
                 .zip(counts)
                 .filter(|(_, count)| **count > 0)
                 .for_each(|(item, count)| visit(item, (*count).into())),
             Self::Wide(counts) => {
-                (0..).zip(counts).filter(|(_, count)| **count > 0).for_each(|(item, count)| visit(item, *count))
+                (0..).zip(counts).filter(|(_, count)| **count > 0).for_each(|(item, count)| visit(item, *count));
             }
         }
     }
@@ -78,6 +78,7 @@ impl Counts {
     fn densify(&mut self, items: usize) {
         let Self::Sparse(map) = self else { return };
         let mut counts = vec![0i64; items];
+        #[expect(clippy::iter_over_hash_type, reason = "each count goes to a place of its own")]
         for (item, count) in map.drain() {
             *slot(&mut counts, item, items) = count;
         }

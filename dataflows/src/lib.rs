@@ -10,6 +10,8 @@
 //!
 //! Live traffic and the lake go through the same [`build`], so that they cannot disagree.
 
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
 pub mod calendar;
 pub mod catalogue;
 mod charts_toml;

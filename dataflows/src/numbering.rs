@@ -38,6 +38,7 @@ impl<V> Numbering<V> {
         }
     }
 
+    #[expect(clippy::expect_used, reason = "the texts would have filled the memory long before")]
     fn get(&mut self, text: &str, value: &mut impl FnMut(&str) -> V) -> u32 {
         if let Some(number) = self.numbers.get(text) {
             return *number;

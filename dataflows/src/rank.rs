@@ -116,6 +116,7 @@ where
         }
     }
 
+    #[expect(clippy::expect_used, reason = "the items would have filled the memory long before")]
     fn item_number(&mut self, item: &I) -> u32 {
         if let Some(number) = self.numbers.get(item) {
             return *number;

@@ -168,6 +168,12 @@ impl Summariser {
             ItemKind::Artist => &self.rows.artists,
         };
         let (countries, devices) = (&self.rows.countries, &self.rows.devices);
+        // Where no play can be in the window, a source may leave out what only the window asks for, though another chart
+        // needs the timestamps.
+        let lacks = |asked: bool, numbers: &[u32]| asked && numbers.len() < items.len();
+        if lacks(grouping.by_country, countries) || lacks(grouping.by_device, devices) {
+            return;
+        }
         for (row, item) in items.iter().enumerate().filter(|(row, _)| eligible(*row)) {
             let bucket = match (day, timestamps_us) {
                 (Some(bucket), _) => bucket,
@@ -195,5 +201,37 @@ impl Summariser {
             };
             tallies.drain(|key, item, count| tally(is_pane, (key.clone(), items[item as usize]), count.into()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray, TimestampMicrosecondArray};
+
+    use super::*;
+    use crate::definition::Definitions;
+
+    /// Another chart's zone asks for timestamps, only the window for countries, and the source knows that it needs none.
+    #[test]
+    fn a_batch_may_lack_what_only_the_window_asks_for() {
+        let charts = "[trending]\nscopes = ['country', 'device']\n\
+                      [[chart]]\nname = 'tokyo'\nperiod = 'day'\nzone = 'Asia/Tokyo'\nscopes = ['global']";
+        let plan = Plan::new(&Definitions::parse(charts).unwrap());
+        let text = || -> ArrayRef { Arc::new(StringArray::from(vec!["text"])) };
+        let columns = plan.columns(false).into_iter().map(|name| match name {
+            "timestamp" => (name, Arc::new(TimestampMicrosecondArray::from(vec![0]).with_timezone("UTC")) as ArrayRef),
+            "completed" => (name, Arc::new(BooleanArray::from(vec![true])) as ArrayRef),
+            name => (name, text()),
+        });
+        let batch = PlayBatch::new(RecordBatch::try_from_iter(columns).unwrap(), Some(0));
+        assert!(batch.timestamps_us().is_some() && batch.texts("country").is_none());
+
+        let mut summariser = Summariser::new(&plan);
+        summariser.count(&batch);
+        let mut counts = Vec::new();
+        summariser.drain(|is_pane, _, count| counts.push((is_pane, count)));
+        assert_eq!(counts, [(false, 1)]);
     }
 }

@@ -1,3 +1,5 @@
+//! What a cell looks like from outside, and that folding differences in any order gives what setting them would.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

@@ -111,7 +111,8 @@ pub fn run(options: Options) -> Result<()> {
 fn notes(lake: &std::path::Path) -> Vec<String> {
     vec![
         format!("lake {}", lake.display()),
-        "The broker is a mock in this process; with a real one: scripts/kafka start, then reprise run --help. Ctrl-C ends the demo.".to_owned(),
+        "the broker is a mock in this process; with a real one: scripts/kafka start, then reprise run".to_owned(),
+        "Ctrl-C ends the demo, and leaves the lake".to_owned(),
     ]
 }
 

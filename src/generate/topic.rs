@@ -50,7 +50,7 @@ fn create(config: &ClientConfig, topic: &str, partitions: i32) -> Result<()> {
         Err(KafkaError::AdminOp(RDKafkaErrorCode::OperationTimedOut)) => Ok(()),
         Err(error) => Err(error.into()),
         // Somebody else may have been faster.
-        Ok(None | Some(Ok(_)) | Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists)))) => Ok(()),
+        Ok(None | Some(Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)))) => Ok(()),
         Ok(Some(Err((_, code)))) => bail!("{code}"),
     }
 }

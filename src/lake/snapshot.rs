@@ -10,7 +10,6 @@ use super::{Progress, disk};
 
 /// The plays of a lake at one version.
 pub struct Snapshot {
-    table: Table,
     progress: Progress,
     files: Vec<LakeFile>,
 }
@@ -23,16 +22,11 @@ impl Snapshot {
         let progress = table.progress()?;
         let files =
             listing::list(&table).with_context(|| format!("cannot list the files of the lake {}", lake.display()))?;
-        Ok(Self { table, progress, files })
+        Ok(Self { progress, files })
     }
 
     pub fn version(&self) -> u64 {
         self.progress.version
-    }
-
-    /// The Kafka topic of the plays, unless the lake was imported.
-    pub fn topic(&self) -> Option<&str> {
-        self.table.topic()
     }
 
     /// How far the lake had come. Without a clock and an epoch it was imported, or nothing has been committed yet.

@@ -1,3 +1,5 @@
+//! What people and programs get to read, whatever the titles hold and however narrow the terminal is.
+
 use super::*;
 use crate::charts::{AsOf, Entry};
 

@@ -1,3 +1,5 @@
+//! HTTP as a client sees it: a server on a free port, and requests to it.
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::Ordering;

@@ -34,6 +34,8 @@ const BATCH_ROWS_MAX: usize = 16 << 10;
 /// What one epoch may bring, on one worker.
 const EPOCH_ROWS_MAX: u64 = 200_000;
 const EPOCH_BYTES_MAX: u64 = 64 << 20;
+/// What a play takes beside its texts: numbers, and where each text begins.
+const ROW_BYTES: u64 = 64;
 /// One turn of the operator, so that the worker's other operators get theirs.
 const TURN_RECORDS_MAX: usize = 4096;
 const TURN_MAX: Duration = Duration::from_millis(10);
@@ -188,45 +190,33 @@ impl Reader {
             || self.uncommitted_bytes >= self.share.uncommitted_bytes_max
     }
 
-    /// Reads for a turn. Whether there may be more at once.
+    /// Reads for a turn. Whether there was anything to read.
     fn read(&mut self) -> Result<bool> {
         let began = Instant::now();
-        let bytes = self.decoder.bytes();
+        let (bytes, rows) = (self.decoder.bytes(), self.epoch_rows);
         for record in 0..TURN_RECORDS_MAX {
             // Looking at the clock costs as much as a small record.
             if record % 256 == 255 && began.elapsed() > TURN_MAX {
                 break;
             }
-            let more = match self.consumer.poll(Duration::ZERO) {
-                None => false,
+            match self.consumer.poll(Duration::ZERO) {
+                None => break,
                 Some(Ok(message)) => {
                     let place = place(&self.partitions, message.partition());
                     let state = &mut self.partitions[place];
                     accept(&message, state, &mut self.decoder, &mut self.dead_letters, &mut self.max_event_us);
                     self.epoch_rows += 1;
                     (self.moved, self.untaken) = (true, true);
-                    continue;
                 }
-                Some(Err(KafkaError::PartitionEOF(partition))) => {
-                    self.end(partition)?;
-                    continue;
-                }
-                Some(Err(error)) => {
-                    self.judge(error)?;
-                    true
-                }
-            };
-            self.count_bytes(bytes);
-            return Ok(more);
+                Some(Err(KafkaError::PartitionEOF(partition))) => self.end(partition)?,
+                Some(Err(error)) => self.judge(error)?,
+            }
         }
-        self.count_bytes(bytes);
-        Ok(true)
-    }
-
-    fn count_bytes(&mut self, before: usize) {
-        let bytes = (self.decoder.bytes() - before) as u64;
+        let rows = self.epoch_rows - rows;
+        let bytes = (self.decoder.bytes() - bytes) as u64 + rows * ROW_BYTES;
         self.epoch_bytes += bytes;
         self.uncommitted_bytes += bytes;
+        Ok(rows > 0)
     }
 
     /// Takes note of the end of a partition, and of the holes before it.

@@ -259,3 +259,19 @@ proptest! {
         prop_assert_eq!(definitions.trending.window_us, seconds * 1_000_000);
     }
 }
+
+/// The files that people copy from: all of them are read, and the one that shows every option says what is the default.
+#[test]
+fn examples_are_read() {
+    let every_option = parse(include_str!("../../../examples/charts.toml")).unwrap();
+    let names: Vec<&str> = every_option.charts.iter().map(|chart| chart.name.as_str()).collect();
+    assert_eq!(names, ["weekly", "artists-tokyo", "release-week", "by-device"]);
+    assert_eq!(every_option.charts[0], builtin().charts[0]);
+    let scopes = vec![ScopeKind::Global, ScopeKind::Country, ScopeKind::Device];
+    assert_eq!(every_option.trending, Trending { scopes, ..builtin().trending });
+    for rules in
+        [include_str!("../../../examples/month-completed.toml"), include_str!("../../../examples/month-listened.toml")]
+    {
+        assert_eq!(parse(rules).unwrap().charts[0].period, Period::Month);
+    }
+}
