@@ -1,6 +1,7 @@
 //! The Kafka cluster as `run` sees it: where it is, what it says of the topic, and the consumers that read from it.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -9,7 +10,6 @@ use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
-use tracing::warn;
 
 /// How long to wait for an answer before the broker counts as unreachable.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -27,15 +27,28 @@ pub struct Broker {
 /// A consumer of plays.
 pub type Consumer = BaseConsumer<Listener>;
 
-/// Keeps librdkafka's news that a partition has ended, which is no error, out of the log.
-pub struct Listener;
+/// Keeps what librdkafka last said of its trouble, for the one message about it. It says so again with every attempt,
+/// hundreds of times in a moment, so none of that goes to the log by itself.
+#[derive(Default)]
+pub struct Listener(Mutex<Option<String>>);
+
+impl Listener {
+    /// `error`, and what librdkafka last said.
+    pub fn explain(&self, error: &KafkaError) -> String {
+        let code = error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| code.to_string());
+        let said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        said.as_ref().map_or_else(|| code.clone(), |said| format!("{code}; {said}"))
+    }
+}
 
 impl ClientContext for Listener {
     fn error(&self, error: KafkaError, reason: &str) {
-        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF)
-            && !matches!(error, KafkaError::PartitionEOF(_))
-        {
-            warn!("Kafka: {error}: {reason}");
+        // The end of a partition is no trouble, and that no broker is left does not say why.
+        let code = error.rdkafka_error_code();
+        let told = !matches!(error, KafkaError::PartitionEOF(_))
+            && !matches!(code, Some(RDKafkaErrorCode::PartitionEOF | RDKafkaErrorCode::AllBrokersDown));
+        if told {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
         }
     }
 }
@@ -77,7 +90,7 @@ impl Broker {
         for (name, value) in &self.options {
             config.set(name, value);
         }
-        config.create_with_context(Listener).map_err(|error| match error {
+        config.create_with_context(Listener::default()).map_err(|error| match error {
             KafkaError::ClientConfig(_, description, name, value) => {
                 anyhow!("the Kafka option {name}={value} is not possible: {description}")
             }
@@ -87,8 +100,9 @@ impl Broker {
 
     /// The ids of the topic's partitions.
     pub fn partitions(&self, consumer: &Consumer) -> Result<Vec<i32>> {
-        let metadata =
-            consumer.fetch_metadata(Some(&self.topic), ANSWER_TIMEOUT).map_err(|error| self.unreachable(error))?;
+        let metadata = consumer
+            .fetch_metadata(Some(&self.topic), ANSWER_TIMEOUT)
+            .map_err(|error| self.unreachable(consumer, &error))?;
         let topic = metadata.topics().iter().find(|topic| topic.name() == self.topic);
         let missing = || {
             anyhow!(
@@ -131,12 +145,15 @@ impl Broker {
         partitions.iter().map(extent).collect()
     }
 
-    fn unreachable(&self, error: KafkaError) -> anyhow::Error {
-        anyhow!(error).context(format!(
-            "no Kafka broker answers at {} within {} s: is it running, and is the address right? `scripts/kafka start` \
+    fn unreachable(&self, consumer: &Consumer, error: &KafkaError) -> anyhow::Error {
+        // Only who polls hears of the trouble.
+        while let Some(Err(_)) = consumer.poll(Duration::ZERO) {}
+        anyhow!(
+            "no Kafka broker answers at {} within {} s ({}): is it running, and is the address right? `scripts/kafka start` \
              starts one here, and `reprise demo` needs none",
             self.servers,
-            ANSWER_TIMEOUT.as_secs()
-        ))
+            ANSWER_TIMEOUT.as_secs(),
+            consumer.context().explain(error)
+        )
     }
 }

@@ -74,10 +74,12 @@ pub fn fail(error: anyhow::Error) {
     std::process::exit(1);
 }
 
-/// Starts the log, on stderr: what `RUST_LOG` says, or ours from `level` on and warnings of others.
+/// Starts the log, on stderr: what `RUST_LOG` says, or ours from `level` on and warnings of others, but for librdkafka's:
+/// what it writes comes to us as errors too, and `broker.rs` says it once.
 pub fn start_log(level: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env();
-    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(format!("warn,reprise={level}")));
+    let filter =
+        filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(format!("warn,librdkafka=off,reprise={level}")));
     let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_target(false);
     let _ = log.with_writer(std::io::stderr).try_init();

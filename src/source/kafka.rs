@@ -253,7 +253,8 @@ impl Reader {
             ) => Err(anyhow!("topic {topic} cannot be read: {error}")),
             _ => {
                 if self.warned_at.is_none_or(|at| at.elapsed() >= WARNING_INTERVAL) {
-                    warn!(topic, %error, "Kafka does not answer as it should; trying on");
+                    let reason = self.consumer.context().explain(&error);
+                    warn!(topic, reason, "Kafka does not answer as it should; trying on");
                     self.warned_at = Some(Instant::now());
                 }
                 Ok(())

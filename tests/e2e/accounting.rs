@@ -1,0 +1,122 @@
+//! Every offset is accounted for: it is a play, a dead letter, or a hole.
+
+use rdkafka::producer::Producer;
+use serde_json::Value;
+
+use crate::support::charts::default_charts;
+use crate::support::fixture::folder;
+use crate::support::plays::Play;
+use crate::support::running::{Running, offsets, replay, run_to_end};
+use crate::support::{broker, eventually, lake};
+
+/// Plays of `song`, a second apart.
+fn plays(song: &str, count: usize) -> Vec<Play> {
+    let first = Play::new(song, "2024-03-01T12:00:00Z");
+    let play = |second: usize| Play { time: first.time + jiff::Span::new().seconds(second as i64), ..first.clone() };
+    (0..count).map(play).collect()
+}
+
+fn json(plays: &[Play]) -> Vec<Vec<u8>> {
+    plays.iter().map(Play::json).collect()
+}
+
+/// Transactions end in a marker, which takes an offset. It is written some time after the commit returns.
+fn wait_for_end(topic: &str, partition: i32, end: i64) {
+    eventually("the transaction's marker is written", || (broker::ends(topic)[&partition] == end).then_some(()));
+}
+
+fn accounted(status: &Value) -> i64 {
+    let dead_letters: i64 = status["dead_letters"].as_object().unwrap().values().filter_map(Value::as_i64).sum();
+    status["accepted"].as_i64().unwrap() + status["holes"].as_i64().unwrap() + dead_letters
+}
+
+fn consumed(status: &Value) -> i64 {
+    let (next, start) = (offsets(status, "next_offset"), offsets(status, "start_offset"));
+    next.values().sum::<i64>() - start.values().sum::<i64>()
+}
+
+/// Partition 0 ends in the marker of a commit, 1 in that of an abort, 2 has aborted records in the middle, and 3 nothing
+/// at all.
+fn transactions() -> (String, Vec<Play>) {
+    let topic = broker::topic("transactions", 4);
+    let (a, b, c, aborted) = (plays("a", 30), plays("b", 20), plays("c", 10), plays("aborted", 40));
+    broker::produce(&topic, 1, json(&b));
+    broker::produce(&topic, 2, json(&c));
+    let producer = broker::transactional();
+    producer.begin_transaction().unwrap();
+    broker::send(&producer, &topic, 0, json(&a));
+    broker::commit(&producer);
+    producer.begin_transaction().unwrap();
+    broker::send(&producer, &topic, 1, json(&aborted));
+    broker::send(&producer, &topic, 2, json(&aborted));
+    broker::abort(&producer);
+    wait_for_end(&topic, 0, 31);
+    wait_for_end(&topic, 1, 61);
+    wait_for_end(&topic, 2, 51);
+    broker::produce(&topic, 2, json(&c));
+    (topic, [a, b, c.clone(), c].concat())
+}
+
+#[test]
+fn markers_and_aborted_records_are_holes() {
+    let (topic, plays) = transactions();
+    for workers in ["1", "3"] {
+        let folder = folder();
+        let running = Running::start(&topic, folder.path(), &["-w", workers]);
+        let status = running.caught_up(&topic);
+        assert_eq!(status["accepted"], plays.len());
+        assert_eq!(status["holes"], 1 + 41 + 41, "markers, and what was aborted");
+        assert_eq!(status["dead_letters"], serde_json::json!({}));
+        assert_eq!(accounted(&status), consumed(&status));
+        running.stop();
+        replay(folder.path(), &[]).assert_equals(&plays, &default_charts());
+        lake::assert_holds(folder.path(), &plays);
+    }
+}
+
+/// The end of such a topic is found, again and again, and what was read is not read again.
+#[test]
+fn a_run_ends_at_a_transactions_marker() {
+    let (topic, plays) = transactions();
+    let folder = folder();
+    let first = run_to_end(&topic, folder.path(), &["-w", "1"]);
+    first.assert_equals(&plays, &default_charts());
+    for workers in ["2", "4"] {
+        let again = run_to_end(&topic, folder.path(), &["-w", workers]);
+        assert!(again.lines == first.lines, "with {workers} workers, after a restart");
+    }
+    lake::assert_holds(folder.path(), &plays);
+}
+
+/// What a transaction has written is not there until it is committed, and then it is there once.
+#[test]
+fn an_open_transaction_is_waited_for() {
+    let topic = broker::topic("open", 1);
+    let (before, within) = (plays("before", 5), plays("within", 7));
+    broker::produce(&topic, 0, json(&before));
+    let producer = broker::transactional();
+    producer.begin_transaction().unwrap();
+    broker::send(&producer, &topic, 0, json(&within));
+
+    let folder = folder();
+    run_to_end(&topic, folder.path(), &["-w", "1"]).assert_equals(&before, &default_charts());
+    broker::commit(&producer);
+    wait_for_end(&topic, 0, 13);
+    let all = [before, within].concat();
+    run_to_end(&topic, folder.path(), &["-w", "1"]).assert_equals(&all, &default_charts());
+    lake::assert_holds(folder.path(), &all);
+}
+
+#[test]
+fn an_empty_topic_has_nothing_to_account_for() {
+    let topic = broker::topic("empty", 3);
+    let folder = folder();
+    let printed = run_to_end(&topic, folder.path(), &["-w", "2"]);
+    assert!(printed.lines.is_empty(), "{:?}", printed.lines);
+    assert!(replay(folder.path(), &[]).lines.is_empty());
+    let running = Running::start(&topic, folder.path(), &[]);
+    let status = running.caught_up(&topic);
+    assert_eq!((accounted(&status), consumed(&status)), (0, 0));
+    assert_eq!(status["clock"], Value::Null);
+    running.stop();
+}

@@ -1,0 +1,113 @@
+//! What is no play is kept as it came, with the reason, and never stops anything.
+
+use crate::support::fixture::{PARTITIONS, folder, traffic};
+use crate::support::lake::{self, DeadLetter};
+use crate::support::plays::Play;
+use crate::support::running::{Running, offsets, run_to_end};
+use crate::support::{broker, heavy};
+
+/// Every bad record that was sent is in the table, byte for byte, and nothing else is.
+#[test]
+fn dead_letters_have_the_bytes_that_were_sent() {
+    let traffic = traffic();
+    let folder = folder();
+    let _heavy = heavy();
+    run_to_end(&traffic.topic, folder.path(), &["-w", "2"]);
+    let letters = lake::dead_letters(folder.path());
+    assert!(letters.iter().all(|letter| letter.topic == traffic.topic));
+
+    let sorted = |mut letters: Vec<_>| {
+        letters.sort();
+        letters
+    };
+    let key = |letter: &DeadLetter| {
+        (letter.partition, letter.reason.clone(), letter.key.clone().unwrap_or_default(), letter.base64.clone())
+    };
+    let found = sorted(letters.iter().map(key).collect());
+    let sent = traffic.bad.iter().map(|bad| (bad.partition, bad.reason.clone(), bad.key.clone(), bad.base64.clone()));
+    let sent = sorted(sent.collect());
+    assert_eq!(found.len(), sent.len());
+    let different = found.iter().zip(&sent).find(|(found, sent)| found != sent);
+    let start = |text: &Option<String>| text.as_ref().map(|text| text.chars().take(200).collect::<String>());
+    let shown = different.map(|(found, sent)| [found, sent].map(|l| (l.0, &l.1, &l.2, start(&l.3))));
+    assert_eq!(shown, None, "the first that differs: found, and sent");
+}
+
+/// The API counts them by reason, and with the plays they are all that was read.
+#[test]
+fn dead_letters_are_counted_by_reason() {
+    let traffic = traffic();
+    let folder = folder();
+    let _heavy = heavy();
+    let running = Running::start(&traffic.topic, folder.path(), &["-w", "2"]);
+    let status = running.caught_up(&traffic.topic);
+    assert_eq!(status["dead_letters"], serde_json::to_value(traffic.rejections()).unwrap());
+    assert_eq!(status["accepted"], traffic.plays.len());
+    assert_eq!(status["holes"], 0);
+    assert_eq!(status["lag"], 0);
+    assert_eq!(status["workers"], 2);
+    assert_eq!(status["topic"], traffic.topic);
+    let next = offsets(&status, "next_offset");
+    assert_eq!(next.len().to_string(), PARTITIONS);
+    assert_eq!(next.values().sum::<i64>(), traffic.records() as i64);
+    running.stop();
+}
+
+/// Records of `reprise` users, not of `reprise generate`: made by hand from what the documentation says.
+#[test]
+fn every_reason_by_hand() {
+    let play = |change: &dyn Fn(&mut serde_json::Value)| {
+        let mut event = serde_json::from_slice(&Play::new("a", "2020-06-01T00:00:00Z").json()).unwrap();
+        change(&mut event);
+        event.to_string().into_bytes()
+    };
+    let with = |name: &'static str, value: serde_json::Value| play(&|event| event[name] = value.clone());
+    let nested = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+    let mut not_utf8 = with("title", "??".into());
+    let place = not_utf8.windows(2).position(|pair| pair == b"??").unwrap();
+    not_utf8[place] = 0xff;
+    let records: Vec<(&str, Vec<u8>)> = vec![
+        ("not_json", b"play".to_vec()),
+        ("not_json", b"[]".to_vec()),
+        ("not_json", [with("title", "x".into()), b"}".to_vec()].concat()),
+        ("not_utf8", not_utf8),
+        ("empty", Vec::new()),
+        ("missing_field", with("song_id", "".into())),
+        ("missing_field", play(&|event| drop(event.as_object_mut().unwrap().remove("country")))),
+        ("missing_field", with("completed", serde_json::Value::Null)),
+        ("wrong_type", with("completed", "true".into())),
+        ("wrong_type", with("song_id", 1.into())),
+        ("wrong_type", with("duration_ms", 1.5.into())),
+        ("bad_timestamp", with("timestamp", "tomorrow".into())),
+        ("too_old", with("timestamp", "1999-12-31 23:59:59".into())),
+        ("too_far_ahead", with("timestamp", "2999-12-31 23:59:59".into())),
+        ("bad_duration", with("duration_ms", (-1).into())),
+        ("bad_duration", with("listened_ms", (-1).into())),
+        ("text_too_long", with("title", "x".repeat(1025).into())),
+        ("too_deep", with("more", serde_json::Value::Null).replace_null(&nested)),
+        ("too_large", with("more", "x".repeat(2_000_000).into())),
+    ];
+    let good = with("title", "x".repeat(1024).into());
+    let topic = broker::topic("by-hand", 1);
+    broker::produce(&topic, 0, records.iter().map(|(_, value)| value).chain([&good]));
+
+    let folder = folder();
+    let printed = run_to_end(&topic, folder.path(), &["-w", "1"]);
+    let all_time = printed.lines.iter().find(|line| line.contains(r#""chart":"all-time""#)).expect("a chart");
+    assert!(all_time.contains(r#""plays":1"#), "{all_time}");
+    let mut letters = lake::dead_letters(folder.path());
+    letters.sort_by_key(|letter| letter.offset);
+    let reasons: Vec<(i64, &str)> = letters.iter().map(|letter| (letter.offset, letter.reason.as_str())).collect();
+    assert_eq!(reasons, (0..).zip(records.iter().map(|(reason, _)| *reason)).collect::<Vec<_>>());
+}
+
+trait ReplaceNull {
+    fn replace_null(self, text: &str) -> Self;
+}
+
+impl ReplaceNull for Vec<u8> {
+    /// Puts JSON in the place of the `null`, which is too deep to be made by `serde_json`.
+    fn replace_null(self, text: &str) -> Self {
+        String::from_utf8(self).unwrap().replace("null", text).into_bytes()
+    }
+}

@@ -1,0 +1,16 @@
+//! The promises of `reprise`, kept by the real program against a real Kafka broker.
+//!
+//! Each test has topics and a lake of its own, and compares what the program says with what `support/oracle.rs` works
+//! out by brute force, without our crates. `scripts/test` brings the broker; without it the first test that needs one
+//! does. It is one crate, because the time to build these tests is the time to link them.
+
+mod accounting;
+mod dead_letters;
+mod demo;
+mod http;
+mod oddities;
+mod readers;
+mod restart;
+mod same_answer;
+mod support;
+mod usage;

@@ -1,0 +1,148 @@
+//! Plays that `generate` does not make and that are plays all the same: ties, changed titles, times in every spelling,
+//! moments on the edges of periods, plays of the future, texts that look like something else.
+
+use jiff::{Timestamp, ToSpan};
+use serde_json::json;
+
+use crate::support::broker;
+use crate::support::charts::{CHARTS, charts, default_charts};
+use crate::support::fixture::folder;
+use crate::support::lake::assert_holds;
+use crate::support::plays::Play;
+use crate::support::running::{replay, run_to_end};
+
+/// Sends each play as JSON that says so, and compares with the brute force: live, replayed, and with other charts.
+#[track_caller]
+fn check(name: &str, plays: &[Play], values: &[Vec<u8>]) {
+    let topic = broker::topic(name, 2);
+    for partition in [0, 1] {
+        broker::produce(&topic, partition as i32, values.iter().skip(partition).step_by(2));
+    }
+    let folder = folder();
+    let (lake, file) = (folder.path().join("lake"), folder.path().join("charts.toml"));
+    std::fs::write(&file, CHARTS).unwrap();
+    let live = run_to_end(&topic, &lake, &["-w", "2"]);
+    live.assert_equals(plays, &default_charts());
+    assert!(replay(&lake, &[]).lines == live.lines, "replayed");
+    replay(&lake, &["--charts", file.to_str().unwrap()]).assert_equals(plays, &charts());
+    assert_holds(&lake, plays);
+}
+
+#[track_caller]
+fn check_plays(name: &str, plays: &[Play]) {
+    check(name, plays, &plays.iter().map(Play::json).collect::<Vec<_>>());
+}
+
+/// 1 June 2020 is a Monday, so that it begins a week and a month.
+#[test]
+fn moments_on_the_edges_of_periods_and_of_the_window() {
+    check_plays(
+        "edges",
+        &[
+            Play::new("a", "2020-05-31T23:59:59.999999Z"),
+            Play::new("a", "2020-06-01T00:00:00Z"),
+            Play::new("b", "2020-06-01T00:00:00Z"),
+            // The last play is in the minute that ends at 12:01, so the window begins at 11:51.
+            Play::new("inside", "2020-06-10T11:51:00Z"),
+            Play::new("outside", "2020-06-10T11:50:59.999999Z"),
+            Play::new("last", "2020-06-10T12:00:59.999999Z"),
+            // What is before 2000 is no play.
+            Play::new("oldest", "2000-01-01T00:00:00Z"),
+        ],
+    );
+}
+
+/// The clock is never ahead of ours, so such plays wait for their window; calendars have them at once.
+#[test]
+fn plays_of_the_near_future() {
+    let at = |minutes: i64| (Timestamp::now() + minutes.minutes()).to_string();
+    check_plays(
+        "future",
+        &[Play::new("a", &at(-5)), Play::new("b", &at(40)), Play::new("b", &at(41)), Play::new("a", &at(-4))],
+    );
+}
+
+/// By the bytes of the id: upper case comes first, and what is not ASCII last.
+#[test]
+fn ties_are_broken_by_bytes() {
+    let songs = ["z", "Z", "é", "10", "9", "", "\u{10ffff}", "a b", "a"].into_iter().filter(|song| !song.is_empty());
+    check_plays("ties", &songs.map(|song| Play::new(song, "2020-06-02T00:00:00Z")).collect::<Vec<_>>());
+}
+
+/// The title of the latest UTC date wins, then the greater one, whoever played it and in whatever order.
+#[test]
+fn songs_that_change_their_names() {
+    let named = |title: &str, artist: &str, completed, time| Play {
+        title: title.to_owned(),
+        artist: artist.to_owned(),
+        completed,
+        ..Play::new("song", time)
+    };
+    check_plays(
+        "names",
+        &[
+            named("New", "A", true, "2020-06-04T01:00:00Z"),
+            named("Old", "Z", true, "2020-06-03T23:00:00Z"),
+            named("Newer", "A", true, "2020-06-04T23:00:00Z"),
+            named("Newer", "B", false, "2020-06-04T00:00:00Z"),
+            named("And", "Z", true, "2020-06-04T12:00:00Z"),
+        ],
+    );
+}
+
+#[test]
+fn how_long_a_play_was_heard() {
+    let heard = |listened_ms, completed, duration_ms| Play {
+        listened_ms,
+        completed,
+        duration_ms,
+        ..Play::new("song", "2020-06-05T00:00:00Z")
+    };
+    check_plays(
+        "heard",
+        &[
+            heard(Some(29_999), true, 300_000),
+            heard(Some(30_000), false, 300_000),
+            heard(Some(0), true, 300_000),
+            // Completed means seven tenths, which are 30 s just if there are 42.858 s.
+            heard(None, true, 42_858),
+            heard(None, true, 42_857),
+            heard(None, false, 300_000),
+            heard(None, true, i32::MAX.into()),
+            heard(None, true, 0),
+        ],
+    );
+}
+
+#[test]
+fn texts_that_look_like_something_else() {
+    let texts =
+        ["", "global", "country:US", "device:mobile", "a:b", "Île \"Ré\"\\\n\u{1b}[2J\0", "*", "\u{10ffff}", "%2F/../"];
+    let play = |text: &str| Play {
+        title: text.to_owned(),
+        artist: text.to_owned(),
+        country: text.to_owned(),
+        device: text.to_owned(),
+        user_id: text.to_owned(),
+        ..Play::new(&format!("song {text}"), "2020-06-06T00:00:00Z")
+    };
+    check_plays("texts", &texts.map(play));
+}
+
+#[test]
+fn one_moment_in_every_spelling_and_fields_that_nobody_knows() {
+    let play = Play::new("spelt", "2020-06-07T10:11:12Z");
+    let seconds = play.time.as_second();
+    let spellings = [
+        json!("2020-06-07 10:11:12"),
+        json!("2020-06-07T12:11:12+02:00"),
+        json!("2020-06-07T10:11:12.000Z"),
+        json!(seconds),
+        json!(seconds * 1000),
+        json!(seconds * 1_000_000),
+    ];
+    let unknown = br#"{"unknown": {"song_id": [null]}, "also": 1e400, "#;
+    let mut values: Vec<Vec<u8>> = spellings.map(|time| play.json_at(time)).into();
+    values.push([&unknown[..], &play.json()[1..]].concat());
+    check("spellings", &vec![play; values.len()], &values);
+}

@@ -1,0 +1,132 @@
+//! The real broker, and what a test does with it beside what the program does: topics, records, transactions.
+//!
+//! The address is that of `KAFKA_BOOTSTRAP_SERVERS`, as `scripts/test` sets it. Otherwise `scripts/kafka` starts a broker
+//! for this process, or finds one that runs already and then leaves it running.
+
+use std::collections::HashMap;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+
+use super::program::Program;
+use super::{eventually, repository, unique};
+
+const ANSWER_MAX: Duration = Duration::from_secs(30);
+const VALUE_BYTES_MAX: &str = "4194304";
+
+/// `host:port`.
+pub fn servers() -> &'static str {
+    static SERVERS: OnceLock<String> = OnceLock::new();
+    SERVERS.get_or_init(|| match std::env::var("KAFKA_BOOTSTRAP_SERVERS") {
+        Ok(given) if !given.is_empty() => given,
+        _ => start(),
+    })
+}
+
+fn start() -> String {
+    let script = repository().join("scripts/kafka");
+    let was_running = Program::spawn(Command::new(&script).arg("env")).end().status.success();
+    let started = Program::spawn(Command::new(&script).arg("start")).succeed();
+    if !was_running {
+        stop_at_end(&script);
+    }
+    started.stdout.trim().to_owned()
+}
+
+/// Nothing runs after the last test, so a shell waits for this process to end, which closes the pipe between them.
+fn stop_at_end(script: &std::path::Path) {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "trap '' INT TERM HUP; read -r _; exec \"$0\" stop"]).arg(script);
+    let shell = shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let mut shell = shell.expect("sh starts");
+    std::mem::forget(shell.stdin.take());
+}
+
+/// What any client needs.
+pub fn config() -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", servers());
+    // Room for a value of 2 MB; topics get it too.
+    config.set("message.max.bytes", VALUE_BYTES_MAX);
+    config
+}
+
+/// Makes a topic of its own for a test.
+pub fn topic(name: &str, partitions: i32) -> String {
+    let name = unique(name);
+    let admin: AdminClient<DefaultClientContext> = config().create().expect("an admin client");
+    let new = NewTopic::new(&name, partitions, TopicReplication::Fixed(1)).set("max.message.bytes", VALUE_BYTES_MAX);
+    let options = AdminOptions::new().operation_timeout(Some(ANSWER_MAX)).request_timeout(Some(ANSWER_MAX));
+    let created = block_on(admin.create_topics([&new], &options)).expect("the broker answers");
+    created.into_iter().for_each(|created| drop(created.expect("the topic is made")));
+    let leaders = || admin.inner().fetch_metadata(Some(&name), ANSWER_MAX).ok();
+    eventually("the new topic has leaders", || {
+        let metadata = leaders()?;
+        let ready = metadata.topics().first()?.partitions().iter().filter(|partition| partition.leader() >= 0).count();
+        (ready == partitions as usize).then_some(())
+    });
+    name
+}
+
+/// Deletes all records of a partition before `offset`, as retention does.
+pub fn delete_before(topic: &str, partition: i32, offset: i64) {
+    let admin: AdminClient<DefaultClientContext> = config().create().expect("an admin client");
+    let mut offsets = rdkafka::TopicPartitionList::new();
+    offsets.add_partition_offset(topic, partition, rdkafka::Offset::Offset(offset)).expect("an offset");
+    let options = AdminOptions::new().operation_timeout(Some(ANSWER_MAX)).request_timeout(Some(ANSWER_MAX));
+    block_on(admin.delete_records(&offsets, &options)).expect("the broker deletes records");
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(future)
+}
+
+/// A producer whose records are all or none, once `commit` or `abort` says so.
+pub fn transactional() -> BaseProducer {
+    let producer: BaseProducer =
+        config().set("transactional.id", unique("transaction")).create().expect("a transactional producer");
+    producer.init_transactions(ANSWER_MAX).expect("the broker knows transactions");
+    producer
+}
+
+/// Sends values to a partition, in order, and waits until they have arrived. The key of each is its place among them.
+pub fn send<V: AsRef<[u8]>>(producer: &BaseProducer, topic: &str, partition: i32, values: impl IntoIterator<Item = V>) {
+    for (index, value) in values.into_iter().enumerate() {
+        let key = index.to_string();
+        let record = BaseRecord::to(topic).partition(partition).key(&key).payload(value.as_ref());
+        producer.send(record).map_err(|(error, _)| error).expect("room in the queue of the producer");
+    }
+    producer.flush(ANSWER_MAX).expect("the records arrive");
+}
+
+/// Sends values outside of any transaction.
+pub fn produce<V: AsRef<[u8]>>(topic: &str, partition: i32, values: impl IntoIterator<Item = V>) {
+    let producer: BaseProducer = config().create().expect("a producer");
+    send(&producer, topic, partition, values);
+}
+
+pub fn commit(producer: &BaseProducer) {
+    producer.commit_transaction(ANSWER_MAX).expect("the transaction commits");
+}
+
+pub fn abort(producer: &BaseProducer) {
+    producer.abort_transaction(ANSWER_MAX).expect("the transaction aborts");
+}
+
+/// Where each partition ends for a reader of what is committed.
+pub fn ends(topic: &str) -> HashMap<i32, i64> {
+    let consumer: BaseConsumer = config().create().expect("a consumer");
+    let metadata = consumer.fetch_metadata(Some(topic), ANSWER_MAX).expect("the broker answers");
+    let partitions = metadata.topics()[0].partitions().iter().map(|partition| partition.id());
+    let end = |partition| {
+        let (_, end) = consumer.fetch_watermarks(topic, partition, ANSWER_MAX).expect("the broker answers");
+        (partition, end)
+    };
+    partitions.map(end).collect()
+}

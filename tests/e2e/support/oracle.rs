@@ -1,0 +1,254 @@
+//! The charts by brute force: every play is counted by itself, in a map of maps, with `jiff` for the dates.
+//!
+//! It shares no code with the program, and takes the rules from its documentation, not from its source.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+
+use jiff::civil::{Date, Weekday};
+use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp, ToSpan};
+use serde_json::{Value, json};
+
+use super::plays::Play;
+
+/// What a chart counts.
+#[derive(Clone)]
+pub struct Chart {
+    pub name: &'static str,
+    pub period: Period,
+    pub zone: &'static str,
+    pub week_starts: Weekday,
+    pub scopes: &'static [Scope],
+    pub item: Item,
+    pub eligible: fn(&Play) -> bool,
+    pub top: usize,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub enum Period {
+    /// The trending window.
+    Window {
+        length_s: i64,
+        slide_s: i64,
+    },
+    Day,
+    Week,
+    Month,
+    Year,
+    All,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub enum Scope {
+    Global,
+    Country,
+    Device,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub enum Item {
+    Track,
+    Artist,
+}
+
+pub fn completed(play: &Play) -> bool {
+    play.completed
+}
+
+pub fn all(_: &Play) -> bool {
+    true
+}
+
+/// Heard for 30 s: as the play says, or else as follows from its being completed, which means seven tenths.
+pub fn heard_30s(play: &Play) -> bool {
+    match play.listened_ms {
+        Some(listened_ms) => listened_ms >= 30_000,
+        None => play.completed && play.duration_ms * 7 >= 300_000,
+    }
+}
+
+/// A list of a chart, by the names and bounds of its period and its scope.
+type Place = (&'static str, Interval, String);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Interval {
+    name: String,
+    start: Option<Timestamp>,
+    end: Option<Timestamp>,
+}
+
+/// Every cell of `charts` over `plays`, in the order and with the fields of `--format json`, but without `as_of`. Without a
+/// clock there is no trending window.
+pub fn cells(plays: &[Play], charts: &[Chart], clock: Option<Timestamp>) -> Vec<Value> {
+    let mut counts: HashMap<Place, HashMap<&str, u64>> = HashMap::new();
+    for chart in charts {
+        let mut intervals = Intervals::new(chart, clock);
+        for play in plays.iter().filter(|play| (chart.eligible)(play)) {
+            let Some(interval) = intervals.of(play.time) else { continue };
+            let item = if chart.item == Item::Track { &play.song_id } else { &play.artist };
+            for scope in chart.scopes {
+                let place = (chart.name, interval.clone(), scope_name(*scope, play));
+                *counts.entry(place).or_default().entry(item).or_default() += 1;
+            }
+        }
+    }
+    let titles = titles(plays);
+    let chart = |name| charts.iter().find(|chart| chart.name == name).expect("a chart that was counted");
+    let mut cells: Vec<(Place, HashMap<&str, u64>)> = counts.into_iter().collect();
+    cells.sort_by(|((a, at, of), _), ((b, bt, bf), _)| (a, &at.name, of).cmp(&(b, &bt.name, bf)));
+    cells.into_iter().map(|(place, counts)| cell(chart(place.0), place, counts, &titles)).collect()
+}
+
+/// The title and artist of each song: those of the latest UTC date, then the greatest.
+fn titles(plays: &[Play]) -> HashMap<&str, (&str, &str)> {
+    let mut titles: HashMap<&str, (Date, &str, &str)> = HashMap::new();
+    for play in plays {
+        let date = play.time.to_zoned(TimeZone::UTC).date();
+        let known = titles.entry(&play.song_id).or_insert((date, &play.title, &play.artist));
+        *known = (*known).max((date, &play.title, &play.artist));
+    }
+    titles.into_iter().map(|(song, (_, title, artist))| (song, (title, artist))).collect()
+}
+
+fn cell(
+    chart: &Chart,
+    (name, interval, scope): Place,
+    counts: HashMap<&str, u64>,
+    titles: &HashMap<&str, (&str, &str)>,
+) -> Value {
+    let mut counts: Vec<(&str, u64)> = counts.into_iter().collect();
+    counts.sort_by_key(|(item, plays)| (Reverse(*plays), *item));
+    let entry = |(rank, (item, plays)): (usize, (&str, u64))| match chart.item {
+        Item::Artist => json!({"rank": rank, "artist": item, "plays": plays}),
+        Item::Track => {
+            let (title, artist) = titles[item];
+            json!({"rank": rank, "track_id": item, "title": title, "artist": artist, "plays": plays})
+        }
+    };
+    let entries: Vec<Value> = (1..).zip(counts.into_iter().take(chart.top)).map(entry).collect();
+    let instant = |instant: Option<Timestamp>| instant.map(|instant| instant.to_string());
+    json!({"chart": name, "period": interval.name, "start": instant(interval.start), "end": instant(interval.end),
+        "scope": scope, "entries": entries})
+}
+
+fn scope_name(scope: Scope, play: &Play) -> String {
+    match scope {
+        Scope::Global => "global".to_owned(),
+        // A country that could be taken for another scope says that it is one.
+        Scope::Country if play.country.is_empty() || play.country == "global" || play.country.contains(':') => {
+            format!("country:{}", play.country)
+        }
+        Scope::Country => play.country.clone(),
+        Scope::Device => format!("device:{}", play.device),
+    }
+}
+
+/// In which period of a chart a moment falls.
+struct Intervals<'a> {
+    chart: &'a Chart,
+    zone: TimeZone,
+    window: Option<Interval>,
+    /// Those of the dates that have been asked for.
+    known: BTreeMap<Date, Interval>,
+}
+
+impl<'a> Intervals<'a> {
+    fn new(chart: &'a Chart, clock: Option<Timestamp>) -> Self {
+        let zone = TimeZone::get(chart.zone).expect("a time zone of the database");
+        let window = match (chart.period, clock) {
+            (Period::Window { length_s, slide_s }, Some(clock)) => Some(window(clock, length_s, slide_s)),
+            _ => None,
+        };
+        Self { chart, zone, window, known: BTreeMap::new() }
+    }
+
+    fn of(&mut self, time: Timestamp) -> Option<Interval> {
+        if let Period::Window { .. } = self.chart.period {
+            let within = |window: &&Interval| window.start <= Some(time) && Some(time) < window.end;
+            return self.window.as_ref().filter(within).cloned();
+        }
+        let date = time.to_zoned(self.zone.clone()).date();
+        let interval = self.known.entry(date).or_insert_with(|| calendar(self.chart, date, &self.zone));
+        Some(interval.clone())
+    }
+}
+
+/// The window ends with the first slide after the clock.
+fn window(clock: Timestamp, length_s: i64, slide_s: i64) -> Interval {
+    let end_s = (clock.as_second().div_euclid(slide_s) + 1) * slide_s;
+    let at = |second| Timestamp::from_second(second).expect("a time in range");
+    let (start, end) = (at(end_s - length_s), at(end_s));
+    Interval { name: format!("{start}/{end}"), start: Some(start), end: Some(end) }
+}
+
+fn calendar(chart: &Chart, date: Date, zone: &TimeZone) -> Interval {
+    let (name, first, length): (String, Date, Span) = match chart.period {
+        Period::Day => (date.to_string(), date, 1.day()),
+        Period::Week => {
+            let first = date - i32::from(date.weekday().since(chart.week_starts)).days();
+            let fourth = (first + 3.days()).iso_week_date();
+            (format!("{}-W{:02}", fourth.year(), fourth.week()), first, 7.days())
+        }
+        Period::Month => (date.strftime("%Y-%m").to_string(), date.first_of_month(), 1.month()),
+        Period::Year => (date.year().to_string(), date.first_of_year(), 1.year()),
+        Period::All | Period::Window { .. } => return Interval { name: "all".to_owned(), start: None, end: None },
+    };
+    let midnight = |date: Date| date.to_zoned(zone.clone()).expect("a day has a beginning").timestamp();
+    Interval { name, start: Some(midnight(first)), end: Some(midnight(first + length)) }
+}
+
+/// What the program printed: the cells without `as_of`, and the `as_of` that all of them share.
+pub struct Printed {
+    /// The lines, byte for byte.
+    pub lines: Vec<String>,
+    pub as_of: Value,
+}
+
+impl Printed {
+    /// Reads what `--format json` prints.
+    #[track_caller]
+    pub fn parse(text: &str) -> Self {
+        let split = |line: &str| {
+            let (before, rest) = line.split_once("\"as_of\":").unwrap_or_else(|| panic!("no as_of: {line}"));
+            let end = rest.find('}').unwrap_or_else(|| panic!("no end of as_of: {line}")) + 1;
+            let as_of: Value = serde_json::from_str(&rest[..end]).expect("as_of is an object");
+            (format!("{before}{}", &rest[end + 1..]), as_of)
+        };
+        let (lines, mut as_of): (Vec<String>, Vec<Value>) = text.lines().map(split).unzip();
+        as_of.dedup();
+        assert!(as_of.len() <= 1, "one answer has several as_of: {as_of:?}");
+        Self { lines, as_of: as_of.pop().unwrap_or_default() }
+    }
+
+    /// The moment that the trending window is for.
+    pub fn clock(&self) -> Option<Timestamp> {
+        Some(self.as_of["clock"].as_str()?.parse().expect("the clock is an instant"))
+    }
+
+    /// Compares with the brute force, at the clock that was printed.
+    #[track_caller]
+    pub fn assert_equals(&self, plays: &[Play], charts: &[Chart]) {
+        let found = self.lines.iter().map(|line| serde_json::from_str(line).expect("a line is an object"));
+        assert_same(&cells(plays, charts, self.clock()), &found.collect::<Vec<Value>>());
+    }
+}
+
+/// Compares cells, and shows the first that differs.
+#[track_caller]
+pub fn assert_same(expected: &[Value], found: &[Value]) {
+    let place = |cell: &Value| format!("{} {} {}", cell["chart"], cell["period"], cell["scope"]);
+    for (expected, found) in expected.iter().zip(found) {
+        assert_eq!(place(found), place(expected), "the next cell");
+        for (expected, found) in entries(expected).iter().zip(entries(found)) {
+            assert_eq!(found, expected, "{}", place(expected));
+        }
+        assert_eq!(found, expected);
+    }
+    let more = |cells: &[Value], than: &[Value]| cells.iter().skip(than.len()).map(place).collect::<Vec<_>>();
+    assert_eq!((more(found, expected), more(expected, found)), (vec![], vec![]), "cells too many, and too few");
+}
+
+fn entries(cell: &Value) -> &[Value] {
+    cell["entries"].as_array().map_or(&[], Vec::as_slice)
+}

@@ -1,0 +1,257 @@
+//! What goes wrong is said once, with what to do about it: status 1 and one line when something failed, 2 when the
+//! command line is wrong.
+
+use std::net::TcpListener;
+use std::path::Path;
+
+use insta::assert_snapshot;
+
+use crate::support::broker;
+use crate::support::fixture::folder;
+use crate::support::plays::Play;
+use crate::support::program::reprise;
+use crate::support::running::{Running, run, run_to_end};
+
+/// Runs what must not succeed, and returns its status and everything that it says. `names` are put in the place of what
+/// differs from run to run.
+#[track_caller]
+fn refusal<S: AsRef<std::ffi::OsStr>>(words: &[S], names: &[(&str, &str)]) -> String {
+    let ended = reprise(words).end();
+    assert_eq!(ended.stdout, "");
+    let status = ended.status.code().map_or_else(|| ended.status.to_string(), |code| code.to_string());
+    let said = names.iter().fold(ended.stderr, |said, (text, name)| said.replace(text, name));
+    format!("status {status}\n{said}")
+}
+
+/// A run that reads to the end of a topic, if nothing is wrong.
+fn words(topic: &str, lake: &Path, options: &[&str]) -> Vec<String> {
+    run(topic, lake, &[&["--until-caught-up"], options].concat())
+}
+
+fn topic_with_a_play() -> String {
+    let topic = broker::topic("usage", 1);
+    broker::produce(&topic, 0, [Play::new("a", "2025-01-01T00:00:00Z").json()]);
+    topic
+}
+
+#[test]
+fn wrong_options() {
+    let wrong = |words: &[&str]| refusal(words, &[]);
+    assert_snapshot!(wrong(&["run", "--lake", "x"]), @r"
+    status 2
+    error: the following required arguments were not provided:
+      --brokers <BROKERS>
+
+    Usage: reprise run --brokers <BROKERS> --lake <DIR>
+
+    For more information, try '--help'.
+    ");
+    let run = ["run", "--brokers", "x", "--lake", "x"];
+    let wrong_run = |words: &[&str]| wrong(&[&run, words].concat());
+    assert_snapshot!(wrong_run(&["-w", "0"]), @r"
+    status 2
+    error: invalid value '0' for '--workers <N>': it must be a number from 1 to 256
+
+    For more information, try '--help'.
+    ");
+    assert_snapshot!(wrong_run(&["--commit-interval", "soon"]), @r"
+    status 2
+    error: invalid value 'soon' for '--commit-interval <SPAN>': it must be a span of time, such as 500ms, 10s or 5m
+
+    For more information, try '--help'.
+    ");
+    assert_snapshot!(wrong_run(&["-X", "nonsense"]), @r"
+    status 2
+    error: invalid value 'nonsense' for '-X <NAME=VALUE>': it must be written name=value, as in socket.timeout.ms=10000
+
+    For more information, try '--help'.
+    ");
+    assert_snapshot!(wrong(&["replay", "--lake", "x", "--clock", "soon"]), @r"
+    status 2
+    error: invalid value 'soon' for '--clock <T>': `soon` is not a time such as `2026-11-20`, `2026-11-20 14:00:00` (UTC) or `2026-11-20T14:00:00+01:00`
+
+    For more information, try '--help'.
+    ");
+    let others: [&[&str]; 7] = [
+        &["run", "--brokers", "x", "--lake", "x", "--format", "json"],
+        &["run", "--brokers", "x", "--lake", "x", "--frmo", "latest"],
+        &["run", "--brokers", "x", "--lake", "x", "--listen", "nowhere"],
+        &["replay", "--lake", "x", "--scope", ""],
+        &["replay"],
+        &["chart", "../weekly"],
+        &["nonsense"],
+    ];
+    for words in others {
+        assert!(wrong(words).starts_with("status 2\nerror: "), "{words:?}");
+    }
+}
+
+#[test]
+fn a_broker_that_does_not_answer() {
+    let folder = folder();
+    // Nobody listens on what was a free port a moment ago.
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let lake = folder.path().join("lake");
+    let mut words = words("plays", &lake, &[]);
+    words[2] = address.clone();
+    let said = refusal(&words, &[(&address, "ADDRESS")]);
+    // How long the attempt took, and how often it was made.
+    let (start, rest) = said.split_once(" (after ").unwrap_or((&said, ""));
+    let end = rest.find("): ").map_or("", |place| &rest[place..]);
+    assert_snapshot!(format!("{start}{end}"), @r"
+    status 1
+    error: no Kafka broker answers at ADDRESS within 10 s (BrokerTransportFailure (Local: Broker transport failure); ADDRESS/bootstrap: Connect to ipv4#ADDRESS failed: Connection refused): is it running, and is the address right? `scripts/kafka start` starts one here, and `reprise demo` needs none
+    ");
+    assert!(!lake.exists(), "nothing has been made");
+}
+
+#[test]
+fn a_topic_that_is_not_there() {
+    let folder = folder();
+    let lake = folder.path().join("lake");
+    let said = refusal(&words("no-such-topic", &lake, &[]), &[(broker::servers(), "ADDRESS")]);
+    assert_snapshot!(said, @r"
+    status 1
+    error: topic no-such-topic does not exist on ADDRESS: make it, or let `reprise generate --brokers ADDRESS --topic no-such-topic` make and fill it
+    ");
+    assert!(!lake.exists(), "nothing has been made");
+}
+
+/// Root can write anywhere, but not below a file.
+#[test]
+fn a_lake_that_cannot_be_written() {
+    let (topic, folder) = (topic_with_a_play(), folder());
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let names = [(folder.path().to_str().unwrap(), "FOLDER")];
+    assert_snapshot!(refusal(&words(&topic, &file.join("lake"), &[]), &names), @r"
+    status 1
+    error: cannot make a lake in FOLDER/file/lake: give --lake a writable folder: cannot create the folder FOLDER/file/lake/song_plays/_staging: Not a directory (os error 20)
+    ");
+    assert_snapshot!(refusal(&words(&topic, &file, &[]), &names), @r"
+    status 1
+    error: cannot make a lake in FOLDER/file: give --lake a writable folder: cannot create the folder FOLDER/file/song_plays/_staging: Not a directory (os error 20)
+    ");
+}
+
+#[test]
+fn a_folder_that_is_no_lake() {
+    let (topic, folder) = (topic_with_a_play(), folder());
+    let names = [(folder.path().to_str().unwrap(), "FOLDER")];
+    let replayed = |lake: &Path| refusal(&["replay", "--lake", lake.to_str().unwrap()], &names);
+    assert_snapshot!(replayed(&folder.path().join("none")), @r"
+    status 1
+    error: there is no lake FOLDER/none: `reprise run --lake FOLDER/none` makes one
+    ");
+    assert_snapshot!(replayed(folder.path()), @r"
+    status 1
+    error: the folder FOLDER is empty, so it is not a lake yet: `reprise run --lake FOLDER` makes it one
+    ");
+    std::fs::create_dir(folder.path().join("song_plays")).unwrap();
+    std::fs::write(folder.path().join("song_plays/data.csv"), "").unwrap();
+    assert_snapshot!(refusal(&words(&topic, folder.path(), &[]), &names), @r"
+    status 1
+    error: FOLDER/song_plays holds data.csv, but no _delta_log: it is not a lake of ours; give --lake another folder
+    ");
+}
+
+#[test]
+fn a_lake_of_another_topic() {
+    let (topic, other, folder) = (topic_with_a_play(), topic_with_a_play(), folder());
+    run_to_end(&topic, folder.path(), &[]);
+    let names = [(folder.path().to_str().unwrap(), "LAKE"), (topic.as_str(), "TOPIC"), (other.as_str(), "OTHER")];
+    assert_snapshot!(refusal(&words(&other, folder.path(), &[]), &names), @r"
+    status 1
+    error: the lake LAKE holds the topic TOPIC, not OTHER: give each topic a lake of its own
+    ");
+}
+
+#[test]
+fn a_charts_file_that_is_wrong() {
+    let folder = folder();
+    let file = folder.path().join("charts.toml");
+    let names = [(folder.path().to_str().unwrap(), "FOLDER")];
+    let charts = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        let mut words = words("plays", &folder.path().join("lake"), &["--charts", file.to_str().unwrap()]);
+        // It is read before anything is asked.
+        words[2] = "127.0.0.1:1".to_owned();
+        refusal(&words, &names)
+    };
+    assert_snapshot!(charts("[[chart]]\nname = \"x\"\nperiod = \"fortnight\"\n"), @r#"
+    status 1
+    error: cannot use the charts file FOLDER/charts.toml: line 3: chart `x`: `period` is "fortnight", but must be `day`, `week`, `month`, `year` or `all`
+    "#);
+    assert_snapshot!(charts("[[chart]\n"), @r"
+    status 1
+    error: cannot use the charts file FOLDER/charts.toml: line 1: not TOML: unclosed array table, expected `]`
+    ");
+    assert_snapshot!(charts("[[chart]]\nname = \"x\"\nperiod = \"day\"\nmeasure = \"listeners\"\n"), @r"
+    status 1
+    error: cannot use the charts file FOLDER/charts.toml: line 4: chart `x`: this version does not have `listeners` for `measure` yet
+    ");
+    std::fs::remove_file(&file).unwrap();
+    let words = ["replay", "--lake", "x", "--charts", file.to_str().unwrap()];
+    assert_snapshot!(refusal(&words, &names), @r"
+    status 1
+    error: cannot use the charts file FOLDER/charts.toml: No such file or directory (os error 2)
+    ");
+}
+
+#[test]
+fn a_port_that_is_taken() {
+    let (topic, folder) = (topic_with_a_play(), folder());
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = other.local_addr().unwrap().to_string();
+    let mut words = words(&topic, folder.path(), &[]);
+    let listen = words.iter().position(|word| word == "127.0.0.1:0").unwrap();
+    words[listen] = address.clone();
+    assert_snapshot!(refusal(&words, &[(&address, "ADDRESS")]), @r"
+    status 1
+    error: something already listens on ADDRESS, perhaps another reprise: stop it, or choose another address with --listen (127.0.0.1:0 takes a free port)
+    ");
+}
+
+#[test]
+fn a_librdkafka_option_that_is_not_there() {
+    let folder = folder();
+    assert_snapshot!(refusal(&words("plays", folder.path(), &["-X", "nonsense=1"]), &[]), @r#"
+    status 1
+    error: the Kafka option nonsense=1 is not possible: No such configuration property: "nonsense"
+    "#);
+}
+
+/// Plays that Kafka has deleted before they were read are missing, and nothing goes on as if they were not.
+#[test]
+fn plays_that_retention_has_deleted() {
+    let (topic, folder) = (topic_with_a_play(), folder());
+    run_to_end(&topic, folder.path(), &[]);
+    broker::produce(&topic, 0, [1, 2, 3].map(|_| Play::new("b", "2025-01-01T00:00:00Z").json()));
+    broker::delete_before(&topic, 0, 3);
+    assert_snapshot!(refusal(&words(&topic, folder.path(), &[]), &[(&topic, "TOPIC")]), @r"
+    status 1
+    error: cannot go on with this lake: plays are missing: the lake ends before offset 1 of TOPIC/0, and Kafka only has offsets from 3 on, since its retention has deleted the others; begin a new lake, or bring the plays back
+    ");
+}
+
+/// A second run on the same lake takes it over, and the first says so and ends.
+#[test]
+fn a_lake_that_another_run_has_taken_over() {
+    let (topic, folder) = (topic_with_a_play(), folder());
+    let options = ["--commit-interval", "100ms"];
+    let first = Running::start(&topic, folder.path(), &options);
+    first.caught_up(&topic);
+    let second = Running::start(&topic, folder.path(), &options);
+    second.caught_up(&topic);
+    broker::produce(&topic, 0, [Play::new("b", "2025-01-01T00:00:00Z").json()]);
+    let ended = first.program.end();
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
+    let error = ended.stderr.lines().find(|line| line.starts_with("error: ")).unwrap_or_default();
+    assert!(
+        error.contains("another instance") && error.ends_with("let only one `reprise run` write to a lake"),
+        "{error}"
+    );
+    second.caught_up(&topic);
+    second.stop();
+    assert_eq!(crate::support::lake::plays(folder.path()).len(), 2);
+}
