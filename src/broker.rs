@@ -12,7 +12,11 @@ use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 
 /// How long to wait for an answer before the broker counts as unreachable.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Options that exactness rests on.
+const FIXED: [&str; 4] =
+    ["auto.offset.reset", "enable.auto.commit", "enable.auto.offset.store", "enable.partition.eof"];
 
 /// A cluster, a topic, and how to talk to them.
 #[derive(Clone, Debug)]
@@ -88,6 +92,9 @@ impl Broker {
             .set("queued.min.messages", "100000")
             .set("queued.max.messages.kbytes", "24576");
         for (name, value) in &self.options {
+            if FIXED.contains(&name.as_str()) {
+                bail!("the Kafka option {name} cannot be changed: that no play is lost or counted twice rests on it");
+            }
             config.set(name, value);
         }
         config.create_with_context(Listener::default()).map_err(|error| match error {
@@ -134,12 +141,11 @@ impl Broker {
     }
 
     /// The offsets that each of `partitions` holds.
-    pub fn extents(&self, consumer: &Consumer, partitions: &[i32]) -> Result<BTreeMap<i32, Extent>> {
+    pub fn extents(&self, consumer: &Consumer, partitions: &[i32], timeout: Duration) -> Result<BTreeMap<i32, Extent>> {
         let extent = |partition: &i32| {
-            let (first, end) =
-                consumer.fetch_watermarks(&self.topic, *partition, ANSWER_TIMEOUT).with_context(|| {
-                    format!("{} does not say which offsets {}/{partition} holds", self.servers, self.topic)
-                })?;
+            let (first, end) = consumer.fetch_watermarks(&self.topic, *partition, timeout).with_context(|| {
+                format!("{} does not say which offsets {}/{partition} holds", self.servers, self.topic)
+            })?;
             Ok((*partition, Extent { first, end }))
         };
         partitions.iter().map(extent).collect()

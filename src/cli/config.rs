@@ -51,7 +51,8 @@ fn default(mut command: Command, name: &str, value: toml::Value) -> Result<Comma
     // clap keeps defaults for as long as the process runs.
     let value: &'static str = value.leak();
     let mut known = false;
-    let subcommands: Vec<String> = command.get_subcommands().map(|subcommand| subcommand.get_name().to_owned()).collect();
+    let subcommands: Vec<String> =
+        command.get_subcommands().map(|subcommand| subcommand.get_name().to_owned()).collect();
     for subcommand in subcommands {
         command = command.mut_subcommand(subcommand, |subcommand| {
             let option = subcommand.get_arguments().find(|option| option.get_long() == Some(name));
@@ -61,7 +62,9 @@ fn default(mut command: Command, name: &str, value: toml::Value) -> Result<Comma
         });
     }
     if !known {
-        bail!("no command has an option `{name}`; write options as they are called on the command line, without the dashes");
+        bail!(
+            "no command has an option `{name}`; write options as they are called on the command line, without the dashes"
+        );
     }
     Ok(command)
 }
