@@ -13,6 +13,8 @@ use rdkafka::types::RDKafkaErrorCode;
 
 /// How long to wait for an answer before the broker counts as unreachable.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How much of what librdkafka has to say is listened to when it gives no answer.
+const NEWS_MAX: usize = 100;
 
 /// A cluster, a topic, and how to talk to them.
 #[derive(Clone, Debug)]
@@ -146,8 +148,10 @@ impl Broker {
     }
 
     fn unreachable(&self, consumer: &Consumer, error: &KafkaError) -> anyhow::Error {
-        // Only who polls hears of the trouble.
-        while let Some(Err(_)) = consumer.poll(Duration::ZERO) {}
+        // Only who polls hears of the trouble, one piece of news at a time.
+        for _ in 0..NEWS_MAX {
+            drop(consumer.poll(Duration::ZERO));
+        }
         anyhow!(
             "no Kafka broker answers at {} within {} s ({}): is it running, and is the address right? `scripts/kafka start` \
              starts one here, and `reprise demo` needs none",
