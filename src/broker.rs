@@ -17,6 +17,8 @@ pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Options that exactness rests on.
 const FIXED: [&str; 4] =
     ["auto.offset.reset", "enable.auto.commit", "enable.auto.offset.store", "enable.partition.eof"];
+/// How much of what librdkafka has to say is listened to when it gives no answer.
+const NEWS_MAX: usize = 100;
 
 /// A cluster, a topic, and how to talk to them.
 #[derive(Clone, Debug)]
@@ -152,8 +154,10 @@ impl Broker {
     }
 
     fn unreachable(&self, consumer: &Consumer, error: &KafkaError) -> anyhow::Error {
-        // Only who polls hears of the trouble.
-        while let Some(Err(_)) = consumer.poll(Duration::ZERO) {}
+        // Only who polls hears of the trouble, one piece of news at a time.
+        for _ in 0..NEWS_MAX {
+            drop(consumer.poll(Duration::ZERO));
+        }
         anyhow!(
             "no Kafka broker answers at {} within {} s ({}): is it running, and is the address right? `scripts/kafka start` \
              starts one here, and `reprise demo` needs none",

@@ -1,5 +1,7 @@
 //! Every offset is accounted for: it is a play, a dead letter, or a hole.
 
+use std::time::Duration;
+
 use rdkafka::producer::Producer;
 use serde_json::Value;
 
@@ -105,6 +107,28 @@ fn an_open_transaction_is_waited_for() {
     let all = [before, within].concat();
     run_to_end(&topic, folder.path(), &["-w", "1"]).assert_equals(&all, &default_charts());
     lake::assert_holds(folder.path(), &all);
+}
+
+/// Compaction leaves offsets without a record wherever a key has come again.
+#[test]
+fn compacted_records_are_holes() {
+    // The smallest segments, cleaned as often as the broker looks at them, which is every 15 s.
+    let often = [("segment.ms", "100"), ("min.cleanable.dirty.ratio", "0.001"), ("cleanup.policy", "compact")];
+    let topic = broker::topic_with("compacted", 1, &often);
+    let play = plays("a", 20);
+    for _ in 0..10 {
+        broker::produce(&topic, 0, json(&play));
+        std::thread::sleep(Duration::from_millis(150));
+    }
+    broker::produce(&topic, 0, json(&play[..1]));
+    eventually("the topic is compacted", || (broker::records(&topic, 0) < 201).then_some(()));
+    let folder = folder();
+    let running = Running::start(&topic, folder.path(), &[]);
+    let status = running.caught_up(&topic);
+    assert!(status["holes"].as_i64() > Some(0), "{status}");
+    assert_eq!((accounted(&status), consumed(&status)), (201, 201));
+    running.stop();
+    assert_eq!(status["accepted"], lake::plays(folder.path()).len());
 }
 
 #[test]

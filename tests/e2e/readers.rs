@@ -34,7 +34,7 @@ fn other_readers_count_the_plays_that_the_api_says() {
     let dead_letters = traffic.bad.len().to_string();
     let mut readers = Command::new(python);
     readers.arg(repository().join("tests/readers.py")).arg(folder.path()).args([&plays, &dead_letters]);
-    println!("{}", Program::spawn(&mut readers).succeed().stdout);
+    eprint!("{}", Program::spawn(&mut readers).succeed().stdout);
     assert!(!replay(folder.path(), &[]).lines.is_empty());
 }
 

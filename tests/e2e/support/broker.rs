@@ -4,15 +4,17 @@
 //! for this process, or finds one that runs already and then leaves it running.
 
 use std::collections::HashMap;
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::program::Program;
 use super::{eventually, repository, unique};
@@ -39,13 +41,13 @@ fn start() -> String {
     started.stdout.trim().to_owned()
 }
 
-/// Nothing runs after the last test, so a shell waits for this process to end, which closes the pipe between them.
-fn stop_at_end(script: &std::path::Path) {
+/// Nothing of ours runs after the last test, so a shell waits for this process to end, which closes the pipe between them.
+fn stop_at_end(script: &Path) {
+    static SHELL: OnceLock<Child> = OnceLock::new();
     let mut shell = Command::new("sh");
     shell.args(["-c", "trap '' INT TERM HUP; read -r _; exec \"$0\" stop"]).arg(script);
-    let shell = shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    let mut shell = shell.expect("sh starts");
-    std::mem::forget(shell.stdin.take());
+    shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    SHELL.get_or_init(|| shell.spawn().expect("sh starts"));
 }
 
 /// What any client needs.
@@ -59,9 +61,15 @@ pub fn config() -> ClientConfig {
 
 /// Makes a topic of its own for a test.
 pub fn topic(name: &str, partitions: i32) -> String {
+    topic_with(name, partitions, &[])
+}
+
+/// Makes a topic with options of the broker.
+pub fn topic_with(name: &str, partitions: i32, options: &[(&str, &str)]) -> String {
     let name = unique(name);
     let admin: AdminClient<DefaultClientContext> = config().create().expect("an admin client");
     let new = NewTopic::new(&name, partitions, TopicReplication::Fixed(1)).set("max.message.bytes", VALUE_BYTES_MAX);
+    let new = options.iter().fold(new, |new, (option, value)| new.set(option, value));
     let options = AdminOptions::new().operation_timeout(Some(ANSWER_MAX)).request_timeout(Some(ANSWER_MAX));
     let created = block_on(admin.create_topics([&new], &options)).expect("the broker answers");
     created.into_iter().for_each(|created| drop(created.expect("the topic is made")));
@@ -77,8 +85,8 @@ pub fn topic(name: &str, partitions: i32) -> String {
 /// Deletes all records of a partition before `offset`, as retention does.
 pub fn delete_before(topic: &str, partition: i32, offset: i64) {
     let admin: AdminClient<DefaultClientContext> = config().create().expect("an admin client");
-    let mut offsets = rdkafka::TopicPartitionList::new();
-    offsets.add_partition_offset(topic, partition, rdkafka::Offset::Offset(offset)).expect("an offset");
+    let mut offsets = TopicPartitionList::new();
+    offsets.add_partition_offset(topic, partition, Offset::Offset(offset)).expect("an offset");
     let options = AdminOptions::new().operation_timeout(Some(ANSWER_MAX)).request_timeout(Some(ANSWER_MAX));
     block_on(admin.delete_records(&offsets, &options)).expect("the broker deletes records");
 }
@@ -117,6 +125,23 @@ pub fn commit(producer: &BaseProducer) {
 
 pub fn abort(producer: &BaseProducer) {
     producer.abort_transaction(ANSWER_MAX).expect("the transaction aborts");
+}
+
+/// How many records a partition holds, which are fewer than its offsets where there are holes.
+pub fn records(topic: &str, partition: i32) -> usize {
+    let consumer = config().set("group.id", "test").set("enable.partition.eof", "true").create();
+    let consumer: BaseConsumer = consumer.expect("a consumer");
+    let mut assignment = TopicPartitionList::new();
+    assignment.add_partition_offset(topic, partition, Offset::Beginning).expect("an offset");
+    consumer.assign(&assignment).expect("a partition");
+    let mut records = 0;
+    loop {
+        match consumer.poll(ANSWER_MAX) {
+            Some(Ok(_)) => records += 1,
+            Some(Err(KafkaError::PartitionEOF(_))) => return records,
+            other => panic!("{topic}/{partition} cannot be read: {other:?}"),
+        }
+    }
 }
 
 /// Where each partition ends for a reader of what is committed.
