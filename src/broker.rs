@@ -12,9 +12,13 @@ use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 
 /// How long to wait for an answer before the broker counts as unreachable.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How much of what librdkafka has to say is listened to when it gives no answer.
 const NEWS_MAX: usize = 100;
+
+/// Options that exactness rests on.
+const FIXED: [&str; 4] =
+    ["auto.offset.reset", "enable.auto.commit", "enable.auto.offset.store", "enable.partition.eof"];
 
 /// A cluster, a topic, and how to talk to them.
 #[derive(Clone, Debug)]
@@ -90,6 +94,9 @@ impl Broker {
             .set("queued.min.messages", "100000")
             .set("queued.max.messages.kbytes", "24576");
         for (name, value) in &self.options {
+            if FIXED.contains(&name.as_str()) {
+                bail!("the Kafka option {name} cannot be changed: that no play is lost or counted twice rests on it");
+            }
             config.set(name, value);
         }
         config.create_with_context(Listener::default()).map_err(|error| match error {
@@ -136,12 +143,11 @@ impl Broker {
     }
 
     /// The offsets that each of `partitions` holds.
-    pub fn extents(&self, consumer: &Consumer, partitions: &[i32]) -> Result<BTreeMap<i32, Extent>> {
+    pub fn extents(&self, consumer: &Consumer, partitions: &[i32], timeout: Duration) -> Result<BTreeMap<i32, Extent>> {
         let extent = |partition: &i32| {
-            let (first, end) =
-                consumer.fetch_watermarks(&self.topic, *partition, ANSWER_TIMEOUT).with_context(|| {
-                    format!("{} does not say which offsets {}/{partition} holds", self.servers, self.topic)
-                })?;
+            let (first, end) = consumer.fetch_watermarks(&self.topic, *partition, timeout).with_context(|| {
+                format!("{} does not say which offsets {}/{partition} holds", self.servers, self.topic)
+            })?;
             Ok((*partition, Extent { first, end }))
         };
         partitions.iter().map(extent).collect()

@@ -138,7 +138,11 @@ impl Engine {
         let files = share(&self.files, worker, workers);
         let window = self.clock_us.map(|clock_us| self.definitions.trending.window(clock_us));
         // A run goes on from its clock, so what lies after it will enter the window.
-        let window_us = window.map(|(start, end)| if self.live.is_some() { start..i64::MAX } else { start..end });
+        let window_us = match (window, &self.live) {
+            (Some((start, _)), Some(_)) => Some(start..i64::MAX),
+            (Some((start, end)), None) => Some(start..end),
+            (None, live) => live.as_ref().map(|_| i64::MIN..i64::MAX),
+        };
         let selection = Selection { times_us: self.times_us.clone(), window_us };
         lake(ticks, worker, files, plan, selection, self.progress.clone(), self.fail)
     }
@@ -176,7 +180,7 @@ impl Engine {
     /// Worker 0's loop: hears what the sources report, and mints the ticks.
     fn mint(&self, worker: &mut Worker, mut ticks: Ticks, watched: &Watched) {
         let mut ticker = Ticker::new(self.pace.clone(), worker.peers(), self.last_epoch, self.clock_us);
-        let mut last_cut = None;
+        let (mut last_cut, mut first_live) = (None, None);
         loop {
             for report in watched.reports.borrow_mut().drain(..) {
                 ticker.report(&report, Instant::now());
@@ -197,8 +201,12 @@ impl Engine {
                 ticks.send(tick);
                 ticks.advance_to(tick.epoch + 1);
                 last_cut = tick.cut.map(|_| tick.epoch).or(last_cut);
-                self.shared.ticked(ticker.stage() == Stage::Live, ticker.caught_up());
+                if tick.stage == Stage::Live {
+                    first_live.get_or_insert(tick.epoch);
+                }
             }
+            let rebuilt = first_live.is_some_and(|epoch| now.complete_before >= epoch);
+            self.shared.ticked(rebuilt, ticker.caught_up());
             if ticker.is_over() {
                 return;
             }

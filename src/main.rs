@@ -22,5 +22,18 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    end_with_any_thread();
     cli::main()
+}
+
+/// A thread of the dataflow that dies leaves the others waiting for ever: timely drops what is sent to it. So a panic ends
+/// the process, except on the thread that only answers HTTP. What is committed is safe, and Kafka has the rest.
+fn end_with_any_thread() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        print(panic);
+        if std::thread::current().name() != Some(serve::THREAD_NAME) {
+            std::process::exit(1);
+        }
+    }));
 }

@@ -66,6 +66,7 @@ impl Watch {
             eprint!("\x1b[2J");
         }
         while !done.load(Ordering::Relaxed) {
+            self.ask();
             self.measure();
             self.show(has_screen);
             std::thread::park_timeout(INTERVAL);
@@ -82,16 +83,20 @@ impl Watch {
         }
     }
 
-    fn measure(&mut self) {
+    /// Asks the broker where the partitions end.
+    fn ask(&mut self) {
         let partitions: Vec<i32> = self.shared.status().partitions.iter().map(|state| state.partition).collect();
         if self.consumer.is_none() {
             self.consumer = self.broker.consumer().ok();
         }
         if let Some(consumer) = &self.consumer
-            && let Ok(extents) = self.broker.extents(consumer, &partitions)
+            && let Ok(extents) = self.broker.extents(consumer, &partitions, INTERVAL / 2)
         {
             self.shared.measured(&extents);
         }
+    }
+
+    fn measure(&mut self) {
         let mut status = self.shared.status_mut();
         let now = (Instant::now(), status.accepted);
         let last = self.last.replace(now).unwrap_or(now);

@@ -82,6 +82,8 @@ struct Worker {
     pending: bool,
     uncommitted: bool,
     uncommitted_bytes: u64,
+    /// Plays so far.
+    accepted: u64,
 }
 
 impl Ticker {
@@ -115,7 +117,9 @@ impl Ticker {
                 worker.pending |= kafka.moved;
                 worker.uncommitted = kafka.uncommitted;
                 worker.uncommitted_bytes = kafka.uncommitted_bytes;
-                if kafka.moved || self.played_at.is_none() {
+                let accepted = kafka.partitions.iter().map(|partition| partition.accepted).sum();
+                let played = std::mem::replace(&mut worker.accepted, accepted) < accepted;
+                if played || self.played_at.is_none() {
                     self.played_at = Some(now);
                 }
                 self.max_event_us = self.max_event_us.max(kafka.max_event_us);
@@ -215,7 +219,13 @@ impl Ticker {
         let full = self.workers.iter().any(|worker| worker.uncommitted_bytes >= self.pace.buffer_bytes);
         let due = full || now.instant.duration_since(cut_at) >= self.pace.commit_interval;
         let leaving = last.stage == Stage::Stop;
-        if !now.committed || self.pace.replay || !(leaving || (uncommitted && due && stage == Stage::Live)) {
+        // Plays are not committed without a clock: a replay could not tell which window was served.
+        let clockless = last.clock_us.is_none() && self.max_event_us.is_some();
+        if !now.committed
+            || (clockless && !leaving)
+            || self.pace.replay
+            || !(leaving || (uncommitted && due && stage == Stage::Live))
+        {
             return None;
         }
         self.cut_at = Some(now.instant);
@@ -330,6 +340,8 @@ mod tests {
         let pace = Pace { commit_interval: 10 * SECOND, ..Pace::default() };
         let mut story = Story::live(pace.clone());
         assert_eq!(story.tick_after(20 * SECOND).unwrap().cut, None);
+        story.read(0, WALL_US, true);
+        assert_eq!(story.tick_after(20 * SECOND).unwrap().cut, None, "plays without a clock");
         story.read(0, WALL_US, true);
         let before = story.ticker.last.unwrap();
         let cut = story.tick_after(20 * SECOND).unwrap().cut;

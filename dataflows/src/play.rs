@@ -161,9 +161,4 @@ impl PlayBatch {
     pub fn listened_ms(&self) -> Option<&Int32Array> {
         self.columns.column_by_name("listened_ms")?.as_primitive_opt()
     }
-
-    /// Bytes of memory that the columns hold.
-    pub fn bytes(&self) -> usize {
-        self.columns.get_array_memory_size()
-    }
 }

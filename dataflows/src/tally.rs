@@ -10,8 +10,8 @@ use crate::label::Label;
 use crate::plan::{Grouping, Key, Time};
 use crate::play::DAY_US;
 
-/// Counts kept for the next epoch, in all arrays of a grouping; beyond this they are given back.
-const COUNTS_KEPT_MAX: usize = 16 << 20;
+/// Slots of all arrays of a grouping, of 4 bytes each. Keys beyond that, as of a history by the minute, count in hash maps.
+const SLOTS_MAX: usize = 16 << 20;
 
 /// A play as a grouping sees it; scopes that it does not ask for are 0.
 pub struct Row {
@@ -30,14 +30,23 @@ pub struct Tallies {
     scopes: HashMap<(u32, u32), u32, RandomState>,
     counts: Vec<Counts>,
     last: Option<((i64, u32, u32), u32)>,
+    /// Slots of all arrays.
+    slots: usize,
+    /// Item numbers in use.
+    items: usize,
 }
 
 const NONE: u32 = u32::MAX;
 
 struct Counts {
     key: Key,
-    by_item: Vec<u32>,
-    touched: Vec<u32>,
+    by_item: ByItem,
+}
+
+enum ByItem {
+    /// The counts, and which of them are not zero.
+    Dense(Vec<u32>, Vec<u32>),
+    Sparse(HashMap<u32, u32, RandomState>),
 }
 
 impl Tallies {
@@ -49,15 +58,22 @@ impl Tallies {
             _ => self.index(place, key),
         };
         self.last = Some((place, index));
-        let Counts { by_item, touched, .. } = &mut self.counts[index as usize];
-        let item = row.item as usize;
-        if item >= by_item.len() {
-            by_item.resize((item + 1).next_power_of_two(), 0);
+        self.items = self.items.max(row.item as usize + 1);
+        match &mut self.counts[index as usize].by_item {
+            ByItem::Sparse(counts) => *counts.entry(row.item).or_default() += 1,
+            ByItem::Dense(counts, touched) => {
+                let item = row.item as usize;
+                if item >= counts.len() {
+                    self.slots -= counts.len();
+                    counts.resize((item + 1).next_power_of_two(), 0);
+                    self.slots += counts.len();
+                }
+                if counts[item] == 0 {
+                    touched.push(row.item);
+                }
+                counts[item] += 1;
+            }
         }
-        if by_item[item] == 0 {
-            touched.push(row.item);
-        }
-        by_item[item] += 1;
     }
 
     fn index(&mut self, (bucket, country, device): (i64, u32, u32), key: impl FnOnce() -> Key) -> u32 {
@@ -69,19 +85,34 @@ impl Tallies {
         }
         if by_scope[scope] == NONE {
             by_scope[scope] = self.counts.len() as u32;
-            self.counts.push(Counts { key: key(), by_item: Vec::new(), touched: Vec::new() });
+            let fits = self.slots + self.items.next_power_of_two() <= SLOTS_MAX;
+            let by_item = if fits { ByItem::Dense(Vec::new(), Vec::new()) } else { ByItem::Sparse(HashMap::default()) };
+            self.counts.push(Counts { key: key(), by_item });
         }
         by_scope[scope]
     }
 
     /// Gives every count that is not zero, by key, and starts again.
     pub fn drain(&mut self, mut tally: impl FnMut(&Key, u32, u32)) {
-        for Counts { key, by_item, touched } in &mut self.counts {
-            for item in touched.drain(..) {
-                tally(key, item, std::mem::take(&mut by_item[item as usize]));
+        let mut idle = 0;
+        for Counts { key, by_item } in &mut self.counts {
+            match by_item {
+                ByItem::Dense(counts, touched) => {
+                    idle += usize::from(touched.is_empty());
+                    for item in touched.drain(..) {
+                        tally(key, item, std::mem::take(&mut counts[item as usize]));
+                    }
+                }
+                ByItem::Sparse(counts) => {
+                    idle += usize::from(counts.is_empty());
+                    let mut counts: Vec<(u32, u32)> = counts.drain().collect();
+                    counts.sort_unstable();
+                    counts.into_iter().for_each(|(item, count)| tally(key, item, count));
+                }
             }
         }
-        if self.counts.iter().map(|counts| counts.by_item.len()).sum::<usize>() > COUNTS_KEPT_MAX {
+        // What the epoch did not need, the next is unlikely to: a history's days and minutes do not come back.
+        if 2 * idle > self.counts.len() || self.slots > SLOTS_MAX {
             *self = Self::default();
         }
     }

@@ -40,7 +40,7 @@ pub struct Options {
     #[arg(long, value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     rate: u64,
     /// How far back the plays begin.
-    #[arg(long, value_name = "SPAN", default_value = "720h", value_parser = parse_duration)]
+    #[arg(long, value_name = "SPAN", default_value = "30d", value_parser = parse_duration)]
     history: Duration,
     /// How many plays lie in that past, 200000 at most.
     #[arg(long, value_name = "N", default_value_t = HISTORY_PLAYS_MAX, value_parser = clap::value_parser!(u64).range(0..=HISTORY_PLAYS_MAX))]
@@ -66,8 +66,11 @@ pub struct Options {
 
 pub fn run(options: Options) -> Result<()> {
     start_log(if has_screen() { "warn" } else { "info" });
+    if let Some(format) = options.format {
+        output::check(format, options.output.as_deref())?;
+    }
     let lake = fresh_lake(options.lake)?;
-    let stop = stop_flag()?;
+    let stop = stop_flag("committing what was read")?;
     // The mock lives on the thread that made it, this one, for as long as the run.
     let cluster =
         MockCluster::new(1).map_err(|error| anyhow!("the mock of a Kafka cluster cannot be started: {error}"))?;

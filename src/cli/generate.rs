@@ -2,16 +2,13 @@
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
+use jiff::Timestamp;
 
+use super::shared::{parse_duration, parse_moment, parse_option, start_log, stop_flag};
 use crate::generate::plays::{LongTail, Mix, Period};
 use crate::generate::{self, Progress, SONGS_MAX, Summary, Traffic};
 
@@ -19,8 +16,6 @@ use crate::generate::{self, Progress, SONGS_MAX, Summary, Traffic};
 const HISTORY_PLAYS: u64 = 1_000_000;
 /// How often a line is written when there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
-/// The exit status that shells give a program that Ctrl-C ended.
-const INTERRUPTED: i32 = 130;
 
 const EXPLANATION: &str = "\
 A play is a JSON object with song_id, title, artist, user_id, timestamp (UTC), duration_ms, completed (70 %), device and \
@@ -61,7 +56,7 @@ pub struct Options {
     #[arg(help_heading = "Kafka")]
     partitions: i32,
     /// Any option of librdkafka, for example compression.type=none; can be given many times
-    #[arg(short = 'X', value_name = "KEY=VALUE", value_parser = key_value, help_heading = "Kafka")]
+    #[arg(short = 'X', value_name = "KEY=VALUE", value_parser = parse_option, help_heading = "Kafka")]
     client_options: Vec<(String, String)>,
 
     /// Live plays a second, or "max"
@@ -71,12 +66,12 @@ pub struct Options {
     #[arg(long, value_name = "N", help_heading = "How much")]
     count: Option<u64>,
     /// Stop after this long, for example 90s, 10m, 2h
-    #[arg(long, value_name = "TIME", value_parser = length, help_heading = "How much")]
-    duration: Option<SignedDuration>,
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, help_heading = "How much")]
+    duration: Option<Duration>,
 
     /// First fill this long before now with plays, as fast as possible, for example 30d or 12h; then go on live
-    #[arg(long, value_name = "TIME", value_parser = length, help_heading = "When the plays happen")]
-    history: Option<SignedDuration>,
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, help_heading = "When the plays happen")]
+    history: Option<Duration>,
     /// Plays in the history [default: all of --count, or 1000000]
     #[arg(long, value_name = "N", requires = "history", value_parser = clap::value_parser!(u64).range(1..))]
     #[arg(help_heading = "When the plays happen")]
@@ -85,8 +80,8 @@ pub struct Options {
     ///
     /// The history begins here, and live plays follow it 1/RATE s apart (with "max": 1 µs) whatever the clock says.
     /// Together with --seed every byte of every play is then the same at each run.
-    #[arg(long, value_name = "TIME", value_parser = moment, help_heading = "When the plays happen")]
-    start: Option<Timestamp>,
+    #[arg(long, value_name = "TIME", value_parser = parse_moment, help_heading = "When the plays happen")]
+    start: Option<i64>,
     /// Share of plays that come 1 min to 6 h late, from 0 to 1
     #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = share, help_heading = "When the plays happen")]
     late: f64,
@@ -133,7 +128,8 @@ enum Rate {
 
 pub fn run(options: Options) -> Result<()> {
     let traffic = options.traffic()?;
-    let stop = stop_on_signal()?;
+    start_log("warn");
+    let stop = stop_flag("delivering what was sent")?;
     let mut screen = Screen::new();
     let sent = generate::send(&traffic, &options.brokers, &stop, |_| false, |progress| screen.show(progress));
     screen.close();
@@ -146,9 +142,10 @@ impl Options {
         if self.duplicates + self.malformed > 1.0 {
             bail!("--duplicates and --malformed are shares of all records; together they may not be more than 1");
         }
-        if let Some(start) = self.start {
-            let end = start.checked_add(self.history.unwrap_or_default()).context("--start is too far away")?;
-            if start < Timestamp::constant(946_771_200, 0) || end > Timestamp::now() {
+        let micros = |span: Duration| i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
+        if let Some(start_us) = self.start {
+            let end_us = start_us.saturating_add(micros(self.history.unwrap_or_default()));
+            if start_us < START_MIN_US || end_us > Timestamp::now().as_microsecond() {
                 bail!("--start must be after 2000-01-01, and not less than --history before now");
             }
         }
@@ -156,7 +153,7 @@ impl Options {
         if self.history_plays > self.count.or(self.history_plays) {
             bail!("--history-plays is more than --count, so the history would never be complete");
         }
-        let period = |length: SignedDuration| Period { length_us: length.as_micros() as i64, records: history_plays };
+        let period = |length| Period { length_us: micros(length), records: history_plays };
         Ok(Traffic {
             topic: self.topic.clone(),
             partitions: self.partitions,
@@ -165,7 +162,7 @@ impl Options {
                 long_tail: self.songs.map(|songs| LongTail { songs, skew: self.skew }),
                 users: self.users,
                 history: self.history.map(period),
-                start_us: self.start.map(Timestamp::as_microsecond),
+                start_us: self.start,
                 late: self.late,
                 duplicates: self.duplicates,
                 malformed: self.malformed,
@@ -175,30 +172,19 @@ impl Options {
                 Rate::Max => None,
             },
             count: self.count,
-            duration: self.duration.map(SignedDuration::unsigned_abs),
+            duration: self.duration,
             out: self.out.clone(),
             client_options: self.client_options.clone(),
         })
     }
 }
 
+/// The first --start, 2000-01-02, in µs since 1970: a day after the earliest event time.
+const START_MIN_US: i64 = 946_771_200_000_000;
+
 /// Small enough to be typed again.
 fn any_seed() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| u64::from(since.subsec_nanos()) / 1000)
-}
-
-fn stop_on_signal() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    let handler = move || {
-        // The second time somebody does not want to wait for the broker.
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(INTERRUPTED);
-        }
-        eprintln!("\nstopping: delivering what was sent; again to leave at once");
-    };
-    ctrlc::set_handler(handler).context("cannot listen for Ctrl-C")?;
-    Ok(stop)
 }
 
 fn describe(summary: &Summary, traffic: &Traffic) -> String {
@@ -287,24 +273,4 @@ fn share(text: &str) -> Result<f64, String> {
 
 fn skew(text: &str) -> Result<f64, String> {
     text.parse().ok().filter(|skew| (0.0..=5.0).contains(skew)).ok_or("give a number from 0 to 5".to_owned())
-}
-
-fn key_value(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("write it as key=value")?;
-    Ok((key.to_owned(), value.to_owned()))
-}
-
-/// A positive length of time; a day has 24 hours.
-fn length(text: &str) -> Result<SignedDuration, String> {
-    let length = text.parse::<Span>().and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()));
-    match length {
-        Ok(length) if length.is_positive() && length.as_hours() <= 24 * 3660 => Ok(length),
-        _ => Err("write it as 30d, 12h, 10m or 90s, up to ten years".to_owned()),
-    }
-}
-
-fn moment(text: &str) -> Result<Timestamp, String> {
-    let utc = |date_time: DateTime| date_time.to_zoned(TimeZone::UTC).map(|zoned| zoned.timestamp());
-    let moment = text.parse::<Timestamp>().or_else(|_| text.parse::<DateTime>().and_then(utc));
-    moment.map_err(|_| "write it as 2026-11-01 or 2026-11-01T18:30:00Z".to_owned())
 }

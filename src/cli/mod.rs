@@ -2,20 +2,26 @@
 
 mod chart;
 mod client;
+mod config;
 mod demo;
 mod generate;
 mod replay;
 mod run;
 mod shared;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use anyhow::Result;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// Music charts from Kafka: live, stored in a Parquet lake, and replayed through the same dataflow.
 #[derive(Parser)]
 #[command(version, propagate_version = true)]
 struct Reprise {
+    /// A TOML file of options, by their long names; flags and environment variables win.
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -25,9 +31,9 @@ enum Command {
     /// Show all of it on this machine, with nothing else installed.
     Demo(demo::Options),
     /// Write realistic plays to a topic.
-    Generate(generate::Options),
+    Generate(Box<generate::Options>),
     /// Read Kafka, keep the charts, and store every play in the lake.
-    Run(run::Options),
+    Run(Box<run::Options>),
     /// Make the charts again from the lake.
     Replay(replay::Options),
     /// Ask a running instance what is trending.
@@ -38,19 +44,33 @@ enum Command {
 
 /// Runs the command and turns its outcome into the exit status: 0 done, 1 failed, 2 wrong usage.
 pub fn main() -> ExitCode {
-    let outcome = match Reprise::parse().command {
-        Command::Demo(options) => demo::run(options),
-        Command::Generate(options) => generate::run(options),
-        Command::Run(options) => run::run(options),
-        Command::Replay(options) => replay::run(options),
-        Command::Trending(options) => chart::trending(options),
-        Command::Chart(options) => chart::chart(options),
-    };
-    match outcome {
+    match parse().and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// The command line, with a configuration file below it. Wrong usage ends the process here, with a message and status 2.
+fn parse() -> Result<Command> {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let mut command = Reprise::command();
+    if let Some(path) = config::path(&arguments) {
+        command = config::apply(command, &path)?;
+    }
+    let parsed = Reprise::from_arg_matches(&command.get_matches_from(arguments));
+    Ok(parsed.unwrap_or_else(|error| error.exit()).command)
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Demo(options) => demo::run(options),
+        Command::Generate(options) => generate::run(*options),
+        Command::Run(options) => run::run(*options),
+        Command::Replay(options) => replay::run(options),
+        Command::Trending(options) => chart::trending(options),
+        Command::Chart(options) => chart::chart(options),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use reprise_dataflows::definition::{Definitions, Scope, TRENDING, TRENDING_NAME};
 
@@ -63,9 +63,7 @@ pub struct Options {
 pub fn run(options: Options) -> Result<()> {
     start_log("warn");
     let definitions = only(options.charts.load()?, options.chart.as_deref())?;
-    if options.format == Format::Parquet && options.output.is_none() {
-        bail!("a Parquet file needs a name: say where with --output PATH");
-    }
+    output::check(options.format, options.output.as_deref())?;
     let lake = absolute(&options.lake)?;
     let snapshot = Snapshot::open(&lake, None)?;
     let times_us = options.from.unwrap_or(i64::MIN)..options.to.unwrap_or(i64::MAX);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,13 +11,13 @@ use anyhow::{Context, Result, bail};
 use tracing::info;
 
 use super::shared::{ChartsFile, absolute, default_workers, fail, parse_duration, parse_option, start_log, stop_flag};
-use crate::broker::{Broker, Extent};
+use crate::broker::{ANSWER_TIMEOUT, Broker, Extent};
 use crate::charts::{AsOf, Charts, Filter};
 use crate::engine::{Engine, Live};
 use crate::lake::{Committer, Identity, Snapshot};
 use crate::monitor::{Monitor, has_screen};
 use crate::output::{self, Format};
-use crate::serve::{self, Shared};
+use crate::serve::{self, Shared, Status};
 use crate::source::lake::Progress;
 use crate::tick::Pace;
 
@@ -68,7 +68,8 @@ pub struct Options {
     /// After so long without any play the trending window goes on with the wall clock.
     #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = parse_duration, env = "REPRISE_IDLE")]
     idle: Duration,
-    /// A librdkafka option, as in -X security.protocol=ssl; may be given several times.
+    /// A librdkafka option, as in -X fetch.wait.max.ms=50; may be given several times. TLS and SASL need a build with
+    /// --features tls.
     #[arg(short = 'X', value_name = "NAME=VALUE", value_parser = parse_option)]
     options: Vec<(String, String)>,
 }
@@ -94,7 +95,7 @@ pub struct Run {
 
 pub fn run(options: Options) -> Result<()> {
     start_log(if has_screen() { "warn" } else { "info" });
-    let stop = stop_flag()?;
+    let stop = stop_flag("committing what was read")?;
     let pace = Pace {
         commit_interval: options.commit_interval,
         buffer_bytes: options.buffer << 20,
@@ -112,8 +113,16 @@ pub fn run(options: Options) -> Result<()> {
         pace,
         notes: Vec::new(),
     };
-    let shared = run.run(stop, |_| Ok(()))?;
     if let Some(format) = options.format {
+        output::check(format, options.output.as_deref())?;
+    }
+    let shared = run.run(stop.clone(), |_| Ok(()))?;
+    if let Some(format) = options.format {
+        if stop.load(Ordering::Relaxed) {
+            bail!(
+                "stopped before everything was read, so the charts are not whole, and are not printed; start again to go on"
+            );
+        }
         output::write(format, &shared.charts().cells(&Filter::default()), options.output.as_deref())?;
     }
     Ok(())
@@ -124,43 +133,40 @@ impl Run {
     pub fn run(self, stop: Arc<AtomicBool>, started: impl FnOnce(&Arc<Shared>) -> Result<()>) -> Result<Arc<Shared>> {
         let definitions = self.charts.load()?;
         let lake = absolute(&self.lake)?;
-        let consumer = self.broker.consumer()?;
-        let partitions = self.broker.partitions(&consumer)?;
-        let extents = self.broker.extents(&consumer, &partitions)?;
-        let identity = Identity { cluster_id: self.broker.cluster_id(&consumer)?, topic: self.broker.topic.clone() };
+        let shared = Arc::new(Shared::new(Charts::new(definitions.clone())));
+        // Before the lake is taken over: a second start by mistake ends here, and leaves the first one alone.
+        let server = serve::start(self.listen, shared.clone())?;
+        let (identity, extents) = self.look()?;
         let mut committer = Committer::open(&lake, &identity)?;
         let starts = starts(&self.broker.topic, &extents, &committer.progress().offsets, self.from)?;
         committer.begin(&starts)?;
         let snapshot = Snapshot::open(&lake, None)?;
-        let progress = snapshot.progress().clone();
         let files = snapshot.files().to_vec();
         let rows_total = files.iter().map(|file| file.rows).sum();
         let rebuilt = Arc::new(Progress { rows_total, ..Progress::default() });
-
-        let shared = Arc::new(Shared::new(Charts::new(definitions.clone())));
-        shared.charts_mut().set_as_of(AsOf { lake_version: Some(progress.version), ..AsOf::default() });
-        let server = serve::start(self.listen, shared.clone())?;
+        let version = snapshot.version();
+        shared.charts_mut().set_as_of(AsOf { lake_version: Some(version), ..AsOf::default() });
         let address = format!("http://{}", server.address);
-        {
-            let mut status = shared.status_mut();
-            status.topic.clone_from(&self.broker.topic);
-            status.workers = self.workers;
-            status.address.clone_from(&address);
-            status.lake = lake.display().to_string();
-            status.lake_version = Some(progress.version);
-            status.lake_plays = rows_total;
-            status.started_at_us =
-                SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_micros() as i64);
-        }
-        info!(%address, lake = %lake.display(), workers = self.workers, partitions = partitions.len(), "running");
+        *shared.status_mut() = Status {
+            topic: self.broker.topic.clone(),
+            workers: self.workers,
+            address: address.clone(),
+            lake: lake.display().to_string(),
+            lake_version: Some(version),
+            lake_plays: rows_total,
+            started_at_us: SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_micros() as i64),
+            ..Status::default()
+        };
+        let last_epoch = committer.progress().epoch;
+        info!(%address, lake = %lake.display(), workers = self.workers, partitions = starts.len(), "running");
         started(&shared)?;
         let monitor = Monitor::start(shared.clone(), self.broker.clone(), rebuilt.clone(), self.notes)?;
         let engine = Engine {
             workers: self.workers,
             definitions,
             pace: self.pace,
-            last_epoch: progress.epoch,
-            clock_us: progress.clock_us,
+            last_epoch,
+            clock_us: snapshot.progress().clock_us,
             files,
             times_us: i64::MIN..i64::MAX,
             progress: rebuilt,
@@ -182,6 +188,16 @@ impl Run {
     }
 }
 
+impl Run {
+    /// What the broker says of the topic.
+    fn look(&self) -> Result<(Identity, BTreeMap<i32, Extent>)> {
+        let consumer = self.broker.consumer()?;
+        let partitions = self.broker.partitions(&consumer)?;
+        let extents = self.broker.extents(&consumer, &partitions, ANSWER_TIMEOUT)?;
+        Ok((Identity { cluster_id: self.broker.cluster_id(&consumer)?, topic: self.broker.topic.clone() }, extents))
+    }
+}
+
 /// Where each partition goes on: where the lake ends, or where `from` says if the lake knows nothing of it.
 fn starts(
     topic: &str,
@@ -197,7 +213,9 @@ fn starts(
     let start = |(partition, extent): (&i32, &Extent)| {
         let start = match (committed.get(partition), from) {
             (None, From::Earliest) => extent.first,
-            (None, From::Latest) => extent.end,
+            // Not for a partition that was added later: what it has got by now would be lost.
+            (None, From::Latest) if committed.is_empty() => extent.end,
+            (None, From::Latest) => extent.first,
             (Some(next), _) if *next < extent.first => bail!(
                 "plays are missing: the lake ends before offset {next} of {topic}/{partition}, and Kafka only has offsets from {} on, \
                  since its retention has deleted the others; begin a new lake, or bring the plays back",

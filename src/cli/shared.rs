@@ -42,10 +42,16 @@ pub fn parse_option(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
-/// Reads a span of time such as `500ms`, `10s` or `5m`.
+const SPAN_MAX: Duration = Duration::from_secs(3660 * 24 * 3600);
+
+/// Reads a span of time such as `500ms`, `10s`, `5m` or `30d`; a day has 24 hours.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let span: jiff::SignedDuration = text.parse().map_err(|_| "it must be a span of time, such as 500ms, 10s or 5m")?;
-    Duration::try_from(span).map_err(|_| "a span of time cannot be negative".to_owned())
+    let days = jiff::SpanRelativeTo::days_are_24_hours();
+    let span = text.parse::<jiff::Span>().and_then(|span| span.to_duration(days));
+    match span.map(Duration::try_from) {
+        Ok(Ok(span)) if span <= SPAN_MAX => Ok(span),
+        _ => Err("it must be a span of time such as 500ms, 10s, 5m or 30d, ten years at most".to_owned()),
+    }
 }
 
 /// Reads a moment, as µs since 1970.
@@ -54,14 +60,14 @@ pub fn parse_moment(text: &str) -> Result<i64, String> {
 }
 
 /// Sets a flag at the first Ctrl-C or SIGTERM, and leaves at the second.
-pub fn stop_flag() -> Result<Arc<AtomicBool>> {
+pub fn stop_flag(doing: &'static str) -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = stop.clone();
     let handler = move || {
         if flag.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
-        eprintln!("stopping: what was read is being committed (again to leave at once)");
+        eprintln!("stopping: {doing}; again to leave at once");
     };
     ctrlc::set_handler(handler).context("Ctrl-C cannot be listened for")?;
     Ok(stop)

@@ -78,7 +78,7 @@ impl<Q: Send + 'static, A: Send + 'static> Desk<Q, A> {
         Ok(Self { questions, answers })
     }
 
-    /// A thread that is gone has panicked, and the process with it.
+    /// A thread that is gone has panicked, and a panic ends the process.
     fn ask(&self, epoch: Epoch, question: Q) {
         let _ = self.questions.send((epoch, question));
     }
@@ -139,10 +139,17 @@ fn stage(mut writer: Writer) -> impl FnMut((CutPoint, Vec<Arc<Intake>>)) -> Resu
     move |(cut, intakes)| {
         let plays =
             intakes.iter().filter_map(|intake| intake.plays.as_ref()).map(|plays| plays.columns().clone()).collect();
-        let dead_letters = intakes.iter().flat_map(|intake| intake.dead_letters.iter().cloned()).collect();
-        let positions: BTreeMap<i32, i64> =
-            intakes.iter().flat_map(|intake| intake.positions.iter().copied()).collect();
-        drop(intakes);
+        let mut positions = BTreeMap::<i32, i64>::new();
+        for (partition, next) in intakes.iter().flat_map(|intake| &intake.positions) {
+            let position = positions.entry(*partition).or_insert(*next);
+            *position = (*position).max(*next);
+        }
+        // The dataflow is done with them, so they need not be copied.
+        let dead_letters = intakes.into_iter().flat_map(|intake| match Arc::try_unwrap(intake) {
+            Ok(intake) => intake.dead_letters,
+            Err(shared) => shared.dead_letters.clone(),
+        });
+        let dead_letters = dead_letters.collect();
         Ok(Written {
             epoch: cut.epoch,
             clock_us: cut.clock_us,

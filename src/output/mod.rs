@@ -26,6 +26,20 @@ pub enum Format {
     Parquet,
 }
 
+/// Whether cells can be written so, before long work for them begins.
+pub fn check(format: Format, path: Option<&Path>) -> Result<()> {
+    match path {
+        None if format == Format::Parquet => {
+            bail!("Parquet is not text for the screen: name its file with --output PATH")
+        }
+        None => Ok(()),
+        Some(path) => {
+            let file = File::options().create(true).append(true).open(path);
+            file.map(drop).with_context(|| format!("{} cannot be written", path.display()))
+        }
+    }
+}
+
 /// Writes `cells` to the file `path`, or to standard output where there is none.
 ///
 /// A reader of standard output that has seen enough and closes it (`| head`) is no error.
@@ -42,9 +56,7 @@ pub fn write(format: Format, cells: &[ChartCell], path: Option<&Path>) -> Result
 }
 
 fn print(format: Format, cells: &[ChartCell]) -> Result<()> {
-    if format == Format::Parquet {
-        bail!("Parquet is not text for the screen: name its file with --output PATH");
-    }
+    check(format, None)?;
     let mut out = BufWriter::new(io::stdout().lock());
     let written = write_text(format, cells, screen_width(), &mut out).and_then(|()| out.flush());
     unless_closed(written).context("standard output cannot be written")

@@ -27,6 +27,8 @@ pub use status::Status;
 
 /// Where a run listens, and where the client commands ask, unless told otherwise.
 pub const DEFAULT_ADDRESS: &str = "127.0.0.1:7878";
+/// The thread that answers.
+pub const THREAD_NAME: &str = "reprise-http";
 
 /// A listening server. It stops when dropped.
 pub struct Server {
@@ -48,7 +50,7 @@ pub fn start(listen: SocketAddr, shared: Arc<Shared>) -> Result<Server> {
     let (stop, stopped) = watch::channel(false);
     let router = routes::router(shared);
     let serve = move || runtime.block_on(listener::serve(socket, router, stopped));
-    let thread = std::thread::Builder::new().name("reprise-http".to_owned()).spawn(serve);
+    let thread = std::thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(serve);
     Ok(Server { address, stop, thread: Some(thread.context("the thread for HTTP cannot be started")?) })
 }
 

@@ -64,9 +64,9 @@ impl Shared {
         (status.epoch, status.clock_us) = (epoch, clock_us);
     }
 
-    /// A tick has been minted: which stage the run is in, and whether it has caught up.
-    pub fn ticked(&self, live: bool, caught_up: bool) {
-        if live && !self.ready.swap(true, Ordering::Relaxed) {
+    /// Whether the charts of the lake are served, and whether Kafka has been read to its end.
+    pub fn ticked(&self, rebuilt: bool, caught_up: bool) {
+        if rebuilt && !self.ready.swap(true, Ordering::Relaxed) {
             self.status_mut().ready = true;
         }
         if self.status().caught_up != caught_up {

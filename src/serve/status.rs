@@ -33,7 +33,7 @@ pub struct Status {
     /// Offsets without a record: compaction, and the markers of transactions.
     pub holes: u64,
     pub plays_per_second: f64,
-    /// Whether every partition has been read up to where it ended when it was last asked.
+    /// Whether every partition has been read to its end at least once; `lag` says how far it is from there now.
     pub caught_up: bool,
     pub ready: bool,
     /// Records of all partitions that wait to be read; `None` until the broker has said where they end.

@@ -31,6 +31,7 @@ use crate::lake::DeadLetter;
 
 /// Rows of one batch: enough to spread its cost, few enough to stay in the processor's cache.
 const BATCH_ROWS_MAX: usize = 16 << 10;
+const BATCH_BYTES_MAX: usize = 8 << 20;
 /// What one epoch may bring, on one worker.
 const EPOCH_ROWS_MAX: u64 = 200_000;
 const EPOCH_BYTES_MAX: u64 = 64 << 20;
@@ -38,6 +39,7 @@ const EPOCH_BYTES_MAX: u64 = 64 << 20;
 const ROW_BYTES: u64 = 64;
 /// One turn of the operator, so that the worker's other operators get theirs.
 const TURN_RECORDS_MAX: usize = 4096;
+const TURN_BYTES_MAX: u64 = 4 << 20;
 const TURN_MAX: Duration = Duration::from_millis(10);
 /// How long to wait for records that have not come, at first and at most.
 const WAIT_MIN: Duration = Duration::from_micros(500);
@@ -102,15 +104,14 @@ pub fn kafka<'scope>(
             if tick.stage != Stage::Live || reader.is_full() {
                 return;
             }
-            let first = !reader.moved;
             let more = match reader.read() {
                 Ok(more) => more,
                 Err(error) => return fail(error),
             };
-            if reader.decoder.rows() >= BATCH_ROWS_MAX {
+            if reader.decoder.rows() >= BATCH_ROWS_MAX || reader.decoder.bytes() >= BATCH_BYTES_MAX {
                 intakes.session(intake).give_iterator(reader.take().into_iter());
             }
-            if first && reader.moved {
+            if reader.moved && !std::mem::replace(&mut reader.announced, true) {
                 reports.session(report).give(reader.report());
             }
             wait = if more { WAIT_MIN } else { (wait * 2).min(WAIT_MAX) };
@@ -131,6 +132,8 @@ struct Reader {
     max_event_us: Option<i64>,
     /// Offsets have been passed since the last report.
     moved: bool,
+    /// Worker 0 has been told that the open epoch has brought something.
+    announced: bool,
     /// Offsets have been passed since positions were last taken.
     untaken: bool,
     epoch_rows: u64,
@@ -168,6 +171,7 @@ impl Reader {
             dead_letters: Vec::new(),
             max_event_us: None,
             moved: false,
+            announced: false,
             untaken: false,
             epoch_rows: 0,
             epoch_bytes: 0,
@@ -178,7 +182,7 @@ impl Reader {
     }
 
     fn begin(&mut self, tick: &Tick) {
-        (self.epoch_rows, self.epoch_bytes) = (0, 0);
+        (self.epoch_rows, self.epoch_bytes, self.announced) = (0, 0, false);
         if tick.cut.is_some() {
             (self.uncommitted, self.uncommitted_bytes) = (false, 0);
         }
@@ -193,10 +197,11 @@ impl Reader {
     /// Reads for a turn. Whether there was anything to read.
     fn read(&mut self) -> Result<bool> {
         let began = Instant::now();
-        let (bytes, rows) = (self.decoder.bytes(), self.epoch_rows);
+        let (bytes, rows, mut rejected_bytes) = (self.decoder.bytes(), self.epoch_rows, 0);
         for record in 0..TURN_RECORDS_MAX {
             // Looking at the clock costs as much as a small record.
-            if record % 256 == 255 && began.elapsed() > TURN_MAX {
+            let read_bytes = (self.decoder.bytes() - bytes) as u64 + rejected_bytes;
+            if read_bytes > TURN_BYTES_MAX || (record % 256 == 255 && began.elapsed() > TURN_MAX) {
                 break;
             }
             match self.consumer.poll(Duration::ZERO) {
@@ -204,7 +209,8 @@ impl Reader {
                 Some(Ok(message)) => {
                     let place = place(&self.partitions, message.partition());
                     let state = &mut self.partitions[place];
-                    accept(&message, state, &mut self.decoder, &mut self.dead_letters, &mut self.max_event_us);
+                    let max_event_us = &mut self.max_event_us;
+                    rejected_bytes += accept(&message, state, &mut self.decoder, &mut self.dead_letters, max_event_us);
                     self.epoch_rows += 1;
                     (self.moved, self.untaken) = (true, true);
                 }
@@ -213,7 +219,7 @@ impl Reader {
             }
         }
         let rows = self.epoch_rows - rows;
-        let bytes = (self.decoder.bytes() - bytes) as u64 + rows * ROW_BYTES;
+        let bytes = (self.decoder.bytes() - bytes) as u64 + rejected_bytes + rows * ROW_BYTES;
         self.epoch_bytes += bytes;
         self.uncommitted_bytes += bytes;
         Ok(rows > 0)
@@ -291,14 +297,14 @@ fn place(partitions: &[Partition], partition: i32) -> usize {
     partitions.iter().position(|state| state.report.partition == partition).unwrap_or(0)
 }
 
-/// Makes a play or a dead letter of a record.
+/// Makes a play or a dead letter of a record. Gives the bytes that a dead letter keeps.
 fn accept(
     message: &BorrowedMessage<'_>,
     state: &mut Partition,
     decoder: &mut Decoder,
     dead_letters: &mut Vec<DeadLetter>,
     max_event_us: &mut Option<i64>,
-) {
+) -> u64 {
     let (partition, offset) = (message.partition(), message.offset());
     let timestamp_ms = message.timestamp().to_millis();
     state.report.pass(offset);
@@ -306,6 +312,7 @@ fn accept(
         Ok(event_us) => {
             state.report.accepted += 1;
             *max_event_us = (*max_event_us).max(Some(event_us));
+            0
         }
         Err(rejected) => {
             state.report.reject(rejected.reason);
@@ -318,6 +325,7 @@ fn accept(
                 key: message.key().map(<[u8]>::to_vec),
                 value: message.payload().map(<[u8]>::to_vec),
             });
+            (message.key_len() + message.payload_len()) as u64
         }
     }
 }

@@ -38,7 +38,7 @@ pub enum Report {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LakeReport {
     pub worker: usize,
-    /// Plays read since the last report.
+    /// Plays read in the open epoch.
     pub rows: u64,
     /// All of this worker's files have been read.
     pub done: bool,

@@ -1,0 +1,110 @@
+//! `--config FILE`: what neither flags nor environment variables say.
+//!
+//! The file becomes the defaults of the options, so clap itself lets a flag beat the environment, and that the file.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::Command;
+
+const FILE_BYTES_MAX: u64 = 64 << 10;
+
+/// The file that `arguments` name, if they name one.
+pub fn path(arguments: &[OsString]) -> Option<PathBuf> {
+    let mut arguments = arguments.iter().filter_map(|argument| argument.to_str());
+    while let Some(argument) = arguments.next() {
+        match argument.strip_prefix("--config") {
+            Some("") => return arguments.next().map(PathBuf::from),
+            Some(rest) if rest.starts_with('=') => return Some(PathBuf::from(&rest[1..])),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// `command` with the file's values as the defaults of its subcommands' options.
+///
+/// # Errors
+/// If the file cannot be read, is not TOML, or names an option that no subcommand has.
+pub fn apply(command: Command, path: &Path) -> Result<Command> {
+    let read = || -> Result<toml::Table> {
+        if std::fs::metadata(path)?.len() > FILE_BYTES_MAX {
+            bail!("it is larger than {FILE_BYTES_MAX} bytes");
+        }
+        Ok(std::fs::read_to_string(path)?.parse()?)
+    };
+    let context = || format!("cannot use the configuration file {}", path.display());
+    let table = read().with_context(context)?;
+    table.into_iter().try_fold(command, |command, (name, value)| default(command, &name, value)).with_context(context)
+}
+
+/// Makes `value` the default of the option `name`, wherever there is one.
+fn default(mut command: Command, name: &str, value: toml::Value) -> Result<Command> {
+    let value = match value {
+        toml::Value::String(text) => text,
+        toml::Value::Integer(number) => number.to_string(),
+        toml::Value::Float(number) => number.to_string(),
+        toml::Value::Boolean(set) => set.to_string(),
+        _ => bail!("`{name}` must be a text, a number, or true or false"),
+    };
+    // clap keeps defaults for as long as the process runs.
+    let value: &'static str = value.leak();
+    let mut known = false;
+    let subcommands: Vec<String> =
+        command.get_subcommands().map(|subcommand| subcommand.get_name().to_owned()).collect();
+    for subcommand in subcommands {
+        command = command.mut_subcommand(subcommand, |subcommand| {
+            let option = subcommand.get_arguments().find(|option| option.get_long() == Some(name));
+            let Some(id) = option.map(|option| option.get_id().clone()) else { return subcommand };
+            known = true;
+            subcommand.mut_arg(id, |option| option.required(false).default_value(value))
+        });
+    }
+    if !known {
+        bail!(
+            "no command has an option `{name}`; write options as they are called on the command line, without the dashes"
+        );
+    }
+    Ok(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command() -> Command {
+        let topic = clap::Arg::new("topic").long("topic").required(true);
+        Command::new("reprise").subcommand(Command::new("run").arg(topic.env("REPRISE_TEST_TOPIC_THAT_NOBODY_SETS")))
+    }
+
+    fn parse(toml: &str, arguments: &[&str]) -> Result<String> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("reprise.toml");
+        std::fs::write(&path, toml)?;
+        let matches = apply(command(), &path)?.try_get_matches_from(arguments)?;
+        let (_, run) = matches.subcommand().context("no subcommand")?;
+        run.get_one::<String>("topic").cloned().context("no topic")
+    }
+
+    #[test]
+    fn a_flag_beats_the_file() {
+        assert_eq!(parse("topic = \"plays\"", &["reprise", "run"]).unwrap(), "plays");
+        assert_eq!(parse("topic = \"plays\"", &["reprise", "run", "--topic", "other"]).unwrap(), "other");
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused() {
+        let error = format!("{:#}", parse("tpoic = \"plays\"", &["reprise", "run"]).unwrap_err());
+        assert!(error.contains("no command has an option `tpoic`"), "{error}");
+        assert!(parse("topic = [1]", &["reprise", "run"]).is_err());
+    }
+
+    #[test]
+    fn is_found_in_both_spellings() {
+        let arguments = |texts: &[&str]| texts.iter().map(OsString::from).collect::<Vec<_>>();
+        assert_eq!(path(&arguments(&["reprise", "--config", "a", "run"])), Some("a".into()));
+        assert_eq!(path(&arguments(&["reprise", "run", "--config=b"])), Some("b".into()));
+        assert_eq!(path(&arguments(&["reprise", "run"])), None);
+    }
+}
