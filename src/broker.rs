@@ -13,12 +13,12 @@ use rdkafka::types::RDKafkaErrorCode;
 
 /// How long to wait for an answer before the broker counts as unreachable.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How much of what librdkafka has to say is listened to when it gives no answer.
-const NEWS_MAX: usize = 100;
 
 /// Options that exactness rests on.
 const FIXED: [&str; 4] =
     ["auto.offset.reset", "enable.auto.commit", "enable.auto.offset.store", "enable.partition.eof"];
+/// How much of what librdkafka has to say is listened to when it gives no answer.
+const NEWS_MAX: usize = 100;
 
 /// A cluster, a topic, and how to talk to them.
 #[derive(Clone, Debug)]
