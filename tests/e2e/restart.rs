@@ -68,8 +68,9 @@ fn runs_that_are_stopped_while_plays_come_in_lose_none() {
     for (workers, signal) in [("1", "TERM"), ("2", "INT"), ("3", "TERM")] {
         let running = Running::start(&topic, &lake, &["-w", workers, "--commit-interval", "300ms"]);
         let before = running.status()["lake_version"].as_i64();
-        eventually("something has been committed", || {
-            (running.status()["lake_version"].as_i64() > before.map(|version| version + 1)).then_some(())
+        eventually("something has been committed, or nothing more will come", || {
+            let committed = running.status()["lake_version"].as_i64() > before.map(|version| version + 1);
+            (committed || generator.is_finished()).then_some(())
         });
         running.program.signal(signal);
         running.program.succeed();
@@ -132,4 +133,18 @@ fn from_latest_leaves_out_what_was_there_before() {
     replay(folder.path(), &[]).assert_equals(&[new], &default_charts());
     let offsets: HashSet<i64> = lake::plays(folder.path()).iter().map(|row| row.offset).collect();
     assert_eq!(offsets, [1].into());
+}
+
+/// What a partition has got before anybody knew of it would be lost otherwise.
+#[test]
+fn a_partition_that_was_added_is_read_from_its_beginning() {
+    let topic = broker::topic("added", 1);
+    let plays = ["a", "b", "c"].map(|song| Play::new(song, "2025-05-05T05:05:00Z"));
+    broker::produce(&topic, 0, [plays[0].json()]);
+    let folder = folder();
+    run_to_end(&topic, folder.path(), &[]).assert_equals(&plays[..1], &default_charts());
+    broker::add_partitions(&topic, 3);
+    broker::produce(&topic, 2, plays[1..].iter().map(Play::json));
+    run_to_end(&topic, folder.path(), &["--from", "latest", "-w", "2"]).assert_equals(&plays, &default_charts());
+    assert_every_offset_once(folder.path(), &topic);
 }

@@ -56,7 +56,7 @@ fn wrong_options() {
     ");
     assert_snapshot!(wrong_run(&["--commit-interval", "soon"]), @r"
     status 2
-    error: invalid value 'soon' for '--commit-interval <SPAN>': it must be a span of time, such as 500ms, 10s or 5m
+    error: invalid value 'soon' for '--commit-interval <SPAN>': it must be a span of time such as 500ms, 10s, 5m or 30d, ten years at most
 
     For more information, try '--help'.
     ");
@@ -198,6 +198,34 @@ fn a_charts_file_that_is_wrong() {
     ");
 }
 
+/// What flags do not say comes from a file, which is read as strictly as they are.
+#[test]
+fn options_from_a_file() {
+    let (topic, folder) = (topic_with_a_play(), folder());
+    let file = folder.path().join("reprise.toml");
+    let names = [(folder.path().to_str().unwrap(), "FOLDER")];
+    let config = |text: &str, words: &[&str]| {
+        std::fs::write(&file, text).unwrap();
+        reprise(words.iter().chain(&["--config", file.to_str().unwrap()])).end()
+    };
+    let (servers, lake) = (broker::servers(), folder.path().join("lake"));
+    let all = format!(
+        "brokers = {servers:?}\ntopic = {topic:?}\nlake = {lake:?}\nlisten = \"127.0.0.1:0\"\nworkers = 1\n\
+         until-caught-up = true\nformat = \"csv\"\n"
+    );
+    let read = config(&all, &["run"]);
+    assert!(read.status.success(), "{}", read.stderr);
+    assert!(read.stdout.contains(",all,"), "the charts of a run, as the file says: {}", read.stdout);
+    assert_eq!(config(&all, &["run", "--topic", "no-such-topic"]).status.code(), Some(1), "a flag beats the file");
+
+    let wrong = config("tpoic = 1\n", &["run"]);
+    let said = names.iter().fold(wrong.stderr, |said, (text, name)| said.replace(text, name));
+    assert_eq!(wrong.status.code(), Some(1));
+    assert_snapshot!(said, @r"
+    error: cannot use the configuration file FOLDER/reprise.toml: no command has an option `tpoic`; write options as they are called on the command line, without the dashes
+    ");
+}
+
 #[test]
 fn a_port_that_is_taken() {
     let (topic, folder) = (topic_with_a_play(), folder());
@@ -213,9 +241,14 @@ fn a_port_that_is_taken() {
 }
 
 #[test]
-fn a_librdkafka_option_that_is_not_there() {
+fn librdkafka_options_that_are_not_possible() {
     let folder = folder();
-    assert_snapshot!(refusal(&words("plays", folder.path(), &["-X", "nonsense=1"]), &[]), @r#"
+    let option = |option: &str| refusal(&words("plays", folder.path(), &["-X", option]), &[]);
+    assert_snapshot!(option("enable.partition.eof=false"), @r"
+    status 1
+    error: the Kafka option enable.partition.eof cannot be changed: that no play is lost or counted twice rests on it
+    ");
+    assert_snapshot!(option("nonsense=1"), @r#"
     status 1
     error: the Kafka option nonsense=1 is not possible: No such configuration property: "nonsense"
     "#);

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
@@ -73,13 +73,26 @@ pub fn topic_with(name: &str, partitions: i32, options: &[(&str, &str)]) -> Stri
     let options = AdminOptions::new().operation_timeout(Some(ANSWER_MAX)).request_timeout(Some(ANSWER_MAX));
     let created = block_on(admin.create_topics([&new], &options)).expect("the broker answers");
     created.into_iter().for_each(|created| drop(created.expect("the topic is made")));
-    let leaders = || admin.inner().fetch_metadata(Some(&name), ANSWER_MAX).ok();
-    eventually("the new topic has leaders", || {
-        let metadata = leaders()?;
+    wait_for_leaders(&admin, &name, partitions);
+    name
+}
+
+/// Gives a topic more partitions, so that it has `partitions`.
+pub fn add_partitions(topic: &str, partitions: i32) {
+    let admin: AdminClient<DefaultClientContext> = config().create().expect("an admin client");
+    let options = AdminOptions::new().operation_timeout(Some(ANSWER_MAX)).request_timeout(Some(ANSWER_MAX));
+    let new = NewPartitions::new(topic, partitions as usize);
+    let added = block_on(admin.create_partitions([&new], &options)).expect("the broker answers");
+    added.into_iter().for_each(|added| drop(added.expect("the partitions are added")));
+    wait_for_leaders(&admin, topic, partitions);
+}
+
+fn wait_for_leaders(admin: &AdminClient<DefaultClientContext>, topic: &str, partitions: i32) {
+    eventually("all partitions have leaders", || {
+        let metadata = admin.inner().fetch_metadata(Some(topic), ANSWER_MAX).ok()?;
         let ready = metadata.topics().first()?.partitions().iter().filter(|partition| partition.leader() >= 0).count();
         (ready == partitions as usize).then_some(())
     });
-    name
 }
 
 /// Deletes all records of a partition before `offset`, as retention does.

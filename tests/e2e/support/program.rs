@@ -134,7 +134,10 @@ impl Drop for Program {
 
 fn shown(stdout: &str, stderr: &str) -> String {
     const BYTES_MAX: usize = 4000;
-    let end = |text: &str| text[text.ceil_char_boundary(text.len().saturating_sub(BYTES_MAX))..].to_owned();
+    let end = |text: &str| {
+        let bytes = text.as_bytes();
+        String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(BYTES_MAX)..]).into_owned()
+    };
     format!("--- stdout ---\n{}\n--- stderr ---\n{}", end(stdout), end(stderr))
 }
 
