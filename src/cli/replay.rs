@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use reprise_dataflows::definition::{Definitions, Scope, TRENDING, TRENDING_NAME};
+use reprise_dataflows::definition::{Definitions, Scope, ScopeKind, TRENDING, TRENDING_NAME};
 
 use super::run::workers;
 use super::shared::{ChartsFile, absolute, default_workers, fail, parse_moment, start_log};
@@ -64,6 +64,7 @@ pub fn run(options: Options) -> Result<()> {
     start_log("warn");
     let definitions = only(options.charts.load()?, options.chart.as_deref())?;
     output::check(options.format, options.output.as_deref())?;
+    check(&options, &definitions)?;
     let lake = absolute(&options.lake)?;
     let snapshot = Snapshot::open(&lake, None)?;
     let times_us = options.from.unwrap_or(i64::MIN)..options.to.unwrap_or(i64::MAX);
@@ -98,6 +99,29 @@ pub fn run(options: Options) -> Result<()> {
     shared.charts_mut().set_as_of(as_of);
     let filter = Filter { chart: options.chart, scope: options.scope, period: options.period, limit: None };
     output::write(options.format, &shared.charts().cells(&filter), options.output.as_deref())
+}
+
+/// Refuses what no lake can have an answer to.
+fn check(options: &Options, definitions: &Arc<Definitions>) -> Result<()> {
+    if options.from.zip(options.to).is_some_and(|(from, to)| from >= to) {
+        bail!("--from must be before --to");
+    }
+    let Some(name) = &options.chart else { return Ok(()) };
+    let chart = definitions.index_of(name).unwrap_or(TRENDING);
+    if let Some(period) = options.period.as_deref().filter(|_| chart != TRENDING) {
+        Charts::new(definitions.clone()).start_day(chart, period)?;
+    }
+    let kind = match &options.scope {
+        None => return Ok(()),
+        Some(Scope::Global) => ScopeKind::Global,
+        Some(Scope::Country(_)) => ScopeKind::Country,
+        Some(Scope::Device(_)) => ScopeKind::Device,
+    };
+    let scopes = definitions.chart(chart).map_or(&definitions.trending.scopes, |chart| &chart.scopes);
+    if !scopes.contains(&kind) {
+        bail!("{}", format!("chart {name} has no {kind:?} lists; it has {scopes:?}").to_lowercase());
+    }
+    Ok(())
 }
 
 /// The definitions, without what is not asked for: what is not counted costs nothing.
