@@ -261,10 +261,13 @@ fn a_record_that_cannot_be_delivered_fails_the_run() {
     let cluster = cluster();
     let options = [("message.timeout.ms", "500"), ("linger.ms", "5")];
     let client_options = options.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
-    let traffic = Traffic { rate: Some(1000.0), client_options, ..Traffic::default() };
+    let traffic = Traffic { rate: Some(1000.0), count: Some(60_000), client_options, ..Traffic::default() };
+    let mut down = false;
     let hold = |partitions: &[u64]| {
-        if partitions.iter().sum::<u64>() == 500 {
+        // Bursts are of any size: no total but the first is sure to be seen.
+        if !down && partitions.iter().sum::<u64>() >= 500 {
             cluster.broker_down(1).unwrap();
+            down = true;
         }
         false
     };

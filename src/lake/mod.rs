@@ -97,4 +97,10 @@ pub struct Progress {
     pub incarnation: i64,
     /// The next offset to read of each Kafka partition; partitions without one have never been read.
     pub offsets: BTreeMap<i32, i64>,
+    /// The first offset that was ever to be read of each partition.
+    pub starts: BTreeMap<i32, i64>,
+    /// How many offsets since the start had no record, because of compaction or a transaction's marker.
+    pub holes: BTreeMap<i32, i64>,
+    /// How many offsets since the start Kafka had deleted before they were read, and somebody has accepted that.
+    pub missing: BTreeMap<i32, i64>,
 }

@@ -35,6 +35,13 @@ const CLUSTER_ID: &str = "reprise.cluster_id";
 const EPOCH: &str = "reprise:epoch";
 const CLOCK: &str = "reprise:clock";
 const INCARNATION: &str = "reprise:incarnation";
+/// How many partitions the topic was ever known to have.
+const PARTITIONS: &str = "reprise:partitions";
+/// Of each partition: see [`Progress`].
+const OFFSET: &str = "kafka";
+const START: &str = "kafka-start";
+const HOLES: &str = "kafka-holes";
+const MISSING: &str = "kafka-missing";
 
 /// Commits between two checkpoints of the log. With a checksum after each commit they matter only to other readers.
 const COMMITS_PER_CHECKPOINT: u64 = 100;
@@ -184,20 +191,25 @@ impl Table {
 
     /// What the log says of progress. Without a topic there are no offsets.
     pub fn progress(&self) -> Result<Progress> {
-        let mut offsets = BTreeMap::new();
-        if let Some(topic) = self.topic() {
-            // The log has no list of its ids, but Kafka numbers partitions without gaps, and all are recorded together.
-            for partition in 0.. {
-                let Some(offset) = self.mark(&offset_mark(topic, partition))? else { break };
-                offsets.insert(partition, offset);
+        // The log has no list of its ids, but Kafka numbers partitions from 0, and how many were ever read is recorded.
+        let partitions = self.mark(PARTITIONS)?.unwrap_or(0);
+        let of_partitions = |name: &str| {
+            let mut values = BTreeMap::new();
+            let Some(topic) = self.topic() else { return anyhow::Ok(values) };
+            for partition in 0..i32::try_from(partitions)? {
+                values.extend(self.mark(&partition_mark(name, topic, partition))?.map(|value| (partition, value)));
             }
-        }
+            Ok(values)
+        };
         Ok(Progress {
             version: self.snapshot.version(),
             epoch: self.mark(EPOCH)?.map(|epoch| epoch as u64),
             clock_us: self.mark(CLOCK)?,
             incarnation: self.mark(INCARNATION)?.unwrap_or(0),
-            offsets,
+            offsets: of_partitions(OFFSET)?,
+            starts: of_partitions(START)?,
+            holes: of_partitions(HOLES)?,
+            missing: of_partitions(MISSING)?,
         })
     }
 
@@ -249,7 +261,8 @@ impl Table {
         let mut ids = vec![(INCARNATION.to_string(), marks.incarnation)];
         ids.extend(marks.epoch.map(|epoch| (EPOCH.to_string(), epoch as i64)));
         ids.extend(marks.clock_us.map(|clock_us| (CLOCK.to_string(), clock_us)));
-        ids.extend(marks.offsets.iter().map(|(partition, offset)| (offset_mark(topic, *partition), *offset)));
+        ids.extend(marks.offsets.keys().last().map(|last| (PARTITIONS.to_string(), i64::from(*last) + 1)));
+        ids.extend(marks.offsets.iter().map(|(partition, offset)| (partition_mark(OFFSET, topic, *partition), *offset)));
         ids
     }
 
@@ -270,6 +283,6 @@ impl Table {
     }
 }
 
-fn offset_mark(topic: &str, partition: i32) -> String {
-    format!("kafka:{topic}:{partition}")
+fn partition_mark(name: &str, topic: &str, partition: i32) -> String {
+    format!("{name}:{topic}:{partition}")
 }
