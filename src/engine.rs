@@ -15,7 +15,7 @@ use anyhow::{Result, anyhow};
 use differential_dataflow::AsCollection;
 use reprise_dataflows::definition::Definitions;
 use reprise_dataflows::plan::Plan;
-use reprise_dataflows::{Epoch, Stage, Tick, build};
+use reprise_dataflows::{Epoch, Stage, Tallied, Tick, build};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::vec::{Broadcast, Map, ToStream};
@@ -123,9 +123,9 @@ impl Engine {
             reports = reports.concat(source.reports);
             self.store(live, source.intakes, ticks.clone(), &committed)?;
         }
-        let tallies = None.to_stream(scope).as_collection();
+        let tallied = Tallied { tallies: None.to_stream(scope).as_collection(), namings: None.to_stream(scope) };
         let queries = None.to_stream(scope).as_collection();
-        let charts = build(&self.definitions, ticks.clone(), plays, tallies, queries);
+        let charts = build(&self.definitions, ticks.clone(), plays, tallied, queries);
 
         let served = ProbeHandle::new();
         feed(charts, ticks, self.shared.clone()).probe_with(&served);
