@@ -27,6 +27,7 @@ use crate::broker::Broker;
 use crate::lake::sink::{self, Committed};
 use crate::lake::{Committer, LakeFile};
 use crate::serve::Shared;
+use crate::serve::durable::CommittedCut;
 use crate::serve::feed::feed;
 use crate::source::kafka::{Share, kafka};
 use crate::source::lake::{Progress, Selection, lake, share};
@@ -172,7 +173,10 @@ impl Engine {
         let commits = sink::commit(written, committer, self.fail)?;
         let shared = self.shared.clone();
         commits
-            .inspect(move |commit: &Committed| shared.committed(commit.version, &commit.offsets, commit.plays))
+            .inspect(move |commit: &Committed| {
+                let cut = CommittedCut { cut: commit.cut, version: commit.version };
+                shared.committed(cut, &commit.offsets, commit.plays);
+            })
             .probe_with(committed);
         Ok(())
     }

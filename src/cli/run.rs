@@ -145,7 +145,12 @@ impl Run {
         let rows_total = files.iter().map(|file| file.rows).sum();
         let rebuilt = Arc::new(Progress { rows_total, ..Progress::default() });
         let version = snapshot.version();
-        shared.charts_mut().set_as_of(AsOf { lake_version: Some(version), ..AsOf::default() });
+        shared.opened(AsOf {
+            epoch: snapshot.progress().epoch.unwrap_or(0),
+            clock_us: snapshot.progress().clock_us,
+            lake_version: Some(version),
+            durable: true,
+        });
         let address = format!("http://{}", server.address);
         *shared.status_mut() = Status {
             topic: self.broker.topic.clone(),
