@@ -14,6 +14,7 @@ mod screen;
 mod serve;
 mod source;
 mod tick;
+mod verify;
 
 use std::process::ExitCode;
 

@@ -8,6 +8,7 @@ mod generate;
 mod replay;
 mod run;
 mod shared;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -36,6 +37,8 @@ enum Command {
     Run(Box<run::Options>),
     /// Make the charts again from the lake.
     Replay(replay::Options),
+    /// Compare a running instance with a replay of its lake, or check a lake alone.
+    Verify(verify::Options),
     /// Ask a running instance what is trending.
     Trending(chart::TrendingOptions),
     /// Ask a running instance for a chart.
@@ -70,6 +73,7 @@ fn run(command: Command) -> Result<()> {
         Command::Generate(options) => generate::run(*options),
         Command::Run(options) => run::run(*options),
         Command::Replay(options) => replay::run(options),
+        Command::Verify(options) => verify::run(options),
         Command::Trending(options) => chart::trending(options),
         Command::Chart(options) => chart::chart(options),
     }

@@ -10,6 +10,7 @@ use super::{Progress, disk};
 
 /// The plays of a lake at one version.
 pub struct Snapshot {
+    topic: Option<String>,
     progress: Progress,
     files: Vec<LakeFile>,
 }
@@ -22,7 +23,12 @@ impl Snapshot {
         let progress = table.progress()?;
         let files =
             listing::list(&table).with_context(|| format!("cannot list the files of the lake {}", lake.display()))?;
-        Ok(Self { progress, files })
+        Ok(Self { topic: table.topic().map(str::to_owned), progress, files })
+    }
+
+    /// The topic that the plays came from; an imported lake has none.
+    pub fn topic(&self) -> Option<&str> {
+        self.topic.as_deref()
     }
 
     pub fn version(&self) -> u64 {
