@@ -15,7 +15,7 @@ use anyhow::{Result, anyhow};
 use differential_dataflow::AsCollection;
 use reprise_dataflows::definition::Definitions;
 use reprise_dataflows::plan::Plan;
-use reprise_dataflows::{Epoch, Stage, Tallied, Tick, build};
+use reprise_dataflows::{Epoch, Stage, Tick, build};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::vec::{Broadcast, Map, ToStream};
@@ -24,12 +24,14 @@ use timely::dataflow::{InputHandle, ProbeHandle, Scope, StreamVec};
 use timely::worker::Worker;
 
 use crate::broker::Broker;
+use crate::checkpoint::Checkpoint;
 use crate::lake::sink::{self, Committed};
 use crate::lake::{Committer, LakeFile};
 use crate::serve::Shared;
 use crate::serve::feed::feed;
+use crate::source::checkpoint::checkpoint;
 use crate::source::kafka::{Share, kafka};
-use crate::source::lake::{Progress, Selection, lake, share};
+use crate::source::lake::{Counted, Progress, Selection, lake, share};
 use crate::source::{Intake, Report, Source};
 use crate::tick::{Now, Pace, Ticker};
 
@@ -44,7 +46,9 @@ pub struct Engine {
     /// The last epoch that was committed, and its clock.
     pub last_epoch: Option<Epoch>,
     pub clock_us: Option<i64>,
-    /// The plays of the lake that the charts begin with.
+    /// The plays of the lake that the charts begin with: what a checkpoint has counted, and what it has not.
+    pub checkpoint: Option<Arc<Checkpoint>>,
+    pub counted: Option<Arc<Counted>>,
     pub files: Vec<LakeFile>,
     pub times_us: Range<i64>,
     pub progress: Arc<Progress>,
@@ -123,7 +127,7 @@ impl Engine {
             reports = reports.concat(source.reports);
             self.store(live, source.intakes, ticks.clone(), &committed)?;
         }
-        let tallied = Tallied { tallies: None.to_stream(scope).as_collection(), namings: None.to_stream(scope) };
+        let tallied = checkpoint(ticks.clone(), self.checkpoint.clone(), self.fail);
         let queries = None.to_stream(scope).as_collection();
         let charts = build(&self.definitions, ticks.clone(), plays, tallied, queries);
 
@@ -135,7 +139,6 @@ impl Engine {
     /// The source that reads the lake.
     fn stored<'scope>(&self, ticks: StreamVec<'scope, Epoch, Tick>, plan: &Plan) -> Source<'scope> {
         let (worker, workers) = (ticks.scope().index(), ticks.scope().peers());
-        let files = share(&self.files, worker, workers);
         let window = self.clock_us.map(|clock_us| self.definitions.trending.window(clock_us));
         // A run goes on from its clock, so what lies after it will enter the window.
         let window_us = match (window, &self.live) {
@@ -143,7 +146,9 @@ impl Engine {
             (Some((start, end)), None) => Some(start..end),
             (None, live) => live.as_ref().map(|_| i64::MIN..i64::MAX),
         };
-        let selection = Selection { times_us: self.times_us.clone(), window_us };
+        let selection = Selection { times_us: self.times_us.clone(), window_us, counted: self.counted.clone() };
+        let wanted = self.files.iter().filter(|file| selection.wants(file));
+        let files = share(wanted, worker, workers);
         lake(ticks, worker, files, plan, selection, self.progress.clone(), self.fail)
     }
 

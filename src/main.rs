@@ -4,6 +4,7 @@
 
 mod broker;
 mod charts;
+mod checkpoint;
 mod cli;
 mod engine;
 mod generate;

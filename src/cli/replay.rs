@@ -81,6 +81,9 @@ pub fn run(options: Options) -> Result<()> {
         pace: Pace { replay: true, ..Pace::default() },
         last_epoch: None,
         clock_us,
+        // A replay proves things, so it takes no short cuts.
+        checkpoint: None,
+        counted: None,
         files,
         times_us,
         progress: progress.clone(),

@@ -8,13 +8,15 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
+use reprise_dataflows::plan::Plan;
 use tracing::info;
 
 use super::shared::{ChartsFile, absolute, default_workers, fail, parse_duration, parse_option, start_log, stop_flag};
 use crate::broker::{ANSWER_TIMEOUT, Broker, Extent};
 use crate::charts::{AsOf, Charts, Filter};
+use crate::checkpoint;
 use crate::engine::{Engine, Live};
-use crate::lake::{Committer, Identity, Snapshot};
+use crate::lake::{Committer, Identity, LakeFile, Snapshot};
 use crate::monitor::{Monitor, has_screen};
 use crate::output::{self, Format};
 use crate::serve::{self, Shared, Status};
@@ -142,7 +144,11 @@ impl Run {
         committer.begin(&starts)?;
         let snapshot = Snapshot::open(&lake, None)?;
         let files = snapshot.files().to_vec();
-        let rows_total = files.iter().map(|file| file.rows).sum();
+        let plays = files.iter().map(|file| file.rows).sum();
+        let checkpoint = checkpoint::newest(&lake, &snapshot, &Plan::new(&definitions))?.map(Arc::new);
+        let counted = checkpoint.as_ref().map(|checkpoint| checkpoint.counted(&snapshot));
+        let is_counted = |file: &&LakeFile| counted.as_ref().is_some_and(|counted| counted.files.contains(&file.path));
+        let rows_total = files.iter().filter(|file| !is_counted(file)).map(|file| file.rows).sum();
         let rebuilt = Arc::new(Progress { rows_total, ..Progress::default() });
         let version = snapshot.version();
         shared.charts_mut().set_as_of(AsOf { lake_version: Some(version), ..AsOf::default() });
@@ -153,7 +159,7 @@ impl Run {
             address: address.clone(),
             lake: lake.display().to_string(),
             lake_version: Some(version),
-            lake_plays: rows_total,
+            lake_plays: plays,
             started_at_us: SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_micros() as i64),
             ..Status::default()
         };
@@ -167,6 +173,8 @@ impl Run {
             pace: self.pace,
             last_epoch,
             clock_us: snapshot.progress().clock_us,
+            checkpoint,
+            counted,
             files,
             times_us: i64::MIN..i64::MAX,
             progress: rebuilt,

@@ -14,7 +14,7 @@
 
 mod commit;
 mod dead_letters;
-mod disk;
+pub mod disk;
 mod fenced;
 mod hours;
 mod intent;
@@ -24,7 +24,7 @@ mod snapshot;
 mod statistics;
 mod table;
 #[cfg(test)]
-mod tests;
+pub mod tests;
 mod writer;
 
 use std::collections::BTreeMap;

@@ -4,4 +4,4 @@
 mod commits;
 mod crashes;
 mod reading;
-mod support;
+pub mod support;

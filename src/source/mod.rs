@@ -1,5 +1,6 @@
 //! Where plays come from: Kafka, and the lake. A source is an operator over ticks, which say when it may read.
 
+pub mod checkpoint;
 pub mod json;
 pub mod kafka;
 pub mod lake;
