@@ -6,6 +6,7 @@ mod broker;
 mod charts;
 mod cli;
 mod engine;
+mod failpoint;
 mod generate;
 mod lake;
 mod monitor;

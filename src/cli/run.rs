@@ -14,6 +14,7 @@ use super::shared::{ChartsFile, absolute, default_workers, fail, parse_duration,
 use crate::broker::{ANSWER_TIMEOUT, Broker, Extent};
 use crate::charts::{AsOf, Charts, Filter};
 use crate::engine::{Engine, Live};
+use crate::failpoint;
 use crate::lake::{Committer, Identity, Snapshot};
 use crate::monitor::{Monitor, has_screen};
 use crate::output::{self, Format};
@@ -95,6 +96,7 @@ pub struct Run {
 
 pub fn run(options: Options) -> Result<()> {
     start_log(if has_screen() { "warn" } else { "info" });
+    failpoint::warn_if_set();
     let stop = stop_flag("committing what was read")?;
     let pace = Pace {
         commit_interval: options.commit_interval,

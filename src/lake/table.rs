@@ -262,7 +262,9 @@ impl Table {
         ids.extend(marks.epoch.map(|epoch| (EPOCH.to_string(), epoch as i64)));
         ids.extend(marks.clock_us.map(|clock_us| (CLOCK.to_string(), clock_us)));
         ids.extend(marks.offsets.keys().last().map(|last| (PARTITIONS.to_string(), i64::from(*last) + 1)));
-        ids.extend(marks.offsets.iter().map(|(partition, offset)| (partition_mark(OFFSET, topic, *partition), *offset)));
+        ids.extend(
+            marks.offsets.iter().map(|(partition, offset)| (partition_mark(OFFSET, topic, *partition), *offset)),
+        );
         ids
     }
 
