@@ -7,6 +7,7 @@ mod charts;
 mod checkpoint;
 mod cli;
 mod engine;
+mod failpoint;
 mod generate;
 mod lake;
 mod monitor;

@@ -16,6 +16,7 @@ use crate::broker::{ANSWER_TIMEOUT, Broker, Extent};
 use crate::charts::{AsOf, Charts, Filter};
 use crate::checkpoint;
 use crate::engine::{Engine, Live};
+use crate::failpoint;
 use crate::lake::{Committer, Identity, LakeFile, Snapshot};
 use crate::monitor::{Monitor, has_screen};
 use crate::output::{self, Format};
@@ -97,6 +98,7 @@ pub struct Run {
 
 pub fn run(options: Options) -> Result<()> {
     start_log(if has_screen() { "warn" } else { "info" });
+    failpoint::warn_if_set();
     let stop = stop_flag("committing what was read")?;
     let pace = Pace {
         commit_interval: options.commit_interval,

@@ -29,6 +29,7 @@ use anyhow::{Error, Result, anyhow, bail};
 use super::intent::{self, Intent};
 use super::table::{Marks, Table};
 use super::{NewFile, Progress};
+use crate::failpoint;
 
 /// Versions that others (who compact, say) may put in our way during one commit.
 const CONFLICTS_MAX: usize = 100;
@@ -82,7 +83,9 @@ impl FencedTable {
     ) -> Result<()> {
         let intent = self.intend(epoch, clock_us, files, offsets)?;
         self.publish(&intent)?;
+        failpoint::reach("renamed")?;
         self.append_intent(&intent)?;
+        failpoint::reach("appended")?;
         self.forget(&intent)
     }
 
@@ -100,6 +103,7 @@ impl FencedTable {
         if !intent.files.is_empty() {
             intent.write(&self.table.root)?;
         }
+        failpoint::reach("intended")?;
         self.table.refresh()?;
         self.require(&intent.offsets_before)?;
         Ok(intent)

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::NewFile;
 use super::disk::{self, STAGING};
+use crate::failpoint;
 
 /// One commit to one table.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -71,7 +72,10 @@ impl Intent {
     /// Gives every file its final name, durably. May be repeated.
     pub fn publish(&self, table: &Path) -> Result<()> {
         let mut folders = BTreeSet::new();
-        for file in &self.files {
+        for (index, file) in self.files.iter().enumerate() {
+            if index > 0 {
+                failpoint::reach("renaming")?;
+            }
             let (from, to) = (table.join(&file.staged), table.join(&file.path));
             if let Some(folder) = to.parent()
                 && folders.insert(folder.to_path_buf())

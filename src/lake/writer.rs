@@ -20,6 +20,7 @@ use super::hours::Hours;
 use super::intent::file_name;
 use super::table::{self, DEAD_LETTERS, Kind, PLAYS, Table, WRITTEN_BY};
 use super::{DeadLetter, NewFile, dead_letters, statistics};
+use crate::failpoint;
 
 /// Rows that readers skip or take as one.
 const ROW_GROUP_ROWS_MAX: usize = 1 << 20;
@@ -75,6 +76,7 @@ impl Writer {
             files.push(self.write(&PLAYS, epoch, partition, batches)?);
         }
         self.sync(&PLAYS, &files)?;
+        failpoint::reach("staged")?;
         Ok(files)
     }
 
