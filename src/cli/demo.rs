@@ -84,6 +84,7 @@ pub fn run(options: Options) -> Result<()> {
         listen: options.listen,
         from: From::Earliest,
         pace: Pace { commit_interval: Duration::from_secs(2), ..Pace::default() },
+        checkpoint_interval: Duration::from_secs(60),
         notes: notes(&lake),
     };
     if !has_screen() {

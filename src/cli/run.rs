@@ -68,6 +68,9 @@ pub struct Options {
     /// Commit earlier when a worker holds so many MiB.
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=65536), env = "REPRISE_BUFFER")]
     buffer: u64,
+    /// How often the lake is counted in the background, so that the next start is quick.
+    #[arg(long, value_name = "SPAN", default_value = "5m", value_parser = parse_duration, env = "REPRISE_CHECKPOINT_INTERVAL")]
+    checkpoint_interval: Duration,
     /// After so long without any play the trending window goes on with the wall clock.
     #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = parse_duration, env = "REPRISE_IDLE")]
     idle: Duration,
@@ -92,6 +95,7 @@ pub struct Run {
     pub listen: SocketAddr,
     pub from: From,
     pub pace: Pace,
+    pub checkpoint_interval: Duration,
     /// Lines below the live table.
     pub notes: Vec<String>,
 }
@@ -115,6 +119,7 @@ pub fn run(options: Options) -> Result<()> {
         listen: options.listen,
         from: options.from,
         pace,
+        checkpoint_interval: options.checkpoint_interval,
         notes: Vec::new(),
     };
     if let Some(format) = options.format {
@@ -162,6 +167,7 @@ impl Run {
             lake: lake.display().to_string(),
             lake_version: Some(version),
             lake_plays: plays,
+            checkpoint_version: checkpoint.as_ref().map(|checkpoint| checkpoint.manifest.version),
             started_at_us: SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_micros() as i64),
             ..Status::default()
         };
@@ -169,6 +175,8 @@ impl Run {
         info!(%address, lake = %lake.display(), workers = self.workers, partitions = starts.len(), "running");
         started(&shared)?;
         let monitor = Monitor::start(shared.clone(), self.broker.clone(), rebuilt.clone(), self.notes)?;
+        let plan = Plan::new(&definitions);
+        let checkpoints = checkpoint::Background::start(lake.clone(), plan, self.checkpoint_interval, shared.clone())?;
         let engine = Engine {
             workers: self.workers,
             definitions,
@@ -192,6 +200,7 @@ impl Run {
             fail,
         };
         engine.run()?;
+        drop(checkpoints);
         drop(monitor);
         server.stop();
         Ok(shared)

@@ -25,6 +25,8 @@ pub struct Status {
     pub lake: String,
     /// The newest version that is committed.
     pub lake_version: Option<u64>,
+    /// The version of the newest checkpoint: the one that this run began with, or that it has made since.
+    pub checkpoint_version: Option<u64>,
     /// Plays in the lake, earlier runs included, as of `lake_version`.
     pub lake_plays: u64,
     pub accepted: u64,
