@@ -15,7 +15,7 @@ use crate::broker::{ANSWER_TIMEOUT, Broker, Extent};
 use crate::charts::{AsOf, Charts, Filter};
 use crate::engine::{Engine, Live};
 use crate::failpoint;
-use crate::lake::{Committer, Identity, Snapshot};
+use crate::lake::{Committer, Identity, Room, Snapshot};
 use crate::monitor::{Monitor, has_screen};
 use crate::output::{self, Format};
 use crate::serve::{self, Shared, Status};
@@ -163,6 +163,8 @@ impl Run {
         info!(%address, lake = %lake.display(), workers = self.workers, partitions = starts.len(), "running");
         started(&shared)?;
         let monitor = Monitor::start(shared.clone(), self.broker.clone(), rebuilt.clone(), self.notes)?;
+        let paused = shared.clone();
+        let room = Room::new(stop.clone(), move |reason| paused.status_mut().paused = reason);
         let engine = Engine {
             workers: self.workers,
             definitions,
@@ -177,6 +179,7 @@ impl Run {
                 starts: starts.into_iter().collect(),
                 lake,
                 incarnation: committer.progress().incarnation,
+                room,
                 committer: Mutex::new(Some(committer)),
             }),
             shared: shared.clone(),
