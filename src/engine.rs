@@ -26,7 +26,7 @@ use timely::worker::Worker;
 use crate::broker::Broker;
 use crate::checkpoint::Checkpoint;
 use crate::lake::sink::{self, Committed};
-use crate::lake::{Committer, LakeFile};
+use crate::lake::{Committer, LakeFile, Room};
 use crate::serve::Shared;
 use crate::serve::feed::feed;
 use crate::source::checkpoint::checkpoint;
@@ -68,6 +68,8 @@ pub struct Live {
     pub starts: Vec<(i32, i64)>,
     pub lake: PathBuf,
     pub incarnation: i64,
+    /// Where writers and committer wait while the disk is full.
+    pub room: Room,
     /// Taken by worker 0.
     pub committer: Mutex<Option<Committer>>,
 }
@@ -173,8 +175,8 @@ impl Engine {
         let writer = sink::writer(&live.lake, live.incarnation, worker)?;
         let first = worker == 0;
         let committer = first.then(|| live.committer.lock().unwrap_or_else(PoisonError::into_inner).take()).flatten();
-        let written = sink::write(intakes, ticks, writer, self.fail)?;
-        let commits = sink::commit(written, committer, self.fail)?;
+        let written = sink::write(intakes, ticks, writer, live.room.clone(), self.fail)?;
+        let commits = sink::commit(written, committer, live.room.clone(), self.fail)?;
         let shared = self.shared.clone();
         commits
             .inspect(move |commit: &Committed| shared.committed(commit.version, &commit.offsets, commit.plays))

@@ -17,7 +17,7 @@ use crate::charts::{AsOf, Charts, Filter};
 use crate::checkpoint;
 use crate::engine::{Engine, Live};
 use crate::failpoint;
-use crate::lake::{Committer, Identity, LakeFile, Snapshot};
+use crate::lake::{Committer, Identity, LakeFile, Room, Snapshot};
 use crate::monitor::{Monitor, has_screen};
 use crate::output::{self, Format};
 use crate::serve::{self, Shared, Status};
@@ -177,6 +177,8 @@ impl Run {
         let monitor = Monitor::start(shared.clone(), self.broker.clone(), rebuilt.clone(), self.notes)?;
         let plan = Plan::new(&definitions);
         let checkpoints = checkpoint::Background::start(lake.clone(), plan, self.checkpoint_interval, shared.clone())?;
+        let paused = shared.clone();
+        let room = Room::new(stop.clone(), move |reason| paused.status_mut().paused = reason);
         let engine = Engine {
             workers: self.workers,
             definitions,
@@ -193,6 +195,7 @@ impl Run {
                 starts: starts.into_iter().collect(),
                 lake,
                 incarnation: committer.progress().incarnation,
+                room,
                 committer: Mutex::new(Some(committer)),
             }),
             shared: shared.clone(),

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 
 use super::fenced::FencedTable;
 use super::table::{self, DEAD_LETTERS, PLAYS, Table};
-use super::{Cut, Identity, Progress, disk};
+use super::{Cut, Identity, Progress, Room, disk};
 
 /// The single writer of a lake, as far as its logs go.
 pub struct Committer {
@@ -43,6 +43,12 @@ impl Committer {
         let mut this = Self { plays, dead_letters, progress: Progress::default() };
         this.note_progress();
         Ok(this)
+    }
+
+    /// Lets commits wait in `room` while the disk is full, instead of failing.
+    pub fn wait_in(&mut self, room: &Room) {
+        self.plays.room = room.clone();
+        self.dead_letters.room = room.clone();
     }
 
     /// How far the plays have come. The epoch is the newest in either table: each later one must be greater.

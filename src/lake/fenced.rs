@@ -28,7 +28,7 @@ use anyhow::{Error, Result, anyhow, bail};
 
 use super::intent::{self, Intent};
 use super::table::{Marks, Table};
-use super::{NewFile, Progress};
+use super::{NewFile, Progress, Room, disk};
 use crate::failpoint;
 
 /// Versions that others (who compact, say) may put in our way during one commit.
@@ -38,6 +38,8 @@ const CONFLICTS_MAX: usize = 100;
 pub struct FencedTable {
     table: Table,
     progress: Progress,
+    /// Where commits wait while the disk is full.
+    pub(super) room: Room,
 }
 
 impl FencedTable {
@@ -53,7 +55,7 @@ impl FencedTable {
             }
             if table.append(&[], &Marks { incarnation, ..Marks::default() })? {
                 let progress = table.progress()?;
-                let mut this = Self { table, progress };
+                let mut this = Self { table, progress, room: Room::default() };
                 this.settle()?;
                 return Ok(this);
             }
@@ -81,15 +83,22 @@ impl FencedTable {
         files: Vec<NewFile>,
         offsets: BTreeMap<i32, i64>,
     ) -> Result<()> {
-        let intent = self.intend(epoch, clock_us, files, offsets)?;
-        self.publish(&intent)?;
-        failpoint::reach("renamed")?;
-        self.append_intent(&intent)?;
-        failpoint::reach("appended")?;
-        self.forget(&intent)
+        let intent = self.intent(epoch, clock_us, files, offsets);
+        let room = self.room.clone();
+        room.wait_for(|| self.declare(&intent))?;
+        room.wait_for(|| self.publish(&intent))?;
+        room.wait_for(|| {
+            failpoint::reach("renamed")?;
+            self.append_intent(&intent)
+        })?;
+        room.wait_for(|| {
+            failpoint::reach("appended")?;
+            self.forget(&intent)
+        })
     }
 
     /// The first step of a commit: an intent on disk, and then a look whether the table is still ours.
+    #[cfg(test)]
     pub(super) fn intend(
         &mut self,
         epoch: u64,
@@ -97,16 +106,24 @@ impl FencedTable {
         files: Vec<NewFile>,
         offsets: BTreeMap<i32, i64>,
     ) -> Result<Intent> {
+        let intent = self.intent(epoch, clock_us, files, offsets);
+        self.declare(&intent)?;
+        Ok(intent)
+    }
+
+    fn intent(&self, epoch: u64, clock_us: Option<i64>, files: Vec<NewFile>, offsets: BTreeMap<i32, i64>) -> Intent {
         let incarnation = self.progress.incarnation;
         let offsets_before = self.progress.offsets.clone();
-        let intent = Intent { incarnation, epoch, clock_us, files, offsets_before, offsets };
+        Intent { incarnation, epoch, clock_us, files, offsets_before, offsets }
+    }
+
+    fn declare(&mut self, intent: &Intent) -> Result<()> {
         if !intent.files.is_empty() {
             intent.write(&self.table.root)?;
         }
         failpoint::reach("intended")?;
         self.table.refresh()?;
-        self.require(&intent.offsets_before)?;
-        Ok(intent)
+        self.require(&intent.offsets_before)
     }
 
     pub(super) fn publish(&mut self, intent: &Intent) -> Result<()> {
@@ -135,13 +152,29 @@ impl FencedTable {
     fn append(&mut self, files: &[NewFile], marks: &Marks, expected: &BTreeMap<i32, i64>) -> Result<()> {
         for _ in 0..CONFLICTS_MAX {
             self.require(expected)?;
-            if self.table.append(files, marks)? {
-                self.progress = self.table.progress()?;
-                return Ok(());
+            match self.table.append(files, marks) {
+                Ok(true) => {
+                    self.progress = self.table.progress()?;
+                    return Ok(());
+                }
+                Ok(false) => self.table.refresh()?,
+                Err(error) => return if self.has_come_through(marks)? { Ok(()) } else { Err(error) },
             }
-            self.table.refresh()?;
         }
         Err(busy(&self.table))
+    }
+
+    /// Whether an append that has failed is in the log all the same: its entry may have been there before the error was,
+    /// as when the folder cannot be synced. Epochs grow, so the log tells.
+    fn has_come_through(&mut self, marks: &Marks) -> Result<bool> {
+        self.table.refresh()?;
+        let found = self.table.progress()?;
+        if marks.epoch.is_none() || (found.incarnation, found.epoch) != (marks.incarnation, marks.epoch) {
+            return Ok(false);
+        }
+        disk::sync_folder(&self.table.log())?;
+        self.progress = found;
+        Ok(true)
     }
 
     /// Fails unless the version at hand is ours and has the `expected` offsets.

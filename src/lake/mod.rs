@@ -19,6 +19,7 @@ mod fenced;
 mod hours;
 mod intent;
 mod listing;
+mod room;
 pub mod sink;
 mod snapshot;
 mod statistics;
@@ -34,6 +35,7 @@ use serde::{Deserialize, Serialize};
 pub use commit::Committer;
 pub use dead_letters::DeadLetter;
 pub use listing::LakeFile;
+pub use room::Room;
 pub use snapshot::Snapshot;
 pub use writer::Writer;
 

@@ -112,7 +112,7 @@ pub fn create(lake: &Path, kind: &Kind, identity: &Identity) -> Result<()> {
     if disk::names(&root.join(LOG))?.iter().any(|name| name.ends_with(".json") || name.ends_with(".parquet")) {
         return Ok(());
     }
-    disk::put_if_absent(&root.join(LOG).join("00000000000000000000.json"), first_commit(kind, identity)?.as_bytes())?;
+    disk::put_if_absent(&root.join(LOG).join(entry_name(0)), first_commit(kind, identity)?.as_bytes())?;
     Ok(())
 }
 
@@ -135,7 +135,12 @@ fn first_commit(kind: &Kind, identity: &Identity) -> Result<String> {
     Ok(actions.map(|action| action.to_string() + "\n").concat())
 }
 
-fn random_uuid() -> String {
+/// The name of a version's entry in the log.
+pub fn entry_name(version: u64) -> String {
+    format!("{version:020}.json")
+}
+
+pub fn random_uuid() -> String {
     const VERSION_4: u128 = 0x4 << 76;
     const VARIANT_1: u128 = 0x8 << 60;
     let bits = rand::random::<u128>() & !(0xf << 76 | 0xc << 60) | VERSION_4 | VARIANT_1;
@@ -162,11 +167,32 @@ impl Table {
 
     /// Moves to the newest version.
     pub fn refresh(&mut self) -> Result<()> {
+        if self.is_newest()? {
+            return Ok(());
+        }
         self.snapshot = Snapshot::builder_from(self.snapshot.clone())
             .with_incremental_crc_replay(IncrementalReplay::Unlimited)
             .build(self.engine.as_ref())
             .with_context(|| format!("cannot read the newest version of the table {}", self.root.display()))?;
         Ok(())
+    }
+
+    /// Whether the version at hand is the newest, without listing the log: that takes longer with every version.
+    ///
+    /// The log is cleaned up from its oldest version on, so if ours is there after the next one was not, that has never
+    /// been.
+    fn is_newest(&self) -> Result<bool> {
+        let version = self.snapshot.version();
+        let exists = |version: u64| {
+            let entry = self.log().join(entry_name(version));
+            entry.try_exists().with_context(|| format!("cannot look at {}", entry.display()))
+        };
+        Ok(!exists(version + 1)? && exists(version)?)
+    }
+
+    /// The folder of the log.
+    pub fn log(&self) -> PathBuf {
+        self.root.join(LOG)
     }
 
     pub fn snapshot(&self) -> &SnapshotRef {

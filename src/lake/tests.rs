@@ -3,5 +3,6 @@
 
 mod commits;
 mod crashes;
+mod many;
 mod reading;
 pub mod support;

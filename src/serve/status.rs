@@ -38,6 +38,8 @@ pub struct Status {
     /// Whether every partition has been read to its end at least once; `lag` says how far it is from there now.
     pub caught_up: bool,
     pub ready: bool,
+    /// Why nothing can be committed for the moment; `None` normally.
+    pub paused: Option<String>,
     /// Records of all partitions that wait to be read; `None` until the broker has said where they end.
     pub lag: Option<i64>,
     pub partitions: Vec<PartitionStatus>,
