@@ -5,11 +5,13 @@
 mod broker;
 mod charts;
 mod cli;
+mod ending;
 mod engine;
 mod generate;
 mod lake;
 mod monitor;
 mod output;
+mod publish;
 mod screen;
 mod serve;
 mod source;

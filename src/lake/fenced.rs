@@ -28,7 +28,7 @@ use anyhow::{Error, Result, anyhow, bail};
 
 use super::intent::{self, Intent};
 use super::table::{Marks, Table};
-use super::{NewFile, Progress};
+use super::{Account, NewFile, Progress};
 
 /// Versions that others (who compact, say) may put in our way during one commit.
 const CONFLICTS_MAX: usize = 100;
@@ -65,9 +65,9 @@ impl FencedTable {
         &self.progress
     }
 
-    /// Writes down the first offset of partitions, on top of those that are known.
-    pub fn record_starts(&mut self, offsets: BTreeMap<i32, i64>) -> Result<()> {
-        let marks = Marks { incarnation: self.progress.incarnation, offsets, ..Marks::default() };
+    /// Moves offsets without any rows: where partitions begin, and past what is missing.
+    pub fn record(&mut self, offsets: BTreeMap<i32, i64>, account: Account) -> Result<()> {
+        let marks = Marks { incarnation: self.progress.incarnation, offsets, account, ..Marks::default() };
         let expected = self.progress.offsets.clone();
         self.append(&[], &marks, &expected)
     }
@@ -79,8 +79,9 @@ impl FencedTable {
         clock_us: Option<i64>,
         files: Vec<NewFile>,
         offsets: BTreeMap<i32, i64>,
+        account: Account,
     ) -> Result<()> {
-        let intent = self.intend(epoch, clock_us, files, offsets)?;
+        let intent = self.intend(epoch, clock_us, files, offsets, account)?;
         self.publish(&intent)?;
         self.append_intent(&intent)?;
         self.forget(&intent)
@@ -93,10 +94,11 @@ impl FencedTable {
         clock_us: Option<i64>,
         files: Vec<NewFile>,
         offsets: BTreeMap<i32, i64>,
+        account: Account,
     ) -> Result<Intent> {
         let incarnation = self.progress.incarnation;
         let offsets_before = self.progress.offsets.clone();
-        let intent = Intent { incarnation, epoch, clock_us, files, offsets_before, offsets };
+        let intent = Intent { incarnation, epoch, clock_us, files, offsets_before, offsets, account };
         if !intent.files.is_empty() {
             intent.write(&self.table.root)?;
         }
@@ -120,6 +122,7 @@ impl FencedTable {
             epoch: Some(intent.epoch),
             clock_us: intent.clock_us,
             offsets: intent.offsets.clone(),
+            account: intent.account.clone(),
         };
         self.append(&intent.files, &marks, &intent.offsets_before)
     }
