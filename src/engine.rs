@@ -7,7 +7,6 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -25,12 +24,13 @@ use timely::worker::Worker;
 
 use crate::broker::Broker;
 use crate::checkpoint::Checkpoint;
+use crate::ending::Ending;
 use crate::lake::sink::{self, Committed};
 use crate::lake::{Committer, LakeFile, Room};
 use crate::serve::Shared;
 use crate::serve::feed::feed;
 use crate::source::checkpoint::checkpoint;
-use crate::source::kafka::{Share, kafka};
+use crate::source::kafka::{Found, Share, kafka};
 use crate::source::lake::{Counted, Progress, Selection, lake, share};
 use crate::source::{Intake, Report, Source};
 use crate::tick::{Now, Pace, Ticker};
@@ -55,8 +55,8 @@ pub struct Engine {
     /// What is read after the lake, and where it is kept; a replay has none.
     pub live: Option<Live>,
     pub shared: Arc<Shared>,
-    /// Set from outside to make the run commit what it has, and end.
-    pub stop: Arc<AtomicBool>,
+    /// What makes the run commit what it has, and end.
+    pub ending: Ending,
     /// What ends a run that cannot go on. It does not return.
     pub fail: fn(anyhow::Error),
 }
@@ -66,6 +66,9 @@ pub struct Live {
     pub broker: Broker,
     /// The offset to begin at, of every partition.
     pub starts: Vec<(i32, i64)>,
+    /// Partitions that are found later.
+    pub found: Arc<Found>,
+    pub accept_gap: bool,
     pub lake: PathBuf,
     pub incarnation: i64,
     /// Where writers and committer wait while the disk is full.
@@ -157,10 +160,15 @@ impl Engine {
     /// The source that reads this worker's partitions.
     fn live<'scope>(&self, live: &Live, ticks: StreamVec<'scope, Epoch, Tick>) -> Result<Source<'scope>> {
         let (worker, workers) = (ticks.scope().index(), ticks.scope().peers());
-        let owned = |(partition, _): &&(i32, i64)| *partition as usize % workers == worker;
-        let starts = live.starts.iter().filter(owned).copied().collect();
-        let share = Share { worker, starts, uncommitted_bytes_max: 2 * self.pace.buffer_bytes };
-        kafka(ticks, &live.broker, share, self.fail)
+        let share = Share {
+            worker,
+            workers,
+            starts: live.starts.clone(),
+            found: live.found.clone(),
+            uncommitted_bytes_max: 2 * self.pace.buffer_bytes,
+            accept_gap: live.accept_gap,
+        };
+        kafka(ticks, &live.broker, share, self.ending.clone())
     }
 
     /// The way of what was read into the lake.
@@ -201,7 +209,7 @@ impl Engine {
                     .with_frontier(|frontier| frontier.first().copied())
                     .unwrap_or(Epoch::MAX),
                 committed: last_cut.is_none_or(|cut| !watched.committed.less_equal(&cut)),
-                stop: self.stop.load(Ordering::Relaxed),
+                stop: self.ending.is_due(),
             };
             if let Some(tick) = ticker.next(now) {
                 ticks.advance_to(tick.epoch);

@@ -34,6 +34,9 @@ pub struct Status {
     pub dead_letters: BTreeMap<String, u64>,
     /// Offsets without a record: compaction, and the markers of transactions.
     pub holes: u64,
+    /// Offsets that Kafka had deleted before they were read, in this run and all before it.
+    #[serde(default)]
+    pub missing: u64,
     pub plays_per_second: f64,
     /// Whether every partition has been read to its end at least once; `lag` says how far it is from there now.
     pub caught_up: bool,

@@ -97,7 +97,7 @@ pub fn lake<'scope>(
             rows += read;
             progress.rows.fetch_add(read, Ordering::Relaxed);
             for plays in piece.into_iter().flat_map(|piece| piece.plays) {
-                let intake_of = Intake { plays: Some(plays), dead_letters: Vec::new(), positions: Vec::new() };
+                let intake_of = Intake { plays: Some(plays), ..Intake::default() };
                 intakes_output.activate().session(intake).give(Arc::new(intake_of));
             }
             if reported_done || rows >= EPOCH_ROWS_MAX {
