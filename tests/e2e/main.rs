@@ -7,10 +7,13 @@
 mod accounting;
 mod dead_letters;
 mod demo;
+mod faults;
 mod http;
+mod kafka;
 mod oddities;
 mod readers;
 mod restart;
 mod same_answer;
+mod stops;
 mod support;
 mod usage;
