@@ -129,7 +129,9 @@ impl Checkpoint {
             manifest.topic.as_deref() == snapshot.topic() && manifest.cluster_id.as_deref() == snapshot.cluster_id(),
             "it was made from another lake"
         );
-        ensure!(manifest.starts == progress.starts, "it was made from a lake that began elsewhere");
+        // Partitions that were added since are no matter: all of theirs is new.
+        let is_same = |(partition, start): (&i32, &i64)| progress.starts.get(partition) == Some(start);
+        ensure!(manifest.starts.iter().all(is_same), "it was made from a lake that began elsewhere");
         for (partition, next) in &manifest.offsets {
             if progress.offsets.get(partition).is_none_or(|reached| reached < next) {
                 bail!("it holds offsets of partition {partition} that the lake does not have");
