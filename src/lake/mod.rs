@@ -12,6 +12,7 @@
 //! [`Snapshot`] lists what is there. `delta_kernel` reads and writes only the log; the Parquet files are ours. What must
 //! hold between the three is written at the top of `fenced.rs`.
 
+pub mod care;
 mod commit;
 mod dead_letters;
 mod disk;
