@@ -18,6 +18,7 @@ use crate::broker::Broker;
 use crate::charts::Filter;
 use crate::generate::plays::{Mix, Period};
 use crate::generate::{self, Traffic};
+use crate::lake::care::Spans;
 use crate::monitor::has_screen;
 use crate::output::{self, Format};
 use crate::serve::{self, Shared};
@@ -84,6 +85,7 @@ pub fn run(options: Options) -> Result<()> {
         listen: options.listen,
         from: From::Earliest,
         pace: Pace { commit_interval: Duration::from_secs(2), ..Pace::default() },
+        care: Spans::default(),
         notes: notes(&lake),
     };
     if !has_screen() {

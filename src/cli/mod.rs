@@ -5,6 +5,7 @@ mod client;
 mod config;
 mod demo;
 mod generate;
+mod lake;
 mod replay;
 mod run;
 mod shared;
@@ -36,6 +37,8 @@ enum Command {
     Run(Box<run::Options>),
     /// Make the charts again from the lake.
     Replay(replay::Options),
+    /// Look after a lake: what is in it, compaction, vacuum.
+    Lake(lake::Options),
     /// Ask a running instance what is trending.
     Trending(chart::TrendingOptions),
     /// Ask a running instance for a chart.
@@ -70,6 +73,7 @@ fn run(command: Command) -> Result<()> {
         Command::Generate(options) => generate::run(*options),
         Command::Run(options) => run::run(*options),
         Command::Replay(options) => replay::run(options),
+        Command::Lake(options) => lake::run(options),
         Command::Trending(options) => chart::trending(options),
         Command::Chart(options) => chart::chart(options),
     }

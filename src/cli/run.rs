@@ -15,6 +15,7 @@ use crate::broker::{ANSWER_TIMEOUT, Broker, Extent};
 use crate::charts::{AsOf, Charts, Filter};
 use crate::engine::{Engine, Live};
 use crate::failpoint;
+use crate::lake::care::{self, Caretaker};
 use crate::lake::{Committer, Identity, Room, Snapshot};
 use crate::monitor::{Monitor, has_screen};
 use crate::output::{self, Format};
@@ -69,6 +70,12 @@ pub struct Options {
     /// After so long without any play the trending window goes on with the wall clock.
     #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = parse_duration, env = "REPRISE_IDLE")]
     idle: Duration,
+    /// An hour of the lake that has got no file for so long is compacted: its small files become few.
+    #[arg(long, value_name = "SPAN", default_value = "2h", value_parser = parse_duration, env = "REPRISE_COMPACT_AFTER")]
+    compact_after: Duration,
+    /// How long files stay that the newest version of the lake does not have: as long as readers may take.
+    #[arg(long, value_name = "SPAN", default_value = "1h", value_parser = parse_duration, env = "REPRISE_RETAIN")]
+    retain: Duration,
     /// A librdkafka option, as in -X fetch.wait.max.ms=50; may be given several times. TLS and SASL need a build with
     /// --features tls.
     #[arg(short = 'X', value_name = "NAME=VALUE", value_parser = parse_option)]
@@ -90,6 +97,7 @@ pub struct Run {
     pub listen: SocketAddr,
     pub from: From,
     pub pace: Pace,
+    pub care: care::Spans,
     /// Lines below the live table.
     pub notes: Vec<String>,
 }
@@ -113,6 +121,7 @@ pub fn run(options: Options) -> Result<()> {
         listen: options.listen,
         from: options.from,
         pace,
+        care: care::Spans { compact_after: options.compact_after, retain: options.retain },
         notes: Vec::new(),
     };
     if let Some(format) = options.format {
@@ -163,6 +172,9 @@ impl Run {
         info!(%address, lake = %lake.display(), workers = self.workers, partitions = starts.len(), "running");
         started(&shared)?;
         let monitor = Monitor::start(shared.clone(), self.broker.clone(), rebuilt.clone(), self.notes)?;
+        let interval = self.care.compact_after.min(self.care.retain);
+        let chores = vec![("the care of the lake", care::chore(lake.clone(), self.care))];
+        let caretaker = Caretaker::start(interval, chores)?;
         let paused = shared.clone();
         let room = Room::new(stop.clone(), move |reason| paused.status_mut().paused = reason);
         let engine = Engine {
@@ -187,7 +199,7 @@ impl Run {
             fail,
         };
         engine.run()?;
-        drop(monitor);
+        drop((caretaker, monitor));
         server.stop();
         Ok(shared)
     }

@@ -22,15 +22,30 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, bail};
 
-pub use caretaker::{Caretaker, Chore, chore};
-pub use compact::{Compacted, compact};
-pub use entries::{Entry, entries};
+pub use caretaker::{Caretaker, chore};
+pub use compact::compact;
+pub use entries::entries;
 pub use lock::Lock;
 pub use log::clean as clean_logs;
-pub use usage::{TableUsage, Usage, usage};
-pub use vacuum::{Vacuumed, vacuum};
+pub use usage::{DayUsage, TableUsage, Usage, usage};
+pub use vacuum::vacuum;
 
 use super::table::{self, Kind, Table};
+
+/// When what is done by itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Spans {
+    /// How long a partition has to be quiet before it is compacted.
+    pub compact_after: Duration,
+    /// How long files are kept that the newest version does not have.
+    pub retain: Duration,
+}
+
+impl Default for Spans {
+    fn default() -> Self {
+        Self { compact_after: Duration::from_secs(2 * 3600), retain: Duration::from_secs(3600) }
+    }
+}
 
 /// How care that takes long is looked at from outside.
 pub struct Attention<'a> {

@@ -102,6 +102,9 @@ impl Intent {
 pub fn files_under_way(table: &Path) -> Result<BTreeSet<String>> {
     let folder = table.join(STAGING);
     let mut paths = BTreeSet::new();
+    if !folder.is_dir() {
+        return Ok(paths);
+    }
     for name in disk::names(&folder)?.iter().filter(|name| is_intent(name)) {
         let path = folder.join(name);
         match fs::read(&path) {

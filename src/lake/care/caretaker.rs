@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use tracing::{debug, info, warn};
 
-use super::{Attention, Lock, clean_logs, compact, vacuum};
+use super::{Attention, Lock, Spans, clean_logs, compact, vacuum};
 
 const INTERVAL_MAX: Duration = Duration::from_secs(60);
 const INTERVAL_MIN: Duration = Duration::from_millis(500);
@@ -69,11 +69,10 @@ fn wait(interval: Duration, stop: &AtomicBool) -> bool {
     false
 }
 
-/// The care for a lake's files and logs: partitions that have been quiet for `quiet` are compacted, and what no version
-/// of the last `retain` has is deleted. Left out while another process cares for it.
-pub fn chore(lake: PathBuf, quiet: Duration, retain: Duration) -> Chore {
+/// The care for a lake's files and logs. Left out while another process cares for it.
+pub fn chore(lake: PathBuf, spans: Spans) -> Chore {
     Box::new(move |stop| match Lock::take(&lake)? {
-        Some(lock) => care(&lake, &lock, quiet, retain, stop),
+        Some(lock) => care(&lake, &lock, spans, stop),
         None => {
             debug!("another process cares for the lake");
             Ok(())
@@ -81,18 +80,18 @@ pub fn chore(lake: PathBuf, quiet: Duration, retain: Duration) -> Chore {
     })
 }
 
-fn care(lake: &Path, lock: &Lock, quiet: Duration, retain: Duration, stop: &AtomicBool) -> Result<()> {
+fn care(lake: &Path, lock: &Lock, spans: Spans, stop: &AtomicBool) -> Result<()> {
     let attention = Attention { stop, progress: &|_, _| {} };
-    let compacted = compact(lake, lock, quiet, &attention).context("compaction")?;
+    let compacted = compact(lake, lock, spans.compact_after, &attention).context("compaction")?;
     if compacted.partitions > 0 {
         let (before, after) = (compacted.files_before, compacted.files_after);
         info!("compacted {} partitions of the lake: {before} files became {after}", compacted.partitions);
     }
-    let vacuumed = vacuum(lake, lock, retain, false, &attention).context("vacuum")?;
+    let vacuumed = vacuum(lake, lock, spans.retain, false, &attention).context("vacuum")?;
     if vacuumed.files > 0 {
         info!("deleted {} files that no version of the lake needs, {} bytes", vacuumed.files, vacuumed.bytes);
     }
-    let deleted = clean_logs(lake, lock, retain).context("cleaning up the log")?;
+    let deleted = clean_logs(lake, lock, spans.retain).context("cleaning up the log")?;
     if deleted > 0 {
         debug!("deleted {deleted} old files of the lake's logs");
     }

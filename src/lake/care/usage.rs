@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::entries::entries;
 use super::log::Log;
+use crate::charts::instant;
 use crate::lake::disk::{self, STAGING};
 use crate::lake::table::{self, DEAD_LETTERS, Kind, PLAYS, Table};
 use crate::lake::{Progress, snapshot};
@@ -17,7 +18,8 @@ use crate::lake::{Progress, snapshot};
 #[derive(Debug, Serialize)]
 pub struct Usage {
     pub epoch: Option<u64>,
-    /// In µs since 1970.
+    /// In µs since 1970, as RFC 3339 in JSON.
+    #[serde(rename = "clock", with = "instant")]
     pub clock_us: Option<i64>,
     pub incarnation: i64,
     /// The next offset of each Kafka partition.
