@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Every point that there is.
-pub const NAMES: [&str; 13] = [
+pub const NAMES: [&str; 14] = [
     "staged",
     "intended",
     "renaming",
@@ -23,7 +23,8 @@ pub const NAMES: [&str; 13] = [
     "compact-renamed",
     "compact-appended",
     "vacuum",
-    "checkpoint-staged",
+    "checkpoint-writing",
+    "checkpoint-written",
     "checkpoint-renamed",
 ];
 

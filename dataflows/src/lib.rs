@@ -1,8 +1,8 @@
 //! The charts of reprise as a timely and differential dataflow: no files, no network, no clock.
 //!
 //! ```text
-//!  plays ──► summarise ──┬─ days ──┬──► rank ────────────┐
-//!                tallies ┼─────────┘                     ├──► rank ──► ranked
+//!  plays ──► summarise ──┬─ days ────────┬──► rank ──────┐
+//!                        │       tallies ┘               ├──► rank ──► ranked
 //!                        ├─ panes ──► window ──► rank ───┘
 //!  ticks ────────────────┼──────────────┘
 //!                        └─ namings ──► catalogue ──► semijoin (what is ranked, or asked for) ──► titles
@@ -37,8 +37,9 @@ use differential_dataflow::operators::ThresholdTotal;
 use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, ParallelizationContract, Pipeline};
+use timely::dataflow::operators::Concat;
 
-use catalogue::{About, Catalogue, catalogue};
+use catalogue::{About, Catalogue, Naming, catalogue};
 use definition::{Cell, Definitions, ItemKind};
 use item::ItemKey;
 use plan::{Key, Plan};
@@ -90,23 +91,30 @@ pub struct Charts<'scope> {
     pub titles: VecCollection<'scope, Epoch, (String, About), i64>,
 }
 
+/// Plays that have been counted already, as a checkpoint has them.
+pub struct Tallied<'scope> {
+    pub tallies: VecCollection<'scope, Epoch, Tally, i64>,
+    /// The text of every item in `tallies`, and what each track is called.
+    pub namings: StreamVec<'scope, Epoch, Naming>,
+}
+
 /// The whole graph, from plays to charts.
 ///
-/// `ticks` come to every worker. `tallies` are counted already, as a checkpoint has them, and add to `plays`. `queries`
-/// are ids of tracks whose titles somebody wants to know.
+/// `ticks` come to every worker. What is `tallied` adds to `plays`. `queries` are ids of tracks whose titles somebody wants
+/// to know.
 pub fn build<'scope>(
     definitions: &Arc<Definitions>,
     ticks: StreamVec<'scope, Epoch, Tick>,
     plays: StreamVec<'scope, Epoch, PlayBatch>,
-    tallies: VecCollection<'scope, Epoch, Tally, i64>,
+    tallied: Tallied<'scope>,
     queries: VecCollection<'scope, Epoch, String, i64>,
 ) -> Charts<'scope> {
     let plan = Plan::new(definitions);
     let summary = summarise(plays, &plan);
-    let catalogue = catalogue(summary.namings);
+    let catalogue = catalogue(summary.namings.concat(tallied.namings));
 
     let by_item = Exchange::new(|((_, item), _, _): &(Tally, Epoch, i64)| item.route());
-    let days = rank_items(summary.days.concat(tallies), "RankDays", by_item, &plan, definitions, &catalogue);
+    let days = rank_items(summary.days.concat(tallied.tallies), "RankDays", by_item, &plan, definitions, &catalogue);
     let window = window(summary.panes, ticks, &definitions.trending);
     let trending = rank_items(window, "RankWindow", Pipeline, &plan, definitions, &catalogue);
     let owned = days.concat(trending);

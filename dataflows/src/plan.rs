@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::calendar::{Calendar, Period};
 use crate::definition::{Cell, Definitions, Eligible, ItemKind, Scope, ScopeKind, TRENDING};
 use crate::label::Label;
+use crate::play::PlayBatch;
+
+/// The grouping of the trending window is always the first.
+const TRENDING_GROUPING: usize = 0;
 
 /// All groupings of a set of definitions. A [`Key`] names one by its index.
 #[derive(Clone, Debug)]
@@ -59,7 +63,7 @@ impl Plan {
         let trending = &definitions.trending;
         let mut plan = Self { groupings: Vec::new() };
         plan.groupings.push(Grouping::new(trending.item, trending.eligible, Time::Panes(trending.slide_us)));
-        plan.groupings[0].join(TRENDING, Period::All, jiff::civil::Weekday::Monday, &trending.scopes);
+        plan.groupings[TRENDING_GROUPING].join(TRENDING, Period::All, jiff::civil::Weekday::Monday, &trending.scopes);
         for (chart, index) in definitions.charts.iter().zip(0..) {
             let grouping = plan.grouping(chart.item, chart.eligible, &chart.calendar);
             grouping.join(index, chart.period, chart.calendar.week_starts, &chart.scopes);
@@ -121,6 +125,84 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// A plan that counts the same days, and nothing for the trending window.
+    pub fn without_window(mut self) -> Self {
+        self.groupings[TRENDING_GROUPING].members.clear();
+        self
+    }
+
+    /// What each grouping counts by; `None` for that of the trending window.
+    pub fn dimensions(&self) -> Vec<Option<Dimensions>> {
+        self.groupings.iter().map(Grouping::dimensions).collect()
+    }
+
+    /// How tallies by other dimensions become tallies of this plan, or the dimensions that they lack.
+    pub fn translation(&self, from: &[Option<Dimensions>]) -> Result<Translation, Box<Dimensions>> {
+        let mut translation = Translation { targets: vec![Vec::new(); from.len()] };
+        for (grouping, index) in self.groupings.iter().zip(0..) {
+            let Some(wanted) = grouping.dimensions() else { continue };
+            let source = from.iter().position(|other| other.as_ref().is_some_and(|other| other.cover(&wanted)));
+            let Some(source) = source else { return Err(Box::new(wanted)) };
+            let (by_country, by_device) = (grouping.by_country, grouping.by_device);
+            translation.targets[source].push(Target { grouping: index, by_country, by_device });
+        }
+        Ok(translation)
+    }
+}
+
+/// What a grouping counts by, in words that outlive the process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dimensions {
+    pub item: ItemKind,
+    pub eligible: Eligible,
+    /// The IANA name of the time zone of its days; `None` is UTC.
+    pub zone: Option<String>,
+    pub by_country: bool,
+    pub by_device: bool,
+    /// The periods that a bucket lies in as a whole, each with the day that begins a week (Monday is 1).
+    pub periods: Vec<(Period, i8)>,
+}
+
+impl Dimensions {
+    /// Whether tallies by these dimensions hold all that tallies by `other` do.
+    fn cover(&self, other: &Self) -> bool {
+        let exact = self.periods.iter().any(|(period, _)| *period == Period::Day);
+        (self.item, self.eligible, &self.zone) == (other.item, other.eligible, &other.zone)
+            && self.by_country >= other.by_country
+            && self.by_device >= other.by_device
+            && (exact || other.periods.iter().all(|period| self.periods.contains(period)))
+    }
+}
+
+/// From tallies by some dimensions to those of a plan, key by key.
+#[derive(Clone, Debug)]
+pub struct Translation {
+    /// By the grouping that a key names.
+    targets: Vec<Vec<Target>>,
+}
+
+#[derive(Clone, Debug)]
+struct Target {
+    grouping: u32,
+    by_country: bool,
+    by_device: bool,
+}
+
+impl Translation {
+    /// The keys of the plan that the count of `key` adds to.
+    pub fn keys(&self, key: &Key) -> Vec<Key> {
+        let targets = self.targets.get(key.grouping as usize).map_or(&[][..], Vec::as_slice);
+        let translate = |target: &Target| Key {
+            grouping: target.grouping,
+            bucket: key.bucket,
+            country: if target.by_country { key.country.clone() } else { Label::default() },
+            device: if target.by_device { key.device.clone() } else { Label::default() },
+        };
+        targets.iter().map(translate).collect()
+    }
+}
+
 impl Time {
     fn needs_timestamps(&self) -> bool {
         !matches!(self, Self::Days(Calendar { zone: None, .. }))
@@ -136,6 +218,34 @@ impl Grouping {
         self.by_country |= scopes.contains(&ScopeKind::Country);
         self.by_device |= scopes.contains(&ScopeKind::Device);
         self.members.push(Member { chart, period, week_starts, scopes: scopes.to_vec() });
+    }
+
+    /// Whether the plays of a batch are to be counted.
+    pub fn wants(&self, batch: &PlayBatch) -> bool {
+        let is_window = matches!(self.time, Time::Panes(_));
+        !self.members.is_empty() && (is_window || !batch.is_for_window_only())
+    }
+
+    fn dimensions(&self) -> Option<Dimensions> {
+        let Time::Days(calendar) = &self.time else { return None };
+        let bounded = self.members.iter().filter(|member| member.period != Period::All);
+        let mut periods: Vec<_> = bounded
+            .map(|member| match member.period {
+                // Only of weeks does it matter how they begin.
+                Period::Week => (Period::Week, member.week_starts.to_monday_one_offset()),
+                period => (period, 1),
+            })
+            .collect();
+        periods.sort_unstable();
+        periods.dedup();
+        Some(Dimensions {
+            item: self.item,
+            eligible: self.eligible,
+            zone: calendar.zone.as_ref().and_then(|zone| zone.iana_name()).map(str::to_owned),
+            by_country: self.by_country,
+            by_device: self.by_device,
+            periods,
+        })
     }
 
     /// The day that stands for `day`: the latest beginning of a period that holds it. It lies in the same periods, and
@@ -174,5 +284,35 @@ mod tests {
         assert_eq!(plan.groupings.len(), 2);
         assert_eq!(plan.columns(false), ["song_id", "title", "artist", "country", "completed"]);
         assert_eq!(plan.columns(true), ["song_id", "title", "artist", "country", "timestamp", "completed"]);
+    }
+
+    /// Tallies of one plan are those of another, wherever they hold enough, and count in the same cells.
+    #[test]
+    fn tallies_translate_where_they_hold_enough() {
+        let plan = |charts: &str| Plan::new(&Definitions::parse(charts).unwrap());
+        let chart = |text: &str| plan(&format!("[[chart]]\nname = 'a'\n{text}"));
+        let rich = chart("period = 'week'\nscopes = ['global', 'country', 'device']");
+        let poor = chart("period = 'week'\nscopes = ['global', 'device']");
+        let key = |bucket| Key { grouping: 1, bucket, country: Label::new("US"), device: Label::new("mobile") };
+        let translation = poor.translation(&rich.dimensions()).unwrap();
+        let week = rich.groupings[1].representative(20_000).into();
+        assert_eq!(translation.keys(&key(week)), [Key { country: Label::default(), ..key(week) }]);
+        assert_eq!(poor.cells(&translation.keys(&key(week))[0]), poor.cells(&key(20_000)));
+        assert!(translation.keys(&Key { grouping: 0, ..key(0) }).is_empty(), "the window is not in a checkpoint");
+
+        assert!(!rich.translation(&poor.dimensions()).unwrap_err().periods.is_empty());
+        for other in [
+            "period = 'month'\nscopes = ['global']",
+            "period = 'week'\nweek_starts = 'sunday'\nscopes = ['global']",
+            "period = 'week'\nzone = 'Asia/Tokyo'\nscopes = ['global']",
+            "period = 'week'\neligible = 'all'\nscopes = ['global']",
+            "period = 'week'\nitem = 'artist'\nscopes = ['global']",
+        ] {
+            assert!(chart(other).translation(&rich.dimensions()).is_err(), "{other}");
+        }
+        let daily = chart("period = 'day'\nscopes = ['global']");
+        assert!(chart("period = 'year'\nscopes = ['global']").translation(&daily.dimensions()).is_ok());
+        let all = plan("").translation(&plan("").dimensions()).unwrap();
+        assert_eq!(all.keys(&key(week)).len(), 1);
     }
 }

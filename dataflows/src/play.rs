@@ -103,6 +103,7 @@ pub fn schema() -> SchemaRef {
 pub struct PlayBatch {
     columns: RecordBatch,
     day: Option<i32>,
+    window_only: bool,
 }
 
 /// A column of texts in either of the encodings that sources give.
@@ -118,7 +119,16 @@ impl PlayBatch {
     /// `day` is the UTC day (since 1970) that all the plays share, if the source knows it: the lake's partitions do, and
     /// then a chart of UTC periods needs no timestamps.
     pub fn new(columns: RecordBatch, day: Option<i32>) -> Self {
-        Self { columns, day }
+        Self { columns, day, window_only: false }
+    }
+
+    /// The same plays for the trending window alone: what they add to the days is counted already, in a checkpoint.
+    pub fn for_window_only(self) -> Self {
+        Self { window_only: true, ..self }
+    }
+
+    pub fn is_for_window_only(&self) -> bool {
+        self.window_only
     }
 
     pub fn columns(&self) -> &RecordBatch {

@@ -65,7 +65,7 @@ pub fn summarise<'scope>(plays: StreamVec<'scope, Epoch, PlayBatch>, plan: &Plan
                     true => panes.give((tally, time, count)),
                     false => days.give((tally, time, count)),
                 });
-                namings_output.activate().session(&naming).give_iterator(summariser.namings.drain());
+                namings_output.activate().session(&naming).give_iterator(summariser.drain_namings());
             }
         }
     });
@@ -73,7 +73,7 @@ pub fn summarise<'scope>(plays: StreamVec<'scope, Epoch, PlayBatch>, plan: &Plan
 }
 
 /// One worker's counts since the last epoch, and the numbers that it has given.
-struct Summariser {
+pub struct Summariser {
     plan: Plan,
     tracks: Numbering<ItemKey>,
     artists: Numbering<ItemKey>,
@@ -94,7 +94,7 @@ struct Rows {
 }
 
 impl Summariser {
-    fn new(plan: &Plan) -> Self {
+    pub fn new(plan: &Plan) -> Self {
         Self {
             plan: plan.clone(),
             tracks: Numbering::new(),
@@ -107,10 +107,14 @@ impl Summariser {
         }
     }
 
-    fn count(&mut self, batch: &PlayBatch) {
+    /// Counts the plays of a batch.
+    pub fn count(&mut self, batch: &PlayBatch) {
         self.number(batch);
         self.namings.look(batch, &self.rows.tracks, &self.tracks.values);
         for grouping in 0..self.plan.groupings.len() {
+            if !self.plan.groupings[grouping].wants(batch) {
+                continue;
+            }
             match self.plan.groupings[grouping].eligible {
                 Eligible::All => self.count_eligible(grouping, batch, |_| true),
                 Eligible::Completed => {
@@ -191,8 +195,13 @@ impl Summariser {
         }
     }
 
-    /// Gives all counts, with whether they are of the trending window's panes.
-    fn drain(&mut self, mut tally: impl FnMut(bool, Tally, i64)) {
+    /// Gives what there is to say of items since the last time.
+    pub fn drain_namings(&mut self) -> impl Iterator<Item = Naming> {
+        self.namings.drain()
+    }
+
+    /// Gives all counts, with whether they are of the trending window's panes, and starts again.
+    pub fn drain(&mut self, mut tally: impl FnMut(bool, Tally, i64)) {
         for (grouping, tallies) in self.plan.groupings.iter().zip(&mut self.tallies) {
             let is_pane = matches!(grouping.time, Time::Panes(_));
             let items = match grouping.item {

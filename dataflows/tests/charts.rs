@@ -1,4 +1,5 @@
-//! `build` equals a brute force over structs: whatever the order, the epochs, the encoding and the number of workers.
+//! `build` equals a brute force over structs: whatever the order, the epochs, the encoding and the number of workers, and
+//! however many of the plays were counted already.
 
 mod support;
 
@@ -7,10 +8,12 @@ use std::sync::Arc;
 
 use differential_dataflow::input::InputSession;
 use proptest::prelude::*;
-use reprise_dataflows::catalogue::About;
+use reprise_dataflows::catalogue::{About, Naming};
 use reprise_dataflows::definition::{Cell, Definitions};
+use reprise_dataflows::plan::Plan;
 use reprise_dataflows::play::PlayBatch;
-use reprise_dataflows::{Stage, Tally, Tick, build};
+use reprise_dataflows::summarise::Summariser;
+use reprise_dataflows::{Stage, Tallied, Tally, Tick, build};
 use support::{Captured, Play, Tops, at, batches, brute_force, capture, play};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::Input;
@@ -74,33 +77,39 @@ fn run(
     from_lake: bool,
     in_turn: bool,
     query: &str,
+    counted: &[Play],
 ) -> Output {
     let output = Output { ranked: Captured::default(), titles: Captured::default() };
     let (ranked, titles) = (output.ranked.clone(), output.titles.clone());
     let (definitions, epochs, query) = (definitions.clone(), epochs.to_vec(), query.to_owned());
+    let counted = counted.to_vec();
     timely::execute(timely::Config::process(workers), move |worker| {
         let mut ticks = InputHandle::<u64, CapacityContainerBuilder<Vec<Tick>>>::new();
         let mut plays = InputHandle::<u64, CapacityContainerBuilder<Vec<PlayBatch>>>::new();
         let mut tallies = InputSession::<u64, Tally, i64>::new();
+        let mut namings = InputHandle::<u64, CapacityContainerBuilder<Vec<Naming>>>::new();
         let mut queries = InputSession::<u64, String, i64>::new();
         let probe = ProbeHandle::new();
         worker.dataflow(|scope| {
             let ticks = scope.input_from(&mut ticks).broadcast();
             let plays = scope.input_from(&mut plays);
             let (tallies, queries) = (tallies.to_collection(scope), queries.to_collection(scope));
-            let charts = build(&definitions, ticks, plays, tallies, queries);
+            let tallied = Tallied { tallies, namings: scope.input_from(&mut namings) };
+            let charts = build(&definitions, ticks, plays, tallied, queries);
             capture(charts.ranked, &ranked, &probe);
             capture(charts.titles, &titles, &probe);
         });
         queries.update(query.clone(), 1);
         queries.close();
-        tallies.close();
+        let counted = batches(&share(&counted, worker.index(), worker.peers()), from_lake);
+        checkpoint(&definitions, &counted, |tally, count| tallies.update(tally, count), |naming| namings.send(naming));
+        counted.into_iter().for_each(|batch| plays.send(batch.for_window_only()));
+        (tallies.close(), namings.close());
         for (epoch, (clock_us, of_epoch)) in (0..).zip(&epochs) {
             if worker.index() == 0 {
                 ticks.send(Tick { epoch, clock_us: *clock_us, stage: Stage::Live, cut: None });
             }
-            let mine: Vec<Play> = of_epoch.iter().skip(worker.index()).step_by(worker.peers()).cloned().collect();
-            for piece in mine.chunks(7) {
+            for piece in share(of_epoch, worker.index(), worker.peers()).chunks(7) {
                 batches(piece, from_lake).into_iter().for_each(|batch| plays.send(batch));
             }
             ticks.advance_to(epoch + 1);
@@ -112,6 +121,29 @@ fn run(
     })
     .unwrap();
     output
+}
+
+fn share(plays: &[Play], worker: usize, workers: usize) -> Vec<Play> {
+    plays.iter().skip(worker).step_by(workers).cloned().collect()
+}
+
+/// Tallies of `plays` by a plan that counts by more than `definitions` ask for, as tallies of `definitions`.
+fn checkpoint(
+    definitions: &Definitions,
+    plays: &[PlayBatch],
+    mut tally: impl FnMut(Tally, i64),
+    naming: impl FnMut(Naming),
+) {
+    let more = format!("{CHARTS}\n[[chart]]\nname = 'more'\nperiod = 'month'\nscopes = ['device']");
+    let rich = Plan::new(&Definitions::parse(&more).unwrap()).without_window();
+    let translation = Plan::new(definitions).translation(&rich.dimensions()).unwrap();
+    let mut summariser = Summariser::new(&rich);
+    plays.iter().for_each(|batch| summariser.count(batch));
+    summariser.drain(|is_pane, (key, item), count| {
+        assert!(!is_pane);
+        translation.keys(&key).into_iter().for_each(|key| tally((key, item), count));
+    });
+    summariser.drain_namings().for_each(naming);
 }
 
 fn named(definitions: &Definitions, ranked: BTreeMap<(Cell, String), i64>) -> Tops {
@@ -136,7 +168,14 @@ fn brute_force_titles(plays: &[Play]) -> BTreeMap<String, About> {
     titles.into_iter().map(|(id, (_, title, artist))| (id, About { title, artist })).collect()
 }
 
-fn check(epochs: &[Vec<Play>], clock_steps_us: &[i64], workers: usize, from_lake: bool, in_turn: bool) {
+fn check(
+    counted: &[Play],
+    epochs: &[Vec<Play>],
+    clock_steps_us: &[i64],
+    workers: usize,
+    from_lake: bool,
+    in_turn: bool,
+) {
     let definitions = Arc::new(Definitions::parse(CHARTS).unwrap());
     let mut clock_us = None;
     let clocks = (0..).map(|epoch: usize| {
@@ -146,8 +185,8 @@ fn check(epochs: &[Vec<Play>], clock_steps_us: &[i64], workers: usize, from_lake
     });
     let epochs: Vec<EpochInput> = clocks.zip(epochs.iter().cloned()).collect();
     let query = "S11";
-    let output = run(&definitions, &epochs, workers, from_lake, in_turn, query);
-    let mut plays = Vec::new();
+    let output = run(&definitions, &epochs, workers, from_lake, in_turn, query, counted);
+    let mut plays = counted.to_vec();
     for (epoch, (clock_us, of_epoch)) in (0..).zip(&epochs) {
         plays.extend(of_epoch.iter().cloned());
         let context = format!("epoch {epoch}, {workers} workers, lake: {from_lake}, in turn: {in_turn}");
@@ -169,12 +208,13 @@ proptest! {
 
     #[test]
     fn equal_a_brute_force(
+        counted in prop_oneof![Just(Vec::new()), prop::collection::vec(play(), 1..60)],
         epochs in prop::collection::vec(prop::collection::vec(play(), 0..60), 1..6),
         clock_steps_us in prop::collection::vec(prop_oneof![4 => 0..400_000_000i64, 1 => 600_000_000..2_000_000_000i64], 1..6),
         workers in 1usize..=3,
         from_lake in any::<bool>(),
         in_turn in any::<bool>(),
     ) {
-        check(&epochs, &clock_steps_us, workers, from_lake, in_turn);
+        check(&counted, &epochs, &clock_steps_us, workers, from_lake, in_turn);
     }
 }

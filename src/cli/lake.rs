@@ -11,26 +11,23 @@ use comfy_table::{CellAlignment, Table, TableStyle, presets};
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use reprise_dataflows::calendar::instant_name;
 
+use super::checkpoint;
 use super::shared::{absolute, parse_duration, start_log, stop_flag};
 use crate::failpoint;
 use crate::lake::care::{self, Attention, DayUsage, Lock, TableUsage, Usage};
 use crate::output::table::grouped;
 use crate::output::unless_closed;
 
-#[derive(clap::Args)]
-pub struct Options {
-    #[command(subcommand)]
-    command: Command,
-}
-
 #[derive(clap::Subcommand)]
-enum Command {
+pub enum Command {
     /// Show what is in a lake: files, rows and bytes of each day, and how far it has come.
     Ls(LsOptions),
     /// Make few files of many small ones, hour by hour.
     Compact(CompactOptions),
     /// Delete the files that no version of the lake needs.
     Vacuum(VacuumOptions),
+    /// Count the lake now, so that the next start of `reprise run` is quick.
+    Checkpoint(checkpoint::Options),
 }
 
 #[derive(clap::Args)]
@@ -53,7 +50,7 @@ enum Format {
 Examples:
   reprise lake ls --lake ./lake
   reprise lake ls --lake ./lake --format json | jq '.tables[0].total'")]
-struct LsOptions {
+pub struct LsOptions {
     #[command(flatten)]
     place: Place,
     #[arg(long, value_enum, default_value = "table")]
@@ -68,7 +65,7 @@ Examples:
   reprise lake vacuum --lake ./lake --retain 1h      later: the files that have been replaced
 
 Readers that go by the names of files, not by the log, see the plays of a compacted hour twice until it is vacuumed.")]
-struct CompactOptions {
+pub struct CompactOptions {
     #[command(flatten)]
     place: Place,
     /// Only hours that have got no file for so long.
@@ -85,7 +82,7 @@ Examples:
   reprise lake vacuum --lake ./lake --dry-run        how much there is to delete
   reprise lake vacuum --lake ./lake                  what no version of the last hour has
   reprise lake vacuum --lake ./lake --retain 0s      all that the newest version does not have; nobody may be reading")]
-struct VacuumOptions {
+pub struct VacuumOptions {
     #[command(flatten)]
     place: Place,
     /// Keep what any version of this span of time has: as long as readers may take.
@@ -96,13 +93,14 @@ struct VacuumOptions {
     dry_run: bool,
 }
 
-pub fn run(options: Options) -> Result<()> {
+pub fn run(command: Command) -> Result<()> {
     start_log("warn");
     failpoint::warn_if_set();
-    match options.command {
+    match command {
         Command::Ls(options) => ls(&options),
         Command::Compact(options) => compact(&options),
         Command::Vacuum(options) => vacuum(&options),
+        Command::Checkpoint(options) => checkpoint::run(&options),
     }
 }
 

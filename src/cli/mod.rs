@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand.
 
 mod chart;
+mod checkpoint;
 mod client;
 mod config;
 mod demo;
@@ -37,8 +38,9 @@ enum Command {
     Run(Box<run::Options>),
     /// Make the charts again from the lake.
     Replay(replay::Options),
-    /// Look after a lake: what is in it, compaction, vacuum.
-    Lake(lake::Options),
+    /// Look after a lake: what is in it, compaction, vacuum, checkpoints.
+    #[command(subcommand)]
+    Lake(lake::Command),
     /// Ask a running instance what is trending.
     Trending(chart::TrendingOptions),
     /// Ask a running instance for a chart.
@@ -73,7 +75,7 @@ fn run(command: Command) -> Result<()> {
         Command::Generate(options) => generate::run(*options),
         Command::Run(options) => run::run(*options),
         Command::Replay(options) => replay::run(options),
-        Command::Lake(options) => lake::run(options),
+        Command::Lake(command) => lake::run(command),
         Command::Trending(options) => chart::trending(options),
         Command::Chart(options) => chart::chart(options),
     }

@@ -12,6 +12,7 @@ use reprise_dataflows::definition::{Definitions, Scope, ScopeKind, TRENDING, TRE
 use super::run::workers;
 use super::shared::{ChartsFile, absolute, default_workers, fail, parse_moment, start_log};
 use crate::charts::{AsOf, Charts, Filter};
+use crate::ending::Ending;
 use crate::engine::Engine;
 use crate::lake::Snapshot;
 use crate::output::{self, Format};
@@ -81,12 +82,15 @@ pub fn run(options: Options) -> Result<()> {
         pace: Pace { replay: true, ..Pace::default() },
         last_epoch: None,
         clock_us,
+        // A replay proves things, so it takes no short cuts.
+        checkpoint: None,
+        counted: None,
         files,
         times_us,
         progress: progress.clone(),
         live: None,
         shared: shared.clone(),
-        stop: Arc::new(AtomicBool::new(false)),
+        ending: Ending::default(),
         fail,
     };
     with_bar(&progress, || engine.run())?;

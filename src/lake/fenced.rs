@@ -28,7 +28,7 @@ use anyhow::{Error, Result, anyhow, bail};
 
 use super::intent::{self, DamagedIntent, Intent};
 use super::table::{Marks, Table};
-use super::{NewFile, Progress, Room, care, disk};
+use super::{Account, NewFile, Progress, Room, care, disk};
 use crate::failpoint;
 
 /// Versions that others (who compact, say) may put in our way during one commit.
@@ -68,9 +68,9 @@ impl FencedTable {
         &self.progress
     }
 
-    /// Writes down the first offset of partitions, on top of those that are known.
-    pub fn record_starts(&mut self, offsets: BTreeMap<i32, i64>) -> Result<()> {
-        let marks = Marks { incarnation: self.progress.incarnation, offsets, ..Marks::default() };
+    /// Moves offsets without any rows: where partitions begin, and past what is missing.
+    pub fn record(&mut self, offsets: BTreeMap<i32, i64>, account: Account) -> Result<()> {
+        let marks = Marks { incarnation: self.progress.incarnation, offsets, account, ..Marks::default() };
         let expected = self.progress.offsets.clone();
         self.append(&[], &marks, &expected)
     }
@@ -82,8 +82,9 @@ impl FencedTable {
         clock_us: Option<i64>,
         files: Vec<NewFile>,
         offsets: BTreeMap<i32, i64>,
+        account: Account,
     ) -> Result<()> {
-        let intent = self.intent(epoch, clock_us, files, offsets);
+        let intent = self.intent(epoch, clock_us, files, offsets, account);
         let room = self.room.clone();
         room.wait_for(|| self.declare(&intent))?;
         room.wait_for(|| self.publish(&intent))?;
@@ -105,16 +106,24 @@ impl FencedTable {
         clock_us: Option<i64>,
         files: Vec<NewFile>,
         offsets: BTreeMap<i32, i64>,
+        account: Account,
     ) -> Result<Intent> {
-        let intent = self.intent(epoch, clock_us, files, offsets);
+        let intent = self.intent(epoch, clock_us, files, offsets, account);
         self.declare(&intent)?;
         Ok(intent)
     }
 
-    fn intent(&self, epoch: u64, clock_us: Option<i64>, files: Vec<NewFile>, offsets: BTreeMap<i32, i64>) -> Intent {
+    fn intent(
+        &self,
+        epoch: u64,
+        clock_us: Option<i64>,
+        files: Vec<NewFile>,
+        offsets: BTreeMap<i32, i64>,
+        account: Account,
+    ) -> Intent {
         let incarnation = self.progress.incarnation;
         let offsets_before = self.progress.offsets.clone();
-        Intent { incarnation, epoch, clock_us, files, offsets_before, offsets }
+        Intent { incarnation, epoch, clock_us, files, offsets_before, offsets, account }
     }
 
     fn declare(&mut self, intent: &Intent) -> Result<()> {
@@ -141,6 +150,7 @@ impl FencedTable {
             epoch: Some(intent.epoch),
             clock_us: intent.clock_us,
             offsets: intent.offsets.clone(),
+            account: intent.account.clone(),
         };
         self.append(&intent.files, &marks, &intent.offsets_before)
     }

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use super::NewFile;
 use super::disk::{self, STAGING};
+use super::{Account, NewFile};
 use crate::failpoint;
 
 /// One commit to one table.
@@ -25,6 +25,9 @@ pub struct Intent {
     pub offsets_before: BTreeMap<i32, i64>,
     /// The offsets that the commit writes.
     pub offsets: BTreeMap<i32, i64>,
+    /// What it says of the partitions beside that. Intents that are older than accounts have none.
+    #[serde(default)]
+    pub account: Account,
 }
 
 /// An intent that cannot be read any more. It came under its name as a whole, so the disk has damaged it.

@@ -27,7 +27,7 @@ use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::Operator;
 use timely::scheduling::SyncActivator;
 
-use super::{Committer, Cut, NewFile, Room, Writer};
+use super::{Committer, Cut, Gap, NewFile, Position, Room, Writer};
 use crate::source::Intake;
 
 /// What a worker has staged for a cut.
@@ -37,7 +37,8 @@ pub struct Written {
     clock_us: Option<i64>,
     plays: Vec<NewFile>,
     dead_letters: Vec<NewFile>,
-    positions: Vec<(i32, i64)>,
+    positions: Vec<Position>,
+    gaps: Vec<Gap>,
 }
 
 /// What has become durable.
@@ -140,11 +141,13 @@ fn stage(mut writer: Writer, room: Room) -> impl FnMut((CutPoint, Vec<Arc<Intake
     move |(cut, intakes)| {
         let plays: Vec<_> =
             intakes.iter().filter_map(|intake| intake.plays.as_ref()).map(|plays| plays.columns().clone()).collect();
-        let mut positions = BTreeMap::<i32, i64>::new();
-        for (partition, next) in intakes.iter().flat_map(|intake| &intake.positions) {
-            let position = positions.entry(*partition).or_insert(*next);
-            *position = (*position).max(*next);
+        let mut positions = BTreeMap::<i32, Position>::new();
+        for position in intakes.iter().flat_map(|intake| &intake.positions) {
+            if positions.get(&position.partition).is_none_or(|other| other.next < position.next) {
+                positions.insert(position.partition, position.clone());
+            }
         }
+        let gaps = intakes.iter().flat_map(|intake| intake.gaps.iter().copied()).collect();
         // The dataflow is done with them, so they need not be copied.
         let dead_letters = intakes.into_iter().flat_map(|intake| match Arc::try_unwrap(intake) {
             Ok(intake) => intake.dead_letters,
@@ -156,7 +159,8 @@ fn stage(mut writer: Writer, room: Room) -> impl FnMut((CutPoint, Vec<Arc<Intake
             clock_us: cut.clock_us,
             plays: room.wait_for(|| writer.write_plays(cut.epoch, plays.clone()))?,
             dead_letters: room.wait_for(|| writer.write_dead_letters(cut.epoch, dead_letters.clone()))?,
-            positions: positions.into_iter().collect(),
+            positions: positions.into_values().collect(),
+            gaps,
         })
     }
 }
@@ -212,13 +216,15 @@ pub fn commit<'scope>(
 
 /// Appends the cuts to the lake's log, except those that would say nothing new.
 fn append(mut committer: Committer) -> impl FnMut(Vec<Written>) -> Result<Committed> + Send {
+    let began = committer.progress().clone();
     move |written| {
         let mut cut = Cut { offsets: committer.progress().offsets.clone(), ..Cut::default() };
         for mut written in written {
             (cut.epoch, cut.clock_us) = (written.epoch, written.clock_us);
             cut.plays.append(&mut written.plays);
             cut.dead_letters.append(&mut written.dead_letters);
-            cut.offsets.extend(written.positions);
+            written.positions.iter().for_each(|position| cut.reach(position, &began));
+            cut.account.gaps.append(&mut written.gaps);
         }
         let plays = cut.plays.iter().map(|file| file.rows as u64).sum();
         let progress = committer.progress();

@@ -1,6 +1,6 @@
 //! What is in a lake at one version: its files, and how far it had come.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -10,6 +10,9 @@ use super::{Progress, disk};
 
 /// The plays of a lake at one version.
 pub struct Snapshot {
+    root: PathBuf,
+    topic: Option<String>,
+    cluster_id: Option<String>,
     progress: Progress,
     files: Vec<LakeFile>,
 }
@@ -22,7 +25,23 @@ impl Snapshot {
         let progress = table.progress()?;
         let files =
             listing::list(&table).with_context(|| format!("cannot list the files of the lake {}", lake.display()))?;
-        Ok(Self { progress, files })
+        let [topic, cluster_id] = [table.topic(), table.cluster_id()].map(|text| text.map(str::to_owned));
+        Ok(Self { root: table.root, topic, cluster_id, progress, files })
+    }
+
+    /// The folder of the table, which the paths of its files begin with.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The topic that the plays came from; `None` if the lake was imported.
+    pub fn topic(&self) -> Option<&str> {
+        self.topic.as_deref()
+    }
+
+    /// The Kafka cluster that the plays came from; `None` if the lake was imported.
+    pub fn cluster_id(&self) -> Option<&str> {
+        self.cluster_id.as_deref()
     }
 
     pub fn version(&self) -> u64 {

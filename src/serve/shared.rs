@@ -1,7 +1,7 @@
 //! What the dataflow tells the rest of the process: the charts of the newest complete epoch, and how the run is doing.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use reprise_dataflows::Epoch;
@@ -19,14 +19,19 @@ pub struct Shared {
     status: RwLock<Status>,
     /// The newest report of each partition.
     partitions: RwLock<BTreeMap<i32, PartitionReport>>,
+    /// What the lake has committed.
+    committed: RwLock<BTreeMap<i32, i64>>,
+    /// Offsets that were missing in the lake before this run.
+    missing_before: AtomicU64,
     /// Whether `/readyz` says so.
     pub ready: AtomicBool,
 }
 
 impl Shared {
     pub fn new(charts: Charts) -> Self {
-        let (status, partitions) = Default::default();
-        Self { charts: RwLock::new(charts), status, partitions, ready: AtomicBool::new(false) }
+        let (status, partitions, committed) = Default::default();
+        let (missing_before, ready) = Default::default();
+        Self { charts: RwLock::new(charts), status, partitions, committed, missing_before, ready }
     }
 
     /// Like the other three, it goes on after a panic elsewhere: what panicked ends the run, and says more than we could.
@@ -74,12 +79,25 @@ impl Shared {
         }
     }
 
+    /// Where the lake was when the run began.
+    pub fn began(&self, offsets: &BTreeMap<i32, i64>, missing: u64) {
+        self.committed.write().unwrap_or_else(PoisonError::into_inner).clone_from(offsets);
+        self.missing_before.store(missing, Ordering::Relaxed);
+        self.status_mut().missing = missing;
+    }
+
+    /// The next offset of each partition after those that are safe in the lake.
+    pub fn committed_offsets(&self) -> BTreeMap<i32, i64> {
+        self.committed.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// A commit is in the log.
     pub fn committed(&self, version: u64, offsets: &BTreeMap<i32, i64>, plays: u64) {
         let mut charts = self.charts_mut();
         let as_of = AsOf { lake_version: Some(version), ..charts.as_of() };
         charts.set_as_of(as_of);
         drop(charts);
+        self.committed.write().unwrap_or_else(PoisonError::into_inner).clone_from(offsets);
         let mut status = self.status_mut();
         status.lake_version = Some(version);
         status.lake_plays += plays;
@@ -96,6 +114,8 @@ impl Shared {
         let mut status = self.status_mut();
         status.accepted = partitions.values().map(|partition| partition.accepted).sum();
         status.holes = partitions.values().map(|partition| partition.holes).sum();
+        let missing: u64 = partitions.values().map(|partition| partition.missing).sum();
+        status.missing = self.missing_before.load(Ordering::Relaxed) + missing;
         status.dead_letters.clear();
         for (reason, count) in partitions.values().flat_map(|partition| &partition.dead_letters) {
             *status.dead_letters.entry(reason.clone()).or_default() += count;

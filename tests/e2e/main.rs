@@ -5,6 +5,7 @@
 //! does. It is one crate, because the time to build these tests is the time to link them.
 
 mod accounting;
+mod checkpoints;
 mod dead_letters;
 mod demo;
 mod http;
