@@ -18,6 +18,7 @@ use crate::broker::Broker;
 use crate::charts::Filter;
 use crate::generate::plays::{Mix, Period};
 use crate::generate::{self, Traffic};
+use crate::lake::care::Spans;
 use crate::monitor::has_screen;
 use crate::output::{self, Format};
 use crate::serve::{self, Shared};
@@ -85,6 +86,7 @@ pub fn run(options: Options) -> Result<()> {
         from: From::Earliest,
         accept_gap: false,
         pace: Pace { commit_interval: Duration::from_secs(2), ..Pace::default() },
+        care: Spans::default(),
         checkpoint_interval: Duration::from_secs(60),
         notes: notes(&lake),
     };

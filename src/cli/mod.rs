@@ -38,7 +38,7 @@ enum Command {
     Run(Box<run::Options>),
     /// Make the charts again from the lake.
     Replay(replay::Options),
-    /// Look after a lake.
+    /// Look after a lake: what is in it, compaction, vacuum, checkpoints.
     #[command(subcommand)]
     Lake(lake::Command),
     /// Ask a running instance what is trending.

@@ -19,6 +19,7 @@ use crate::checkpoint;
 use crate::ending::Ending;
 use crate::engine::{Engine, Live};
 use crate::failpoint;
+use crate::lake::care::{self, Caretaker};
 use crate::lake::{Committer, Identity, LakeFile, Room, Snapshot};
 use crate::monitor::{Monitor, has_screen};
 use crate::output::{self, Format};
@@ -87,6 +88,12 @@ pub struct Options {
     /// After so long without any play the trending window goes on with the wall clock.
     #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = parse_duration, env = "REPRISE_IDLE")]
     idle: Duration,
+    /// An hour of the lake that has got no file for so long is compacted: its small files become few.
+    #[arg(long, value_name = "SPAN", default_value = "2h", value_parser = parse_duration, env = "REPRISE_COMPACT_AFTER")]
+    compact_after: Duration,
+    /// How long files stay that the newest version of the lake does not have: as long as readers may take.
+    #[arg(long, value_name = "SPAN", default_value = "1h", value_parser = parse_duration, env = "REPRISE_RETAIN")]
+    retain: Duration,
     /// A librdkafka option, as in -X fetch.wait.max.ms=50; may be given several times. TLS and SASL need a build with
     /// --features tls.
     #[arg(short = 'X', value_name = "NAME=VALUE", value_parser = parse_option)]
@@ -110,6 +117,7 @@ pub struct Run {
     /// Go on behind offsets that Kafka no longer has.
     pub accept_gap: bool,
     pub pace: Pace,
+    pub care: care::Spans,
     pub checkpoint_interval: Duration,
     /// Lines below the live table.
     pub notes: Vec<String>,
@@ -140,6 +148,7 @@ pub fn run(options: Options) -> Result<()> {
         from: options.from,
         accept_gap: options.accept_gap,
         pace,
+        care: care::Spans { compact_after: options.compact_after, retain: options.retain },
         checkpoint_interval: options.checkpoint_interval,
         notes: Vec::new(),
     };
@@ -205,6 +214,10 @@ impl Run {
             Publisher::start(shared.clone(), &self.broker)?,
             Discovery::start(&self.broker, known, found.clone(), ending.clone())?,
             checkpoint::Background::start(lake.clone(), plan, self.checkpoint_interval, shared.clone())?,
+            Caretaker::start(
+                self.care.compact_after.min(self.care.retain),
+                vec![("the care of the lake", care::chore(lake.clone(), self.care))],
+            )?,
         );
         let engine = Engine {
             workers: self.workers,

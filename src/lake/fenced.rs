@@ -22,13 +22,13 @@
 //! 8. Epochs grow with every commit, so an intent whose epoch the log has reached has nothing left to do: it is in the log,
 //!    or its author was stopped by (5) before it renamed anything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Error, Result, anyhow, bail};
 
-use super::intent::{self, Intent};
+use super::intent::{self, DamagedIntent, Intent};
 use super::table::{Marks, Table};
-use super::{Account, NewFile, Progress, Room, disk};
+use super::{Account, NewFile, Progress, Room, care, disk};
 use crate::failpoint;
 
 /// Versions that others (who compact, say) may put in our way during one commit.
@@ -207,7 +207,8 @@ impl FencedTable {
     /// Finishes or undoes the commits that older incarnations had under way, and deletes what else they staged.
     fn settle(&mut self) -> Result<()> {
         let (root, incarnation) = (self.table.root.clone(), self.progress.incarnation);
-        for intent in Intent::pending(&root, incarnation)? {
+        let (intents, damaged) = Intent::pending(&root, incarnation)?;
+        for intent in intents {
             let done = self.progress.epoch.is_some_and(|epoch| epoch >= intent.epoch);
             if !done && intent.offsets_before == self.progress.offsets && intent.is_whole(&root)? {
                 intent.publish(&root)?;
@@ -219,7 +220,23 @@ impl FencedTable {
             }
             intent.forget(&root)?;
         }
+        for damaged in damaged {
+            self.give_up(&damaged)?;
+        }
         intent::clean_staging(&root, incarnation)
+    }
+
+    /// Settles a commit by the log alone: either its files are in there, or they are deleted, and what they held, Kafka
+    /// still has, for the offsets that the commit would have written are not there either.
+    fn give_up(&self, damaged: &DamagedIntent) -> Result<()> {
+        let named: BTreeSet<_> = care::entries(&self.table)?.into_iter().map(|entry| entry.path).collect();
+        for file in disk::partitioned_files(&self.table.root)? {
+            let is_its = file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&damaged.files));
+            if is_its && !named.contains(&file) {
+                disk::remove_if_there(&file)?;
+            }
+        }
+        disk::remove_if_there(&damaged.path)
     }
 }
 

@@ -13,6 +13,7 @@
 //! hold between the three is written at the top of `fenced.rs`.
 
 mod account;
+pub mod care;
 mod commit;
 mod dead_letters;
 pub mod disk;

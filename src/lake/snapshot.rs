@@ -86,7 +86,7 @@ impl Snapshot {
 }
 
 /// Says what is wrong with a folder that is no lake, in words that help.
-fn check_is_lake(lake: &Path) -> Result<()> {
+pub(super) fn check_is_lake(lake: &Path) -> Result<()> {
     disk::refuse_object_store(lake)?;
     let shown = lake.display();
     if lake.join(PLAYS.folder).join("_delta_log").is_dir() {

@@ -128,24 +128,41 @@ impl Writer {
     ) -> Result<NewFile> {
         let name = file_name(self.incarnation, epoch, self.worker, self.sequence);
         self.sequence += 1;
-        let staged = format!("{STAGING}/{name}.inprogress");
-        let path = self.lake.join(kind.folder).join(&staged);
+        let path = self.lake.join(kind.folder).join(staged_path(&name));
         let metadata =
             write_parquet(&path, kind, batches).with_context(|| format!("cannot write {}", path.display()))?;
-        let size_bytes = fs::metadata(&path).with_context(|| format!("cannot look at {}", path.display()))?.len();
-        let folder: String = partition_values.iter().map(|(column, value)| format!("{column}={value}/")).collect();
-        Ok(NewFile {
-            path: folder + &name,
-            staged,
-            partition_values,
-            size_bytes: size_bytes as i64,
-            rows: metadata.file_metadata().num_rows(),
-            modified_ms: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64,
-            time: statistics::bounds(&metadata, kind.time_column),
-            kafka_partition: statistics::bounds(&metadata, "kafka_partition"),
-            kafka_offset: statistics::bounds(&metadata, "kafka_offset"),
-        })
+        describe(kind, &self.lake.join(kind.folder), &name, partition_values, &metadata)
     }
+}
+
+/// What the log will say of the file `name`, which is staged in the folder `table`.
+pub fn describe(
+    kind: &Kind,
+    table: &Path,
+    name: &str,
+    partition_values: Vec<(String, String)>,
+    metadata: &ParquetMetaData,
+) -> Result<NewFile> {
+    let staged = staged_path(name);
+    let path = table.join(&staged);
+    let size_bytes = fs::metadata(&path).with_context(|| format!("cannot look at {}", path.display()))?.len();
+    let folder: String = partition_values.iter().map(|(column, value)| format!("{column}={value}/")).collect();
+    Ok(NewFile {
+        path: folder + name,
+        staged,
+        partition_values,
+        size_bytes: size_bytes as i64,
+        rows: metadata.file_metadata().num_rows(),
+        modified_ms: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64,
+        time: statistics::bounds(metadata, kind.time_column),
+        kafka_partition: statistics::bounds(metadata, "kafka_partition"),
+        kafka_offset: statistics::bounds(metadata, "kafka_offset"),
+    })
+}
+
+/// Where a file is before it is committed, relative to its table.
+pub fn staged_path(name: &str) -> String {
+    format!("{STAGING}/{name}.inprogress")
 }
 
 /// Writes and syncs one file, which must not exist. Leaves none if that fails.
