@@ -17,8 +17,8 @@
 //! 2. Every byte of it is covered by a digest, and it is used only after all of them have been checked.
 //! 3. What is in it is told by offsets, not by files: compaction may move plays between files as it likes.
 
-mod background;
 mod bucket;
+mod chore;
 mod keys;
 mod make;
 mod manifest;
@@ -37,8 +37,8 @@ use reprise_dataflows::plan::{Dimensions, Key, Plan, Translation};
 use crate::lake::Snapshot;
 use crate::source::lake::Counted;
 
-pub use background::Background;
 pub use bucket::BUCKETS;
+pub use chore::chore;
 pub use make::{Made, make};
 pub use manifest::Manifest;
 

@@ -213,10 +213,15 @@ impl Run {
             Monitor::start(shared.clone(), self.broker.clone(), rebuilt.clone(), self.notes)?,
             Publisher::start(shared.clone(), &self.broker)?,
             Discovery::start(&self.broker, known, found.clone(), ending.clone())?,
-            checkpoint::Background::start(lake.clone(), plan, self.checkpoint_interval, shared.clone())?,
             Caretaker::start(
-                self.care.compact_after.min(self.care.retain),
-                vec![("the care of the lake", care::chore(lake.clone(), self.care))],
+                self.care.compact_after.min(self.care.retain).min(self.checkpoint_interval),
+                vec![
+                    (
+                        "making a checkpoint",
+                        checkpoint::chore(lake.clone(), plan, self.checkpoint_interval, shared.clone()),
+                    ),
+                    ("the care of the lake", care::chore(lake.clone(), self.care)),
+                ],
             )?,
         );
         let engine = Engine {
