@@ -5,11 +5,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{ClientConfig, TopicPartitionList};
 
 /// How long to wait for an answer before the broker counts as unreachable.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -17,6 +17,8 @@ pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Options that exactness rests on.
 const FIXED: [&str; 4] =
     ["auto.offset.reset", "enable.auto.commit", "enable.auto.offset.store", "enable.partition.eof"];
+/// What the group is called unless told otherwise.
+pub const DEFAULT_GROUP: &str = "reprise";
 /// How much of what librdkafka has to say is listened to when it gives no answer.
 const NEWS_MAX: usize = 100;
 
@@ -26,6 +28,8 @@ pub struct Broker {
     /// `host:port`, several separated by commas.
     pub servers: String,
     pub topic: String,
+    /// Under which offsets are published, for tools that measure lag. Nobody joins it.
+    pub group: String,
     /// librdkafka options by their names; they win over ours.
     pub options: Vec<(String, String)>,
 }
@@ -36,13 +40,21 @@ pub type Consumer = BaseConsumer<Listener>;
 /// Keeps what librdkafka last said of its trouble, for the one message about it. It says so again with every attempt,
 /// hundreds of times in a moment, so none of that goes to the log by itself.
 #[derive(Default)]
-pub struct Listener(Mutex<Option<String>>);
+pub struct Listener {
+    said: Mutex<Option<String>>,
+    published: Mutex<Option<Result<(), KafkaError>>>,
+}
 
 impl Listener {
+    /// What has become of the offsets that were last published, once that is known; then it is forgotten.
+    pub fn published(&self) -> Option<Result<(), KafkaError>> {
+        self.published.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     /// `error`, and what librdkafka last said.
     pub fn explain(&self, error: &KafkaError) -> String {
         let code = error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| code.to_string());
-        let said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         said.as_ref().map_or_else(|| code.clone(), |said| format!("{code}; {said}"))
     }
 }
@@ -54,12 +66,16 @@ impl ClientContext for Listener {
         let told = !matches!(error, KafkaError::PartitionEOF(_))
             && !matches!(code, Some(RDKafkaErrorCode::PartitionEOF | RDKafkaErrorCode::AllBrokersDown));
         if told {
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
+            *self.said.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
         }
     }
 }
 
-impl ConsumerContext for Listener {}
+impl ConsumerContext for Listener {
+    fn commit_callback(&self, result: Result<(), KafkaError>, _offsets: &TopicPartitionList) {
+        *self.published.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+    }
+}
 
 /// The offsets that a partition holds: `[first, end)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,16 +85,26 @@ pub struct Extent {
 }
 
 impl Broker {
+    pub fn new(servers: &str, topic: &str) -> Self {
+        let (servers, topic, group) = (servers.to_owned(), topic.to_owned(), DEFAULT_GROUP.to_owned());
+        Self { servers, topic, group, options: Vec::new() }
+    }
+
     /// A consumer that is assigned its partitions by hand.
     ///
     /// # Errors
     /// If an option is not known to librdkafka or has a wrong value.
     pub fn consumer(&self) -> Result<Consumer> {
+        self.consumer_with(&[])
+    }
+
+    /// A consumer with `special` options, which win over all others.
+    pub fn consumer_with(&self, special: &[(&str, &str)]) -> Result<Consumer> {
         let mut config = ClientConfig::new();
         config
             .set("bootstrap.servers", &self.servers)
-            // Assigning by hand needs a group's name; nobody joins it.
-            .set("group.id", "reprise")
+            // Assigning by hand needs a group's name.
+            .set("group.id", &self.group)
             .set("client.id", "reprise")
             // The lake's log is the only place where progress is kept.
             .set("enable.auto.commit", "false")
@@ -99,6 +125,9 @@ impl Broker {
             }
             config.set(name, value);
         }
+        for (name, value) in special {
+            config.set(*name, *value);
+        }
         config.create_with_context(Listener::default()).map_err(|error| match error {
             KafkaError::ClientConfig(_, description, name, value) => {
                 anyhow!("the Kafka option {name}={value} is not possible: {description}")
@@ -109,31 +138,33 @@ impl Broker {
 
     /// The ids of the topic's partitions.
     pub fn partitions(&self, consumer: &Consumer) -> Result<Vec<i32>> {
-        let metadata = consumer
-            .fetch_metadata(Some(&self.topic), ANSWER_TIMEOUT)
-            .map_err(|error| self.unreachable(consumer, &error))?;
-        let topic = metadata.topics().iter().find(|topic| topic.name() == self.topic);
-        let missing = || {
-            anyhow!(
+        match self.find(consumer, ANSWER_TIMEOUT) {
+            Ok(Some(partitions)) => Ok(partitions),
+            Ok(None) => bail!(
                 "topic {} does not exist on {}: make it, or let `reprise generate --brokers {} --topic {}` make and fill it",
                 self.topic,
                 self.servers,
                 self.servers,
                 self.topic
-            )
-        };
-        let topic = topic.ok_or_else(missing)?;
+            ),
+            Err(KafkaError::Global(error)) => bail!("topic {} on {} cannot be read: {error}", self.topic, self.servers),
+            Err(error) => Err(self.unreachable(consumer, &error)),
+        }
+    }
+
+    /// The ids of the topic's partitions, in order; `None` if the broker says that there is no such topic. What it has to
+    /// say against the topic is [`KafkaError::Global`]; other errors mean that it does not answer.
+    pub fn find(&self, consumer: &Consumer, timeout: Duration) -> Result<Option<Vec<i32>>, KafkaError> {
+        let metadata = consumer.fetch_metadata(Some(&self.topic), timeout)?;
+        let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == self.topic) else { return Ok(None) };
         match topic.error().map(RDKafkaErrorCode::from) {
             None => {}
-            Some(RDKafkaErrorCode::UnknownTopicOrPartition) => return Err(missing()),
-            Some(error) => bail!("topic {} on {} cannot be read: {error}", self.topic, self.servers),
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition) => return Ok(None),
+            Some(error) => return Err(KafkaError::Global(error)),
         }
         let mut partitions: Vec<i32> = topic.partitions().iter().map(|partition| partition.id()).collect();
         partitions.sort_unstable();
-        if partitions.is_empty() {
-            return Err(missing());
-        }
-        Ok(partitions)
+        Ok((!partitions.is_empty()).then_some(partitions))
     }
 
     /// The cluster's own id, by which a lake knows that it is fed by the same cluster again.

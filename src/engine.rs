@@ -7,7 +7,6 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -15,7 +14,7 @@ use anyhow::{Result, anyhow};
 use differential_dataflow::AsCollection;
 use reprise_dataflows::definition::Definitions;
 use reprise_dataflows::plan::Plan;
-use reprise_dataflows::{Epoch, Stage, Tallied, Tick, build};
+use reprise_dataflows::{Epoch, Stage, Tick, build};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::vec::{Broadcast, Map, ToStream};
@@ -24,13 +23,16 @@ use timely::dataflow::{InputHandle, ProbeHandle, Scope, StreamVec};
 use timely::worker::Worker;
 
 use crate::broker::Broker;
+use crate::checkpoint::Checkpoint;
+use crate::ending::Ending;
 use crate::lake::sink::{self, Committed};
-use crate::lake::{Committer, LakeFile};
+use crate::lake::{Committer, LakeFile, Room};
 use crate::serve::Shared;
 use crate::serve::durable::CommittedCut;
 use crate::serve::feed::feed;
-use crate::source::kafka::{Share, kafka};
-use crate::source::lake::{Progress, Selection, lake, share};
+use crate::source::checkpoint::checkpoint;
+use crate::source::kafka::{Found, Share, kafka};
+use crate::source::lake::{Counted, Progress, Selection, lake, share};
 use crate::source::{Intake, Report, Source};
 use crate::tick::{Now, Pace, Ticker};
 
@@ -45,15 +47,17 @@ pub struct Engine {
     /// The last epoch that was committed, and its clock.
     pub last_epoch: Option<Epoch>,
     pub clock_us: Option<i64>,
-    /// The plays of the lake that the charts begin with.
+    /// The plays of the lake that the charts begin with: what a checkpoint has counted, and what it has not.
+    pub checkpoint: Option<Arc<Checkpoint>>,
+    pub counted: Option<Arc<Counted>>,
     pub files: Vec<LakeFile>,
     pub times_us: Range<i64>,
     pub progress: Arc<Progress>,
     /// What is read after the lake, and where it is kept; a replay has none.
     pub live: Option<Live>,
     pub shared: Arc<Shared>,
-    /// Set from outside to make the run commit what it has, and end.
-    pub stop: Arc<AtomicBool>,
+    /// What makes the run commit what it has, and end.
+    pub ending: Ending,
     /// What ends a run that cannot go on. It does not return.
     pub fail: fn(anyhow::Error),
 }
@@ -63,8 +67,13 @@ pub struct Live {
     pub broker: Broker,
     /// The offset to begin at, of every partition.
     pub starts: Vec<(i32, i64)>,
+    /// Partitions that are found later.
+    pub found: Arc<Found>,
+    pub accept_gap: bool,
     pub lake: PathBuf,
     pub incarnation: i64,
+    /// Where writers and committer wait while the disk is full.
+    pub room: Room,
     /// Taken by worker 0.
     pub committer: Mutex<Option<Committer>>,
 }
@@ -124,7 +133,7 @@ impl Engine {
             reports = reports.concat(source.reports);
             self.store(live, source.intakes, ticks.clone(), &committed)?;
         }
-        let tallied = Tallied { tallies: None.to_stream(scope).as_collection(), namings: None.to_stream(scope) };
+        let tallied = checkpoint(ticks.clone(), self.checkpoint.clone(), self.fail);
         let queries = None.to_stream(scope).as_collection();
         let charts = build(&self.definitions, ticks.clone(), plays, tallied, queries);
 
@@ -136,7 +145,6 @@ impl Engine {
     /// The source that reads the lake.
     fn stored<'scope>(&self, ticks: StreamVec<'scope, Epoch, Tick>, plan: &Plan) -> Source<'scope> {
         let (worker, workers) = (ticks.scope().index(), ticks.scope().peers());
-        let files = share(&self.files, worker, workers);
         let window = self.clock_us.map(|clock_us| self.definitions.trending.window(clock_us));
         // A run goes on from its clock, so what lies after it will enter the window.
         let window_us = match (window, &self.live) {
@@ -144,17 +152,24 @@ impl Engine {
             (Some((start, end)), None) => Some(start..end),
             (None, live) => live.as_ref().map(|_| i64::MIN..i64::MAX),
         };
-        let selection = Selection { times_us: self.times_us.clone(), window_us };
+        let selection = Selection { times_us: self.times_us.clone(), window_us, counted: self.counted.clone() };
+        let wanted = self.files.iter().filter(|file| selection.wants(file));
+        let files = share(wanted, worker, workers);
         lake(ticks, worker, files, plan, selection, self.progress.clone(), self.fail)
     }
 
     /// The source that reads this worker's partitions.
     fn live<'scope>(&self, live: &Live, ticks: StreamVec<'scope, Epoch, Tick>) -> Result<Source<'scope>> {
         let (worker, workers) = (ticks.scope().index(), ticks.scope().peers());
-        let owned = |(partition, _): &&(i32, i64)| *partition as usize % workers == worker;
-        let starts = live.starts.iter().filter(owned).copied().collect();
-        let share = Share { worker, starts, uncommitted_bytes_max: 2 * self.pace.buffer_bytes };
-        kafka(ticks, &live.broker, share, self.fail)
+        let share = Share {
+            worker,
+            workers,
+            starts: live.starts.clone(),
+            found: live.found.clone(),
+            uncommitted_bytes_max: 2 * self.pace.buffer_bytes,
+            accept_gap: live.accept_gap,
+        };
+        kafka(ticks, &live.broker, share, self.ending.clone())
     }
 
     /// The way of what was read into the lake.
@@ -169,8 +184,8 @@ impl Engine {
         let writer = sink::writer(&live.lake, live.incarnation, worker)?;
         let first = worker == 0;
         let committer = first.then(|| live.committer.lock().unwrap_or_else(PoisonError::into_inner).take()).flatten();
-        let written = sink::write(intakes, ticks, writer, self.fail)?;
-        let commits = sink::commit(written, committer, self.fail)?;
+        let written = sink::write(intakes, ticks, writer, live.room.clone(), self.fail)?;
+        let commits = sink::commit(written, committer, live.room.clone(), self.fail)?;
         let shared = self.shared.clone();
         commits
             .inspect(move |commit: &Committed| {
@@ -198,7 +213,7 @@ impl Engine {
                     .with_frontier(|frontier| frontier.first().copied())
                     .unwrap_or(Epoch::MAX),
                 committed: last_cut.is_none_or(|cut| !watched.committed.less_equal(&cut)),
-                stop: self.stop.load(Ordering::Relaxed),
+                stop: self.ending.is_due(),
             };
             if let Some(tick) = ticker.next(now) {
                 ticks.advance_to(tick.epoch);

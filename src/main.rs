@@ -4,12 +4,16 @@
 
 mod broker;
 mod charts;
+mod checkpoint;
 mod cli;
+mod ending;
 mod engine;
+mod failpoint;
 mod generate;
 mod lake;
 mod monitor;
 mod output;
+mod publish;
 mod screen;
 mod serve;
 mod source;

@@ -31,6 +31,16 @@ impl ItemKey {
         (product >> 64) as u64 ^ product as u64
     }
 
+    /// The hash, in its two halves.
+    pub fn to_bits(self) -> [u64; 2] {
+        self.0
+    }
+
+    /// The item of a hash that [`Self::to_bits`] gave.
+    pub fn from_bits(bits: [u64; 2]) -> Self {
+        Self(bits)
+    }
+
     /// The number by which items are spread over workers.
     pub fn route(&self) -> u64 {
         self.0[0]

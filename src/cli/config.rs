@@ -40,7 +40,7 @@ pub fn apply(command: Command, path: &Path) -> Result<Command> {
 }
 
 /// Makes `value` the default of the option `name`, wherever there is one.
-fn default(mut command: Command, name: &str, value: toml::Value) -> Result<Command> {
+fn default(command: Command, name: &str, value: toml::Value) -> Result<Command> {
     let value = match value {
         toml::Value::String(text) => text,
         toml::Value::Integer(number) => number.to_string(),
@@ -51,22 +51,29 @@ fn default(mut command: Command, name: &str, value: toml::Value) -> Result<Comma
     // clap keeps defaults for as long as the process runs.
     let value: &'static str = value.leak();
     let mut known = false;
-    let subcommands: Vec<String> =
-        command.get_subcommands().map(|subcommand| subcommand.get_name().to_owned()).collect();
-    for subcommand in subcommands {
-        command = command.mut_subcommand(subcommand, |subcommand| {
-            let option = subcommand.get_arguments().find(|option| option.get_long() == Some(name));
-            let Some(id) = option.map(|option| option.get_id().clone()) else { return subcommand };
-            known = true;
-            subcommand.mut_arg(id, |option| option.required(false).default_value(value))
-        });
-    }
+    let command = default_below(command, name, value, &mut known);
     if !known {
         bail!(
             "no command has an option `{name}`; write options as they are called on the command line, without the dashes"
         );
     }
     Ok(command)
+}
+
+/// Likewise for the subcommands of `command`, and theirs.
+fn default_below(mut command: Command, name: &str, value: &'static str, known: &mut bool) -> Command {
+    let subcommands: Vec<String> =
+        command.get_subcommands().map(|subcommand| subcommand.get_name().to_owned()).collect();
+    for subcommand in subcommands {
+        command = command.mut_subcommand(subcommand, |subcommand| {
+            let subcommand = default_below(subcommand, name, value, known);
+            let option = subcommand.get_arguments().find(|option| option.get_long() == Some(name));
+            let Some(id) = option.map(|option| option.get_id().clone()) else { return subcommand };
+            *known = true;
+            subcommand.mut_arg(id, |option| option.required(false).default_value(value))
+        });
+    }
+    command
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use crate::broker::Broker;
 use crate::charts::Filter;
 use crate::generate::plays::{Mix, Period};
 use crate::generate::{self, Traffic};
+use crate::lake::care::Spans;
 use crate::monitor::has_screen;
 use crate::output::{self, Format};
 use crate::serve::{self, Shared};
@@ -77,13 +78,16 @@ pub fn run(options: Options) -> Result<()> {
     cluster.create_topic(TOPIC, PARTITIONS, 1).map_err(|error| anyhow!("the mock cannot make the topic: {error}"))?;
     let servers = cluster.bootstrap_servers();
     let run = Run {
-        broker: Broker { servers: servers.clone(), topic: TOPIC.to_owned(), options: Vec::new() },
+        broker: Broker::new(&servers, TOPIC),
         lake: lake.clone(),
         workers: options.workers,
         charts: options.charts,
         listen: options.listen,
         from: From::Earliest,
+        accept_gap: false,
         pace: Pace { commit_interval: Duration::from_secs(2), ..Pace::default() },
+        care: Spans::default(),
+        checkpoint_interval: Duration::from_secs(60),
         notes: notes(&lake),
     };
     if !has_screen() {

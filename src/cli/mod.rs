@@ -1,10 +1,12 @@
 //! The command line: one file per subcommand.
 
 mod chart;
+mod checkpoint;
 mod client;
 mod config;
 mod demo;
 mod generate;
+mod lake;
 mod replay;
 mod run;
 mod shared;
@@ -39,6 +41,9 @@ enum Command {
     Replay(replay::Options),
     /// Compare a running instance with a replay of its lake, or check a lake alone.
     Verify(verify::Options),
+    /// Look after a lake: what is in it, compaction, vacuum, checkpoints.
+    #[command(subcommand)]
+    Lake(lake::Command),
     /// Ask a running instance what is trending.
     Trending(chart::TrendingOptions),
     /// Ask a running instance for a chart.
@@ -74,6 +79,7 @@ fn run(command: Command) -> Result<()> {
         Command::Run(options) => run::run(*options),
         Command::Replay(options) => replay::run(options),
         Command::Verify(options) => verify::run(options),
+        Command::Lake(command) => lake::run(command),
         Command::Trending(options) => chart::trending(options),
         Command::Chart(options) => chart::chart(options),
     }

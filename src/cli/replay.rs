@@ -13,6 +13,7 @@ use reprise_dataflows::definition::{Definitions, Scope, ScopeKind, TRENDING, TRE
 use super::run::workers;
 use super::shared::{ChartsFile, absolute, default_workers, fail, parse_moment, start_log};
 use crate::charts::{AsOf, Charts, Filter};
+use crate::ending::Ending;
 use crate::engine::Engine;
 use crate::lake::{LakeFile, Snapshot};
 use crate::output::{self, Format};
@@ -107,12 +108,15 @@ impl Replay {
             pace: Pace { replay: true, ..Pace::default() },
             last_epoch: None,
             clock_us: self.clock_us,
+            // A replay proves things, so it takes no short cuts.
+            checkpoint: None,
+            counted: None,
             files: self.files,
             times_us: self.times_us,
             progress: progress.clone(),
             live: None,
             shared: shared.clone(),
-            stop: Arc::new(AtomicBool::new(false)),
+            ending: Ending::default(),
             fail,
         };
         with_bar(&progress, || engine.run())?;

@@ -2,24 +2,35 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
-use tracing::info;
+use reprise_dataflows::plan::Plan;
+use tracing::{info, warn};
 
 use super::shared::{ChartsFile, absolute, default_workers, fail, parse_duration, parse_option, start_log, stop_flag};
-use crate::broker::{ANSWER_TIMEOUT, Broker, Extent};
+use crate::broker::{ANSWER_TIMEOUT, Broker, DEFAULT_GROUP, Extent};
 use crate::charts::{AsOf, Charts, Filter};
+use crate::checkpoint;
+use crate::ending::Ending;
 use crate::engine::{Engine, Live};
-use crate::lake::{Committer, Identity, Snapshot};
+use crate::failpoint;
+use crate::lake::care::{self, Caretaker};
+use crate::lake::{Committer, Identity, LakeFile, Room, Snapshot};
 use crate::monitor::{Monitor, has_screen};
 use crate::output::{self, Format};
+use crate::publish::Publisher;
 use crate::serve::{self, Shared, Status};
+use crate::source::kafka::{Discovery, Found, PASSED, Resumption, check_remade, lost, resume};
 use crate::source::lake::Progress;
 use crate::tick::Pace;
+
+/// How soon somebody who wants to leave is heard while Kafka does not answer.
+const STOP_INTERVAL: Duration = Duration::from_millis(50);
 
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -50,6 +61,12 @@ pub struct Options {
     /// Where to begin in partitions that the lake has no offset for.
     #[arg(long, value_enum, default_value = "earliest", env = "REPRISE_FROM")]
     from: From,
+    /// Go on although Kafka has deleted plays before they were read; the lake will say which are missing.
+    #[arg(long, env = "REPRISE_ACCEPT_GAP")]
+    accept_gap: bool,
+    /// The consumer group under which committed offsets are published, for tools that measure lag.
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_GROUP, env = "REPRISE_GROUP")]
+    group: String,
     /// Read every partition to its end, commit, and leave.
     #[arg(long)]
     until_caught_up: bool,
@@ -65,9 +82,18 @@ pub struct Options {
     /// Commit earlier when a worker holds so many MiB.
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=65536), env = "REPRISE_BUFFER")]
     buffer: u64,
+    /// How often the lake is counted in the background, so that the next start is quick.
+    #[arg(long, value_name = "SPAN", default_value = "5m", value_parser = parse_duration, env = "REPRISE_CHECKPOINT_INTERVAL")]
+    checkpoint_interval: Duration,
     /// After so long without any play the trending window goes on with the wall clock.
     #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = parse_duration, env = "REPRISE_IDLE")]
     idle: Duration,
+    /// An hour of the lake that has got no file for so long is compacted: its small files become few.
+    #[arg(long, value_name = "SPAN", default_value = "2h", value_parser = parse_duration, env = "REPRISE_COMPACT_AFTER")]
+    compact_after: Duration,
+    /// How long files stay that the newest version of the lake does not have: as long as readers may take.
+    #[arg(long, value_name = "SPAN", default_value = "1h", value_parser = parse_duration, env = "REPRISE_RETAIN")]
+    retain: Duration,
     /// A librdkafka option, as in -X fetch.wait.max.ms=50; may be given several times. TLS and SASL need a build with
     /// --features tls.
     #[arg(short = 'X', value_name = "NAME=VALUE", value_parser = parse_option)]
@@ -88,13 +114,18 @@ pub struct Run {
     pub charts: ChartsFile,
     pub listen: SocketAddr,
     pub from: From,
+    /// Go on behind offsets that Kafka no longer has.
+    pub accept_gap: bool,
     pub pace: Pace,
+    pub care: care::Spans,
+    pub checkpoint_interval: Duration,
     /// Lines below the live table.
     pub notes: Vec<String>,
 }
 
 pub fn run(options: Options) -> Result<()> {
     start_log(if has_screen() { "warn" } else { "info" });
+    failpoint::warn_if_set();
     let stop = stop_flag("committing what was read")?;
     let pace = Pace {
         commit_interval: options.commit_interval,
@@ -104,13 +135,21 @@ pub fn run(options: Options) -> Result<()> {
         ..Pace::default()
     };
     let run = Run {
-        broker: Broker { servers: options.brokers, topic: options.topic, options: options.options },
+        broker: Broker {
+            servers: options.brokers,
+            topic: options.topic,
+            group: options.group,
+            options: options.options,
+        },
         lake: options.lake,
         workers: options.workers,
         charts: options.charts,
         listen: options.listen,
         from: options.from,
+        accept_gap: options.accept_gap,
         pace,
+        care: care::Spans { compact_after: options.compact_after, retain: options.retain },
+        checkpoint_interval: options.checkpoint_interval,
         notes: Vec::new(),
     };
     if let Some(format) = options.format {
@@ -136,13 +175,16 @@ impl Run {
         let shared = Arc::new(Shared::new(Charts::new(definitions.clone())));
         // Before the lake is taken over: a second start by mistake ends here, and leaves the first one alone.
         let server = serve::start(self.listen, shared.clone())?;
-        let (identity, extents) = self.look()?;
-        let mut committer = Committer::open(&lake, &identity)?;
-        let starts = starts(&self.broker.topic, &extents, &committer.progress().offsets, self.from)?;
-        committer.begin(&starts)?;
+        let Some((committer, starts)) = self.prepare(&lake, &stop)? else { return Ok(shared) };
+        let missing: i64 = committer.progress().missing.values().sum();
+        shared.began(&committer.progress().offsets, missing.unsigned_abs());
         let snapshot = Snapshot::open(&lake, None)?;
         let files = snapshot.files().to_vec();
-        let rows_total = files.iter().map(|file| file.rows).sum();
+        let plays = files.iter().map(|file| file.rows).sum();
+        let checkpoint = checkpoint::newest(&lake, &snapshot, &Plan::new(&definitions))?.map(Arc::new);
+        let counted = checkpoint.as_ref().map(|checkpoint| checkpoint.counted(&snapshot));
+        let is_counted = |file: &&LakeFile| counted.as_ref().is_some_and(|counted| counted.files.contains(&file.path));
+        let rows_total = files.iter().filter(|file| !is_counted(file)).map(|file| file.rows).sum();
         let rebuilt = Arc::new(Progress { rows_total, ..Progress::default() });
         let version = snapshot.version();
         shared.opened(AsOf {
@@ -158,83 +200,119 @@ impl Run {
             address: address.clone(),
             lake: lake.display().to_string(),
             lake_version: Some(version),
-            lake_plays: rows_total,
+            lake_plays: plays,
+            checkpoint_version: checkpoint.as_ref().map(|checkpoint| checkpoint.manifest.version),
+            missing: missing.unsigned_abs(),
             started_at_us: SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_micros() as i64),
             ..Status::default()
         };
         let last_epoch = committer.progress().epoch;
         info!(%address, lake = %lake.display(), workers = self.workers, partitions = starts.len(), "running");
         started(&shared)?;
-        let monitor = Monitor::start(shared.clone(), self.broker.clone(), rebuilt.clone(), self.notes)?;
+        let paused = shared.clone();
+        let room = Room::new(stop.clone(), move |reason| paused.status_mut().paused = reason);
+        let (ending, found) = (Ending::new(stop), Arc::<Found>::default());
+        let known = starts.keys().copied().collect();
+        let plan = Plan::new(&definitions);
+        let threads = (
+            Monitor::start(shared.clone(), self.broker.clone(), rebuilt.clone(), self.notes)?,
+            Publisher::start(shared.clone(), &self.broker)?,
+            Discovery::start(&self.broker, known, found.clone(), ending.clone())?,
+            Caretaker::start(
+                self.care.compact_after.min(self.care.retain).min(self.checkpoint_interval),
+                vec![
+                    (
+                        "making a checkpoint",
+                        checkpoint::chore(lake.clone(), plan, self.checkpoint_interval, shared.clone()),
+                    ),
+                    ("the care of the lake", care::chore(lake.clone(), self.care)),
+                ],
+            )?,
+        );
         let engine = Engine {
             workers: self.workers,
             definitions,
             pace: self.pace,
             last_epoch,
             clock_us: snapshot.progress().clock_us,
+            checkpoint,
+            counted,
             files,
             times_us: i64::MIN..i64::MAX,
             progress: rebuilt,
             live: Some(Live {
                 broker: self.broker,
                 starts: starts.into_iter().collect(),
+                found,
+                accept_gap: self.accept_gap,
                 lake,
                 incarnation: committer.progress().incarnation,
+                room,
                 committer: Mutex::new(Some(committer)),
             }),
             shared: shared.clone(),
-            stop,
+            ending: ending.clone(),
             fail,
         };
         engine.run()?;
-        drop(monitor);
+        drop(threads);
         server.stop();
+        ending.outcome()?;
         Ok(shared)
     }
 }
 
 impl Run {
-    /// What the broker says of the topic.
-    fn look(&self) -> Result<(Identity, BTreeMap<i32, Extent>)> {
-        let consumer = self.broker.consumer()?;
-        let partitions = self.broker.partitions(&consumer)?;
-        let extents = self.broker.extents(&consumer, &partitions, ANSWER_TIMEOUT)?;
-        Ok((Identity { cluster_id: self.broker.cluster_id(&consumer)?, topic: self.broker.topic.clone() }, extents))
+    /// Takes the lake over, and finds out where each partition goes on. Nothing if it was stopped meanwhile.
+    fn prepare(&self, lake: &Path, stop: &AtomicBool) -> Result<Option<(Committer, BTreeMap<i32, i64>)>> {
+        let broker = self.broker.clone();
+        let Some((identity, extents)) = unless_stopped(stop, move || look(&broker))? else { return Ok(None) };
+        let mut committer = Committer::open(lake, &identity)?;
+        let (broker, progress) = (self.broker.clone(), committer.progress().clone());
+        let topic = self.broker.topic.as_str();
+        let resumption = resume(topic, &extents, &progress, self.from == From::Latest);
+        let Resumption { starts, gaps } = resumption.context("cannot go on with this lake")?;
+        if unless_stopped(stop, move || check_remade(&broker, &extents, &progress))?.is_none() {
+            return Ok(None);
+        }
+        if !gaps.is_empty() && !self.accept_gap {
+            return Err(lost(topic, &gaps).context("cannot go on with this lake"));
+        }
+        for gap in &gaps {
+            warn!(topic, partition = gap.partition, first = gap.first, end = gap.end, "{}", PASSED);
+        }
+        committer.begin(&starts)?;
+        committer.pass(&gaps)?;
+        Ok(Some((committer, starts)))
     }
 }
 
-/// Where each partition goes on: where the lake ends, or where `from` says if the lake knows nothing of it.
-fn starts(
-    topic: &str,
-    extents: &BTreeMap<i32, Extent>,
-    committed: &BTreeMap<i32, i64>,
-    from: From,
-) -> Result<BTreeMap<i32, i64>> {
-    if let Some(partition) = committed.keys().find(|partition| !extents.contains_key(partition)) {
-        bail!(
-            "the lake holds plays of {topic}/{partition}, a partition that the topic does not have: was the topic made anew? Begin a new lake for it"
-        );
+/// What the broker says of the topic.
+fn look(broker: &Broker) -> Result<(Identity, BTreeMap<i32, Extent>)> {
+    let consumer = broker.consumer()?;
+    let partitions = broker.partitions(&consumer)?;
+    let extents = broker.extents(&consumer, &partitions, ANSWER_TIMEOUT)?;
+    Ok((Identity { cluster_id: broker.cluster_id(&consumer)?, topic: broker.topic.clone() }, extents))
+}
+
+/// Asks Kafka on a thread of its own, since that may take long, and does not wait for the answer when `stop` is set.
+fn unless_stopped<T: Send + 'static>(
+    stop: &AtomicBool,
+    ask: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<Option<T>> {
+    let (answered, answer) = channel();
+    let ask = move || drop(answered.send(ask()));
+    std::thread::Builder::new().name("reprise-ask".to_owned()).spawn(ask).context("a thread cannot be started")?;
+    loop {
+        if stop.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        match answer.recv_timeout(STOP_INTERVAL) {
+            Ok(answer) => return answer.map(Some),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => bail!("the thread that asks Kafka has died"),
+        }
     }
-    let start = |(partition, extent): (&i32, &Extent)| {
-        let start = match (committed.get(partition), from) {
-            (None, From::Earliest) => extent.first,
-            // Not for a partition that was added later: what it has got by now would be lost.
-            (None, From::Latest) if committed.is_empty() => extent.end,
-            (None, From::Latest) => extent.first,
-            (Some(next), _) if *next < extent.first => bail!(
-                "plays are missing: the lake ends before offset {next} of {topic}/{partition}, and Kafka only has offsets from {} on, \
-                 since its retention has deleted the others; begin a new lake, or bring the plays back",
-                extent.first
-            ),
-            (Some(next), _) if *next > extent.end => bail!(
-                "the lake has {topic}/{partition} up to offset {next}, and Kafka ends at {}: was the topic made anew? Begin a new lake for it",
-                extent.end
-            ),
-            (Some(next), _) => *next,
-        };
-        Ok((*partition, start))
-    };
-    extents.iter().map(start).collect::<Result<_>>().context("cannot go on with this lake")
 }
 
 /// Reads a number of workers.

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 
 use super::fenced::FencedTable;
 use super::table::{self, DEAD_LETTERS, PLAYS, Table};
-use super::{Cut, Identity, Progress, disk};
+use super::{Account, Cut, Gap, Identity, Progress, Room, disk};
 
 /// The single writer of a lake, as far as its logs go.
 pub struct Committer {
@@ -45,21 +45,43 @@ impl Committer {
         Ok(this)
     }
 
+    /// Lets commits wait in `room` while the disk is full, instead of failing.
+    pub fn wait_in(&mut self, room: &Room) {
+        self.plays.room = room.clone();
+        self.dead_letters.room = room.clone();
+    }
+
     /// How far the plays have come. The epoch is the newest in either table: each later one must be greater.
     pub fn progress(&self) -> &Progress {
         &self.progress
     }
 
     /// Records the start offset of each partition that has none yet. Call it before anything of them is read, with all
-    /// partitions of the topic; again when it has grown.
+    /// partitions of the topic. One that is found later may bring its start with the first cut that has it.
     pub fn begin(&mut self, starts: &BTreeMap<i32, i64>) -> Result<()> {
-        let mut offsets = starts.clone();
-        offsets.extend(&self.progress.offsets);
-        if !offsets.keys().copied().eq(0..offsets.len() as i32) {
-            bail!("Kafka numbers partitions from 0 without gaps, but these were given: {:?}", offsets.keys());
+        let is_new = |(partition, _): &(&i32, &i64)| !self.progress.offsets.contains_key(partition);
+        let starts: BTreeMap<i32, i64> =
+            starts.iter().filter(is_new).map(|(&partition, &start)| (partition, start)).collect();
+        if !starts.is_empty() {
+            let mut offsets = self.progress.offsets.clone();
+            offsets.extend(&starts);
+            self.plays.record(offsets, Account { starts, ..Account::default() })?;
+            self.note_progress();
         }
-        if offsets != self.progress.offsets {
-            self.plays.record_starts(offsets)?;
+        Ok(())
+    }
+
+    /// Records that `gaps`, which begin where the lake ends, will never be read, and goes on behind them.
+    pub fn pass(&mut self, gaps: &[Gap]) -> Result<()> {
+        let mut offsets = self.progress.offsets.clone();
+        for gap in gaps {
+            if offsets.insert(gap.partition, gap.end) != Some(gap.first) || gap.length() < 0 {
+                bail!("{gap:?} does not begin where the lake ends: {:?}", self.progress.offsets);
+            }
+        }
+        if !gaps.is_empty() {
+            let account = Account::of_gaps(gaps, &self.progress);
+            self.plays.record(offsets, account)?;
             self.note_progress();
         }
         Ok(())
@@ -73,11 +95,11 @@ impl Committer {
         if !cut.dead_letters.is_empty() {
             let offsets = self.dead_letter_offsets(&cut);
             self.dead_letters
-                .commit(cut.epoch, cut.clock_us, cut.dead_letters, offsets)
+                .commit(cut.epoch, cut.clock_us, cut.dead_letters, offsets, Account::default())
                 .with_context(|| format!("the dead letters of epoch {}", cut.epoch))?;
         }
         self.plays
-            .commit(cut.epoch, cut.clock_us, cut.plays, cut.offsets)
+            .commit(cut.epoch, cut.clock_us, cut.plays, cut.offsets, cut.account)
             .with_context(|| format!("the plays of epoch {}", cut.epoch))?;
         self.note_progress();
         Ok(&self.progress)
@@ -89,7 +111,8 @@ impl Committer {
             bail!("the cut at epoch {} is not after the last one, {:?}", cut.epoch, self.progress.epoch);
         }
         for (partition, next) in &cut.offsets {
-            match self.progress.offsets.get(partition) {
+            let start = cut.account.starts.get(partition);
+            match self.progress.offsets.get(partition).or(start) {
                 None => bail!("partition {partition} has no start offset in the lake: `begin` comes first"),
                 Some(last) if next < last => bail!("partition {partition} would go back from offset {last} to {next}"),
                 Some(_) => {}

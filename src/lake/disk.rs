@@ -57,6 +57,39 @@ pub fn replace(path: &Path, content: &[u8]) -> Result<()> {
     sync_parent(path)
 }
 
+/// `content` with a line below it by which damage is noticed: a digit that a disk has turned still parses.
+pub fn sealed(mut content: Vec<u8>) -> Vec<u8> {
+    let seal = format!("\n{:016x}\n", seal(&content));
+    content.extend(seal.into_bytes());
+    content
+}
+
+/// What was [`sealed`], if it is still the same.
+pub fn unsealed(sealed: &[u8]) -> Result<&[u8]> {
+    const SEAL_BYTES: usize = 18;
+    let (content, found) = sealed.split_at(sealed.len().saturating_sub(SEAL_BYTES));
+    if found != format!("\n{:016x}\n", seal(content)).as_bytes() {
+        bail!("its checksum is not that of its content");
+    }
+    Ok(content)
+}
+
+fn seal(content: &[u8]) -> u64 {
+    content.chunks(8).fold(content.len() as u64, |sum, chunk| {
+        let mut bytes = [0; 8];
+        bytes[..chunk.len()].copy_from_slice(chunk);
+        mixed(sum ^ u64::from_le_bytes(bytes))
+    })
+}
+
+/// Spreads every bit over all others: the finalizer of SplitMix64.
+pub fn mixed(key: u64) -> u64 {
+    let mut bits = key.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ bits >> 31
+}
+
 /// Removes `path`, which may be gone already.
 pub fn remove_if_there(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
@@ -76,6 +109,31 @@ pub fn names(folder: &Path) -> Result<Vec<String>> {
     }
     names.sort();
     Ok(names)
+}
+
+/// The files in the folders `date=…/hour=…` of a table, sorted. Links are not followed.
+pub fn partitioned_files(table: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    let mut folders = vec![table.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        let context = || format!("cannot list the folder {}", folder.display());
+        let entries = match fs::read_dir(&folder) {
+            // Who vacuums removes empty folders.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            entries => entries.with_context(context)?,
+        };
+        for entry in entries {
+            let entry = entry.with_context(context)?;
+            let kind = entry.file_type().with_context(context)?;
+            if kind.is_dir() && entry.file_name().to_string_lossy().contains('=') {
+                folders.push(entry.path());
+            } else if kind.is_file() && folder != table {
+                files.push(entry.path());
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 fn write_temporary(path: &Path, content: &[u8]) -> Result<PathBuf> {

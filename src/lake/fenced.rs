@@ -22,13 +22,14 @@
 //! 8. Epochs grow with every commit, so an intent whose epoch the log has reached has nothing left to do: it is in the log,
 //!    or its author was stopped by (5) before it renamed anything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Error, Result, anyhow, bail};
 
-use super::intent::{self, Intent};
+use super::intent::{self, DamagedIntent, Intent};
 use super::table::{Marks, Table};
-use super::{NewFile, Progress};
+use super::{Account, NewFile, Progress, Room, care, disk};
+use crate::failpoint;
 
 /// Versions that others (who compact, say) may put in our way during one commit.
 const CONFLICTS_MAX: usize = 100;
@@ -37,6 +38,8 @@ const CONFLICTS_MAX: usize = 100;
 pub struct FencedTable {
     table: Table,
     progress: Progress,
+    /// Where commits wait while the disk is full.
+    pub(super) room: Room,
 }
 
 impl FencedTable {
@@ -52,7 +55,7 @@ impl FencedTable {
             }
             if table.append(&[], &Marks { incarnation, ..Marks::default() })? {
                 let progress = table.progress()?;
-                let mut this = Self { table, progress };
+                let mut this = Self { table, progress, room: Room::default() };
                 this.settle()?;
                 return Ok(this);
             }
@@ -65,9 +68,9 @@ impl FencedTable {
         &self.progress
     }
 
-    /// Writes down the first offset of partitions, on top of those that are known.
-    pub fn record_starts(&mut self, offsets: BTreeMap<i32, i64>) -> Result<()> {
-        let marks = Marks { incarnation: self.progress.incarnation, offsets, ..Marks::default() };
+    /// Moves offsets without any rows: where partitions begin, and past what is missing.
+    pub fn record(&mut self, offsets: BTreeMap<i32, i64>, account: Account) -> Result<()> {
+        let marks = Marks { incarnation: self.progress.incarnation, offsets, account, ..Marks::default() };
         let expected = self.progress.offsets.clone();
         self.append(&[], &marks, &expected)
     }
@@ -79,30 +82,57 @@ impl FencedTable {
         clock_us: Option<i64>,
         files: Vec<NewFile>,
         offsets: BTreeMap<i32, i64>,
+        account: Account,
     ) -> Result<()> {
-        let intent = self.intend(epoch, clock_us, files, offsets)?;
-        self.publish(&intent)?;
-        self.append_intent(&intent)?;
-        self.forget(&intent)
+        let intent = self.intent(epoch, clock_us, files, offsets, account);
+        let room = self.room.clone();
+        room.wait_for(|| self.declare(&intent))?;
+        room.wait_for(|| self.publish(&intent))?;
+        room.wait_for(|| {
+            failpoint::reach("renamed")?;
+            self.append_intent(&intent)
+        })?;
+        room.wait_for(|| {
+            failpoint::reach("appended")?;
+            self.forget(&intent)
+        })
     }
 
     /// The first step of a commit: an intent on disk, and then a look whether the table is still ours.
+    #[cfg(test)]
     pub(super) fn intend(
         &mut self,
         epoch: u64,
         clock_us: Option<i64>,
         files: Vec<NewFile>,
         offsets: BTreeMap<i32, i64>,
+        account: Account,
     ) -> Result<Intent> {
+        let intent = self.intent(epoch, clock_us, files, offsets, account);
+        self.declare(&intent)?;
+        Ok(intent)
+    }
+
+    fn intent(
+        &self,
+        epoch: u64,
+        clock_us: Option<i64>,
+        files: Vec<NewFile>,
+        offsets: BTreeMap<i32, i64>,
+        account: Account,
+    ) -> Intent {
         let incarnation = self.progress.incarnation;
         let offsets_before = self.progress.offsets.clone();
-        let intent = Intent { incarnation, epoch, clock_us, files, offsets_before, offsets };
+        Intent { incarnation, epoch, clock_us, files, offsets_before, offsets, account }
+    }
+
+    fn declare(&mut self, intent: &Intent) -> Result<()> {
         if !intent.files.is_empty() {
             intent.write(&self.table.root)?;
         }
+        failpoint::reach("intended")?;
         self.table.refresh()?;
-        self.require(&intent.offsets_before)?;
-        Ok(intent)
+        self.require(&intent.offsets_before)
     }
 
     pub(super) fn publish(&mut self, intent: &Intent) -> Result<()> {
@@ -120,6 +150,7 @@ impl FencedTable {
             epoch: Some(intent.epoch),
             clock_us: intent.clock_us,
             offsets: intent.offsets.clone(),
+            account: intent.account.clone(),
         };
         self.append(&intent.files, &marks, &intent.offsets_before)
     }
@@ -131,13 +162,29 @@ impl FencedTable {
     fn append(&mut self, files: &[NewFile], marks: &Marks, expected: &BTreeMap<i32, i64>) -> Result<()> {
         for _ in 0..CONFLICTS_MAX {
             self.require(expected)?;
-            if self.table.append(files, marks)? {
-                self.progress = self.table.progress()?;
-                return Ok(());
+            match self.table.append(files, marks) {
+                Ok(true) => {
+                    self.progress = self.table.progress()?;
+                    return Ok(());
+                }
+                Ok(false) => self.table.refresh()?,
+                Err(error) => return if self.has_come_through(marks)? { Ok(()) } else { Err(error) },
             }
-            self.table.refresh()?;
         }
         Err(busy(&self.table))
+    }
+
+    /// Whether an append that has failed is in the log all the same: its entry may have been there before the error was,
+    /// as when the folder cannot be synced. Epochs grow, so the log tells.
+    fn has_come_through(&mut self, marks: &Marks) -> Result<bool> {
+        self.table.refresh()?;
+        let found = self.table.progress()?;
+        if marks.epoch.is_none() || (found.incarnation, found.epoch) != (marks.incarnation, marks.epoch) {
+            return Ok(false);
+        }
+        disk::sync_folder(&self.table.log())?;
+        self.progress = found;
+        Ok(true)
     }
 
     /// Fails unless the version at hand is ours and has the `expected` offsets.
@@ -160,7 +207,8 @@ impl FencedTable {
     /// Finishes or undoes the commits that older incarnations had under way, and deletes what else they staged.
     fn settle(&mut self) -> Result<()> {
         let (root, incarnation) = (self.table.root.clone(), self.progress.incarnation);
-        for intent in Intent::pending(&root, incarnation)? {
+        let (intents, damaged) = Intent::pending(&root, incarnation)?;
+        for intent in intents {
             let done = self.progress.epoch.is_some_and(|epoch| epoch >= intent.epoch);
             if !done && intent.offsets_before == self.progress.offsets && intent.is_whole(&root)? {
                 intent.publish(&root)?;
@@ -172,7 +220,23 @@ impl FencedTable {
             }
             intent.forget(&root)?;
         }
+        for damaged in damaged {
+            self.give_up(&damaged)?;
+        }
         intent::clean_staging(&root, incarnation)
+    }
+
+    /// Settles a commit by the log alone: either its files are in there, or they are deleted, and what they held, Kafka
+    /// still has, for the offsets that the commit would have written are not there either.
+    fn give_up(&self, damaged: &DamagedIntent) -> Result<()> {
+        let named: BTreeSet<_> = care::entries(&self.table)?.into_iter().map(|entry| entry.path).collect();
+        for file in disk::partitioned_files(&self.table.root)? {
+            let is_its = file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&damaged.files));
+            if is_its && !named.contains(&file) {
+                disk::remove_if_there(&file)?;
+            }
+        }
+        disk::remove_if_there(&damaged.path)
     }
 }
 

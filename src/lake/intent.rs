@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use super::NewFile;
 use super::disk::{self, STAGING};
+use super::{Account, NewFile};
+use crate::failpoint;
 
 /// One commit to one table.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -24,6 +25,16 @@ pub struct Intent {
     pub offsets_before: BTreeMap<i32, i64>,
     /// The offsets that the commit writes.
     pub offsets: BTreeMap<i32, i64>,
+    /// What it says of the partitions beside that. Intents that are older than accounts have none.
+    #[serde(default)]
+    pub account: Account,
+}
+
+/// An intent that cannot be read any more. It came under its name as a whole, so the disk has damaged it.
+pub struct DamagedIntent {
+    pub path: PathBuf,
+    /// What the names of its files begin with.
+    pub files: String,
 }
 
 impl Intent {
@@ -34,25 +45,31 @@ impl Intent {
 
     /// Makes the intent durable, and with it the names of the staged files.
     pub fn write(&self, table: &Path) -> Result<()> {
-        disk::replace(&self.path(table), &serde_json::to_vec(self)?)
+        disk::replace(&self.path(table), &disk::sealed(serde_json::to_vec(self)?))
     }
 
-    /// The intents that incarnations before `incarnation` left, oldest epoch first.
-    pub fn pending(table: &Path, incarnation: i64) -> Result<Vec<Self>> {
-        let mut intents = Vec::new();
+    /// The intents that incarnations before `incarnation` left, oldest epoch first, and those of them that are damaged.
+    pub fn pending(table: &Path, incarnation: i64) -> Result<(Vec<Self>, Vec<DamagedIntent>)> {
+        let (mut intents, mut damaged) = (Vec::new(), Vec::new());
         for name in disk::names(&table.join(STAGING))? {
-            if !(name.starts_with("commit-") && name.ends_with(".json") && is_older(&name, incarnation)) {
+            if !(is_intent(&name) && is_older(&name, incarnation)) {
                 continue;
             }
-            let path = table.join(STAGING).join(name);
+            let path = table.join(STAGING).join(&name);
             let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            let intent: Self = serde_json::from_slice(&text).with_context(|| {
-                format!("{} is damaged: look at the files in its folder, then move it away", path.display())
-            })?;
-            intents.push(intent);
+            match parse(&text) {
+                Ok(intent) => intents.push(intent),
+                Err(error) => {
+                    tracing::warn!("the intent {} is damaged: {error:#}", path.display());
+                    damaged.push(DamagedIntent {
+                        path,
+                        files: name.replacen("commit-", "part-", 1).replace(".json", "-"),
+                    });
+                }
+            }
         }
-        intents.sort_by_key(|intent| (intent.epoch, intent.incarnation));
-        Ok(intents)
+        intents.sort_by_key(|intent: &Self| (intent.epoch, intent.incarnation));
+        Ok((intents, damaged))
     }
 
     /// Whether every file is there in full, renamed or not.
@@ -70,39 +87,96 @@ impl Intent {
 
     /// Gives every file its final name, durably. May be repeated.
     pub fn publish(&self, table: &Path) -> Result<()> {
-        let mut folders = BTreeSet::new();
-        for file in &self.files {
-            let (from, to) = (table.join(&file.staged), table.join(&file.path));
-            if let Some(folder) = to.parent()
-                && folders.insert(folder.to_path_buf())
-            {
-                fs::create_dir_all(folder).with_context(|| format!("cannot create the folder {}", folder.display()))?;
-                // Those above too, even if they were there: who created them may have died before syncing them.
-                folders.extend(
-                    folder.ancestors().skip(1).take_while(|above| above.starts_with(table)).map(Path::to_path_buf),
-                );
-            }
-            match fs::rename(&from, &to) {
-                Err(error) if error.kind() == ErrorKind::NotFound && to.is_file() => {}
-                renamed => renamed.with_context(|| format!("cannot rename {} to {}", from.display(), to.display()))?,
-            }
-        }
-        folders.iter().try_for_each(|folder| disk::sync_folder(folder))
+        publish(table, &self.files, "renaming")
     }
 
     /// Deletes every file. Only for a commit that is not in the log.
     pub fn undo(&self, table: &Path) -> Result<()> {
-        for file in &self.files {
-            disk::remove_if_there(&table.join(&file.staged))?;
-            disk::remove_if_there(&table.join(&file.path))?;
-        }
-        Ok(())
+        undo(table, &self.files)
     }
 
     /// Deletes the intent itself: the commit is in the log, or undone.
     pub fn forget(&self, table: &Path) -> Result<()> {
         disk::remove_if_there(&self.path(table))
     }
+}
+
+/// The paths, relative to `table`, of the final files of all commits that are under way.
+pub fn files_under_way(table: &Path) -> Result<BTreeSet<String>> {
+    let folder = table.join(STAGING);
+    let mut paths = BTreeSet::new();
+    if !folder.is_dir() {
+        return Ok(paths);
+    }
+    for name in disk::names(&folder)?.iter().filter(|name| is_intent(name)) {
+        let path = folder.join(name);
+        match fs::read(&path) {
+            // It was settled meanwhile.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            read => {
+                let intent = read.map_err(Into::into).and_then(|text| parse(&text));
+                let intent = intent.with_context(|| {
+                    format!("cannot read the intent {}: the next start of `reprise run` settles it", path.display())
+                })?;
+                paths.extend(intent.files.into_iter().map(|file| file.path));
+            }
+        }
+    }
+    Ok(paths)
+}
+
+fn parse(text: &[u8]) -> Result<Intent> {
+    Ok(serde_json::from_slice(disk::unsealed(text)?)?)
+}
+
+fn is_intent(name: &str) -> bool {
+    name.starts_with("commit-") && name.ends_with(".json")
+}
+
+/// Gives staged `files` of `table` their final names, durably. May be repeated. Between two files it comes to the failpoint
+/// `point`.
+pub fn publish(table: &Path, files: &[NewFile], point: &str) -> Result<()> {
+    let mut folders = BTreeSet::new();
+    for (index, file) in files.iter().enumerate() {
+        if index > 0 {
+            failpoint::reach(point)?;
+        }
+        let to = table.join(&file.path);
+        rename(&table.join(&file.staged), &to)?;
+        // Those above too, even if they were there: who created them may have died before syncing them.
+        folders.extend(to.ancestors().skip(1).take_while(|above| above.starts_with(table)).map(Path::to_path_buf));
+    }
+    folders.iter().try_for_each(|folder| disk::sync_folder(folder))
+}
+
+/// Renames `from` to `to`, unless that has been done, and creates the folder that it needs. Whoever vacuums removes folders
+/// that are empty, and this one is until the rename.
+fn rename(from: &Path, to: &Path) -> Result<()> {
+    const ATTEMPTS: usize = 100;
+    let attempt = || {
+        to.parent().map_or(Ok(()), fs::create_dir_all)?;
+        fs::rename(from, to)
+    };
+    let mut renamed = attempt();
+    for _ in 1..ATTEMPTS {
+        match &renamed {
+            Err(error) if error.kind() == ErrorKind::NotFound && from.exists() => renamed = attempt(),
+            _ => break,
+        }
+    }
+    match renamed {
+        Err(error) if error.kind() == ErrorKind::NotFound && to.is_file() => Ok(()),
+        renamed => renamed.with_context(|| format!("cannot rename {} to {}", from.display(), to.display())),
+    }
+}
+
+/// Deletes `files`, staged or final, of a commit that is not in the log.
+pub fn undo(table: &Path, files: &[NewFile]) -> Result<()> {
+    for file in files {
+        disk::remove_if_there(&table.join(&file.staged))?;
+        disk::remove_if_there(&table.join(&file.path))?;
+    }
+    Ok(())
 }
 
 /// Deletes what older incarnations left in the staging folder. Only after their intents have been settled.

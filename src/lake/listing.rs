@@ -160,7 +160,7 @@ impl<'a> Listing<'a> {
 }
 
 /// The file that the log calls `name`, which must lie in `folder`: a log is data, and may come from anywhere.
-fn resolve(name: &str, root: &Url, folder: &Path) -> Result<PathBuf> {
+pub(super) fn resolve(name: &str, root: &Url, folder: &Path) -> Result<PathBuf> {
     let url = root.join(name).with_context(|| format!("the log names a file {name:?}"))?;
     let inside = || {
         let path = url.to_file_path().ok()?;

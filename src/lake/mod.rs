@@ -12,28 +12,33 @@
 //! [`Snapshot`] lists what is there. `delta_kernel` reads and writes only the log; the Parquet files are ours. What must
 //! hold between the three is written at the top of `fenced.rs`.
 
+mod account;
+pub mod care;
 mod commit;
 mod dead_letters;
-mod disk;
+pub mod disk;
 mod fenced;
 mod hours;
 mod intent;
 mod listing;
+mod room;
 pub mod sink;
 mod snapshot;
 mod statistics;
 mod table;
 #[cfg(test)]
-mod tests;
+pub mod tests;
 mod writer;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use account::{Account, Gap, Position};
 pub use commit::Committer;
 pub use dead_letters::DeadLetter;
 pub use listing::LakeFile;
+pub use room::Room;
 pub use snapshot::Snapshot;
 pub use writer::Writer;
 
@@ -82,6 +87,8 @@ pub struct Cut {
     pub dead_letters: Vec<NewFile>,
     /// The next offset to read of each Kafka partition. A partition that is not here stays where it was.
     pub offsets: BTreeMap<i32, i64>,
+    /// What became of the offsets before those.
+    pub account: Account,
 }
 
 /// How far a table has come, by its own log: there is no other place where progress is written.
@@ -103,4 +110,6 @@ pub struct Progress {
     pub holes: BTreeMap<i32, i64>,
     /// How many offsets since the start Kafka had deleted before they were read, and somebody has accepted that.
     pub missing: BTreeMap<i32, i64>,
+    /// What Kafka says was the time of the last record before the offset, in ms since 1970, where it is known.
+    pub times_ms: BTreeMap<i32, i64>,
 }

@@ -27,7 +27,7 @@ use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::Operator;
 use timely::scheduling::SyncActivator;
 
-use super::{Committer, Cut, NewFile, Writer};
+use super::{Committer, Cut, Gap, NewFile, Position, Room, Writer};
 use crate::source::Intake;
 
 /// What a worker has staged for a cut.
@@ -37,7 +37,8 @@ pub struct Written {
     clock_us: Option<i64>,
     plays: Vec<NewFile>,
     dead_letters: Vec<NewFile>,
-    positions: Vec<(i32, i64)>,
+    positions: Vec<Position>,
+    gaps: Vec<Gap>,
 }
 
 /// What has become durable.
@@ -86,17 +87,18 @@ impl<Q: Send + 'static, A: Send + 'static> Desk<Q, A> {
     }
 }
 
-/// Stages each worker's plays and dead letters at every cut. What cannot be written goes to `fail`, which does not return.
+/// Stages each worker's plays and dead letters at every cut, and waits in `room` while the disk is full. What cannot be written goes to `fail`, which does not return.
 pub fn write<'scope>(
     intakes: StreamVec<'scope, Epoch, Arc<Intake>>,
     ticks: StreamVec<'scope, Epoch, Tick>,
     writer: Writer,
+    room: Room,
     fail: impl Fn(anyhow::Error) + 'static,
 ) -> Result<StreamVec<'scope, Epoch, Written>> {
     let mut failed = None;
     let worker = intakes.scope().worker();
     let written = intakes.binary_frontier(ticks, Pipeline, Pipeline, "Write", |_capability, info| {
-        let desk = Desk::open("reprise-writer", worker.sync_activator_for(info.address.to_vec()), stage(writer));
+        let desk = Desk::open("reprise-writer", worker.sync_activator_for(info.address.to_vec()), stage(writer, room));
         let desk = desk.map_err(|error| failed = Some(error)).ok();
         let mut waiting = BTreeMap::<Epoch, Vec<Arc<Intake>>>::new();
         let mut cuts = BTreeMap::<Epoch, (CutPoint, Capability<Epoch>)>::new();
@@ -137,42 +139,48 @@ pub fn write<'scope>(
 }
 
 /// Encodes the intakes of a cut into staged files.
-fn stage(mut writer: Writer) -> impl FnMut((CutPoint, Vec<Arc<Intake>>)) -> Result<Written> + Send {
+fn stage(mut writer: Writer, room: Room) -> impl FnMut((CutPoint, Vec<Arc<Intake>>)) -> Result<Written> + Send {
     move |(cut, intakes)| {
-        let plays =
+        let plays: Vec<_> =
             intakes.iter().filter_map(|intake| intake.plays.as_ref()).map(|plays| plays.columns().clone()).collect();
-        let mut positions = BTreeMap::<i32, i64>::new();
-        for (partition, next) in intakes.iter().flat_map(|intake| &intake.positions) {
-            let position = positions.entry(*partition).or_insert(*next);
-            *position = (*position).max(*next);
+        let mut positions = BTreeMap::<i32, Position>::new();
+        for position in intakes.iter().flat_map(|intake| &intake.positions) {
+            if positions.get(&position.partition).is_none_or(|other| other.next < position.next) {
+                positions.insert(position.partition, position.clone());
+            }
         }
+        let gaps = intakes.iter().flat_map(|intake| intake.gaps.iter().copied()).collect();
         // The dataflow is done with them, so they need not be copied.
         let dead_letters = intakes.into_iter().flat_map(|intake| match Arc::try_unwrap(intake) {
             Ok(intake) => intake.dead_letters,
             Err(shared) => shared.dead_letters.clone(),
         });
-        let dead_letters = dead_letters.collect();
+        let dead_letters: Vec<_> = dead_letters.collect();
         Ok(Written {
             epoch: cut.epoch,
             clock_us: cut.clock_us,
-            plays: writer.write_plays(cut.epoch, plays)?,
-            dead_letters: writer.write_dead_letters(cut.epoch, dead_letters)?,
-            positions: positions.into_iter().collect(),
+            plays: room.wait_for(|| writer.write_plays(cut.epoch, plays.clone()))?,
+            dead_letters: room.wait_for(|| writer.write_dead_letters(cut.epoch, dead_letters.clone()))?,
+            positions: positions.into_values().collect(),
+            gaps,
         })
     }
 }
 
-/// Makes one commit of what all workers have staged for a cut. Only worker 0 has a `committer`. A commit that fails goes to
+/// Makes one commit of what all workers have staged for a cut. Only worker 0 has a `committer`; while the disk is full it waits in
+/// `room`. A commit that fails goes to
 /// `fail`, which does not return.
 pub fn commit<'scope>(
     written: StreamVec<'scope, Epoch, Written>,
     committer: Option<Committer>,
+    room: Room,
     fail: impl Fn(anyhow::Error) + 'static,
 ) -> Result<StreamVec<'scope, Epoch, Committed>> {
     let mut failed = None;
     let worker = written.scope().worker();
     let committed = written.unary_frontier(Exchange::new(|_: &Written| 0), "Commit", |_capability, info| {
-        let desk = committer.map(|committer| {
+        let desk = committer.map(|mut committer| {
+            committer.wait_in(&room);
             Desk::open("reprise-committer", worker.sync_activator_for(info.address.to_vec()), append(committer))
         });
         let desk = desk.transpose().unwrap_or_else(|error| {
@@ -210,13 +218,15 @@ pub fn commit<'scope>(
 
 /// Appends the cuts to the lake's log, except those that would say nothing new.
 fn append(mut committer: Committer) -> impl FnMut(Vec<Written>) -> Result<Committed> + Send {
+    let began = committer.progress().clone();
     move |written| {
         let mut cut = Cut { offsets: committer.progress().offsets.clone(), ..Cut::default() };
         for mut written in written {
             (cut.epoch, cut.clock_us) = (written.epoch, written.clock_us);
             cut.plays.append(&mut written.plays);
             cut.dead_letters.append(&mut written.dead_letters);
-            cut.offsets.extend(written.positions);
+            written.positions.iter().for_each(|position| cut.reach(position, &began));
+            cut.account.gaps.append(&mut written.gaps);
         }
         let plays = cut.plays.iter().map(|file| file.rows as u64).sum();
         let point = CutPoint { epoch: cut.epoch, clock_us: cut.clock_us };

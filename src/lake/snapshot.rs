@@ -1,6 +1,6 @@
 //! What is in a lake at one version: its files, and how far it had come.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -10,7 +10,9 @@ use super::{Progress, disk};
 
 /// The plays of a lake at one version.
 pub struct Snapshot {
+    root: PathBuf,
     topic: Option<String>,
+    cluster_id: Option<String>,
     progress: Progress,
     files: Vec<LakeFile>,
 }
@@ -23,12 +25,23 @@ impl Snapshot {
         let progress = table.progress()?;
         let files =
             listing::list(&table).with_context(|| format!("cannot list the files of the lake {}", lake.display()))?;
-        Ok(Self { topic: table.topic().map(str::to_owned), progress, files })
+        let [topic, cluster_id] = [table.topic(), table.cluster_id()].map(|text| text.map(str::to_owned));
+        Ok(Self { root: table.root, topic, cluster_id, progress, files })
     }
 
-    /// The topic that the plays came from; an imported lake has none.
+    /// The folder of the table, which the paths of its files begin with.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The topic that the plays came from; `None` if the lake was imported.
     pub fn topic(&self) -> Option<&str> {
         self.topic.as_deref()
+    }
+
+    /// The Kafka cluster that the plays came from; `None` if the lake was imported.
+    pub fn cluster_id(&self) -> Option<&str> {
+        self.cluster_id.as_deref()
     }
 
     pub fn version(&self) -> u64 {
@@ -73,7 +86,7 @@ impl Snapshot {
 }
 
 /// Says what is wrong with a folder that is no lake, in words that help.
-fn check_is_lake(lake: &Path) -> Result<()> {
+pub(super) fn check_is_lake(lake: &Path) -> Result<()> {
     disk::refuse_object_store(lake)?;
     let shown = lake.display();
     if lake.join(PLAYS.folder).join("_delta_log").is_dir() {

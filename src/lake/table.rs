@@ -24,7 +24,7 @@ use serde_json::json;
 use url::Url;
 
 use super::disk::{self, STAGING};
-use super::{Identity, NewFile, Progress, dead_letters, statistics};
+use super::{Account, Identity, NewFile, Progress, dead_letters, statistics};
 
 /// Written into the log and the files, so that one can see who wrote them.
 pub const WRITTEN_BY: &str = concat!("reprise/", env!("CARGO_PKG_VERSION"));
@@ -42,6 +42,7 @@ const OFFSET: &str = "kafka";
 const START: &str = "kafka-start";
 const HOLES: &str = "kafka-holes";
 const MISSING: &str = "kafka-missing";
+const TIME: &str = "kafka-time";
 
 /// Commits between two checkpoints of the log. With a checksum after each commit they matter only to other readers.
 const COMMITS_PER_CHECKPOINT: u64 = 100;
@@ -77,6 +78,7 @@ pub struct Marks {
     pub epoch: Option<u64>,
     pub clock_us: Option<i64>,
     pub offsets: BTreeMap<i32, i64>,
+    pub account: Account,
 }
 
 /// A Delta table at one version.
@@ -112,7 +114,7 @@ pub fn create(lake: &Path, kind: &Kind, identity: &Identity) -> Result<()> {
     if disk::names(&root.join(LOG))?.iter().any(|name| name.ends_with(".json") || name.ends_with(".parquet")) {
         return Ok(());
     }
-    disk::put_if_absent(&root.join(LOG).join("00000000000000000000.json"), first_commit(kind, identity)?.as_bytes())?;
+    disk::put_if_absent(&root.join(LOG).join(entry_name(0)), first_commit(kind, identity)?.as_bytes())?;
     Ok(())
 }
 
@@ -135,7 +137,12 @@ fn first_commit(kind: &Kind, identity: &Identity) -> Result<String> {
     Ok(actions.map(|action| action.to_string() + "\n").concat())
 }
 
-fn random_uuid() -> String {
+/// The name of a version's entry in the log.
+pub fn entry_name(version: u64) -> String {
+    format!("{version:020}.json")
+}
+
+pub fn random_uuid() -> String {
     const VERSION_4: u128 = 0x4 << 76;
     const VARIANT_1: u128 = 0x8 << 60;
     let bits = rand::random::<u128>() & !(0xf << 76 | 0xc << 60) | VERSION_4 | VARIANT_1;
@@ -162,11 +169,32 @@ impl Table {
 
     /// Moves to the newest version.
     pub fn refresh(&mut self) -> Result<()> {
+        if self.is_newest()? {
+            return Ok(());
+        }
         self.snapshot = Snapshot::builder_from(self.snapshot.clone())
             .with_incremental_crc_replay(IncrementalReplay::Unlimited)
             .build(self.engine.as_ref())
             .with_context(|| format!("cannot read the newest version of the table {}", self.root.display()))?;
         Ok(())
+    }
+
+    /// Whether the version at hand is the newest, without listing the log: that takes longer with every version.
+    ///
+    /// The log is cleaned up from its oldest version on, so if ours is there after the next one was not, that has never
+    /// been.
+    fn is_newest(&self) -> Result<bool> {
+        let version = self.snapshot.version();
+        let exists = |version: u64| {
+            let entry = self.log().join(entry_name(version));
+            entry.try_exists().with_context(|| format!("cannot look at {}", entry.display()))
+        };
+        Ok(!exists(version + 1)? && exists(version)?)
+    }
+
+    /// The folder of the log.
+    pub fn log(&self) -> PathBuf {
+        self.root.join(LOG)
     }
 
     pub fn snapshot(&self) -> &SnapshotRef {
@@ -210,6 +238,7 @@ impl Table {
             starts: of_partitions(START)?,
             holes: of_partitions(HOLES)?,
             missing: of_partitions(MISSING)?,
+            times_ms: of_partitions(TIME)?.into_iter().filter(|(_, time_ms)| *time_ms >= 0).collect(),
         })
     }
 
@@ -223,16 +252,19 @@ impl Table {
     pub fn append(&mut self, files: &[NewFile], marks: &Marks) -> Result<bool> {
         let context = || format!("cannot commit to the table {}", self.root.display());
         let engine = self.engine.clone();
-        let offsets = serde_json::to_string(&marks.offsets)?;
+        let mut parameters = vec![("offsets".to_owned(), Some(serde_json::to_string(&marks.offsets)?))];
+        if !marks.account.gaps.is_empty() {
+            parameters.push(("gaps".to_owned(), Some(serde_json::to_string(&marks.account.gaps)?)));
+        }
         let mut transaction = self
             .snapshot
             .clone()
             .update_table(UpdateTableOperation::StreamingUpdate, WRITTEN_BY, true)
-            .with_operation_parameters([("offsets".to_string(), Some(offsets))]);
+            .with_operation_parameters(parameters);
         if !files.is_empty() {
             transaction = transaction.with_blind_append();
         }
-        for (id, version) in self.transactions(marks) {
+        for (id, version) in self.transactions(marks)? {
             transaction = transaction.with_transaction_id(id, version);
         }
         let mut transaction =
@@ -256,16 +288,27 @@ impl Table {
         }
     }
 
-    fn transactions(&self, marks: &Marks) -> Vec<(String, i64)> {
+    fn transactions(&self, marks: &Marks) -> Result<Vec<(String, i64)>> {
         let topic = self.topic().unwrap_or_default();
         let mut ids = vec![(INCARNATION.to_string(), marks.incarnation)];
         ids.extend(marks.epoch.map(|epoch| (EPOCH.to_string(), epoch as i64)));
         ids.extend(marks.clock_us.map(|clock_us| (CLOCK.to_string(), clock_us)));
-        ids.extend(marks.offsets.keys().last().map(|last| (PARTITIONS.to_string(), i64::from(*last) + 1)));
-        ids.extend(
-            marks.offsets.iter().map(|(partition, offset)| (partition_mark(OFFSET, topic, *partition), *offset)),
-        );
-        ids
+        if let Some(last) = marks.offsets.keys().last() {
+            let known = self.mark(PARTITIONS)?.unwrap_or(0);
+            ids.push((PARTITIONS.to_string(), known.max(i64::from(*last) + 1)));
+        }
+        let account = &marks.account;
+        let of_partitions = [
+            (OFFSET, &marks.offsets),
+            (START, &account.starts),
+            (HOLES, &account.holes),
+            (MISSING, &account.missing),
+            (TIME, &account.times_ms),
+        ];
+        for (name, values) in of_partitions {
+            ids.extend(values.iter().map(|(partition, value)| (partition_mark(name, topic, *partition), *value)));
+        }
+        Ok(ids)
     }
 
     /// Writes a checksum, and at times a checkpoint, so that opening does not grow with the log. The commit is done

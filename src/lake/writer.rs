@@ -20,6 +20,7 @@ use super::hours::Hours;
 use super::intent::file_name;
 use super::table::{self, DEAD_LETTERS, Kind, PLAYS, Table, WRITTEN_BY};
 use super::{DeadLetter, NewFile, dead_letters, statistics};
+use crate::failpoint;
 
 /// Rows that readers skip or take as one.
 const ROW_GROUP_ROWS_MAX: usize = 1 << 20;
@@ -65,17 +66,9 @@ impl Writer {
 
     /// Stages `plays`, whose columns are those of [`reprise_dataflows::play::schema`], as one file per UTC hour.
     pub fn write_plays(&mut self, epoch: u64, plays: Vec<RecordBatch>) -> Result<Vec<NewFile>> {
-        let hours = Hours::new(plays)?;
         let mut files = Vec::new();
-        for (hour, batches) in hours.iter() {
-            let partition = vec![
-                ("date".to_string(), date(hour.div_euclid(24))?),
-                ("hour".to_string(), hour.rem_euclid(24).to_string()),
-            ];
-            files.push(self.write(&PLAYS, epoch, partition, batches)?);
-        }
-        self.sync(&PLAYS, &files)?;
-        Ok(files)
+        let staged = self.stage_plays(epoch, plays, &mut files);
+        self.finish(&PLAYS, files, staged)
     }
 
     /// Stages `letters` as one file per UTC day of their Kafka timestamps. Leaves out those that are in the lake already,
@@ -84,13 +77,45 @@ impl Writer {
         letters.retain(|letter| {
             self.dead_letter_offsets.get(&letter.partition).is_none_or(|reached| letter.offset >= *reached)
         });
-        let topic = self.topic.clone();
         let mut files = Vec::new();
+        let staged = self.stage_dead_letters(epoch, letters, &mut files);
+        self.finish(&DEAD_LETTERS, files, staged)
+    }
+
+    fn stage_plays(&mut self, epoch: u64, plays: Vec<RecordBatch>, files: &mut Vec<NewFile>) -> Result<()> {
+        let hours = Hours::new(plays)?;
+        for (hour, batches) in hours.iter() {
+            let partition = vec![
+                ("date".to_string(), date(hour.div_euclid(24))?),
+                ("hour".to_string(), hour.rem_euclid(24).to_string()),
+            ];
+            files.push(self.write(&PLAYS, epoch, partition, batches)?);
+        }
+        failpoint::reach("staged")?;
+        Ok(())
+    }
+
+    fn stage_dead_letters(&mut self, epoch: u64, letters: Vec<DeadLetter>, files: &mut Vec<NewFile>) -> Result<()> {
+        let topic = self.topic.clone();
         for (day, letters) in dead_letters::by_day(letters) {
             let partition = vec![("date".to_string(), date(day.into())?)];
             files.push(self.write(&DEAD_LETTERS, epoch, partition, dead_letters::batches(&topic, &letters))?);
         }
-        self.sync(&DEAD_LETTERS, &files)?;
+        Ok(())
+    }
+
+    /// Makes the names of staged files durable. Or removes the files if not all of them were staged: who tries again
+    /// stages new ones, and on a full disk these are in the way.
+    fn finish(&self, kind: &Kind, files: Vec<NewFile>, staged: Result<()>) -> Result<Vec<NewFile>> {
+        let folder = self.lake.join(kind.folder);
+        let staged = staged.and_then(|()| match files.is_empty() {
+            true => Ok(()),
+            false => disk::sync_folder(&folder.join(STAGING)),
+        });
+        if let Err(error) = staged {
+            files.iter().try_for_each(|file| disk::remove_if_there(&folder.join(&file.staged)))?;
+            return Err(error);
+        }
         Ok(files)
     }
 
@@ -103,37 +128,62 @@ impl Writer {
     ) -> Result<NewFile> {
         let name = file_name(self.incarnation, epoch, self.worker, self.sequence);
         self.sequence += 1;
-        let staged = format!("{STAGING}/{name}.inprogress");
-        let path = self.lake.join(kind.folder).join(&staged);
+        let path = self.lake.join(kind.folder).join(staged_path(&name));
         let metadata =
             write_parquet(&path, kind, batches).with_context(|| format!("cannot write {}", path.display()))?;
-        let size_bytes = fs::metadata(&path).with_context(|| format!("cannot look at {}", path.display()))?.len();
-        let folder: String = partition_values.iter().map(|(column, value)| format!("{column}={value}/")).collect();
-        Ok(NewFile {
-            path: folder + &name,
-            staged,
-            partition_values,
-            size_bytes: size_bytes as i64,
-            rows: metadata.file_metadata().num_rows(),
-            modified_ms: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64,
-            time: statistics::bounds(&metadata, kind.time_column),
-            kafka_partition: statistics::bounds(&metadata, "kafka_partition"),
-            kafka_offset: statistics::bounds(&metadata, "kafka_offset"),
-        })
-    }
-
-    fn sync(&self, kind: &Kind, files: &[NewFile]) -> Result<()> {
-        if files.is_empty() { Ok(()) } else { disk::sync_folder(&self.lake.join(kind.folder).join(STAGING)) }
+        describe(kind, &self.lake.join(kind.folder), &name, partition_values, &metadata)
     }
 }
 
-/// Writes and syncs one file, which must not exist.
+/// What the log will say of the file `name`, which is staged in the folder `table`.
+pub fn describe(
+    kind: &Kind,
+    table: &Path,
+    name: &str,
+    partition_values: Vec<(String, String)>,
+    metadata: &ParquetMetaData,
+) -> Result<NewFile> {
+    let staged = staged_path(name);
+    let path = table.join(&staged);
+    let size_bytes = fs::metadata(&path).with_context(|| format!("cannot look at {}", path.display()))?.len();
+    let folder: String = partition_values.iter().map(|(column, value)| format!("{column}={value}/")).collect();
+    Ok(NewFile {
+        path: folder + name,
+        staged,
+        partition_values,
+        size_bytes: size_bytes as i64,
+        rows: metadata.file_metadata().num_rows(),
+        modified_ms: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64,
+        time: statistics::bounds(metadata, kind.time_column),
+        kafka_partition: statistics::bounds(metadata, "kafka_partition"),
+        kafka_offset: statistics::bounds(metadata, "kafka_offset"),
+    })
+}
+
+/// Where a file is before it is committed, relative to its table.
+pub fn staged_path(name: &str) -> String {
+    format!("{STAGING}/{name}.inprogress")
+}
+
+/// Writes and syncs one file, which must not exist. Leaves none if that fails.
 fn write_parquet(
     path: &Path,
     kind: &Kind,
     batches: impl Iterator<Item = Result<RecordBatch>>,
 ) -> Result<ParquetMetaData> {
     let file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    let written = write_batches(file, kind, batches);
+    if written.is_err() {
+        disk::remove_if_there(path)?;
+    }
+    written
+}
+
+fn write_batches(
+    file: File,
+    kind: &Kind,
+    batches: impl Iterator<Item = Result<RecordBatch>>,
+) -> Result<ParquetMetaData> {
     let mut writer = ArrowWriter::try_new(file, (kind.columns)(), Some(properties(kind)))?;
     for batch in batches {
         writer.write(&batch?)?;
@@ -145,7 +195,7 @@ fn write_parquet(
 
 /// How each column is written. Statistics cost time for every value, so only the columns that somebody prunes by have
 /// them. A dictionary of values that hardly repeat makes a file slower to write (by half, measured) and not much smaller.
-fn properties(kind: &Kind) -> WriterProperties {
+pub fn properties(kind: &Kind) -> WriterProperties {
     const TEXTS_THAT_DIFFER: [&str; 5] = ["user_id", "event_id", "detail", "key", "value"];
     const NUMBERS_THAT_DIFFER: [&str; 3] = ["kafka_offset", "duration_ms", "listened_ms"];
     let mut properties = WriterProperties::builder()

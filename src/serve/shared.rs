@@ -2,7 +2,7 @@
 //! how the run is doing.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use reprise_dataflows::{Epoch, Tick};
@@ -22,6 +22,10 @@ pub struct Shared {
     status: RwLock<Status>,
     /// The newest report of each partition.
     partitions: RwLock<BTreeMap<i32, PartitionReport>>,
+    /// What the lake has committed.
+    committed: RwLock<BTreeMap<i32, i64>>,
+    /// Offsets that were missing in the lake before this run.
+    missing_before: AtomicU64,
     /// Whether `/readyz` says so.
     pub ready: AtomicBool,
     /// Permits to read a snapshot.
@@ -30,9 +34,10 @@ pub struct Shared {
 
 impl Shared {
     pub fn new(charts: Charts) -> Self {
-        let (durable, status, partitions) = Default::default();
-        let (ready, snapshots) = (AtomicBool::new(false), Arc::new(Semaphore::new(READERS_MAX)));
-        Self { charts: RwLock::new(charts), durable, status, partitions, ready, snapshots }
+        let (durable, status, partitions, committed) = Default::default();
+        let (missing_before, ready) = Default::default();
+        let (charts, snapshots) = (RwLock::new(charts), Arc::new(Semaphore::new(READERS_MAX)));
+        Self { charts, durable, status, partitions, committed, missing_before, ready, snapshots }
     }
 
     /// Like the other three, it goes on after a panic elsewhere: what panicked ends the run, and says more than we could.
@@ -90,6 +95,18 @@ impl Shared {
         }
     }
 
+    /// Where the lake was when the run began.
+    pub fn began(&self, offsets: &BTreeMap<i32, i64>, missing: u64) {
+        self.committed.write().unwrap_or_else(PoisonError::into_inner).clone_from(offsets);
+        self.missing_before.store(missing, Ordering::Relaxed);
+        self.status_mut().missing = missing;
+    }
+
+    /// The next offset of each partition after those that are safe in the lake.
+    pub fn committed_offsets(&self) -> BTreeMap<i32, i64> {
+        self.committed.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// A commit is in the log.
     pub fn committed(&self, cut: CommittedCut, offsets: &BTreeMap<i32, i64>, plays: u64) {
         let version = cut.version;
@@ -98,6 +115,7 @@ impl Shared {
         let as_of = AsOf { lake_version: Some(version), ..charts.as_of() };
         charts.set_as_of(as_of);
         drop(charts);
+        self.committed.write().unwrap_or_else(PoisonError::into_inner).clone_from(offsets);
         let mut status = self.status_mut();
         status.lake_version = Some(version);
         status.lake_plays += plays;
@@ -114,6 +132,8 @@ impl Shared {
         let mut status = self.status_mut();
         status.accepted = partitions.values().map(|partition| partition.accepted).sum();
         status.holes = partitions.values().map(|partition| partition.holes).sum();
+        let missing: u64 = partitions.values().map(|partition| partition.missing).sum();
+        status.missing = self.missing_before.load(Ordering::Relaxed) + missing;
         status.dead_letters.clear();
         for (reason, count) in partitions.values().flat_map(|partition| &partition.dead_letters) {
             *status.dead_letters.entry(reason.clone()).or_default() += count;

@@ -25,6 +25,8 @@ pub struct Status {
     pub lake: String,
     /// The newest version that is committed.
     pub lake_version: Option<u64>,
+    /// The version of the newest checkpoint: the one that this run began with, or that it has made since.
+    pub checkpoint_version: Option<u64>,
     /// Plays in the lake, earlier runs included, as of `lake_version`.
     pub lake_plays: u64,
     pub accepted: u64,
@@ -32,10 +34,15 @@ pub struct Status {
     pub dead_letters: BTreeMap<String, u64>,
     /// Offsets without a record: compaction, and the markers of transactions.
     pub holes: u64,
+    /// Offsets that Kafka had deleted before they were read, in this run and all before it.
+    #[serde(default)]
+    pub missing: u64,
     pub plays_per_second: f64,
     /// Whether every partition has been read to its end at least once; `lag` says how far it is from there now.
     pub caught_up: bool,
     pub ready: bool,
+    /// Why nothing can be committed for the moment; `None` normally.
+    pub paused: Option<String>,
     /// Records of all partitions that wait to be read; `None` until the broker has said where they end.
     pub lag: Option<i64>,
     pub partitions: Vec<PartitionStatus>,

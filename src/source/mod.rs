@@ -1,5 +1,6 @@
 //! Where plays come from: Kafka, and the lake. A source is an operator over ticks, which say when it may read.
 
+pub mod checkpoint;
 pub mod json;
 pub mod kafka;
 pub mod lake;
@@ -11,15 +12,17 @@ use reprise_dataflows::play::{PlayBatch, Rejection};
 use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 
-use crate::lake::DeadLetter;
+use crate::lake::{DeadLetter, Gap, Position};
 
 /// What a source has read of an epoch.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Intake {
     pub plays: Option<PlayBatch>,
     pub dead_letters: Vec<DeadLetter>,
-    /// The next offset of each partition that was read from.
-    pub positions: Vec<(i32, i64)>,
+    /// How far each owned partition has been read.
+    pub positions: Vec<Position>,
+    /// What was found missing on the way, each in one intake only.
+    pub gaps: Vec<Gap>,
 }
 
 /// The outputs of a source. Intakes are shared by the lake's writer and the dataflow.
@@ -61,7 +64,7 @@ pub struct KafkaReport {
     pub partitions: Vec<PartitionReport>,
 }
 
-/// How far a partition has been read, and what was found in it. Consumed is accepted, dead or a hole.
+/// How far a partition has been read, and what was found in it. Consumed is accepted, dead, a hole or missing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionReport {
     pub partition: i32,
@@ -73,11 +76,13 @@ pub struct PartitionReport {
     pub dead_letters: Vec<(String, u64)>,
     /// Offsets without a record: compaction, and the markers of transactions.
     pub holes: u64,
+    /// Offsets that Kafka had deleted before they were read.
+    pub missing: u64,
 }
 
 impl PartitionReport {
     pub fn new(partition: i32, start: i64) -> Self {
-        Self { partition, start, next: start, accepted: 0, dead_letters: Vec::new(), holes: 0 }
+        Self { partition, start, next: start, accepted: 0, dead_letters: Vec::new(), holes: 0, missing: 0 }
     }
 
     /// Goes on to `next`, past a record, and counts what was passed over before it.
@@ -90,6 +95,14 @@ impl PartitionReport {
     pub fn skip_to(&mut self, offset: i64) {
         self.holes += u64::try_from(offset - self.next).unwrap_or(0);
         self.next = self.next.max(offset);
+    }
+
+    /// Goes on to `offset`; what lies before it has been deleted. Gives what is missing, if anything is.
+    pub fn miss_to(&mut self, offset: i64) -> Option<Gap> {
+        let gap = Gap { partition: self.partition, first: self.next, end: offset };
+        self.missing += u64::try_from(gap.length()).unwrap_or(0);
+        self.next = self.next.max(offset);
+        (gap.length() > 0).then_some(gap)
     }
 
     pub fn reject(&mut self, reason: Rejection) {

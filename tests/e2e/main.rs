@@ -5,12 +5,16 @@
 //! does. It is one crate, because the time to build these tests is the time to link them.
 
 mod accounting;
+mod checkpoints;
 mod dead_letters;
 mod demo;
+mod faults;
 mod http;
+mod kafka;
 mod oddities;
 mod readers;
 mod restart;
 mod same_answer;
+mod stops;
 mod support;
 mod usage;

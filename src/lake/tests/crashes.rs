@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::support::{Lake, cut_of_plays, dead_letter, empty_cut, expected};
-use crate::lake::{Committer, Cut};
+use crate::lake::{Account, Committer, Cut};
 
 /// How far a commit came.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
@@ -23,7 +23,7 @@ fn commit_until(lake: &Lake, committer: &mut Committer, cut: Cut, step: Step) {
     if step == Step::Staged {
         return;
     }
-    let intent = table.intend(cut.epoch, cut.clock_us, cut.plays, cut.offsets).unwrap();
+    let intent = table.intend(cut.epoch, cut.clock_us, cut.plays, cut.offsets, cut.account).unwrap();
     if step == Step::RenamedOne {
         let file = &intent.files[1];
         let to = lake.plays().join(&file.path);
@@ -104,7 +104,7 @@ fn an_intent_of_other_offsets_is_undone() {
     let lake = Lake::new();
     let (mut committer, mut writer) = lake.open();
     let cut = cut_of_plays(&mut writer, 9, 0, 30);
-    let mut intent = committer.plays.intend(cut.epoch, cut.clock_us, cut.plays, cut.offsets).unwrap();
+    let mut intent = committer.plays.intend(cut.epoch, cut.clock_us, cut.plays, cut.offsets, cut.account).unwrap();
     intent.offsets_before.insert(0, 5);
     intent.write(&lake.plays()).unwrap();
     let (committer, _) = lake.open();
@@ -121,7 +121,7 @@ fn dead_letters_survive_a_crash_at_any_step_once() {
         let files = writer.write_dead_letters(1, vec![dead_letter(0, 0), dead_letter(0, 1)]).unwrap();
         let table = &mut committer.dead_letters;
         if step > Step::Staged {
-            let intent = table.intend(1, None, files, [(0, 2), (1, 0)].into()).unwrap();
+            let intent = table.intend(1, None, files, [(0, 2), (1, 0)].into(), Account::default()).unwrap();
             if step >= Step::RenamedAll {
                 table.publish(&intent).unwrap();
             }

@@ -1,0 +1,54 @@
+"""What the scripts that drive a real broker and the real program have in common."""
+
+import os
+import re
+import subprocess
+import sys
+import urllib.request
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def broker():
+    """The address of the broker, and whether it is ours to stop."""
+    if os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
+        return os.environ["KAFKA_BOOTSTRAP_SERVERS"], False
+    kafka = os.path.join(ROOT, "scripts/kafka")
+    runs = subprocess.run([kafka, "env"], capture_output=True).returncode == 0
+    return subprocess.run([kafka, "start"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip(), not runs
+
+
+def stop_broker():
+    subprocess.run([os.path.join(ROOT, "scripts/kafka"), "stop"], check=False)
+
+
+def address_in(log):
+    """Where a run answers HTTP, as its log says; `None` before that."""
+    with open(log, errors="replace") as text:
+        found = re.search(r"address=(http://[0-9.:]+)", re.sub(r"\x1b\[[0-9;]*m", "", text.read()))
+    return found and found[1]
+
+
+def is_ready(log):
+    """Whether the run that writes `log` serves the charts of its lake."""
+    address = address_in(log)
+    try:
+        return address is not None and urllib.request.urlopen(f"{address}/readyz", timeout=1).status == 200
+    except OSError:
+        return False
+
+
+def readers_python():
+    """The Python of the readers' environment, which the tests use too; it is made if it is not there."""
+    requirements = os.path.join(ROOT, "tests/requirements.txt")
+    with open(requirements) as file:
+        pins = [line.strip() for line in file if line.strip() and not line.startswith("#")]
+    cache = os.path.join(ROOT, os.environ.get("REPRISE_CACHE") or ".cache")
+    folder = os.path.join(cache, "venv", "_".join(pins).replace("==", "-"))
+    python, complete = os.path.join(folder, "bin/python"), os.path.join(folder, "complete")
+    if not os.path.exists(complete):
+        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:"]
+        subprocess.run([*pip, "-r", requirements], check=True)
+        open(complete, "w").close()
+    return python

@@ -1,0 +1,312 @@
+//! Making a checkpoint: tallies(V′) = tallies(V) + the plays committed since.
+//!
+//! Plays are counted by the same [`Summariser`] that counts them in a run. What it gives is merged into the buckets of the
+//! checkpoint before, in several rounds if it is much, so memory is bounded however large the lake is.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::iter::Peekable;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result, bail};
+use reprise_dataflows::catalogue::Naming;
+use reprise_dataflows::item::ItemKey;
+use reprise_dataflows::plan::Plan;
+use reprise_dataflows::summarise::Summariser;
+
+use super::bucket::{self, BUCKETS, Row, Tallies};
+use super::keys::{self, Keys};
+use super::manifest::{self, Manifest, Part};
+use super::{Checkpoint, PREFIX, folder, list};
+use crate::failpoint;
+use crate::lake::{Snapshot, disk};
+use crate::source::lake::{Reader, Selection};
+
+/// Tallies that wait in memory, of 32 bytes each, before they are merged with those on disk.
+const WAITING_MAX: usize = 4 << 20;
+/// Plays that are counted before the summariser's counts are taken from it.
+const ROUND_ROWS: u64 = 4 << 20;
+/// Checkpoints that are kept: the newest, and the one before in case that is damaged.
+const KEPT: usize = 2;
+const LOCK: &str = "lock";
+const MAKING: &str = "_making-";
+
+/// What came of it.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Made {
+    /// A checkpoint of this version, with so many plays.
+    New { version: u64, plays: u64 },
+    /// There is one of the newest version already.
+    Nothing,
+    /// Another process is making one.
+    Busy,
+    /// It was stopped.
+    Stopped,
+}
+
+/// Makes a checkpoint of the newest version of `lake` for charts of `plan`, unless there is one, and deletes old ones.
+///
+/// `progress` hears how many plays have been counted, and of how many; `stop` ends it early.
+pub fn make(lake: &Path, plan: &Plan, stop: &AtomicBool, progress: impl FnMut(u64, u64)) -> Result<Made> {
+    let folder = folder(lake);
+    disk::create_folder(&folder)?;
+    let lock = File::create(folder.join(LOCK)).with_context(|| format!("cannot write to {}", folder.display()))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(fs::TryLockError::WouldBlock) => return Ok(Made::Busy),
+        Err(fs::TryLockError::Error(error)) => {
+            return Err(error).with_context(|| format!("cannot lock {}", folder.join(LOCK).display()));
+        }
+    }
+    remove_unfinished(&folder)?;
+    let snapshot = Snapshot::open(lake, None)?;
+    let base = base(lake, &snapshot, plan)?;
+    if base.as_ref().is_some_and(|base| base.manifest.offsets == snapshot.progress().offsets) {
+        return Ok(Made::Nothing);
+    }
+    let Some(maker) = Maker::new(&folder, plan, base)?.count(&snapshot, plan, stop, progress)? else {
+        remove_unfinished(&folder)?;
+        return Ok(Made::Stopped);
+    };
+    let plays = maker.plays;
+    maker.publish(&snapshot, plan)?;
+    remove_old(lake)?;
+    Ok(Made::New { version: snapshot.version(), plays })
+}
+
+/// The checkpoint to begin with: one that counts by just the same, since its tallies stay in their order.
+fn base(lake: &Path, snapshot: &Snapshot, plan: &Plan) -> Result<Option<Checkpoint>> {
+    let same = |checkpoint: &Checkpoint| checkpoint.manifest.dimensions == plan.dimensions();
+    let candidates = list(lake)?.into_iter().rev().filter(|(version, _)| *version <= snapshot.version());
+    Ok(candidates.filter_map(|(_, folder)| Checkpoint::open(&folder, snapshot).ok()).find(same))
+}
+
+/// What earlier makers have left. Only with the lock held.
+fn remove_unfinished(folder: &Path) -> Result<()> {
+    for name in disk::names(folder)?.into_iter().filter(|name| name.starts_with(MAKING)) {
+        let path = folder.join(name);
+        fs::remove_dir_all(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Deletes all but the newest checkpoints. The manifest goes first, so that what is left of one is no checkpoint.
+fn remove_old(lake: &Path) -> Result<()> {
+    let checkpoints = list(lake)?;
+    for (_, folder) in &checkpoints[..checkpoints.len().saturating_sub(KEPT)] {
+        disk::remove_if_there(&folder.join(manifest::FILE))?;
+        fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+    }
+    Ok(())
+}
+
+/// A checkpoint that is being made.
+struct Maker {
+    checkpoints: PathBuf,
+    /// Where the buckets of the last round are: those of the base at first.
+    current: Option<PathBuf>,
+    base: Option<Checkpoint>,
+    keys: Keys,
+    tallies: Vec<Vec<Row>>,
+    names: Vec<BTreeMap<ItemKey, Naming>>,
+    waiting: usize,
+    plays: u64,
+}
+
+impl Maker {
+    fn new(checkpoints: &Path, plan: &Plan, base: Option<Checkpoint>) -> Result<Self> {
+        debug_assert!(base.as_ref().is_none_or(|base| base.manifest.dimensions == plan.dimensions()));
+        let mut names: Vec<BTreeMap<ItemKey, Naming>> = vec![BTreeMap::new(); BUCKETS];
+        if let Some(base) = &base {
+            for (bucket, names) in names.iter_mut().enumerate() {
+                for piece in base.namings(bucket)? {
+                    names.extend(piece?.into_iter().map(|naming| (naming.item, naming)));
+                }
+            }
+        }
+        Ok(Self {
+            checkpoints: checkpoints.to_owned(),
+            current: base.as_ref().map(|base| base.folder.clone()),
+            keys: Keys::new(base.as_ref().map_or_else(Vec::new, |base| base.keys.clone())),
+            plays: base.as_ref().map_or(0, |base| base.manifest.plays),
+            base,
+            tallies: vec![Vec::new(); BUCKETS],
+            names,
+            waiting: 0,
+        })
+    }
+
+    /// Counts what `snapshot` has beyond the base. `None` if it was stopped.
+    fn count(
+        mut self,
+        snapshot: &Snapshot,
+        plan: &Plan,
+        stop: &AtomicBool,
+        mut progress: impl FnMut(u64, u64),
+    ) -> Result<Option<Self>> {
+        let counted = self.base.as_ref().map(|base| base.counted(snapshot));
+        let selection = Selection { times_us: i64::MIN..i64::MAX, window_us: None, counted };
+        let plan = plan.clone().without_window();
+        let files: Vec<_> = snapshot.files().iter().filter(|file| selection.wants(file)).cloned().collect();
+        let total = files.iter().map(|file| file.rows).sum();
+        let mut reader = Reader::new(files, plan.clone(), selection);
+        let mut summariser = Summariser::new(&plan);
+        let (mut read, mut round) = (0, 0);
+        while let Some(piece) = reader.next()? {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+            read += piece.rows;
+            round += piece.rows;
+            for plays in piece.plays {
+                self.plays += plays.rows() as u64;
+                summariser.count(&plays);
+            }
+            progress(read, total);
+            if round >= ROUND_ROWS {
+                round = 0;
+                self.take(&mut summariser)?;
+            }
+        }
+        self.take(&mut summariser)?;
+        self.merge()?;
+        let rows: u64 = snapshot.files().iter().map(|file| file.rows).sum();
+        if self.plays != rows {
+            bail!(
+                "version {} of the lake has {rows} plays where {} were counted: somebody else has added or deleted plays; \
+                 delete the folder {} and make a new checkpoint",
+                snapshot.version(),
+                self.plays,
+                self.checkpoints.display()
+            );
+        }
+        Ok(Some(self))
+    }
+
+    /// Takes over what the summariser has counted.
+    fn take(&mut self, summariser: &mut Summariser) -> Result<()> {
+        let Self { keys, tallies, waiting, .. } = self;
+        let mut outcome = Ok(());
+        summariser.drain(|_, (key, item), plays| match keys.number(key) {
+            Ok(key) => {
+                tallies[bucket::of(&item)].push((key, item, plays));
+                *waiting += 1;
+            }
+            Err(error) => outcome = Err(error),
+        });
+        outcome?;
+        for naming in summariser.drain_namings() {
+            let known = self.names[bucket::of(&naming.item)].entry(naming.item).or_insert_with(|| naming.clone());
+            if known.about < naming.about {
+                known.about = naming.about;
+            }
+        }
+        if self.waiting >= WAITING_MAX { self.merge() } else { Ok(()) }
+    }
+
+    /// Merges what waits in memory with the buckets on disk, into new ones.
+    fn merge(&mut self) -> Result<()> {
+        let next = self.checkpoints.join(format!("{MAKING}{:016x}", rand::random::<u64>()));
+        disk::create_folder(&next)?;
+        for bucket in 0..BUCKETS {
+            failpoint::reach("checkpoint-writing")?;
+            let mut new = std::mem::take(&mut self.tallies[bucket]);
+            new.sort_unstable_by_key(|(key, item, _)| (*key, *item));
+            let old = self.current.as_ref().map(|folder| Tallies::open(folder, bucket)).transpose()?;
+            let old = old.into_iter().flatten().flat_map(rows);
+            bucket::write_tallies(&next, bucket, Merged { old: old.peekable(), new: new.into_iter().peekable() })?;
+        }
+        self.waiting = 0;
+        if let Some(last) = self.current.replace(next).filter(|last| !is_checkpoint(last)) {
+            fs::remove_dir_all(&last).with_context(|| format!("cannot remove {}", last.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Writes all that the buckets lack to be a checkpoint, and gives it its name.
+    fn publish(self, snapshot: &Snapshot, plan: &Plan) -> Result<()> {
+        let making = self.current.context("nothing was counted")?;
+        for (bucket, names) in self.names.into_iter().enumerate() {
+            bucket::write_names(&making, bucket, names.into_values())?;
+        }
+        let relative = |path: &Path| path.strip_prefix(snapshot.root()).unwrap_or(path).to_string_lossy().into_owned();
+        let files: Vec<String> = snapshot.files().iter().map(|file| relative(&file.path)).collect();
+        disk::replace(&making.join(keys::FILE), &serde_json::to_vec(self.keys.list())?)?;
+        disk::replace(&making.join(manifest::FILES), &serde_json::to_vec(&files)?)?;
+        let parts = |name: fn(usize) -> String| {
+            (0..BUCKETS).map(|bucket| Part::of(&making.join(name(bucket)))).collect::<Result<Vec<_>>>()
+        };
+        let progress = snapshot.progress();
+        let manifest = Manifest {
+            format: manifest::FORMAT,
+            topic: snapshot.topic().map(str::to_owned),
+            cluster_id: snapshot.cluster_id().map(str::to_owned),
+            version: snapshot.version(),
+            plays: self.plays,
+            offsets: progress.offsets.clone(),
+            starts: progress.starts.clone(),
+            dimensions: plan.dimensions(),
+            keys: Part::of(&making.join(keys::FILE))?,
+            files: Part::of(&making.join(manifest::FILES))?,
+            tallies: parts(bucket::tallies_file)?,
+            names: parts(bucket::names_file)?,
+        };
+        manifest.write(&making)?;
+        failpoint::reach("checkpoint-written")?;
+        let place = self.checkpoints.join(format!("{PREFIX}{:020}", snapshot.version()));
+        if place.exists() {
+            // It was made for other charts, or is damaged: nobody would have begun this one otherwise.
+            fs::remove_dir_all(&place).with_context(|| format!("cannot remove {}", place.display()))?;
+        }
+        fs::rename(&making, &place).with_context(|| format!("cannot rename {}", making.display()))?;
+        disk::sync_folder(&self.checkpoints)?;
+        failpoint::reach("checkpoint-renamed")?;
+        Ok(())
+    }
+}
+
+fn is_checkpoint(folder: &Path) -> bool {
+    folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX))
+}
+
+fn rows(piece: Result<Vec<Row>>) -> Box<dyn Iterator<Item = Result<Row>>> {
+    match piece {
+        Ok(rows) => Box::new(rows.into_iter().map(Ok)),
+        Err(error) => Box::new(std::iter::once(Err(error))),
+    }
+}
+
+/// Two sorted sequences as one, counts of the same key and item added up.
+struct Merged<A: Iterator<Item = Result<Row>>, B: Iterator<Item = Row>> {
+    old: Peekable<A>,
+    new: Peekable<B>,
+}
+
+impl<A: Iterator<Item = Result<Row>>, B: Iterator<Item = Row>> Iterator for Merged<A, B> {
+    type Item = Result<Row>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let place = |(key, item, _): &Row| (*key, *item);
+        let old = match self.old.peek() {
+            Some(Ok(row)) => Some(place(row)),
+            Some(Err(_)) => return self.old.next(),
+            None => None,
+        };
+        let new = self.new.peek().map(place);
+        let (key, item) = match (old, new) {
+            (Some(old), Some(new)) => old.min(new),
+            (old, new) => old.or(new)?,
+        };
+        let mut sum = 0;
+        if old == Some((key, item))
+            && let Some(Ok((.., plays))) = self.old.next()
+        {
+            sum += plays;
+        }
+        while let Some((.., plays)) = self.new.next_if(|row| place(row) == (key, item)) {
+            sum += plays;
+        }
+        Some(Ok((key, item, sum)))
+    }
+}

@@ -1,0 +1,175 @@
+//! Checkpoints: the plays of a lake counted up to one version, so that a restart need not count them again.
+//!
+//! ```text
+//! LAKE/_checkpoints/checkpoint-00000000000000000041/manifest.json      what it is; written last
+//!                                                   keys.json          what is counted by
+//!                                                   files.json         the lake's files that are in it
+//!                                                   tallies-00.parquet counts, by hash bucket of the item
+//!                                                   names-00.parquet   texts and titles of the items, likewise
+//! ```
+//!
+//! A checkpoint is made from the lake, never from the state of a run: the one before it, and the files committed since. So it
+//! is a short cut and nothing else. Any number of workers can share its buckets out, and where it is damaged, or lacks a
+//! key that the charts need, the lake itself is read instead.
+//!
+//! **Invariants**
+//! 1. It appears under its name as a whole, with everything in it durable.
+//! 2. Every byte of it is covered by a digest, and it is used only after all of them have been checked.
+//! 3. What is in it is told by offsets, not by files: compaction may move plays between files as it likes.
+
+mod bucket;
+mod chore;
+mod keys;
+mod make;
+mod manifest;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail, ensure};
+use reprise_dataflows::Tally;
+use reprise_dataflows::catalogue::Naming;
+use reprise_dataflows::plan::{Dimensions, Key, Plan, Translation};
+
+use crate::lake::Snapshot;
+use crate::source::lake::Counted;
+
+pub use bucket::BUCKETS;
+pub use chore::chore;
+pub use make::{Made, make};
+pub use manifest::Manifest;
+
+/// The folder in a lake.
+pub const FOLDER: &str = "_checkpoints";
+const PREFIX: &str = "checkpoint-";
+
+/// A checkpoint that can be used: whole, of this lake, and with all that the charts need.
+pub struct Checkpoint {
+    folder: PathBuf,
+    pub manifest: Manifest,
+    keys: Vec<Key>,
+    /// By the number of a key, the keys of the plan that it adds to.
+    translated: Vec<Vec<Key>>,
+    files: Vec<String>,
+}
+
+/// Where the checkpoints of `lake` are.
+pub fn folder(lake: &Path) -> PathBuf {
+    lake.join(FOLDER)
+}
+
+/// The newest checkpoint that `snapshot` can be rebuilt from for `plan`. Those that are damaged are passed over with a warning,
+/// and those that lack something with a word.
+pub fn newest(lake: &Path, snapshot: &Snapshot, plan: &Plan) -> Result<Option<Checkpoint>> {
+    for (version, folder) in list(lake)?.into_iter().rev() {
+        if version > snapshot.version() {
+            continue;
+        }
+        match Checkpoint::open(&folder, snapshot) {
+            Err(error) => {
+                tracing::warn!(
+                    checkpoint = %folder.display(),
+                    "a checkpoint is not used, and the lake is read instead: {error:#}; it can be deleted"
+                );
+            }
+            Ok(checkpoint) => match plan.translation(&checkpoint.manifest.dimensions) {
+                Ok(translation) => return Ok(Some(checkpoint.translate(&translation))),
+                Err(lacks) => {
+                    tracing::info!(
+                        checkpoint = %folder.display(),
+                        "the checkpoint was made for other charts and does not count {}: reading the lake instead",
+                        described(&lacks)
+                    );
+                }
+            },
+        }
+    }
+    Ok(None)
+}
+
+/// The checkpoints of `lake` by version, oldest first.
+fn list(lake: &Path) -> Result<Vec<(u64, PathBuf)>> {
+    let folder = folder(lake);
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))? {
+        let path = entry.with_context(|| format!("cannot list {}", folder.display()))?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix(PREFIX));
+        found.extend(name.and_then(|version| version.parse().ok()).map(|version| (version, path)));
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn described(dimensions: &Dimensions) -> String {
+    let by = [(dimensions.by_country, " by country"), (dimensions.by_device, " by device")];
+    let by: String = by.iter().filter(|(asked, _)| *asked).map(|(_, text)| *text).collect();
+    let zone = dimensions.zone.as_deref().unwrap_or("UTC");
+    let periods: Vec<String> = dimensions.periods.iter().map(|(period, _)| format!("{period:?}")).collect();
+    format!(
+        "{:?}s of plays that are {:?}{by}, in periods [{}] of {zone}",
+        dimensions.item,
+        dimensions.eligible,
+        periods.join(", ")
+    )
+    .to_lowercase()
+}
+
+impl Checkpoint {
+    /// Opens the checkpoint in `folder`, and checks every byte of it and that it is of the lake of `snapshot`.
+    fn open(folder: &Path, snapshot: &Snapshot) -> Result<Self> {
+        let manifest = Manifest::read(folder)?;
+        let progress = snapshot.progress();
+        ensure!(
+            manifest.topic.as_deref() == snapshot.topic() && manifest.cluster_id.as_deref() == snapshot.cluster_id(),
+            "it was made from another lake"
+        );
+        // Partitions that were added since are no matter: all of theirs is new.
+        let is_same = |(partition, start): (&i32, &i64)| progress.starts.get(partition) == Some(start);
+        ensure!(manifest.starts.iter().all(is_same), "it was made from a lake that began elsewhere");
+        for (partition, next) in &manifest.offsets {
+            if progress.offsets.get(partition).is_none_or(|reached| reached < next) {
+                bail!("it holds offsets of partition {partition} that the lake does not have");
+            }
+        }
+        let keys: Vec<Key> = manifest.json(folder, &manifest.keys, keys::FILE)?;
+        let files: Vec<String> = manifest.json(folder, &manifest.files, manifest::FILES)?;
+        manifest.check_buckets(folder)?;
+        Ok(Self { folder: folder.to_owned(), manifest, keys, translated: Vec::new(), files })
+    }
+
+    fn translate(mut self, translation: &Translation) -> Self {
+        self.translated = self.keys.iter().map(|key| translation.keys(key)).collect();
+        self
+    }
+
+    /// What a reader of the lake has to leave out.
+    pub fn counted(&self, snapshot: &Snapshot) -> Arc<Counted> {
+        let files: HashSet<PathBuf> = self.files.iter().map(|path| snapshot.root().join(path)).collect();
+        Arc::new(Counted { files, offsets: self.manifest.offsets.clone() })
+    }
+
+    /// The tallies of a bucket, piece by piece, by the keys of the plan.
+    pub fn tallies(self: &Arc<Self>, bucket: usize) -> Result<impl Iterator<Item = Result<Vec<(Tally, i64)>>> + use<>> {
+        let this = self.clone();
+        let pieces = bucket::Tallies::open(&self.folder, bucket)?;
+        Ok(pieces.map(move |piece| {
+            let mut tallies = Vec::new();
+            for (key, item, plays) in piece? {
+                let keys = this.translated.get(key as usize).context("a checkpoint counts by a key that it lacks")?;
+                tallies.extend(keys.iter().map(|key| ((key.clone(), item), plays)));
+            }
+            Ok(tallies)
+        }))
+    }
+
+    /// What the items of a bucket are called, piece by piece.
+    pub fn namings(&self, bucket: usize) -> Result<impl Iterator<Item = Result<Vec<Naming>>> + use<>> {
+        bucket::Names::open(&self.folder, bucket)
+    }
+}

@@ -1,0 +1,51 @@
+//! `reprise lake checkpoint`: counts a lake by hand, so that the next start need not.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use reprise_dataflows::plan::Plan;
+
+use super::shared::{ChartsFile, absolute, start_log, stop_flag};
+use crate::checkpoint::{self, Made};
+use crate::output::table::grouped;
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  reprise lake checkpoint --lake ./lake
+  reprise lake checkpoint --lake ./lake --charts my-charts.toml
+
+A running instance makes one by itself every --checkpoint-interval. What is counted depends on
+the charts, so give the same --charts as to `reprise run`.")]
+pub struct Options {
+    /// The folder of the lake.
+    #[arg(long, value_name = "DIR", env = "REPRISE_LAKE")]
+    lake: PathBuf,
+    #[command(flatten)]
+    charts: ChartsFile,
+}
+
+pub fn run(options: &Options) -> Result<()> {
+    start_log("warn");
+    let plan = Plan::new(&*options.charts.load()?);
+    let lake = absolute(&options.lake)?;
+    let stop = stop_flag("the checkpoint that is being made is given up")?;
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    let style = ProgressStyle::with_template("{bar:40} {human_pos} of {human_len} plays, {per_sec}, {eta} left");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let made = checkpoint::make(&lake, &plan, &stop, |read, total| {
+        bar.set_length(total);
+        bar.set_position(read);
+    });
+    bar.finish_and_clear();
+    match made? {
+        Made::New { version, plays } => {
+            eprintln!("made a checkpoint of version {version} with {} plays", grouped(plays));
+        }
+        Made::Nothing => eprintln!("there is a checkpoint of the newest version already"),
+        Made::Busy => bail!("another process is making a checkpoint of this lake: wait until it is done"),
+        Made::Stopped => bail!("stopped; what was begun is removed when the next checkpoint is made"),
+    }
+    Ok(())
+}

@@ -1,0 +1,221 @@
+//! `reprise lake`: what is in a lake, and its care by hand. All of it may be done beside a running instance.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use comfy_table::{CellAlignment, Table, TableStyle, presets};
+use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use reprise_dataflows::calendar::instant_name;
+
+use super::checkpoint;
+use super::shared::{absolute, parse_duration, start_log, stop_flag};
+use crate::failpoint;
+use crate::lake::care::{self, Attention, DayUsage, Lock, TableUsage, Usage};
+use crate::output::table::grouped;
+use crate::output::unless_closed;
+
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// Show what is in a lake: files, rows and bytes of each day, and how far it has come.
+    Ls(LsOptions),
+    /// Make few files of many small ones, hour by hour.
+    Compact(CompactOptions),
+    /// Delete the files that no version of the lake needs.
+    Vacuum(VacuumOptions),
+    /// Count the lake now, so that the next start of `reprise run` is quick.
+    Checkpoint(checkpoint::Options),
+}
+
+#[derive(clap::Args)]
+struct Place {
+    /// The folder of the lake.
+    #[arg(long, value_name = "DIR", env = "REPRISE_LAKE")]
+    lake: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// For people.
+    Table,
+    /// One JSON object.
+    Json,
+}
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  reprise lake ls --lake ./lake
+  reprise lake ls --lake ./lake --format json | jq '.tables[0].total'")]
+pub struct LsOptions {
+    #[command(flatten)]
+    place: Place,
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+}
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  reprise lake compact --lake ./lake                 hours that have got no file for two hours, as `run` does by itself
+  reprise lake compact --lake ./lake --all           all hours, now
+  reprise lake vacuum --lake ./lake --retain 1h      later: the files that have been replaced
+
+Readers that go by the names of files, not by the log, see the plays of a compacted hour twice until it is vacuumed.")]
+pub struct CompactOptions {
+    #[command(flatten)]
+    place: Place,
+    /// Only hours that have got no file for so long.
+    #[arg(long, value_name = "SPAN", default_value = "2h", value_parser = parse_duration)]
+    quiet: Duration,
+    /// Hours that are still growing too.
+    #[arg(long, conflicts_with = "quiet")]
+    all: bool,
+}
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  reprise lake vacuum --lake ./lake --dry-run        how much there is to delete
+  reprise lake vacuum --lake ./lake                  what no version of the last hour has
+  reprise lake vacuum --lake ./lake --retain 0s      all that the newest version does not have; nobody may be reading")]
+pub struct VacuumOptions {
+    #[command(flatten)]
+    place: Place,
+    /// Keep what any version of this span of time has: as long as readers may take.
+    #[arg(long, value_name = "SPAN", default_value = "1h", value_parser = parse_duration)]
+    retain: Duration,
+    /// Only say what would be deleted.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub fn run(command: Command) -> Result<()> {
+    start_log("warn");
+    failpoint::warn_if_set();
+    match command {
+        Command::Ls(options) => ls(&options),
+        Command::Compact(options) => compact(&options),
+        Command::Vacuum(options) => vacuum(&options),
+        Command::Checkpoint(options) => checkpoint::run(&options),
+    }
+}
+
+fn ls(options: &LsOptions) -> Result<()> {
+    let usage = care::usage(&absolute(&options.place.lake)?)?;
+    let text = match options.format {
+        Format::Table => describe(&usage),
+        Format::Json => serde_json::to_string(&usage)? + "\n",
+    };
+    let written = std::io::stdout().lock().write_all(text.as_bytes());
+    unless_closed(written).context("standard output cannot be written")
+}
+
+fn compact(options: &CompactOptions) -> Result<()> {
+    let lake = absolute(&options.place.lake)?;
+    let quiet = if options.all { Duration::ZERO } else { options.quiet };
+    let lock = lock(&lake)?;
+    let stop = stop_flag("finishing the commit under way")?;
+    let compacted = with_bar("compacting", &stop, |attention| care::compact(&lake, &lock, quiet, attention))?;
+    let (before, after) = (HumanBytes(compacted.bytes_before), HumanBytes(compacted.bytes_after));
+    eprintln!(
+        "compacted {} partitions: {} files of {before} became {} of {after}",
+        compacted.partitions, compacted.files_before, compacted.files_after
+    );
+    if compacted.failed > 0 {
+        bail!("{} partitions could not be compacted, for the reasons above; the others were", compacted.failed);
+    }
+    Ok(())
+}
+
+fn vacuum(options: &VacuumOptions) -> Result<()> {
+    let lake = absolute(&options.place.lake)?;
+    let lock = lock(&lake)?;
+    let stop = stop_flag("leaving the rest for another time")?;
+    let (retain, dry_run) = (options.retain, options.dry_run);
+    let vacuumed = with_bar("deleting", &stop, |attention| care::vacuum(&lake, &lock, retain, dry_run, attention))?;
+    let deleted = if dry_run { "would delete" } else { "deleted" };
+    eprintln!("{deleted} {} files, {}", vacuumed.files, HumanBytes(vacuumed.bytes));
+    if !dry_run {
+        care::clean_logs(&lake, &lock, retain)?;
+    }
+    Ok(())
+}
+
+fn lock(lake: &Path) -> Result<Lock> {
+    Lock::take(lake)?.with_context(|| {
+        format!("another process compacts or vacuums the lake {}: let it finish, then try again", lake.display())
+    })
+}
+
+/// Shows how far `work` has come, if stderr is a terminal.
+fn with_bar<T>(
+    doing: &'static str,
+    stop: &Arc<AtomicBool>,
+    work: impl FnOnce(&Attention<'_>) -> Result<T>,
+) -> Result<T> {
+    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+    let style = ProgressStyle::with_template("{msg} {bar:40} {bytes} of {total_bytes}, {eta} left");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.set_message(doing);
+    let progress = |done, total| {
+        bar.set_length(total);
+        bar.set_position(done);
+    };
+    let outcome = work(&Attention { stop, progress: &progress });
+    bar.finish_and_clear();
+    outcome
+}
+
+/// The usage in tables, for people.
+fn describe(usage: &Usage) -> String {
+    let offsets: Vec<String> =
+        usage.offsets.iter().map(|(partition, next)| format!("{partition}: {}", grouped(*next))).collect();
+    let mut text = format!("incarnation {}", usage.incarnation);
+    text.extend(usage.epoch.map(|epoch| format!(" · epoch {epoch}")));
+    text.extend(usage.clock_us.map(|clock_us| format!(" · clock {}", instant_name(clock_us))));
+    text.extend((!offsets.is_empty()).then(|| format!("\nnext offsets {}", offsets.join(" · "))));
+    for table in &usage.tables {
+        text.push_str(&format!(
+            "\n\n{} · version {} · {} files in the log\n{}\n",
+            table.table,
+            table.version,
+            grouped(table.log_files as u64),
+            days(table)
+        ));
+        if table.staged_files > 0 {
+            text.push_str(&format!("{} files are staged for a commit\n", table.staged_files));
+        }
+        if table.untracked_files > 0 {
+            let (files, bytes) = (table.untracked_files, HumanBytes(table.untracked_bytes));
+            text.push_str(&format!("{files} files, {bytes}, are not in this version: `reprise lake vacuum`\n"));
+        }
+    }
+    text
+}
+
+fn days(usage: &TableUsage) -> String {
+    const LINE_BELOW_HEADER: TableStyle =
+        presets::NOTHING.header_separator(comfy_table::LineStyle::none().fill('─').junction('─'));
+    let mut table = Table::new();
+    table.load_style(LINE_BELOW_HEADER);
+    table.set_header(["day", "partitions", "files", "rows", "size", "smallest", "largest"]);
+    let row = |name: &str, day: &DayUsage| {
+        let bytes = [day.bytes, day.smallest_bytes, day.largest_bytes].map(|bytes| HumanBytes(bytes).to_string());
+        let counts = [day.partitions as u64, day.files as u64, day.rows].map(grouped);
+        [vec![name.to_owned()], counts.to_vec(), bytes.to_vec()].concat()
+    };
+    for (date, day) in &usage.days {
+        table.add_row(row(date, day));
+    }
+    table.add_row(row("all", &usage.total));
+    for number in 1..table.column_count() {
+        if let Some(column) = table.column_mut(number) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table.trim_fmt()
+}

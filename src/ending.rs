@@ -1,0 +1,42 @@
+//! How a run ends by itself: it stops reading, commits what it has, and says why.
+//!
+//! That is for what goes wrong with Kafka: the topic is deleted, its retention has run out. What was read before is
+//! whole, and Kafka may not have it any more, so it must reach the lake. Where the lake itself fails the process ends at
+//! once instead, and Kafka still has everything.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Error, Result};
+
+/// The flag that stops a run, and the reason if it is not that somebody wants it to.
+#[derive(Clone, Default)]
+pub struct Ending {
+    stop: Arc<AtomicBool>,
+    reason: Arc<Mutex<Option<Error>>>,
+}
+
+impl Ending {
+    /// An ending that `stop` brings about as well.
+    pub fn new(stop: Arc<AtomicBool>) -> Self {
+        Self { stop, reason: Arc::default() }
+    }
+
+    /// Ends the run because of `error`, unless it ends already: the first reason is the one to look at.
+    pub fn because(&self, error: Error) {
+        if self.stop.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        tracing::error!("{error:#}; committing what was read");
+        *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+
+    pub fn is_due(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// The reason, once everything is committed.
+    pub fn outcome(&self) -> Result<()> {
+        self.reason.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), Err)
+    }
+}

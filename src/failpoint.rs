@@ -1,0 +1,159 @@
+//! Named points of the commit protocol at which a test can make the process die, or the disk be full.
+//!
+//! `REPRISE_FAILPOINT=renaming*3` aborts the process when it comes to `renaming` for the third time, as if it had been
+//! killed there. `REPRISE_FAILPOINT=intended=full` makes that step, and each later one of that name, fail as on a full
+//! disk, until the file that `REPRISE_FAILPOINT_UNTIL` names is there. Unset, a point costs one load and a branch.
+
+use std::io::{Error, ErrorKind, Result};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Every point that there is.
+pub const NAMES: [&str; 14] = [
+    "staged",
+    "intended",
+    "renaming",
+    "renamed",
+    "appended",
+    "compact-staged",
+    "compact-intended",
+    "compact-renaming",
+    "compact-renamed",
+    "compact-appended",
+    "vacuum",
+    "checkpoint-writing",
+    "checkpoint-written",
+    "checkpoint-renamed",
+];
+
+/// The point that is set, and what happens there.
+#[derive(Debug)]
+struct Failpoint {
+    name: String,
+    /// The first time that something happens, from 1.
+    time: u64,
+    action: Action,
+    /// How often the point has been reached.
+    reached: AtomicU64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Action {
+    Crash,
+    Full,
+}
+
+/// Comes to the point `name`. An error is a disk that is full.
+pub fn reach(name: &str) -> Result<()> {
+    match set() {
+        Some(point) if point.name == name => point.reach(),
+        _ => Ok(()),
+    }
+}
+
+/// Says that a point is set: who finds a process dead should see why.
+pub fn warn_if_set() {
+    if let Some(point) = set() {
+        tracing::warn!(?point, "REPRISE_FAILPOINT is set, for tests only");
+    }
+}
+
+fn set() -> Option<&'static Failpoint> {
+    static SET: OnceLock<Option<Failpoint>> = OnceLock::new();
+    SET.get_or_init(|| {
+        let text = std::env::var("REPRISE_FAILPOINT").ok().filter(|text| !text.is_empty())?;
+        // A misspelt point would make a test pass that has tested nothing.
+        let parsed = text.parse().inspect_err(|error| {
+            eprintln!("error: REPRISE_FAILPOINT={text}: {error}");
+            std::process::exit(2);
+        });
+        parsed.ok()
+    })
+    .as_ref()
+}
+
+impl Failpoint {
+    fn reach(&self) -> Result<()> {
+        let time = self.reached.fetch_add(1, Ordering::Relaxed) + 1;
+        match self.action {
+            Action::Crash if time == self.time => {
+                eprintln!("failpoint {}: the process dies", self.name);
+                std::process::abort()
+            }
+            Action::Full if time >= self.time && !has_room() => {
+                Err(Error::new(ErrorKind::StorageFull, format!("the failpoint {} is set", self.name)))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn has_room() -> bool {
+    std::env::var_os("REPRISE_FAILPOINT_UNTIL").is_some_and(|path| PathBuf::from(path).exists())
+}
+
+impl FromStr for Failpoint {
+    type Err = String;
+
+    /// Reads `NAME[*N][=crash|full]`.
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let (point, action) = match text.split_once('=') {
+            None | Some((_, "crash")) => (text.strip_suffix("=crash").unwrap_or(text), Action::Crash),
+            Some((point, "full")) => (point, Action::Full),
+            Some((_, other)) => return Err(format!("there is no action {other:?}: crash and full are possible")),
+        };
+        let (name, time) = match point.split_once('*') {
+            None => (point, 1),
+            Some((name, time)) => match time.parse() {
+                Ok(time @ 1..) => (name, time),
+                _ => return Err(format!("{time:?} is not a number from 1")),
+            },
+        };
+        if !NAMES.contains(&name) {
+            return Err(format!("there is no point {name:?}; there are {}", NAMES.join(", ")));
+        }
+        Ok(Self { name: name.to_owned(), time, action, reached: AtomicU64::new(0) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> std::result::Result<(String, u64, Action), String> {
+        text.parse().map(|Failpoint { name, time, action, .. }| (name, time, action))
+    }
+
+    #[test]
+    fn is_a_name_and_perhaps_a_number_and_an_action() {
+        assert_eq!(parse("renaming"), Ok(("renaming".to_owned(), 1, Action::Crash)));
+        assert_eq!(parse("renaming*3"), Ok(("renaming".to_owned(), 3, Action::Crash)));
+        assert_eq!(parse("vacuum*2=crash"), Ok(("vacuum".to_owned(), 2, Action::Crash)));
+        assert_eq!(parse("intended=full"), Ok(("intended".to_owned(), 1, Action::Full)));
+    }
+
+    #[test]
+    fn what_would_test_nothing_is_refused() {
+        for (text, complaint) in [
+            ("renamed!", "no point"),
+            ("renaming*0", "from 1"),
+            ("renaming*x", "from 1"),
+            ("renaming=explode", "no action"),
+            ("", "no point"),
+        ] {
+            let said = parse(text).unwrap_err();
+            assert!(said.contains(complaint), "{text}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_full_from_its_time_on() {
+        let point: Failpoint = "staged*2=full".parse().unwrap();
+        assert!(point.reach().is_ok());
+        for _ in 0..2 {
+            assert_eq!(point.reach().unwrap_err().kind(), ErrorKind::StorageFull);
+        }
+    }
+}

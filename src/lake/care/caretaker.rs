@@ -1,0 +1,99 @@
+//! The thread of a run that looks after its lake: every minute it does its chores, one after the other.
+//!
+//! What fails is a warning and is tried again the next time: no chore is needed for a run to go on.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use tracing::{debug, info, warn};
+
+use super::{Attention, Lock, Spans, clean_logs, compact, vacuum};
+
+const INTERVAL_MAX: Duration = Duration::from_secs(60);
+const INTERVAL_MIN: Duration = Duration::from_millis(500);
+
+/// Something to be done now and then. It is called with a flag that ends it early.
+pub type Chore = Box<dyn FnMut(&AtomicBool) -> Result<()> + Send>;
+
+/// A thread that does chores until it is dropped.
+pub struct Caretaker {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Caretaker {
+    /// Does all of `chores` once in `interval`, but at least once a minute; each has a name for the log.
+    pub fn start(interval: Duration, mut chores: Vec<(&'static str, Chore)>) -> Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let until = stop.clone();
+        let interval = interval.clamp(INTERVAL_MIN, INTERVAL_MAX);
+        let work = move || {
+            while wait(interval, &until) {
+                for (name, chore) in &mut chores {
+                    if let Err(error) = chore(&until)
+                        && !until.load(Ordering::Relaxed)
+                    {
+                        warn!("{name} has failed, and is tried again later: {error:#}");
+                    }
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("reprise-caretaker".to_owned()).spawn(work);
+        Ok(Self { stop, thread: Some(thread.context("the caretaker's thread cannot be started")?) })
+    }
+}
+
+impl Drop for Caretaker {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Waits for `interval`. Returns whether to go on after it.
+fn wait(interval: Duration, stop: &AtomicBool) -> bool {
+    let began = Instant::now();
+    while !stop.load(Ordering::Relaxed) {
+        match interval.checked_sub(began.elapsed()) {
+            Some(rest) if !rest.is_zero() => std::thread::park_timeout(rest),
+            _ => return true,
+        }
+    }
+    false
+}
+
+/// The care for a lake's files and logs. Left out while another process cares for it.
+pub fn chore(lake: PathBuf, spans: Spans) -> Chore {
+    Box::new(move |stop| match Lock::take(&lake)? {
+        Some(lock) => care(&lake, &lock, spans, stop),
+        None => {
+            debug!("another process cares for the lake");
+            Ok(())
+        }
+    })
+}
+
+fn care(lake: &Path, lock: &Lock, spans: Spans, stop: &AtomicBool) -> Result<()> {
+    let attention = Attention { stop, progress: &|_, _| {} };
+    let compacted = compact(lake, lock, spans.compact_after, &attention).context("compaction")?;
+    if compacted.partitions > 0 {
+        let (before, after) = (compacted.files_before, compacted.files_after);
+        info!("compacted {} partitions of the lake: {before} files became {after}", compacted.partitions);
+    }
+    let vacuumed = vacuum(lake, lock, spans.retain, false, &attention).context("vacuum")?;
+    if vacuumed.files > 0 {
+        info!("deleted {} files that no version of the lake needs, {} bytes", vacuumed.files, vacuumed.bytes);
+    }
+    let deleted = clean_logs(lake, lock, spans.retain).context("cleaning up the log")?;
+    if deleted > 0 {
+        debug!("deleted {deleted} old files of the lake's logs");
+    }
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! The files that a table's log names, as the log names them: what care is taken of.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use arrow::array::{Array, AsArray, RecordBatch, StringArray, StructArray};
+use arrow::datatypes::Int64Type;
+use delta_kernel::FilteredEngineData;
+use delta_kernel::engine::arrow_data::{ArrowEngineData, EngineDataArrowExt};
+use delta_kernel::scan::StatsOptions;
+use serde::Deserialize;
+use url::Url;
+
+use crate::lake::listing::resolve;
+use crate::lake::table::Table;
+
+/// A file of a table.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// As the log has it: relative to the table, and escaped as in a URL.
+    pub name: String,
+    pub path: PathBuf,
+    /// Column and value; a value that is missing is a null.
+    pub partition: BTreeMap<String, Option<String>>,
+    pub size_bytes: u64,
+    pub rows: Option<u64>,
+    /// When it was written, in ms since 1970.
+    pub modified_ms: i64,
+    /// Some of its rows are deleted by another file.
+    pub has_deletions: bool,
+}
+
+/// All files of `table`, in the order of their names.
+pub fn entries(table: &Table) -> Result<Vec<Entry>> {
+    let root = Url::from_directory_path(&table.root).ok().context("the table's path is not absolute")?;
+    let mut entries = Vec::new();
+    for data in scan(table)? {
+        let batch = data?.apply_selection_vector()?.try_into_record_batch()?;
+        let columns = Columns::new(&batch)?;
+        for row in 0..batch.num_rows() {
+            entries.push(columns.entry(row, &root, table)?);
+        }
+    }
+    entries.sort_by(|a: &Entry, b| a.name.cmp(&b.name));
+    Ok(entries)
+}
+
+/// What a Delta transaction takes to remove the files `names`, or `None` if the log lacks one of them.
+pub fn removals(table: &Table, names: &BTreeSet<&str>) -> Result<Option<Vec<FilteredEngineData>>> {
+    let mut found = 0;
+    let mut removals = Vec::new();
+    for data in scan(table)? {
+        let (data, selected) = data?.into_parts();
+        let batch = data.try_into_record_batch()?;
+        let paths = Columns::new(&batch)?.paths;
+        let is_removed = |row: usize| selected.get(row).copied().unwrap_or(true) && names.contains(paths.value(row));
+        let removed: Vec<bool> = (0..batch.num_rows()).map(is_removed).collect();
+        let count = removed.iter().filter(|removed| **removed).count();
+        if count > 0 {
+            found += count;
+            removals.push(FilteredEngineData::try_new(Box::new(ArrowEngineData::new(batch)), removed)?);
+        }
+    }
+    Ok((found == names.len()).then_some(removals))
+}
+
+fn scan(table: &Table) -> Result<impl Iterator<Item = Result<FilteredEngineData>>> {
+    let scan = table.snapshot().clone().scan_builder().with_stats(StatsOptions::json_only()).without_row_transforms();
+    let context = || format!("cannot list the files of {}", table.root.display());
+    let found = scan.build().with_context(context)?.scan_metadata(table.engine()).with_context(context)?;
+    let found: Vec<_> = found.map(|found| anyhow::Ok(found.with_context(context)?.scan_files)).collect();
+    Ok(found.into_iter())
+}
+
+/// A batch of the kernel's listing, its columns by type.
+struct Columns<'a> {
+    paths: &'a StringArray,
+    sizes: &'a [i64],
+    modified: &'a [i64],
+    statistics: &'a StringArray,
+    partitions: &'a StructArray,
+    deletions: &'a StructArray,
+}
+
+/// What is wanted of a file's statistics.
+#[derive(Default, Deserialize)]
+struct Statistics {
+    #[serde(rename = "numRecords")]
+    rows: Option<u64>,
+}
+
+impl<'a> Columns<'a> {
+    fn new(batch: &'a RecordBatch) -> Result<Self> {
+        let column = |name: &str| batch.column_by_name(name).with_context(|| format!("the listing lacks {name}"));
+        let texts = |name: &str| column(name)?.as_string_opt().with_context(|| format!("{name} is not a text"));
+        let numbers = |name: &str| {
+            let numbers = column(name)?.as_primitive_opt::<Int64Type>();
+            numbers.map(|numbers| &numbers.values()[..]).with_context(|| format!("{name} is not a number"))
+        };
+        let structure = |name: &str| column(name)?.as_struct_opt().with_context(|| format!("{name} has no fields"));
+        Ok(Self {
+            paths: texts("path")?,
+            sizes: numbers("size")?,
+            modified: numbers("modificationTime")?,
+            statistics: texts("stats")?,
+            partitions: structure("fileConstantValues")?,
+            deletions: structure("deletionVector")?,
+        })
+    }
+
+    fn entry(&self, row: usize, root: &Url, table: &Table) -> Result<Entry> {
+        let name = self.paths.value(row).to_owned();
+        // Statistics are a hint: whoever wrote them may have written something else.
+        let statistics = self.statistics.is_valid(row).then(|| serde_json::from_str(self.statistics.value(row)).ok());
+        let statistics: Statistics = statistics.flatten().unwrap_or_default();
+        Ok(Entry {
+            path: resolve(&name, root, &table.root)?,
+            partition: self.partition(row)?,
+            size_bytes: self.sizes[row] as u64,
+            rows: statistics.rows,
+            modified_ms: self.modified[row],
+            has_deletions: self.deletions.column_by_name("storageType").is_some_and(|kinds| kinds.is_valid(row)),
+            name,
+        })
+    }
+
+    fn partition(&self, row: usize) -> Result<BTreeMap<String, Option<String>>> {
+        let maps = self.partitions.column_by_name("partitionValues").and_then(|maps| maps.as_map_opt());
+        let entries = maps.context("the listing lacks partitions")?.value(row);
+        let keys = entries.column(0).as_string_opt::<i32>().context("partition columns are not texts")?;
+        let values = entries.column(1).as_string_opt::<i32>().context("partition values are not texts")?;
+        let pairs = keys.iter().zip(values);
+        Ok(pairs.filter_map(|(key, value)| Some((key?.to_owned(), value.map(str::to_owned)))).collect())
+    }
+}

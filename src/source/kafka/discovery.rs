@@ -1,0 +1,178 @@
+//! A thread that looks at the topic now and then: partitions may be added to it, and it may be deleted.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use tracing::warn;
+
+use crate::broker::{Broker, Consumer};
+use crate::ending::Ending;
+
+/// How often to look, unless the option of librdkafka says otherwise that means the same.
+const INTERVAL: Duration = Duration::from_secs(5);
+const INTERVAL_OPTION: &str = "topic.metadata.refresh.interval.ms";
+const INTERVAL_MIN: Duration = Duration::from_millis(100);
+/// Ends of the run have to wait for the answer, so it is short.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// A topic is unknown for a moment when a broker has just been started.
+const GONE_MAX: Duration = Duration::from_secs(10);
+const GONE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Partitions that were added to the topic, with their first offsets, in the order of their discovery.
+#[derive(Default)]
+pub struct Found {
+    partitions: Mutex<Vec<(i32, i64)>>,
+    count: AtomicUsize,
+}
+
+impl Found {
+    fn add(&self, partition: i32, start: i64) {
+        let mut partitions = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
+        partitions.push((partition, start));
+        self.count.store(partitions.len(), Ordering::Release);
+    }
+
+    /// Those after the first `seen`, which are then seen too. Costs next to nothing when there are none.
+    pub fn since(&self, seen: &mut usize) -> Vec<(i32, i64)> {
+        if self.count.load(Ordering::Acquire) == *seen {
+            return Vec::new();
+        }
+        let partitions = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = partitions[*seen..].to_vec();
+        *seen = partitions.len();
+        new
+    }
+}
+
+/// The thread, until it is dropped.
+pub struct Discovery {
+    done: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Discovery {
+    /// Looks for partitions of `broker`'s topic beside those that are `known`. Ends the run when the topic is gone.
+    pub fn start(broker: &Broker, known: Vec<i32>, found: Arc<Found>, ending: Ending) -> Result<Self> {
+        let done = Arc::new(AtomicBool::new(false));
+        let look = Look { consumer: broker.consumer()?, broker: broker.clone(), known, found, gone_since: None };
+        let (until, interval) = (done.clone(), interval(broker));
+        let thread = std::thread::Builder::new()
+            .name("reprise-discovery".to_owned())
+            .spawn(move || look.repeat(interval, &until, &ending))
+            .context("a thread that looks at the topic cannot be started")?;
+        Ok(Self { done, thread: Some(thread) })
+    }
+}
+
+impl Drop for Discovery {
+    fn drop(&mut self) {
+        self.done.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            let _ = thread.join();
+        }
+    }
+}
+
+fn interval(broker: &Broker) -> Duration {
+    let set = broker.options.iter().rev().find(|(name, _)| name == INTERVAL_OPTION);
+    // -1 is how librdkafka is told not to look by itself.
+    let set = set.and_then(|(_, value)| value.parse().ok()).map(Duration::from_millis);
+    set.map_or(INTERVAL, |set| set.max(INTERVAL_MIN))
+}
+
+struct Look {
+    consumer: Consumer,
+    broker: Broker,
+    known: Vec<i32>,
+    found: Arc<Found>,
+    gone_since: Option<Instant>,
+}
+
+impl Look {
+    fn repeat(mut self, interval: Duration, done: &AtomicBool, ending: &Ending) {
+        while !done.load(Ordering::Relaxed) {
+            let wait = if self.gone_since.is_some() { interval.min(GONE_INTERVAL) } else { interval };
+            std::thread::park_timeout(wait);
+            if done.load(Ordering::Relaxed) || ending.is_due() {
+                return;
+            }
+            if let Err(error) = self.look() {
+                return ending.because(error);
+            }
+        }
+    }
+
+    /// Fails if the topic is gone. Who cannot be asked says nothing; the readers log that.
+    fn look(&mut self) -> Result<()> {
+        let topic = &self.broker.topic;
+        match self.broker.find(&self.consumer, ANSWER_TIMEOUT) {
+            Ok(Some(partitions)) => {
+                if let Some(partition) = self.known.iter().find(|known| !partitions.contains(known)) {
+                    return Err(anyhow!(
+                        "{topic}/{partition} is gone: was the topic deleted and made anew? Begin a new lake for it"
+                    ));
+                }
+                self.gone_since = None;
+                let new = partitions.into_iter().filter(|partition| !self.known.contains(partition));
+                self.tell(&new.collect::<Vec<_>>());
+            }
+            Ok(None) => {
+                let since = *self.gone_since.get_or_insert_with(|| {
+                    warn!(topic, "Kafka says that the topic does not exist");
+                    Instant::now()
+                });
+                if since.elapsed() >= GONE_MAX {
+                    return Err(anyhow!(
+                        "topic {topic} no longer exists on {}: it was deleted. If it is made again, begin a new lake for it",
+                        self.broker.servers
+                    ));
+                }
+            }
+            Err(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Tells the readers of `new` partitions and where they begin. Those that have no leader yet are told of later.
+    fn tell(&mut self, new: &[i32]) {
+        for &partition in new {
+            if let Ok(extents) = self.broker.extents(&self.consumer, &[partition], ANSWER_TIMEOUT) {
+                extents.into_iter().for_each(|(partition, extent)| self.found.add(partition, extent.first));
+                self.known.push(partition);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readers_hear_of_each_partition_once() {
+        let found = Found::default();
+        let mut seen = 0;
+        assert_eq!(found.since(&mut seen), []);
+        found.add(3, 0);
+        found.add(4, 7);
+        assert_eq!(found.since(&mut seen), [(3, 0), (4, 7)]);
+        found.add(5, 0);
+        assert_eq!((found.since(&mut seen), found.since(&mut seen)), (vec![(5, 0)], vec![]));
+        assert_eq!(found.since(&mut 0).len(), 3, "another reader");
+    }
+
+    #[test]
+    fn looks_as_often_as_librdkafka_is_told_to() {
+        let broker = |value: &str| Broker {
+            options: vec![(INTERVAL_OPTION.to_owned(), value.to_owned())],
+            ..Broker::new("localhost:9092", "plays")
+        };
+        assert_eq!(interval(&Broker::new("localhost:9092", "plays")), INTERVAL);
+        assert_eq!(interval(&broker("700")), Duration::from_millis(700));
+        assert_eq!((interval(&broker("10")), interval(&broker("-1"))), (INTERVAL_MIN, INTERVAL));
+    }
+}

@@ -1,0 +1,282 @@
+//! A worker's consumer, and what it has read of the open epoch.
+//!
+//! Every offset is accounted for: it is a play, a dead letter, a hole, or missing. At the end of a partition the
+//! consumer's position tells of the holes that no record comes after.
+//!
+//! librdkafka does not say which partition has lost its offset, and stops reading that one. So all are compared with what
+//! the broker holds, and then all are assigned anew, each where it is.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use rdkafka::consumer::Consumer as _;
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
+use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{Offset, TopicPartitionList};
+use reprise_dataflows::Tick;
+use tracing::{info, warn};
+
+use super::partition::{Harvest, Partition};
+use super::{Share, resume};
+use crate::broker::{Broker, Consumer, Extent};
+use crate::lake::Gap;
+use crate::source::json::Decoder;
+use crate::source::{Intake, KafkaReport, Report};
+
+/// Rows of one batch: enough to spread its cost, few enough to stay in the processor's cache.
+const BATCH_ROWS_MAX: usize = 16 << 10;
+const BATCH_BYTES_MAX: usize = 8 << 20;
+/// What one epoch may bring, on one worker.
+const EPOCH_ROWS_MAX: u64 = 200_000;
+const EPOCH_BYTES_MAX: u64 = 64 << 20;
+/// What a play takes beside its texts: numbers, and where each text begins.
+const ROW_BYTES: u64 = 64;
+/// One turn of the operator, so that the worker's other operators get theirs.
+const TURN_RECORDS_MAX: usize = 4096;
+const TURN_BYTES_MAX: u64 = 4 << 20;
+const TURN_MAX: Duration = Duration::from_millis(10);
+const WARNING_INTERVAL: Duration = Duration::from_secs(10);
+/// How often to ask which offsets are left, and how long to wait for the answer: meanwhile the worker stands still.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
+
+pub struct Reader {
+    broker: Broker,
+    consumer: Consumer,
+    share: Share,
+    /// How many of the found partitions have been looked at.
+    found: usize,
+    partitions: Vec<Partition>,
+    harvest: Harvest,
+    gaps: Vec<Gap>,
+    /// Offsets have been passed since the last report.
+    moved: bool,
+    /// Worker 0 has been told that the open epoch has brought something.
+    announced: bool,
+    /// Offsets have been passed since positions were last taken.
+    untaken: bool,
+    epoch_rows: u64,
+    epoch_bytes: u64,
+    uncommitted: bool,
+    uncommitted_bytes: u64,
+    /// Some partition's offset is out of range; when to find out which.
+    out_of_range: Option<Instant>,
+    warned_at: Option<Instant>,
+}
+
+impl Reader {
+    pub fn new(broker: &Broker, share: Share) -> Result<Self> {
+        let owned = share.starts.iter().filter(|(partition, _)| share.owns(*partition));
+        let partitions = owned.map(|&(partition, start)| Partition::new(partition, start)).collect();
+        let this = Self {
+            broker: broker.clone(),
+            consumer: broker.consumer()?,
+            share,
+            found: 0,
+            partitions,
+            harvest: Harvest { decoder: Decoder::new(), dead_letters: Vec::new(), max_event_us: None },
+            gaps: Vec::new(),
+            moved: false,
+            announced: false,
+            untaken: false,
+            epoch_rows: 0,
+            epoch_bytes: 0,
+            uncommitted: false,
+            uncommitted_bytes: 0,
+            out_of_range: None,
+            warned_at: None,
+        };
+        this.assign()?;
+        Ok(this)
+    }
+
+    /// Has the consumer read each partition from where it is.
+    fn assign(&self) -> Result<()> {
+        let topic = &self.broker.topic;
+        let mut assignment = TopicPartitionList::new();
+        for state in &self.partitions {
+            assignment.add_partition_offset(topic, state.report.partition, Offset::Offset(state.report.next))?;
+        }
+        self.consumer.assign(&assignment).with_context(|| format!("cannot read the partitions of topic {topic}"))
+    }
+
+    pub fn begin(&mut self, tick: &Tick) {
+        (self.epoch_rows, self.epoch_bytes, self.announced) = (0, 0, false);
+        if tick.cut.is_some() {
+            (self.uncommitted, self.uncommitted_bytes) = (false, 0);
+        }
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.epoch_rows >= EPOCH_ROWS_MAX
+            || self.epoch_bytes >= EPOCH_BYTES_MAX
+            || self.uncommitted_bytes >= self.share.uncommitted_bytes_max
+    }
+
+    pub fn is_batch_full(&self) -> bool {
+        self.harvest.decoder.rows() >= BATCH_ROWS_MAX || self.harvest.decoder.bytes() >= BATCH_BYTES_MAX
+    }
+
+    /// Whether worker 0 is to be told at once that the open epoch has brought something. True once an epoch.
+    pub fn is_news(&mut self) -> bool {
+        self.moved && !std::mem::replace(&mut self.announced, true)
+    }
+
+    /// Reads for a turn. Whether there was anything to read.
+    pub fn read(&mut self) -> Result<bool> {
+        self.adopt()?;
+        self.return_into_range()?;
+        let began = Instant::now();
+        let (bytes, rows, mut rejected_bytes) = (self.harvest.decoder.bytes(), self.epoch_rows, 0);
+        for record in 0..TURN_RECORDS_MAX {
+            // Looking at the clock costs as much as a small record.
+            let read_bytes = (self.harvest.decoder.bytes() - bytes) as u64 + rejected_bytes;
+            if read_bytes > TURN_BYTES_MAX || (record % 256 == 255 && began.elapsed() > TURN_MAX) {
+                break;
+            }
+            match self.consumer.poll(Duration::ZERO) {
+                None => break,
+                Some(Ok(message)) => {
+                    let Some(state) = find(&mut self.partitions, message.partition()) else { continue };
+                    // Whatever was fetched before partitions were assigned anew must not be counted twice.
+                    if message.offset() < state.report.next {
+                        continue;
+                    }
+                    rejected_bytes += state.accept(&message, &mut self.harvest);
+                    self.epoch_rows += 1;
+                    (self.moved, self.untaken) = (true, true);
+                }
+                Some(Err(KafkaError::PartitionEOF(partition))) => self.end(partition)?,
+                Some(Err(error)) => self.judge(&error)?,
+            }
+        }
+        let rows = self.epoch_rows - rows;
+        let bytes = (self.harvest.decoder.bytes() - bytes) as u64 + rejected_bytes + rows * ROW_BYTES;
+        self.epoch_bytes += bytes;
+        self.uncommitted_bytes += bytes;
+        Ok(rows > 0)
+    }
+
+    /// Takes note of the end of a partition, and of the holes before it.
+    fn end(&mut self, partition: i32) -> Result<()> {
+        let Some(state) = find(&mut self.partitions, partition) else { return Ok(()) };
+        state.ended = true;
+        let positions = self.consumer.position().context("cannot ask the consumer for its position")?;
+        let position = positions.find_partition(&self.broker.topic, partition).map(|found| found.offset());
+        if matches!(position, Some(Offset::Offset(position)) if state.skip_to(position)) {
+            (self.moved, self.untaken) = (true, true);
+        }
+        Ok(())
+    }
+
+    /// Begins to read partitions that were added to the topic.
+    fn adopt(&mut self) -> Result<()> {
+        let found = self.share.found.since(&mut self.found);
+        let (before, topic) = (self.partitions.len(), &self.broker.topic);
+        for (partition, start) in found.into_iter().filter(|(partition, _)| self.share.owns(*partition)) {
+            info!(topic, partition, start, "the topic has got a partition; reading it too");
+            self.partitions.push(Partition::new(partition, start));
+            // Even if it is empty: the lake is to know where it began.
+            (self.moved, self.untaken) = (true, true);
+        }
+        if self.partitions.len() > before { self.assign() } else { Ok(()) }
+    }
+
+    /// Errors that pass are logged now and then, and librdkafka goes on trying; the others end the run. Whether the topic
+    /// is gone for good, `discovery.rs` finds out.
+    fn judge(&mut self, error: &KafkaError) -> Result<()> {
+        let topic = &self.broker.topic;
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
+                self.out_of_range.get_or_insert_with(Instant::now);
+            }
+            Some(
+                RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::Authentication | RDKafkaErrorCode::Fatal,
+            ) => return Err(anyhow!("topic {topic} cannot be read: {error}")),
+            _ => {
+                let reason = self.consumer.context().explain(error);
+                self.warn(&reason);
+            }
+        }
+        Ok(())
+    }
+
+    fn warn(&mut self, reason: &str) {
+        if self.warned_at.is_none_or(|at| at.elapsed() >= WARNING_INTERVAL) {
+            warn!(topic = self.broker.topic, reason, "Kafka does not answer as it should; trying on");
+            self.warned_at = Some(Instant::now());
+        }
+    }
+
+    /// If an offset is out of range: finds out which, goes on behind what is missing if that is accepted, and ends the run
+    /// if not.
+    fn return_into_range(&mut self) -> Result<()> {
+        if self.out_of_range.is_none_or(|at| at > Instant::now()) {
+            return Ok(());
+        }
+        let partitions: Vec<i32> = self.partitions.iter().map(|state| state.report.partition).collect();
+        let extents = match self.broker.extents(&self.consumer, &partitions, LOOK_TIMEOUT) {
+            Ok(extents) => extents,
+            Err(error) => {
+                self.warn(&format!("{error:#}"));
+                self.out_of_range = Some(Instant::now() + LOOK_INTERVAL);
+                return Ok(());
+            }
+        };
+        self.out_of_range = None;
+        let topic = &self.broker.topic;
+        let mut gaps = Vec::new();
+        for state in &self.partitions {
+            let (partition, next) = (state.report.partition, state.report.next);
+            let Some(&Extent { first, end }) = extents.get(&partition) else { continue };
+            if next > end {
+                return Err(resume::ends_before(topic, partition, next, end));
+            }
+            gaps.extend((next < first).then_some(Gap { partition, first: next, end: first }));
+        }
+        if !gaps.is_empty() && !self.share.accept_gap {
+            return Err(resume::lost(topic, &gaps));
+        }
+        for gap in &gaps {
+            warn!(topic, partition = gap.partition, first = gap.first, end = gap.end, "{}", resume::PASSED);
+            let state = find(&mut self.partitions, gap.partition);
+            self.gaps.extend(state.and_then(|state| state.miss_to(gap.end)));
+            (self.moved, self.untaken) = (true, true);
+        }
+        self.assign()
+    }
+
+    /// What has been read and not been taken yet.
+    pub fn take(&mut self) -> Option<Arc<Intake>> {
+        if !std::mem::take(&mut self.untaken) {
+            return None;
+        }
+        self.uncommitted = true;
+        let plays = (self.harvest.decoder.rows() > 0).then(|| self.harvest.decoder.finish());
+        Some(Arc::new(Intake {
+            plays,
+            dead_letters: std::mem::take(&mut self.harvest.dead_letters),
+            positions: self.partitions.iter().map(Partition::position).collect(),
+            gaps: std::mem::take(&mut self.gaps),
+        }))
+    }
+
+    pub fn report(&mut self) -> Report {
+        Report::Kafka(KafkaReport {
+            worker: self.share.worker,
+            moved: std::mem::take(&mut self.moved),
+            max_event_us: self.harvest.max_event_us,
+            caught_up: self.partitions.iter().all(|state| state.ended),
+            uncommitted: self.uncommitted || self.untaken,
+            uncommitted_bytes: self.uncommitted_bytes,
+            partitions: self.partitions.iter().map(|state| state.report.clone()).collect(),
+        })
+    }
+}
+
+/// A partition's state. Only owned partitions are assigned, so only they are heard of.
+fn find(partitions: &mut [Partition], partition: i32) -> Option<&mut Partition> {
+    partitions.iter_mut().find(|state| state.report.partition == partition)
+}

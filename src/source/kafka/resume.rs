@@ -1,0 +1,218 @@
+//! Where each partition goes on, whether Kafka still has what comes there, and whether it is the topic that the lake knows.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Error, Result, anyhow, bail};
+use rdkafka::consumer::Consumer as _;
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
+use rdkafka::{Offset, TopicPartitionList};
+use tracing::warn;
+
+use crate::broker::{ANSWER_TIMEOUT, Broker, Extent};
+use crate::lake::{Gap, Progress};
+
+/// What the log says of a gap that was accepted.
+pub const PASSED: &str = "going on behind offsets that Kafka has deleted before they were read, as --accept-gap says; \
+                          the lake has them on record as missing";
+/// Gaps that a message names one by one.
+const NAMED_MAX: usize = 8;
+
+/// Where a run goes on.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Resumption {
+    /// Of every partition, the offset to begin at: behind its gap, if it has one.
+    pub starts: BTreeMap<i32, i64>,
+    /// What the lake needs next and Kafka no longer has.
+    pub gaps: Vec<Gap>,
+}
+
+/// Where each partition of `topic` goes on: where the lake ends, or where `from_latest` says if the lake is new.
+///
+/// # Errors
+/// If these cannot be the offsets of the topic that the lake was made from.
+pub fn resume(topic: &str, extents: &BTreeMap<i32, Extent>, lake: &Progress, from_latest: bool) -> Result<Resumption> {
+    if let Some(partition) = lake.offsets.keys().find(|partition| !extents.contains_key(partition)) {
+        bail!(
+            "the lake holds plays of {topic}/{partition}, a partition that the topic does not have: was the topic made anew? \
+             Begin a new lake for it"
+        );
+    }
+    let (mut starts, mut gaps) = (BTreeMap::new(), Vec::new());
+    for (&partition, &Extent { first, end }) in extents {
+        let start = match lake.offsets.get(&partition) {
+            // Not for a partition that was added later: what it has got by now would be lost.
+            None if from_latest && lake.offsets.is_empty() => end,
+            None => first,
+            Some(&next) if next > end => return Err(ends_before(topic, partition, next, end)),
+            Some(&next) if next < first => {
+                gaps.push(Gap { partition, first: next, end: first });
+                first
+            }
+            Some(&next) => next,
+        };
+        starts.insert(partition, start);
+    }
+    Ok(Resumption { starts, gaps })
+}
+
+/// Kafka has less of a partition than has been read.
+pub fn ends_before(topic: &str, partition: i32, next: i64, end: i64) -> Error {
+    anyhow!(
+        "{topic}/{partition} has been read up to offset {next}, and Kafka ends at {end}: was the topic made anew? Begin a new \
+         lake for it"
+    )
+}
+
+/// `gaps` were not accepted.
+pub fn lost(topic: &str, gaps: &[Gap]) -> Error {
+    let offsets: i64 = gaps.iter().map(Gap::length).sum();
+    let named = gaps.iter().take(NAMED_MAX).map(|gap| {
+        let (partition, first, last, length) = (gap.partition, gap.first, gap.end - 1, gap.length());
+        format!("{topic}/{partition}: {first} … {last} ({length})")
+    });
+    let named = named.collect::<Vec<_>>().join(", ");
+    let others =
+        if gaps.len() > NAMED_MAX { format!(" and of {} more", gaps.len() - NAMED_MAX) } else { String::new() };
+    anyhow!(
+        "{offsets} offsets are missing, which the lake needs next: {named}{others}. Kafka has deleted them before they were \
+         read: give the topic more retention. To go on without them, and have that on record in the lake, start with \
+         --accept-gap; or begin a new lake"
+    )
+}
+
+/// A record by which the lake knows its topic again: the last one before where it goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Tail {
+    offset: i64,
+    time_ms: i64,
+}
+
+/// Compares the last record that the lake has of each partition with what Kafka has there. A topic that was deleted and
+/// made again may have as many offsets, but its records have other times.
+pub fn check_remade(broker: &Broker, extents: &BTreeMap<i32, Extent>, lake: &Progress) -> Result<()> {
+    let mut tails = tails(extents, lake);
+    if tails.is_empty() {
+        return Ok(());
+    }
+    // One record of each is enough.
+    let consumer = broker.consumer_with(&[("queued.min.messages", "1"), ("queued.max.messages.kbytes", "1024")])?;
+    let mut assignment = TopicPartitionList::new();
+    for (partition, tail) in &tails {
+        assignment.add_partition_offset(&broker.topic, *partition, Offset::Offset(tail.offset))?;
+    }
+    consumer.assign(&assignment).with_context(|| format!("cannot read the partitions of topic {}", broker.topic))?;
+    let began = Instant::now();
+    while !tails.is_empty() {
+        if began.elapsed() > ANSWER_TIMEOUT {
+            warn!(
+                topic = broker.topic,
+                partitions = ?tails.keys(),
+                "Kafka is slow, so it was not checked that these partitions are the ones that the lake knows"
+            );
+            break;
+        }
+        match consumer.poll(Duration::from_millis(100)) {
+            Some(Ok(message)) => {
+                if let Some(tail) = tails.remove(&message.partition()) {
+                    let found = (message.offset(), message.timestamp().to_millis());
+                    check_tail(&broker.topic, message.partition(), tail, found)?;
+                }
+            }
+            // The record is gone, and nothing comes after it.
+            Some(Err(KafkaError::PartitionEOF(partition))) => drop(tails.remove(&partition)),
+            Some(Err(_)) | None => {}
+        }
+    }
+    Ok(())
+}
+
+/// The records to look at: those that Kafka still has.
+fn tails(extents: &BTreeMap<i32, Extent>, lake: &Progress) -> BTreeMap<i32, Tail> {
+    let tail = |(partition, time_ms): (&i32, &i64)| {
+        let offset = lake.offsets.get(partition)? - 1;
+        let extent = extents.get(partition)?;
+        let is_there = extent.first <= offset && offset < extent.end;
+        is_there.then_some((*partition, Tail { offset, time_ms: *time_ms }))
+    };
+    lake.times_ms.iter().filter_map(tail).collect()
+}
+
+/// Compares a record with the first that was `found`. Another offset says nothing: compaction leaves holes.
+fn check_tail(topic: &str, partition: i32, tail: Tail, found: (i64, Option<i64>)) -> Result<()> {
+    match found {
+        (offset, Some(time_ms)) if offset == tail.offset && time_ms != tail.time_ms => bail!(
+            "topic {topic} is not the one that the lake was made from: the record at {topic}/{partition} offset {offset} was \
+             of {}, and now it is of {}. Was the topic deleted and made anew? Begin a new lake for it",
+            moment(tail.time_ms),
+            moment(time_ms)
+        ),
+        _ => Ok(()),
+    }
+}
+
+fn moment(time_ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(time_ms).map_or_else(|_| format!("{time_ms} ms"), |time| time.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn extents(of: &[(i64, i64)]) -> BTreeMap<i32, Extent> {
+        (0..).zip(of.iter().map(|&(first, end)| Extent { first, end })).collect()
+    }
+
+    fn lake(offsets: &[i64]) -> Progress {
+        Progress { offsets: (0..).zip(offsets.iter().copied()).collect(), ..Progress::default() }
+    }
+
+    fn message(result: Result<Resumption>) -> String {
+        format!("{:#}", result.err().expect("an error"))
+    }
+
+    #[test]
+    fn goes_on_where_the_lake_ends() {
+        let topic = extents(&[(5, 20), (0, 10), (3, 9)]);
+        let starts = |lake: &Progress, latest| resume("t", &topic, lake, latest).unwrap().starts;
+        assert_eq!(starts(&lake(&[]), false), [(0, 5), (1, 0), (2, 3)].into());
+        assert_eq!(starts(&lake(&[]), true), [(0, 20), (1, 10), (2, 9)].into());
+        assert_eq!(starts(&lake(&[20, 5]), true), [(0, 20), (1, 5), (2, 3)].into(), "an added partition");
+    }
+
+    #[test]
+    fn says_what_is_missing() {
+        let found = resume("t", &extents(&[(5, 20), (7, 9)]), &lake(&[2, 7]), false).unwrap();
+        let gap = Gap { partition: 0, first: 2, end: 5 };
+        assert_eq!(found, Resumption { starts: [(0, 5), (1, 7)].into(), gaps: vec![gap] });
+        let said = lost("t", &[gap, Gap { partition: 4, first: 10, end: 11 }]).to_string();
+        assert!(
+            said.starts_with("4 offsets are missing") && said.contains("t/0: 2 … 4 (3), t/4: 10 … 10 (1)"),
+            "{said}"
+        );
+        assert!(said.contains("--accept-gap"), "{said}");
+    }
+
+    #[test]
+    fn refuses_a_topic_that_is_shorter_than_the_lake() {
+        assert!(
+            message(resume("t", &extents(&[(0, 4)]), &lake(&[5]), false)).contains("t/0 has been read up to offset 5")
+        );
+        assert!(message(resume("t", &extents(&[(0, 4)]), &lake(&[4, 0]), false)).contains("t/1, a partition"));
+    }
+
+    #[test]
+    fn compares_the_last_record_where_kafka_has_it() {
+        let times_ms = [(0, 100), (1, 200), (2, 300), (3, 400)].into();
+        let lake = Progress { times_ms, ..lake(&[5, 5, 5]) };
+        let found = tails(&extents(&[(0, 5), (5, 9), (4, 9)]), &lake);
+        let tail = |time_ms| Tail { offset: 4, time_ms };
+        assert_eq!(found, [(0, tail(100)), (2, tail(300))].into());
+        let said = check_tail("t", 0, tail(100), (4, Some(101))).unwrap_err().to_string();
+        assert!(said.contains("1970-01-01T00:00:00.1Z") && said.contains("offset 4"), "{said}");
+        for found in [(4, Some(100)), (5, Some(101)), (4, None)] {
+            check_tail("t", 0, tail(100), found).unwrap();
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Files of the lake → batches of plays, with only what is asked for.
+//!
+//! Only the columns that the charts count by are decoded, and the texts stay in Parquet's own dictionaries. Which day it
+//! is, a file's partition tells; event times are decoded only where the trending window or a bound needs them.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::fs::File;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use arrow::compute::{cast, filter_record_batch, not};
+use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, TimestampMicrosecondType};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
+use reprise_dataflows::plan::Plan;
+use reprise_dataflows::play::{self, PlayBatch};
+
+use crate::lake::LakeFile;
+
+const BATCH_ROWS: usize = 64 << 10;
+
+/// Which plays of the lake are wanted, and for what.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    /// Event times, in µs.
+    pub times_us: Range<i64>,
+    /// The trending window at the clock that the charts will have, in µs; plays outside do not need their times.
+    pub window_us: Option<Range<i64>>,
+    /// What a checkpoint has counted: wanted for the window only.
+    pub counted: Option<Arc<Counted>>,
+}
+
+/// The plays that a checkpoint holds. Files come and go by compaction, but a play keeps its offset.
+#[derive(Clone, Debug, Default)]
+pub struct Counted {
+    /// Files of which every play is in it. Others may hold plays that are and plays that are not.
+    pub files: HashSet<PathBuf>,
+    /// Of each Kafka partition the first offset that is not in it.
+    pub offsets: BTreeMap<i32, i64>,
+}
+
+/// A part of a file.
+pub struct Piece {
+    /// Rows that were read for it.
+    pub rows: u64,
+    pub plays: Vec<PlayBatch>,
+}
+
+/// Reads one file after the other.
+pub struct Reader {
+    files: VecDeque<LakeFile>,
+    open: Option<OpenFile>,
+    plan: Plan,
+    selection: Selection,
+}
+
+struct OpenFile {
+    path: PathBuf,
+    day: i32,
+    batches: ParquetRecordBatchReader,
+    in_window: bool,
+    /// Set if some of its plays may be outside of the selection.
+    bounds_us: Option<Range<i64>>,
+    /// Set if some of its plays may be in a checkpoint.
+    counted: Option<Arc<Counted>>,
+}
+
+impl Selection {
+    /// Whether there may be something to read in a file.
+    pub fn wants(&self, file: &LakeFile) -> bool {
+        !self.is_counted(file) || self.in_window(file)
+    }
+
+    fn is_counted(&self, file: &LakeFile) -> bool {
+        self.counted.as_ref().is_some_and(|counted| counted.files.contains(&file.path))
+    }
+
+    fn in_window(&self, file: &LakeFile) -> bool {
+        self.window_us.as_ref().is_some_and(|window| file.may_hold(window.start, window.end))
+    }
+}
+
+impl Reader {
+    pub fn new(files: Vec<LakeFile>, plan: Plan, selection: Selection) -> Self {
+        Self { files: files.into(), open: None, plan, selection }
+    }
+
+    /// The next piece; `None` at the end of the last file.
+    pub fn next(&mut self) -> Result<Option<Piece>> {
+        loop {
+            if let Some(open) = &mut self.open
+                && let Some(batch) = open.batches.next()
+            {
+                let path = open.path.display();
+                let batch = batch.with_context(|| format!("cannot read {path}, a file of the lake"))?;
+                let rows = batch.num_rows() as u64;
+                let batch = conform(batch).with_context(|| format!("{path} does not hold plays"))?;
+                let batch = match &open.bounds_us {
+                    Some(bounds_us) => within(&batch, bounds_us)?,
+                    None => batch,
+                };
+                let plays = open.split(batch).with_context(|| format!("cannot tell what is new in {path}"))?;
+                return Ok(Some(Piece { rows, plays }));
+            }
+            match self.files.pop_front() {
+                Some(file) if self.selection.wants(&file) => self.open = Some(self.open(&file)?),
+                Some(_) => {}
+                None => return Ok(None),
+            }
+        }
+    }
+
+    fn open(&self, file: &LakeFile) -> Result<OpenFile> {
+        let times_us = &self.selection.times_us;
+        let inside = match (file.min_timestamp_us, file.max_timestamp_us) {
+            (Some(min), Some(max)) => times_us.contains(&min) && times_us.contains(&max),
+            _ => *times_us == (i64::MIN..i64::MAX),
+        };
+        let in_window = self.selection.in_window(file);
+        let mut columns = self.plan.columns(in_window);
+        if !inside && !columns.contains(&"timestamp") {
+            columns.push("timestamp");
+        }
+        let counted = self.selection.counted.clone();
+        if counted.is_some() {
+            columns.extend(["kafka_partition", "kafka_offset"]);
+        }
+        let batches =
+            open(file, &columns).with_context(|| format!("cannot read {}, a file of the lake", file.path.display()))?;
+        let bounds_us = (!inside).then(|| times_us.clone());
+        Ok(OpenFile { path: file.path.clone(), day: file.day, batches, in_window, bounds_us, counted })
+    }
+}
+
+impl OpenFile {
+    /// The plays that are to be counted, and those that only the window wants.
+    fn split(&self, batch: RecordBatch) -> Result<Vec<PlayBatch>> {
+        let batch_of = |columns| PlayBatch::new(columns, Some(self.day));
+        let Some(counted) = &self.counted else { return Ok(vec![batch_of(batch)]) };
+        let is_new = counted.lacks(&batch)?;
+        let new_rows = is_new.true_count();
+        if new_rows == batch.num_rows() {
+            return Ok(vec![batch_of(batch)]);
+        }
+        let mut plays = Vec::new();
+        if new_rows > 0 {
+            plays.push(batch_of(filter_record_batch(&batch, &is_new)?));
+        }
+        if self.in_window {
+            plays.push(batch_of(filter_record_batch(&batch, &not(&is_new)?)?).for_window_only());
+        }
+        Ok(plays)
+    }
+}
+
+impl Counted {
+    /// Which plays of a batch are not in the checkpoint.
+    fn lacks(&self, batch: &RecordBatch) -> Result<BooleanArray> {
+        let column = |name| batch.column_by_name(name).with_context(|| format!("there is no column {name}"));
+        let partitions =
+            column("kafka_partition")?.as_primitive_opt::<Int32Type>().context("partitions are numbers")?;
+        let offsets = column("kafka_offset")?.as_primitive_opt::<Int64Type>().context("offsets are numbers")?;
+        let mut last = (0, self.next_of(0));
+        let lacks = partitions.values().iter().zip(offsets.values()).map(|(partition, offset)| {
+            if *partition != last.0 {
+                last = (*partition, self.next_of(*partition));
+            }
+            *offset >= last.1
+        });
+        Ok(BooleanArray::from_iter(lacks.map(Some)))
+    }
+
+    fn next_of(&self, partition: i32) -> i64 {
+        self.offsets.get(&partition).copied().unwrap_or(i64::MIN)
+    }
+}
+
+/// A reader of some of a file's columns, texts as dictionaries.
+fn open(file: &LakeFile, columns: &[&str]) -> Result<ParquetRecordBatchReader> {
+    let content = File::open(&file.path)?;
+    let metadata = ArrowReaderMetadata::load(&content, ArrowReaderOptions::new())?;
+    let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    let fields = metadata.schema().fields().iter().map(|field| match field.data_type() {
+        DataType::Utf8 => Field::new(field.name(), dictionary.clone(), field.is_nullable()),
+        _ => field.as_ref().clone(),
+    });
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let metadata =
+        ArrowReaderMetadata::try_new(metadata.metadata().clone(), ArrowReaderOptions::new().with_schema(schema))?;
+    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(content, metadata);
+    let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
+    Ok(builder.with_projection(mask).with_batch_size(BATCH_ROWS).build()?)
+}
+
+/// Casts what another writer has stored in other widths or units, and refuses what cannot be plays.
+fn conform(batch: RecordBatch) -> Result<RecordBatch> {
+    let wanted = play::schema();
+    let mut columns = batch.columns().to_vec();
+    let mut fields: Vec<Field> = batch.schema().fields().iter().map(|field| field.as_ref().clone()).collect();
+    for (column, field) in columns.iter_mut().zip(&mut fields) {
+        let Ok(expected) = wanted.field_with_name(field.name()) else { continue };
+        let is_text =
+            matches!(field.data_type(), DataType::Dictionary(_, _)) && *expected.data_type() == DataType::Utf8;
+        if !is_text && field.data_type() != expected.data_type() {
+            *column = cast(column, expected.data_type())?;
+            *field = Field::new(field.name(), expected.data_type().clone(), true);
+        }
+        if !expected.is_nullable() && column.is_nullable() {
+            bail!("column {} has rows without a value", field.name());
+        }
+    }
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+}
+
+/// The plays whose event time is within `bounds_us`.
+fn within(batch: &RecordBatch, bounds_us: &Range<i64>) -> Result<RecordBatch> {
+    let times =
+        batch.column_by_name("timestamp").and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
+    let times = times.context("there is no column timestamp")?;
+    let inside = BooleanArray::from_iter(times.values().iter().map(|time| Some(bounds_us.contains(time))));
+    Ok(filter_record_batch(batch, &inside)?)
+}

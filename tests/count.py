@@ -1,0 +1,28 @@
+"""Counts the Kafka offsets in a lake, with readers that are not ours: delta-rs says which files are in the tables, and
+DuckDB reads them.
+
+    count.py LAKE
+
+Prints JSON: of each table how many rows it has, and how many distinct pairs of partition and offset.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import deltalake
+import duckdb
+
+
+def count(table):
+    files = [str(Path(uri.removeprefix("file://"))) for uri in deltalake.DeltaTable(table).file_uris()]
+    if not files:
+        return {"rows": 0, "distinct": 0}
+    columns = "kafka_partition, kafka_offset"
+    query = f"SELECT count(*), count(DISTINCT ({columns})) FROM read_parquet($files)"
+    [(rows, distinct)] = duckdb.execute(query, {"files": files}).fetchall()
+    return {"rows": rows, "distinct": distinct}
+
+
+lake = Path(sys.argv[1])
+print(json.dumps({name: count(lake / name) for name in ["song_plays", "dead_letters"]}))

@@ -1,0 +1,95 @@
+//! A run that begins with a checkpoint says what one says that reads the whole lake.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::support::charts::{CHARTS, charts, default_charts};
+use crate::support::fixture::{Traffic, folder, traffic};
+use crate::support::heavy;
+use crate::support::program::succeed;
+use crate::support::running::{Running, replay, run, run_to_end};
+use crate::support::unique;
+
+fn make(lake: &Path, options: &[&str]) -> String {
+    let lake = lake.to_str().unwrap();
+    succeed(["lake", "checkpoint", "--lake", lake].iter().chain(options)).stderr
+}
+
+fn checkpoints(lake: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(lake.join("_checkpoints")) else { return Vec::new() };
+    let mut found: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    found.retain(|path| path.is_dir());
+    found.sort();
+    found
+}
+
+#[test]
+fn a_restart_with_a_checkpoint_says_what_the_lake_says() {
+    let topic = unique("checkpoint");
+    let words = |words: &'static str| words.split_whitespace().collect::<Vec<_>>();
+    let parts = [
+        words(
+            "--seed 11 --start 2025-03-29T00:00:00Z --history 20d --count 30000 --late 0.1 --malformed 0.01 --songs 2000",
+        ),
+        words("--seed 12 --start 2025-03-29T01:00:00Z --history 1d --count 20000 --late 0.3 --songs 2000"),
+        words("--seed 13 --start 2025-03-28T12:00:00Z --history 2d --count 10000 --late 0.3 --songs 3000"),
+    ];
+    let folder = folder();
+    let lake = folder.path();
+    let _heavy = heavy();
+    let mut plays = Vec::new();
+    for (part, workers) in parts.iter().zip(["3", "2", "5"]) {
+        plays.extend(Traffic::generate(&topic, part).plays);
+        let live = run_to_end(&topic, lake, &["-w", workers]);
+        live.assert_equals(&plays, &default_charts());
+        assert!(replay(lake, &[]).lines == live.lines, "the replay");
+        let said = make(lake, &[]);
+        assert!(said.contains("made a checkpoint"), "{said}");
+        assert!(make(lake, &[]).contains("already"));
+        // All of it is in the checkpoint now.
+        run_to_end(&topic, lake, &["-w", "1"]).assert_equals(&plays, &default_charts());
+    }
+    assert_eq!(checkpoints(lake).len(), 2, "old ones are deleted");
+
+    // Other charts need what it does not have, and get it from the lake.
+    let file = lake.join("charts.toml");
+    fs::write(&file, CHARTS).unwrap();
+    let options = ["--until-caught-up", "--format", "json", "--charts", file.to_str().unwrap()];
+    let ended = succeed(run(&topic, lake, &options));
+    assert!(ended.stderr.contains("made for other charts"), "{}", ended.stderr);
+    let printed = crate::support::oracle::Printed::parse(&ended.stdout);
+    printed.assert_equals(&plays, &charts());
+
+    // A damaged one is left, and the one before it serves.
+    let newest = checkpoints(lake).pop().unwrap();
+    let tallies = newest.join("tallies-07.parquet");
+    let mut bytes = fs::read(&tallies).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&tallies, bytes).unwrap();
+    let ended = succeed(run(&topic, lake, &["--until-caught-up", "--format", "json", "-w", "2"]));
+    assert!(ended.stderr.contains("is damaged"), "{}", ended.stderr);
+    crate::support::oracle::Printed::parse(&ended.stdout).assert_equals(&plays, &default_charts());
+}
+
+/// Made in the background while plays come in, again and again, and used after a SIGKILL.
+#[test]
+fn a_run_makes_checkpoints_by_itself() {
+    let traffic = traffic();
+    let folder = folder();
+    let _heavy = heavy();
+    let options = ["-w", "2", "--commit-interval", "200ms", "--checkpoint-interval", "300ms"];
+    let running = Running::start(&traffic.topic, folder.path(), &options);
+    running.caught_up(&traffic.topic);
+    crate::support::eventually("there is a checkpoint", || (!checkpoints(folder.path()).is_empty()).then_some(()));
+    running.program.signal("KILL");
+    running.program.end();
+    let again = Running::start(&traffic.topic, folder.path(), &options);
+    let status = again.caught_up(&traffic.topic);
+    assert_ne!(status["checkpoint_version"], Value::Null);
+    again.stop();
+    replay(folder.path(), &[]).assert_equals(&traffic.plays, &default_charts());
+    run_to_end(&traffic.topic, folder.path(), &["-w", "3"]).assert_equals(&traffic.plays, &default_charts());
+}
