@@ -49,14 +49,18 @@ impl Durable {
         self.charts.clone()
     }
 
+    /// Everything before the first live epoch is complete, and came from the lake. Only the first call matters.
+    pub fn rebuilt(&mut self, newest: &Charts) {
+        let Some(as_of) = self.opened.take() else { return };
+        let mut charts = newest.clone();
+        charts.set_as_of(as_of);
+        self.charts = Some(Arc::new(charts));
+    }
+
     /// An epoch is complete. `newest` are the charts before it.
     pub fn advance(&mut self, tick: Option<Tick>, changes: &Changes, newest: &Charts) {
-        let live = tick.is_some_and(|tick| tick.stage == Stage::Live);
-        if live && let Some(as_of) = self.opened.take() {
-            // Everything before the first live epoch came from the lake.
-            let mut charts = newest.clone();
-            charts.set_as_of(as_of);
-            self.charts = Some(Arc::new(charts));
+        if tick.is_some_and(|tick| tick.stage == Stage::Live) {
+            self.rebuilt(newest);
         }
         if self.charts.is_none() {
             return;

@@ -87,7 +87,12 @@ impl Shared {
 
     /// Whether the charts of the lake are served, and whether Kafka has been read to its end.
     pub fn ticked(&self, rebuilt: bool, caught_up: bool) {
-        if rebuilt && !self.ready.swap(true, Ordering::Relaxed) {
+        if rebuilt && !self.ready.load(Ordering::Relaxed) {
+            // No live epoch has been folded in yet, or the durable charts would be there already.
+            let charts = self.charts();
+            self.durable().rebuilt(&charts);
+            drop(charts);
+            self.ready.store(true, Ordering::Relaxed);
             self.status_mut().ready = true;
         }
         if self.status().caught_up != caught_up {
