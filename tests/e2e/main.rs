@@ -5,6 +5,7 @@
 //! does. It is one crate, because the time to build these tests is the time to link them.
 
 mod accounting;
+mod chaos;
 mod checkpoints;
 mod dead_letters;
 mod demo;

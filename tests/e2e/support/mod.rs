@@ -9,6 +9,7 @@ pub mod mock;
 pub mod oracle;
 pub mod plays;
 pub mod program;
+pub mod python;
 pub mod running;
 
 use std::path::{Path, PathBuf};

@@ -90,14 +90,20 @@ impl Program {
 
     /// Waits for its end, whatever that is.
     #[track_caller]
-    pub fn end(mut self) -> Ended {
+    pub fn end(self) -> Ended {
+        self.end_within(PATIENCE)
+    }
+
+    /// Waits for the end of a program that has much to do.
+    #[track_caller]
+    pub fn end_within(mut self, patience: Duration) -> Ended {
         let began = Instant::now();
         let status = loop {
             if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
                 break status;
             }
-            if began.elapsed() > PATIENCE {
-                panic!("it has not ended after {} s\n{}", PATIENCE.as_secs(), self.transcript());
+            if began.elapsed() > patience {
+                panic!("it has not ended after {} s\n{}", patience.as_secs(), self.transcript());
             }
             std::thread::sleep(Duration::from_millis(10));
         };

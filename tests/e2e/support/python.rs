@@ -1,0 +1,53 @@
+//! A Python with the readers of the lake that we did not write, in a virtual environment that is made once.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use super::{cache, repository};
+
+/// Says that the tests with other readers may be left out where there is no Python. Nothing else leaves them out.
+const WITHOUT_PYTHON: &str = "REPRISE_TEST_WITHOUT_PYTHON";
+
+/// The Python of the environment; none if the tests are to do without.
+pub fn environment() -> Option<&'static Path> {
+    static PYTHON: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let is_unwanted = std::env::var(WITHOUT_PYTHON).is_ok_and(|value| value == "1");
+    PYTHON.get_or_init(|| (!is_unwanted).then(python)).as_deref()
+}
+
+/// The environment is named after its requirements: other ones are another environment. `scripts/common.py` knows it too.
+fn python() -> PathBuf {
+    let requirements = repository().join("tests/requirements.txt");
+    let text = std::fs::read_to_string(&requirements).expect("the requirements are there");
+    let pins: Vec<&str> = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
+    let folder = cache().join("venv").join(pins.join("_").replace("==", "-"));
+    let python = folder.join("bin/python");
+    if !folder.join("complete").exists() {
+        std::fs::create_dir_all(&folder).expect("the cache can be written");
+        install(&folder, &python, &requirements);
+        std::fs::write(folder.join("complete"), "").expect("the cache can be written");
+    }
+    python
+}
+
+fn install(folder: &Path, python: &Path, requirements: &Path) {
+    eprintln!("installing {} from PyPI into {}", requirements.display(), folder.display());
+    let advice = format!("install Python 3.10 or newer with venv, or set {WITHOUT_PYTHON}=1 to leave this test out");
+    let made = Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder).output();
+    match made {
+        Err(error) => panic!("python3 does not run ({error}); {advice}"),
+        Ok(made) if !made.status.success() => {
+            panic!(
+                "python3 -m venv: {}{}\n{advice}",
+                String::from_utf8_lossy(&made.stdout),
+                String::from_utf8_lossy(&made.stderr)
+            )
+        }
+        Ok(_) => {}
+    }
+    let mut pip = Command::new(python);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:", "-r"]);
+    let installed = pip.arg(requirements).output().expect("the environment has a Python");
+    assert!(installed.status.success(), "pip: {}\n{advice}", String::from_utf8_lossy(&installed.stderr));
+}
