@@ -5,9 +5,11 @@
 //! does. It is one crate, because the time to build these tests is the time to link them.
 
 mod accounting;
+mod care;
 mod checkpoints;
 mod dead_letters;
 mod demo;
+mod disk;
 mod http;
 mod oddities;
 mod readers;
