@@ -7,11 +7,12 @@ use serde_json::Value;
 
 use crate::support::charts::default_charts;
 use crate::support::fixture::{Traffic, folder};
+use crate::support::plays::Play;
 use crate::support::program::{reprise_with, succeed};
 use crate::support::running::{Running, offsets, replay, run_to_end};
 use crate::support::{broker, eventually, heavy, lake, unique};
 
-/// Where each of them may die. The last two are reached only with more than one file to rename or to delete.
+/// Where each of them may die.
 const COMPACTION_POINTS: [&str; 5] =
     ["compact-staged", "compact-intended", "compact-renaming", "compact-renamed", "compact-appended"];
 const VACUUM_POINTS: [&str; 2] = ["vacuum", "vacuum*3"];
@@ -34,11 +35,33 @@ fn number(usage: &Value, path: &str) -> u64 {
     usage.pointer(path).and_then(Value::as_u64).unwrap_or_else(|| panic!("no {path} in {usage}"))
 }
 
-/// Waits until a few more commits have come, so that there is something to do.
-fn wait_for_commits(running: &Running) {
-    let version = |status: &Value| status["lake_version"].as_i64().unwrap_or(0);
-    let before = version(&running.status());
-    eventually("more is committed", || (version(&running.status()) > before + 3).then_some(()));
+/// What a topic of two partitions has been sent.
+#[derive(Default)]
+struct Sent {
+    plays: Vec<Play>,
+    bad: usize,
+}
+
+impl Sent {
+    /// Sends plays of three hours, and a record that is none.
+    fn send(&mut self, topic: &str) {
+        let first = Play::new(&(self.plays.len() % 7).to_string(), "2025-10-01T05:05:00Z");
+        let play = |minutes: i64| Play { time: first.time + jiff::Span::new().minutes(minutes), ..first.clone() };
+        let plays: Vec<Play> = (0..180).map(play).collect();
+        broker::produce(topic, 0, plays[..100].iter().map(Play::json));
+        broker::produce(topic, 1, plays[100..].iter().map(Play::json).chain([b"no play".to_vec()]));
+        self.plays.extend(plays);
+        self.bad += 1;
+    }
+
+    /// Sends until there are small files to compact, and then more, whose commit comes while something else is done.
+    fn send_commits(&mut self, topic: &str, running: &Running) {
+        for _ in 0..2 {
+            self.send(topic);
+            eventually("it is in the lake", || (running.status()["lake_plays"] == self.plays.len()).then_some(()));
+        }
+        self.send(topic);
+    }
 }
 
 /// Does `command` until it dies at `point`.
@@ -49,48 +72,41 @@ fn die_at(point: &str, command: Vec<&str>) {
 
 #[test]
 fn care_that_dies_at_any_step_beside_a_run_changes_no_play() {
-    let topic = unique("care");
-    let traffic = words(
-        "--seed 8 --start 2025-10-01T00:00:00Z --rate 4000 --count 60000 --history 2h --late 0.2 --malformed 0.01",
-    );
+    let topic = broker::topic("care", 2);
     let folder = folder();
     let lake = folder.path();
-    let _heavy = heavy();
-    let generator = std::thread::spawn({
-        let topic = topic.clone();
-        move || Traffic::generate(&topic, &traffic)
-    });
-    eventually("the topic is there", || broker::exists(&topic).then_some(()));
-    let running = Running::start(&topic, lake, &["-w", "2", "--commit-interval", "150ms"]);
+    let mut sent = Sent::default();
+    sent.send(&topic);
+    let running = Running::start(&topic, lake, &["-w", "2", "--commit-interval", "100ms"]);
     for point in COMPACTION_POINTS {
-        wait_for_commits(&running);
+        sent.send_commits(&topic, &running);
         die_at(point, care("compact", lake, &["--all"]));
-        wait_for_commits(&running);
+        sent.send_commits(&topic, &running);
         succeed(care("compact", lake, &["--all"]));
     }
     for point in VACUUM_POINTS {
-        wait_for_commits(&running);
+        sent.send_commits(&topic, &running);
         succeed(care("compact", lake, &["--all"]));
         die_at(point, care("vacuum", lake, &["--retain", "0s"]));
+        sent.send(&topic);
         succeed(care("vacuum", lake, &["--retain", "0s"]));
     }
-    let traffic = generator.join().expect("the generator succeeds");
     running.caught_up(&topic);
     running.stop();
     succeed(care("compact", lake, &["--all"]));
     succeed(care("vacuum", lake, &["--retain", "0s"]));
 
     let usage = usage(lake);
-    assert_eq!(number(&usage, "/tables/0/total/rows"), traffic.plays.len() as u64);
+    assert_eq!(number(&usage, "/tables/0/total/rows"), sent.plays.len() as u64);
     assert_eq!(number(&usage, "/tables/0/total/files"), number(&usage, "/tables/0/total/partitions"));
-    assert_eq!(number(&usage, "/tables/1/total/rows"), traffic.bad.len() as u64);
+    assert_eq!(number(&usage, "/tables/1/total/rows"), sent.bad as u64);
     for table in 0..2 {
         assert_eq!(number(&usage, &format!("/tables/{table}/untracked_files")), 0, "{usage}");
         assert_eq!(number(&usage, &format!("/tables/{table}/staged_files")), 0, "{usage}");
     }
-    lake::assert_holds(lake, &traffic.plays);
-    replay(lake, &[]).assert_equals(&traffic.plays, &default_charts());
-    run_to_end(&topic, lake, &["-w", "3"]).assert_equals(&traffic.plays, &default_charts());
+    lake::assert_holds(lake, &sent.plays);
+    replay(lake, &[]).assert_equals(&sent.plays, &default_charts());
+    run_to_end(&topic, lake, &["-w", "3"]).assert_equals(&sent.plays, &default_charts());
 }
 
 /// What `run` does by itself, only sooner.
