@@ -28,6 +28,7 @@ use crate::ending::Ending;
 use crate::lake::sink::{self, Committed};
 use crate::lake::{Committer, LakeFile, Room};
 use crate::serve::Shared;
+use crate::serve::durable::CommittedCut;
 use crate::serve::feed::feed;
 use crate::source::checkpoint::checkpoint;
 use crate::source::kafka::{Found, Share, kafka};
@@ -187,7 +188,10 @@ impl Engine {
         let commits = sink::commit(written, committer, live.room.clone(), self.fail)?;
         let shared = self.shared.clone();
         commits
-            .inspect(move |commit: &Committed| shared.committed(commit.version, &commit.offsets, commit.plays))
+            .inspect(move |commit: &Committed| {
+                let cut = CommittedCut { cut: commit.cut, version: commit.version };
+                shared.committed(cut, &commit.offsets, commit.plays);
+            })
             .probe_with(committed);
         Ok(())
     }

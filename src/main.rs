@@ -18,6 +18,7 @@ mod screen;
 mod serve;
 mod source;
 mod tick;
+mod verify;
 
 use std::process::ExitCode;
 

@@ -24,6 +24,13 @@ impl ItemKey {
         Self([hash.h1, hash.h2])
     }
 
+    /// A hash of the item and of what `seed` is a hash of.
+    pub fn mix(&self, seed: u64) -> u64 {
+        // One wide multiplication, both halves folded: both factors are uniform, whatever the other one is.
+        let product = u128::from(self.0[0] ^ seed) * u128::from(self.0[1] ^ seed.rotate_left(32) | 1);
+        (product >> 64) as u64 ^ product as u64
+    }
+
     /// The hash, in its two halves.
     pub fn to_bits(self) -> [u64; 2] {
         self.0

@@ -1,9 +1,10 @@
 //! The charts of reprise as a timely and differential dataflow: no files, no network, no clock.
 //!
 //! ```text
-//!  plays ──► summarise ──┬─ days ────────┬──► rank ──────┐
-//!                        │       tallies ┘               ├──► rank ──► ranked
-//!                        ├─ panes ──► window ──► rank ───┘
+//!  plays ──► summarise ──┬─ days ────────┬──► digest ──► rank ──────┐
+//!                        │       tallies ┘      └─► inputs          ├──► rank ──► ranked
+//!                        ├─ panes ──► window ─► digest ──► rank ────┘
+//!                        │              │         └─► inputs
 //!  ticks ────────────────┼──────────────┘
 //!                        └─ namings ──► catalogue ──► semijoin (what is ranked, or asked for) ──► titles
 //! ```
@@ -17,6 +18,7 @@ pub mod catalogue;
 mod charts_toml;
 mod counts;
 pub mod definition;
+pub mod digest;
 pub mod item;
 pub mod label;
 mod naming;
@@ -41,6 +43,7 @@ use timely::dataflow::operators::Concat;
 
 use catalogue::{About, Catalogue, Naming, catalogue};
 use definition::{Cell, Definitions, ItemKind};
+use digest::{InputsChange, digest};
 use item::ItemKey;
 use plan::{Key, Plan};
 use play::PlayBatch;
@@ -89,6 +92,8 @@ pub struct Charts<'scope> {
     pub ranked: VecCollection<'scope, Epoch, (Cell, String), i64>,
     /// The title and artist of each track that is in a top, or was asked for.
     pub titles: VecCollection<'scope, Epoch, (String, About), i64>,
+    /// What was counted for each chart, as changes that add up.
+    pub inputs: StreamVec<'scope, Epoch, InputsChange>,
 }
 
 /// Plays that have been counted already, as a checkpoint has them.
@@ -114,8 +119,9 @@ pub fn build<'scope>(
     let catalogue = catalogue(summary.namings.concat(tallied.namings));
 
     let by_item = Exchange::new(|((_, item), _, _): &(Tally, Epoch, i64)| item.route());
-    let days = rank_items(summary.days.concat(tallied.tallies), "RankDays", by_item, &plan, definitions, &catalogue);
-    let window = window(summary.panes, ticks, &definitions.trending);
+    let (days, days_inputs) = digest(summary.days.concat(tallied.tallies), &plan);
+    let days = rank_items(days, "RankDays", by_item, &plan, definitions, &catalogue);
+    let (window, window_inputs) = digest(window(summary.panes, ticks, &definitions.trending), &plan);
     let trending = rank_items(window, "RankWindow", Pipeline, &plan, definitions, &catalogue);
     let owned = days.concat(trending);
 
@@ -127,7 +133,7 @@ pub fn build<'scope>(
     let named = owned.map(move |(cell, item)| (cell, texts.get(&item).to_string()));
     let ranked =
         rank(named, "RankMerge", by_cell, |cell| vec![cell.clone()], move |cell| tops.top(cell.chart), Ord::cmp);
-    Charts { ranked, titles }
+    Charts { ranked, titles, inputs: days_inputs.concat(window_inputs) }
 }
 
 /// The top of each cell among the items that a worker owns.

@@ -4,20 +4,21 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use differential_dataflow::input::InputSession;
 use proptest::prelude::*;
 use reprise_dataflows::catalogue::{About, Naming};
 use reprise_dataflows::definition::{Cell, Definitions};
+use reprise_dataflows::digest::{Inputs, InputsChange};
 use reprise_dataflows::plan::Plan;
 use reprise_dataflows::play::PlayBatch;
 use reprise_dataflows::summarise::Summariser;
 use reprise_dataflows::{Stage, Tallied, Tally, Tick, build};
 use support::{Captured, Play, Tops, at, batches, brute_force, capture, play};
 use timely::container::CapacityContainerBuilder;
-use timely::dataflow::operators::Input;
 use timely::dataflow::operators::vec::Broadcast;
+use timely::dataflow::operators::{Input, Inspect, Probe};
 use timely::dataflow::{InputHandle, ProbeHandle};
 
 const CHARTS: &str = r#"
@@ -68,6 +69,7 @@ type EpochInput = (Option<i64>, Vec<Play>);
 struct Output {
     ranked: Captured<(Cell, String)>,
     titles: Captured<(String, About)>,
+    inputs: Arc<Mutex<Vec<InputsChange>>>,
 }
 
 fn run(
@@ -79,8 +81,8 @@ fn run(
     query: &str,
     counted: &[Play],
 ) -> Output {
-    let output = Output { ranked: Captured::default(), titles: Captured::default() };
-    let (ranked, titles) = (output.ranked.clone(), output.titles.clone());
+    let output = Output { ranked: Captured::default(), titles: Captured::default(), inputs: Arc::default() };
+    let (ranked, titles, inputs) = (output.ranked.clone(), output.titles.clone(), output.inputs.clone());
     let (definitions, epochs, query) = (definitions.clone(), epochs.to_vec(), query.to_owned());
     let counted = counted.to_vec();
     timely::execute(timely::Config::process(workers), move |worker| {
@@ -98,6 +100,8 @@ fn run(
             let charts = build(&definitions, ticks, plays, tallied, queries);
             capture(charts.ranked, &ranked, &probe);
             capture(charts.titles, &titles, &probe);
+            let inputs = inputs.clone();
+            charts.inputs.inspect(move |change| inputs.lock().unwrap().push(*change)).probe_with(&probe);
         });
         queries.update(query.clone(), 1);
         queries.close();
@@ -157,6 +161,32 @@ fn named(definitions: &Definitions, ranked: BTreeMap<(Cell, String), i64>) -> To
     cells.into_iter().map(|(cell, counts)| (cell, support::top(counts, usize::MAX))).collect()
 }
 
+/// What had been counted for each chart at the end of `epoch`.
+fn inputs_at(output: &Output, epoch: u64) -> BTreeMap<u32, Inputs> {
+    let mut inputs = BTreeMap::<u32, Inputs>::new();
+    for (chart, _, change) in output.inputs.lock().unwrap().iter().filter(|(_, time, _)| *time <= epoch) {
+        inputs.entry(*chart).or_default().add(*change);
+    }
+    inputs.retain(|_, inputs| *inputs != Inputs::default());
+    inputs
+}
+
+/// The inputs when all of `plays` come at once, on one worker, from Kafka.
+fn inputs_at_once(definitions: &Arc<Definitions>, plays: &[Play], clock_us: Option<i64>) -> BTreeMap<u32, Inputs> {
+    inputs_at(&run(definitions, &[(clock_us, plays.to_vec())], 1, false, true, "", &[]), 0)
+}
+
+/// How many of `plays` a chart counts, by the greatest sum that any kind of its scopes has without a limit.
+fn counted_once(definitions: &Definitions, chart: u32, plays: &[Play], clock_us: Option<i64>) -> i64 {
+    let mut unlimited = definitions.clone();
+    unlimited.trending.top = usize::MAX;
+    unlimited.charts.iter_mut().for_each(|chart| chart.top = usize::MAX);
+    let name = definitions.name(chart);
+    let tops = brute_force(&unlimited, plays, clock_us);
+    let cells = tops.iter().filter(|((of, _, scope), _)| of == name && scope == "global");
+    cells.flat_map(|(_, top)| top).map(|(_, count)| count).sum()
+}
+
 /// The title and artist of the latest UTC day, then the greater.
 fn brute_force_titles(plays: &[Play]) -> BTreeMap<String, About> {
     let mut titles = BTreeMap::<String, (i64, String, String)>::new();
@@ -194,6 +224,12 @@ fn check(
         let ranked = at(&output.ranked, epoch);
         assert_eq!(named(&definitions, ranked.clone()), expected, "{context}");
 
+        let inputs = inputs_at(&output, epoch);
+        assert_eq!(inputs, inputs_at_once(&definitions, &plays, *clock_us), "{context}");
+        for (chart, inputs) in inputs {
+            assert_eq!(inputs.plays, counted_once(&definitions, chart, &plays, *clock_us), "{context}");
+        }
+
         let titles: BTreeMap<String, About> = at(&output.titles, epoch).into_keys().collect();
         let expected = brute_force_titles(&plays);
         for (_, item) in ranked.into_keys().filter(|(cell, _)| definitions.name(cell.chart) != "artists") {
@@ -205,6 +241,31 @@ fn check(
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// A play more, or one that counts elsewhere, is seen in the digest of each chart that it touches.
+    #[test]
+    fn digests_tell_other_plays_apart(plays in prop::collection::vec(play(), 1..40), other in play(), at in any::<prop::sample::Index>()) {
+        let definitions = Arc::new(Definitions::parse(CHARTS).unwrap());
+        let at = at.index(plays.len());
+        let mut replaced = plays.clone();
+        replaced[at] = other;
+        let fewer = [&plays[..at], &plays[at + 1..]].concat();
+        let inputs = inputs_at_once(&definitions, &plays, None);
+        for others in [replaced, fewer] {
+            let mut unlimited = Definitions::clone(&definitions);
+            unlimited.charts.iter_mut().for_each(|chart| chart.top = usize::MAX);
+            let others_inputs = inputs_at_once(&definitions, &others, None);
+            let (tops, others_tops) = (brute_force(&unlimited, &plays, None), brute_force(&unlimited, &others, None));
+            for index in 0..definitions.charts.len() as u32 {
+                let of = |tops: &Tops| {
+                    let cells = tops.clone().into_iter();
+                    cells.filter(|((name, _, _), _)| name == definitions.name(index)).collect::<Vec<_>>()
+                };
+                let same = of(&tops) == of(&others_tops);
+                prop_assert_eq!(inputs.get(&index) == others_inputs.get(&index), same, "{}", definitions.name(index));
+            }
+        }
+    }
 
     #[test]
     fn equal_a_brute_force(

@@ -5,6 +5,8 @@
 //! cost in proportion to them. Ranks are given out when a cell is read: a cell is short, and most are never looked at.
 
 mod cell;
+mod changes;
+mod inputs;
 mod overview;
 mod period;
 #[cfg(test)]
@@ -17,9 +19,12 @@ use std::sync::Arc;
 
 use differential_dataflow::consolidation::consolidate;
 use reprise_dataflows::catalogue::About;
-use reprise_dataflows::definition::{Cell, Definitions, ItemKind, Scope, TRENDING};
+use reprise_dataflows::definition::{Definitions, ItemKind, Scope, TRENDING};
+use reprise_dataflows::digest::Inputs;
 
 pub use cell::{Answer, AsOf, ChartCell, Entry, instant};
+pub use changes::{Accumulated, Changes};
+pub use inputs::ChartInputs;
 pub use overview::Overview;
 pub use period::scopes;
 
@@ -29,12 +34,16 @@ pub type Place = (u32, Scope, i32);
 /// The items that are in the top of a cell, and their counts. In order of the id, which is how ties are broken.
 type Top = BTreeMap<Box<str>, i64>;
 
-/// Every cell that has entries.
+/// Every cell that has entries. A copy shares with its original what neither has changed since, so it costs little more
+/// than a list of the cells and titles that there are.
+#[derive(Clone)]
 pub struct Charts {
     definitions: Arc<Definitions>,
     as_of: AsOf,
-    tops: BTreeMap<Place, Top>,
-    titles: HashMap<Box<str>, About>,
+    tops: BTreeMap<Place, Arc<Top>>,
+    titles: HashMap<Arc<str>, Arc<About>>,
+    /// What was counted for each chart, in its tops or not.
+    inputs: BTreeMap<u32, Inputs>,
 }
 
 /// Which cells are asked for; what is `None` is not asked about.
@@ -50,7 +59,8 @@ pub struct Filter {
 
 impl Charts {
     pub fn new(definitions: Arc<Definitions>) -> Self {
-        Self { definitions, as_of: AsOf::default(), tops: BTreeMap::new(), titles: HashMap::new() }
+        let (as_of, tops, titles, inputs) = Default::default();
+        Self { definitions, as_of, tops, titles, inputs }
     }
 
     pub fn definitions(&self) -> &Definitions {
@@ -67,33 +77,28 @@ impl Charts {
     }
 
     /// Folds in what changed in one or more whole epochs.
-    ///
-    /// `ranked` is a weighted collection that is already restricted to the top of each cell: the multiplicity of (cell,
-    /// item) is the item's count, and at 0 the item has left. `titles` holds one [`About`] per track. Both may come in
-    /// any order and unconsolidated, as long as the epochs are whole: halfway through one a track can have two titles.
-    pub fn apply(
-        &mut self,
-        ranked: impl IntoIterator<Item = ((Cell, String), i64)>,
-        titles: impl IntoIterator<Item = ((String, About), i64)>,
-    ) {
+    pub fn apply(&mut self, changes: Changes) {
+        let Changes { ranked, mut titles, inputs } = changes;
         for ((cell, item), change) in ranked {
             self.count((cell.chart, cell.scope, cell.start_day), item.into(), change);
         }
-        let mut titles: Vec<_> = titles.into_iter().collect();
         consolidate(&mut titles);
         let (gone, come): (Vec<_>, Vec<_>) = titles.into_iter().partition(|(_, change)| *change < 0);
         for ((track_id, _), _) in gone {
             self.titles.remove(track_id.as_str());
         }
-        self.titles.extend(come.into_iter().map(|((track_id, about), _)| (track_id.into(), about)));
+        self.titles.extend(come.into_iter().map(|((track_id, about), _)| (track_id.into(), Arc::new(about))));
+        for (chart, change) in inputs {
+            self.inputs.entry(chart).or_default().add(change);
+        }
     }
 
     fn count(&mut self, place: Place, item: Box<str>, change: i64) {
         match self.tops.entry(place) {
             Slot::Vacant(_) if change == 0 => {}
-            Slot::Vacant(place) => drop(place.insert(Top::from([(item, change)]))),
+            Slot::Vacant(place) => drop(place.insert(Arc::new(Top::from([(item, change)])))),
             Slot::Occupied(mut top) => {
-                add(top.get_mut(), item, change);
+                add(Arc::make_mut(top.get_mut()), item, change);
                 if top.get().is_empty() {
                     top.remove();
                 }
@@ -103,11 +108,20 @@ impl Charts {
 
     /// The cells that `filter` asks for and that have entries, by chart, period and scope, in the order of their names.
     pub fn cells(&self, filter: &Filter) -> Vec<ChartCell> {
-        let places = self.places(filter);
-        let cells = places.into_iter().map(|(chart, scope, day)| self.cell(*chart, scope, Some(*day), filter.limit));
-        let mut cells: Vec<ChartCell> = cells.collect();
-        cells.sort_by(|a, b| (&a.chart, &a.period, &a.scope).cmp(&(&b.chart, &b.period, &b.scope)));
-        cells
+        let cells = self.sorted(self.places(filter)).into_iter();
+        cells.map(|(chart, scope, day)| self.cell(*chart, scope, Some(*day), filter.limit)).collect()
+    }
+
+    /// All places in the order in which [`cells`](Self::cells) are.
+    pub fn sorted_places(&self) -> Vec<Place> {
+        self.sorted(self.tops.keys().collect()).into_iter().cloned().collect()
+    }
+
+    fn sorted<'a>(&self, mut places: Vec<&'a Place>) -> Vec<&'a Place> {
+        places.sort_by_cached_key(|(chart, scope, start_day)| {
+            (self.definitions.name(*chart), self.period(*chart, Some(*start_day)).0, scope.name())
+        });
+        places
     }
 
     /// Where the cells that `filter` asks for are; costs about as much as there are.
@@ -160,7 +174,8 @@ impl Charts {
     pub fn cell(&self, chart: u32, scope: &Scope, start_day: Option<i32>, limit: Option<usize>) -> ChartCell {
         let (period, start_us, end_us) = self.period(chart, start_day);
         let top = start_day.and_then(|start_day| self.tops.get(&(chart, scope.clone(), start_day)));
-        let mut counts: Vec<(&str, i64)> = top.into_iter().flatten().map(|(item, plays)| (&**item, *plays)).collect();
+        let mut counts: Vec<(&str, i64)> =
+            top.into_iter().flat_map(|top| top.iter()).map(|(item, plays)| (&**item, *plays)).collect();
         // Stable: equal counts stay in the order of their ids.
         counts.sort_by_key(|(_, plays)| Reverse(*plays));
         counts.truncate(limit.unwrap_or(usize::MAX));

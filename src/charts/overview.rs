@@ -83,7 +83,7 @@ impl Charts {
 }
 
 /// As `charts.toml` writes it.
-fn eligible_name(eligible: Eligible) -> String {
+pub(super) fn eligible_name(eligible: Eligible) -> String {
     match eligible {
         Eligible::All => "all".to_owned(),
         Eligible::Completed => "completed".to_owned(),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use reprise_dataflows::calendar::parse_instant;
+use reprise_dataflows::definition::Cell;
 use reprise_dataflows::label::Label;
 
 use super::*;
@@ -57,7 +58,8 @@ pub fn filled() -> Charts {
         counted(TRENDING, Scope::Global, 0, "S1", 3),
     ];
     let titles = ["S1", "S2", "S10"].map(|track| ((track.to_owned(), about(&format!("Title {track}"), "Anna")), 1));
-    charts.apply(ranked, titles);
+    let inputs = [(0, Inputs { plays: 20, digest: 7 })].into();
+    charts.apply(Changes { ranked: ranked.into(), titles: titles.into(), inputs });
     let clock_us = Some(instant_us("2026-11-20T14:41:40Z"));
     charts.set_as_of(AsOf { epoch: 1_795_400_000_000, clock_us, lake_version: Some(41), durable: false });
     charts
@@ -130,7 +132,7 @@ fn cells_are_found_by_each_part_of_their_name() {
 #[test]
 fn the_newest_period_is_that_of_the_scope() {
     let mut charts = filled();
-    charts.apply([counted(0, Scope::Global, WEEK + 7, "S1", 1)], []);
+    charts.apply(Changes { ranked: vec![counted(0, Scope::Global, WEEK + 7, "S1", 1)], ..Changes::default() });
     assert_eq!(charts.newest(0, Some(&Scope::Global)), Some(WEEK + 7));
     assert_eq!(charts.newest(0, Some(&country("US"))), Some(WEEK));
     assert_eq!(charts.newest(0, Some(&country("DE"))), None);
@@ -215,7 +217,7 @@ proptest! {
             }
             ranked.sort_by_key(|update| shuffled(seed, update));
             renamed.sort_by_key(|update| shuffled(seed, update));
-            charts.apply(ranked, renamed);
+            charts.apply(Changes { ranked, titles: renamed, ..Changes::default() });
 
             for (day, us) in (0..3).flat_map(|day| [(day, false), (day, true)]) {
                 let (name, scope) = scope_of(us);

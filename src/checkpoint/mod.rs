@@ -17,8 +17,8 @@
 //! 2. Every byte of it is covered by a digest, and it is used only after all of them have been checked.
 //! 3. What is in it is told by offsets, not by files: compaction may move plays between files as it likes.
 
-mod background;
 mod bucket;
+mod chore;
 mod keys;
 mod make;
 mod manifest;
@@ -37,8 +37,8 @@ use reprise_dataflows::plan::{Dimensions, Key, Plan, Translation};
 use crate::lake::Snapshot;
 use crate::source::lake::Counted;
 
-pub use background::Background;
 pub use bucket::BUCKETS;
+pub use chore::chore;
 pub use make::{Made, make};
 pub use manifest::Manifest;
 
@@ -129,7 +129,9 @@ impl Checkpoint {
             manifest.topic.as_deref() == snapshot.topic() && manifest.cluster_id.as_deref() == snapshot.cluster_id(),
             "it was made from another lake"
         );
-        ensure!(manifest.starts == progress.starts, "it was made from a lake that began elsewhere");
+        // Partitions that were added since are no matter: all of theirs is new.
+        let is_same = |(partition, start): (&i32, &i64)| progress.starts.get(partition) == Some(start);
+        ensure!(manifest.starts.iter().all(is_same), "it was made from a lake that began elsewhere");
         for (partition, next) in &manifest.offsets {
             if progress.offsets.get(partition).is_none_or(|reached| reached < next) {
                 bail!("it holds offsets of partition {partition} that the lake does not have");

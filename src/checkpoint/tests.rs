@@ -197,6 +197,20 @@ fn one_makes_a_checkpoint_at_a_time_and_may_be_stopped() {
     assert_eq!(left, ["lock"]);
 }
 
+#[test]
+fn a_partition_that_was_added_later_is_new_as_a_whole() {
+    let (lake, plan) = (Lake::new(), plan(CHARTS));
+    let (mut committer, mut writer) = lake.open();
+    commit(&mut committer, &mut writer, 40, 0, 0);
+    make_now(&lake, &plan);
+    committer.begin(&BTreeMap::from([(2, 7)])).unwrap();
+    commit(&mut committer, &mut writer, 30, 2, 0);
+    let checkpoint = newest_now(&lake, &plan);
+    assert!(checkpoint.is_some());
+    assert_eq!(counts(&lake, &plan, checkpoint), counts(&lake, &plan, None));
+    assert!(matches!(make_now(&lake, &plan), Made::New { plays: 70, .. }));
+}
+
 /// A checkpoint that knows offsets that the lake does not, as of a lake that was set back, would count plays twice.
 #[test]
 fn a_checkpoint_of_another_history_is_not_used() {

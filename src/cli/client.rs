@@ -16,6 +16,10 @@ use crate::serve::problem::Problem;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// For the whole answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// For a snapshot of all cells.
+const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(600);
+/// Bytes that a snapshot may have: what fits in memory beside a replay.
+const SNAPSHOT_BYTES_MAX: u64 = 4 << 30;
 /// Bytes that an answer may have: several times what the server would send, and what fits in memory.
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
 
@@ -50,7 +54,7 @@ impl Client {
     pub fn ask(&self, url: &Url) -> Result<Vec<ChartCell>, Failure> {
         let response = self.0.get(url.clone()).send().map_err(|error| no_answer(url, error))?;
         let status = response.status();
-        let body = body(url, response)?;
+        let body = body(url, response, ANSWER_BYTES_MAX, "set a --limit")?;
         if !status.is_success() {
             return Err(refusal(url, status, &body));
         }
@@ -58,14 +62,23 @@ impl Client {
         let answer = answer.with_context(|| format!("what {} answers is not a chart: is it a reprise?", origin(url)));
         answer.map(Answer::into_cells).map_err(Failure::Refused)
     }
+
+    /// The snapshot at `url`, as it is: it is taken whole, so that the instance need not wait for a replay.
+    pub fn snapshot(&self, url: &Url) -> Result<Vec<u8>, Failure> {
+        let response =
+            self.0.get(url.clone()).timeout(SNAPSHOT_TIMEOUT).send().map_err(|error| no_answer(url, error))?;
+        let status = response.status();
+        let body = body(url, response, SNAPSHOT_BYTES_MAX, "its charts are too many to compare")?;
+        if status.is_success() { Ok(body) } else { Err(refusal(url, status, &body)) }
+    }
 }
 
-fn body(url: &Url, response: Response) -> Result<Vec<u8>, Failure> {
+fn body(url: &Url, response: Response, bytes_max: u64, hint: &str) -> Result<Vec<u8>, Failure> {
     let mut body = Vec::new();
-    let read = response.take(ANSWER_BYTES_MAX + 1).read_to_end(&mut body);
+    let read = response.take(bytes_max + 1).read_to_end(&mut body);
     read.map_err(|error| Failure::Away(anyhow!(error).context(format!("{} broke off its answer", origin(url)))))?;
-    if body.len() as u64 > ANSWER_BYTES_MAX {
-        let bound = format!("{} answers with more than {} MiB: set a --limit", origin(url), ANSWER_BYTES_MAX >> 20);
+    if body.len() as u64 > bytes_max {
+        let bound = format!("{} answers with more than {} MiB: {hint}", origin(url), bytes_max >> 20);
         return Err(Failure::Refused(anyhow!(bound)));
     }
     Ok(body)

@@ -10,6 +10,7 @@ mod lake;
 mod replay;
 mod run;
 mod shared;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -38,6 +39,8 @@ enum Command {
     Run(Box<run::Options>),
     /// Make the charts again from the lake.
     Replay(replay::Options),
+    /// Compare a running instance with a replay of its lake, or check a lake alone.
+    Verify(verify::Options),
     /// Look after a lake: what is in it, compaction, vacuum, checkpoints.
     #[command(subcommand)]
     Lake(lake::Command),
@@ -75,6 +78,7 @@ fn run(command: Command) -> Result<()> {
         Command::Generate(options) => generate::run(*options),
         Command::Run(options) => run::run(*options),
         Command::Replay(options) => replay::run(options),
+        Command::Verify(options) => verify::run(options),
         Command::Lake(command) => lake::run(command),
         Command::Trending(options) => chart::trending(options),
         Command::Chart(options) => chart::chart(options),

@@ -1,5 +1,6 @@
 //! `reprise replay`: the charts of the plays in a lake, through the same dataflow.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +15,7 @@ use super::shared::{ChartsFile, absolute, default_workers, fail, parse_moment, s
 use crate::charts::{AsOf, Charts, Filter};
 use crate::ending::Ending;
 use crate::engine::Engine;
-use crate::lake::Snapshot;
+use crate::lake::{LakeFile, Snapshot};
 use crate::output::{self, Format};
 use crate::serve::Shared;
 use crate::source::lake::Progress;
@@ -74,35 +75,53 @@ pub fn run(options: Options) -> Result<()> {
         None => snapshot.max_timestamp_us()?,
     };
     let files: Vec<_> = snapshot.files_between(times_us.start, times_us.end).cloned().collect();
-    let progress = Arc::new(Progress { rows_total: files.iter().map(|file| file.rows).sum(), ..Progress::default() });
-    let shared = Arc::new(Shared::new(Charts::new(definitions.clone())));
-    let engine = Engine {
-        workers: options.workers,
-        definitions,
-        pace: Pace { replay: true, ..Pace::default() },
-        last_epoch: None,
-        clock_us,
-        // A replay proves things, so it takes no short cuts.
-        checkpoint: None,
-        counted: None,
-        files,
-        times_us,
-        progress: progress.clone(),
-        live: None,
-        shared: shared.clone(),
-        ending: Ending::default(),
-        fail,
-    };
-    with_bar(&progress, || engine.run())?;
+    let mut charts = Replay { workers: options.workers, definitions, files, times_us, clock_us }.charts()?;
     let as_of = AsOf {
         epoch: snapshot.progress().epoch.unwrap_or(0),
         clock_us,
         lake_version: Some(snapshot.version()),
         durable: true,
     };
-    shared.charts_mut().set_as_of(as_of);
+    charts.set_as_of(as_of);
     let filter = Filter { chart: options.chart, scope: options.scope, period: options.period, limit: None };
-    output::write(options.format, &shared.charts().cells(&filter), options.output.as_deref())
+    output::write(options.format, &charts.cells(&filter), options.output.as_deref())
+}
+
+/// Plays of a lake, and what to make of them.
+pub struct Replay {
+    pub workers: usize,
+    pub definitions: Arc<Definitions>,
+    pub files: Vec<LakeFile>,
+    pub times_us: Range<i64>,
+    pub clock_us: Option<i64>,
+}
+
+impl Replay {
+    /// The charts of the plays; what they are as of, nobody has said yet.
+    pub fn charts(self) -> Result<Charts> {
+        let rows_total = self.files.iter().map(|file| file.rows).sum();
+        let progress = Arc::new(Progress { rows_total, ..Progress::default() });
+        let shared = Arc::new(Shared::new(Charts::new(self.definitions.clone())));
+        let engine = Engine {
+            workers: self.workers,
+            definitions: self.definitions,
+            pace: Pace { replay: true, ..Pace::default() },
+            last_epoch: None,
+            clock_us: self.clock_us,
+            // A replay proves things, so it takes no short cuts.
+            checkpoint: None,
+            counted: None,
+            files: self.files,
+            times_us: self.times_us,
+            progress: progress.clone(),
+            live: None,
+            shared: shared.clone(),
+            ending: Ending::default(),
+            fail,
+        };
+        with_bar(&progress, || engine.run())?;
+        Ok(shared.charts().clone())
+    }
 }
 
 /// Refuses what no lake can have an answer to.

@@ -187,7 +187,12 @@ impl Run {
         let rows_total = files.iter().filter(|file| !is_counted(file)).map(|file| file.rows).sum();
         let rebuilt = Arc::new(Progress { rows_total, ..Progress::default() });
         let version = snapshot.version();
-        shared.charts_mut().set_as_of(AsOf { lake_version: Some(version), ..AsOf::default() });
+        shared.opened(AsOf {
+            epoch: snapshot.progress().epoch.unwrap_or(0),
+            clock_us: snapshot.progress().clock_us,
+            lake_version: Some(version),
+            durable: true,
+        });
         let address = format!("http://{}", server.address);
         *shared.status_mut() = Status {
             topic: self.broker.topic.clone(),
@@ -213,10 +218,15 @@ impl Run {
             Monitor::start(shared.clone(), self.broker.clone(), rebuilt.clone(), self.notes)?,
             Publisher::start(shared.clone(), &self.broker)?,
             Discovery::start(&self.broker, known, found.clone(), ending.clone())?,
-            checkpoint::Background::start(lake.clone(), plan, self.checkpoint_interval, shared.clone())?,
             Caretaker::start(
-                self.care.compact_after.min(self.care.retain),
-                vec![("the care of the lake", care::chore(lake.clone(), self.care))],
+                self.care.compact_after.min(self.care.retain).min(self.checkpoint_interval),
+                vec![
+                    (
+                        "making a checkpoint",
+                        checkpoint::chore(lake.clone(), plan, self.checkpoint_interval, shared.clone()),
+                    ),
+                    ("the care of the lake", care::chore(lake.clone(), self.care)),
+                ],
             )?,
         );
         let engine = Engine {

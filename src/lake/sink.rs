@@ -44,6 +44,8 @@ pub struct Written {
 /// What has become durable.
 #[derive(Clone, Debug)]
 pub struct Committed {
+    /// The last epoch that is in it, and the clock of that.
+    pub cut: CutPoint,
     pub version: u64,
     /// How many plays it has added.
     pub plays: u64,
@@ -227,13 +229,14 @@ fn append(mut committer: Committer) -> impl FnMut(Vec<Written>) -> Result<Commit
             cut.account.gaps.append(&mut written.gaps);
         }
         let plays = cut.plays.iter().map(|file| file.rows as u64).sum();
+        let point = CutPoint { epoch: cut.epoch, clock_us: cut.clock_us };
         let progress = committer.progress();
         let progress = if cut.offsets == progress.offsets && cut.clock_us == progress.clock_us {
             progress
         } else {
             committer.commit(cut)?
         };
-        Ok(Committed { version: progress.version, plays, offsets: progress.offsets.clone() })
+        Ok(Committed { cut: point, version: progress.version, plays, offsets: progress.offsets.clone() })
     }
 }
 

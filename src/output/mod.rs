@@ -62,6 +62,13 @@ fn print(format: Format, cells: &[ChartCell]) -> Result<()> {
     unless_closed(written).context("standard output cannot be written")
 }
 
+/// Prints `text` to standard output.
+pub fn print_text(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    unless_closed(written).context("standard output cannot be written")
+}
+
 /// Writes `cells` as text. A table is cut to `width` columns, if one is given.
 ///
 /// # Errors

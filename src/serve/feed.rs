@@ -5,19 +5,20 @@ use std::sync::Arc;
 
 use reprise_dataflows::catalogue::About;
 use reprise_dataflows::definition::Cell;
+use reprise_dataflows::digest::InputsChange;
 use reprise_dataflows::{Charts, Epoch, Tick};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use super::Shared;
+use crate::charts::Changes;
 
 /// The updates of an epoch that is not complete yet.
 #[derive(Default)]
 struct Pending {
-    ranked: Vec<((Cell, String), i64)>,
-    titles: Vec<((String, About), i64)>,
-    clock: Option<Option<i64>>,
+    changes: Changes,
+    tick: Option<Tick>,
 }
 
 /// Brings the charts to worker 0 and folds them into `shared`, epoch by epoch, so that what is read there is always true
@@ -32,21 +33,29 @@ pub fn feed<'scope>(
     let mut builder = OperatorBuilder::new("Feed".to_owned(), scope);
     let mut ranked = builder.new_input(charts.ranked.inner, Exchange::new(|_: &((Cell, String), Epoch, i64)| 0));
     let mut titles = builder.new_input(charts.titles.inner, Exchange::new(|_: &((String, About), Epoch, i64)| 0));
+    let mut inputs = builder.new_input(charts.inputs, Exchange::new(|_: &InputsChange| 0));
     let mut ticks = builder.new_input(ticks, Pipeline);
     let (_output, served) = builder.new_output::<Vec<()>>();
     builder.build(move |_capabilities| {
         let mut epochs = BTreeMap::<Epoch, Pending>::new();
         move |frontiers| {
             ranked.for_each(|_, data| {
-                data.drain(..)
-                    .for_each(|(update, epoch, diff)| epochs.entry(epoch).or_default().ranked.push((update, diff)));
+                for (update, epoch, diff) in data.drain(..) {
+                    epochs.entry(epoch).or_default().changes.ranked.push((update, diff));
+                }
             });
             titles.for_each(|_, data| {
-                data.drain(..)
-                    .for_each(|(update, epoch, diff)| epochs.entry(epoch).or_default().titles.push((update, diff)));
+                for (update, epoch, diff) in data.drain(..) {
+                    epochs.entry(epoch).or_default().changes.titles.push((update, diff));
+                }
+            });
+            inputs.for_each(|_, data| {
+                for (chart, epoch, change) in data.drain(..) {
+                    epochs.entry(epoch).or_default().changes.inputs.entry(chart).or_default().add(change);
+                }
             });
             ticks.for_each(|_, data| {
-                data.drain(..).for_each(|tick| epochs.entry(tick.epoch).or_default().clock = Some(tick.clock_us));
+                data.drain(..).for_each(|tick| epochs.entry(tick.epoch).or_default().tick = Some(tick));
             });
             while let Some(first) = epochs.first_entry() {
                 if frontiers.iter().any(|frontier| frontier.less_equal(first.key())) {
@@ -54,7 +63,7 @@ pub fn feed<'scope>(
                 }
                 let (epoch, pending) = first.remove_entry();
                 if is_first {
-                    shared.advance(epoch, pending.clock, pending.ranked, pending.titles);
+                    shared.advance(epoch, pending.tick, pending.changes);
                 }
             }
         }

@@ -4,12 +4,14 @@
 //! at most one core, and never a dataflow worker. Nobody is asked for a password: it listens on loopback unless told
 //! otherwise, it only reads, and what a stranger could do to it is bounded (connections, header, query, answer).
 
+pub mod durable;
 pub mod feed;
 mod listener;
 mod lookup;
 pub mod problem;
 mod routes;
 mod shared;
+pub mod snapshot;
 pub mod status;
 #[cfg(test)]
 pub mod tests;

@@ -1,18 +1,22 @@
 //! The paths that HTTP answers, and what every request must keep to.
 //!
 //! ```text
-//! GET /v1/trending?scope=&limit=                 one cell: the current window; with `*` as scope, an array
+//! GET /v1/trending?scope=&limit=&durable=        one cell: the current window; with `*` as scope, an array
 //! GET /v1/charts                                 what charts there are, and which periods and scopes have entries
-//! GET /v1/charts/{name}?scope=&period=&limit=    one cell; with `*` as scope or period, an array of cells
+//! GET /v1/charts/{name}?scope=&period=&limit=&durable=
+//!                                                one cell; with `*` as scope or period, an array of cells
+//! GET /v1/snapshot?durable=                      every cell, as lines of JSON (see `snapshot.rs`)
 //! GET /v1/status                                 how the run is doing
 //! GET /healthz                                   200 while the process lives
 //! GET /readyz                                    200 once it has caught up with its lake and its topic, 503 before
 //! ```
+//! With `durable=true` the charts are those of the last commit, otherwise of the newest complete epoch.
 //! Unknown parameters are refused rather than ignored: a misspelt `scpoe=US` must not look like the global chart.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, Request as HttpRequest, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
@@ -25,8 +29,9 @@ use serde::Serialize;
 
 use super::lookup::{self, Request};
 use super::problem::Problem;
+use super::snapshot::{self, Snapshot};
 use super::{Shared, Status};
-use crate::charts::{Answer, AsOf, Overview};
+use crate::charts::{Answer, AsOf, Charts, Overview};
 
 /// Bytes that the part of a URL after `?` may have.
 pub const QUERY_BYTES_MAX: usize = 4096;
@@ -38,6 +43,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/trending", get(trending))
         .route("/v1/charts", get(charts))
         .route("/v1/charts/{name}", get(chart))
+        .route("/v1/snapshot", get(snapshot))
         .route("/v1/status", get(status))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readyz))
@@ -47,9 +53,9 @@ pub fn router(shared: Arc<Shared>) -> Router {
 }
 
 async fn trending(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Answered<Answer> {
-    let [scope, limit] = parameters(query.as_deref(), ["scope", "limit"])?;
+    let [scope, limit, durable] = parameters(query.as_deref(), ["scope", "limit", "durable"])?;
     let request = Request { scope, period: None, limit: count(limit)? };
-    lookup::chart(&shared.charts(), TRENDING_NAME, &request).map(Json)
+    answer(&shared, TRENDING_NAME, &request, flag(durable)?)
 }
 
 async fn chart(
@@ -58,9 +64,41 @@ async fn chart(
     RawQuery(query): RawQuery,
 ) -> Answered<Answer> {
     let Path(name) = name.map_err(|_| Problem::bad_request("the name of the chart is not UTF-8"))?;
-    let [scope, period, limit] = parameters(query.as_deref(), ["scope", "period", "limit"])?;
+    let [scope, period, limit, durable] = parameters(query.as_deref(), ["scope", "period", "limit", "durable"])?;
     let request = Request { scope, period, limit: count(limit)? };
-    lookup::chart(&shared.charts(), &name, &request).map(Json)
+    answer(&shared, &name, &request, flag(durable)?)
+}
+
+fn answer(shared: &Shared, name: &str, request: &Request, durable: bool) -> Answered<Answer> {
+    let answer = if durable {
+        lookup::chart(&*self::durable(shared)?, name, request)
+    } else {
+        lookup::chart(&shared.charts(), name, request)
+    };
+    answer.map(Json)
+}
+
+fn durable(shared: &Shared) -> Result<Arc<Charts>, Problem> {
+    shared.durable_charts().ok_or_else(|| {
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "nothing is known to be durable yet: the charts of the lake are still being made; /readyz says when they are",
+        )
+    })
+}
+
+async fn snapshot(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+    let [durable] = parameters(query.as_deref(), ["durable"])?;
+    let durable = flag(durable)?;
+    let permit = shared.snapshots.clone().try_acquire_owned().map_err(|_| {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many snapshots are being read: ask again later")
+    })?;
+    let charts = if durable { self::durable(&shared)? } else { Arc::new(shared.charts().clone()) };
+    let status = shared.status();
+    let body = Snapshot::new(charts, status.topic.clone(), status.lake.clone(), permit);
+    drop(status);
+    let body = body.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    Ok(([(header::CONTENT_TYPE, snapshot::MEDIA_TYPE)], Body::new(body)).into_response())
 }
 
 #[derive(Serialize)]
@@ -89,7 +127,8 @@ async fn readyz(State(shared): State<Arc<Shared>>) -> Result<&'static str, Probl
 
 async fn nowhere() -> Problem {
     Problem::not_found(
-        "there is nothing here; there is /v1/trending, /v1/charts, /v1/charts/{name}, /v1/status, /healthz and /readyz",
+        "there is nothing here; there is /v1/trending, /v1/charts, /v1/charts/{name}, /v1/snapshot, /v1/status, /healthz \
+         and /readyz",
     )
 }
 
@@ -126,6 +165,14 @@ fn parameters<const N: usize>(query: Option<&str>, names: [&str; N]) -> Result<[
         values[index] = Some(value.into_owned());
     }
     Ok(values.map(|value| value.filter(|value| !value.is_empty())))
+}
+
+fn flag(text: Option<String>) -> Result<bool, Problem> {
+    match text.as_deref() {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(text) => Err(Problem::bad_request(format!("`durable` is `{text}`, but must be `true` or `false`"))),
+    }
 }
 
 fn count(limit: Option<String>) -> Result<Option<usize>, Problem> {

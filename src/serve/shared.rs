@@ -1,21 +1,24 @@
-//! What the dataflow tells the rest of the process: the charts of the newest complete epoch, and how the run is doing.
+//! What the dataflow tells the rest of the process: the charts of the newest complete epoch, those of the last commit, and
+//! how the run is doing.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use reprise_dataflows::Epoch;
-use reprise_dataflows::catalogue::About;
-use reprise_dataflows::definition::Cell;
+use reprise_dataflows::{Epoch, Tick};
+use tokio::sync::Semaphore;
 
+use super::durable::{CommittedCut, Durable};
+use super::snapshot::READERS_MAX;
 use super::status::{PartitionStatus, Status};
 use crate::broker::Extent;
-use crate::charts::{AsOf, Charts};
+use crate::charts::{AsOf, Changes, Charts};
 use crate::source::{KafkaReport, PartitionReport, Report};
 
 /// What the dataflow tells and HTTP answers from.
 pub struct Shared {
     charts: RwLock<Charts>,
+    durable: Mutex<Durable>,
     status: RwLock<Status>,
     /// The newest report of each partition.
     partitions: RwLock<BTreeMap<i32, PartitionReport>>,
@@ -25,13 +28,16 @@ pub struct Shared {
     missing_before: AtomicU64,
     /// Whether `/readyz` says so.
     pub ready: AtomicBool,
+    /// Permits to read a snapshot.
+    pub snapshots: Arc<Semaphore>,
 }
 
 impl Shared {
     pub fn new(charts: Charts) -> Self {
-        let (status, partitions, committed) = Default::default();
+        let (durable, status, partitions, committed) = Default::default();
         let (missing_before, ready) = Default::default();
-        Self { charts: RwLock::new(charts), status, partitions, committed, missing_before, ready }
+        let (charts, snapshots) = (RwLock::new(charts), Arc::new(Semaphore::new(READERS_MAX)));
+        Self { charts, durable, status, partitions, committed, missing_before, ready, snapshots }
     }
 
     /// Like the other three, it goes on after a panic elsewhere: what panicked ends the run, and says more than we could.
@@ -51,17 +57,27 @@ impl Shared {
         self.status.write().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn durable(&self) -> MutexGuard<'_, Durable> {
+        self.durable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The charts at the last commit; none until all of the lake has been counted.
+    pub fn durable_charts(&self) -> Option<Arc<Charts>> {
+        self.durable().charts()
+    }
+
+    /// The run begins with what the lake holds at `as_of`.
+    pub fn opened(&self, as_of: AsOf) {
+        self.charts_mut().set_as_of(AsOf { lake_version: as_of.lake_version, ..AsOf::default() });
+        self.durable().open(as_of);
+    }
+
     /// An epoch is complete: its changes are folded in, under its clock if it had a tick.
-    pub fn advance(
-        &self,
-        epoch: Epoch,
-        clock_us: Option<Option<i64>>,
-        ranked: Vec<((Cell, String), i64)>,
-        titles: Vec<((String, About), i64)>,
-    ) {
+    pub fn advance(&self, epoch: Epoch, tick: Option<Tick>, changes: Changes) {
         let mut charts = self.charts_mut();
-        let clock_us = clock_us.unwrap_or(charts.as_of().clock_us);
-        charts.apply(ranked, titles);
+        let clock_us = tick.map_or(charts.as_of().clock_us, |tick| tick.clock_us);
+        self.durable().advance(tick, &changes, &charts);
+        charts.apply(changes);
         let as_of = AsOf { epoch, clock_us, ..charts.as_of() };
         charts.set_as_of(as_of);
         drop(charts);
@@ -92,7 +108,9 @@ impl Shared {
     }
 
     /// A commit is in the log.
-    pub fn committed(&self, version: u64, offsets: &BTreeMap<i32, i64>, plays: u64) {
+    pub fn committed(&self, cut: CommittedCut, offsets: &BTreeMap<i32, i64>, plays: u64) {
+        let version = cut.version;
+        self.durable().committed(cut);
         let mut charts = self.charts_mut();
         let as_of = AsOf { lake_version: Some(version), ..charts.as_of() };
         charts.set_as_of(as_of);

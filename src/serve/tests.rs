@@ -5,14 +5,16 @@ use std::net::TcpStream;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use reprise_dataflows::definition::{Scope, TRENDING};
+use reprise_dataflows::definition::{Cell, Scope, TRENDING};
+use reprise_dataflows::{CutPoint, Stage, Tick};
 use reqwest::blocking::{Client, Response};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
+use super::durable::CommittedCut;
 use super::problem::Problem;
 use super::*;
-use crate::charts::{ChartCell, tests as fixtures};
+use crate::charts::{AsOf, Changes, ChartCell, tests as fixtures};
 
 /// A server over the charts of [`fixtures::filled`], on a free port.
 pub fn server() -> (Server, Arc<Shared>) {
@@ -128,6 +130,66 @@ fn status_is_what_was_told() {
     assert_eq!(serde_json::from_value::<Status>(json).unwrap(), status);
 }
 
+/// The charts of the last commit are told apart from the newest, in every answer.
+#[test]
+fn durable_charts_are_those_of_the_last_commit() {
+    let (server, shared) = server();
+    for path in ["/v1/trending", "/v1/charts/weekly", "/v1/snapshot"] {
+        let path = format!("{path}?durable=true");
+        assert!(problem(&server, Method::GET, &path, 503).contains("nothing is known to be durable yet"));
+    }
+    let clock_us = Some(fixtures::instant_us("2026-11-20T14:41:40Z"));
+    shared.opened(AsOf { epoch: 5, clock_us, lake_version: Some(3), durable: true });
+    let tick = |epoch, cut| Tick { epoch, clock_us, stage: Stage::Live, cut };
+    shared.advance(6, Some(tick(6, None)), Changes::default());
+    let play = |day| ((Cell { chart: 0, scope: Scope::Global, start_day: day }, "S1".to_owned()), 1);
+    let changes = |ranked| Changes { ranked, ..Changes::default() };
+    shared.advance(7, Some(tick(7, None)), changes(vec![play(20_780)]));
+    let durable = cell(&server, "/v1/charts/weekly?durable=true");
+    assert_eq!((durable.period.as_str(), durable.as_of.lake_version, durable.as_of.epoch), ("2026-W47", Some(3), 5));
+    assert!(durable.as_of.durable);
+    let newest = cell(&server, "/v1/charts/weekly?durable=false");
+    assert_eq!((newest.period.as_str(), newest.as_of.durable, newest.as_of.epoch), ("2026-W48", false, 7));
+
+    let cut = CutPoint { epoch: 7, clock_us };
+    shared.committed(CommittedCut { cut, version: 4 }, &Default::default(), 1);
+    shared.advance(8, Some(tick(8, Some(cut))), changes(vec![play(20_787)]));
+    let durable = cell(&server, "/v1/charts/weekly?durable=true");
+    assert_eq!((durable.period.as_str(), durable.as_of.lake_version, durable.as_of.epoch), ("2026-W48", Some(4), 7));
+    assert_eq!(cell(&server, "/v1/charts/weekly").period, "2026-W49");
+    refused(&server, "/v1/trending?durable=yes", 400, "must be `true` or `false`");
+}
+
+/// A snapshot is a header and then what `replay` prints, in pieces.
+#[test]
+fn a_snapshot_is_every_cell_line_by_line() {
+    let (server, shared) = server();
+    let many =
+        (0..3000).map(|day| ((Cell { chart: 0, scope: Scope::Global, start_day: day * 7 - 3 }, "S1".to_owned()), 1));
+    shared.charts_mut().apply(Changes { ranked: many.collect(), ..Changes::default() });
+    *shared.status_mut() = Status { topic: "song-plays".into(), lake: "/lake".into(), ..Status::default() };
+    let answer = send(&server, Method::GET, "/v1/snapshot");
+    assert_eq!(answer.headers()["content-type"], snapshot::MEDIA_TYPE);
+    let text = answer.text().unwrap();
+    let (header, cells) = text.split_once('\n').unwrap();
+    let header: snapshot::Header = serde_json::from_str(header).unwrap();
+    assert_eq!((header.topic.as_str(), header.lake.as_str()), ("song-plays", "/lake"));
+    assert_eq!((header.as_of, header.charts), (shared.charts().as_of(), shared.charts().inputs()));
+    let expected = shared.charts().cells(&crate::charts::Filter::default());
+    assert_eq!(expected.len(), 3005);
+    let found: Vec<ChartCell> = cells.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(found == expected);
+}
+
+#[test]
+fn few_snapshots_are_read_at_once() {
+    let (server, shared) = server();
+    let permits = shared.snapshots.clone().try_acquire_many_owned(snapshot::READERS_MAX as u32).unwrap();
+    assert!(problem(&server, Method::GET, "/v1/snapshot", 503).contains("too many snapshots"));
+    drop(permits);
+    assert_eq!(send(&server, Method::GET, "/v1/snapshot").status(), StatusCode::OK);
+}
+
 #[test]
 fn health_and_readiness_are_two_things() {
     let (server, shared) = server();
@@ -147,7 +209,12 @@ fn problems_say_what_is_possible() {
     refused(&server, "/v1/charts/artists?scope=US", 404, "its scopes are `global`, devices such as");
     refused(&server, "/v1/trending?scope=device:mobile", 404, "countries such as `US`");
     refused(&server, "/v1/trending?scope=a:b", 404, "is not a scope");
-    refused(&server, "/v1/charts/weekly?scpoe=US", 400, "unknown parameter `scpoe`; possible: scope, period, limit");
+    refused(
+        &server,
+        "/v1/charts/weekly?scpoe=US",
+        400,
+        "unknown parameter `scpoe`; possible: scope, period, limit, durable",
+    );
     refused(&server, "/v1/trending?period=all", 400, "unknown parameter `period`");
     refused(&server, "/v1/charts?limit=1", 400, "there are none here");
     refused(&server, "/v1/charts/weekly?limit=1&limit=2", 400, "given twice");

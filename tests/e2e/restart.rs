@@ -14,7 +14,7 @@ fn words(options: &str) -> Vec<&str> {
 }
 
 /// Each offset of each partition is in the lake once, as a play or as a dead letter.
-fn assert_every_offset_once(lake: &Path, topic: &str) {
+pub fn assert_every_offset_once(lake: &Path, topic: &str) {
     let plays = lake::plays(lake).into_iter().map(|row| (row.partition, row.offset));
     let letters = lake::dead_letters(lake).into_iter().map(|letter| (letter.partition, letter.offset));
     let mut offsets: Vec<(i32, i64)> = plays.chain(letters).collect();

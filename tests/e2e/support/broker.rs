@@ -3,7 +3,7 @@
 //! The address is that of `KAFKA_BOOTSTRAP_SERVERS`, as `scripts/test` sets it. Otherwise `scripts/kafka` starts a broker
 //! for this process, or finds one that runs already and then leaves it running.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -14,6 +14,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::program::Program;
@@ -67,22 +68,55 @@ pub fn topic(name: &str, partitions: i32) -> String {
 /// Makes a topic with options of the broker.
 pub fn topic_with(name: &str, partitions: i32, options: &[(&str, &str)]) -> String {
     let name = unique(name);
-    let admin: AdminClient<DefaultClientContext> = config().create().expect("an admin client");
-    let new = NewTopic::new(&name, partitions, TopicReplication::Fixed(1)).set("max.message.bytes", VALUE_BYTES_MAX);
-    let new = options.iter().fold(new, |new, (option, value)| new.set(option, value));
-    let options = AdminOptions::new().operation_timeout(Some(ANSWER_MAX)).request_timeout(Some(ANSWER_MAX));
-    let created = block_on(admin.create_topics([&new], &options)).expect("the broker answers");
-    created.into_iter().for_each(|created| drop(created.expect("the topic is made")));
-    wait_for_leaders(&admin, &name, partitions);
+    create(&name, partitions, options).expect("the topic is made");
     name
+}
+
+fn create(name: &str, partitions: i32, options: &[(&str, &str)]) -> Result<(), RDKafkaErrorCode> {
+    let admin: AdminClient<DefaultClientContext> = config().create().expect("an admin client");
+    let new = NewTopic::new(name, partitions, TopicReplication::Fixed(1)).set("max.message.bytes", VALUE_BYTES_MAX);
+    let new = options.iter().fold(new, |new, (option, value)| new.set(option, value));
+    let created = block_on(admin.create_topics([&new], &patient())).expect("the broker answers");
+    created.into_iter().try_for_each(|created| created.map(drop).map_err(|(_, error)| error))?;
+    wait_for_leaders(&admin, name, partitions);
+    Ok(())
+}
+
+/// Deletes a topic, with all that it holds.
+pub fn delete(topic: &str) {
+    let admin: AdminClient<DefaultClientContext> = config().create().expect("an admin client");
+    let deleted = block_on(admin.delete_topics(&[topic], &patient())).expect("the broker answers");
+    deleted.into_iter().for_each(|deleted| drop(deleted.expect("the topic is deleted")));
+}
+
+/// Deletes a topic, and makes it again.
+pub fn remake(topic: &str, partitions: i32) {
+    delete(topic);
+    eventually("the topic is made again", || create(topic, partitions, &[]).ok());
+}
+
+fn patient() -> AdminOptions {
+    AdminOptions::new().operation_timeout(Some(ANSWER_MAX)).request_timeout(Some(ANSWER_MAX))
+}
+
+/// What a consumer group says that it has read of a topic.
+pub fn committed(group: &str, topic: &str) -> BTreeMap<i32, i64> {
+    let consumer: BaseConsumer = config().set("group.id", group).create().expect("a consumer");
+    let mut asked = TopicPartitionList::new();
+    ends(topic).keys().for_each(|partition| drop(asked.add_partition(topic, *partition)));
+    let committed = consumer.committed_offsets(asked, ANSWER_MAX).expect("the broker answers");
+    let committed = committed.elements().into_iter().filter_map(|found| match found.offset() {
+        Offset::Offset(offset) => Some((found.partition(), offset)),
+        _ => None,
+    });
+    committed.collect()
 }
 
 /// Gives a topic more partitions, so that it has `partitions`.
 pub fn add_partitions(topic: &str, partitions: i32) {
     let admin: AdminClient<DefaultClientContext> = config().create().expect("an admin client");
-    let options = AdminOptions::new().operation_timeout(Some(ANSWER_MAX)).request_timeout(Some(ANSWER_MAX));
     let new = NewPartitions::new(topic, partitions as usize);
-    let added = block_on(admin.create_partitions([&new], &options)).expect("the broker answers");
+    let added = block_on(admin.create_partitions([&new], &patient())).expect("the broker answers");
     added.into_iter().for_each(|added| drop(added.expect("the partitions are added")));
     wait_for_leaders(&admin, topic, partitions);
 }
@@ -100,8 +134,7 @@ pub fn delete_before(topic: &str, partition: i32, offset: i64) {
     let admin: AdminClient<DefaultClientContext> = config().create().expect("an admin client");
     let mut offsets = TopicPartitionList::new();
     offsets.add_partition_offset(topic, partition, Offset::Offset(offset)).expect("an offset");
-    let options = AdminOptions::new().operation_timeout(Some(ANSWER_MAX)).request_timeout(Some(ANSWER_MAX));
-    block_on(admin.delete_records(&offsets, &options)).expect("the broker deletes records");
+    block_on(admin.delete_records(&offsets, &patient())).expect("the broker deletes records");
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {

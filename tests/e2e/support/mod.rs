@@ -4,6 +4,8 @@ pub mod broker;
 pub mod charts;
 pub mod fixture;
 pub mod lake;
+pub mod log;
+pub mod mock;
 pub mod oracle;
 pub mod plays;
 pub mod program;

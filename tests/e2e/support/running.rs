@@ -12,8 +12,13 @@ use super::{broker, eventually};
 
 /// The words of a `reprise run` of `topic` into `lake`.
 pub fn run(topic: &str, lake: &Path, options: &[&str]) -> Vec<String> {
+    run_on(broker::servers(), topic, lake, options)
+}
+
+/// The words of a `reprise run` with a broker of its own.
+pub fn run_on(servers: &str, topic: &str, lake: &Path, options: &[&str]) -> Vec<String> {
     let lake = lake.to_str().expect("folders of tests are UTF-8");
-    let words = ["run", "--brokers", broker::servers(), "--topic", topic, "--lake", lake, "--listen", "127.0.0.1:0"];
+    let words = ["run", "--brokers", servers, "--topic", topic, "--lake", lake, "--listen", "127.0.0.1:0"];
     words.iter().chain(options).map(|&word| word.to_owned()).collect()
 }
 

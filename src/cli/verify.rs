@@ -1,0 +1,98 @@
+//! `reprise verify`: live equals replay, or the first difference; and a lake is whole, or what is wrong with it.
+
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use url::Url;
+
+use super::client::{Client, Failure};
+use super::replay::Replay;
+use super::run::workers;
+use super::shared::{ChartsFile, absolute, default_workers, start_log};
+use crate::charts::{Charts, Filter};
+use crate::lake::Snapshot;
+use crate::output::{self, table::printable};
+use crate::verify::against::{self, Live};
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  reprise verify --lake ./lake --against http://127.0.0.1:7878
+  reprise verify --lake ./lake --against http://127.0.0.1:7878 --charts charts.toml
+  reprise verify --lake ./lake
+
+The exit status is 0 if all is as it should be, and 1 if not.")]
+pub struct Options {
+    /// The folder of the lake.
+    #[arg(long, value_name = "DIR", env = "REPRISE_LAKE")]
+    lake: PathBuf,
+    /// A running instance, whose charts are compared with a replay of the lake. Without it the lake itself is checked.
+    #[arg(long, value_name = "URL")]
+    against: Option<String>,
+    #[command(flatten)]
+    charts: ChartsFile,
+    /// Threads that work on the dataflow.
+    #[arg(short, long, value_name = "N", default_value_t = default_workers(), value_parser = workers, env = "REPRISE_WORKERS")]
+    workers: usize,
+}
+
+pub fn run(options: Options) -> Result<()> {
+    start_log("warn");
+    let lake = absolute(&options.lake)?;
+    match &options.against {
+        Some(url) => against(&options, url, &lake),
+        None => alone(&lake),
+    }
+}
+
+fn against(options: &Options, url: &str, lake: &Path) -> Result<()> {
+    let definitions = options.charts.load()?;
+    let body = Client::new()?.snapshot(&address(url)?).map_err(Failure::into_error)?;
+    let live = Live::open(BufReader::new(body.as_slice())).with_context(|| not_a_reprise(url))?;
+    let as_of = live.header.as_of;
+    let version = as_of.lake_version.filter(|_| as_of.durable).with_context(|| not_a_reprise(url))?;
+    against::check_rules(&live.header.charts, &Charts::new(definitions.clone()).inputs())?;
+    let snapshot = Snapshot::open(lake, Some(version)).with_context(|| {
+        format!("the instance serves version {version} of its lake {}", printable(&live.header.lake))
+    })?;
+    ensure!(
+        snapshot.topic() == Some(&live.header.topic),
+        "the instance reads the topic {}, and the lake {} holds {}: name its own lake, {}",
+        printable(&live.header.topic),
+        lake.display(),
+        snapshot.topic().unwrap_or("none"),
+        printable(&live.header.lake)
+    );
+    let files = snapshot.files().to_vec();
+    let (workers, times_us) = (options.workers, i64::MIN..i64::MAX);
+    let mut charts = Replay { workers, definitions, files, times_us, clock_us: as_of.clock_us }.charts()?;
+    // The period of the trending window is named by it.
+    charts.set_as_of(as_of);
+    let cells = charts.cells(&Filter::default());
+    let comparison = against::compare(live, cells, charts.inputs()).with_context(|| not_a_reprise(url))?;
+    output::print_text(&comparison.report())?;
+    match comparison.difference {
+        None if comparison.same() => Ok(()),
+        None => bail!("live and replay differ"),
+        Some(difference) => bail!("live and replay differ, first in {difference}"),
+    }
+}
+
+fn address(text: &str) -> Result<Url> {
+    let absolute = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    let mut url = Url::parse(&absolute).with_context(|| format!("--against {text} is not a URL"))?;
+    ensure!(matches!(url.scheme(), "http" | "https"), "--against {text} must begin with http://");
+    url.set_path("/v1/snapshot");
+    url.set_query(Some("durable=true"));
+    Ok(url)
+}
+
+fn not_a_reprise(url: &str) -> String {
+    format!("{} does not answer as a `reprise run` of this version does", printable(url))
+}
+
+fn alone(lake: &Path) -> Result<()> {
+    let _ = lake;
+    bail!("name an instance with --against")
+}

@@ -1,0 +1,216 @@
+//! What becomes of a topic while it is read, and between two runs: it grows, forgets, is deleted, is made again.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::restart::assert_every_offset_once;
+use crate::support::charts::default_charts;
+use crate::support::fixture::folder;
+use crate::support::plays::Play;
+use crate::support::program::{Ended, reprise};
+use crate::support::running::{Running, offsets, replay, run, run_to_end};
+use crate::support::{broker, eventually, lake, log, unique};
+
+/// Plays of `song`, a second apart.
+fn plays(song: &str, count: i64) -> Vec<Play> {
+    let first = Play::new(song, "2024-03-01T12:00:00Z");
+    let play = |second: i64| Play { time: first.time + jiff::Span::new().seconds(second), ..first.clone() };
+    (0..count).map(play).collect()
+}
+
+fn produce(topic: &str, partition: i32, plays: &[Play]) {
+    broker::produce(topic, partition, plays.iter().map(Play::json));
+}
+
+/// Runs to the end, which must be a failure.
+#[track_caller]
+fn fails(topic: &str, lake: &Path, options: &[&str]) -> Ended {
+    let ended = reprise(run(topic, lake, &[&["--until-caught-up"], options].concat())).end();
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
+    ended
+}
+
+#[track_caller]
+fn assert_says(stderr: &str, words: &[&str]) {
+    words.iter().for_each(|word| assert!(stderr.contains(word), "no {word:?} in\n{stderr}"));
+}
+
+#[test]
+fn partitions_that_are_added_while_running_are_read_too() {
+    let topic = broker::topic("grows", 1);
+    let all = plays("a", 60);
+    produce(&topic, 0, &all[..10]);
+    let folder = folder();
+    // One of the two workers has nothing to read at first.
+    let options = ["-w", "2", "--commit-interval", "300ms", "-X", "topic.metadata.refresh.interval.ms=200"];
+    let running = Running::start(&topic, folder.path(), &options);
+    running.caught_up(&topic);
+    broker::add_partitions(&topic, 3);
+    produce(&topic, 2, &all[10..30]);
+    running.caught_up(&topic);
+    broker::add_partitions(&topic, 6);
+    produce(&topic, 0, &all[30..35]);
+    produce(&topic, 3, &all[35..40]);
+    produce(&topic, 5, &all[40..55]);
+    let status = running.caught_up(&topic);
+    assert_eq!(offsets(&status, "start_offset"), (0..6).map(|partition| (partition, 0)).collect());
+    // Partitions without a play are in the lake as well, so that it knows where they begin.
+    let starts: BTreeMap<i64, i64> = (0..6).map(|partition| (partition, 0)).collect();
+    eventually("they are committed", || (log::account(folder.path()).starts == starts).then_some(()));
+    running.stop();
+    replay(folder.path(), &[]).assert_equals(&all[..55], &default_charts());
+    assert_every_offset_once(folder.path(), &topic);
+
+    produce(&topic, 4, &all[55..]);
+    run_to_end(&topic, folder.path(), &["-w", "3", "--from", "latest"]).assert_equals(&all, &default_charts());
+    assert_every_offset_once(folder.path(), &topic);
+    assert_eq!(log::account(folder.path()).starts, starts);
+}
+
+#[test]
+fn a_run_that_finds_a_gap_says_what_is_missing_and_goes_on_only_if_told_to() {
+    let topic = broker::topic("gap", 2);
+    let (first, lost, last) = (plays("first", 20), plays("lost", 15), plays("last", 10));
+    produce(&topic, 0, &first);
+    produce(&topic, 1, &plays("other", 5));
+    let folder = folder();
+    run_to_end(&topic, folder.path(), &["-w", "2"]);
+    produce(&topic, 0, &lost);
+    produce(&topic, 0, &last);
+    broker::delete_before(&topic, 0, 35);
+
+    let refused = fails(&topic, folder.path(), &[]);
+    assert_says(&refused.stderr, &["15 offsets are missing", &format!("{topic}/0: 20 … 34 (15)"), "--accept-gap"]);
+    assert_eq!(log::account(folder.path()).offsets, [(0, 20), (1, 5)].into());
+
+    let running = Running::start(&topic, folder.path(), &["--accept-gap", "--commit-interval", "300ms"]);
+    let status = running.caught_up(&topic);
+    assert_eq!((&status["missing"], &status["accepted"]), (&15.into(), &10.into()));
+    assert_says(&running.program.stderr(), &["--accept-gap", "first=20", "end=35"]);
+    running.stop();
+    let held = [first, plays("other", 5), last].concat();
+    // Once it is on record it is no news.
+    run_to_end(&topic, folder.path(), &[]).assert_equals(&held, &default_charts());
+    let account = log::account(folder.path());
+    assert_eq!((account.missing, account.offsets), ([(0, 15)].into(), [(0, 45), (1, 5)].into()));
+    assert_eq!(account.gaps, [serde_json::json!({"partition": 0, "first": 20, "end": 35})]);
+    assert_eq!(running_status(&topic, folder.path())["missing"], 15);
+}
+
+fn running_status(topic: &str, lake: &Path) -> serde_json::Value {
+    let running = Running::start(topic, lake, &[]);
+    let status = running.caught_up(topic);
+    running.stop();
+    status
+}
+
+/// Stops `running` for as long as Kafka needs to forget what it had not read yet.
+fn sleep_while(running: &Running, work: impl FnOnce()) {
+    running.program.signal("STOP");
+    // The fetch that waits at the broker must have been answered, or else it would be answered with these plays.
+    std::thread::sleep(Duration::from_secs(2));
+    work();
+    running.program.signal("CONT");
+}
+
+/// Retention overtakes a run while it sleeps.
+fn overtaken(name: &str, options: &[&str]) -> (String, Running, tempfile::TempDir) {
+    let topic = broker::topic(name, 2);
+    produce(&topic, 0, &plays("first", 20));
+    produce(&topic, 1, &plays("other", 5));
+    let folder = folder();
+    let options = [&["-w", "2", "--commit-interval", "1h", "-X", "fetch.wait.max.ms=100"], options].concat();
+    let running = Running::start(&topic, folder.path(), &options);
+    running.caught_up(&topic);
+    sleep_while(&running, || {
+        produce(&topic, 0, &plays("lost", 15));
+        produce(&topic, 0, &plays("last", 10));
+        produce(&topic, 1, &plays("other", 5));
+        broker::delete_before(&topic, 0, 35);
+    });
+    (topic, running, folder)
+}
+
+#[test]
+fn retention_that_overtakes_a_run_stops_it_and_what_was_read_is_kept() {
+    let (topic, running, folder) = overtaken("overtaken", &[]);
+    let ended = running.program.end();
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
+    assert_says(&ended.stderr, &["15 offsets are missing", &format!("{topic}/0: 20 … 34 (15)"), "--accept-gap"]);
+    let account = log::account(folder.path());
+    assert_eq!((account.offsets[&0], account.missing), (20, BTreeMap::new()));
+    assert!(lake::plays(folder.path()).len() >= 25);
+}
+
+#[test]
+fn retention_that_overtakes_a_run_is_on_record_if_that_is_accepted() {
+    let (topic, running, folder) = overtaken("accepted", &["--accept-gap"]);
+    let status = running.caught_up(&topic);
+    assert_eq!((&status["missing"], &status["accepted"], &status["holes"]), (&15.into(), &40.into(), &0.into()));
+    assert_says(&running.program.stderr(), &["--accept-gap", "first=20", "end=35"]);
+    running.stop();
+    let account = log::account(folder.path());
+    assert_eq!((account.missing, account.offsets), ([(0, 15)].into(), [(0, 45), (1, 10)].into()));
+    assert_eq!(account.gaps, [serde_json::json!({"partition": 0, "first": 20, "end": 35})]);
+    let held = [plays("first", 20), plays("last", 10), plays("other", 5), plays("other", 5)].concat();
+    run_to_end(&topic, folder.path(), &[]).assert_equals(&held, &default_charts());
+}
+
+#[test]
+fn a_topic_that_is_deleted_ends_the_run_and_what_was_read_is_kept() {
+    let topic = broker::topic("deleted", 2);
+    produce(&topic, 1, &plays("a", 30));
+    let folder = folder();
+    let options = ["--commit-interval", "1h", "-X", "topic.metadata.refresh.interval.ms=500"];
+    let running = Running::start(&topic, folder.path(), &options);
+    running.caught_up(&topic);
+    broker::delete(&topic);
+    let ended = running.program.end();
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
+    assert_says(&ended.stderr, &["no longer exists", "it was deleted"]);
+    assert_eq!(log::account(folder.path()).offsets, [(0, 0), (1, 30)].into());
+}
+
+#[test]
+fn a_topic_that_was_made_anew_is_refused() {
+    let topic = broker::topic("anew", 2);
+    produce(&topic, 0, &plays("old", 30));
+    let folder = folder();
+    let old = run_to_end(&topic, folder.path(), &[]);
+    // With fewer records than the lake has, as many, and more.
+    broker::remake(&topic, 2);
+    produce(&topic, 0, &plays("new", 20));
+    assert_says(&fails(&topic, folder.path(), &[]).stderr, &["offset 30", "made anew"]);
+    for more in [10, 20] {
+        produce(&topic, 0, &plays("new", more));
+        let refused = fails(&topic, folder.path(), &["--accept-gap"]);
+        assert_says(&refused.stderr, &["is not the one that the lake was made from", "offset 29", "Begin a new lake"]);
+    }
+    broker::remake(&topic, 1);
+    assert_says(&fails(&topic, folder.path(), &[]).stderr, &[&format!("{topic}/1, a partition"), "made anew"]);
+    assert!(replay(folder.path(), &[]).lines == old.lines, "the lake is as it was");
+}
+
+#[test]
+fn a_consumer_group_says_how_far_the_lake_has_come() {
+    let topic = broker::topic("group", 3);
+    let group = unique("lag");
+    let options = ["--group", &group, "--commit-interval", "300ms"];
+    produce(&topic, 0, &plays("a", 30));
+    produce(&topic, 2, &plays("a", 10));
+    let folder = folder();
+    run_to_end(&topic, folder.path(), &options);
+    assert_eq!(broker::committed(&group, &topic), [(0, 30), (1, 0), (2, 10)].into());
+
+    let running = Running::start(&topic, folder.path(), &options);
+    produce(&topic, 1, &plays("a", 5));
+    let reached = [(0, 30), (1, 5), (2, 10)].into();
+    eventually("the group follows while running", || (broker::committed(&group, &topic) == reached).then_some(()));
+    produce(&topic, 1, &plays("a", 5));
+    running.caught_up(&topic);
+    running.stop();
+    assert_eq!(broker::committed(&group, &topic), [(0, 30), (1, 10), (2, 10)].into());
+    let lake: BTreeMap<i64, i64> = log::account(folder.path()).offsets;
+    assert_eq!(lake, [(0, 30), (1, 10), (2, 10)].into());
+}

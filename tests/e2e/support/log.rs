@@ -1,0 +1,59 @@
+//! What the log of a lake says of the topic's partitions, read as JSON from its commits.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::lake;
+
+/// Of each Kafka partition, by the names of the log's transactions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    pub offsets: BTreeMap<i64, i64>,
+    pub starts: BTreeMap<i64, i64>,
+    pub holes: BTreeMap<i64, i64>,
+    pub missing: BTreeMap<i64, i64>,
+    /// What every commit has said of gaps, in order.
+    pub gaps: Vec<Value>,
+}
+
+/// The account of the newest commit. Every offset must be in it: a play, a dead letter, a hole, or missing.
+#[track_caller]
+pub fn account(lake: &Path) -> Account {
+    let mut account = Account::default();
+    for action in commits(lake) {
+        if let Some(gaps) = action["commitInfo"]["operationParameters"]["gaps"].as_str() {
+            account.gaps.extend(serde_json::from_str::<Vec<Value>>(gaps).expect("gaps are JSON"));
+        }
+        let Some(id) = action["txn"]["appId"].as_str() else { continue };
+        let version = action["txn"]["version"].as_i64().expect("a version");
+        // kafka-start:TOPIC:PARTITION
+        let mut parts = id.splitn(2, ':');
+        let values = match parts.next() {
+            Some("kafka") => &mut account.offsets,
+            Some("kafka-start") => &mut account.starts,
+            Some("kafka-holes") => &mut account.holes,
+            Some("kafka-missing") => &mut account.missing,
+            _ => continue,
+        };
+        let partition = id.rsplit(':').next().and_then(|partition| partition.parse().ok()).expect("a partition");
+        values.insert(partition, version);
+    }
+    let sum = |values: &BTreeMap<i64, i64>| values.values().sum::<i64>();
+    let rows = lake::plays(lake).len() + lake::dead_letters(lake).len();
+    let read = sum(&account.offsets) - sum(&account.starts);
+    assert_eq!(read, rows as i64 + sum(&account.holes) + sum(&account.missing), "{account:?}");
+    account
+}
+
+/// All actions in the log of the plays, the oldest first.
+fn commits(lake: &Path) -> Vec<Value> {
+    let folder = lake.join("song_plays/_delta_log");
+    let mut paths: Vec<_> = fs::read_dir(folder).expect("a log").map(|entry| entry.expect("an entry").path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+    paths.sort();
+    let text: Vec<String> = paths.iter().map(|path| fs::read_to_string(path).expect("a commit")).collect();
+    text.iter().flat_map(|text| text.lines()).map(|line| serde_json::from_str(line).expect("an action")).collect()
+}
