@@ -13,6 +13,8 @@ mod lock;
 mod log;
 mod merge;
 mod plan;
+#[cfg(test)]
+mod tests;
 mod usage;
 mod vacuum;
 

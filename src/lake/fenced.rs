@@ -176,7 +176,7 @@ impl FencedTable {
 
     /// Whether an append that has failed is in the log all the same: its entry may have been there before the error was,
     /// as when the folder cannot be synced. Epochs grow, so the log tells.
-    fn has_come_through(&mut self, marks: &Marks) -> Result<bool> {
+    pub(super) fn has_come_through(&mut self, marks: &Marks) -> Result<bool> {
         self.table.refresh()?;
         let found = self.table.progress()?;
         if marks.epoch.is_none() || (found.incarnation, found.epoch) != (marks.incarnation, marks.epoch) {

@@ -5,10 +5,12 @@
 //! does. It is one crate, because the time to build these tests is the time to link them.
 
 mod accounting;
+mod care;
 mod chaos;
 mod checkpoints;
 mod dead_letters;
 mod demo;
+mod disk;
 mod faults;
 mod http;
 mod kafka;

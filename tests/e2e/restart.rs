@@ -64,7 +64,7 @@ fn runs_that_are_stopped_while_plays_come_in_lose_none() {
         move || Traffic::generate(&topic, &traffic)
     });
     // The generator makes the topic.
-    eventually("the topic is there", || topic_exists(&topic).then_some(()));
+    eventually("the topic is there", || broker::exists(&topic).then_some(()));
     for (workers, signal) in [("1", "TERM"), ("2", "INT"), ("3", "TERM")] {
         let running = Running::start(&topic, &lake, &["-w", workers, "--commit-interval", "300ms"]);
         let before = running.status()["lake_version"].as_i64();
@@ -80,13 +80,6 @@ fn runs_that_are_stopped_while_plays_come_in_lose_none() {
     live.assert_equals(&traffic.plays, &default_charts());
     assert!(replay(&lake, &[]).lines == live.lines, "the replay");
     assert_every_offset_once(&lake, &topic);
-}
-
-fn topic_exists(topic: &str) -> bool {
-    use rdkafka::consumer::{BaseConsumer, Consumer};
-    let consumer: BaseConsumer = broker::config().create().expect("a consumer");
-    let metadata = consumer.fetch_metadata(None, std::time::Duration::from_secs(30)).expect("the broker answers");
-    metadata.topics().iter().any(|known| known.name() == topic && !known.partitions().is_empty())
 }
 
 /// The lake of a run that has been stopped replays to what the run answered last.

@@ -91,30 +91,10 @@ fn rewrite(
     outcome: &mut Compacted,
 ) -> Result<()> {
     let id = random_uuid();
-    let mut this = CompactIntent { files: Vec::new(), removed: Vec::new() };
-    let mut change = Compacted::default();
-    for job in jobs {
-        let merged = merge::inputs(kind, &job).and_then(|inputs| match inputs.len() {
-            0 | 1 => Ok((Vec::new(), Vec::new())),
-            _ => Ok((merge::merge(kind, &table.root, &id, &job, &inputs, attention, done)?, inputs)),
-        });
-        match merged {
-            Ok((_, inputs)) if inputs.is_empty() => {}
-            Ok((files, inputs)) => {
-                change.partitions += 1;
-                change.files_before += inputs.len();
-                change.files_after += files.len();
-                change.bytes_before += inputs.iter().map(|entry| entry.size_bytes).sum::<u64>();
-                change.bytes_after += files.iter().map(|file| file.size_bytes as u64).sum::<u64>();
-                this.files.extend(files);
-                this.removed.extend(inputs.into_iter().map(|entry| entry.name));
-            }
-            Err(_) if attention.is_over() => return intent::undo(&table.root, &this.files),
-            Err(error) => {
-                outcome.failed += 1;
-                tracing::warn!("{:?} of {} is not compacted: {error:#}", job.partition, table.root.display());
-            }
-        }
+    let (this, change) = stage(kind, table, &id, jobs, attention, done)?;
+    outcome.failed += change.failed;
+    if attention.is_over() {
+        return intent::undo(&table.root, &this.files);
     }
     if this.removed.is_empty() {
         return Ok(());
@@ -132,12 +112,49 @@ fn rewrite(
     Ok(())
 }
 
+/// Merges the files of each of `jobs` into staged ones. One whose files cannot be read, or written, is left out.
+pub(super) fn stage(
+    kind: &Kind,
+    table: &Table,
+    id: &str,
+    jobs: Vec<Job>,
+    attention: &Attention<'_>,
+    done: &mut dyn FnMut(u64),
+) -> Result<(CompactIntent, Compacted)> {
+    let mut this = CompactIntent { files: Vec::new(), removed: Vec::new() };
+    let mut change = Compacted::default();
+    for job in jobs {
+        let merged = merge::inputs(kind, &job).and_then(|inputs| match inputs.len() {
+            0 | 1 => Ok((Vec::new(), Vec::new())),
+            _ => Ok((merge::merge(kind, &table.root, id, &job, &inputs, attention, done)?, inputs)),
+        });
+        match merged {
+            Ok((_, inputs)) if inputs.is_empty() => {}
+            Ok((files, inputs)) => {
+                change.partitions += 1;
+                change.files_before += inputs.len();
+                change.files_after += files.len();
+                change.bytes_before += inputs.iter().map(|entry| entry.size_bytes).sum::<u64>();
+                change.bytes_after += files.iter().map(|file| file.size_bytes as u64).sum::<u64>();
+                this.files.extend(files);
+                this.removed.extend(inputs.into_iter().map(|entry| entry.name));
+            }
+            Err(_) if attention.is_over() => break,
+            Err(error) => {
+                change.failed += 1;
+                tracing::warn!("{:?} of {} is not compacted: {error:#}", job.partition, table.root.display());
+            }
+        }
+    }
+    Ok((this, change))
+}
+
 /// Makes staged files part of the table in place of those that they replace. Returns false, and has changed nothing, if
 /// one of those has gone. After an error the next holder of the lock finds out what has come of it.
 pub(super) fn commit(table: &mut Table, id: &str, this: &CompactIntent) -> Result<bool> {
     failpoint::reach("compact-staged")?;
-    let path = table.root.join(STAGING).join(format!("{INTENT}{id}.json"));
-    if let Err(error) = disk::replace(&path, &disk::sealed(serde_json::to_vec(this)?)) {
+    let path = intent_path(table, id);
+    if let Err(error) = declare(table, id, this) {
         // What nothing needs must not fill up a disk that is full.
         intent::undo(&table.root, &this.files)?;
         return Err(error);
@@ -152,6 +169,15 @@ pub(super) fn commit(table: &mut Table, id: &str, this: &CompactIntent) -> Resul
     }
     disk::remove_if_there(&path)?;
     Ok(committed)
+}
+
+fn intent_path(table: &Table, id: &str) -> PathBuf {
+    table.root.join(STAGING).join(format!("{INTENT}{id}.json"))
+}
+
+/// Makes the intent durable.
+pub(super) fn declare(table: &Table, id: &str, this: &CompactIntent) -> Result<()> {
+    disk::replace(&intent_path(table, id), &disk::sealed(serde_json::to_vec(this)?))
 }
 
 pub(super) fn append(table: &mut Table, this: &CompactIntent) -> Result<bool> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use super::support::{AFTERNOON_US, Lake, cut_of_plays, dead_letter, empty_cut, expected, identity, message, plays};
-use crate::lake::{Account, Committer, Cut, Gap, Position, Progress, Snapshot};
+use crate::lake::{Account, Committer, Cut, Gap, Position, Progress, Snapshot, disk};
 
 fn position(partition: i32, start: i64, next: i64) -> Position {
     Position { partition, start, next, holes: 0, missing: 0, time_ms: None }
@@ -119,9 +119,10 @@ fn an_intent_carries_the_account() {
         committer.plays.intend(cut.epoch, cut.clock_us, cut.plays, cut.offsets, cut.account).unwrap();
         let intent = lake.plays().join("_staging/commit-1-1.json");
         if !has_account {
-            let mut json: serde_json::Value = serde_json::from_slice(&fs::read(&intent).unwrap()).unwrap();
+            let text = fs::read(&intent).unwrap();
+            let mut json: serde_json::Value = serde_json::from_slice(disk::unsealed(&text).unwrap()).unwrap();
             json.as_object_mut().unwrap().remove("account").unwrap();
-            fs::write(&intent, json.to_string()).unwrap();
+            fs::write(&intent, disk::sealed(json.to_string().into_bytes())).unwrap();
         }
         let (committer, _) = lake.open();
         let progress = committer.progress();

@@ -62,6 +62,8 @@ impl Lake {
                 match path.is_dir() {
                     true if path.ends_with("_delta_log") => {}
                     true => folders.push(path),
+                    // Never deleted: it is what a lock is held on.
+                    false if path.ends_with("care.lock") => {}
                     false => found.push(path),
                 }
             }

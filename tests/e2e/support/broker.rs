@@ -201,3 +201,10 @@ pub fn ends(topic: &str) -> HashMap<i32, i64> {
     };
     partitions.map(end).collect()
 }
+
+/// Whether there is a `topic`.
+pub fn exists(topic: &str) -> bool {
+    let consumer: BaseConsumer = config().create().expect("a consumer");
+    let metadata = consumer.fetch_metadata(None, Duration::from_secs(30)).expect("the broker answers");
+    metadata.topics().iter().any(|known| known.name() == topic && !known.partitions().is_empty())
+}

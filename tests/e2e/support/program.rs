@@ -33,11 +33,17 @@ struct Output {
 
 /// `reprise` with `arguments`, free of what the shell of whoever runs the tests has set.
 pub fn reprise<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Program {
+    reprise_with(arguments, &[])
+}
+
+/// Likewise, with `variables` in its environment.
+pub fn reprise_with<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>, variables: &[(&str, String)]) -> Program {
     let mut command = Command::new(env!("CARGO_BIN_EXE_reprise"));
     let ours = |name: &str| name.starts_with("REPRISE_") || name == "KAFKA_BOOTSTRAP_SERVERS" || name == "RUST_LOG";
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(ours)) {
         command.env_remove(name);
     }
+    command.envs(variables.iter().map(|(name, value)| (name, value)));
     Program::spawn(command.args(arguments))
 }
 
