@@ -5,11 +5,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
-use rdkafka::{ClientConfig, TopicPartitionList};
 
 /// How long to wait for an answer before the broker counts as unreachable.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,21 +40,13 @@ pub type Consumer = BaseConsumer<Listener>;
 /// Keeps what librdkafka last said of its trouble, for the one message about it. It says so again with every attempt,
 /// hundreds of times in a moment, so none of that goes to the log by itself.
 #[derive(Default)]
-pub struct Listener {
-    said: Mutex<Option<String>>,
-    published: Mutex<Option<Result<(), KafkaError>>>,
-}
+pub struct Listener(Mutex<Option<String>>);
 
 impl Listener {
-    /// What has become of the offsets that were last published, once that is known; then it is forgotten.
-    pub fn published(&self) -> Option<Result<(), KafkaError>> {
-        self.published.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
     /// `error`, and what librdkafka last said.
     pub fn explain(&self, error: &KafkaError) -> String {
         let code = error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| code.to_string());
-        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         said.as_ref().map_or_else(|| code.clone(), |said| format!("{code}; {said}"))
     }
 }
@@ -66,16 +58,12 @@ impl ClientContext for Listener {
         let told = !matches!(error, KafkaError::PartitionEOF(_))
             && !matches!(code, Some(RDKafkaErrorCode::PartitionEOF | RDKafkaErrorCode::AllBrokersDown));
         if told {
-            *self.said.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
         }
     }
 }
 
-impl ConsumerContext for Listener {
-    fn commit_callback(&self, result: Result<(), KafkaError>, _offsets: &TopicPartitionList) {
-        *self.published.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
-    }
-}
+impl ConsumerContext for Listener {}
 
 /// The offsets that a partition holds: `[first, end)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

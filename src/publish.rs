@@ -5,13 +5,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::Thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::error::KafkaError;
-use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::warn;
 
@@ -20,38 +20,45 @@ use crate::serve::Shared;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How long the last offsets may take when the run is over.
-const LAST_MAX: Duration = Duration::from_secs(3);
+const LAST_MAX: Duration = Duration::from_secs(5);
+/// How soon to try again what the group's coordinator did not take, and how often in a row to say nothing of it: it may
+/// be moving, or starting.
+const RETRY_INTERVAL: Duration = Duration::from_millis(200);
+const FAILURES_MAX: u32 = 5;
 
 /// A thread that publishes what is committed, until it is dropped; then it does so once more.
 pub struct Publisher {
     done: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    thread: Thread,
+    ended: Receiver<()>,
+    group: String,
 }
 
 impl Publisher {
     pub fn start(shared: Arc<Shared>, broker: &Broker) -> Result<Self> {
         let done = Arc::new(AtomicBool::new(false));
-        let publish = Publish {
-            consumer: broker.consumer()?,
-            broker: broker.clone(),
-            shared,
-            published: BTreeMap::new(),
-            asked: None,
-            warned: false,
-        };
+        let published = BTreeMap::new();
+        let publish = Publish { consumer: broker.consumer()?, broker: broker.clone(), shared, published, failures: 0 };
+        let (end, ended) = channel();
         let until = done.clone();
         let thread = std::thread::Builder::new().name("reprise-publisher".to_owned());
-        let thread = thread.spawn(move || publish.repeat(&until));
-        Ok(Self { done, thread: Some(thread.context("a thread that publishes offsets cannot be started")?) })
+        let thread = thread.spawn(move || publish.repeat(&until, end));
+        let thread = thread.context("a thread that publishes offsets cannot be started")?.thread().clone();
+        Ok(Self { done, thread, ended, group: broker.group.clone() })
     }
 }
 
 impl Drop for Publisher {
     fn drop(&mut self) {
         self.done.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
-            let _ = thread.join();
+        self.thread.unpark();
+        // A coordinator that does not answer must not keep the process from ending, so the thread may be left behind.
+        if self.ended.recv_timeout(LAST_MAX) == Err(RecvTimeoutError::Timeout) {
+            let group = &self.group;
+            warn!(
+                group,
+                "the last offsets were not published to the consumer group; those in the lake are what counts"
+            );
         }
     }
 }
@@ -60,79 +67,55 @@ struct Publish {
     consumer: Consumer,
     broker: Broker,
     shared: Arc<Shared>,
-    /// What the group is known to have.
+    /// What the group has been told.
     published: BTreeMap<i32, i64>,
-    /// What it was told last, until it has answered.
-    asked: Option<BTreeMap<i32, i64>>,
-    warned: bool,
+    /// How often in a row that has failed.
+    failures: u32,
 }
 
 impl Publish {
-    fn repeat(mut self, done: &AtomicBool) {
+    /// `end` is dropped at the end, which is how that is heard of.
+    fn repeat(mut self, done: &AtomicBool, end: Sender<()>) {
         while !done.load(Ordering::Relaxed) {
-            self.settle();
-            self.ask();
+            self.publish();
             std::thread::park_timeout(INTERVAL);
         }
-        let until = Instant::now() + LAST_MAX;
-        while self.is_behind() && Instant::now() < until {
-            self.ask();
-            std::thread::sleep(Duration::from_millis(10));
-            self.settle();
+        while !self.publish() && self.failures < FAILURES_MAX {
+            std::thread::sleep(RETRY_INTERVAL);
         }
+        drop(end);
     }
 
-    fn is_behind(&self) -> bool {
-        self.published != self.shared.committed_offsets()
-    }
-
-    /// Tells the group what is new, unless it has not answered yet.
-    fn ask(&mut self) {
-        if self.asked.is_some() || !self.is_behind() {
-            return;
-        }
+    /// Whether the group knows what is committed now.
+    fn publish(&mut self) -> bool {
         let offsets = self.shared.committed_offsets();
-        let mut list = TopicPartitionList::new();
-        let added = offsets.iter().try_for_each(|(partition, offset)| {
-            list.add_partition_offset(&self.broker.topic, *partition, Offset::Offset(*offset))
-        });
-        match added.and_then(|()| self.consumer.commit(&list, CommitMode::Async)) {
-            Ok(()) => self.asked = Some(offsets),
-            Err(error) => self.warn(&error),
+        if offsets == self.published {
+            return true;
         }
+        match self.commit(&offsets) {
+            Ok(()) => (self.published, self.failures) = (offsets, 0),
+            Err(error) => {
+                self.failures = self.failures.saturating_add(1);
+                if self.failures == FAILURES_MAX {
+                    let (group, reason) = (&self.broker.group, self.consumer.context().explain(&error));
+                    warn!(
+                        group,
+                        reason,
+                        "offsets cannot be published to the consumer group, so lag tools are behind; the lake is not"
+                    );
+                }
+            }
+        }
+        self.failures == 0
     }
 
-    /// Hears what became of it.
-    fn settle(&mut self) {
-        // Answers come to who polls; there are no records, since nothing is assigned.
+    fn commit(&self, offsets: &BTreeMap<i32, i64>) -> Result<(), KafkaError> {
+        // News of trouble comes to who polls. There are no records, since nothing is assigned.
         while self.consumer.poll(Duration::ZERO).is_some() {}
-        let Some(answer) = self.consumer.context().published() else { return };
-        match (answer, self.asked.take()) {
-            (Ok(()), Some(offsets)) => self.published = offsets,
-            (Ok(()), None) => {}
-            (Err(error), _) => self.warn(&error),
+        let mut list = TopicPartitionList::new();
+        for (partition, offset) in offsets {
+            list.add_partition_offset(&self.broker.topic, *partition, Offset::Offset(*offset))?;
         }
-    }
-
-    fn warn(&mut self, error: &KafkaError) {
-        // A coordinator that moves or loads is not worth a word.
-        use RDKafkaErrorCode as Code;
-        let passes = matches!(
-            error.rdkafka_error_code(),
-            Some(
-                Code::NotCoordinator
-                    | Code::CoordinatorNotAvailable
-                    | Code::CoordinatorLoadInProgress
-                    | Code::WaitingForCoordinator
-            )
-        );
-        if !passes && !std::mem::replace(&mut self.warned, true) {
-            let group = &self.broker.group;
-            let reason = self.consumer.context().explain(error);
-            warn!(
-                group,
-                reason, "offsets cannot be published to the consumer group, so lag tools are behind; the lake is not"
-            );
-        }
+        self.consumer.commit(&list, CommitMode::Sync)
     }
 }

@@ -68,7 +68,7 @@ fn epochs_grow() {
 #[test]
 fn the_wall_clock_is_set_back() {
     const HOUR: Duration = Duration::from_secs(3600);
-    let mut story = Story::live(Pace { commit_interval: SECOND, ..Pace::default() });
+    let mut story = Story::live(Pace { commit_interval: SECOND, idle: 2 * HOUR, ..Pace::default() });
     story.read(0, WALL_US, true);
     let mut last = story.tick_after(SECOND).unwrap();
     story.now.wall_us -= HOUR.as_micros() as i64;
