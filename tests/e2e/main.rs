@@ -18,3 +18,4 @@ mod same_answer;
 mod stops;
 mod support;
 mod usage;
+mod verify;
