@@ -13,7 +13,10 @@ use super::shared::{ChartsFile, absolute, default_workers, start_log};
 use crate::charts::{Charts, Filter};
 use crate::lake::Snapshot;
 use crate::output::{self, table::printable};
-use crate::verify::against::{self, Live};
+use crate::verify::{
+    self,
+    against::{self, Live},
+};
 
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -42,7 +45,7 @@ pub fn run(options: Options) -> Result<()> {
     let lake = absolute(&options.lake)?;
     match &options.against {
         Some(url) => against(&options, url, &lake),
-        None => alone(&lake),
+        None => alone(&lake, options.workers),
     }
 }
 
@@ -92,7 +95,12 @@ fn not_a_reprise(url: &str) -> String {
     format!("{} does not answer as a `reprise run` of this version does", printable(url))
 }
 
-fn alone(lake: &Path) -> Result<()> {
-    let _ = lake;
-    bail!("name an instance with --against")
+fn alone(lake: &Path, workers: usize) -> Result<()> {
+    let checked = verify::lake::check(lake, workers)?;
+    output::print_text(&checked.report)?;
+    match checked.problems {
+        0 => Ok(()),
+        1 => bail!("the lake {} is not whole: what is wrong stands above", lake.display()),
+        problems => bail!("the lake {} is not whole: {problems} problems stand above", lake.display()),
+    }
 }

@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use arrow::array::{Array, AsArray, RecordBatch, StringArray, StructArray};
-use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
 use delta_kernel::engine::arrow_data::EngineDataArrowExt;
 use delta_kernel::expressions::ColumnName;
 use delta_kernel::scan::StatsOptions;
@@ -90,16 +90,16 @@ pub fn list(table: &Table) -> Result<Vec<LakeFile>> {
 }
 
 /// A batch of the kernel's listing, its columns by type.
-struct Listing<'a> {
-    paths: &'a StringArray,
-    sizes: &'a [i64],
+pub struct Listing<'a> {
+    pub paths: &'a StringArray,
+    pub sizes: &'a [i64],
     partitions: &'a StructArray,
     deletions: &'a StructArray,
     statistics: &'a StructArray,
 }
 
 impl<'a> Listing<'a> {
-    fn new(batch: &'a RecordBatch) -> Result<Self> {
+    pub fn new(batch: &'a RecordBatch) -> Result<Self> {
         let column = |name: &str| batch.column_by_name(name).with_context(|| format!("the listing lacks {name}"));
         let structure =
             |name: &str| column(name)?.as_struct_opt().with_context(|| format!("the listing's {name} has no fields"));
@@ -137,7 +137,7 @@ impl<'a> Listing<'a> {
         Ok(LakeFile { day: day.get_days(), hour, path, size_bytes, rows, min_timestamp_us, max_timestamp_us })
     }
 
-    fn partition(&self, row: usize, column: &str) -> Result<String> {
+    pub fn partition(&self, row: usize, column: &str) -> Result<String> {
         let maps = self.partitions.column_by_name("partitionValues").and_then(|maps| maps.as_map_opt());
         let entries = maps.context("the listing lacks partitions")?.value(row);
         let keys = entries.column(0).as_string_opt::<i32>().context("partition columns are not texts")?;
@@ -146,13 +146,16 @@ impl<'a> Listing<'a> {
         found.map(str::to_string).with_context(|| format!("it is in no partition `{column}`"))
     }
 
-    fn statistic(&self, row: usize, name: &str, column: Option<&str>) -> Option<i64> {
+    pub fn statistic(&self, row: usize, name: &str, column: Option<&str>) -> Option<i64> {
         let mut values = self.statistics.column_by_name(name)?;
         if let Some(column) = column {
             values = values.as_struct_opt()?.column_by_name(column)?;
         }
         if let Some(times) = values.as_primitive_opt::<TimestampMicrosecondType>() {
             return times.is_valid(row).then(|| times.value(row));
+        }
+        if let Some(small) = values.as_primitive_opt::<Int32Type>() {
+            return small.is_valid(row).then(|| small.value(row).into());
         }
         let counts = values.as_primitive_opt::<Int64Type>()?;
         counts.is_valid(row).then(|| counts.value(row))

@@ -14,6 +14,7 @@
 
 mod account;
 pub mod care;
+pub mod claims;
 mod commit;
 mod dead_letters;
 pub mod disk;
@@ -75,6 +76,19 @@ pub struct Bounds {
     pub min: Option<i64>,
     pub max: Option<i64>,
     pub nulls: i64,
+}
+
+impl Bounds {
+    /// Takes in the value of one more row.
+    pub fn add(&mut self, value: Option<i64>) {
+        match value {
+            None => self.nulls += 1,
+            Some(_) => {
+                self.min = self.min.map_or(value, |min| Some(min).min(value));
+                self.max = self.max.max(value);
+            }
+        }
+    }
 }
 
 /// Everything that one commit makes durable: the rows of every epoch before `epoch` that no earlier cut had.

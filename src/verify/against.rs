@@ -177,7 +177,7 @@ impl Comparison {
         let widest = self.charts.keys().map(String::len).max().unwrap_or(0).max("chart".len());
         let _ = writeln!(
             text,
-            "{:widest$}  {:>9}  {:>15}  {:16}  {:16}",
+            "{:widest$}  {:>9}  {:>15}  {:16}  {}",
             "chart", "cells", "plays", "digest of inputs", "of outputs"
         );
         for (name, chart) in &self.charts {
@@ -265,7 +265,13 @@ mod tests {
         let charts = fixtures::filled();
         let comparison = compared(&text(&charts), &charts).unwrap();
         assert!(comparison.same() && comparison.difference.is_none());
-        insta::assert_snapshot!(comparison.report());
+        insta::assert_snapshot!(comparison.report(), @r"
+        lake version 41, epoch 1795400000000, clock 2026-11-20T14:41:40Z
+        chart         cells            plays  digest of inputs  of outputs
+        artists           1                0  0000000000000000  bce910ac56d192c1  same
+        trending          1                0  0000000000000000  067ea1c1a993fa2b  same
+        weekly            3               20  0000000000000007  ff8fd5eace0cf475  same
+        ");
     }
 
     /// The first cell that differs is named, with what both sides say of it.

@@ -4,3 +4,6 @@
 //! (`files.rs`), and at whether each Kafka offset is there once (`coverage.rs`).
 
 pub mod against;
+mod coverage;
+mod files;
+pub mod lake;

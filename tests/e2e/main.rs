@@ -21,3 +21,4 @@ mod same_answer;
 mod stops;
 mod support;
 mod usage;
+mod verify;

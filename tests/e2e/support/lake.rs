@@ -31,8 +31,13 @@ pub struct DeadLetter {
 
 /// All plays below `lake`; each must lie where its time says.
 pub fn plays(lake: &Path) -> Vec<Row> {
+    files(lake).iter().flat_map(|file| plays_of(file)).collect()
+}
+
+/// All files of plays below `lake`.
+pub fn files(lake: &Path) -> Vec<PathBuf> {
     let hours = folders(&lake.join("song_plays")).into_iter().flat_map(|date| folders(&date));
-    hours.flat_map(|hour| parquet_files(&hour)).flat_map(|file| plays_of(&file)).collect()
+    hours.flat_map(|hour| parquet_files(&hour)).collect()
 }
 
 fn plays_of(file: &Path) -> Vec<Row> {

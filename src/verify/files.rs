@@ -1,0 +1,119 @@
+//! One file of a lake beside what the log claims of it.
+
+use std::fs::File;
+
+use anyhow::{Context, Result, ensure};
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Int32Type, Int64Type, TimestampMicrosecondType};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use reprise_dataflows::play::{DAY_US, HOUR_US};
+
+use super::coverage::Rows;
+use crate::lake::Bounds;
+use crate::lake::claims::{Claimed, Claims};
+
+const BATCH_ROWS: usize = 64 << 10;
+/// The log cuts times down to a millisecond.
+const CUT_OFF_US: i64 = 999;
+
+/// What a file holds, and what of it is not as claimed. A file that cannot be read to its end holds nothing.
+pub fn check(claims: &Claims, file: &Claimed) -> (Rows, Vec<String>) {
+    let mut problems = Vec::new();
+    let rows = read(claims, file, &mut problems).unwrap_or_else(|error| {
+        problems.push(format!("{error:#}"));
+        Rows::default()
+    });
+    let path = file.path.display();
+    (rows, problems.into_iter().map(|problem| format!("{path}: {problem}")).collect())
+}
+
+fn read(claims: &Claims, file: &Claimed, problems: &mut Vec<String>) -> Result<Rows> {
+    let opened = File::open(&file.path).context("the log names it, and it cannot be opened")?;
+    let size_bytes = opened.metadata()?.len();
+    ensure!(size_bytes == file.size_bytes, "it has {size_bytes} bytes, and the log says {}", file.size_bytes);
+    let builder = ParquetRecordBatchReaderBuilder::try_new(opened).context("it is no Parquet file, or is damaged")?;
+    let rows = builder.metadata().file_metadata().num_rows();
+    if file.rows.is_some_and(|claimed| claimed != rows) {
+        problems.push(format!("it has {rows} rows, and the log says {}", file.rows.unwrap_or_default()));
+    }
+    let columns = [claims.time_column, "kafka_partition", "kafka_offset"];
+    let mask = ProjectionMask::columns(builder.parquet_schema(), columns);
+    let reader = builder.with_projection(mask).with_batch_size(BATCH_ROWS).build()?;
+    let mut found = Found::default();
+    for batch in reader {
+        found.add(&batch.context("it is damaged")?, claims.time_column)?;
+    }
+    if found.rows.count != rows as u64 {
+        problems.push(format!("it has {} rows, and its own footer says {rows}", found.rows.count));
+    }
+    found.compare(file, claims.time_column, problems)?;
+    Ok(found.rows)
+}
+
+/// What was seen in the rows of a file.
+#[derive(Default)]
+struct Found {
+    rows: Rows,
+    time: Bounds,
+    kafka_partition: Bounds,
+    kafka_offset: Bounds,
+}
+
+impl Found {
+    fn add(&mut self, batch: &RecordBatch, time_column: &str) -> Result<()> {
+        let column = |name: &str| batch.column_by_name(name).with_context(|| format!("it has no column {name}"));
+        let whole = |name: &str| {
+            let column = column(name)?;
+            ensure!(column.null_count() == 0, "it has rows without {name}");
+            Ok(column)
+        };
+        let partitions =
+            whole("kafka_partition")?.as_primitive_opt::<Int32Type>().context("partitions of another type")?;
+        let offsets = whole("kafka_offset")?.as_primitive_opt::<Int64Type>().context("offsets of another type")?;
+        let times = column(time_column)?;
+        ensure!(matches!(times.data_type(), DataType::Timestamp(..)), "{time_column} is no time");
+        let times = times.as_primitive_opt::<TimestampMicrosecondType>().context("times that are not in µs")?;
+        times.iter().for_each(|time_us| self.time.add(time_us));
+        for (partition, offset) in partitions.values().iter().zip(offsets.values()) {
+            self.kafka_partition.add(Some((*partition).into()));
+            self.kafka_offset.add(Some(*offset));
+            self.rows.add(*partition, *offset);
+        }
+        Ok(())
+    }
+
+    fn compare(&self, file: &Claimed, time_column: &str, problems: &mut Vec<String>) -> Result<()> {
+        let exact = |found: Option<i64>, claimed: Option<i64>| claimed.is_none() || found == claimed;
+        let cut = |found: Option<i64>, claimed: Option<i64>| {
+            claimed.is_none()
+                || found.zip(claimed).is_some_and(|(found, claimed)| (0..=CUT_OFF_US).contains(&(found - claimed)))
+        };
+        type Same = dyn Fn(Option<i64>, Option<i64>) -> bool;
+        let columns: [(&str, Bounds, Bounds, &Same); 3] = [
+            (time_column, self.time, file.time, &cut),
+            ("kafka_partition", self.kafka_partition, file.kafka_partition, &exact),
+            ("kafka_offset", self.kafka_offset, file.kafka_offset, &exact),
+        ];
+        for (column, found, claimed, same) in columns {
+            if !same(found.min, claimed.min) || !same(found.max, claimed.max) {
+                let shown = |bounds: Bounds| format!("{:?} to {:?}", bounds.min, bounds.max).replace("Some", "");
+                problems.push(format!("its {column} is {}, and the log says {}", shown(found), shown(claimed)));
+            }
+        }
+        let day: jiff::civil::Date =
+            file.date.parse().with_context(|| format!("its folder is of the date {:?}", file.date))?;
+        let day_us = i64::from(day.since(jiff::civil::date(1970, 1, 1))?.get_days()) * DAY_US;
+        let folder_us = match &file.hour {
+            Some(hour) => {
+                let hour: i64 = hour.parse().with_context(|| format!("its folder is of the hour {hour:?}"))?;
+                day_us + hour * HOUR_US..day_us + (hour + 1) * HOUR_US
+            }
+            None => day_us..day_us + DAY_US,
+        };
+        if [self.time.min, self.time.max].into_iter().flatten().any(|time_us| !folder_us.contains(&time_us)) {
+            problems.push("it has rows of times that do not belong in its folder".to_owned());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,157 @@
+//! `reprise verify`: a running instance serves what its lake holds, at any moment, and lakes that are not whole are told.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::fixture::{Traffic, folder};
+use crate::support::program::{Ended, reprise, succeed};
+use crate::support::running::Running;
+use crate::support::{broker, eventually, heavy, unique};
+
+/// Compares the instance with a replay of `lake`, and returns what is said.
+fn verify(running: &Running, lake: &Path, workers: &str) -> Ended {
+    reprise(["verify", "--lake", lake.to_str().unwrap(), "--against", &running.address, "-w", workers]).end()
+}
+
+/// The lake version that is compared, and how many cells.
+fn compared(ended: &Ended) -> (u64, u64) {
+    assert!(ended.status.success(), "{}\n{}", ended.stdout, ended.stderr);
+    let version = ended.stdout.strip_prefix("lake version ").and_then(|rest| rest.split(',').next()).unwrap();
+    let charts: Vec<Vec<&str>> = ended.stdout.lines().skip(2).map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(charts.iter().map(|words| words[0]).collect::<Vec<_>>(), ["all-time", "monthly", "trending", "weekly"]);
+    assert!(charts.iter().all(|words| words.last() == Some(&"same")), "{}", ended.stdout);
+    (version.parse().unwrap(), charts.iter().map(|words| words[1].replace(',', "").parse::<u64>().unwrap()).sum())
+}
+
+/// While plays come in and commits are made, with any number of workers on either side, and over a restart.
+#[test]
+fn a_live_instance_equals_replays_of_its_lake_at_any_moment() {
+    let topic = broker::topic("verify", 3);
+    let options = "--seed 9 --history 3d --history-plays 20000 --count 60000 --rate 4000 --late 0.1 --malformed 0.01";
+    let folder = folder();
+    let _heavy = heavy();
+    let generator = std::thread::spawn({
+        let topic = topic.clone();
+        move || Traffic::generate(&topic, &options.split_whitespace().collect::<Vec<_>>())
+    });
+    let mut versions = Vec::new();
+    for (live, replayed) in [("2", ["1", "3"]), ("3", ["2", "1"]), ("1", ["2", "3"])] {
+        let options = ["-w", live, "--commit-interval", "200ms"];
+        let running = Running::start(&topic, folder.path(), &options);
+        eventually("the charts of the lake are there", || (running.get("/readyz").0 == 200).then_some(()));
+        for workers in replayed {
+            let before = *versions.last().unwrap_or(&0);
+            eventually("something has been committed, or nothing more will come", || {
+                let trending = running.json("/v1/trending?durable=true");
+                assert_eq!(trending["as_of"]["durable"], true);
+                let newer = trending["as_of"]["lake_version"].as_u64().unwrap() > before;
+                (newer || generator.is_finished()).then_some(())
+            });
+            let (version, cells) = compared(&verify(&running, folder.path(), workers));
+            assert!(version >= before && cells > 0, "version {version} after {before}, {cells} cells");
+            versions.push(version);
+        }
+        running.stop();
+    }
+    generator.join().expect("the generator succeeds");
+    assert!(versions.iter().collect::<std::collections::BTreeSet<_>>().len() > 3, "{versions:?}");
+    let alone = succeed(["verify", "--lake", folder.path().to_str().unwrap()]);
+    assert_eq!(alone.stdout.matches(" complete").count(), 3, "{}", alone.stdout);
+}
+
+#[test]
+fn a_snapshot_is_a_header_and_every_cell() {
+    let topic = unique("snapshot");
+    let options = "--seed 10 --history 10d --history-plays 5000 --count 5000 --rate max";
+    Traffic::generate(&topic, &options.split_whitespace().collect::<Vec<_>>());
+    let folder = folder();
+    let running = Running::start(&topic, folder.path(), &["-w", "2", "--commit-interval", "100ms"]);
+    running.caught_up(&topic);
+    let lines = |path: &str| {
+        let (status, body) = running.get(path);
+        assert_eq!(status, 200, "{body}");
+        body.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>()
+    };
+    eventually("everything is committed", || {
+        let durable = lines("/v1/snapshot?durable=true");
+        let newest = lines("/v1/snapshot");
+        let without = |cells: &[Value]| {
+            let mut cells = cells.to_vec();
+            cells.iter_mut().for_each(|cell| drop(cell.as_object_mut().unwrap().remove("as_of")));
+            cells
+        };
+        assert_eq!((&durable[0]["topic"], &newest[0]["topic"]), (&topic.as_str().into(), &topic.as_str().into()));
+        assert_eq!((&durable[0]["as_of"]["durable"], &newest[0]["as_of"]["durable"]), (&true.into(), &false.into()));
+        assert!(newest.len() > 100);
+        (without(&durable) == without(&newest)).then_some(())
+    });
+    running.stop();
+}
+
+/// What is compared with the wrong thing is refused with the reason, not reported as a difference.
+#[test]
+fn what_cannot_be_compared_is_refused() {
+    let [topic, other] = ["compared", "other"].map(|name| broker::topic(name, 1));
+    let play = crate::support::plays::Play::new("a", "2025-05-05T05:05:00Z");
+    let folder = folder();
+    let [lake, others] = ["lake", "other"].map(|name| folder.path().join(name));
+    for topic in [&topic, &other] {
+        broker::produce(topic, 0, [play.json()]);
+    }
+    crate::support::running::run_to_end(&other, &others, &[]);
+    let running = Running::start(&topic, &lake, &["--commit-interval", "100ms"]);
+    running.caught_up(&topic);
+    let refused = |lake: &Path, options: &[&str], says: &str| {
+        let words = ["verify", "--lake", lake.to_str().unwrap(), "--against", &running.address];
+        let ended = reprise(words.iter().chain(options)).end();
+        assert_eq!(ended.status.code(), Some(1));
+        assert!(ended.stderr.contains(says), "{says}: {}", ended.stderr);
+    };
+    eventually("it is committed", || (compared(&verify(&running, &lake, "1")).1 > 0).then_some(()));
+    let charts = folder.path().join("charts.toml");
+    std::fs::write(&charts, "[[chart]]\nname = \"weekly\"\nperiod = \"week\"\ntop = 3\n").unwrap();
+    refused(&lake, &["--charts", charts.to_str().unwrap()], "give --charts the file that the instance has");
+    refused(&folder.path().join("nowhere"), &[], "there is no lake");
+    let file = crate::support::lake::files(&lake).pop().expect("a file of plays");
+    let kept = std::fs::read(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    refused(&lake, &[], file.file_name().unwrap().to_str().unwrap());
+    std::fs::write(&file, kept).unwrap();
+    compared(&verify(&running, &lake, "2"));
+    running.stop();
+    let ended = reprise(["verify", "--lake", lake.to_str().unwrap(), "--against", "127.0.0.1:1"]).end();
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(ended.stderr.contains("no reprise answers at"), "{}", ended.stderr);
+}
+
+/// A lake alone: whole, or exactly what is wrong with it.
+#[test]
+fn a_lake_that_is_not_whole_is_told() {
+    let topic = broker::topic("whole", 2);
+    let plays = ["a", "b", "c"].map(|song| crate::support::plays::Play::new(song, "2025-05-05T05:05:00Z"));
+    broker::produce(&topic, 0, plays.iter().map(crate::support::plays::Play::json));
+    broker::produce(&topic, 1, ["not json"]);
+    let folder = folder();
+    crate::support::running::run_to_end(&topic, folder.path(), &["-w", "2"]);
+    let lake = folder.path().to_str().unwrap();
+    let whole = succeed(["verify", "--lake", lake]).stdout;
+    assert!(whole.contains(&format!("{topic}/0: 0 … 3 complete\n")), "{whole}");
+    assert!(whole.contains(&format!("{topic}/1: 0 … 1 complete (1 dead letter)\n")), "{whole}");
+
+    let file = crate::support::lake::files(folder.path()).pop().expect("a file of plays");
+    let kept = std::fs::read(&file).unwrap();
+    let name = file.file_name().unwrap().to_str().unwrap();
+    for damaged in [None, Some(kept[..kept.len() / 2].to_vec()), Some([&kept[..], b"more"].concat())] {
+        match damaged {
+            None => std::fs::remove_file(&file).unwrap(),
+            Some(bytes) => std::fs::write(&file, bytes).unwrap(),
+        }
+        let ended = reprise(["verify", "--lake", lake]).end();
+        assert_eq!(ended.status.code(), Some(1));
+        assert!(ended.stdout.contains(name), "{}\n{}", ended.stdout, ended.stderr);
+        assert!(ended.stdout.contains(&format!("{topic}/0: 0 … 3 LOST 3 of 3, first at 0")), "{}", ended.stdout);
+    }
+    std::fs::write(&file, kept).unwrap();
+    assert_eq!(succeed(["verify", "--lake", lake]).stdout, whole);
+}
