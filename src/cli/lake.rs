@@ -11,8 +11,9 @@ use comfy_table::{CellAlignment, Table, TableStyle, presets};
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use reprise_dataflows::calendar::instant_name;
 
-use super::checkpoint;
-use super::shared::{absolute, parse_duration, start_log, stop_flag};
+use super::run::workers;
+use super::shared::{absolute, default_workers, parse_duration, start_log, stop_flag};
+use super::{checkpoint, verify};
 use crate::failpoint;
 use crate::lake::care::{self, Attention, DayUsage, Lock, TableUsage, Usage};
 use crate::output::table::grouped;
@@ -22,6 +23,8 @@ use crate::output::unless_closed;
 pub enum Command {
     /// Show what is in a lake: files, rows and bytes of each day, and how far it has come.
     Ls(LsOptions),
+    /// Check that every file is as the log says, and every offset of the topic is there once.
+    Check(CheckOptions),
     /// Make few files of many small ones, hour by hour.
     Compact(CompactOptions),
     /// Delete the files that no version of the lake needs.
@@ -55,6 +58,20 @@ pub struct LsOptions {
     place: Place,
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
+}
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  reprise lake check --lake ./lake                   the same as `reprise verify --lake ./lake`
+
+The exit status is 0 if all is as it should be, and 1 if not.")]
+pub struct CheckOptions {
+    #[command(flatten)]
+    place: Place,
+    /// Threads that read.
+    #[arg(short, long, value_name = "N", default_value_t = default_workers(), value_parser = workers, env = "REPRISE_WORKERS")]
+    workers: usize,
 }
 
 #[derive(clap::Args)]
@@ -98,6 +115,7 @@ pub fn run(command: Command) -> Result<()> {
     failpoint::warn_if_set();
     match command {
         Command::Ls(options) => ls(&options),
+        Command::Check(options) => verify::alone(&absolute(&options.place.lake)?, options.workers),
         Command::Compact(options) => compact(&options),
         Command::Vacuum(options) => vacuum(&options),
         Command::Checkpoint(options) => checkpoint::run(&options),

@@ -95,7 +95,8 @@ fn not_a_reprise(url: &str) -> String {
     format!("{} does not answer as a `reprise run` of this version does", printable(url))
 }
 
-fn alone(lake: &Path, workers: usize) -> Result<()> {
+/// Checks a lake by itself.
+pub fn alone(lake: &Path, workers: usize) -> Result<()> {
     let checked = verify::lake::check(lake, workers)?;
     output::print_text(&checked.report)?;
     match checked.problems {
