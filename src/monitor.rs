@@ -112,6 +112,10 @@ impl Watch {
             screen.push_str(&rebuilding);
             screen.push('\n');
         }
+        if let Some(reason) = &self.shared.status().paused {
+            screen.push_str(&fitted(reason, Some(width)));
+            screen.push('\n');
+        }
         for note in &self.notes {
             screen.push_str(&fitted(note, Some(width)));
             screen.push('\n');

@@ -101,6 +101,19 @@ mod tests {
     }
 
     #[test]
+    fn commands_of_commands_have_their_defaults_too() {
+        let lake = clap::Arg::new("lake").long("lake").required(true);
+        let below = Command::new("lake").subcommand(Command::new("ls").arg(lake));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("reprise.toml");
+        std::fs::write(&path, "lake = \"/music\"").unwrap();
+        let command = apply(Command::new("reprise").subcommand(below), &path).unwrap();
+        let matches = command.get_matches_from(["reprise", "lake", "ls"]);
+        let ls = matches.subcommand_matches("lake").unwrap().subcommand_matches("ls").unwrap();
+        assert_eq!(ls.get_one::<String>("lake").unwrap(), "/music");
+    }
+
+    #[test]
     fn what_is_not_known_is_refused() {
         let error = format!("{:#}", parse("tpoic = \"plays\"", &["reprise", "run"]).unwrap_err());
         assert!(error.contains("no command has an option `tpoic`"), "{error}");

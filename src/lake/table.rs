@@ -16,7 +16,7 @@ use delta_kernel::engine::arrow_data::ArrowEngineData;
 use delta_kernel::object_store::local::LocalFileSystem;
 use delta_kernel::schema::StructType;
 use delta_kernel::snapshot::{IncrementalReplay, Snapshot, SnapshotRef};
-use delta_kernel::transaction::{CommitResult, UpdateTableOperation};
+use delta_kernel::transaction::{CommitResult, CommittedTransaction, UpdateTableOperation};
 use delta_kernel_default_engine::DefaultEngineBuilder;
 use delta_kernel_default_engine::executor::tokio::TokioMultiThreadExecutor;
 use reprise_dataflows::play;
@@ -275,18 +275,21 @@ impl Table {
             transaction.add_files(Box::new(ArrowEngineData::new(actions)));
         }
         match transaction.commit(engine.as_ref()).with_context(context)? {
-            CommitResult::Committed(committed) => {
-                let before = self.snapshot.version();
-                match committed.post_commit_snapshot() {
-                    Some(snapshot) => self.snapshot = snapshot.clone(),
-                    None => self.refresh()?,
-                }
-                self.accelerate(before);
-                Ok(true)
-            }
+            CommitResult::Committed(committed) => self.adopt(&committed).map(|()| true),
             CommitResult::Conflicted(_) => Ok(false),
             CommitResult::Retryable(failed) => Err(failed.error).with_context(context),
         }
+    }
+
+    /// Moves to the version that this process has just committed.
+    pub fn adopt(&mut self, committed: &CommittedTransaction) -> Result<()> {
+        let before = self.snapshot.version();
+        match committed.post_commit_snapshot() {
+            Some(snapshot) => self.snapshot = snapshot.clone(),
+            None => self.refresh()?,
+        }
+        self.accelerate(before);
+        Ok(())
     }
 
     fn transactions(&self, marks: &Marks) -> Result<Vec<(String, i64)>> {

@@ -198,7 +198,7 @@ pub(super) fn append(table: &mut Table, this: &CompactIntent) -> Result<bool> {
         let added = statistics::add_actions(&this.files, table.kind.time_column)?;
         transaction.add_files(Box::new(ArrowEngineData::new(added)));
         match transaction.commit(table.engine()).with_context(|| context(table))? {
-            CommitResult::Committed(_) => return Ok(true),
+            CommitResult::Committed(committed) => return table.adopt(&committed).map(|()| true),
             CommitResult::Conflicted(_) => {}
             CommitResult::Retryable(failed) => return Err(failed.error).with_context(|| context(table)),
         }

@@ -79,7 +79,7 @@ pub fn inputs(kind: &Kind, job: &Job) -> Result<Vec<Entry>> {
             inputs.push((first, entry.clone()));
         }
     }
-    inputs.sort_by(|(a, _), (b, _)| a.cmp(b));
+    inputs.sort_by_key(|(first, _)| *first);
     Ok(inputs.into_iter().map(|(_, entry)| entry).collect())
 }
 
