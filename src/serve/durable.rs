@@ -49,14 +49,19 @@ impl Durable {
         self.charts.clone()
     }
 
+    /// The charts have been made of the lake, of all of it and of nothing else.
+    pub fn rebuilt(&mut self, charts: &Charts) {
+        let Some(as_of) = self.opened.take() else { return };
+        let mut charts = charts.clone();
+        charts.set_as_of(as_of);
+        self.charts = Some(Arc::new(charts));
+    }
+
     /// An epoch is complete. `newest` are the charts before it.
     pub fn advance(&mut self, tick: Option<Tick>, changes: &Changes, newest: &Charts) {
-        let live = tick.is_some_and(|tick| tick.stage == Stage::Live);
-        if live && let Some(as_of) = self.opened.take() {
-            // Everything before the first live epoch came from the lake.
-            let mut charts = newest.clone();
-            charts.set_as_of(as_of);
-            self.charts = Some(Arc::new(charts));
+        // Everything before the first live epoch came from the lake.
+        if tick.is_some_and(|tick| tick.stage == Stage::Live) {
+            self.rebuilt(newest);
         }
         if self.charts.is_none() {
             return;

@@ -87,7 +87,10 @@ impl Shared {
 
     /// Whether the charts of the lake are served, and whether Kafka has been read to its end.
     pub fn ticked(&self, rebuilt: bool, caught_up: bool) {
-        if rebuilt && !self.ready.swap(true, Ordering::Relaxed) {
+        if rebuilt && !self.ready.load(Ordering::Relaxed) {
+            // Unless the first live epoch is complete already, which has said so itself.
+            self.durable().rebuilt(&self.charts());
+            self.ready.store(true, Ordering::Release);
             self.status_mut().ready = true;
         }
         if self.status().caught_up != caught_up {
