@@ -111,6 +111,11 @@ fn files(table: &Table) -> Result<Vec<Claimed>> {
     Ok(files)
 }
 
+/// The version that a file of the log is of, as in `00000000000000000007.json`.
+fn version_of(name: &str) -> Option<u64> {
+    name.split('.').next().filter(|digits| digits.len() == 20)?.parse().ok()
+}
+
 /// What the commits say that are still in the log: it is cleaned up behind its checkpoints.
 #[derive(Default)]
 struct Commits {
@@ -125,20 +130,30 @@ struct Commits {
 impl Commits {
     fn read(table: &Table) -> Result<Self> {
         let folder = table.root.join(LOG);
-        let version = |name: &str| name.strip_suffix(".json").filter(|digits| digits.len() == 20)?.parse::<u64>().ok();
         let newest = table.snapshot().version();
-        let versions = disk::names(&folder)?.into_iter().filter_map(|name| version(&name));
-        let versions: Vec<u64> = versions.filter(|version| *version <= newest).collect();
+        let names = disk::names(&folder)?;
+        let commits = names.iter().filter(|name| name.ends_with(".json"));
+        let versions: Vec<u64> =
+            commits.filter_map(|name| version_of(name)).filter(|version| *version <= newest).collect();
         let mut this = Self { from_the_first: versions.first() == Some(&0), ..Self::default() };
         for pair in versions.windows(2).filter(|pair| pair[0] + 1 != pair[1]) {
             this.problems.push(format!("{}: no commit between {} and {}", folder.display(), pair[0], pair[1]));
+        }
+        // A running instance may have added more, but never a checksum or checkpoint before its commit.
+        let commit = |version: u64| folder.join(format!("{version:020}.json"));
+        let is_lost = |version: u64| version > newest && !commit(version).exists();
+        if let Some(later) = names.iter().find(|name| version_of(name).is_some_and(is_lost)) {
+            this.problems.push(format!("{}: {later} is there, but not its commit", folder.display()));
+        }
+        if !this.from_the_first && !names.iter().any(|name| name.contains(".checkpoint.")) {
+            this.problems.push(format!("{}: its first commits are gone, and there is no checkpoint", folder.display()));
         }
         if versions.last() != Some(&newest) {
             this.problems.push(format!("{}: the commit {newest} is not there", folder.display()));
         }
         let root = Url::from_directory_path(&table.root).ok().context("the lake's path is not absolute")?;
         for version in versions {
-            let path = folder.join(format!("{version:020}.json"));
+            let path = commit(version);
             let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
             for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
                 if let Err(error) = this.action(line, &root, &table.root) {

@@ -23,6 +23,7 @@ mod hours;
 mod intent;
 mod listing;
 mod room;
+pub mod seal;
 pub mod sink;
 mod snapshot;
 mod statistics;

@@ -19,7 +19,7 @@ use super::disk::{self, STAGING};
 use super::hours::Hours;
 use super::intent::file_name;
 use super::table::{self, DEAD_LETTERS, Kind, PLAYS, Table, WRITTEN_BY};
-use super::{DeadLetter, NewFile, dead_letters, statistics};
+use super::{DeadLetter, NewFile, dead_letters, seal, statistics};
 use crate::failpoint;
 
 /// Rows that readers skip or take as one.
@@ -171,7 +171,7 @@ fn write_parquet(
     kind: &Kind,
     batches: impl Iterator<Item = Result<RecordBatch>>,
 ) -> Result<ParquetMetaData> {
-    let file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
     let written = write_batches(file, kind, batches);
     if written.is_err() {
         disk::remove_if_there(path)?;
@@ -188,9 +188,7 @@ fn write_batches(
     for batch in batches {
         writer.write(&batch?)?;
     }
-    let metadata = writer.finish()?;
-    File::sync_all(writer.inner())?;
-    Ok(metadata)
+    seal::finish(&mut writer)
 }
 
 /// How each column is written. Statistics cost time for every value, so only the columns that somebody prunes by have

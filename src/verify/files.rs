@@ -6,12 +6,13 @@ use anyhow::{Context, Result, ensure};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Int32Type, Int64Type, TimestampMicrosecondType};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use reprise_dataflows::play::{DAY_US, HOUR_US};
 
 use super::coverage::Rows;
 use crate::lake::Bounds;
 use crate::lake::claims::{Claimed, Claims};
+use crate::lake::seal::Seal;
 
 const BATCH_ROWS: usize = 64 << 10;
 /// The log cuts times down to a millisecond.
@@ -32,7 +33,11 @@ fn read(claims: &Claims, file: &Claimed, problems: &mut Vec<String>) -> Result<R
     let opened = File::open(&file.path).context("the log names it, and it cannot be opened")?;
     let size_bytes = opened.metadata()?.len();
     ensure!(size_bytes == file.size_bytes, "it has {size_bytes} bytes, and the log says {}", file.size_bytes);
-    let builder = ParquetRecordBatchReaderBuilder::try_new(opened).context("it is no Parquet file, or is damaged")?;
+    let seal = Seal::read(&opened)?;
+    let metadata = ArrowReaderMetadata::load(&opened, ArrowReaderOptions::new());
+    let metadata = metadata.context("it is no Parquet file, or is damaged")?;
+    seal.check(&opened, metadata.metadata(), |_| true)?;
+    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(opened, metadata);
     let rows = builder.metadata().file_metadata().num_rows();
     if file.rows.is_some_and(|claimed| claimed != rows) {
         problems.push(format!("it has {rows} rows, and the log says {}", file.rows.unwrap_or_default()));

@@ -7,3 +7,5 @@ pub mod against;
 mod coverage;
 mod files;
 pub mod lake;
+#[cfg(test)]
+mod tests;

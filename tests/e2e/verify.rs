@@ -43,10 +43,11 @@ fn a_live_instance_equals_replays_of_its_lake_at_any_moment() {
         for workers in replayed {
             let before = *versions.last().unwrap_or(&0);
             eventually("something has been committed, or nothing more will come", || {
-                let trending = running.json("/v1/trending?durable=true");
-                assert_eq!(trending["as_of"]["durable"], true);
-                let newer = trending["as_of"]["lake_version"].as_u64().unwrap() > before;
-                (newer || generator.is_finished()).then_some(())
+                let chart = running.json("/v1/charts/all-time?durable=true");
+                assert_eq!(chart["as_of"]["durable"], true);
+                let newer = chart["as_of"]["lake_version"].as_u64().unwrap() > before;
+                let is_empty = chart["entries"].as_array().unwrap().is_empty();
+                ((newer || generator.is_finished()) && !is_empty).then_some(())
             });
             let (version, cells) = compared(&verify(&running, folder.path(), workers));
             assert!(version >= before && cells > 0, "version {version} after {before}, {cells} cells");
@@ -83,8 +84,7 @@ fn a_snapshot_is_a_header_and_every_cell() {
         };
         assert_eq!((&durable[0]["topic"], &newest[0]["topic"]), (&topic.as_str().into(), &topic.as_str().into()));
         assert_eq!((&durable[0]["as_of"]["durable"], &newest[0]["as_of"]["durable"]), (&true.into(), &false.into()));
-        assert!(newest.len() > 100);
-        (without(&durable) == without(&newest)).then_some(())
+        (newest.len() > 100 && without(&durable) == without(&newest)).then_some(())
     });
     running.stop();
 }

@@ -9,13 +9,16 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type};
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
 use parquet::arrow::{ArrowWriter, ProjectionMask};
 
 use super::Attention;
 use super::entries::Entry;
 use super::plan::{Job, TARGET_BYTES};
 use crate::lake::disk::{self, STAGING};
+use crate::lake::seal::{self, Seal};
 use crate::lake::table::{DEAD_LETTERS, Kind};
 use crate::lake::writer::{describe, properties, staged_path};
 use crate::lake::{NewFile, statistics};
@@ -115,15 +118,22 @@ struct Merger<'a> {
     open: Option<(String, ArrowWriter<File>)>,
 }
 
+/// A reader of a file that is as it was written: the old file will be gone, and its damage must not be sealed anew.
+fn open(path: &Path, rows: usize) -> Result<ParquetRecordBatchReader> {
+    let file = File::open(path)?;
+    let seal = Seal::read(&file)?;
+    let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?;
+    seal.check(&file, metadata.metadata(), |_| true)?;
+    Ok(ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata).with_batch_size(rows).build()?)
+}
+
 impl Merger<'_> {
     fn copy(&mut self, inputs: &[Entry], attention: &Attention<'_>, done: &mut dyn FnMut(u64)) -> Result<Digest> {
         let rows = if self.kind.folder == DEAD_LETTERS.folder { BATCH_DEAD_LETTERS } else { BATCH_ROWS };
         let mut digest = Digest::default();
         for entry in inputs {
             let context = || format!("cannot read {}, which the log of the lake names", entry.path.display());
-            let builder =
-                File::open(&entry.path).map_err(Into::into).and_then(ParquetRecordBatchReaderBuilder::try_new);
-            let batches = builder.and_then(|builder| builder.with_batch_size(rows).build()).with_context(context)?;
+            let batches = open(&entry.path, rows).with_context(context)?;
             for batch in batches {
                 let batch = batch.with_context(context)?;
                 digest.add(&batch).with_context(context)?;
@@ -144,7 +154,7 @@ impl Merger<'_> {
             let first = &self.job.partition.iter().map(|(_, value)| value.as_str()).collect::<Vec<_>>().join("-");
             let name = format!("compacted-{}-{first}-{}.snappy.parquet", self.id, self.files.len());
             let path = self.table.join(staged_path(&name));
-            let file = OpenOptions::new().write(true).create_new(true).open(&path);
+            let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
             let file = file.with_context(|| format!("cannot create {}", path.display()))?;
             let writer = ArrowWriter::try_new(file, (self.kind.columns)(), Some(properties(self.kind)))?;
             self.open = Some((name, writer));
@@ -162,8 +172,7 @@ impl Merger<'_> {
 
     fn close(&mut self) -> Result<()> {
         let Some((name, writer)) = &mut self.open else { return Ok(()) };
-        let metadata = writer.finish().context("cannot write a compacted file")?;
-        writer.inner().sync_all().with_context(|| format!("cannot sync {name}"))?;
+        let metadata = seal::finish(writer).with_context(|| format!("cannot write the compacted file {name}"))?;
         self.files.push(describe(self.kind, self.table, name, self.job.partition.clone(), &metadata)?);
         self.open = None;
         Ok(())

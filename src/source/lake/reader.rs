@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{cast, filter_record_batch, not};
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, TimestampMicrosecondType};
@@ -21,6 +21,7 @@ use reprise_dataflows::plan::Plan;
 use reprise_dataflows::play::{self, PlayBatch};
 
 use crate::lake::LakeFile;
+use crate::lake::seal::Seal;
 
 const BATCH_ROWS: usize = 64 << 10;
 
@@ -183,7 +184,13 @@ impl Counted {
 /// A reader of some of a file's columns, texts as dictionaries.
 fn open(file: &LakeFile, columns: &[&str]) -> Result<ParquetRecordBatchReader> {
     let content = File::open(&file.path)?;
+    let size_bytes = content.metadata()?.len();
+    ensure!(size_bytes == file.size_bytes, "it has {size_bytes} bytes, and the log says {}", file.size_bytes);
+    let seal = Seal::read(&content)?;
     let metadata = ArrowReaderMetadata::load(&content, ArrowReaderOptions::new())?;
+    seal.check(&content, metadata.metadata(), |column| columns.contains(&column))?;
+    let rows = metadata.metadata().file_metadata().num_rows() as u64;
+    ensure!(rows == file.rows, "it has {rows} rows, and the log says {}", file.rows);
     let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
     let fields = metadata.schema().fields().iter().map(|field| match field.data_type() {
         DataType::Utf8 => Field::new(field.name(), dictionary.clone(), field.is_nullable()),

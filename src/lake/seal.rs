@@ -1,0 +1,159 @@
+//! Checksums inside of a Parquet file, so that damage is an error and never another number.
+//!
+//! Parquet has checksums of pages, but the writer that we use does not write them, and a flipped bit in compressed data
+//! often decodes to something. So the footer of each file of ours carries, as a text that other readers ignore, a checksum
+//! of the bytes of every column in every row group, and one of the footer itself:
+//!
+//! ```text
+//! reprise.seal:<footer, 16 digits>;<row group 0, column 0><row group 0, column 1>…
+//! ```
+//!
+//! The footer's own is taken while its 16 digits are zeros, which are put right at the end. Only columns that are going to be
+//! read are checked, at the speed of memory. A file without a seal is somebody else's, and is read as it is.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use anyhow::{Context, Result, bail, ensure};
+use parquet::arrow::ArrowWriter;
+use parquet::file::metadata::{ColumnChunkMetaData, KeyValue, ParquetMetaData};
+
+const KEY: &str = "reprise.seal";
+const MARK: &[u8] = b"reprise.seal:";
+const DIGITS: usize = 16;
+const UNSEALED: &str = "0000000000000000";
+/// The length of the footer, and `PAR1`.
+const TAIL_BYTES: u64 = 8;
+const PIECE_BYTES: usize = 1 << 20;
+
+/// Ends `writer`, whose file must be readable too, with a seal, and syncs it.
+pub fn finish(writer: &mut ArrowWriter<File>) -> Result<ParquetMetaData> {
+    writer.flush()?;
+    writer.sync()?;
+    let mut seal = format!("{}{UNSEALED};", String::from_utf8_lossy(MARK));
+    for column in writer.flushed_row_groups().iter().flat_map(|group| group.columns()) {
+        seal += &format!("{:016x}", hash_of_column(writer.inner(), column)?);
+    }
+    writer.append_key_value_metadata(KeyValue::new(KEY.to_owned(), seal));
+    let metadata = writer.finish()?;
+    let file = writer.inner();
+    let footer = Footer::read(file)?.context("the file has no footer after all")?;
+    let place = footer.seal().context("the footer has no seal after all")?;
+    file.write_all_at(format!("{:016x}", hash(&footer.bytes)).as_bytes(), footer.start + place as u64)?;
+    file.sync_all()?;
+    Ok(metadata)
+}
+
+/// The seal of a file whose footer is as it was written, or none if the file is not ours.
+pub struct Seal(Option<Vec<u8>>);
+
+impl Seal {
+    /// Checks the footer. Call it before anything believes what that says.
+    pub fn read(file: &File) -> Result<Self> {
+        let Some(mut footer) = Footer::read(file)? else {
+            bail!("it is damaged: it does not end as a Parquet file does")
+        };
+        let Some(place) = footer.seal() else { return Ok(Self(None)) };
+        let own = footer.bytes[place..place + DIGITS].to_vec();
+        footer.bytes[place..place + DIGITS].copy_from_slice(UNSEALED.as_bytes());
+        let same = own == format!("{:016x}", hash(&footer.bytes)).as_bytes();
+        ensure!(same, "it is damaged: its footer is not as it was written");
+        Ok(Self(Some(footer.bytes.split_off(place + DIGITS + 1))))
+    }
+
+    /// Checks the columns that `wanted` names.
+    pub fn check(&self, file: &File, metadata: &ParquetMetaData, wanted: impl Fn(&str) -> bool) -> Result<()> {
+        let Some(seals) = &self.0 else { return Ok(()) };
+        let mut seals = seals.chunks(DIGITS);
+        for column in metadata.row_groups().iter().flat_map(|group| group.columns()) {
+            let seal = seals.next().context("it is damaged: it has more columns than seals")?;
+            let name = column.column_path().string();
+            if wanted(&name) && seal != format!("{:016x}", hash_of_column(file, column)?).as_bytes() {
+                bail!("it is damaged: its column {name} is not as it was written");
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Footer {
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Footer {
+    fn read(file: &File) -> Result<Option<Self>> {
+        let size_bytes = file.metadata()?.len();
+        let Some(end) = size_bytes.checked_sub(TAIL_BYTES) else { return Ok(None) };
+        let mut length = [0; 4];
+        file.read_exact_at(&mut length, end)?;
+        let length = u64::from(u32::from_le_bytes(length));
+        let Some(start) = end.checked_sub(length) else { return Ok(None) };
+        let mut bytes = vec![0; length as usize];
+        file.read_exact_at(&mut bytes, start)?;
+        Ok(Some(Self { start, bytes }))
+    }
+
+    /// Where the digits of the footer's own seal begin.
+    fn seal(&self) -> Option<usize> {
+        let mark = self.bytes.windows(MARK.len()).position(|window| window == MARK)?;
+        let place = mark + MARK.len();
+        (place + DIGITS < self.bytes.len()).then_some(place)
+    }
+}
+
+fn hash_of_column(file: &File, column: &ColumnChunkMetaData) -> Result<u64> {
+    let (start, length) = column.byte_range();
+    let end = start.checked_add(length).filter(|end| file.metadata().is_ok_and(|file| *end <= file.len()));
+    ensure!(end.is_some(), "it is damaged: a column lies outside of it");
+    let mut hasher = Hasher::default();
+    let mut piece = vec![0; PIECE_BYTES.min(length as usize)];
+    let mut read = 0;
+    while read < length {
+        let bytes = (length - read).min(PIECE_BYTES as u64) as usize;
+        file.read_exact_at(&mut piece[..bytes], start + read)?;
+        hasher.add(&piece[..bytes]);
+        read += bytes as u64;
+    }
+    Ok(hasher.finish(length))
+}
+
+fn hash(bytes: &[u8]) -> u64 {
+    let mut hasher = Hasher::default();
+    hasher.add(bytes);
+    hasher.finish(bytes.len() as u64)
+}
+
+/// Four sums side by side, each step of which can be undone: so one word that differs always gives another hash. It notices
+/// accidents; it is no defence against somebody who writes into the lake.
+#[derive(Default)]
+struct Hasher {
+    lanes: [u64; 4],
+}
+
+impl Hasher {
+    /// Takes in bytes. All calls but the last must bring a multiple of 32 of them.
+    fn add(&mut self, bytes: &[u8]) {
+        let mut chunks = bytes.chunks_exact(32);
+        for chunk in &mut chunks {
+            self.step(chunk);
+        }
+        if !chunks.remainder().is_empty() {
+            let mut last = [0; 32];
+            last[..chunks.remainder().len()].copy_from_slice(chunks.remainder());
+            self.step(&last);
+        }
+    }
+
+    fn step(&mut self, chunk: &[u8]) {
+        for (lane, word) in self.lanes.iter_mut().zip(chunk.chunks_exact(8)) {
+            let mut bytes = [0; 8];
+            bytes.copy_from_slice(word);
+            *lane = (*lane ^ u64::from_le_bytes(bytes)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+        }
+    }
+
+    fn finish(&self, length: u64) -> u64 {
+        self.lanes.iter().fold(length, |hash, lane| super::disk::mixed(hash ^ lane))
+    }
+}
