@@ -12,11 +12,13 @@
 //! read are checked, at the speed of memory. A file without a seal is somebody else's, and is read as it is.
 
 use std::fs::File;
+use std::hash::Hasher;
 use std::os::unix::fs::FileExt;
 
 use anyhow::{Context, Result, bail, ensure};
 use parquet::arrow::ArrowWriter;
 use parquet::file::metadata::{ColumnChunkMetaData, KeyValue, ParquetMetaData};
+use twox_hash::XxHash64;
 
 const KEY: &str = "reprise.seal";
 const MARK: &[u8] = b"reprise.seal:";
@@ -106,54 +108,19 @@ fn hash_of_column(file: &File, column: &ColumnChunkMetaData) -> Result<u64> {
     let (start, length) = column.byte_range();
     let end = start.checked_add(length).filter(|end| file.metadata().is_ok_and(|file| *end <= file.len()));
     ensure!(end.is_some(), "it is damaged: a column lies outside of it");
-    let mut hasher = Hasher::default();
+    let mut hasher = XxHash64::default();
     let mut piece = vec![0; PIECE_BYTES.min(length as usize)];
     let mut read = 0;
     while read < length {
         let bytes = (length - read).min(PIECE_BYTES as u64) as usize;
         file.read_exact_at(&mut piece[..bytes], start + read)?;
-        hasher.add(&piece[..bytes]);
+        hasher.write(&piece[..bytes]);
         read += bytes as u64;
     }
-    Ok(hasher.finish(length))
+    Ok(hasher.finish())
 }
 
+/// It notices accidents; it is no defence against somebody who writes into the lake.
 fn hash(bytes: &[u8]) -> u64 {
-    let mut hasher = Hasher::default();
-    hasher.add(bytes);
-    hasher.finish(bytes.len() as u64)
-}
-
-/// Four sums side by side, each step of which can be undone: so one word that differs always gives another hash. It notices
-/// accidents; it is no defence against somebody who writes into the lake.
-#[derive(Default)]
-struct Hasher {
-    lanes: [u64; 4],
-}
-
-impl Hasher {
-    /// Takes in bytes. All calls but the last must bring a multiple of 32 of them.
-    fn add(&mut self, bytes: &[u8]) {
-        let mut chunks = bytes.chunks_exact(32);
-        for chunk in &mut chunks {
-            self.step(chunk);
-        }
-        if !chunks.remainder().is_empty() {
-            let mut last = [0; 32];
-            last[..chunks.remainder().len()].copy_from_slice(chunks.remainder());
-            self.step(&last);
-        }
-    }
-
-    fn step(&mut self, chunk: &[u8]) {
-        for (lane, word) in self.lanes.iter_mut().zip(chunk.chunks_exact(8)) {
-            let mut bytes = [0; 8];
-            bytes.copy_from_slice(word);
-            *lane = (*lane ^ u64::from_le_bytes(bytes)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
-        }
-    }
-
-    fn finish(&self, length: u64) -> u64 {
-        self.lanes.iter().fold(length, |hash, lane| super::disk::mixed(hash ^ lane))
-    }
+    XxHash64::oneshot(0, bytes)
 }
