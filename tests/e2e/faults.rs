@@ -72,7 +72,7 @@ fn requests_that_fail_are_made_again() {
         RD_KAFKA_RESP_ERR_UNKNOWN,
         RD_KAFKA_RESP_ERR__TRANSPORT,
     ];
-    survives(1, "", |mock, running| {
+    survives(1, WARNING, |mock, running| {
         for (round, api) in (1..).zip([Api::Fetch, Api::Metadata, Api::ListOffsets]) {
             mock.cluster.request_errors(api, &passing);
             mock.send(200);
@@ -85,7 +85,7 @@ fn requests_that_fail_are_made_again() {
 /// The broker claims that an offset is out of range which is not: nothing is missing, so nothing is skipped.
 #[test]
 fn an_offset_that_is_only_said_to_be_out_of_range() {
-    survives(1, "", |mock, running| {
+    survives(1, "does not have an offset that it has; reading on", |mock, running| {
         for round in 1..=3 {
             mock.cluster.request_errors(Api::Fetch, &[Errors::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE; 2]);
             mock.send(200);

@@ -172,6 +172,25 @@ fn a_topic_that_is_deleted_ends_the_run_and_what_was_read_is_kept() {
     assert_eq!(log::account(folder.path()).offsets, [(0, 0), (1, 30)].into());
 }
 
+/// Even if it has more records than were read, so that each offset is there again.
+#[test]
+fn a_topic_that_is_made_anew_while_it_is_read_ends_the_run() {
+    let topic = broker::topic("swapped", 1);
+    produce(&topic, 0, &plays("old", 10));
+    let folder = folder();
+    let options = ["-w", "2", "--commit-interval", "1h", "-X", "topic.metadata.refresh.interval.ms=200"];
+    let running = Running::start(&topic, folder.path(), &options);
+    running.caught_up(&topic);
+    broker::delete(&topic);
+    eventually("it notices", || running.program.stderr().contains("does not exist").then_some(()));
+    broker::make_again(&topic, 1);
+    produce(&topic, 0, &plays("new", 10));
+    let ended = running.program.end();
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
+    assert_says(&ended.stderr, &["made anew", "Begin a new lake"]);
+    lake::assert_holds(folder.path(), &plays("old", 10));
+}
+
 #[test]
 fn a_topic_that_was_made_anew_is_refused() {
     let topic = broker::topic("anew", 2);
@@ -179,7 +198,8 @@ fn a_topic_that_was_made_anew_is_refused() {
     let folder = folder();
     let old = run_to_end(&topic, folder.path(), &[]);
     // With fewer records than the lake has, as many, and more.
-    broker::remake(&topic, 2);
+    broker::delete(&topic);
+    broker::make_again(&topic, 2);
     produce(&topic, 0, &plays("new", 20));
     assert_says(&fails(&topic, folder.path(), &[]).stderr, &["offset 30", "made anew"]);
     for more in [10, 20] {
@@ -187,7 +207,8 @@ fn a_topic_that_was_made_anew_is_refused() {
         let refused = fails(&topic, folder.path(), &["--accept-gap"]);
         assert_says(&refused.stderr, &["is not the one that the lake was made from", "offset 29", "Begin a new lake"]);
     }
-    broker::remake(&topic, 1);
+    broker::delete(&topic);
+    broker::make_again(&topic, 1);
     assert_says(&fails(&topic, folder.path(), &[]).stderr, &[&format!("{topic}/1, a partition"), "made anew"]);
     assert!(replay(folder.path(), &[]).lines == old.lines, "the lake is as it was");
 }

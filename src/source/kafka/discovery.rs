@@ -21,11 +21,14 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 const GONE_MAX: Duration = Duration::from_secs(10);
 const GONE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Partitions that were added to the topic, with their first offsets, in the order of their discovery.
+/// What readers are to hear of.
 #[derive(Default)]
 pub struct Found {
+    /// Partitions that were added to the topic, with their first offsets, in the order of their discovery.
     partitions: Mutex<Vec<(i32, i64)>>,
     count: AtomicUsize,
+    /// How often the topic was gone and came back.
+    returns: AtomicUsize,
 }
 
 impl Found {
@@ -44,6 +47,12 @@ impl Found {
         let new = partitions[*seen..].to_vec();
         *seen = partitions.len();
         new
+    }
+
+    /// Whether the topic was gone and has come back since this was last asked with the same `seen`. It may be another one.
+    pub fn has_returned(&self, seen: &mut usize) -> bool {
+        let returns = self.returns.load(Ordering::Acquire);
+        std::mem::replace(seen, returns) != returns
     }
 }
 
@@ -116,7 +125,9 @@ impl Look {
                         "{topic}/{partition} is gone: was the topic deleted and made anew? Begin a new lake for it"
                     ));
                 }
-                self.gone_since = None;
+                if self.gone_since.take().is_some() {
+                    self.found.returns.fetch_add(1, Ordering::Release);
+                }
                 let new = partitions.into_iter().filter(|partition| !self.known.contains(partition));
                 self.tell(&new.collect::<Vec<_>>());
             }
@@ -163,6 +174,8 @@ mod tests {
         found.add(5, 0);
         assert_eq!((found.since(&mut seen), found.since(&mut seen)), (vec![(5, 0)], vec![]));
         assert_eq!(found.since(&mut 0).len(), 3, "another reader");
+        found.returns.fetch_add(1, Ordering::Release);
+        assert_eq!((found.has_returned(&mut 0), found.has_returned(&mut 1)), (true, false));
     }
 
     #[test]

@@ -111,7 +111,7 @@ pub fn kafka<'scope>(
             if tick.stage != Stage::Live || reader.is_full() || ending.is_due() {
                 return;
             }
-            let more = reader.read().unwrap_or_else(|error| {
+            let more = reader.read_on().unwrap_or_else(|error| {
                 ending.because(error);
                 false
             });

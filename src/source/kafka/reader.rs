@@ -6,6 +6,7 @@
 //! librdkafka does not say which partition has lost its offset, and stops reading that one. So all are compared with what
 //! the broker holds, and then all are assigned anew, each where it is.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,10 +19,11 @@ use rdkafka::{Offset, TopicPartitionList};
 use reprise_dataflows::Tick;
 use tracing::{info, warn};
 
+use super::Share;
 use super::partition::{Harvest, Partition};
-use super::{Share, resume};
+use super::resume::{PASSED, check_remade, ends_before, lost};
 use crate::broker::{Broker, Consumer, Extent};
-use crate::lake::Gap;
+use crate::lake::{Gap, Position, Progress};
 use crate::source::json::Decoder;
 use crate::source::{Intake, KafkaReport, Report};
 
@@ -48,6 +50,8 @@ pub struct Reader {
     share: Share,
     /// How many of the found partitions have been looked at.
     found: usize,
+    /// How often the topic has come back, as far as that has been looked into.
+    returns: usize,
     partitions: Vec<Partition>,
     harvest: Harvest,
     gaps: Vec<Gap>,
@@ -61,8 +65,10 @@ pub struct Reader {
     epoch_bytes: u64,
     uncommitted: bool,
     uncommitted_bytes: u64,
-    /// Some partition's offset is out of range; when to find out which.
-    out_of_range: Option<Instant>,
+    /// Whether Kafka has our offsets is in doubt: when to find out.
+    doubt: Option<Instant>,
+    /// The topic was gone for a while, so that the one that is there may be another.
+    may_be_another: bool,
     warned_at: Option<Instant>,
 }
 
@@ -75,6 +81,7 @@ impl Reader {
             consumer: broker.consumer()?,
             share,
             found: 0,
+            returns: 0,
             partitions,
             harvest: Harvest { decoder: Decoder::new(), dead_letters: Vec::new(), max_event_us: None },
             gaps: Vec::new(),
@@ -85,7 +92,8 @@ impl Reader {
             epoch_bytes: 0,
             uncommitted: false,
             uncommitted_bytes: 0,
-            out_of_range: None,
+            doubt: None,
+            may_be_another: false,
             warned_at: None,
         };
         this.assign()?;
@@ -125,9 +133,9 @@ impl Reader {
     }
 
     /// Reads for a turn. Whether there was anything to read.
-    pub fn read(&mut self) -> Result<bool> {
+    pub fn read_on(&mut self) -> Result<bool> {
         self.adopt()?;
-        self.return_into_range()?;
+        self.settle_doubt()?;
         let began = Instant::now();
         let (bytes, rows, mut rejected_bytes) = (self.harvest.decoder.bytes(), self.epoch_rows, 0);
         for record in 0..TURN_RECORDS_MAX {
@@ -190,7 +198,7 @@ impl Reader {
         let topic = &self.broker.topic;
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
-                self.out_of_range.get_or_insert_with(Instant::now);
+                self.doubt.get_or_insert_with(Instant::now);
             }
             Some(
                 RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::Authentication | RDKafkaErrorCode::Fatal,
@@ -210,10 +218,13 @@ impl Reader {
         }
     }
 
-    /// If an offset is out of range: finds out which, goes on behind what is missing if that is accepted, and ends the run
-    /// if not.
-    fn return_into_range(&mut self) -> Result<()> {
-        if self.out_of_range.is_none_or(|at| at > Instant::now()) {
+    /// If offsets are in doubt: finds out which are gone, goes on behind what is missing if that is accepted, and ends the
+    /// run if not.
+    fn settle_doubt(&mut self) -> Result<()> {
+        if self.share.found.has_returned(&mut self.returns) {
+            (self.doubt, self.may_be_another) = (Some(Instant::now()), true);
+        }
+        if self.doubt.is_none_or(|at| at > Instant::now()) {
             return Ok(());
         }
         let partitions: Vec<i32> = self.partitions.iter().map(|state| state.report.partition).collect();
@@ -221,31 +232,52 @@ impl Reader {
             Ok(extents) => extents,
             Err(error) => {
                 self.warn(&format!("{error:#}"));
-                self.out_of_range = Some(Instant::now() + LOOK_INTERVAL);
+                self.doubt = Some(Instant::now() + LOOK_INTERVAL);
                 return Ok(());
             }
         };
-        self.out_of_range = None;
+        self.doubt = None;
+        let gaps = self.gaps_in(&extents)?;
         let topic = &self.broker.topic;
-        let mut gaps = Vec::new();
-        for state in &self.partitions {
-            let (partition, next) = (state.report.partition, state.report.next);
-            let Some(&Extent { first, end }) = extents.get(&partition) else { continue };
-            if next > end {
-                return Err(resume::ends_before(topic, partition, next, end));
-            }
-            gaps.extend((next < first).then_some(Gap { partition, first: next, end: first }));
+        if std::mem::take(&mut self.may_be_another) {
+            check_remade(&self.broker, &extents, &self.read())?;
+        } else if gaps.is_empty() {
+            warn!(topic, "Kafka said that it does not have an offset that it has; reading on from there");
         }
         if !gaps.is_empty() && !self.share.accept_gap {
-            return Err(resume::lost(topic, &gaps));
+            return Err(lost(topic, &gaps));
         }
-        for gap in &gaps {
-            warn!(topic, partition = gap.partition, first = gap.first, end = gap.end, "{}", resume::PASSED);
+        for gap in gaps {
+            warn!(topic, partition = gap.partition, first = gap.first, end = gap.end, "{PASSED}");
             let state = find(&mut self.partitions, gap.partition);
             self.gaps.extend(state.and_then(|state| state.miss_to(gap.end)));
             (self.moved, self.untaken) = (true, true);
         }
         self.assign()
+    }
+
+    /// What is missing before the first offsets of `extents`. Fails if they end before what was read.
+    fn gaps_in(&self, extents: &BTreeMap<i32, Extent>) -> Result<Vec<Gap>> {
+        let mut gaps = Vec::new();
+        for state in &self.partitions {
+            let (partition, next) = (state.report.partition, state.report.next);
+            let Some(&Extent { first, end }) = extents.get(&partition) else { continue };
+            if next > end {
+                return Err(ends_before(&self.broker.topic, partition, next, end));
+            }
+            gaps.extend((next < first).then_some(Gap { partition, first: next, end: first }));
+        }
+        Ok(gaps)
+    }
+
+    /// How far the partitions have been read, in the words of a lake that is made of it.
+    fn read(&self) -> Progress {
+        let mut read = Progress::default();
+        for Position { partition, next, time_ms, .. } in self.partitions.iter().map(Partition::position) {
+            read.offsets.insert(partition, next);
+            read.times_ms.extend(time_ms.map(|time_ms| (partition, time_ms)));
+        }
+        read
     }
 
     /// What has been read and not been taken yet.

@@ -169,7 +169,7 @@ mod tests {
     }
 
     fn message(result: Result<Resumption>) -> String {
-        format!("{:#}", result.err().expect("an error"))
+        format!("{:#}", result.expect_err("an error"))
     }
 
     #[test]

@@ -89,9 +89,8 @@ pub fn delete(topic: &str) {
     deleted.into_iter().for_each(|deleted| drop(deleted.expect("the topic is deleted")));
 }
 
-/// Deletes a topic, and makes it again.
-pub fn remake(topic: &str, partitions: i32) {
-    delete(topic);
+/// Makes a topic again that was deleted.
+pub fn make_again(topic: &str, partitions: i32) {
     eventually("the topic is made again", || create(topic, partitions, &[]).ok());
 }
 
@@ -103,7 +102,9 @@ fn patient() -> AdminOptions {
 pub fn committed(group: &str, topic: &str) -> BTreeMap<i32, i64> {
     let consumer: BaseConsumer = config().set("group.id", group).create().expect("a consumer");
     let mut asked = TopicPartitionList::new();
-    ends(topic).keys().for_each(|partition| drop(asked.add_partition(topic, *partition)));
+    for partition in ends(topic).into_keys() {
+        asked.add_partition(topic, partition);
+    }
     let committed = consumer.committed_offsets(asked, ANSWER_MAX).expect("the broker answers");
     let committed = committed.elements().into_iter().filter_map(|found| match found.offset() {
         Offset::Offset(offset) => Some((found.partition(), offset)),

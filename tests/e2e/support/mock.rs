@@ -87,7 +87,7 @@ impl Mock {
         let consumer: BaseConsumer = config.create().expect("a consumer");
         let mut assignment = TopicPartitionList::new();
         for partition in 0..PARTITIONS {
-            assignment.add_partition_offset(TOPIC, partition, Offset::Beginning).expect("an offset");
+            assignment.add_partition_offset(TOPIC, partition, Offset::Offset(0)).expect("an offset");
         }
         consumer.assign(&assignment).expect("partitions");
         let (mut truth, mut ended) = (BTreeMap::new(), BTreeSet::new());
