@@ -86,7 +86,9 @@ impl Durable {
             let Some(charts) = &mut self.charts else { return };
             let charts = Arc::make_mut(charts);
             charts.apply(changes);
-            if let Some(CommittedCut { version, .. }) = self.committed.pop_front_if(|next| next.cut.epoch == epoch) {
+            let reported = self.committed.front().filter(|next| next.cut.epoch == epoch);
+            if let Some(CommittedCut { version, .. }) = reported.copied() {
+                self.committed.pop_front();
                 charts.set_as_of(AsOf { epoch, clock_us, lake_version: Some(version), durable: true });
             }
         }

@@ -175,11 +175,7 @@ impl Comparison {
         let version = self.as_of.lake_version.unwrap_or_default();
         let mut text = format!("lake version {version}, epoch {}, clock {clock}\n", self.as_of.epoch);
         let widest = self.charts.keys().map(String::len).max().unwrap_or(0).max("chart".len());
-        let _ = writeln!(
-            text,
-            "{:widest$}  {:>9}  {:>15}  {:16}  {}",
-            "chart", "cells", "plays", "digest of inputs", "of outputs"
-        );
+        let _ = writeln!(text, "{:widest$}  {:>9}  {:>15}  digest of inputs  of outputs", "chart", "cells", "plays");
         for (name, chart) in &self.charts {
             let line = |side: usize| {
                 let (inputs, outputs) = (&chart.inputs[side], chart.outputs[side]);
