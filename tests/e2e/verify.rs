@@ -65,10 +65,11 @@ fn a_live_instance_equals_replays_of_its_lake_at_any_moment() {
 #[test]
 fn a_snapshot_is_a_header_and_every_cell() {
     let topic = unique("snapshot");
-    let options = "--seed 10 --history 10d --history-plays 5000 --count 5000 --rate max";
+    let options = "--seed 10 --start 2025-05-05T00:00:00Z --history 10d --history-plays 5000 --count 5000 --rate max";
     Traffic::generate(&topic, &options.split_whitespace().collect::<Vec<_>>());
     let folder = folder();
-    let running = Running::start(&topic, folder.path(), &["-w", "2", "--commit-interval", "100ms"]);
+    // The clock of the newest charts stays where the last play was.
+    let running = Running::start(&topic, folder.path(), &["-w", "2", "--commit-interval", "100ms", "--idle", "1h"]);
     running.caught_up(&topic);
     let lines = |path: &str| {
         let (status, body) = running.get(path);
