@@ -40,3 +40,10 @@ impl Ending {
         self.reason.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), Err)
     }
 }
+
+/// Ends the process because of `error`, which a thread other than the main one has met. What is committed is safe, and
+/// what is not, Kafka still has.
+pub fn fail(error: Error) {
+    eprintln!("error: {error:#}");
+    std::process::exit(1);
+}

@@ -14,6 +14,7 @@ mod lake;
 mod monitor;
 mod output;
 mod publish;
+mod run;
 mod screen;
 mod serve;
 mod source;

@@ -12,15 +12,17 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use rdkafka::mocking::MockCluster;
 
-use super::run::{From, Run, workers};
-use super::shared::{ChartsFile, default_workers, fail, parse_duration, start_log, stop_flag};
+use super::run::workers;
+use super::shared::{ChartsFile, absolute, default_workers, parse_duration, start_log, stop_flag};
 use crate::broker::Broker;
 use crate::charts::Filter;
+use crate::ending::fail;
 use crate::generate::plays::{Mix, Period};
 use crate::generate::{self, Traffic};
 use crate::lake::care::Spans;
 use crate::monitor::has_screen;
 use crate::output::{self, Format};
+use crate::run::Run;
 use crate::serve::{self, Shared};
 use crate::tick::Pace;
 
@@ -79,11 +81,11 @@ pub fn run(options: Options) -> Result<()> {
     let servers = cluster.bootstrap_servers();
     let run = Run {
         broker: Broker::new(&servers, TOPIC),
-        lake: lake.clone(),
+        lake: absolute(&lake)?,
         workers: options.workers,
-        charts: options.charts,
+        definitions: options.charts.load()?,
         listen: options.listen,
-        from: From::Earliest,
+        from_latest: false,
         accept_gap: false,
         pace: Pace { commit_interval: Duration::from_secs(2), ..Pace::default() },
         care: Spans::default(),

@@ -11,9 +11,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use reprise_dataflows::definition::{Definitions, Scope, ScopeKind, TRENDING, TRENDING_NAME};
 
 use super::run::workers;
-use super::shared::{ChartsFile, absolute, default_workers, fail, parse_moment, start_log};
+use super::shared::{ChartsFile, absolute, default_workers, parse_moment, start_log};
 use crate::charts::{AsOf, Charts, Filter};
-use crate::ending::Ending;
+use crate::ending::{Ending, fail};
 use crate::engine::Engine;
 use crate::lake::{LakeFile, Snapshot};
 use crate::output::{self, Format};

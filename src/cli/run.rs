@@ -1,36 +1,22 @@
 //! `reprise run`: Kafka in, charts out, every play into the lake.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use reprise_dataflows::plan::Plan;
-use tracing::{info, warn};
+use anyhow::{Result, bail};
 
-use super::shared::{ChartsFile, absolute, default_workers, fail, parse_duration, parse_option, start_log, stop_flag};
-use crate::broker::{ANSWER_TIMEOUT, Broker, DEFAULT_GROUP, Extent};
-use crate::charts::{AsOf, Charts, Filter};
-use crate::checkpoint;
-use crate::ending::Ending;
-use crate::engine::{Engine, Live};
+use super::shared::{ChartsFile, absolute, default_workers, parse_duration, parse_option, start_log, stop_flag};
+use crate::broker::{Broker, DEFAULT_GROUP};
+use crate::charts::Filter;
 use crate::failpoint;
-use crate::lake::care::{self, Caretaker};
-use crate::lake::{Committer, Identity, LakeFile, Room, Snapshot};
-use crate::monitor::{Monitor, has_screen};
+use crate::lake::care;
+use crate::monitor::has_screen;
 use crate::output::{self, Format};
-use crate::publish::Publisher;
-use crate::serve::{self, Shared, Status};
-use crate::source::kafka::{Discovery, Found, PASSED, Resumption, check_remade, lost, resume};
-use crate::source::lake::Progress;
+use crate::run::Run;
+use crate::serve;
 use crate::tick::Pace;
-
-/// How soon somebody who wants to leave is heard while Kafka does not answer.
-const STOP_INTERVAL: Duration = Duration::from_millis(50);
 
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -106,23 +92,6 @@ pub enum From {
     Latest,
 }
 
-/// A run as `run` and `demo` start it.
-pub struct Run {
-    pub broker: Broker,
-    pub lake: PathBuf,
-    pub workers: usize,
-    pub charts: ChartsFile,
-    pub listen: SocketAddr,
-    pub from: From,
-    /// Go on behind offsets that Kafka no longer has.
-    pub accept_gap: bool,
-    pub pace: Pace,
-    pub care: care::Spans,
-    pub checkpoint_interval: Duration,
-    /// Lines below the live table.
-    pub notes: Vec<String>,
-}
-
 pub fn run(options: Options) -> Result<()> {
     start_log(if has_screen() { "warn" } else { "info" });
     failpoint::warn_if_set();
@@ -141,11 +110,11 @@ pub fn run(options: Options) -> Result<()> {
             group: options.group,
             options: options.options,
         },
-        lake: options.lake,
+        lake: absolute(&options.lake)?,
         workers: options.workers,
-        charts: options.charts,
+        definitions: options.charts.load()?,
         listen: options.listen,
-        from: options.from,
+        from_latest: options.from == From::Latest,
         accept_gap: options.accept_gap,
         pace,
         care: care::Spans { compact_after: options.compact_after, retain: options.retain },
@@ -165,154 +134,6 @@ pub fn run(options: Options) -> Result<()> {
         output::write(format, &shared.charts().cells(&Filter::default()), options.output.as_deref())?;
     }
     Ok(())
-}
-
-impl Run {
-    /// Runs until `stop` is set, or all is read if that is asked for. `started` is called when HTTP answers.
-    pub fn run(self, stop: Arc<AtomicBool>, started: impl FnOnce(&Arc<Shared>) -> Result<()>) -> Result<Arc<Shared>> {
-        let definitions = self.charts.load()?;
-        let lake = absolute(&self.lake)?;
-        let shared = Arc::new(Shared::new(Charts::new(definitions.clone())));
-        // Before the lake is taken over: a second start by mistake ends here, and leaves the first one alone.
-        let server = serve::start(self.listen, shared.clone())?;
-        let Some((committer, starts)) = self.prepare(&lake, &stop)? else { return Ok(shared) };
-        let missing: i64 = committer.progress().missing.values().sum();
-        shared.began(&committer.progress().offsets, missing.unsigned_abs());
-        let snapshot = Snapshot::open(&lake, None)?;
-        let files = snapshot.files().to_vec();
-        let plays = files.iter().map(|file| file.rows).sum();
-        let checkpoint = checkpoint::newest(&lake, &snapshot, &Plan::new(&definitions))?.map(Arc::new);
-        let counted = checkpoint.as_ref().map(|checkpoint| checkpoint.counted(&snapshot));
-        let is_counted = |file: &&LakeFile| counted.as_ref().is_some_and(|counted| counted.files.contains(&file.path));
-        let rows_total = files.iter().filter(|file| !is_counted(file)).map(|file| file.rows).sum();
-        let rebuilt = Arc::new(Progress { rows_total, ..Progress::default() });
-        let version = snapshot.version();
-        shared.opened(AsOf {
-            epoch: snapshot.progress().epoch.unwrap_or(0),
-            clock_us: snapshot.progress().clock_us,
-            lake_version: Some(version),
-            durable: true,
-        });
-        let address = format!("http://{}", server.address);
-        *shared.status_mut() = Status {
-            topic: self.broker.topic.clone(),
-            workers: self.workers,
-            address: address.clone(),
-            lake: lake.display().to_string(),
-            lake_version: Some(version),
-            lake_plays: plays,
-            checkpoint_version: checkpoint.as_ref().map(|checkpoint| checkpoint.manifest.version),
-            missing: missing.unsigned_abs(),
-            started_at_us: SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_micros() as i64),
-            ..Status::default()
-        };
-        let last_epoch = committer.progress().epoch;
-        info!(%address, lake = %lake.display(), workers = self.workers, partitions = starts.len(), "running");
-        started(&shared)?;
-        let paused = shared.clone();
-        let room = Room::new(stop.clone(), move |reason| paused.status_mut().paused = reason);
-        let (ending, found) = (Ending::new(stop), Arc::<Found>::default());
-        let known = starts.keys().copied().collect();
-        let plan = Plan::new(&definitions);
-        let threads = (
-            Monitor::start(shared.clone(), self.broker.clone(), rebuilt.clone(), self.notes)?,
-            Publisher::start(shared.clone(), &self.broker)?,
-            Discovery::start(&self.broker, known, found.clone(), ending.clone())?,
-            Caretaker::start(
-                self.care.compact_after.min(self.care.retain).min(self.checkpoint_interval),
-                vec![
-                    (
-                        "making a checkpoint",
-                        checkpoint::chore(lake.clone(), plan, self.checkpoint_interval, shared.clone()),
-                    ),
-                    ("the care of the lake", care::chore(lake.clone(), self.care)),
-                ],
-            )?,
-        );
-        let engine = Engine {
-            workers: self.workers,
-            definitions,
-            pace: self.pace,
-            last_epoch,
-            clock_us: snapshot.progress().clock_us,
-            checkpoint,
-            counted,
-            files,
-            times_us: i64::MIN..i64::MAX,
-            progress: rebuilt,
-            live: Some(Live {
-                broker: self.broker,
-                starts: starts.into_iter().collect(),
-                found,
-                accept_gap: self.accept_gap,
-                lake,
-                incarnation: committer.progress().incarnation,
-                room,
-                committer: Mutex::new(Some(committer)),
-            }),
-            shared: shared.clone(),
-            ending: ending.clone(),
-            fail,
-        };
-        engine.run()?;
-        drop(threads);
-        server.stop();
-        ending.outcome()?;
-        Ok(shared)
-    }
-}
-
-impl Run {
-    /// Takes the lake over, and finds out where each partition goes on. Nothing if it was stopped meanwhile.
-    fn prepare(&self, lake: &Path, stop: &AtomicBool) -> Result<Option<(Committer, BTreeMap<i32, i64>)>> {
-        let broker = self.broker.clone();
-        let Some((identity, extents)) = unless_stopped(stop, move || look(&broker))? else { return Ok(None) };
-        let mut committer = Committer::open(lake, &identity)?;
-        let (broker, progress) = (self.broker.clone(), committer.progress().clone());
-        let topic = self.broker.topic.as_str();
-        let resumption = resume(topic, &extents, &progress, self.from == From::Latest);
-        let Resumption { starts, gaps } = resumption.context("cannot go on with this lake")?;
-        if unless_stopped(stop, move || check_remade(&broker, &extents, &progress))?.is_none() {
-            return Ok(None);
-        }
-        if !gaps.is_empty() && !self.accept_gap {
-            return Err(lost(topic, &gaps).context("cannot go on with this lake"));
-        }
-        for gap in &gaps {
-            warn!(topic, partition = gap.partition, first = gap.first, end = gap.end, "{}", PASSED);
-        }
-        committer.begin(&starts)?;
-        committer.pass(&gaps)?;
-        Ok(Some((committer, starts)))
-    }
-}
-
-/// What the broker says of the topic.
-fn look(broker: &Broker) -> Result<(Identity, BTreeMap<i32, Extent>)> {
-    let consumer = broker.consumer()?;
-    let partitions = broker.partitions(&consumer)?;
-    let extents = broker.extents(&consumer, &partitions, ANSWER_TIMEOUT)?;
-    Ok((Identity { cluster_id: broker.cluster_id(&consumer)?, topic: broker.topic.clone() }, extents))
-}
-
-/// Asks Kafka on a thread of its own, since that may take long, and does not wait for the answer when `stop` is set.
-fn unless_stopped<T: Send + 'static>(
-    stop: &AtomicBool,
-    ask: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<Option<T>> {
-    let (answered, answer) = channel();
-    let ask = move || drop(answered.send(ask()));
-    std::thread::Builder::new().name("reprise-ask".to_owned()).spawn(ask).context("a thread cannot be started")?;
-    loop {
-        if stop.load(Ordering::Relaxed) {
-            return Ok(None);
-        }
-        match answer.recv_timeout(STOP_INTERVAL) {
-            Ok(answer) => return answer.map(Some),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => bail!("the thread that asks Kafka has died"),
-        }
-    }
 }
 
 /// Reads a number of workers.

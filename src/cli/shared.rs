@@ -73,13 +73,6 @@ pub fn stop_flag(doing: &'static str) -> Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-/// Ends the process because of `error`, which a thread other than the main one has met. What is committed is safe, and
-/// what is not, Kafka still has.
-pub fn fail(error: anyhow::Error) {
-    eprintln!("error: {error:#}");
-    std::process::exit(1);
-}
-
 /// Starts the log, on stderr: what `RUST_LOG` says, or ours from `level` on and warnings of others, but for librdkafka's:
 /// what it writes comes to us as errors too, and `broker.rs` says it once.
 pub fn start_log(level: &str) {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,9 @@ use serde::{Deserialize, Serialize};
 use super::disk::{self, STAGING};
 use super::{Account, NewFile};
 use crate::failpoint;
+
+/// How long a rename may be in the way of a vacuum, which removes each folder once.
+const RENAME_MAX: Duration = Duration::from_secs(10);
 
 /// One commit to one table.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -150,19 +154,20 @@ pub fn publish(table: &Path, files: &[NewFile], point: &str) -> Result<()> {
 }
 
 /// Renames `from` to `to`, unless that has been done, and creates the folder that it needs. Whoever vacuums removes folders
-/// that are empty, and this one is until the rename.
+/// that are empty, and this one is until the rename: so both are tried until they come through together.
 fn rename(from: &Path, to: &Path) -> Result<()> {
-    const ATTEMPTS: usize = 100;
     let attempt = || {
         to.parent().map_or(Ok(()), fs::create_dir_all)?;
         fs::rename(from, to)
     };
+    let began = Instant::now();
     let mut renamed = attempt();
-    for _ in 1..ATTEMPTS {
-        match &renamed {
-            Err(error) if error.kind() == ErrorKind::NotFound && from.exists() => renamed = attempt(),
-            _ => break,
-        }
+    while let Err(error) = &renamed
+        && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::AlreadyExists)
+        && from.exists()
+        && began.elapsed() < RENAME_MAX
+    {
+        renamed = attempt();
     }
     match renamed {
         Err(error) if error.kind() == ErrorKind::NotFound && to.is_file() => Ok(()),
