@@ -3,12 +3,12 @@
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use tracing::info;
 
+use crate::background::Background;
 use crate::broker::{Broker, Consumer};
 use crate::output::{screen_size, table::fitted, table::grouped};
 use crate::screen::{in_place, live_screen, status_lines};
@@ -17,36 +17,16 @@ use crate::source::lake::Progress;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// A thread that looks at a run once a second, until it is dropped.
-pub struct Monitor {
-    done: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
 /// Whether there is a terminal to show a live table on.
 pub fn has_screen() -> bool {
     std::io::stderr().is_terminal()
 }
 
-impl Monitor {
-    /// Watches a run over `broker`'s topic; `notes` are lines that stay below the table.
-    pub fn start(shared: Arc<Shared>, broker: Broker, progress: Arc<Progress>, notes: Vec<String>) -> Result<Self> {
-        let done = Arc::new(AtomicBool::new(false));
-        let until = done.clone();
-        let watch = move || Watch { shared, broker, progress, notes, consumer: None, last: None }.run(&until);
-        let thread = std::thread::Builder::new().name("reprise-monitor".to_owned()).spawn(watch);
-        Ok(Self { done, thread: Some(thread.context("the monitor's thread cannot be started")?) })
-    }
-}
-
-impl Drop for Monitor {
-    fn drop(&mut self) {
-        self.done.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
-            let _ = thread.join();
-        }
-    }
+/// Starts a thread that looks at a run over `broker`'s topic once a second; `notes` are lines that stay below the table.
+pub fn monitor(shared: Arc<Shared>, broker: Broker, progress: Arc<Progress>, notes: Vec<String>) -> Result<Background> {
+    let watch =
+        move |stop: &AtomicBool| Watch { shared, broker, progress, notes, consumer: None, last: None }.run(stop);
+    Background::start("reprise-monitor", watch)
 }
 
 struct Watch {

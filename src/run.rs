@@ -15,17 +15,18 @@ use reprise_dataflows::definition::Definitions;
 use reprise_dataflows::plan::Plan;
 use tracing::{info, warn};
 
+use crate::background::Background;
 use crate::broker::{ANSWER_TIMEOUT, Broker, Extent};
 use crate::charts::{AsOf, Charts};
 use crate::checkpoint::{self, Checkpoint};
 use crate::ending::{Ending, fail};
 use crate::engine::{Engine, Live};
-use crate::lake::care::{self, Caretaker};
+use crate::lake::care;
 use crate::lake::{Committer, Identity, LakeFile, Room, Snapshot};
-use crate::monitor::Monitor;
+use crate::monitor::monitor;
 use crate::publish::Publisher;
 use crate::serve::{self, Shared, Status};
-use crate::source::kafka::{Discovery, Found, PASSED, Resumption, check_remade, lost, resume};
+use crate::source::kafka::{Found, PASSED, Resumption, check_remade, discover, lost, resume};
 use crate::source::lake::{Counted, Progress};
 use crate::tick::Pace;
 
@@ -79,9 +80,9 @@ impl Run {
         let (ending, found) = (Ending::new(stop), Arc::<Found>::default());
         let known = opened.starts.keys().copied().collect();
         let threads = (
-            Monitor::start(shared.clone(), self.broker.clone(), rebuilt.clone(), self.notes.clone())?,
+            monitor(shared.clone(), self.broker.clone(), rebuilt.clone(), self.notes.clone())?,
             Publisher::start(shared.clone(), &self.broker)?,
-            Discovery::start(&self.broker, known, found.clone(), ending.clone())?,
+            discover(&self.broker, known, found.clone(), ending.clone())?,
             self.caretaker(&shared)?,
         );
         self.engine(opened, rebuilt, room, found, shared.clone(), ending.clone()).run()?;
@@ -139,12 +140,12 @@ impl Run {
     }
 
     /// The thread that looks after the lake.
-    fn caretaker(&self, shared: &Arc<Shared>) -> Result<Caretaker> {
+    fn caretaker(&self, shared: &Arc<Shared>) -> Result<Background> {
         let (lake, plan) = (self.lake.clone(), Plan::new(&self.definitions));
         let checkpoints = checkpoint::chore(lake, plan, self.checkpoint_interval, shared.clone());
         let interval = self.care.compact_after.min(self.care.retain).min(self.checkpoint_interval);
         let care = care::chore(self.lake.clone(), self.care);
-        Caretaker::start(interval, vec![("making a checkpoint", checkpoints), ("the care of the lake", care)])
+        care::caretaker(interval, vec![("making a checkpoint", checkpoints), ("the care of the lake", care)])
     }
 
     fn engine(

@@ -24,7 +24,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, bail};
 
-pub use caretaker::{Caretaker, Chore, chore};
+pub use caretaker::{Chore, caretaker, chore};
 pub use compact::compact;
 pub use entries::entries;
 pub use lock::Lock;

@@ -3,15 +3,14 @@
 //! What fails is a warning and is tried again the next time: no chore is needed for a run to go on.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use tracing::{debug, info, warn};
 
 use super::{Attention, Lock, Spans, clean_logs, compact, vacuum};
+use crate::background::Background;
 
 const INTERVAL_MAX: Duration = Duration::from_secs(60);
 const INTERVAL_MIN: Duration = Duration::from_millis(500);
@@ -19,42 +18,20 @@ const INTERVAL_MIN: Duration = Duration::from_millis(500);
 /// Something to be done now and then. It is called with a flag that ends it early.
 pub type Chore = Box<dyn FnMut(&AtomicBool) -> Result<()> + Send>;
 
-/// A thread that does chores until it is dropped.
-pub struct Caretaker {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Caretaker {
-    /// Does all of `chores` once in `interval`, but at least once a minute; each has a name for the log.
-    pub fn start(interval: Duration, mut chores: Vec<(&'static str, Chore)>) -> Result<Self> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let until = stop.clone();
-        let interval = interval.clamp(INTERVAL_MIN, INTERVAL_MAX);
-        let work = move || {
-            while wait(interval, &until) {
-                for (name, chore) in &mut chores {
-                    if let Err(error) = chore(&until)
-                        && !until.load(Ordering::Relaxed)
-                    {
-                        warn!("{name} has failed, and is tried again later: {error:#}");
-                    }
+/// Starts a thread that does all of `chores` once in `interval`, but at least once a minute; each has a name for the log.
+pub fn caretaker(interval: Duration, mut chores: Vec<(&'static str, Chore)>) -> Result<Background> {
+    let interval = interval.clamp(INTERVAL_MIN, INTERVAL_MAX);
+    Background::start("reprise-caretaker", move |stop| {
+        while wait(interval, stop) {
+            for (name, chore) in &mut chores {
+                if let Err(error) = chore(stop)
+                    && !stop.load(Ordering::Relaxed)
+                {
+                    warn!("{name} has failed, and is tried again later: {error:#}");
                 }
             }
-        };
-        let thread = std::thread::Builder::new().name("reprise-caretaker".to_owned()).spawn(work);
-        Ok(Self { stop, thread: Some(thread.context("the caretaker's thread cannot be started")?) })
-    }
-}
-
-impl Drop for Caretaker {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
-            let _ = thread.join();
         }
-    }
+    })
 }
 
 /// Waits for `interval`. Returns whether to go on after it.

@@ -2,12 +2,12 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use tracing::warn;
 
+use crate::background::Background;
 use crate::broker::{Broker, Consumer};
 use crate::ending::Ending;
 
@@ -56,34 +56,12 @@ impl Found {
     }
 }
 
-/// The thread, until it is dropped.
-pub struct Discovery {
-    done: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Discovery {
-    /// Looks for partitions of `broker`'s topic beside those that are `known`. Ends the run when the topic is gone.
-    pub fn start(broker: &Broker, known: Vec<i32>, found: Arc<Found>, ending: Ending) -> Result<Self> {
-        let done = Arc::new(AtomicBool::new(false));
-        let look = Look { consumer: broker.consumer()?, broker: broker.clone(), known, found, gone_since: None };
-        let (until, interval) = (done.clone(), interval(broker));
-        let thread = std::thread::Builder::new()
-            .name("reprise-discovery".to_owned())
-            .spawn(move || look.repeat(interval, &until, &ending))
-            .context("a thread that looks at the topic cannot be started")?;
-        Ok(Self { done, thread: Some(thread) })
-    }
-}
-
-impl Drop for Discovery {
-    fn drop(&mut self) {
-        self.done.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
-            let _ = thread.join();
-        }
-    }
+/// Starts a thread that looks for partitions of `broker`'s topic beside those that are `known`, and ends the run when the
+/// topic is gone.
+pub fn discover(broker: &Broker, known: Vec<i32>, found: Arc<Found>, ending: Ending) -> Result<Background> {
+    let look = Look { consumer: broker.consumer()?, broker: broker.clone(), known, found, gone_since: None };
+    let interval = interval(broker);
+    Background::start("reprise-discovery", move |stop| look.repeat(interval, stop, &ending))
 }
 
 fn interval(broker: &Broker) -> Duration {

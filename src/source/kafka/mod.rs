@@ -33,7 +33,7 @@ use super::{Intake, Report, Source};
 use crate::broker::Broker;
 use crate::ending::Ending;
 
-pub use discovery::{Discovery, Found};
+pub use discovery::{Found, discover};
 use reader::Reader;
 pub use resume::{PASSED, Resumption, check_remade, lost, resume};
 
