@@ -37,6 +37,8 @@ const CLOCK: &str = "reprise:clock";
 const INCARNATION: &str = "reprise:incarnation";
 /// How many partitions the topic was ever known to have.
 const PARTITIONS: &str = "reprise:partitions";
+/// More than any cluster has: a log that speaks of more is damaged.
+const PARTITIONS_MAX: i32 = 1_000_000;
 /// Of each partition: see [`Progress`].
 const OFFSET: &str = "kafka";
 const START: &str = "kafka-start";
@@ -219,12 +221,11 @@ impl Table {
 
     /// What the log says of progress. Without a topic there are no offsets.
     pub fn progress(&self) -> Result<Progress> {
-        // The log has no list of its ids, but Kafka numbers partitions from 0, and how many were ever read is recorded.
-        let partitions = self.mark(PARTITIONS)?.unwrap_or(0);
+        let partitions = self.partitions()?;
         let of_partitions = |name: &str| {
             let mut values = BTreeMap::new();
             let Some(topic) = self.topic() else { return anyhow::Ok(values) };
-            for partition in 0..i32::try_from(partitions)? {
+            for partition in 0..partitions {
                 values.extend(self.mark(&partition_mark(name, topic, partition))?.map(|value| (partition, value)));
             }
             Ok(values)
@@ -240,6 +241,14 @@ impl Table {
             missing: of_partitions(MISSING)?,
             times_ms: of_partitions(TIME)?.into_iter().filter(|(_, time_ms)| *time_ms >= 0).collect(),
         })
+    }
+
+    /// How many partitions the topic was ever known to have. The log has no list of its ids, but Kafka numbers partitions
+    /// from 0.
+    fn partitions(&self) -> Result<i32> {
+        let Some(known) = self.mark(PARTITIONS)? else { return Ok(0) };
+        let partitions = i32::try_from(known).ok().filter(|partitions| *partitions <= PARTITIONS_MAX);
+        partitions.with_context(|| format!("the log of {} speaks of {known} partitions", self.root.display()))
     }
 
     /// The version of a transaction id.
@@ -298,8 +307,7 @@ impl Table {
         ids.extend(marks.epoch.map(|epoch| (EPOCH.to_string(), epoch as i64)));
         ids.extend(marks.clock_us.map(|clock_us| (CLOCK.to_string(), clock_us)));
         if let Some(last) = marks.offsets.keys().last() {
-            let known = self.mark(PARTITIONS)?.unwrap_or(0);
-            ids.push((PARTITIONS.to_string(), known.max(i64::from(*last) + 1)));
+            ids.push((PARTITIONS.to_string(), self.partitions()?.max(last.saturating_add(1)).into()));
         }
         let account = &marks.account;
         let of_partitions = [
