@@ -35,6 +35,14 @@ impl Committer {
             anyhow::Ok(table)
         };
         let (plays, dead_letters) = (open(&PLAYS)?, open(&DEAD_LETTERS)?);
+        let found = plays.progress()?;
+        if found.epoch.is_some() && found.offsets.is_empty() {
+            bail!(
+                "the lake {} has plays, and its log does not say up to which offsets: it is damaged, or was made before \
+                 version 0.1.0; give --lake another folder",
+                lake.display()
+            );
+        }
         // The dead letters follow the plays. That theirs is greater happens when somebody has deleted the plays.
         let floor = dead_letters.progress()?.incarnation;
         let plays = FencedTable::take_over(plays, |found| found.max(floor) + 1)?;
