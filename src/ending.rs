@@ -9,22 +9,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Error, Result};
 
-/// The flag that stops a run, and the reason if it is not that somebody wants it to.
+/// Whether a run is to stop, and the reason if it is not that somebody wants it to.
 #[derive(Clone, Default)]
 pub struct Ending {
-    stop: Arc<AtomicBool>,
+    /// Somebody wants it to.
+    asked: Arc<AtomicBool>,
+    /// It cannot go on. Not the same flag: a full disk is waited for then, since Kafka may not have what was read any more.
+    forced: Arc<AtomicBool>,
     reason: Arc<Mutex<Option<Error>>>,
 }
 
 impl Ending {
-    /// An ending that `stop` brings about as well.
-    pub fn new(stop: Arc<AtomicBool>) -> Self {
-        Self { stop, reason: Arc::default() }
+    /// An ending that the flag `asked` brings about as well.
+    pub fn new(asked: Arc<AtomicBool>) -> Self {
+        Self { asked, ..Self::default() }
     }
 
     /// Ends the run because of `error`, unless it ends already: the first reason is the one to look at.
     pub fn because(&self, error: Error) {
-        if self.stop.swap(true, Ordering::Relaxed) {
+        if self.is_due() || self.forced.swap(true, Ordering::Relaxed) {
             return;
         }
         tracing::error!("{error:#}; committing what was read");
@@ -32,7 +35,7 @@ impl Ending {
     }
 
     pub fn is_due(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
+        self.asked.load(Ordering::Relaxed) || self.forced.load(Ordering::Relaxed)
     }
 
     /// The reason, once everything is committed.

@@ -22,7 +22,7 @@ use crate::checkpoint::{self, Checkpoint};
 use crate::ending::{Ending, fail};
 use crate::engine::{Engine, Live};
 use crate::lake::care;
-use crate::lake::{Committer, Identity, LakeFile, Room, Snapshot};
+use crate::lake::{self, Committer, Identity, LakeFile, Room, Snapshot, balance};
 use crate::monitor::monitor;
 use crate::publish::Publisher;
 use crate::serve::{self, Shared, Status};
@@ -96,26 +96,35 @@ impl Run {
     fn open(&self, stop: &AtomicBool) -> Result<Option<Opened>> {
         let broker = self.broker.clone();
         let Some((identity, extents)) = unless_stopped(stop, move || look(&broker))? else { return Ok(None) };
-        let mut committer = Committer::open(&self.lake, &identity)?;
-        let (broker, progress) = (self.broker.clone(), committer.progress().clone());
-        let topic = self.broker.topic.as_str();
-        let resumption = resume(topic, &extents, &progress, self.from_latest);
-        let Resumption { starts, gaps } = resumption.context("cannot go on with this lake")?;
-        if unless_stopped(stop, move || check_remade(&broker, &extents, &progress))?.is_none() {
+        // Before the lake is taken over: who is refused must not have ended the instance that writes to it.
+        let found = lake::progress(&self.lake)?;
+        self.resume(&extents, &found)?;
+        let (broker, known) = (self.broker.clone(), extents.clone());
+        if unless_stopped(stop, move || check_remade(&broker, &known, &found))?.is_none() {
             return Ok(None);
         }
-        if !gaps.is_empty() && !self.accept_gap {
-            return Err(lost(topic, &gaps).context("cannot go on with this lake"));
-        }
+        let mut committer = Committer::open(&self.lake, &identity)?;
+        let Resumption { starts, gaps } = self.resume(&extents, committer.progress())?;
         for gap in &gaps {
+            let topic = &self.broker.topic;
             warn!(topic, partition = gap.partition, first = gap.first, end = gap.end, "{}", PASSED);
         }
         committer.begin(&starts)?;
         committer.pass(&gaps)?;
         let snapshot = Snapshot::open(&self.lake, None)?;
+        balance::check(&self.lake, &snapshot)?;
         let checkpoint = checkpoint::newest(&self.lake, &snapshot, &Plan::new(&self.definitions))?.map(Arc::new);
         let counted = checkpoint.as_ref().map(|checkpoint| checkpoint.counted(&snapshot));
         Ok(Some(Opened { committer, starts, snapshot, checkpoint, counted }))
+    }
+
+    /// Where a lake that has come so far goes on, if it can.
+    fn resume(&self, extents: &BTreeMap<i32, Extent>, progress: &lake::Progress) -> Result<Resumption> {
+        let resumption = resume(&self.broker.topic, extents, progress, self.from_latest).and_then(|resumption| {
+            let accepted = self.accept_gap || resumption.gaps.is_empty();
+            if accepted { Ok(resumption) } else { Err(lost(&self.broker.topic, &resumption.gaps)) }
+        });
+        resumption.context("cannot go on with this lake")
     }
 
     /// Tells those who ask what the run begins with.
@@ -145,7 +154,9 @@ impl Run {
         let checkpoints = checkpoint::chore(lake, plan, self.checkpoint_interval, shared.clone());
         let interval = self.care.compact_after.min(self.care.retain).min(self.checkpoint_interval);
         let care = care::chore(self.lake.clone(), self.care);
-        care::caretaker(interval, vec![("making a checkpoint", checkpoints), ("the care of the lake", care)])
+        let ready = shared.clone();
+        let is_ready = move || ready.ready.load(Ordering::Relaxed);
+        care::caretaker(interval, is_ready, vec![("making a checkpoint", checkpoints), ("the care of the lake", care)])
     }
 
     fn engine(

@@ -108,7 +108,8 @@ fn run(
         let counted = batches(&share(&counted, worker.index(), worker.peers()), from_lake);
         checkpoint(&definitions, &counted, |tally, count| tallies.update(tally, count), |naming| namings.send(naming));
         counted.into_iter().for_each(|batch| plays.send(batch.for_window_only()));
-        (tallies.close(), namings.close());
+        tallies.close();
+        namings.close();
         for (epoch, (clock_us, of_epoch)) in (0..).zip(&epochs) {
             if worker.index() == 0 {
                 ticks.send(Tick { epoch, clock_us: *clock_us, stage: Stage::Live, cut: None });

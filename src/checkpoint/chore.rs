@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use reprise_dataflows::plan::Plan;
@@ -12,12 +11,11 @@ use super::{Made, make};
 use crate::lake::care::Chore;
 use crate::serve::Shared;
 
-/// Makes a checkpoint of `lake` for charts of `plan` when the run is ready, and again whenever `interval` has passed.
+/// Makes a checkpoint of `lake` for charts of `plan` at first, and again whenever `interval` has passed.
 pub fn chore(lake: PathBuf, plan: Plan, interval: Duration, shared: Arc<Shared>) -> Chore {
     let mut made_at: Option<Instant> = None;
     Box::new(move |stop| {
-        // Until it is ready, the run needs the processors itself.
-        if !shared.ready.load(Ordering::Relaxed) || made_at.is_some_and(|at| at.elapsed() < interval) {
+        if made_at.is_some_and(|at| at.elapsed() < interval) {
             return Ok(());
         }
         made_at = Some(Instant::now());

@@ -1,7 +1,7 @@
 //! Making a checkpoint: tallies(V′) = tallies(V) + the plays committed since.
 //!
 //! Plays are counted by the same [`Summariser`] that counts them in a run. What it gives is merged into the buckets of the
-//! checkpoint before, in several rounds if it is much, so memory is bounded however large the lake is.
+//! checkpoint before, in several rounds if it is much: so memory is bounded, but for the names of the items.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -9,7 +9,7 @@ use std::iter::Peekable;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use reprise_dataflows::catalogue::Naming;
 use reprise_dataflows::item::ItemKey;
 use reprise_dataflows::plan::Plan;
@@ -61,18 +61,20 @@ pub fn make(lake: &Path, plan: &Plan, stop: &AtomicBool, progress: impl FnMut(u6
     }
     remove_unfinished(&folder)?;
     let snapshot = Snapshot::open(lake, None)?;
+    ensure!(
+        snapshot.topic().is_some(),
+        "the lake {} was imported: no run begins with it, and so no checkpoint is needed",
+        lake.display()
+    );
     let base = base(lake, &snapshot, plan)?;
     if base.as_ref().is_some_and(|base| base.manifest.offsets == snapshot.progress().offsets) {
         return Ok(Made::Nothing);
     }
-    let Some(maker) = Maker::new(&folder, plan, base)?.count(&snapshot, plan, stop, progress)? else {
-        remove_unfinished(&folder)?;
-        return Ok(Made::Stopped);
-    };
-    let plays = maker.plays;
-    maker.publish(&snapshot, plan)?;
+    let made = Maker::new(&folder, plan, base).and_then(|maker| maker.make(&snapshot, plan, stop, progress));
+    // On a disk that is full, what was begun must not keep the room from those who commit.
+    remove_unfinished(&folder)?;
     remove_old(lake)?;
-    Ok(Made::New { version: snapshot.version(), plays })
+    made
 }
 
 /// The checkpoint to begin with: one that counts by just the same, since its tallies stay in their order.
@@ -135,6 +137,13 @@ impl Maker {
             names,
             waiting: 0,
         })
+    }
+
+    fn make(self, snapshot: &Snapshot, plan: &Plan, stop: &AtomicBool, progress: impl FnMut(u64, u64)) -> Result<Made> {
+        let Some(maker) = self.count(snapshot, plan, stop, progress)? else { return Ok(Made::Stopped) };
+        let plays = maker.plays;
+        maker.publish(snapshot, plan)?;
+        Ok(Made::New { version: snapshot.version(), plays })
     }
 
     /// Counts what `snapshot` has beyond the base. `None` if it was stopped.

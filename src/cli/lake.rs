@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use comfy_table::{CellAlignment, Table, TableStyle, presets};
@@ -18,6 +18,9 @@ use crate::failpoint;
 use crate::lake::care::{self, Attention, DayUsage, Lock, TableUsage, Usage};
 use crate::output::table::grouped;
 use crate::output::unless_closed;
+
+/// How long to wait for another process that looks after the lake.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
 
 #[derive(clap::Subcommand)]
 pub enum Command {
@@ -163,10 +166,18 @@ fn vacuum(options: &VacuumOptions) -> Result<()> {
     Ok(())
 }
 
+/// A running instance takes the lock for a moment each minute, so this waits for a while.
 fn lock(lake: &Path) -> Result<Lock> {
-    Lock::take(lake)?.with_context(|| {
-        format!("another process compacts or vacuums the lake {}: let it finish, then try again", lake.display())
-    })
+    let began = Instant::now();
+    loop {
+        match Lock::take(lake)? {
+            Some(lock) => return Ok(lock),
+            None if began.elapsed() < LOCK_WAIT => std::thread::sleep(LOCK_WAIT / 100),
+            None => {
+                bail!("another process compacts or vacuums the lake {}: let it finish, then try again", lake.display())
+            }
+        }
+    }
 }
 
 /// Shows how far `work` has come, if stderr is a terminal.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Cut, Progress};
+use super::{Cut, Progress, disk};
 
 /// Kafka's own number for a time that is not known. A mark in the log cannot be taken back, so it is overwritten by this.
 const TIME_UNKNOWN: i64 = -1;
@@ -55,6 +55,12 @@ pub struct Position {
     pub missing: i64,
     /// Kafka's time of the record before `next`, if there is one and it has a time.
     pub time_ms: Option<i64>,
+}
+
+/// A hash of where in the topic a row came from. No two rows come from the same place, so the sum of these tells sets of rows
+/// apart, whatever their order.
+pub fn origin_hash(partition: i32, offset: i64) -> u64 {
+    disk::mixed(disk::mixed(u64::from(partition.unsigned_abs())).wrapping_add(offset as u64))
 }
 
 impl Cut {

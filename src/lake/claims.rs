@@ -142,7 +142,10 @@ impl Commits {
         // A running instance may have added more, but never a checksum or checkpoint before its commit.
         let commit = |version: u64| folder.join(format!("{version:020}.json"));
         let is_lost = |version: u64| version > newest && !commit(version).exists();
-        if let Some(later) = names.iter().find(|name| version_of(name).is_some_and(is_lost)) {
+        // What is about to be written, or was when a process died, is no commit yet.
+        let is_temporary = |name: &str| name.contains('#') || name.ends_with(".tmp");
+        let later = names.iter().find(|name| !is_temporary(name) && version_of(name).is_some_and(is_lost));
+        if let Some(later) = later {
             this.problems.push(format!("{}: {later} is there, but not its commit", folder.display()));
         }
         if !this.from_the_first && !names.iter().any(|name| name.contains(".checkpoint.")) {

@@ -144,7 +144,11 @@ fn write_temporary(path: &Path, content: &[u8]) -> Result<PathBuf> {
         file.write_all(content)?;
         file.sync_all()
     });
-    written.with_context(|| format!("cannot write {}", temporary.display()))?;
+    written.or_else(|error| {
+        // On a disk that is full it would take the room that is made next.
+        remove_if_there(&temporary)?;
+        Err(error).with_context(|| format!("cannot write {}", temporary.display()))
+    })?;
     Ok(temporary)
 }
 

@@ -167,6 +167,7 @@ fn rename(from: &Path, to: &Path) -> Result<()> {
         && from.exists()
         && began.elapsed() < RENAME_MAX
     {
+        std::thread::sleep(Duration::from_millis(1));
         renamed = attempt();
     }
     match renamed {

@@ -4,6 +4,7 @@
 //! LAKE/song_plays/date=2026-11-20/hour=14/part-….snappy.parquet   what a cut has committed
 //!                 _staging/part-….snappy.parquet.inprogress       written and fsynced, not committed
 //!                 _staging/commit-<incarnation>-<epoch>.json      the intent of a commit under way
+//!                 _staging/compact…, care.lock                    the same of a compaction, and who may do one
 //!                 _delta_log/                                     files, offsets, epoch, clock, incarnation
 //! LAKE/dead_letters/date=2026-11-20/…                             likewise
 //! ```
@@ -13,6 +14,7 @@
 //! hold between the three is written at the top of `fenced.rs`.
 
 mod account;
+pub mod balance;
 pub mod care;
 pub mod claims;
 mod commit;
@@ -36,12 +38,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use account::{Account, Gap, Position};
+pub use account::{Account, Gap, Position, origin_hash};
 pub use commit::Committer;
 pub use dead_letters::DeadLetter;
 pub use listing::LakeFile;
 pub use room::Room;
-pub use snapshot::Snapshot;
+pub use snapshot::{Snapshot, progress};
 pub use writer::Writer;
 
 /// Where the plays of a lake come from. Recorded when it is created, and compared ever after.

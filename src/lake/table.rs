@@ -99,6 +99,14 @@ pub fn engine() -> Result<Arc<dyn Engine>> {
     Ok(Arc::new(DefaultEngineBuilder::new(store).with_task_executor(Arc::new(executor)).build()))
 }
 
+/// Whether there is a table of `kind` in `lake`. An older log may have been cleaned up to a checkpoint, so version 0 alone does
+/// not say.
+pub fn exists(lake: &Path, kind: &Kind) -> Result<bool> {
+    let log = lake.join(kind.folder).join(LOG);
+    let is_version = |name: &String| name.ends_with(".json") || name.ends_with(".parquet");
+    Ok(log.is_dir() && disk::names(&log)?.iter().any(is_version))
+}
+
 /// Creates the table of `kind` in `lake` with the folders that writers need, unless it exists.
 pub fn create(lake: &Path, kind: &Kind, identity: &Identity) -> Result<()> {
     let root = lake.join(kind.folder);
@@ -112,8 +120,7 @@ pub fn create(lake: &Path, kind: &Kind, identity: &Identity) -> Result<()> {
         disk::create_folder(&folder)
             .with_context(|| format!("cannot make a lake in {}: give --lake a writable folder", lake.display()))?;
     }
-    // An older log may have been cleaned up to a checkpoint, so version 0 alone does not say whether the table exists.
-    if disk::names(&root.join(LOG))?.iter().any(|name| name.ends_with(".json") || name.ends_with(".parquet")) {
+    if exists(lake, kind)? {
         return Ok(());
     }
     disk::put_if_absent(&root.join(LOG).join(entry_name(0)), first_commit(kind, identity)?.as_bytes())?;

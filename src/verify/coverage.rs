@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use roaring::RoaringTreemap;
 
-use crate::lake::{Gap, Progress};
+use crate::lake::{Gap, Progress, origin_hash};
 use crate::output::table::grouped;
 
 /// Ranges that are listed.
@@ -32,7 +32,7 @@ struct Offsets {
 impl Rows {
     pub fn add(&mut self, partition: i32, offset: i64) {
         self.count += 1;
-        self.digest = self.digest.wrapping_add(mix(partition, offset));
+        self.digest = self.digest.wrapping_add(origin_hash(partition, offset));
         let Ok(offset) = u64::try_from(offset) else {
             self.impossible += 1;
             return;
@@ -54,16 +54,6 @@ impl Rows {
             offsets.once |= other.once;
         }
     }
-}
-
-/// A hash of where a row came from (the finalizer of SplitMix64, twice).
-fn mix(partition: i32, offset: i64) -> u64 {
-    let finalize = |mut bits: u64| {
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bits ^ (bits >> 31)
-    };
-    finalize(finalize(partition as u64 ^ 0x9e37_79b9_7f4a_7c15).wrapping_add(offset as u64))
 }
 
 /// What is to be said of a partition.

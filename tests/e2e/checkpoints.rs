@@ -20,7 +20,7 @@ fn make(lake: &Path, options: &[&str]) -> String {
 fn checkpoints(lake: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(lake.join("_checkpoints")) else { return Vec::new() };
     let mut found: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-    found.retain(|path| path.is_dir());
+    found.retain(|path| path.file_name().unwrap().to_str().unwrap().starts_with("checkpoint-"));
     found.sort();
     found
 }

@@ -57,7 +57,7 @@ fn a_live_instance_equals_replays_of_its_lake_at_any_moment() {
         running.stop();
     }
     generator.join().expect("the generator succeeds");
-    assert!(versions.iter().collect::<std::collections::BTreeSet<_>>().len() > 3, "{versions:?}");
+    assert!(versions.iter().collect::<std::collections::BTreeSet<_>>().len() >= 3, "{versions:?}");
     let alone = succeed(["verify", "--lake", folder.path().to_str().unwrap()]);
     assert_eq!(alone.stdout.matches(" complete").count(), 3, "{}", alone.stdout);
 }

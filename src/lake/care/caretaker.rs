@@ -19,10 +19,18 @@ const INTERVAL_MIN: Duration = Duration::from_millis(500);
 pub type Chore = Box<dyn FnMut(&AtomicBool) -> Result<()> + Send>;
 
 /// Starts a thread that does all of `chores` once in `interval`, but at least once a minute; each has a name for the log.
-pub fn caretaker(interval: Duration, mut chores: Vec<(&'static str, Chore)>) -> Result<Background> {
+/// Nothing is done before `is_ready`: a run that counts its lake needs the processors, and the files that it has listed.
+pub fn caretaker(
+    interval: Duration,
+    is_ready: impl Fn() -> bool + Send + 'static,
+    mut chores: Vec<(&'static str, Chore)>,
+) -> Result<Background> {
     let interval = interval.clamp(INTERVAL_MIN, INTERVAL_MAX);
     Background::start("reprise-caretaker", move |stop| {
         while wait(interval, stop) {
+            if !is_ready() {
+                continue;
+            }
             for (name, chore) in &mut chores {
                 if let Err(error) = chore(stop)
                     && !stop.load(Ordering::Relaxed)

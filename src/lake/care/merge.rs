@@ -21,7 +21,7 @@ use crate::lake::disk::{self, STAGING};
 use crate::lake::seal::{self, Seal};
 use crate::lake::table::{DEAD_LETTERS, Kind};
 use crate::lake::writer::{describe, properties, staged_path};
-use crate::lake::{NewFile, statistics};
+use crate::lake::{NewFile, origin_hash, statistics};
 
 /// Rows that are copied at once. Dead letters may be large, each as Kafka had it.
 const BATCH_ROWS: usize = 16 << 10;
@@ -44,7 +44,7 @@ impl Digest {
         let offsets = column("kafka_offset")?.as_primitive_opt::<Int64Type>().context("offsets")?;
         for (partition, offset) in partitions.values().iter().zip(offsets.values()) {
             self.rows += 1;
-            self.sum = self.sum.wrapping_add(disk::mixed((*partition as u64) << 48 ^ *offset as u64));
+            self.sum = self.sum.wrapping_add(origin_hash(*partition, *offset));
         }
         Ok(())
     }

@@ -68,7 +68,7 @@ pub struct Reader {
     /// Whether Kafka has our offsets is in doubt: when to find out.
     doubt: Option<Instant>,
     /// The topic was gone for a while, so that the one that is there may be another.
-    may_be_another: bool,
+    has_returned: bool,
     warned_at: Option<Instant>,
 }
 
@@ -93,7 +93,7 @@ impl Reader {
             uncommitted: false,
             uncommitted_bytes: 0,
             doubt: None,
-            may_be_another: false,
+            has_returned: false,
             warned_at: None,
         };
         this.assign()?;
@@ -222,7 +222,7 @@ impl Reader {
     /// run if not.
     fn settle_doubt(&mut self) -> Result<()> {
         if self.share.found.has_returned(&mut self.returns) {
-            (self.doubt, self.may_be_another) = (Some(Instant::now()), true);
+            (self.doubt, self.has_returned) = (Some(Instant::now()), true);
         }
         if self.doubt.is_none_or(|at| at > Instant::now()) {
             return Ok(());
@@ -239,9 +239,9 @@ impl Reader {
         self.doubt = None;
         let gaps = self.gaps_in(&extents)?;
         let topic = &self.broker.topic;
-        if std::mem::take(&mut self.may_be_another) {
-            check_remade(&self.broker, &extents, &self.read())?;
-        } else if gaps.is_empty() {
+        // It may be another topic by now, made anew since the last look at it.
+        check_remade(&self.broker, &extents, &self.read())?;
+        if !std::mem::take(&mut self.has_returned) && gaps.is_empty() {
             warn!(topic, "Kafka said that it does not have an offset that it has; reading on from there");
         }
         if !gaps.is_empty() && !self.share.accept_gap {
