@@ -97,7 +97,7 @@ impl Run {
         let broker = self.broker.clone();
         let Some((identity, extents)) = unless_stopped(stop, move || look(&broker))? else { return Ok(None) };
         // Before the lake is taken over: who is refused must not have ended the instance that writes to it.
-        let found = lake::progress(&self.lake)?;
+        let found = Committer::found(&self.lake, &identity)?;
         self.resume(&extents, &found)?;
         let (broker, known) = (self.broker.clone(), extents.clone());
         if unless_stopped(stop, move || check_remade(&broker, &known, &found))?.is_none() {

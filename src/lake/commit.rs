@@ -21,6 +21,18 @@ pub struct Committer {
 }
 
 impl Committer {
+    /// How far the lake in the folder `lake` has come, without becoming its writer; nowhere if there is none yet. Refuses the
+    /// same lakes as [`Committer::open`].
+    pub fn found(lake: &Path, identity: &Identity) -> Result<Progress> {
+        disk::refuse_object_store(lake)?;
+        if !table::exists(lake, &PLAYS)? {
+            return Ok(Progress::default());
+        }
+        let plays = Table::open(lake, &PLAYS, table::engine()?, None)?;
+        check_identity(lake, &plays, identity)?;
+        plays.progress()
+    }
+
     /// Opens the lake in the folder `lake`, creating it if need be, and becomes its only writer: from here on every
     /// process that was it before can commit nothing more. Finishes or undoes the commits that those left half done.
     ///

@@ -43,7 +43,7 @@ pub use commit::Committer;
 pub use dead_letters::DeadLetter;
 pub use listing::LakeFile;
 pub use room::Room;
-pub use snapshot::{Snapshot, progress};
+pub use snapshot::Snapshot;
 pub use writer::Writer;
 
 /// Where the plays of a lake come from. Recorded when it is created, and compared ever after.

@@ -85,15 +85,6 @@ impl Snapshot {
     }
 }
 
-/// How far the lake in the folder `lake` has come; nowhere if there is none yet.
-pub fn progress(lake: &Path) -> Result<Progress> {
-    disk::refuse_object_store(lake)?;
-    if !table::exists(lake, &PLAYS)? {
-        return Ok(Progress::default());
-    }
-    Table::open(lake, &PLAYS, table::engine()?, None)?.progress()
-}
-
 /// Says what is wrong with a folder that is no lake, in words that help.
 pub(super) fn check_is_lake(lake: &Path) -> Result<()> {
     disk::refuse_object_store(lake)?;
