@@ -5,11 +5,10 @@
 //! sum has no order, so it does not matter in which epochs plays came, on which workers, or how they were counted together
 //! before; and a retraction takes out what the addition put in.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 
 use differential_dataflow::{AsCollection, VecCollection};
-use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
 use timely::container::CapacityContainerBuilder;
@@ -19,6 +18,7 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use crate::item::ItemKey;
+use crate::key_numbers::KeyNumbers;
 use crate::plan::{Key, Plan};
 use crate::{Epoch, Tally};
 
@@ -83,8 +83,7 @@ struct Digester {
     plan: Plan,
     /// By number of the key: the charts that it counts in, each with the hashes of its cells.
     charts_of_key: Vec<Vec<(usize, Vec<u64>)>>,
-    keys: HashMap<Key, usize, RandomState>,
-    last_key: Option<(Key, usize)>,
+    keys: KeyNumbers<Key>,
     /// The charts that have been seen, each with its sum of `epoch`.
     sums: Vec<(u32, Inputs)>,
     epoch: Epoch,
@@ -93,8 +92,8 @@ struct Digester {
 
 impl Digester {
     fn new(plan: &Plan) -> Self {
-        let (charts_of_key, keys, last_key, sums, epoch, closed) = Default::default();
-        Self { plan: plan.clone(), charts_of_key, keys, last_key, sums, epoch, closed }
+        let (charts_of_key, keys, sums, epoch, closed) = Default::default();
+        Self { plan: plan.clone(), charts_of_key, keys, sums, epoch, closed }
     }
 
     fn add(&mut self, key: &Key, item: &ItemKey, epoch: Epoch, count: i64) {
@@ -102,29 +101,17 @@ impl Digester {
             self.close();
             self.epoch = epoch;
         }
-        let number = self.key_number(key);
+        let (number, is_new) = self.keys.number(key);
+        if is_new {
+            self.new_key(key);
+        }
         for (chart, cells) in &self.charts_of_key[number] {
             let sum = cells.iter().fold(0u64, |sum, cell| sum.wrapping_add(item.mix(*cell)));
             self.sums[*chart].1.add(Inputs { plays: count, digest: sum.wrapping_mul(count as u64) });
         }
     }
 
-    /// Updates come grouped by key, so the last key is the best guess.
-    fn key_number(&mut self, key: &Key) -> usize {
-        if let Some((last, number)) = &self.last_key
-            && last == key
-        {
-            return *number;
-        }
-        let number = match self.keys.get(key) {
-            Some(number) => *number,
-            None => self.new_key(key),
-        };
-        self.last_key = Some((key.clone(), number));
-        number
-    }
-
-    fn new_key(&mut self, key: &Key) -> usize {
+    fn new_key(&mut self, key: &Key) {
         let mut charts = BTreeMap::<usize, Vec<u64>>::new();
         for cell in self.plan.cells(key) {
             let mut hasher = SipHasher13::new();
@@ -132,8 +119,6 @@ impl Digester {
             charts.entry(self.slot(cell.chart)).or_default().push(hasher.finish());
         }
         self.charts_of_key.push(charts.into_iter().collect());
-        self.keys.insert(key.clone(), self.charts_of_key.len() - 1);
-        self.charts_of_key.len() - 1
     }
 
     fn slot(&mut self, chart: u32) -> usize {

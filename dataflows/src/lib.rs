@@ -20,6 +20,7 @@ mod counts;
 pub mod definition;
 pub mod digest;
 pub mod item;
+pub mod key_numbers;
 pub mod label;
 mod naming;
 mod numbering;

@@ -22,6 +22,7 @@ use timely::order::TotalOrder;
 use timely::progress::Timestamp;
 
 use crate::counts::Counts;
+use crate::key_numbers::KeyNumbers;
 use crate::stash::{Ready, Stash};
 
 /// Ranks the items of `collection` in each of the cells that its keys count in.
@@ -70,9 +71,8 @@ where
 struct Tops<K, I, C, Cells, Top, Order> {
     numbers: HashMap<I, u32, RandomState>,
     items: Vec<I>,
-    keys: HashMap<K, usize, RandomState>,
+    keys: KeyNumbers<K>,
     cells_of_key: Vec<Box<[u32]>>,
-    last_key: Option<(K, usize)>,
     cell_numbers: HashMap<C, u32, RandomState>,
     cells: Vec<CellTop<C>>,
     touched: Vec<u32>,
@@ -94,9 +94,8 @@ where
         Self {
             numbers: HashMap::default(),
             items: Vec::new(),
-            keys: HashMap::default(),
+            keys: KeyNumbers::default(),
             cells_of_key: Vec::new(),
-            last_key: None,
             cell_numbers: HashMap::default(),
             cells: Vec::new(),
             touched: Vec::new(),
@@ -108,8 +107,11 @@ where
 
     fn add(&mut self, key: &K, item: &I, diff: i64) {
         let item = self.item_number(item);
-        let key = self.key_number(key);
-        for cell in &self.cells_of_key[key] {
+        let (number, is_new) = self.keys.number(key);
+        if is_new {
+            self.new_key(key);
+        }
+        for cell in &self.cells_of_key[number] {
             if self.cells[*cell as usize].add(item, diff, self.items.len()) {
                 self.touched.push(*cell);
             }
@@ -127,22 +129,7 @@ where
         number
     }
 
-    /// Updates come grouped by key, so the last key is the best guess.
-    fn key_number(&mut self, key: &K) -> usize {
-        if let Some((last, number)) = &self.last_key
-            && last == key
-        {
-            return *number;
-        }
-        let number = match self.keys.get(key) {
-            Some(number) => *number,
-            None => self.new_key(key),
-        };
-        self.last_key = Some((key.clone(), number));
-        number
-    }
-
-    fn new_key(&mut self, key: &K) -> usize {
+    fn new_key(&mut self, key: &K) {
         let cells = (self.cells_of)(key).into_iter().map(|cell| {
             *self.cell_numbers.entry(cell).or_insert_with_key(|cell| {
                 self.cells.push(CellTop::new(cell.clone(), (self.top_of)(cell)));
@@ -151,8 +138,6 @@ where
         });
         let cells = cells.collect();
         self.cells_of_key.push(cells);
-        self.keys.insert(key.clone(), self.cells_of_key.len() - 1);
-        self.cells_of_key.len() - 1
     }
 
     /// Brings the tops of all cells that may have changed up to date and says what changed in them.

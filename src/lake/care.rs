@@ -28,7 +28,7 @@ pub use caretaker::{Chore, caretaker, chore};
 pub use compact::compact;
 pub use entries::entries;
 pub use lock::Lock;
-pub use log::clean as clean_logs;
+pub use log::{clean as clean_logs, is_temporary};
 pub use usage::{DayUsage, TableUsage, Usage, usage};
 pub use vacuum::vacuum;
 

@@ -8,13 +8,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use delta_kernel::engine::arrow_data::EngineDataArrowExt;
-use delta_kernel::expressions::ColumnName;
-use delta_kernel::scan::StatsOptions;
 use serde_json::Value;
 use url::Url;
 
-use super::listing::{Listing, resolve};
+use super::care::is_temporary;
+use super::listing::{resolve, walk};
 use super::table::{self, DEAD_LETTERS, Kind, LOG, PLAYS, Table};
 use super::{Bounds, Gap, Progress, disk, snapshot};
 
@@ -77,36 +75,25 @@ impl Claims {
 }
 
 fn files(table: &Table) -> Result<Vec<Claimed>> {
-    let kind = table.kind;
-    let columns = [kind.time_column, "kafka_partition", "kafka_offset"];
-    let stats = StatsOptions::struct_columns(columns.map(|column| ColumnName::new([column])).to_vec());
-    let scan = table.snapshot().clone().scan_builder().with_stats(stats).without_row_transforms().build()?;
-    let root = Url::from_directory_path(&table.root).ok().context("the lake's path is not absolute")?;
-    let mut files = Vec::new();
-    for rows in scan.scan_metadata(table.engine())? {
-        let batch = rows?.scan_files.apply_selection_vector()?.try_into_record_batch()?;
-        let listing = Listing::new(&batch)?;
-        for row in 0..batch.num_rows() {
-            let path = resolve(listing.paths.value(row), &root, &table.root)?;
-            let bounds = |column| Bounds {
-                min: listing.statistic(row, "minValues", Some(column)),
-                max: listing.statistic(row, "maxValues", Some(column)),
-                nulls: 0,
-            };
-            files.push(Claimed {
-                size_bytes: listing.sizes[row] as u64,
-                date: listing
-                    .partition(row, "date")
-                    .with_context(|| format!("the log's entry for {}", path.display()))?,
-                hour: listing.partition(row, "hour").ok(),
-                rows: listing.statistic(row, "numRecords", None),
-                time: bounds(kind.time_column),
-                kafka_partition: bounds("kafka_partition"),
-                kafka_offset: bounds("kafka_offset"),
-                path,
-            });
-        }
-    }
+    let time_column = table.kind.time_column;
+    let mut files = walk(table, &[time_column, "kafka_partition", "kafka_offset"], |listing, row, path| {
+        let bounds = |column| Bounds {
+            min: listing.statistic(row, "minValues", Some(column)),
+            max: listing.statistic(row, "maxValues", Some(column)),
+            nulls: 0,
+        };
+        let date = listing.partition(row, "date");
+        Ok(Claimed {
+            size_bytes: listing.sizes[row] as u64,
+            date: date.with_context(|| format!("the log's entry for {}", path.display()))?,
+            hour: listing.partition(row, "hour").ok(),
+            rows: listing.statistic(row, "numRecords", None),
+            time: bounds(time_column),
+            kafka_partition: bounds("kafka_partition"),
+            kafka_offset: bounds("kafka_offset"),
+            path,
+        })
+    })?;
     files.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(files)
 }
@@ -142,8 +129,6 @@ impl Commits {
         // A running instance may have added more, but never a checksum or checkpoint before its commit.
         let commit = |version: u64| folder.join(format!("{version:020}.json"));
         let is_lost = |version: u64| version > newest && !commit(version).exists();
-        // What is about to be written, or was when a process died, is no commit yet.
-        let is_temporary = |name: &str| name.contains('#') || name.ends_with(".tmp");
         let later = names.iter().find(|name| !is_temporary(name) && version_of(name).is_some_and(is_lost));
         if let Some(later) = later {
             this.problems.push(format!("{}: {later} is there, but not its commit", folder.display()));

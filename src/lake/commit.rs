@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 
 use super::fenced::FencedTable;
 use super::table::{self, DEAD_LETTERS, PLAYS, Table};
-use super::{Account, Cut, Gap, Identity, Progress, Room, disk};
+use super::{Account, Cut, Gap, Identity, Progress, Room, create, disk};
 
 /// The single writer of a lake, as far as its logs go.
 pub struct Committer {
@@ -25,7 +25,7 @@ impl Committer {
     /// same lakes as [`Committer::open`].
     pub fn found(lake: &Path, identity: &Identity) -> Result<Progress> {
         disk::refuse_object_store(lake)?;
-        if !table::exists(lake, &PLAYS)? {
+        if !create::exists(lake, &PLAYS)? {
             return Ok(Progress::default());
         }
         let plays = Table::open(lake, &PLAYS, table::engine()?, None)?;
@@ -41,7 +41,7 @@ impl Committer {
         disk::refuse_object_store(lake)?;
         let engine = table::engine()?;
         let open = |kind| {
-            table::create(lake, kind, identity)?;
+            create::create(lake, kind, identity)?;
             let table = Table::open(lake, kind, engine.clone(), None)?;
             check_identity(lake, &table, identity)?;
             anyhow::Ok(table)

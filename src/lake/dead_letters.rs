@@ -68,8 +68,8 @@ pub fn schema() -> SchemaRef {
 }
 
 /// Letters by day since 1970, in the order that they came.
-pub fn by_day(letters: Vec<DeadLetter>) -> BTreeMap<i32, Vec<DeadLetter>> {
-    let mut days: BTreeMap<i32, Vec<DeadLetter>> = BTreeMap::new();
+pub fn by_day<'a>(letters: impl Iterator<Item = &'a DeadLetter>) -> BTreeMap<i32, Vec<&'a DeadLetter>> {
+    let mut days: BTreeMap<i32, Vec<&DeadLetter>> = BTreeMap::new();
     for letter in letters {
         days.entry(letter.day()).or_default().push(letter);
     }
@@ -77,11 +77,11 @@ pub fn by_day(letters: Vec<DeadLetter>) -> BTreeMap<i32, Vec<DeadLetter>> {
 }
 
 /// `letters` in columns, in batches of bounded size.
-pub fn batches<'a>(topic: &'a str, letters: &'a [DeadLetter]) -> impl Iterator<Item = Result<RecordBatch>> + 'a {
+pub fn batches<'a>(topic: &'a str, letters: &'a [&DeadLetter]) -> impl Iterator<Item = Result<RecordBatch>> + 'a {
     pieces(letters).into_iter().map(move |piece| batch(topic, &letters[piece]))
 }
 
-fn pieces(letters: &[DeadLetter]) -> Vec<Range<usize>> {
+fn pieces(letters: &[&DeadLetter]) -> Vec<Range<usize>> {
     let mut pieces = Vec::new();
     let (mut start, mut bytes) = (0, 0);
     for (index, letter) in letters.iter().enumerate() {
@@ -97,7 +97,7 @@ fn pieces(letters: &[DeadLetter]) -> Vec<Range<usize>> {
     pieces
 }
 
-fn batch(topic: &str, letters: &[DeadLetter]) -> Result<RecordBatch> {
+fn batch(topic: &str, letters: &[&DeadLetter]) -> Result<RecordBatch> {
     let timestamps_us = letters.iter().map(|letter| letter.sane_timestamp_ms().map(|ms| ms * 1000));
     let columns: Vec<ArrayRef> = vec![
         Arc::new(StringArray::from_iter_values(letters.iter().map(|_| topic))),

@@ -7,6 +7,7 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use twox_hash::XxHash64;
 
 /// The folder inside a table for files that no commit holds yet. Readers that go by name skip what begins with `_`.
 pub const STAGING: &str = "_staging";
@@ -59,7 +60,7 @@ pub fn replace(path: &Path, content: &[u8]) -> Result<()> {
 
 /// `content` with a line below it by which damage is noticed: a digit that a disk has turned still parses.
 pub fn sealed(mut content: Vec<u8>) -> Vec<u8> {
-    let seal = format!("\n{:016x}\n", seal(&content));
+    let seal = format!("\n{:016x}\n", XxHash64::oneshot(0, &content));
     content.extend(seal.into_bytes());
     content
 }
@@ -68,18 +69,10 @@ pub fn sealed(mut content: Vec<u8>) -> Vec<u8> {
 pub fn unsealed(sealed: &[u8]) -> Result<&[u8]> {
     const SEAL_BYTES: usize = 18;
     let (content, found) = sealed.split_at(sealed.len().saturating_sub(SEAL_BYTES));
-    if found != format!("\n{:016x}\n", seal(content)).as_bytes() {
+    if found != format!("\n{:016x}\n", XxHash64::oneshot(0, content)).as_bytes() {
         bail!("its checksum is not that of its content");
     }
     Ok(content)
-}
-
-fn seal(content: &[u8]) -> u64 {
-    content.chunks(8).fold(content.len() as u64, |sum, chunk| {
-        let mut bytes = [0; 8];
-        bytes[..chunk.len()].copy_from_slice(chunk);
-        mixed(sum ^ u64::from_le_bytes(bytes))
-    })
 }
 
 /// Spreads every bit over all others: the finalizer of SplitMix64.

@@ -74,24 +74,37 @@ impl Footer {
 
 /// All files of `table`, by day, hour and path.
 pub fn list(table: &Table) -> Result<Vec<LakeFile>> {
-    let times = StatsOptions::struct_columns(vec![ColumnName::new([PLAYS.time_column])]);
-    let scan = table.snapshot().clone().scan_builder().with_stats(times).without_row_transforms().build()?;
+    let mut files = walk(table, &[PLAYS.time_column], |listing, row, path| listing.file(row, path))?;
+    files.sort();
+    Ok(files)
+}
+
+/// Makes something of each file that the log of `table` names: of a batch of the listing, the row in it, and the path. The
+/// listing has statistics of `columns`.
+pub fn walk<T>(
+    table: &Table,
+    columns: &[&str],
+    mut of_file: impl FnMut(&Listing<'_>, usize, PathBuf) -> Result<T>,
+) -> Result<Vec<T>> {
+    let stats =
+        StatsOptions::struct_columns(columns.iter().map(|column| ColumnName::new([*column])).collect::<Vec<_>>());
+    let scan = table.snapshot().clone().scan_builder().with_stats(stats).without_row_transforms().build()?;
     let root = Url::from_directory_path(&table.root).ok().context("the lake's path is not absolute")?;
     let mut files = Vec::new();
     for rows in scan.scan_metadata(table.engine())? {
         let batch = rows?.scan_files.apply_selection_vector()?.try_into_record_batch()?;
         let listing = Listing::new(&batch)?;
         for row in 0..batch.num_rows() {
-            files.push(listing.file(row, &root, &table.root)?);
+            let path = resolve(listing.paths.value(row), &root, &table.root)?;
+            files.push(of_file(&listing, row, path)?);
         }
     }
-    files.sort();
     Ok(files)
 }
 
 /// A batch of the kernel's listing, its columns by type.
 pub struct Listing<'a> {
-    pub paths: &'a StringArray,
+    paths: &'a StringArray,
     pub sizes: &'a [i64],
     partitions: &'a StructArray,
     deletions: &'a StructArray,
@@ -99,7 +112,7 @@ pub struct Listing<'a> {
 }
 
 impl<'a> Listing<'a> {
-    pub fn new(batch: &'a RecordBatch) -> Result<Self> {
+    fn new(batch: &'a RecordBatch) -> Result<Self> {
         let column = |name: &str| batch.column_by_name(name).with_context(|| format!("the listing lacks {name}"));
         let structure =
             |name: &str| column(name)?.as_struct_opt().with_context(|| format!("the listing's {name} has no fields"));
@@ -112,8 +125,7 @@ impl<'a> Listing<'a> {
         })
     }
 
-    fn file(&self, row: usize, root: &Url, folder: &Path) -> Result<LakeFile> {
-        let path = resolve(self.paths.value(row), root, folder)?;
+    fn file(&self, row: usize, path: PathBuf) -> Result<LakeFile> {
         let context = || format!("the log's entry for {}", path.display());
         if self.deletions.column_by_name("storageType").is_some_and(|kinds| kinds.is_valid(row)) {
             bail!("{} has a deletion vector, which reprise does not read: run OPTIMIZE on the table", path.display());

@@ -18,6 +18,7 @@ pub mod balance;
 pub mod care;
 pub mod claims;
 mod commit;
+mod create;
 mod dead_letters;
 pub mod disk;
 mod fenced;

@@ -87,7 +87,8 @@ impl<Q: Send + 'static, A: Send + 'static> Desk<Q, A> {
     }
 }
 
-/// Stages each worker's plays and dead letters at every cut, and waits in `room` while the disk is full. What cannot be written goes to `fail`, which does not return.
+/// Stages each worker's plays and dead letters at every cut, and waits in `room` while the disk is full. What cannot be
+/// written goes to `fail`, which does not return.
 pub fn write<'scope>(
     intakes: StreamVec<'scope, Epoch, Arc<Intake>>,
     ticks: StreamVec<'scope, Epoch, Tick>,
@@ -150,26 +151,20 @@ fn stage(mut writer: Writer, room: Room) -> impl FnMut((CutPoint, Vec<Arc<Intake
             }
         }
         let gaps = intakes.iter().flat_map(|intake| intake.gaps.iter().copied()).collect();
-        // The dataflow is done with them, so they need not be copied.
-        let dead_letters = intakes.into_iter().flat_map(|intake| match Arc::try_unwrap(intake) {
-            Ok(intake) => intake.dead_letters,
-            Err(shared) => shared.dead_letters.clone(),
-        });
-        let dead_letters: Vec<_> = dead_letters.collect();
+        let dead_letters = || intakes.iter().flat_map(|intake| &intake.dead_letters);
         Ok(Written {
             epoch: cut.epoch,
             clock_us: cut.clock_us,
             plays: room.wait_for(|| writer.write_plays(cut.epoch, plays.clone()))?,
-            dead_letters: room.wait_for(|| writer.write_dead_letters(cut.epoch, dead_letters.clone()))?,
+            dead_letters: room.wait_for(|| writer.write_dead_letters(cut.epoch, dead_letters()))?,
             positions: positions.into_values().collect(),
             gaps,
         })
     }
 }
 
-/// Makes one commit of what all workers have staged for a cut. Only worker 0 has a `committer`; while the disk is full it waits in
-/// `room`. A commit that fails goes to
-/// `fail`, which does not return.
+/// Makes one commit of what all workers have staged for a cut. Only worker 0 has a `committer`; while the disk is full it
+/// waits in `room`. A commit that fails goes to `fail`, which does not return.
 pub fn commit<'scope>(
     written: StreamVec<'scope, Epoch, Written>,
     committer: Option<Committer>,

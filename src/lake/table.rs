@@ -5,33 +5,28 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, SchemaRef};
 use delta_kernel::Engine;
 use delta_kernel::committer::FileSystemCommitter;
-use delta_kernel::engine::arrow_conversion::TryFromArrow;
 use delta_kernel::engine::arrow_data::ArrowEngineData;
 use delta_kernel::object_store::local::LocalFileSystem;
-use delta_kernel::schema::StructType;
 use delta_kernel::snapshot::{IncrementalReplay, Snapshot, SnapshotRef};
 use delta_kernel::transaction::{CommitResult, CommittedTransaction, UpdateTableOperation};
 use delta_kernel_default_engine::DefaultEngineBuilder;
 use delta_kernel_default_engine::executor::tokio::TokioMultiThreadExecutor;
 use reprise_dataflows::play;
-use serde_json::json;
 use url::Url;
 
-use super::disk::{self, STAGING};
-use super::{Account, Identity, NewFile, Progress, dead_letters, statistics};
+use super::{Account, NewFile, Progress, dead_letters, statistics};
 
 /// Written into the log and the files, so that one can see who wrote them.
 pub const WRITTEN_BY: &str = concat!("reprise/", env!("CARGO_PKG_VERSION"));
 
 pub const LOG: &str = "_delta_log";
-const TOPIC: &str = "reprise.topic";
-const CLUSTER_ID: &str = "reprise.cluster_id";
+pub const TOPIC: &str = "reprise.topic";
+pub const CLUSTER_ID: &str = "reprise.cluster_id";
 const EPOCH: &str = "reprise:epoch";
 const CLOCK: &str = "reprise:clock";
 const INCARNATION: &str = "reprise:incarnation";
@@ -56,7 +51,7 @@ pub struct Kind {
     pub columns: fn() -> SchemaRef,
     /// The column by whose bounds readers prune.
     pub time_column: &'static str,
-    partitioned_by: fn() -> Vec<Field>,
+    pub partitioned_by: fn() -> Vec<Field>,
 }
 
 pub static PLAYS: Kind = Kind {
@@ -97,53 +92,6 @@ pub fn engine() -> Result<Arc<dyn Engine>> {
     let executor = TokioMultiThreadExecutor::new_owned_runtime(Some(2), Some(4)).context("cannot start threads")?;
     let store = Arc::new(LocalFileSystem::new().with_fsync(true));
     Ok(Arc::new(DefaultEngineBuilder::new(store).with_task_executor(Arc::new(executor)).build()))
-}
-
-/// Whether there is a table of `kind` in `lake`. An older log may have been cleaned up to a checkpoint, so version 0 alone does
-/// not say.
-pub fn exists(lake: &Path, kind: &Kind) -> Result<bool> {
-    let log = lake.join(kind.folder).join(LOG);
-    let is_version = |name: &String| name.ends_with(".json") || name.ends_with(".parquet");
-    Ok(log.is_dir() && disk::names(&log)?.iter().any(is_version))
-}
-
-/// Creates the table of `kind` in `lake` with the folders that writers need, unless it exists.
-pub fn create(lake: &Path, kind: &Kind, identity: &Identity) -> Result<()> {
-    let root = lake.join(kind.folder);
-    if root.is_dir()
-        && let Some(foreign) = disk::names(&root)?.into_iter().find(|name| name != LOG && name != STAGING)
-        && !root.join(LOG).is_dir()
-    {
-        bail!("{} holds {foreign}, but no {LOG}: it is not a lake of ours; give --lake another folder", root.display());
-    }
-    for folder in [root.join(STAGING), root.join(LOG)] {
-        disk::create_folder(&folder)
-            .with_context(|| format!("cannot make a lake in {}: give --lake a writable folder", lake.display()))?;
-    }
-    if exists(lake, kind)? {
-        return Ok(());
-    }
-    disk::put_if_absent(&root.join(LOG).join(entry_name(0)), first_commit(kind, identity)?.as_bytes())?;
-    Ok(())
-}
-
-/// Version 0. The kernel's own way to create a table is not stable yet.
-fn first_commit(kind: &Kind, identity: &Identity) -> Result<String> {
-    let columns = (kind.columns)();
-    let partitioned_by = (kind.partitioned_by)();
-    let fields: Vec<_> = columns.fields().iter().cloned().chain(partitioned_by.iter().cloned().map(Arc::new)).collect();
-    let schema = StructType::try_from_arrow(&Schema::new(fields)).context("the table's schema")?;
-    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
-    let actions = [
-        json!({"commitInfo": {"timestamp": now_ms, "operation": "CREATE TABLE", "operationParameters": {},
-            "engineInfo": WRITTEN_BY}}),
-        json!({"protocol": {"minReaderVersion": 1, "minWriterVersion": 2}}),
-        json!({"metaData": {"id": random_uuid(), "format": {"provider": "parquet", "options": {}},
-            "schemaString": serde_json::to_string(&schema)?,
-            "partitionColumns": partitioned_by.iter().map(|field| field.name()).collect::<Vec<_>>(),
-            "configuration": {TOPIC: identity.topic, CLUSTER_ID: identity.cluster_id}, "createdTime": now_ms}}),
-    ];
-    Ok(actions.map(|action| action.to_string() + "\n").concat())
 }
 
 /// The name of a version's entry in the log.

@@ -73,12 +73,16 @@ impl Writer {
 
     /// Stages `letters` as one file per UTC day of their Kafka timestamps. Leaves out those that are in the lake already,
     /// because they were read before a crash and again after it.
-    pub fn write_dead_letters(&mut self, epoch: u64, mut letters: Vec<DeadLetter>) -> Result<Vec<NewFile>> {
-        letters.retain(|letter| {
-            self.dead_letter_offsets.get(&letter.partition).is_none_or(|reached| letter.offset >= *reached)
-        });
+    pub fn write_dead_letters<'a>(
+        &mut self,
+        epoch: u64,
+        letters: impl IntoIterator<Item = &'a DeadLetter>,
+    ) -> Result<Vec<NewFile>> {
+        let reached = &self.dead_letter_offsets;
+        let is_new = |letter: &&DeadLetter| reached.get(&letter.partition).is_none_or(|next| letter.offset >= *next);
+        let days = dead_letters::by_day(letters.into_iter().filter(is_new));
         let mut files = Vec::new();
-        let staged = self.stage_dead_letters(epoch, letters, &mut files);
+        let staged = self.stage_dead_letters(epoch, days, &mut files);
         self.finish(&DEAD_LETTERS, files, staged)
     }
 
@@ -95,9 +99,14 @@ impl Writer {
         Ok(())
     }
 
-    fn stage_dead_letters(&mut self, epoch: u64, letters: Vec<DeadLetter>, files: &mut Vec<NewFile>) -> Result<()> {
+    fn stage_dead_letters(
+        &mut self,
+        epoch: u64,
+        days: BTreeMap<i32, Vec<&DeadLetter>>,
+        files: &mut Vec<NewFile>,
+    ) -> Result<()> {
         let topic = self.topic.clone();
-        for (day, letters) in dead_letters::by_day(letters) {
+        for (day, letters) in days {
             let partition = vec![("date".to_string(), date(day.into())?)];
             files.push(self.write(&DEAD_LETTERS, epoch, partition, dead_letters::batches(&topic, &letters))?);
         }

@@ -29,7 +29,7 @@ fn lake() -> &'static Lake {
         let (mut committer, mut writer) = lake.open();
         for epoch in 1..=4 {
             let mut cut = cut_of_plays(&mut writer, epoch, 40 * (epoch as i64 - 1), 40 * epoch as i64);
-            cut.dead_letters = writer.write_dead_letters(epoch, vec![dead_letter(1, epoch as i64 - 1)]).unwrap();
+            cut.dead_letters = writer.write_dead_letters(epoch, &[dead_letter(1, epoch as i64 - 1)]).unwrap();
             cut.offsets.insert(1, epoch as i64);
             committer.commit(cut).unwrap();
         }

@@ -140,6 +140,11 @@ impl Log {
     }
 }
 
+/// Whether a file is about to be written, or was when a process died: it has a name of the log and says nothing yet.
+pub fn is_temporary(name: &str) -> bool {
+    name.contains('#') || name.ends_with(".tmp")
+}
+
 /// The version and the kind of a file of the log, if it is one of those that come and go.
 fn parse(name: &str) -> Option<(u64, LogKind)> {
     const DIGITS: usize = 20;
@@ -148,7 +153,7 @@ fn parse(name: &str) -> Option<(u64, LogKind)> {
         ".json" => LogKind::Entry,
         ".crc" => LogKind::Checksum,
         ".checkpoint.parquet" => LogKind::Checkpoint,
-        rest if rest.contains('#') || rest.ends_with(".tmp") => LogKind::Temporary,
+        rest if is_temporary(rest) => LogKind::Temporary,
         rest if rest.starts_with(".checkpoint.") && rest.ends_with(".parquet") => LogKind::OtherCheckpoint,
         _ => return None,
     };

@@ -41,7 +41,7 @@ fn plays_dead_letters_holes_and_what_is_missing_are_all_offsets() {
             let epoch = round * 2 + commit + 1;
             // Three plays, a dead letter, two holes, five that are missing.
             let cut_plays = writer.write_plays(epoch, vec![plays(0, at, &[AFTERNOON_US; 3])]).unwrap();
-            let letters = writer.write_dead_letters(epoch, vec![dead_letter(0, at + 3)]).unwrap();
+            let letters = writer.write_dead_letters(epoch, &[dead_letter(0, at + 3)]).unwrap();
             (holes, missing) = (holes + 2, missing + 5);
             let gap = Gap { partition: 0, first: at + 6, end: at + 11 };
             at += 11;

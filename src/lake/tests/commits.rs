@@ -137,22 +137,22 @@ fn names_are_never_reused() {
 fn dead_letters_are_kept_once() {
     let lake = Lake::new();
     let (mut committer, mut writer) = lake.open();
-    let files = writer.write_dead_letters(1, vec![dead_letter(0, 2), dead_letter(1, 0)]).unwrap();
+    let files = writer.write_dead_letters(1, &[dead_letter(0, 2), dead_letter(1, 0)]).unwrap();
     assert_eq!(files[0].path, "date=2026-11-20/part-1-1-0-0.snappy.parquet");
     committer.commit(Cut { dead_letters: files, ..empty_cut(1, 3, 1) }).unwrap();
 
     // A crash between the two commits of a cut: the dead letters are in, the plays' offsets did not move.
-    let files = writer.write_dead_letters(2, vec![dead_letter(0, 5)]).unwrap();
+    let files = writer.write_dead_letters(2, &[dead_letter(0, 5)]).unwrap();
     let letters = &mut committer.dead_letters;
     letters.commit(2, None, files, BTreeMap::from([(0, 6), (1, 1)]), Account::default()).unwrap();
 
     let (mut committer, mut writer) = lake.open();
     assert_eq!(committer.progress().offsets, BTreeMap::from([(0, 3), (1, 1)]));
     assert_eq!(committer.progress().epoch, Some(2), "epochs go on after the dead letters' too");
-    let again = writer.write_dead_letters(3, vec![dead_letter(0, 5)]).unwrap();
+    let again = writer.write_dead_letters(3, &[dead_letter(0, 5)]).unwrap();
     assert!(again.is_empty(), "the dead letter at 5 is in the lake");
     // The cut is smaller than before, and the dead letters' own offsets must not go back by it.
-    let files = writer.write_dead_letters(3, vec![dead_letter(1, 1)]).unwrap();
+    let files = writer.write_dead_letters(3, &[dead_letter(1, 1)]).unwrap();
     committer.commit(Cut { dead_letters: files, ..empty_cut(3, 4, 2) }).unwrap();
     assert_eq!(committer.dead_letters.progress().offsets, BTreeMap::from([(0, 6), (1, 2)]));
     assert_eq!(lake.dead_letters(), [(0, 2), (0, 5), (1, 0), (1, 1)]);
@@ -164,7 +164,7 @@ fn a_dead_letter_without_a_sane_timestamp_is_filed_under_1970() {
     let (mut committer, mut writer) = lake.open();
     let of = |offset, kafka_timestamp_ms| DeadLetter { kafka_timestamp_ms, value: None, ..dead_letter(0, offset) };
     let letters = vec![of(0, None), of(1, Some(-1)), of(2, Some(i64::MAX)), of(3, Some(0))];
-    let files = writer.write_dead_letters(1, letters).unwrap();
+    let files = writer.write_dead_letters(1, &letters).unwrap();
     assert_eq!(files.len(), 1);
     assert!(files[0].path.starts_with("date=1970-01-01/"));
     assert_eq!(files[0].time, Bounds { min: Some(0), max: Some(0), nulls: 3 });

@@ -118,7 +118,7 @@ fn dead_letters_survive_a_crash_at_any_step_once() {
     for step in STEPS {
         let lake = Lake::new();
         let (mut committer, mut writer) = lake.open();
-        let files = writer.write_dead_letters(1, vec![dead_letter(0, 0), dead_letter(0, 1)]).unwrap();
+        let files = writer.write_dead_letters(1, &[dead_letter(0, 0), dead_letter(0, 1)]).unwrap();
         let table = &mut committer.dead_letters;
         if step > Step::Staged {
             let intent = table.intend(1, None, files, [(0, 2), (1, 0)].into(), Account::default()).unwrap();
@@ -133,7 +133,7 @@ fn dead_letters_survive_a_crash_at_any_step_once() {
 
         // The plays' offsets did not move, so the same records come again.
         let (mut committer, mut writer) = lake.open();
-        let files = writer.write_dead_letters(2, vec![dead_letter(0, 0), dead_letter(0, 1)]).unwrap();
+        let files = writer.write_dead_letters(2, &[dead_letter(0, 0), dead_letter(0, 1)]).unwrap();
         committer.commit(Cut { dead_letters: files, ..empty_cut(2, 2, 0) }).unwrap();
         assert_eq!(lake.dead_letters(), [(0, 0), (0, 1)], "{step:?}");
     }

@@ -83,7 +83,7 @@ fn dead_letters_are_compacted_by_day() {
     let (mut committer, mut writer) = lake.open();
     for epoch in 1..=5_i64 {
         let letters = vec![dead_letter(0, epoch * 2 - 2), dead_letter(0, epoch * 2 - 1)];
-        let files = writer.write_dead_letters(epoch as u64, letters).unwrap();
+        let files = writer.write_dead_letters(epoch as u64, &letters).unwrap();
         committer.commit(Cut { dead_letters: files, ..empty_cut(epoch as u64, epoch * 2, 0) }).unwrap();
     }
     let before = rows(&lake, &DEAD_LETTERS);

@@ -1,0 +1,62 @@
+//! The beginning of a table: its folders, and version 0 of its log.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail};
+use arrow::datatypes::Schema;
+use delta_kernel::engine::arrow_conversion::TryFromArrow;
+use delta_kernel::schema::StructType;
+use serde_json::json;
+
+use super::Identity;
+use super::disk::{self, STAGING};
+use super::table::{CLUSTER_ID, Kind, LOG, TOPIC, WRITTEN_BY, entry_name, random_uuid};
+
+/// Whether there is a table of `kind` in `lake`. An older log may have been cleaned up to a checkpoint, so version 0 alone does
+/// not say.
+pub fn exists(lake: &Path, kind: &Kind) -> Result<bool> {
+    let log = lake.join(kind.folder).join(LOG);
+    let is_version = |name: &String| name.ends_with(".json") || name.ends_with(".parquet");
+    Ok(log.is_dir() && disk::names(&log)?.iter().any(is_version))
+}
+
+/// Creates the table of `kind` in `lake` with the folders that writers need, unless it exists.
+pub fn create(lake: &Path, kind: &Kind, identity: &Identity) -> Result<()> {
+    let root = lake.join(kind.folder);
+    if root.is_dir()
+        && let Some(foreign) = disk::names(&root)?.into_iter().find(|name| name != LOG && name != STAGING)
+        && !root.join(LOG).is_dir()
+    {
+        bail!("{} holds {foreign}, but no {LOG}: it is not a lake of ours; give --lake another folder", root.display());
+    }
+    for folder in [root.join(STAGING), root.join(LOG)] {
+        disk::create_folder(&folder)
+            .with_context(|| format!("cannot make a lake in {}: give --lake a writable folder", lake.display()))?;
+    }
+    if exists(lake, kind)? {
+        return Ok(());
+    }
+    disk::put_if_absent(&root.join(LOG).join(entry_name(0)), first_commit(kind, identity)?.as_bytes())?;
+    Ok(())
+}
+
+/// Version 0. The kernel's own way to create a table is not stable yet.
+fn first_commit(kind: &Kind, identity: &Identity) -> Result<String> {
+    let columns = (kind.columns)();
+    let partitioned_by = (kind.partitioned_by)();
+    let fields: Vec<_> = columns.fields().iter().cloned().chain(partitioned_by.iter().cloned().map(Arc::new)).collect();
+    let schema = StructType::try_from_arrow(&Schema::new(fields)).context("the table's schema")?;
+    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
+    let actions = [
+        json!({"commitInfo": {"timestamp": now_ms, "operation": "CREATE TABLE", "operationParameters": {},
+            "engineInfo": WRITTEN_BY}}),
+        json!({"protocol": {"minReaderVersion": 1, "minWriterVersion": 2}}),
+        json!({"metaData": {"id": random_uuid(), "format": {"provider": "parquet", "options": {}},
+            "schemaString": serde_json::to_string(&schema)?,
+            "partitionColumns": partitioned_by.iter().map(|field| field.name()).collect::<Vec<_>>(),
+            "configuration": {TOPIC: identity.topic, CLUSTER_ID: identity.cluster_id}, "createdTime": now_ms}}),
+    ];
+    Ok(actions.map(|action| action.to_string() + "\n").concat())
+}
