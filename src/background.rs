@@ -1,10 +1,15 @@
-//! A thread beside the dataflow: it ends when what holds it is dropped, and that waits for it.
+//! Threads beside the dataflow: those that end when what holds them is dropped, and those that ask one question.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+
+/// How soon somebody who wants to leave is heard while there is no answer.
+const STOP_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The holder of such a thread.
 pub struct Background {
@@ -28,6 +33,26 @@ impl Drop for Background {
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
             let _ = thread.join();
+        }
+    }
+}
+
+/// Asks on a thread of its own, since an answer may take long, and does not wait for it when `stop` is set.
+pub fn unless_stopped<T: Send + 'static>(
+    stop: &AtomicBool,
+    ask: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<Option<T>> {
+    let (answered, answer) = channel();
+    let ask = move || drop(answered.send(ask()));
+    std::thread::Builder::new().name("reprise-ask".to_owned()).spawn(ask).context("a thread cannot be started")?;
+    loop {
+        if stop.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        match answer.recv_timeout(STOP_INTERVAL) {
+            Ok(answer) => return answer.map(Some),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => bail!("the thread that asks has died"),
         }
     }
 }

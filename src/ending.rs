@@ -7,7 +7,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Error, Result};
+use anyhow::{Error, Result, anyhow};
+use tracing::info;
+
+use crate::cluster::orders::Order;
 
 /// Whether a run is to stop, and the reason if it is not that somebody wants it to.
 #[derive(Clone, Default)]
@@ -36,6 +39,25 @@ impl Ending {
 
     pub fn is_due(&self) -> bool {
         self.asked.load(Ordering::Relaxed) || self.forced.load(Ordering::Relaxed)
+    }
+
+    /// What other processes of a cluster are to be told, if this one is to end.
+    pub fn order(&self) -> Option<Order> {
+        if let Some(reason) = &*self.reason.lock().unwrap_or_else(PoisonError::into_inner) {
+            return Some(Order::Fail(format!("{reason:#}")));
+        }
+        self.asked.load(Ordering::Relaxed).then_some(Order::Stop)
+    }
+
+    /// Ends the run as another process of the cluster says.
+    pub fn obey(&self, order: Order) {
+        match order {
+            Order::Fail(reason) => self.because(anyhow!(reason)),
+            Order::Stop if !self.asked.swap(true, Ordering::Relaxed) => {
+                info!("stopping with the other processes of the cluster");
+            }
+            Order::Stop => {}
+        }
     }
 
     /// The reason, once everything is committed.

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -24,6 +25,9 @@ use timely::worker::Worker;
 
 use crate::broker::Broker;
 use crate::checkpoint::Checkpoint;
+use crate::cluster::Team;
+use crate::cluster::link::Link;
+use crate::cluster::orders::{Order, ProcessReport, obey, pulse};
 use crate::ending::Ending;
 use crate::lake::sink::{self, Committed};
 use crate::lake::{Committer, LakeFile, Room};
@@ -41,7 +45,7 @@ const PARK_MAX: Duration = Duration::from_millis(20);
 
 /// Everything that the workers need to know.
 pub struct Engine {
-    pub workers: usize,
+    pub team: Arc<Team>,
     pub definitions: Arc<Definitions>,
     pub pace: Pace,
     /// The last epoch that was committed, and its clock.
@@ -74,7 +78,7 @@ pub struct Live {
     pub incarnation: i64,
     /// Where writers and committer wait while the disk is full.
     pub room: Room,
-    /// Taken by worker 0.
+    /// Taken by worker 0; the processes without it have none.
     pub committer: Mutex<Option<Committer>>,
 }
 
@@ -85,32 +89,37 @@ struct Watched {
     reports: Rc<RefCell<VecDeque<Report>>>,
 }
 
-type Ticks = InputHandle<Epoch, CapacityContainerBuilder<Vec<Tick>>>;
+type Sender<T> = InputHandle<Epoch, CapacityContainerBuilder<Vec<T>>>;
+
+/// What worker 0 says to all workers.
+struct Inputs {
+    ticks: Sender<Tick>,
+    orders: Sender<Order>,
+}
 
 impl Engine {
     /// Runs until everything is read and committed, or `stop` is set.
     pub fn run(self) -> Result<()> {
-        let workers = self.workers;
         let engine = Arc::new(self);
-        let guards = timely::execute(timely::Config::process(workers), move |worker| {
-            if let Err(error) = engine.work(worker) {
-                (engine.fail)(error);
+        let working = engine.clone();
+        let guards = engine.team.start(move |worker| {
+            if let Err(error) = working.work(worker) {
+                (working.fail)(error);
             }
         });
-        let guards = guards.map_err(|error| anyhow!("the dataflow cannot be started: {error}"))?;
-        for outcome in guards.join() {
+        for outcome in guards?.join() {
             outcome.map_err(|error| anyhow!("a worker of the dataflow died: {error}"))?;
         }
         Ok(())
     }
 
     fn work(&self, worker: &mut Worker) -> Result<()> {
-        let mut ticks = Ticks::new();
-        let watched = worker.dataflow(|scope| self.assemble(scope, &mut ticks))?;
+        let mut inputs = Inputs { ticks: Sender::new(), orders: Sender::new() };
+        let watched = worker.dataflow(|scope| self.assemble(scope, &mut inputs))?;
         if worker.index() == 0 {
-            self.mint(worker, ticks, &watched);
+            self.mint(worker, inputs, &watched);
         } else {
-            ticks.close();
+            drop(inputs);
         }
         while worker.has_dataflows() {
             worker.step_or_park(Some(PARK_MAX));
@@ -119,14 +128,15 @@ impl Engine {
     }
 
     /// The graph of a worker.
-    fn assemble<'scope>(&self, scope: Scope<'scope, Epoch>, ticks: &mut Ticks) -> Result<Watched> {
+    fn assemble<'scope>(&self, scope: Scope<'scope, Epoch>, inputs: &mut Inputs) -> Result<Watched> {
         let plan = Plan::new(&self.definitions);
-        let ticks = scope.input_from(ticks).broadcast();
+        let ticks = scope.input_from(&mut inputs.ticks).broadcast();
         let committed = ProbeHandle::new();
+        obey(scope.input_from(&mut inputs.orders).broadcast(), self.ending.clone());
 
         let stored = self.stored(ticks.clone(), &plan);
         let mut plays = stored.intakes.flat_map(|intake| intake.plays.clone());
-        let mut reports = stored.reports;
+        let mut reports = stored.reports.concat(self.pulse(ticks.clone()));
         if let Some(live) = &self.live {
             let source = self.live(live, ticks.clone())?;
             plays = plays.concat(source.intakes.clone().flat_map(|intake| intake.plays.clone()));
@@ -140,6 +150,20 @@ impl Engine {
         let served = ProbeHandle::new();
         feed(charts, ticks, self.shared.clone()).probe_with(&served);
         Ok(Watched { served, committed, reports: gather(reports) })
+    }
+
+    /// What the first worker of each process says of it.
+    fn pulse<'scope>(&self, ticks: StreamVec<'scope, Epoch, Tick>) -> StreamVec<'scope, Epoch, Report> {
+        let speaks = ticks.scope().index() % self.team.threads == 0;
+        let (process, links) = (self.team.process(), self.team.links());
+        let (ending, shared) = (self.ending.clone(), self.shared.clone());
+        let look = move || ProcessReport {
+            process,
+            ending: ending.order(),
+            paused: shared.paused(),
+            sent_bytes: links.iter().map(Link::sent_bytes).sum(),
+        };
+        pulse(ticks, speaks.then_some(look))
     }
 
     /// The source that reads the lake.
@@ -197,13 +221,19 @@ impl Engine {
     }
 
     /// Worker 0's loop: hears what the sources report, and mints the ticks.
-    fn mint(&self, worker: &mut Worker, mut ticks: Ticks, watched: &Watched) {
+    fn mint(&self, worker: &mut Worker, mut inputs: Inputs, watched: &Watched) {
         let mut ticker = Ticker::new(self.pace.clone(), worker.peers(), self.last_epoch, self.clock_us);
         let (mut last_cut, mut first_live) = (None, None);
+        let mut ordered = false;
         loop {
             for report in watched.reports.borrow_mut().drain(..) {
                 ticker.report(&report, Instant::now());
-                self.shared.reported(report);
+                self.hear(report);
+            }
+            if let Some(order) = self.ending.order().filter(|_| !ordered) {
+                inputs.orders.send(order);
+                inputs.orders.flush();
+                ordered = true;
             }
             let now = Now {
                 instant: Instant::now(),
@@ -216,9 +246,10 @@ impl Engine {
                 stop: self.ending.is_due(),
             };
             if let Some(tick) = ticker.next(now) {
-                ticks.advance_to(tick.epoch);
-                ticks.send(tick);
-                ticks.advance_to(tick.epoch + 1);
+                inputs.ticks.advance_to(tick.epoch);
+                inputs.ticks.send(tick);
+                inputs.ticks.advance_to(tick.epoch + 1);
+                inputs.orders.advance_to(tick.epoch + 1);
                 last_cut = tick.cut.map(|_| tick.epoch).or(last_cut);
                 if tick.stage == Stage::Live {
                     first_live.get_or_insert(tick.epoch);
@@ -231,6 +262,24 @@ impl Engine {
             }
             worker.step_or_park(Some(ticker.patience()));
         }
+    }
+
+    /// Takes in what worker 0 is told.
+    fn hear(&self, report: Report) {
+        match &report {
+            Report::Process(ProcessReport { process, ending: Some(order), .. }) if *process != self.team.process() => {
+                self.ending.obey(match order {
+                    Order::Stop => Order::Stop,
+                    Order::Fail(reason) => Order::Fail(format!("process {process}: {reason}")),
+                });
+            }
+            // Our own workers have counted theirs.
+            Report::Lake(lake) if lake.worker >= self.team.threads => {
+                self.progress.rows.fetch_add(lake.rows, Ordering::Relaxed);
+            }
+            _ => {}
+        }
+        self.shared.reported(report);
     }
 }
 

@@ -7,6 +7,7 @@ mod broker;
 mod charts;
 mod checkpoint;
 mod cli;
+mod cluster;
 mod ending;
 mod engine;
 mod failpoint;

@@ -103,7 +103,7 @@ impl Ticker {
         }
     }
 
-    /// Takes in what a source of a worker has reported.
+    /// Takes in what has been reported.
     pub fn report(&mut self, report: &Report, now: Instant) {
         match report {
             Report::Lake(lake) => {
@@ -124,6 +124,7 @@ impl Ticker {
                 }
                 self.max_event_us = self.max_event_us.max(kafka.max_event_us);
             }
+            Report::Process(_) => {}
         }
     }
 

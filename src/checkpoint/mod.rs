@@ -90,6 +90,19 @@ pub fn newest(lake: &Path, snapshot: &Snapshot, plan: &Plan) -> Result<Option<Ch
     Ok(None)
 }
 
+/// The checkpoint of a `version`, which another process of the cluster has found to be good for `plan`.
+pub fn of_version(lake: &Path, version: u64, snapshot: &Snapshot, plan: &Plan) -> Result<Checkpoint> {
+    let found = list(lake)?.into_iter().find(|(of, _)| *of == version);
+    let (_, folder) =
+        found.with_context(|| format!("there is no checkpoint of version {version} in {}", lake.display()))?;
+    let checkpoint = Checkpoint::open(&folder, snapshot)
+        .with_context(|| format!("the checkpoint {} cannot be used", folder.display()))?;
+    match plan.translation(&checkpoint.manifest.dimensions) {
+        Ok(translation) => Ok(checkpoint.translate(&translation)),
+        Err(lacks) => bail!("the checkpoint {} does not count {}", folder.display(), described(&lacks)),
+    }
+}
+
 /// The checkpoints of `lake` by version, oldest first.
 fn list(lake: &Path) -> Result<Vec<(u64, PathBuf)>> {
     let folder = folder(lake);

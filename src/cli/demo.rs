@@ -83,6 +83,7 @@ pub fn run(options: Options) -> Result<()> {
         broker: Broker::new(&servers, TOPIC),
         lake: absolute(&lake)?,
         workers: options.workers,
+        place: None,
         definitions: options.charts.load()?,
         listen: options.listen,
         from_latest: false,

@@ -7,6 +7,7 @@ mod config;
 mod demo;
 mod generate;
 mod lake;
+mod peers;
 mod replay;
 mod run;
 mod shared;
@@ -38,7 +39,7 @@ enum Command {
     /// Read Kafka, keep the charts, and store every play in the lake.
     Run(Box<run::Options>),
     /// Make the charts again from the lake.
-    Replay(replay::Options),
+    Replay(Box<replay::Options>),
     /// Compare a running instance with a replay of its lake, or check a lake alone.
     Verify(verify::Options),
     /// Look after a lake: what is in it, compaction, vacuum, checkpoints.
@@ -77,7 +78,7 @@ fn run(command: Command) -> Result<()> {
         Command::Demo(options) => demo::run(options),
         Command::Generate(options) => generate::run(*options),
         Command::Run(options) => run::run(*options),
-        Command::Replay(options) => replay::run(options),
+        Command::Replay(options) => replay::run(*options),
         Command::Verify(options) => verify::run(options),
         Command::Lake(command) => lake::run(command),
         Command::Trending(options) => chart::trending(options),

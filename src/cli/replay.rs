@@ -1,7 +1,7 @@
 //! `reprise replay`: the charts of the plays in a lake, through the same dataflow.
 
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,9 +10,14 @@ use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use reprise_dataflows::definition::{Definitions, Scope, ScopeKind, TRENDING, TRENDING_NAME};
 
+use serde::{Deserialize, Serialize};
+
+use super::peers::Peers;
 use super::run::workers;
 use super::shared::{ChartsFile, absolute, default_workers, parse_moment, start_log};
 use crate::charts::{AsOf, Charts, Filter};
+use crate::cluster::view::View;
+use crate::cluster::{Profile, Team, join};
 use crate::ending::{Ending, fail};
 use crate::engine::Engine;
 use crate::lake::{LakeFile, Snapshot};
@@ -60,6 +65,15 @@ pub struct Options {
     /// Threads that work on the dataflow.
     #[arg(short, long, value_name = "N", default_value_t = default_workers(), value_parser = workers, env = "REPRISE_WORKERS")]
     workers: usize,
+    #[command(flatten)]
+    peers: Peers,
+}
+
+/// What process 0 of a cluster tells the others.
+#[derive(Serialize, Deserialize)]
+struct Start {
+    view: View,
+    clock_us: Option<i64>,
 }
 
 pub fn run(options: Options) -> Result<()> {
@@ -68,14 +82,15 @@ pub fn run(options: Options) -> Result<()> {
     output::check(options.format, options.output.as_deref())?;
     check(&options, &definitions)?;
     let lake = absolute(&options.lake)?;
-    let snapshot = Snapshot::open(&lake, None)?;
     let times_us = options.from.unwrap_or(i64::MIN)..options.to.unwrap_or(i64::MAX);
-    let clock_us = match options.clock.or(snapshot.progress().clock_us) {
-        Some(clock_us) => Some(clock_us),
-        None => snapshot.max_timestamp_us()?,
-    };
+    let team = options.team(&definitions)?;
+    let Some((snapshot, clock_us)) = options.what(&lake, &team)? else { return Ok(()) };
     let files: Vec<_> = snapshot.files_between(times_us.start, times_us.end).cloned().collect();
-    let mut charts = Replay { workers: options.workers, definitions, files, times_us, clock_us }.charts()?;
+    let is_first = team.process() == 0;
+    let mut charts = Replay { team, definitions, files, times_us, clock_us }.charts()?;
+    if !is_first {
+        return Ok(());
+    }
     let as_of = AsOf {
         epoch: snapshot.progress().epoch.unwrap_or(0),
         clock_us,
@@ -87,9 +102,36 @@ pub fn run(options: Options) -> Result<()> {
     output::write(options.format, &charts.cells(&filter), options.output.as_deref())
 }
 
+impl Options {
+    /// The workers, with those of the other processes.
+    fn team(&self, definitions: &Definitions) -> Result<Team> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let Some(place) = self.peers.place()? else { return Ok(Team::alone(self.workers)) };
+        let mut profile = Profile::new("replay", self.workers, definitions);
+        profile.set("times (--from, --to, --clock)", format!("{:?}", (self.from, self.to, self.clock)));
+        let cluster = join(&place, &profile, &stop, Arc::new(fail))?;
+        Ok(Team { threads: self.workers, cluster })
+    }
+
+    /// The lake that all processes read, and the moment that the trending window is for. None if process 0 has left.
+    fn what(&self, lake: &Path, team: &Team) -> Result<Option<(Snapshot, Option<i64>)>> {
+        if team.process() > 0 {
+            let Some(Start { view, clock_us }) = team.hear()? else { return Ok(None) };
+            return Ok(Some((view.open(lake)?, clock_us)));
+        }
+        let snapshot = Snapshot::open(lake, None)?;
+        let clock_us = match self.clock.or(snapshot.progress().clock_us) {
+            Some(clock_us) => Some(clock_us),
+            None => snapshot.max_timestamp_us()?,
+        };
+        team.announce(&Start { view: View::of(&snapshot), clock_us })?;
+        Ok(Some((snapshot, clock_us)))
+    }
+}
+
 /// Plays of a lake, and what to make of them.
 pub struct Replay {
-    pub workers: usize,
+    pub team: Team,
     pub definitions: Arc<Definitions>,
     pub files: Vec<LakeFile>,
     pub times_us: Range<i64>,
@@ -103,7 +145,7 @@ impl Replay {
         let progress = Arc::new(Progress { rows_total, ..Progress::default() });
         let shared = Arc::new(Shared::new(Charts::new(self.definitions.clone())));
         let engine = Engine {
-            workers: self.workers,
+            team: Arc::new(self.team),
             definitions: self.definitions,
             pace: Pace { replay: true, ..Pace::default() },
             last_epoch: None,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
+use super::peers::Peers;
 use super::shared::{ChartsFile, absolute, default_workers, parse_duration, parse_option, start_log, stop_flag};
 use crate::broker::{Broker, DEFAULT_GROUP};
 use crate::charts::Filter;
@@ -23,6 +24,7 @@ use crate::tick::Pace;
 Examples:
   reprise run --brokers localhost:9092 --topic song-plays --lake ./lake
   reprise run --brokers localhost:9092 --lake ./lake --until-caught-up --format json
+  reprise run --lake /shared/lake --hostfile hosts -p 0 --cluster-secret-file secret      one process of several
 
 Started again on the same lake it goes on where the last commit ended.
 Ctrl-C commits what was read, and leaves.")]
@@ -42,7 +44,7 @@ pub struct Options {
     #[command(flatten)]
     charts: ChartsFile,
     /// Where to answer HTTP; port 0 takes a free one.
-    #[arg(long, value_name = "ADDR", default_value = serve::DEFAULT_ADDRESS, env = "REPRISE_LISTEN")]
+    #[arg(long, value_name = "ADDR", default_value = serve::DEFAULT_ADDRESS, env = "REPRISE_LISTEN", overrides_with = "listen")]
     listen: SocketAddr,
     /// Where to begin in partitions that the lake has no offset for.
     #[arg(long, value_enum, default_value = "earliest", env = "REPRISE_FROM")]
@@ -84,6 +86,8 @@ pub struct Options {
     /// --features tls.
     #[arg(short = 'X', value_name = "NAME=VALUE", value_parser = parse_option)]
     options: Vec<(String, String)>,
+    #[command(flatten)]
+    peers: Peers,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -96,6 +100,7 @@ pub fn run(options: Options) -> Result<()> {
     start_log(if has_screen() { "warn" } else { "info" });
     failpoint::warn_if_set();
     let stop = stop_flag("committing what was read")?;
+    options.peers.stop_with_stdin(stop.clone())?;
     let pace = Pace {
         commit_interval: options.commit_interval,
         buffer_bytes: options.buffer << 20,
@@ -112,6 +117,7 @@ pub fn run(options: Options) -> Result<()> {
         },
         lake: absolute(&options.lake)?,
         workers: options.workers,
+        place: options.peers.place()?,
         definitions: options.charts.load()?,
         listen: options.listen,
         from_latest: options.from == From::Latest,
@@ -123,6 +129,9 @@ pub fn run(options: Options) -> Result<()> {
     };
     if let Some(format) = options.format {
         output::check(format, options.output.as_deref())?;
+    }
+    if run.is_follower() {
+        return run.follow(stop);
     }
     let shared = run.run(stop.clone(), |_| Ok(()))?;
     if let Some(format) = options.format {

@@ -11,6 +11,7 @@ use super::replay::Replay;
 use super::run::workers;
 use super::shared::{ChartsFile, absolute, default_workers, start_log};
 use crate::charts::{Charts, Filter};
+use crate::cluster::Team;
 use crate::lake::Snapshot;
 use crate::output::{self, table::printable};
 use crate::verify::{
@@ -69,7 +70,8 @@ fn against(options: &Options, url: &str, lake: &Path) -> Result<()> {
     );
     let files = snapshot.files().to_vec();
     let (workers, times_us) = (options.workers, i64::MIN..i64::MAX);
-    let mut charts = Replay { workers, definitions, files, times_us, clock_us: as_of.clock_us }.charts()?;
+    let mut charts =
+        Replay { team: Team::alone(workers), definitions, files, times_us, clock_us: as_of.clock_us }.charts()?;
     // The period of the trending window is named by it.
     charts.set_as_of(as_of);
     let cells = charts.cells(&Filter::default());

@@ -6,6 +6,7 @@
 
 pub mod durable;
 pub mod feed;
+pub mod follower;
 mod listener;
 mod lookup;
 pub mod problem;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, anyhow};
+use axum::Router;
 use tokio::sync::watch;
 
 pub use shared::Shared;
@@ -45,12 +47,20 @@ pub struct Server {
 /// # Errors
 /// If nothing can listen there, most often because something already does.
 pub fn start(listen: SocketAddr, shared: Arc<Shared>) -> Result<Server> {
+    start_with(listen, routes::router(shared))
+}
+
+/// Likewise for a process of a cluster that serves no charts.
+pub fn start_follower(listen: SocketAddr, follower: Arc<follower::Follower>) -> Result<Server> {
+    start_with(listen, follower::router(follower))
+}
+
+fn start_with(listen: SocketAddr, router: Router) -> Result<Server> {
     let socket = TcpListener::bind(listen).map_err(|error| cannot_listen(listen, error))?;
     socket.set_nonblocking(true)?;
     let address = socket.local_addr()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     let (stop, stopped) = watch::channel(false);
-    let router = routes::router(shared);
     let serve = move || runtime.block_on(listener::serve(socket, router, stopped));
     let thread = std::thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(serve);
     Ok(Server { address, stop, thread: Some(thread.context("the thread for HTTP cannot be started")?) })

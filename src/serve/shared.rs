@@ -13,6 +13,7 @@ use super::snapshot::READERS_MAX;
 use super::status::{PartitionStatus, Status};
 use crate::broker::Extent;
 use crate::charts::{AsOf, Changes, Charts};
+use crate::cluster::orders::ProcessReport;
 use crate::source::{KafkaReport, PartitionReport, Report};
 
 /// What the dataflow tells and HTTP answers from.
@@ -24,6 +25,10 @@ pub struct Shared {
     partitions: RwLock<BTreeMap<i32, PartitionReport>>,
     /// What the lake has committed.
     committed: RwLock<BTreeMap<i32, i64>>,
+    /// Why this process cannot write for the moment.
+    paused: Mutex<Option<String>>,
+    /// The newest report of each process.
+    processes: Mutex<BTreeMap<usize, ProcessReport>>,
     /// Offsets that were missing in the lake before this run.
     missing_before: AtomicU64,
     /// Whether `/readyz` says so.
@@ -35,9 +40,9 @@ pub struct Shared {
 impl Shared {
     pub fn new(charts: Charts) -> Self {
         let (durable, status, partitions, committed) = Default::default();
-        let (missing_before, ready) = Default::default();
+        let (paused, processes, missing_before, ready) = Default::default();
         let (charts, snapshots) = (RwLock::new(charts), Arc::new(Semaphore::new(READERS_MAX)));
-        Self { charts, durable, status, partitions, committed, missing_before, ready, snapshots }
+        Self { charts, durable, status, partitions, committed, paused, processes, missing_before, ready, snapshots }
     }
 
     /// Like the other three, it goes on after a panic elsewhere: what panicked ends the run, and says more than we could.
@@ -129,9 +134,37 @@ impl Shared {
         }
     }
 
-    /// A source has reported.
+    /// This process cannot write, for a reason, or it can again.
+    pub fn pause(&self, reason: Option<String>) {
+        *self.paused.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+    }
+
+    /// Why this process cannot write for the moment.
+    pub fn paused(&self) -> Option<String> {
+        self.paused.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A source or a process has reported.
     pub fn reported(&self, report: Report) {
-        let Report::Kafka(KafkaReport { partitions: reports, .. }) = report else { return };
+        match report {
+            Report::Lake(_) => {}
+            Report::Kafka(kafka) => self.reported_partitions(kafka),
+            Report::Process(process) => self.reported_process(process),
+        }
+    }
+
+    fn reported_process(&self, report: ProcessReport) {
+        let mut processes = self.processes.lock().unwrap_or_else(PoisonError::into_inner);
+        processes.insert(report.process, report);
+        let mut status = self.status_mut();
+        status.exchanged_bytes = processes.values().map(|process| process.sent_bytes).sum();
+        status.paused = processes.values().find_map(|process| {
+            let reason = process.paused.as_ref()?;
+            Some(if process.process == 0 { reason.clone() } else { format!("process {}: {reason}", process.process) })
+        });
+    }
+
+    fn reported_partitions(&self, KafkaReport { partitions: reports, .. }: KafkaReport) {
         let mut partitions = self.partitions.write().unwrap_or_else(PoisonError::into_inner);
         partitions.extend(reports.into_iter().map(|report| (report.partition, report)));
         let mut status = self.status_mut();

@@ -10,7 +10,14 @@ use crate::charts::instant;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     pub topic: String,
+    /// How many processes work together.
+    #[serde(default)]
+    pub processes: usize,
+    /// Of all processes.
     pub workers: usize,
+    /// Bytes that the processes have sent each other; 0 with one.
+    #[serde(default)]
+    pub exchanged_bytes: u64,
     /// Where HTTP answers, as a URL.
     pub address: String,
     /// In µs since 1970, as RFC 3339 in JSON.

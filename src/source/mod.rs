@@ -12,6 +12,7 @@ use reprise_dataflows::play::{PlayBatch, Rejection};
 use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 
+use crate::cluster::orders::ProcessReport;
 use crate::lake::{DeadLetter, Gap, Position};
 
 /// What a source has read of an epoch.
@@ -31,11 +32,13 @@ pub struct Source<'scope> {
     pub reports: StreamVec<'scope, Epoch, Report>,
 }
 
-/// What a source tells worker 0: at the end of each epoch, and when the first plays of an epoch arrive.
+/// What worker 0 is told: by a source at the end of each epoch, and when the first plays of an epoch arrive; by a process
+/// now and then.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Report {
     Lake(LakeReport),
     Kafka(KafkaReport),
+    Process(ProcessReport),
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -1,24 +1,29 @@
 //! A run from its start to its end: the lake is opened, threads are started around the dataflow, and all of it ends together.
 //!
-//! `reprise run` and `reprise demo` are this with different options.
+//! `reprise run` and `reprise demo` are this with different options. In a cluster it is process 0 that does this; the others
+//! follow it.
+
+mod follow;
+mod start;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use reprise_dataflows::definition::Definitions;
 use reprise_dataflows::plan::Plan;
 use tracing::{info, warn};
 
-use crate::background::Background;
+use crate::background::{Background, unless_stopped};
 use crate::broker::{ANSWER_TIMEOUT, Broker, Extent};
 use crate::charts::{AsOf, Charts};
 use crate::checkpoint::{self, Checkpoint};
+use crate::cluster::view::View;
+use crate::cluster::{Place, Profile, Team, join};
 use crate::ending::{Ending, fail};
 use crate::engine::{Engine, Live};
 use crate::lake::care;
@@ -29,16 +34,17 @@ use crate::serve::{self, Shared, Status};
 use crate::source::kafka::{Found, PASSED, Resumption, check_remade, discover, lost, resume};
 use crate::source::lake::{Counted, Progress};
 use crate::tick::Pace;
-
-/// How soon somebody who wants to leave is heard while Kafka does not answer.
-const STOP_INTERVAL: Duration = Duration::from_millis(50);
+use start::Start;
 
 /// What is read, where it goes, and how often things happen.
 pub struct Run {
     pub broker: Broker,
     /// An absolute path.
     pub lake: PathBuf,
+    /// Of this process.
     pub workers: usize,
+    /// The cluster that this process is in, if it is in one.
+    pub place: Option<Place>,
     pub definitions: Arc<Definitions>,
     pub listen: SocketAddr,
     /// Begin at the end of partitions that a new lake has no offset for, instead of at their first offset.
@@ -63,20 +69,33 @@ struct Opened {
 }
 
 impl Run {
+    /// Whether this process is one of a cluster that commits and serves nothing by itself, and is to [`Run::follow`].
+    pub fn is_follower(&self) -> bool {
+        self.place.as_ref().is_some_and(|place| place.process > 0)
+    }
+
     /// Runs until `stop` is set, or all is read if that is asked for. `started` is called when HTTP answers.
     pub fn run(self, stop: Arc<AtomicBool>, started: impl FnOnce(&Arc<Shared>) -> Result<()>) -> Result<Arc<Shared>> {
         let shared = Arc::new(Shared::new(Charts::new(self.definitions.clone())));
         // Before the lake is taken over: a second start by mistake ends here, and leaves the first one alone.
         let server = serve::start(self.listen, shared.clone())?;
-        let Some(opened) = self.open(&stop)? else { return Ok(shared) };
+        let Some(team) = self.team(&stop)? else { return Ok(shared) };
+        let Some(opened) = self.open(&stop)? else {
+            team.leave();
+            return Ok(shared);
+        };
         let address = format!("http://{}", server.address);
-        self.tell(&opened, &shared, &address);
+        team.announce(&opened.start(self.seen_by_others(server.address)))?;
+        self.tell(&opened, &shared, &address, &team);
         let (lake, partitions) = (self.lake.display(), opened.starts.len());
-        info!(%address, %lake, workers = self.workers, partitions, "running");
+        info!(%address, %lake, workers = team.workers(), partitions, "running");
         started(&shared)?;
-        let rebuilt = Arc::new(Progress { rows_total: opened.rows_to_read(), ..Progress::default() });
+        let rebuilt = Arc::new(Progress {
+            rows_total: rows_to_read(&opened.snapshot, opened.counted.as_deref()),
+            ..Progress::default()
+        });
         let paused = shared.clone();
-        let room = Room::new(stop.clone(), move |reason| paused.status_mut().paused = reason);
+        let room = Room::new(stop.clone(), move |reason| paused.pause(reason));
         let (ending, found) = (Ending::new(stop), Arc::<Found>::default());
         let known = opened.starts.keys().copied().collect();
         let threads = (
@@ -85,11 +104,31 @@ impl Run {
             discover(&self.broker, known, found.clone(), ending.clone())?,
             self.caretaker(&shared)?,
         );
-        self.engine(opened, rebuilt, room, found, shared.clone(), ending.clone()).run()?;
+        self.engine(opened, team, rebuilt, room, found, shared.clone(), ending.clone()).run()?;
         drop(threads);
         server.stop();
         ending.outcome()?;
         Ok(shared)
+    }
+
+    /// The workers, with those of the other processes. None if it was stopped before all had come.
+    fn team(&self, stop: &AtomicBool) -> Result<Option<Team>> {
+        let Some(place) = &self.place else { return Ok(Some(Team::alone(self.workers))) };
+        let mut profile = Profile::new("run", self.workers, &self.definitions);
+        profile.set("topic", &self.broker.topic);
+        profile.set("option --accept-gap", self.accept_gap);
+        let cluster = join(place, &profile, stop, Arc::new(fail))?;
+        Ok(cluster.map(|cluster| Team { threads: self.workers, cluster: Some(cluster) }))
+    }
+
+    /// Where the other processes send those who want charts, as a URL.
+    fn seen_by_others(&self, address: SocketAddr) -> String {
+        let host =
+            self.place.as_ref().and_then(|place| place.addresses.first()?.rsplit_once(':')).map(|(host, _)| host);
+        match host.filter(|_| address.ip().is_unspecified()) {
+            Some(host) => format!("http://{host}:{}", address.port()),
+            None => format!("http://{address}"),
+        }
     }
 
     /// Takes the lake over, and finds out where each partition goes on. Nothing if it was stopped meanwhile.
@@ -128,7 +167,7 @@ impl Run {
     }
 
     /// Tells those who ask what the run begins with.
-    fn tell(&self, opened: &Opened, shared: &Shared, address: &str) {
+    fn tell(&self, opened: &Opened, shared: &Shared, address: &str, team: &Team) {
         let (progress, version) = (opened.snapshot.progress(), opened.snapshot.version());
         let missing = progress.missing.values().sum::<i64>().unsigned_abs();
         shared.began(&progress.offsets, missing);
@@ -136,7 +175,8 @@ impl Run {
         shared.opened(AsOf { epoch, clock_us: progress.clock_us, lake_version: Some(version), durable: true });
         *shared.status_mut() = Status {
             topic: self.broker.topic.clone(),
-            workers: self.workers,
+            processes: team.processes(),
+            workers: team.workers(),
             address: address.to_owned(),
             lake: self.lake.display().to_string(),
             lake_version: Some(version),
@@ -162,6 +202,7 @@ impl Run {
     fn engine(
         self,
         opened: Opened,
+        team: Team,
         rebuilt: Arc<Progress>,
         room: Room,
         found: Arc<Found>,
@@ -170,7 +211,7 @@ impl Run {
     ) -> Engine {
         let Opened { committer, starts, snapshot, checkpoint, counted } = opened;
         Engine {
-            workers: self.workers,
+            team: Arc::new(team),
             definitions: self.definitions,
             pace: self.pace,
             last_epoch: committer.progress().epoch,
@@ -198,11 +239,24 @@ impl Run {
 }
 
 impl Opened {
-    /// Plays of the lake that no checkpoint has counted.
-    fn rows_to_read(&self) -> u64 {
-        let is_counted = |file: &LakeFile| self.counted.as_ref().is_some_and(|it| it.files.contains(&file.path));
-        self.snapshot.files().iter().filter(|file| !is_counted(file)).map(|file| file.rows).sum()
+    /// What the other processes are told, with the URL of this one.
+    fn start(&self, leader: String) -> Start {
+        let progress = self.committer.progress();
+        Start {
+            incarnation: progress.incarnation,
+            last_epoch: progress.epoch,
+            starts: self.starts.clone(),
+            view: View::of(&self.snapshot),
+            checkpoint: self.checkpoint.as_ref().map(|checkpoint| checkpoint.manifest.version),
+            leader,
+        }
     }
+}
+
+/// Plays of the lake that no checkpoint has counted.
+fn rows_to_read(snapshot: &Snapshot, counted: Option<&Counted>) -> u64 {
+    let is_counted = |file: &LakeFile| counted.is_some_and(|counted| counted.files.contains(&file.path));
+    snapshot.files().iter().filter(|file| !is_counted(file)).map(|file| file.rows).sum()
 }
 
 /// What the broker says of the topic.
@@ -211,24 +265,4 @@ fn look(broker: &Broker) -> Result<(Identity, BTreeMap<i32, Extent>)> {
     let partitions = broker.partitions(&consumer)?;
     let extents = broker.extents(&consumer, &partitions, ANSWER_TIMEOUT)?;
     Ok((Identity { cluster_id: broker.cluster_id(&consumer)?, topic: broker.topic.clone() }, extents))
-}
-
-/// Asks Kafka on a thread of its own, since that may take long, and does not wait for the answer when `stop` is set.
-fn unless_stopped<T: Send + 'static>(
-    stop: &AtomicBool,
-    ask: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<Option<T>> {
-    let (answered, answer) = channel();
-    let ask = move || drop(answered.send(ask()));
-    std::thread::Builder::new().name("reprise-ask".to_owned()).spawn(ask).context("a thread cannot be started")?;
-    loop {
-        if stop.load(Ordering::Relaxed) {
-            return Ok(None);
-        }
-        match answer.recv_timeout(STOP_INTERVAL) {
-            Ok(answer) => return answer.map(Some),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => bail!("the thread that asks Kafka has died"),
-        }
-    }
 }

@@ -1,0 +1,85 @@
+//! The workers that run the dataflow: threads of this process alone, or with those of the other processes of a cluster.
+
+use anyhow::{Context, Result, anyhow};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use timely::WorkerConfig;
+use timely::communication::allocator::zero_copy::initialize::initialize_networking_from_sockets;
+use timely::communication::allocator::{AllocatorBuilder, ProcessBuilder};
+use timely::communication::{Hooks, WorkerGuards};
+use timely::execute::execute_from;
+use timely::worker::Worker;
+
+use super::join::Joined;
+use super::link::Link;
+
+/// The workers of this process, and perhaps the cluster that it is in.
+pub struct Team {
+    /// So many workers has each process.
+    pub threads: usize,
+    pub cluster: Option<Joined>,
+}
+
+impl Team {
+    pub fn alone(workers: usize) -> Self {
+        Self { threads: workers, cluster: None }
+    }
+
+    /// The number of this process. The first one mints ticks, commits and serves.
+    pub fn process(&self) -> usize {
+        self.cluster.as_ref().map_or(0, |cluster| cluster.place.process)
+    }
+
+    /// The number of all workers.
+    pub fn workers(&self) -> usize {
+        self.processes() * self.threads
+    }
+
+    pub fn processes(&self) -> usize {
+        self.cluster.as_ref().map_or(1, |cluster| cluster.links.len())
+    }
+
+    /// Starts the workers. Those of all processes build the same dataflows, in the same order.
+    pub fn start<F>(&self, work: F) -> Result<WorkerGuards<()>>
+    where
+        F: Fn(&mut Worker) + Send + Sync + 'static,
+    {
+        let guards = match &self.cluster {
+            None => timely::execute(timely::Config::process(self.threads), work),
+            Some(cluster) => {
+                let hooks = Hooks::default();
+                let threads = ProcessBuilder::new_typed_vector(self.threads, hooks.refill.clone(), None);
+                let (process, links) = (cluster.place.process, cluster.links.clone());
+                let (builders, guard) =
+                    initialize_networking_from_sockets(threads, links, process, self.threads, hooks)
+                        .context("the threads of the cluster's links cannot be started")?;
+                let builders = builders.into_iter().map(AllocatorBuilder::Tcp).collect();
+                execute_from(builders, Box::new(guard), WorkerConfig::default(), work)
+            }
+        };
+        guards.map_err(|error| anyhow!("the dataflow cannot be started: {error}"))
+    }
+
+    /// Tells all other processes where to go on, before the workers start.
+    pub fn announce(&self, start: &impl Serialize) -> Result<()> {
+        let word = serde_json::to_vec(start)?;
+        self.links().iter().try_for_each(|link| link.say(&word)).context("the cluster cannot be told where to go on")
+    }
+
+    /// What process 0 announces. None if it has left instead.
+    pub fn hear<T: DeserializeOwned>(&self) -> Result<Option<T>> {
+        let first = self.links().into_iter().next().context("a process alone has nobody to listen to")?;
+        let word = first.hear().context("process 0 does not say where to go on")?;
+        word.map(|word| serde_json::from_slice(&word).context("what process 0 says makes no sense")).transpose()
+    }
+
+    /// Takes leave of a cluster whose workers were not started.
+    pub fn leave(&self) {
+        self.links().iter().for_each(|link| drop(link.leave()));
+    }
+
+    /// The links to the other processes, in their order.
+    pub fn links(&self) -> Vec<Link> {
+        self.cluster.iter().flat_map(|cluster| cluster.links.iter().flatten().cloned()).collect()
+    }
+}

@@ -1,0 +1,47 @@
+//! One version of a lake as every process of a cluster must see it: their shares of its files are made from the same list.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use serde::{Deserialize, Serialize};
+use twox_hash::XxHash64;
+
+use crate::lake::Snapshot;
+
+/// What tells whether two processes see the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct View {
+    version: u64,
+    files: usize,
+    /// Of the names and sizes of the files.
+    digest: u64,
+}
+
+impl View {
+    pub fn of(snapshot: &Snapshot) -> Self {
+        let mut names = String::new();
+        for file in snapshot.files() {
+            let path = file.path.strip_prefix(snapshot.root()).unwrap_or(&file.path);
+            names.push_str(&format!("{} {}\n", path.display(), file.size_bytes));
+        }
+        let digest = XxHash64::oneshot(0, names.as_bytes());
+        Self { version: snapshot.version(), files: snapshot.files().len(), digest }
+    }
+
+    /// The same snapshot of `lake`, as seen from here.
+    pub fn open(&self, lake: &Path) -> Result<Snapshot> {
+        let (version, shown) = (self.version, lake.display());
+        let seen = Snapshot::open(lake, Some(version)).with_context(|| {
+            format!("this process does not see version {version} of the lake {shown}, which process 0 has; do both see the same folder?")
+        })?;
+        let ours = Self::of(&seen);
+        ensure!(
+            ours == *self,
+            "version {version} of the lake {shown} has {} files here, and {} at process 0, or they differ: do both see the \
+             same folder?",
+            ours.files,
+            self.files
+        );
+        Ok(seen)
+    }
+}

@@ -1,0 +1,94 @@
+//! A run in the processes of a cluster that are not the first: they read, count and write their share, and leave committing
+//! and serving to process 0.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+
+use anyhow::{Context, Result};
+use reprise_dataflows::plan::Plan;
+use tracing::info;
+
+use super::start::Start;
+use super::{Run, rows_to_read, unless_stopped};
+use crate::charts::Charts;
+use crate::checkpoint;
+use crate::cluster::Team;
+use crate::ending::{Ending, fail};
+use crate::engine::{Engine, Live};
+use crate::lake::Room;
+use crate::serve::follower::Follower;
+use crate::serve::{self, Shared};
+use crate::source::kafka::{Found, discover};
+use crate::source::lake::Progress;
+
+impl Run {
+    /// Runs until process 0 ends the run, or this process is to stop, which ends it everywhere.
+    pub fn follow(self, stop: Arc<AtomicBool>) -> Result<()> {
+        let follower = Arc::new(Follower::default());
+        let server = serve::start_follower(self.listen, follower.clone())?;
+        let Some(team) = self.team(&stop)? else { return Ok(()) };
+        let team = Arc::new(team);
+        let listening = team.clone();
+        let Some(Some(start)) = unless_stopped(&stop, move || listening.hear::<Start>())? else {
+            team.leave();
+            return Ok(());
+        };
+        info!(leader = start.leader, process = team.process(), lake = %self.lake.display(), "running");
+        follower.follow(start.leader.clone());
+        let (ending, found) = (Ending::new(stop.clone()), Arc::<Found>::default());
+        let known = start.starts.keys().copied().collect();
+        let discovery = discover(&self.broker, known, found.clone(), ending.clone())?;
+        self.engine_of(start, team, found, stop, ending.clone())?.run()?;
+        drop(discovery);
+        server.stop();
+        ending.outcome()
+    }
+
+    fn engine_of(
+        self,
+        start: Start,
+        team: Arc<Team>,
+        found: Arc<Found>,
+        stop: Arc<AtomicBool>,
+        ending: Ending,
+    ) -> Result<Engine> {
+        let snapshot = start.view.open(&self.lake)?;
+        let plan = Plan::new(&self.definitions);
+        let checkpoint = match start.checkpoint {
+            None => None,
+            Some(version) => {
+                let checkpoint = checkpoint::of_version(&self.lake, version, &snapshot, &plan);
+                Some(Arc::new(checkpoint.context("this process cannot use the checkpoint that process 0 uses")?))
+            }
+        };
+        let counted = checkpoint.as_ref().map(|checkpoint| checkpoint.counted(&snapshot));
+        let shared = Arc::new(Shared::new(Charts::new(self.definitions.clone())));
+        let paused = shared.clone();
+        let rows_total = rows_to_read(&snapshot, counted.as_deref());
+        Ok(Engine {
+            team,
+            definitions: self.definitions,
+            pace: self.pace,
+            last_epoch: start.last_epoch,
+            clock_us: snapshot.progress().clock_us,
+            checkpoint,
+            counted,
+            files: snapshot.files().to_vec(),
+            times_us: i64::MIN..i64::MAX,
+            progress: Arc::new(Progress { rows_total, ..Progress::default() }),
+            live: Some(Live {
+                broker: self.broker,
+                starts: start.starts.into_iter().collect(),
+                found,
+                accept_gap: self.accept_gap,
+                lake: self.lake,
+                incarnation: start.incarnation,
+                room: Room::new(stop, move |reason| paused.pause(reason)),
+                committer: Mutex::new(None),
+            }),
+            shared,
+            ending,
+            fail,
+        })
+    }
+}

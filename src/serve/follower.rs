@@ -1,0 +1,52 @@
+//! What a process of a cluster answers that serves no charts: that it lives, and who has them.
+
+use std::sync::{Arc, OnceLock};
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+
+use super::problem::Problem;
+
+/// What such a process knows of its cluster.
+#[derive(Default)]
+pub struct Follower {
+    /// Where process 0 answers, as a URL, once it has said so.
+    leader: OnceLock<String>,
+}
+
+impl Follower {
+    /// Process 0 has said where it answers.
+    pub fn follow(&self, leader: String) {
+        // It says so once.
+        let _ = self.leader.set(leader);
+    }
+}
+
+pub fn router(follower: Arc<Follower>) -> Router {
+    Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(readyz))
+        .fallback(elsewhere)
+        .with_state(follower)
+}
+
+async fn readyz(State(follower): State<Arc<Follower>>) -> Result<&'static str, Problem> {
+    follower.leader.get().map(|_| "ready\n").ok_or_else(not_joined)
+}
+
+/// Sends the client to process 0, with the same path and query.
+async fn elsewhere(State(follower): State<Arc<Follower>>, request: Request) -> Response {
+    let Some(leader) = follower.leader.get() else { return not_joined().into_response() };
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, format!("{leader}{path}"))]).into_response()
+}
+
+fn not_joined() -> Problem {
+    Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "this process waits for the others of its cluster; process 0 serves the charts",
+    )
+}
