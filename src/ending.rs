@@ -28,6 +28,11 @@ impl Ending {
         Self { asked, ..Self::default() }
     }
 
+    /// The flag that says that somebody wants it to end.
+    pub fn asked(&self) -> Arc<AtomicBool> {
+        self.asked.clone()
+    }
+
     /// Ends the run because of `error`, unless it ends already: the first reason is the one to look at.
     pub fn because(&self, error: Error) {
         if self.is_due() || self.forced.swap(true, Ordering::Relaxed) {

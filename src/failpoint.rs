@@ -1,8 +1,8 @@
-//! Named points of the commit protocol at which a test can make the process die, or the disk be full.
+//! Named points at which a test can make the process die, a thread panic, or the disk be full.
 //!
 //! `REPRISE_FAILPOINT=renaming*3` aborts the process when it comes to `renaming` for the third time, as if it had been
 //! killed there. `REPRISE_FAILPOINT=intended=full` makes that step, and each later one of that name, fail as on a full
-//! disk, until the file that `REPRISE_FAILPOINT_UNTIL` names is there. Unset, a point costs one load and a branch.
+//! disk, until the file that `REPRISE_FAILPOINT_UNTIL` names is there. `=panic` makes the thread panic. Unset, a point costs one load and a branch.
 
 use std::io::{Error, ErrorKind, Result};
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Every point that there is.
-pub const NAMES: [&str; 14] = [
+pub const NAMES: [&str; 15] = [
     "staged",
     "intended",
     "renaming",
@@ -26,6 +26,7 @@ pub const NAMES: [&str; 14] = [
     "checkpoint-writing",
     "checkpoint-written",
     "checkpoint-renamed",
+    "link",
 ];
 
 /// The point that is set, and what happens there.
@@ -43,6 +44,7 @@ struct Failpoint {
 enum Action {
     Crash,
     Full,
+    Panic,
 }
 
 /// Comes to the point `name`. An error is a disk that is full.
@@ -75,6 +77,7 @@ fn set() -> Option<&'static Failpoint> {
 }
 
 impl Failpoint {
+    #[expect(clippy::panic, reason = "it is what the test asks for")]
     fn reach(&self) -> Result<()> {
         let time = self.reached.fetch_add(1, Ordering::Relaxed) + 1;
         match self.action {
@@ -82,6 +85,7 @@ impl Failpoint {
                 eprintln!("failpoint {}: the process dies", self.name);
                 std::process::abort()
             }
+            Action::Panic if time == self.time => panic!("the failpoint {} is set", self.name),
             Action::Full if time >= self.time && !has_room() => {
                 Err(Error::new(ErrorKind::StorageFull, format!("the failpoint {} is set", self.name)))
             }
@@ -97,12 +101,15 @@ fn has_room() -> bool {
 impl FromStr for Failpoint {
     type Err = String;
 
-    /// Reads `NAME[*N][=crash|full]`.
+    /// Reads `NAME[*N][=crash|full|panic]`.
     fn from_str(text: &str) -> std::result::Result<Self, String> {
         let (point, action) = match text.split_once('=') {
             None | Some((_, "crash")) => (text.strip_suffix("=crash").unwrap_or(text), Action::Crash),
             Some((point, "full")) => (point, Action::Full),
-            Some((_, other)) => return Err(format!("there is no action {other:?}: crash and full are possible")),
+            Some((point, "panic")) => (point, Action::Panic),
+            Some((_, other)) => {
+                return Err(format!("there is no action {other:?}: crash, full and panic are possible"));
+            }
         };
         let (name, time) = match point.split_once('*') {
             None => (point, 1),
@@ -132,6 +139,7 @@ mod tests {
         assert_eq!(parse("renaming*3"), Ok(("renaming".to_owned(), 3, Action::Crash)));
         assert_eq!(parse("vacuum*2=crash"), Ok(("vacuum".to_owned(), 2, Action::Crash)));
         assert_eq!(parse("intended=full"), Ok(("intended".to_owned(), 1, Action::Full)));
+        assert_eq!(parse("link*9=panic"), Ok(("link".to_owned(), 9, Action::Panic)));
     }
 
     #[test]

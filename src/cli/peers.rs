@@ -3,8 +3,6 @@
 use std::io::Read;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -71,27 +69,25 @@ impl Peers {
             return Ok(None);
         }
         let process = self.process.as_deref().context("-p is needed: which of the processes is this one, from 0?")?;
-        let place = Place {
+        Ok(Some(Place {
             process: place::number(process, place::host_name)?,
             addresses: addresses.into_iter().take(processes).collect(),
             listen: self.cluster_listen,
             secret: self.cluster_secret_file.as_deref().map(Secret::read).transpose()?,
             join_timeout: self.join_timeout,
             stall_timeout: self.stall_timeout,
-        };
-        place.check()?;
-        Ok(Some(place))
+        }))
     }
 
-    /// Sets `stop` at the end of stdin, if that is asked for.
-    pub fn stop_with_stdin(&self, stop: Arc<AtomicBool>) -> Result<()> {
+    /// Does `stop` at the end of stdin, if that is asked for.
+    pub fn stop_with_stdin(&self, stop: impl FnOnce() + Send + 'static) -> Result<()> {
         if !self.stop_with_stdin {
             return Ok(());
         }
         let wait = move || {
             let mut stdin = std::io::stdin().lock();
             while matches!(stdin.read(&mut [0; 256]), Ok(1..)) {}
-            stop.store(true, Ordering::Relaxed);
+            stop();
         };
         std::thread::Builder::new()
             .name("reprise-stdin".to_owned())

@@ -78,6 +78,8 @@ struct Start {
 
 pub fn run(options: Options) -> Result<()> {
     start_log("warn");
+    // As on Ctrl-C: a replay has nothing to commit.
+    options.peers.stop_with_stdin(|| std::process::exit(130))?;
     let definitions = only(options.charts.load()?, options.chart.as_deref())?;
     output::check(options.format, options.output.as_deref())?;
     check(&options, &definitions)?;

@@ -97,10 +97,13 @@ pub enum From {
 }
 
 pub fn run(options: Options) -> Result<()> {
-    start_log(if has_screen() { "warn" } else { "info" });
+    let place = options.peers.place()?;
+    let has_table = has_screen() && place.as_ref().is_none_or(|place| place.process == 0);
+    start_log(if has_table { "warn" } else { "info" });
     failpoint::warn_if_set();
     let stop = stop_flag("committing what was read")?;
-    options.peers.stop_with_stdin(stop.clone())?;
+    let stopped = stop.clone();
+    options.peers.stop_with_stdin(move || stopped.store(true, Ordering::Relaxed))?;
     let pace = Pace {
         commit_interval: options.commit_interval,
         buffer_bytes: options.buffer << 20,
@@ -117,7 +120,7 @@ pub fn run(options: Options) -> Result<()> {
         },
         lake: absolute(&options.lake)?,
         workers: options.workers,
-        place: options.peers.place()?,
+        place,
         definitions: options.charts.load()?,
         listen: options.listen,
         from_latest: options.from == From::Latest,

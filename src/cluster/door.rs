@@ -60,7 +60,9 @@ impl Door {
 
     /// The next guest, if one has come.
     pub fn next(&mut self) -> Option<Guest> {
-        while let Ok((socket, from)) = self.listener.accept() {
+        // A flood of connections must not keep us here.
+        for _ in 0..KNOCKING_MAX {
+            let Ok((socket, from)) = self.listener.accept() else { break };
             if self.knocking.load(Ordering::Relaxed) >= KNOCKING_MAX {
                 continue;
             }

@@ -206,3 +206,6 @@ pub fn described(error: &anyhow::Error) -> String {
 pub fn warn_of(from: SocketAddr, error: &anyhow::Error) {
     tracing::warn!(%from, "dropped a connection to the port of the cluster: {}", described(error));
 }
+
+#[cfg(test)]
+mod tests;

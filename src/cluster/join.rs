@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use super::door::{Door, Guest};
 use super::handshake::{self, Introduction, Refused, Session, Word};
 use super::link::{Link, Lost};
-use super::place::{Place, resolve};
+use super::place::Place;
 use super::profile::Profile;
 
 /// How often somebody who waits looks around.
@@ -196,7 +196,7 @@ impl Joining<'_> {
 
     fn try_reach(&self, peer: usize, introduction: &Introduction) -> Result<TcpStream> {
         let mut failed = anyhow!("it has no address");
-        for address in resolve(&self.place.addresses[peer])? {
+        for address in self.place.resolve(peer)? {
             match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
                 Ok(mut socket) => {
                     handshake::connect(&mut self.bounded(&mut socket), self.place.secret.as_ref(), introduction)?;
@@ -293,3 +293,6 @@ impl Write for Bounded<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,8 @@ use std::time::Duration;
 use anyhow::anyhow;
 use timely::communication::allocator::zero_copy::stream::Stream;
 
+use crate::failpoint;
+
 /// Beats in one stall timeout: a few may be late.
 const BEATS: u32 = 4;
 /// What is read at once; larger pieces go straight to timely's buffers.
@@ -112,16 +114,14 @@ impl Link {
     /// Waits for a word. None if the other end takes its leave instead.
     pub fn hear(&self) -> Result<Option<Vec<u8>>> {
         let mut input = self.0.input();
-        loop {
-            match self.0.next_frame(&mut input)? {
-                None => return Ok(None),
-                Some((Kind::Word, bytes)) if bytes <= WORD_BYTES_MAX => {
-                    let mut word = vec![0; bytes];
-                    input.socket.read_exact(&mut word).map_err(|error| self.0.lose(error))?;
-                    return Ok(Some(word));
-                }
-                Some((kind, bytes)) => return Err(damaged(format!("{kind:?} of {bytes} bytes before its time"))),
+        match self.0.next_frame(&mut input)? {
+            None => Ok(None),
+            Some((Kind::Word, bytes)) if bytes <= WORD_BYTES_MAX => {
+                let mut word = vec![0; bytes];
+                input.socket.read_exact(&mut word).map_err(|error| self.0.lose(error))?;
+                Ok(Some(word))
             }
+            Some((kind, bytes)) => Err(damaged(format!("{kind:?} of {bytes} bytes before its time"))),
         }
     }
 
@@ -211,6 +211,7 @@ fn damaged(what: String) -> Error {
 
 impl Read for Link {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        failpoint::reach("link")?;
         let mut input = self.0.input();
         while input.left == 0 {
             match self.0.next_frame(&mut input)? {
@@ -258,3 +259,6 @@ impl Stream for Link {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -66,17 +66,22 @@ impl Place {
     pub fn listen_addresses(&self) -> Result<Vec<SocketAddr>> {
         match self.listen {
             Some(listen) => Ok(vec![listen]),
-            None => resolve(&self.addresses[self.process]),
+            None => self.resolve(self.process),
         }
     }
-}
 
-/// The sockets that `address` stands for now.
-pub fn resolve(address: &str) -> Result<Vec<SocketAddr>> {
-    let found: Vec<SocketAddr> =
-        address.to_socket_addrs().with_context(|| format!("the name {address} is not known"))?.collect();
-    ensure!(!found.is_empty(), "the name {address} has no address");
-    Ok(found)
+    /// The sockets that the address of a process stands for now.
+    pub fn resolve(&self, process: usize) -> Result<Vec<SocketAddr>> {
+        let address = &self.addresses[process];
+        let found = address.to_socket_addrs().with_context(|| format!("the name {address} is not known"))?;
+        // What `localhost` is, others may have changed.
+        let found: Vec<SocketAddr> = found.filter(|found| self.secret.is_some() || found.ip().is_loopback()).collect();
+        ensure!(
+            !found.is_empty(),
+            "the name {address} has no address, or none on this machine where there is no secret"
+        );
+        Ok(found)
+    }
 }
 
 /// Whether `address` is certain to be one of this machine only. Names are not asked for: what they mean may change.

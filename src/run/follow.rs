@@ -35,23 +35,16 @@ impl Run {
         };
         info!(leader = start.leader, process = team.process(), lake = %self.lake.display(), "running");
         follower.follow(start.leader.clone());
-        let (ending, found) = (Ending::new(stop.clone()), Arc::<Found>::default());
+        let (ending, found) = (Ending::new(stop), Arc::<Found>::default());
         let known = start.starts.keys().copied().collect();
         let discovery = discover(&self.broker, known, found.clone(), ending.clone())?;
-        self.engine_of(start, team, found, stop, ending.clone())?.run()?;
+        self.engine_of(start, team, found, ending.clone())?.run()?;
         drop(discovery);
         server.stop();
         ending.outcome()
     }
 
-    fn engine_of(
-        self,
-        start: Start,
-        team: Arc<Team>,
-        found: Arc<Found>,
-        stop: Arc<AtomicBool>,
-        ending: Ending,
-    ) -> Result<Engine> {
+    fn engine_of(self, start: Start, team: Arc<Team>, found: Arc<Found>, ending: Ending) -> Result<Engine> {
         let snapshot = start.view.open(&self.lake)?;
         let plan = Plan::new(&self.definitions);
         let checkpoint = match start.checkpoint {
@@ -83,7 +76,7 @@ impl Run {
                 accept_gap: self.accept_gap,
                 lake: self.lake,
                 incarnation: start.incarnation,
-                room: Room::new(stop, move |reason| paused.pause(reason)),
+                room: Room::new(ending.asked(), move |reason| paused.pause(reason)),
                 committer: Mutex::new(None),
             }),
             shared,

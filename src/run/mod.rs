@@ -94,8 +94,6 @@ impl Run {
             rows_total: rows_to_read(&opened.snapshot, opened.counted.as_deref()),
             ..Progress::default()
         });
-        let paused = shared.clone();
-        let room = Room::new(stop.clone(), move |reason| paused.pause(reason));
         let (ending, found) = (Ending::new(stop), Arc::<Found>::default());
         let known = opened.starts.keys().copied().collect();
         let threads = (
@@ -104,7 +102,7 @@ impl Run {
             discover(&self.broker, known, found.clone(), ending.clone())?,
             self.caretaker(&shared)?,
         );
-        self.engine(opened, team, rebuilt, room, found, shared.clone(), ending.clone()).run()?;
+        self.engine(opened, team, rebuilt, found, shared.clone(), ending.clone()).run()?;
         drop(threads);
         server.stop();
         ending.outcome()?;
@@ -204,12 +202,12 @@ impl Run {
         opened: Opened,
         team: Team,
         rebuilt: Arc<Progress>,
-        room: Room,
         found: Arc<Found>,
         shared: Arc<Shared>,
         ending: Ending,
     ) -> Engine {
         let Opened { committer, starts, snapshot, checkpoint, counted } = opened;
+        let paused = shared.clone();
         Engine {
             team: Arc::new(team),
             definitions: self.definitions,
@@ -228,7 +226,7 @@ impl Run {
                 accept_gap: self.accept_gap,
                 lake: self.lake,
                 incarnation: committer.progress().incarnation,
-                room,
+                room: Room::new(ending.asked(), move |reason| paused.pause(reason)),
                 committer: Mutex::new(Some(committer)),
             }),
             shared,

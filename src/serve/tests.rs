@@ -295,3 +295,21 @@ fn a_stopped_server_frees_its_address() {
     drop(server);
     start(address, shared).unwrap();
 }
+
+/// A process of a cluster that is not the first has no charts: it says that it lives, and who has them.
+#[test]
+fn a_follower_sends_clients_to_process_0() {
+    let follower = Arc::new(follower::Follower::default());
+    let server = start_follower(SocketAddr::from(([127, 0, 0, 1], 0)), follower.clone()).unwrap();
+    let client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    let get = |path: &str| client.get(format!("http://{}{path}", server.address)).send().unwrap();
+    let status = |path: &str| get(path).status().as_u16();
+    assert_eq!(["/healthz", "/readyz", "/v1/status"].map(status), [200, 503, 503]);
+    assert!(problem(&server, Method::GET, "/v1/charts", 503).contains("waits for the others"));
+
+    follower.follow("http://first:7878".to_owned());
+    assert_eq!(["/healthz", "/readyz"].map(status), [200, 200]);
+    let sent = get("/v1/charts/weekly?scope=US&limit=3");
+    assert_eq!(sent.status().as_u16(), 307);
+    assert_eq!(sent.headers()["location"], "http://first:7878/v1/charts/weekly?scope=US&limit=3");
+}

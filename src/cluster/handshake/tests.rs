@@ -1,0 +1,147 @@
+//! Both ends of a handshake, and what strangers may say instead.
+
+use std::io::Cursor;
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+
+use proptest::prelude::*;
+use reprise_dataflows::definition::Definitions;
+
+use super::*;
+
+fn secret(text: &str) -> Secret {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    Secret::read(file.path()).unwrap()
+}
+
+fn introduction() -> Introduction {
+    Introduction { process: 1, session: None, profile: Profile::new("run", 2, &Definitions::builtin()) }
+}
+
+fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (near, listener.accept().unwrap().0)
+}
+
+/// What who connects and who listens have in the end, by their secrets.
+fn meet(connects: Option<Secret>, listens: Option<Secret>) -> (Result<()>, Result<Introduction>) {
+    let (mut near, mut far) = pair();
+    let listening = thread::spawn(move || {
+        let heard = listen(&mut far, listens.as_ref());
+        if heard.is_ok() {
+            accept(&mut far).unwrap();
+        }
+        heard
+    });
+    let connected = connect(&mut near, connects.as_ref(), &introduction());
+    drop(near);
+    (connected, listening.join().unwrap())
+}
+
+#[test]
+fn who_knows_the_secret_is_let_in() {
+    for secret in [None, Some(secret("0123456789abcdef"))] {
+        let (connected, heard) = meet(secret.clone(), secret);
+        connected.unwrap();
+        let heard = heard.unwrap();
+        assert_eq!((heard.process, heard.profile), (1, introduction().profile));
+    }
+}
+
+#[test]
+fn who_does_not_is_not_and_both_are_told() {
+    let (good, bad) = (secret("0123456789abcdef"), secret("0123456789abcdeF"));
+    let (connected, heard) = meet(Some(bad), Some(good.clone()));
+    let said = connected.unwrap_err();
+    assert!(said.is::<Refused>() && said.to_string().contains("another secret"), "{said:#}");
+    assert!(heard.unwrap_err().to_string().contains("does not know the secret"));
+    for (connects, listens) in [(None, Some(good.clone())), (Some(good), None)] {
+        let (connected, heard) = meet(connects, listens);
+        for said in [connected.unwrap_err(), heard.unwrap_err()] {
+            assert!(said.to_string().contains("--cluster-secret-file"), "{said:#}");
+        }
+    }
+}
+
+/// Who listens may be the stranger: a proof of ours sent back is none of theirs.
+#[test]
+fn a_proof_that_is_sent_back_proves_nothing() {
+    let (mut near, mut far) = pair();
+    let mirror = thread::spawn(move || {
+        let (_, hello) = receive_hello(&mut far).unwrap();
+        far.write_all(&hello).unwrap();
+        let mut proof = [0; PROOF_BYTES];
+        far.read_exact(&mut proof).unwrap();
+        far.write_all(&proof).unwrap();
+        far.read(&mut [0; 1]).unwrap()
+    });
+    let said = connect(&mut near, Some(&secret("0123456789abcdef")), &introduction()).unwrap_err();
+    assert!(said.to_string().contains("who listens there"), "{said:#}");
+    drop(near);
+    assert_eq!(mirror.join().unwrap(), 0, "nothing more is said to a stranger");
+}
+
+#[test]
+fn another_version_is_named_at_both_ends() {
+    let (mut near, mut far) = pair();
+    let listening = thread::spawn(move || listen(&mut far, None).unwrap_err().to_string());
+    let body = br#"{"version":"9.9.9","nonce":[1,2,3,4],"has_secret":false}"#;
+    near.write_all(&[MAGIC, &(body.len() as u32).to_be_bytes()[..], body].concat()).unwrap();
+    let (theirs, _) = receive_hello(&mut near).unwrap();
+    assert_eq!(theirs.version, version());
+    let said = listening.join().unwrap();
+    assert!(said.contains("9.9.9") && said.contains(version()), "{said}");
+}
+
+/// What a stranger sends, and a place for what it is answered.
+struct Stranger {
+    says: Cursor<Vec<u8>>,
+    hears: Vec<u8>,
+}
+
+impl Read for Stranger {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.says.read(buffer)
+    }
+}
+
+impl Write for Stranger {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.hears.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+proptest! {
+    /// Whatever a stranger says, it is an error, and all that it hears is at most our version.
+    #[test]
+    fn strangers_are_not_let_in(
+        bytes in prop::collection::vec(any::<u8>(), 0..2000),
+        prefix in 0usize..3,
+        has_secret: bool,
+    ) {
+        let hello = br#"{"version":"0.1.0","nonce":[1,2,3,4],"has_secret":true}"#;
+        let greeting = [MAGIC, &(hello.len() as u32).to_be_bytes()[..], hello].concat();
+        let says = [[&[][..], MAGIC, &greeting][prefix], &bytes].concat();
+        let mut stranger = Stranger { says: Cursor::new(says), hears: Vec::new() };
+        let secret = has_secret.then(|| secret("0123456789abcdef"));
+        prop_assert!(listen(&mut stranger, secret.as_ref()).is_err());
+        prop_assert!(stranger.hears.len() <= MAGIC.len() + 4 + HELLO_BYTES_MAX);
+    }
+}
+
+/// A length is only a claim: nothing is set aside for it, and too much of it is refused at once.
+#[test]
+fn a_claimed_length_costs_nothing() {
+    for length in [u32::MAX, HELLO_BYTES_MAX as u32 + 1, 100] {
+        let says = [MAGIC, &length.to_be_bytes()[..], b"short"].concat();
+        let mut stranger = Stranger { says: Cursor::new(says), hears: Vec::new() };
+        assert!(listen(&mut stranger, None).is_err());
+        assert!(stranger.hears.is_empty());
+    }
+}

@@ -1,0 +1,129 @@
+//! A link between two sockets of this process: what goes in comes out, and a peer that is gone is noticed.
+
+use std::net::TcpListener;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const STALL_TIMEOUT: Duration = Duration::from_secs(1);
+
+fn sockets() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (near, listener.accept().unwrap().0)
+}
+
+/// A link, and what is told of its loss.
+fn link(socket: TcpStream, stall_timeout: Duration) -> (Link, Receiver<String>) {
+    let (lost, losses) = channel();
+    let lost = Mutex::new(lost);
+    let lost = Arc::new(move |error: anyhow::Error| drop(lost.lock().unwrap().send(error.to_string())));
+    (Link::new(socket, "process 7 (host:1)".to_owned(), stall_timeout, lost).unwrap(), losses)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    /// However it is cut into pieces at either end.
+    #[test]
+    fn what_goes_in_comes_out(
+        pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..3000), 0..20),
+        buffer_bytes in 1usize..5000,
+    ) {
+        let (near, far) = sockets();
+        let ((mut near, near_losses), (mut far, far_losses)) = (link(near, STALL_TIMEOUT), link(far, STALL_TIMEOUT));
+        let expected = pieces.concat();
+        let writer = thread::spawn(move || {
+            pieces.iter().for_each(|piece| near.write_all(piece).unwrap());
+            Stream::shutdown(&near, Shutdown::Write).unwrap();
+            near
+        });
+        let (mut found, mut buffer) = (Vec::new(), vec![0; buffer_bytes]);
+        while let read @ 1.. = far.read(&mut buffer).unwrap() {
+            found.extend_from_slice(&buffer[..read]);
+        }
+        let near = writer.join().unwrap();
+        prop_assert!(found == expected);
+        prop_assert!(near.sent_bytes() >= expected.len() as u64);
+        prop_assert!(near_losses.try_recv().is_err() && far_losses.try_recv().is_err());
+    }
+
+    /// Nothing that a broken peer sends can do more than end the link with an error.
+    #[test]
+    fn nonsense_is_an_error(bytes in prop::collection::vec(any::<u8>(), 1..200)) {
+        let (mut near, far) = sockets();
+        let (mut far, _losses) = link(far, STALL_TIMEOUT);
+        near.write_all(&bytes).unwrap();
+        drop(near);
+        let mut rest = Vec::new();
+        let _ = far.read_to_end(&mut rest);
+        prop_assert!(rest.len() <= bytes.len());
+    }
+}
+
+#[test]
+fn beats_keep_a_silent_link_alive() {
+    let (near, far) = sockets();
+    let ((mut near, _), (mut far, losses)) = (link(near, STALL_TIMEOUT), link(far, STALL_TIMEOUT));
+    let reader = thread::spawn(move || {
+        let mut buffer = [0; 4];
+        far.read_exact(&mut buffer).map(|()| buffer)
+    });
+    thread::sleep(STALL_TIMEOUT * 2);
+    near.write_all(b"late").unwrap();
+    assert_eq!(&reader.join().unwrap().unwrap(), b"late");
+    assert!(losses.try_recv().is_err());
+}
+
+/// Its socket is open, its kernel acknowledges all, and nothing comes: timely would wait for ever.
+#[test]
+fn a_frozen_peer_is_lost() {
+    let (near, _far) = sockets();
+    let (mut near, losses) = link(near, Duration::from_millis(300));
+    assert!(near.read(&mut [0; 16]).is_err());
+    let said = losses.recv().unwrap();
+    assert!(said.contains("process 7 (host:1) has not been heard for 0.3 s"), "{said}");
+}
+
+/// One that reads nothing either, so that what is sent to it piles up.
+#[test]
+fn a_peer_that_takes_nothing_is_lost() {
+    let (near, _far) = sockets();
+    let (mut near, losses) = link(near, Duration::from_millis(300));
+    let piece = vec![0; 1 << 20];
+    assert!((0..1000).any(|_| near.write_all(&piece).is_err()));
+    assert!(losses.recv().unwrap().contains("has not been heard"));
+}
+
+#[test]
+fn a_peer_that_dies_is_lost_and_one_that_leaves_is_not() {
+    for leaves in [false, true] {
+        let (near, far) = sockets();
+        let ((mut near, losses), (far, _far_losses)) = (link(near, STALL_TIMEOUT), link(far, STALL_TIMEOUT));
+        if leaves {
+            far.leave().unwrap();
+            assert_eq!(near.read(&mut [0; 16]).unwrap(), 0);
+            assert!(losses.try_recv().is_err());
+        } else {
+            far.0.socket.shutdown(Shutdown::Both).unwrap();
+            assert!(near.read(&mut [0; 16]).is_err());
+            assert!(losses.recv().unwrap().contains("is gone"));
+        }
+    }
+}
+
+#[test]
+fn words_come_before_timely_or_a_farewell() {
+    let (near, far) = sockets();
+    let ((near, _), (far, losses)) = (link(near, STALL_TIMEOUT), link(far, STALL_TIMEOUT));
+    near.say(b"go on here").unwrap();
+    near.say(b"").unwrap();
+    near.leave().unwrap();
+    assert_eq!(far.hear().unwrap().as_deref(), Some(&b"go on here"[..]));
+    assert_eq!(far.hear().unwrap().as_deref(), Some(&b""[..]));
+    assert_eq!(far.hear().unwrap(), None);
+    assert!(losses.try_recv().is_err());
+}
