@@ -39,6 +39,8 @@ pub struct Joined {
 pub fn join(place: &Place, profile: &Profile, stop: &AtomicBool, lost: Lost) -> Result<Option<Joined>> {
     place.check()?;
     let listener = listen(place)?;
+    let mut profile = profile.clone();
+    profile.set("number of processes (-n)", place.addresses.len());
     let joining = Joining { place, profile, stop, deadline: Instant::now() + place.join_timeout };
     let sockets = if place.process == 0 { joining.lead(listener) } else { joining.follow(listener) };
     let sockets = match sockets {
@@ -64,7 +66,7 @@ fn listen(place: &Place) -> Result<TcpListener> {
 
 struct Joining<'a> {
     place: &'a Place,
-    profile: &'a Profile,
+    profile: Profile,
     stop: &'a AtomicBool,
     deadline: Instant,
 }

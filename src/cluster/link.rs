@@ -169,7 +169,7 @@ impl Inner {
     fn next_frame(&self, input: &mut Input) -> Result<Option<(Kind, usize)>> {
         loop {
             let mut header = [0; HEADER_BYTES];
-            if input.socket.fill_buf().map_err(|error| self.lose(error))?.is_empty() {
+            if uninterrupted(|| input.socket.fill_buf().map(<[u8]>::is_empty)).map_err(|error| self.lose(error))? {
                 return if input.farewell { Ok(None) } else { Err(self.lose(ErrorKind::UnexpectedEof.into())) };
             }
             input.socket.read_exact(&mut header).map_err(|error| self.lose(error))?;
@@ -205,6 +205,16 @@ impl Inner {
     }
 }
 
+/// Tries again when it was only a signal, as when this process has been stopped for a moment.
+fn uninterrupted<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+    loop {
+        match attempt() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            outcome => return outcome,
+        }
+    }
+}
+
 fn damaged(what: String) -> Error {
     Error::new(ErrorKind::InvalidData, format!("what came over a link of the cluster makes no sense: {what}"))
 }
@@ -221,7 +231,7 @@ impl Read for Link {
             }
         }
         let wanted = buffer.len().min(input.left);
-        let read = input.socket.read(&mut buffer[..wanted]).map_err(|error| self.0.lose(error))?;
+        let read = uninterrupted(|| input.socket.read(&mut buffer[..wanted])).map_err(|error| self.0.lose(error))?;
         if read == 0 && wanted > 0 {
             return Err(self.0.lose(ErrorKind::UnexpectedEof.into()));
         }
