@@ -39,8 +39,7 @@ pub struct Joined {
 pub fn join(place: &Place, profile: &Profile, stop: &AtomicBool, lost: Lost) -> Result<Option<Joined>> {
     place.check()?;
     let listener = listen(place)?;
-    let mut profile = profile.clone();
-    profile.set("number of processes (-n)", place.addresses.len());
+    let profile = profile.of_one_among(place.addresses.len());
     let joining = Joining { place, profile, stop, deadline: Instant::now() + place.join_timeout };
     let sockets = if place.process == 0 { joining.lead(listener) } else { joining.follow(listener) };
     let sockets = match sockets {

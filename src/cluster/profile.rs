@@ -28,6 +28,13 @@ impl Profile {
         self.0.insert(what.to_owned(), value.to_string());
     }
 
+    /// The same, of one process among so many.
+    pub fn of_one_among(&self, processes: usize) -> Self {
+        let mut profile = self.clone();
+        profile.set("number of processes (-n)", processes);
+        profile
+    }
+
     /// The first thing in which `theirs` differs from ours, with both values.
     pub fn difference(&self, theirs: &Self) -> Option<Difference> {
         let what = self.0.keys().chain(theirs.0.keys()).find(|what| self.0.get(*what) != theirs.0.get(*what))?;

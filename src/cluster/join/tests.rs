@@ -101,7 +101,7 @@ fn a_number_is_given_once_but_who_has_died_may_come_again() {
 
 /// A process that speaks by hand: it is let in, or the error says why not.
 fn connected(address: &str, process: usize, session: Option<Session>) -> TcpStream {
-    let introduction = Introduction { process, session, profile: profile("a") };
+    let introduction = Introduction { process, session, profile: profile("a").of_one_among(3) };
     let until = Instant::now() + JOIN_TIMEOUT;
     loop {
         if let Ok(mut socket) = TcpStream::connect(address) {
