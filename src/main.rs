@@ -20,6 +20,7 @@ mod run;
 mod screen;
 mod serve;
 mod source;
+mod supervise;
 mod tick;
 mod verify;
 

@@ -3,6 +3,7 @@
 mod chart;
 mod checkpoint;
 mod client;
+mod cluster;
 mod config;
 mod demo;
 mod generate;
@@ -13,6 +14,7 @@ mod run;
 mod shared;
 mod verify;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -45,6 +47,8 @@ enum Command {
     /// Look after a lake: what is in it, compaction, vacuum, checkpoints.
     #[command(subcommand)]
     Lake(lake::Command),
+    /// Run or replay in several processes on this machine, restarted together.
+    Cluster(cluster::Options),
     /// Ask a running instance what is trending.
     Trending(chart::TrendingOptions),
     /// Ask a running instance for a chart.
@@ -53,7 +57,7 @@ enum Command {
 
 /// Runs the command and turns its outcome into the exit status: 0 done, 1 failed, 2 wrong usage.
 pub fn main() -> ExitCode {
-    match parse().and_then(run) {
+    match parse(std::env::args_os().collect()).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -62,18 +66,17 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The command line, with a configuration file below it. Wrong usage ends the process here, with a message and status 2.
-fn parse() -> Result<Command> {
-    let arguments: Vec<_> = std::env::args_os().collect();
+/// A command line, with a configuration file below it. Wrong usage ends the process here, with a message and status 2.
+fn parse(arguments: Vec<OsString>) -> Result<Reprise> {
     let mut command = Reprise::command();
     if let Some(path) = config::path(&arguments) {
         command = config::apply(command, &path)?;
     }
     let parsed = Reprise::from_arg_matches(&command.get_matches_from(arguments));
-    Ok(parsed.unwrap_or_else(|error| error.exit()).command)
+    Ok(parsed.unwrap_or_else(|error| error.exit()))
 }
 
-fn run(command: Command) -> Result<()> {
+fn run(Reprise { config, command }: Reprise) -> Result<()> {
     match command {
         Command::Demo(options) => demo::run(options),
         Command::Generate(options) => generate::run(*options),
@@ -81,6 +84,7 @@ fn run(command: Command) -> Result<()> {
         Command::Replay(options) => replay::run(*options),
         Command::Verify(options) => verify::run(options),
         Command::Lake(command) => lake::run(command),
+        Command::Cluster(options) => cluster::run(options, config),
         Command::Trending(options) => chart::trending(options),
         Command::Chart(options) => chart::chart(options),
     }

@@ -46,6 +46,17 @@ pub struct Peers {
 }
 
 impl Peers {
+    /// Whether anything says that this process is one of several.
+    pub fn are_given(&self) -> bool {
+        let Self { processes, process, hostfile, hosts, cluster_secret_file, cluster_listen, .. } = self;
+        let files = [hostfile, cluster_secret_file];
+        let texts = [process, hosts];
+        processes.is_some()
+            || cluster_listen.is_some()
+            || files.iter().any(|file| file.is_some())
+            || texts.iter().any(|text| text.is_some())
+    }
+
     /// Where this process is in its cluster, if it is in one.
     pub fn place(&self) -> Result<Option<Place>> {
         let processes = self.processes.map(|processes| processes as usize);

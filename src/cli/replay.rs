@@ -66,7 +66,7 @@ pub struct Options {
     #[arg(short, long, value_name = "N", default_value_t = default_workers(), value_parser = workers, env = "REPRISE_WORKERS")]
     workers: usize,
     #[command(flatten)]
-    peers: Peers,
+    pub peers: Peers,
 }
 
 /// What process 0 of a cluster tells the others.

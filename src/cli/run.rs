@@ -87,7 +87,7 @@ pub struct Options {
     #[arg(short = 'X', value_name = "NAME=VALUE", value_parser = parse_option)]
     options: Vec<(String, String)>,
     #[command(flatten)]
-    peers: Peers,
+    pub peers: Peers,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

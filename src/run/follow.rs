@@ -33,7 +33,8 @@ impl Run {
             team.leave();
             return Ok(());
         };
-        info!(leader = start.leader, process = team.process(), lake = %self.lake.display(), "running");
+        let listening = format!("http://{}", server.address);
+        info!(process = team.process(), %listening, leader = start.leader, lake = %self.lake.display(), "running");
         follower.follow(start.leader.clone());
         let (ending, found) = (Ending::new(stop), Arc::<Found>::default());
         let known = start.starts.keys().copied().collect();

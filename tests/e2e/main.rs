@@ -8,6 +8,7 @@ mod accounting;
 mod care;
 mod chaos;
 mod checkpoints;
+mod cluster;
 mod dead_letters;
 mod demo;
 mod disk;

@@ -2,6 +2,7 @@
 
 pub mod broker;
 pub mod charts;
+pub mod cluster;
 pub mod fixture;
 pub mod lake;
 pub mod log;

@@ -64,6 +64,11 @@ impl Program {
         Self { name, child, output: [stdout, stderr] }
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it has written to stderr so far.
     pub fn stderr(&self) -> String {
         self.output[1].so_far()

@@ -54,9 +54,19 @@ impl Running {
     /// Waits until `program` says where it answers.
     #[track_caller]
     pub fn of(mut program: Program) -> Self {
-        let address = program.word_after("address=");
+        let address = program.word_after(" address=");
+        Self::with(program, address)
+    }
+
+    /// A program that answers at `address`.
+    pub fn with(program: Program, address: String) -> Self {
         let client = reqwest::blocking::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build();
         Self { program, address, client: client.expect("an HTTP client") }
+    }
+
+    /// The same program, which answers elsewhere now.
+    pub fn at(self, address: String) -> Self {
+        Self { address, ..self }
     }
 
     /// The status and the body of the answer.

@@ -1,0 +1,81 @@
+//! `reprise cluster`: several processes on this machine, started again together.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Error};
+
+use super::shared::{parse_duration, start_log};
+use super::{Command, Reprise};
+use crate::cluster::place::PROCESSES_MAX;
+use crate::supervise::{Restarts, Supervisor};
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  reprise cluster --processes 3 -- run --brokers localhost:9092 --lake ./lake -w 2
+  reprise cluster --processes 2 -- replay --lake ./lake --format json
+
+Process 0 serves the charts; the others send clients there. What each process logs begins with its number. If one dies, the
+others end within --stall-timeout of the run, and all of a run are started again from the last commit. Ctrl-C stops all of them.
+They find each other by addresses and a secret that are made for each start, on loopback. For several machines see deploy/.")]
+pub struct Options {
+    /// How many processes.
+    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=PROCESSES_MAX as u64), env = "REPRISE_CLUSTER_PROCESSES")]
+    processes: u64,
+    /// How often all processes of a run are started again in a row, without having lived for a minute.
+    #[arg(long, value_name = "N", default_value_t = 10, env = "REPRISE_RESTARTS")]
+    restarts: u32,
+    /// The longest wait before a restart: the first one waits a quarter of a second, and each one twice as long as that before.
+    #[arg(long, value_name = "SPAN", default_value = "10s", value_parser = parse_duration, env = "REPRISE_RESTART_WAIT_MAX")]
+    restart_wait_max: Duration,
+    /// What each process does: `run` or `replay`, with its options.
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+pub fn run(options: Options, config: Option<PathBuf>) -> Result<()> {
+    let config: Vec<OsString> = config.into_iter().flat_map(|path| ["--config".into(), path.into()]).collect();
+    let arguments = [config, options.command].concat();
+    // What is wrong with them is said once, rather than by each process.
+    let program = std::iter::once("reprise".into());
+    let (restarts, follower_arguments) = match super::parse(program.chain(arguments.clone()).collect())?.command {
+        Command::Run(run) if !run.peers.are_given() => {
+            let restarts = Restarts::new(options.restarts, options.restart_wait_max);
+            (Some(restarts), vec!["--listen".into(), "127.0.0.1:0".into()])
+        }
+        Command::Replay(replay) if !replay.peers.are_given() => (None, Vec::new()),
+        Command::Run(_) | Command::Replay(_) => refuse(
+            "`reprise cluster` makes the addresses and the secret of its processes: leave out -n, -p, --hostfile, --hosts, \
+             --cluster-secret-file and --cluster-listen, and their environment variables",
+        ),
+        _ => refuse("only `run` and `replay` work in several processes"),
+    };
+    start_log("info");
+    let signals = count_signals()?;
+    let processes = options.processes as usize;
+    Supervisor { processes, arguments, follower_arguments, restarts }.run(&signals)
+}
+
+/// Ends the process as clap does at wrong usage.
+fn refuse(why: &str) -> ! {
+    Error::raw(ErrorKind::ArgumentConflict, format!("{why}\n")).with_cmd(&Reprise::command()).exit()
+}
+
+/// How often somebody has wanted us to leave.
+fn count_signals() -> Result<Arc<AtomicUsize>> {
+    let signals = Arc::new(AtomicUsize::new(0));
+    let count = signals.clone();
+    let handler = move || {
+        if count.fetch_add(1, Ordering::Relaxed) == 0 {
+            eprintln!("stopping all processes: they commit what was read; again to kill them");
+        }
+    };
+    ctrlc::set_handler(handler).context("Ctrl-C cannot be listened for")?;
+    Ok(signals)
+}
