@@ -46,8 +46,12 @@ pub fn status_lines(status: &Status) -> [String; 2] {
         grouped(rejected),
         status.lag.map_or_else(unknown, grouped),
     );
+    let cluster = match status.processes {
+        0 | 1 => String::new(),
+        processes => format!(" · {processes} processes, {} bytes exchanged", grouped(status.exchanged_bytes)),
+    };
     let place = format!(
-        "clock {} · lake version {} · {}",
+        "clock {} · lake version {} · {}{cluster}",
         status.clock_us.map_or_else(unknown, instant_name),
         status.lake_version.map_or_else(|| "none".to_owned(), |version| version.to_string()),
         status.address,
@@ -93,6 +97,12 @@ mod tests {
         98,765 plays/s · 1,234,567 accepted · 1,002 dead letters (not_json 1,000, too_old 2) · lag 12
         clock 2026-11-20T14:41:40Z · lake version 41 · http://127.0.0.1:7878
         ");
+    }
+
+    #[test]
+    fn a_cluster_says_how_many_it_is() {
+        let status = Status { processes: 3, exchanged_bytes: 1_234_567, ..status() };
+        assert!(status_lines(&status)[1].ends_with(":7878 · 3 processes, 1,234,567 bytes exchanged"));
     }
 
     /// Before anything is known the screen says so, rather than nothing.

@@ -19,6 +19,7 @@ mod charts_toml;
 mod counts;
 pub mod definition;
 pub mod digest;
+pub mod exchange;
 pub mod item;
 pub mod key_numbers;
 pub mod label;
@@ -45,6 +46,7 @@ use timely::dataflow::operators::Concat;
 use catalogue::{About, Catalogue, Naming, catalogue};
 use definition::{Cell, Definitions, ItemKind};
 use digest::{InputsChange, digest};
+use exchange::Scatter;
 use item::ItemKey;
 use plan::{Key, Plan};
 use play::PlayBatch;
@@ -119,7 +121,7 @@ pub fn build<'scope>(
     let summary = summarise(plays, &plan);
     let catalogue = catalogue(summary.namings.concat(tallied.namings));
 
-    let by_item = Exchange::new(|((_, item), _, _): &(Tally, Epoch, i64)| item.route());
+    let by_item = Scatter(|((_, item), _, _): &(Tally, Epoch, i64)| item.route());
     let (days, days_inputs) = digest(summary.days.concat(tallied.tallies), &plan);
     let days = rank_items(days, "RankDays", by_item, &plan, definitions, &catalogue);
     let (window, window_inputs) = digest(window(summary.panes, ticks, &definitions.trending), &plan);

@@ -10,10 +10,11 @@ use differential_dataflow::consolidation::consolidate;
 use differential_dataflow::{AsCollection, VecCollection};
 use foldhash::fast::RandomState;
 use timely::dataflow::StreamVec;
-use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Operator;
 
 use crate::definition::Trending;
+use crate::exchange::Scatter;
 use crate::item::ItemKey;
 use crate::plan::Key;
 use crate::stash::{Ready, Stash};
@@ -28,8 +29,8 @@ pub fn window<'scope>(
     trending: &Trending,
 ) -> VecCollection<'scope, Epoch, Tally, i64> {
     let mut window = Window::new(trending);
-    let exchange = Exchange::new(|((_, item), _, _): &(Tally, Epoch, i64)| item.route());
-    let stream = tallies.inner.binary_frontier(ticks, exchange, Pipeline, "Window", |_capability, _info| {
+    let by_item = Scatter(|((_, item), _, _): &(Tally, Epoch, i64)| item.route());
+    let stream = tallies.inner.binary_frontier(ticks, by_item, Pipeline, "Window", |_capability, _info| {
         let mut stash = Stash::new();
         move |(tallies, tallies_frontier), (ticks, ticks_frontier), output| {
             tallies.for_each_stamp(|capability, data| {

@@ -15,7 +15,7 @@ use reprise_dataflows::plan::Plan;
 use reprise_dataflows::play::PlayBatch;
 use reprise_dataflows::summarise::Summariser;
 use reprise_dataflows::{Stage, Tallied, Tally, Tick, build};
-use support::{Captured, Play, Tops, at, batches, brute_force, capture, play};
+use support::{Captured, Play, Tops, Workers, at, batches, brute_force, capture, play, workers};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::vec::Broadcast;
 use timely::dataflow::operators::{Input, Inspect, Probe};
@@ -75,7 +75,7 @@ struct Output {
 fn run(
     definitions: &Arc<Definitions>,
     epochs: &[EpochInput],
-    workers: usize,
+    workers: Workers,
     from_lake: bool,
     in_turn: bool,
     query: &str,
@@ -85,7 +85,7 @@ fn run(
     let (ranked, titles, inputs) = (output.ranked.clone(), output.titles.clone(), output.inputs.clone());
     let (definitions, epochs, query) = (definitions.clone(), epochs.to_vec(), query.to_owned());
     let counted = counted.to_vec();
-    timely::execute(timely::Config::process(workers), move |worker| {
+    timely::execute(workers.config(), move |worker| {
         let mut ticks = InputHandle::<u64, CapacityContainerBuilder<Vec<Tick>>>::new();
         let mut plays = InputHandle::<u64, CapacityContainerBuilder<Vec<PlayBatch>>>::new();
         let mut tallies = InputSession::<u64, Tally, i64>::new();
@@ -174,7 +174,7 @@ fn inputs_at(output: &Output, epoch: u64) -> BTreeMap<u32, Inputs> {
 
 /// The inputs when all of `plays` come at once, on one worker, from Kafka.
 fn inputs_at_once(definitions: &Arc<Definitions>, plays: &[Play], clock_us: Option<i64>) -> BTreeMap<u32, Inputs> {
-    inputs_at(&run(definitions, &[(clock_us, plays.to_vec())], 1, false, true, "", &[]), 0)
+    inputs_at(&run(definitions, &[(clock_us, plays.to_vec())], Workers::ONE, false, true, "", &[]), 0)
 }
 
 /// How many of `plays` a chart counts, by the greatest sum that any kind of its scopes has without a limit.
@@ -203,7 +203,7 @@ fn check(
     counted: &[Play],
     epochs: &[Vec<Play>],
     clock_steps_us: &[i64],
-    workers: usize,
+    workers: Workers,
     from_lake: bool,
     in_turn: bool,
 ) {
@@ -220,7 +220,7 @@ fn check(
     let mut plays = counted.to_vec();
     for (epoch, (clock_us, of_epoch)) in (0..).zip(&epochs) {
         plays.extend(of_epoch.iter().cloned());
-        let context = format!("epoch {epoch}, {workers} workers, lake: {from_lake}, in turn: {in_turn}");
+        let context = format!("epoch {epoch}, {workers:?}, lake: {from_lake}, in turn: {in_turn}");
         let expected = brute_force(&definitions, &plays, *clock_us);
         let ranked = at(&output.ranked, epoch);
         assert_eq!(named(&definitions, ranked.clone()), expected, "{context}");
@@ -273,7 +273,7 @@ proptest! {
         counted in prop_oneof![Just(Vec::new()), prop::collection::vec(play(), 1..60)],
         epochs in prop::collection::vec(prop::collection::vec(play(), 0..60), 1..6),
         clock_steps_us in prop::collection::vec(prop_oneof![4 => 0..400_000_000i64, 1 => 600_000_000..2_000_000_000i64], 1..6),
-        workers in 1usize..=3,
+        workers in workers(),
         from_lake in any::<bool>(),
         in_turn in any::<bool>(),
     ) {

@@ -8,7 +8,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use differential_dataflow::input::InputSession;
 use proptest::prelude::*;
 use reprise_dataflows::rank::rank;
-use support::{Captured, at, capture, top};
+use support::{Captured, Workers, at, capture, top, workers};
 use timely::dataflow::ProbeHandle;
 use timely::dataflow::channels::pact::Exchange;
 
@@ -30,10 +30,10 @@ fn size(k: usize, cell: u8) -> usize {
 }
 
 /// Ranks the updates of each epoch, by item on each worker, and merges; ties go to the greater item.
-fn run(epochs: &[Vec<Update>], workers: usize, k: usize, in_turn: bool) -> Captured<(u8, u16)> {
+fn run(epochs: &[Vec<Update>], workers: Workers, k: usize, in_turn: bool) -> Captured<(u8, u16)> {
     let captured = Captured::default();
     let (epochs, output) = (epochs.to_vec(), captured.clone());
-    timely::execute(timely::Config::process(workers), move |worker| {
+    timely::execute(workers.config(), move |worker| {
         let mut input = InputSession::<u64, (u8, u16), i64>::new();
         let probe = ProbeHandle::new();
         worker.dataflow(|scope| {
@@ -58,7 +58,7 @@ fn run(epochs: &[Vec<Update>], workers: usize, k: usize, in_turn: bool) -> Captu
     captured
 }
 
-fn check(epochs: &[Vec<Update>], workers: usize, k: usize, in_turn: bool) {
+fn check(epochs: &[Vec<Update>], workers: Workers, k: usize, in_turn: bool) {
     let captured = run(epochs, workers, k, in_turn);
     let mut counts = BTreeMap::<u8, BTreeMap<std::cmp::Reverse<u16>, i64>>::new();
     for (epoch, updates) in (0..).zip(epochs) {
@@ -73,7 +73,7 @@ fn check(epochs: &[Vec<Update>], workers: usize, k: usize, in_turn: bool) {
                 top(counts.clone(), size(k, *cell)).into_iter().map(|(item, count)| ((*cell, item.0), count))
             })
             .collect();
-        assert_eq!(at(&captured, epoch), expected, "epoch {epoch}, {workers} workers, in turn: {in_turn}");
+        assert_eq!(at(&captured, epoch), expected, "epoch {epoch}, {workers:?}, in turn: {in_turn}");
     }
 }
 
@@ -84,7 +84,7 @@ proptest! {
     #[test]
     fn equals_sorting(
         epochs in prop::collection::vec(prop::collection::vec(((0u8..6, 0u16..40), -3i64..6), 0..60), 1..8),
-        workers in 1usize..=3,
+        workers in workers(),
         k in 1usize..12,
         in_turn in any::<bool>(),
     ) {
@@ -95,7 +95,7 @@ proptest! {
     #[test]
     fn follows_a_window(
         panes in prop::collection::vec(prop::collection::vec(((0u8..2, 0u16..300), 1i64..4), 0..200), 1..6),
-        workers in 1usize..=3,
+        workers in workers(),
     ) {
         let mut epochs = panes.clone();
         epochs.extend(vec![Vec::new(); 2]);

@@ -86,9 +86,11 @@ pub fn run(options: Options) -> Result<()> {
     let lake = absolute(&options.lake)?;
     let times_us = options.from.unwrap_or(i64::MIN)..options.to.unwrap_or(i64::MAX);
     let team = options.team(&definitions)?;
+    let watch = team.watch()?;
     let Some((snapshot, clock_us)) = options.what(&lake, &team)? else { return Ok(()) };
     let files: Vec<_> = snapshot.files_between(times_us.start, times_us.end).cloned().collect();
     let is_first = team.process() == 0;
+    drop(watch);
     let mut charts = Replay { team, definitions, files, times_us, clock_us }.charts()?;
     if !is_first {
         return Ok(());

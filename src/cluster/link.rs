@@ -13,7 +13,7 @@ use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Result, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use timely::communication::allocator::zero_copy::stream::Stream;
@@ -22,6 +22,8 @@ use crate::failpoint;
 
 /// Beats in one stall timeout: a few may be late.
 const BEATS: u32 = 4;
+/// How soon who watches a link hears that it is to be used.
+const WATCH_INTERVAL: Duration = Duration::from_millis(20);
 /// What is read at once; larger pieces go straight to timely's buffers.
 const INPUT_BYTES: usize = 256 << 10;
 const HEADER_BYTES: usize = 5;
@@ -125,6 +127,15 @@ impl Link {
         }
     }
 
+    /// Notices it when the peer is gone, until `until` is set or more than beats come. Before timely has the link nobody else reads
+    /// from it.
+    pub fn watch(&self, until: &AtomicBool) {
+        let mut input = self.0.input();
+        if let Err(error) = self.0.beats(&mut input, until) {
+            self.0.lose(error);
+        }
+    }
+
     /// Takes leave: nothing more will be sent.
     pub fn leave(&self) -> Result<()> {
         if self.0.closed.swap(true, Ordering::Relaxed) {
@@ -165,6 +176,28 @@ impl Inner {
         }
     }
 
+    /// Reads beats until `until` is set, and nothing else.
+    fn beats(&self, input: &mut Input, until: &AtomicBool) -> Result<()> {
+        let mut heard = Instant::now();
+        while !until.load(Ordering::Relaxed) {
+            self.socket.set_read_timeout(Some(WATCH_INTERVAL))?;
+            let filled = uninterrupted(|| input.socket.fill_buf().map(|bytes| bytes.first().copied()));
+            // What has begun comes as a whole.
+            self.socket.set_read_timeout(Some(self.stall_timeout))?;
+            match filled {
+                Ok(None) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(Some(kind)) if kind == Kind::Beat as u8 => {
+                    input.socket.read_exact(&mut [0; HEADER_BYTES])?;
+                    heard = Instant::now();
+                }
+                Ok(Some(_)) => return Ok(()),
+                Err(error) if !is_late(&error) || heard.elapsed() >= self.stall_timeout => return Err(error),
+                Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
     /// The next frame that is more than a beat. None after a farewell.
     fn next_frame(&self, input: &mut Input) -> Result<Option<(Kind, usize)>> {
         loop {
@@ -189,7 +222,7 @@ impl Inner {
     fn lose(&self, error: Error) -> Error {
         let peer = &self.peer;
         let what = match error.kind() {
-            ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+            _ if is_late(&error) => {
                 let seconds = self.stall_timeout.as_secs_f64();
                 format!("{peer} has not been heard for {seconds} s: it is frozen, or the network is cut")
             }
@@ -203,6 +236,10 @@ impl Inner {
         ));
         error
     }
+}
+
+fn is_late(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
 /// Tries again when it was only a signal, as when this process has been stopped for a moment.

@@ -11,6 +11,7 @@ use timely::execute::execute_from;
 use timely::worker::Worker;
 
 use super::join::Joined;
+use crate::background::Background;
 use super::link::Link;
 
 /// The workers of this process, and perhaps the cluster that it is in.
@@ -58,6 +59,14 @@ impl Team {
             }
         };
         guards.map_err(|error| anyhow!("the dataflow cannot be started: {error}"))
+    }
+
+    /// Notices it when another process is gone, until what is given is dropped, which has to be before the workers start. It leaves
+    /// the link alone on which process 0 is to be heard.
+    pub fn watch(&self) -> Result<Vec<Background>> {
+        let silent = usize::from(self.process() > 0);
+        let links = self.links().into_iter().skip(silent);
+        links.map(|link| Background::start("reprise-watch", move |stop| link.watch(stop))).collect()
     }
 
     /// Tells all other processes where to go on, before the workers start.

@@ -28,8 +28,10 @@ impl Run {
         let server = serve::start_follower(self.listen, follower.clone())?;
         let Some(team) = self.team(&stop)? else { return Ok(()) };
         let team = Arc::new(team);
-        let listening = team.clone();
-        let Some(Some(start)) = unless_stopped(&stop, move || listening.hear::<Start>())? else {
+        let (listening, watch) = (team.clone(), team.watch()?);
+        // Who is stopped here goes without a farewell: the others cannot begin without this process, and are not to wait for it.
+        let Some(heard) = unless_stopped(&stop, move || listening.hear::<Start>())? else { return Ok(()) };
+        let Some(start) = heard else {
             team.leave();
             return Ok(());
         };
@@ -39,7 +41,9 @@ impl Run {
         let (ending, found) = (Ending::new(stop), Arc::<Found>::default());
         let known = start.starts.keys().copied().collect();
         let discovery = discover(&self.broker, known, found.clone(), ending.clone())?;
-        self.engine_of(start, team, found, ending.clone())?.run()?;
+        let engine = self.engine_of(start, team, found, ending.clone())?;
+        drop(watch);
+        engine.run()?;
         drop(discovery);
         server.stop();
         ending.outcome()

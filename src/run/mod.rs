@@ -80,6 +80,7 @@ impl Run {
         // Before the lake is taken over: a second start by mistake ends here, and leaves the first one alone.
         let server = serve::start(self.listen, shared.clone())?;
         let Some(team) = self.team(&stop)? else { return Ok(shared) };
+        let watch = team.watch()?;
         let Some(opened) = self.open(&stop)? else {
             team.leave();
             return Ok(shared);
@@ -102,7 +103,9 @@ impl Run {
             discover(&self.broker, known, found.clone(), ending.clone())?,
             self.caretaker(&shared)?,
         );
-        self.engine(opened, team, rebuilt, found, shared.clone(), ending.clone()).run()?;
+        let engine = self.engine(opened, team, rebuilt, found, shared.clone(), ending.clone());
+        drop(watch);
+        engine.run()?;
         drop(threads);
         server.stop();
         ending.outcome()?;

@@ -15,6 +15,31 @@ use reprise_dataflows::label::Label;
 use reprise_dataflows::play::{DAY_US, PlayBatch};
 use timely::dataflow::ProbeHandle;
 use timely::dataflow::operators::{Inspect, Probe};
+use timely::{CommunicationConfig, Config, WorkerConfig};
+
+/// How many workers, and whether what they send each other goes as bytes, as between processes.
+#[derive(Clone, Copy, Debug)]
+pub struct Workers {
+    pub count: usize,
+    pub as_bytes: bool,
+}
+
+impl Workers {
+    pub const ONE: Self = Self { count: 1, as_bytes: false };
+
+    pub fn config(self) -> Config {
+        let communication = match self.as_bytes {
+            true => CommunicationConfig::ProcessBinary(self.count),
+            false => CommunicationConfig::Process(self.count),
+        };
+        Config { communication, worker: WorkerConfig::default() }
+    }
+}
+
+/// Up to three. One alone sends nothing as bytes: timely would hand the input's updates in twice, and no cluster is so small.
+pub fn workers() -> impl Strategy<Value = Workers> {
+    (1usize..=3, any::<bool>()).prop_map(|(count, as_bytes)| Workers { count, as_bytes: as_bytes && count > 1 })
+}
 
 /// Updates that workers have put out.
 pub type Captured<D> = Arc<Mutex<Vec<(D, u64, i64)>>>;

@@ -127,3 +127,31 @@ fn words_come_before_timely_or_a_farewell() {
     assert_eq!(far.hear().unwrap(), None);
     assert!(losses.try_recv().is_err());
 }
+
+/// While process 0 opens the lake nobody reads, and still it is noticed who dies; what comes after the beats is not touched.
+#[test]
+fn who_watches_a_link_notices_a_loss_and_takes_nothing() {
+    let never = AtomicBool::new(false);
+    for frozen in [false, true] {
+        let (near, far) = sockets();
+        let (near, losses) = link(near, Duration::from_millis(300));
+        let far = frozen.then_some(far);
+        near.watch(&never);
+        let said = losses.recv().unwrap();
+        assert!(said.contains(if frozen { "has not been heard" } else { "is gone" }), "{said}");
+        drop(far);
+    }
+    let (near, far) = sockets();
+    let ((near, losses), (far, _far_losses)) = (link(near, STALL_TIMEOUT), link(far, STALL_TIMEOUT));
+    let until = Arc::new(AtomicBool::new(false));
+    let (watched, set) = (near.clone(), until.clone());
+    let watching = thread::spawn(move || watched.watch(&set));
+    thread::sleep(STALL_TIMEOUT * 2);
+    assert!(!watching.is_finished() && losses.try_recv().is_err(), "it beats");
+    until.store(true, Ordering::Relaxed);
+    watching.join().unwrap();
+    far.say(b"word").unwrap();
+    near.watch(&never);
+    assert_eq!(near.hear().unwrap().as_deref(), Some(&b"word"[..]));
+    assert!(losses.try_recv().is_err());
+}
