@@ -1,5 +1,6 @@
 """What the scripts that drive a real broker and the real program have in common."""
 
+import http.client
 import os
 import re
 import subprocess
@@ -22,10 +23,15 @@ def stop_broker():
     subprocess.run([os.path.join(ROOT, "scripts/kafka"), "stop"], check=False)
 
 
-def address_in(log):
-    """Where a run answers HTTP, as its log says; `None` before that."""
+def starts_in(log):
+    """What a run has logged, one text for each start: `reprise cluster` starts its processes again and again."""
     with open(log, errors="replace") as text:
-        found = re.search(r"address=(http://[0-9.:]+)", re.sub(r"\x1b\[[0-9;]*m", "", text.read()))
+        return re.split("starting all again in", re.sub(r"\x1b\[[0-9;]*m", "", text.read()))
+
+
+def address_in(log):
+    """Where a run answers HTTP since its last start, as its log says; `None` before that."""
+    found = re.search(r"address=(http://[0-9.:]+)\s", starts_in(log)[-1])
     return found and found[1]
 
 
@@ -34,21 +40,30 @@ def is_ready(log):
     address = address_in(log)
     try:
         return address is not None and urllib.request.urlopen(f"{address}/readyz", timeout=1).status == 200
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return False
+
+
+def pins():
+    """The packages that the tests read lakes with."""
+    with open(os.path.join(ROOT, "tests/requirements.txt")) as file:
+        return [line.strip() for line in file if line.strip() and not line.startswith("#")]
 
 
 def readers_python():
     """The Python of the readers' environment, which the tests use too; it is made if it is not there."""
-    requirements = os.path.join(ROOT, "tests/requirements.txt")
-    with open(requirements) as file:
-        pins = [line.strip() for line in file if line.strip() and not line.startswith("#")]
+    return python_with(pins())
+
+
+def python_with(packages, sources=()):
+    """The Python of an environment with these packages; it is made if it is not there. `sources` have no wheels."""
     cache = os.path.join(ROOT, os.environ.get("REPRISE_CACHE") or ".cache")
-    folder = os.path.join(cache, "venv", "_".join(pins).replace("==", "-"))
+    folder = os.path.join(cache, "venv", "_".join(packages).replace("==", "-"))
     python, complete = os.path.join(folder, "bin/python"), os.path.join(folder, "complete")
     if not os.path.exists(complete):
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
         pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:"]
-        subprocess.run([*pip, "-r", requirements], check=True)
+        exceptions = [argument for name in sources for argument in ("--no-binary", name)]
+        subprocess.run([*pip, *exceptions, *packages], check=True)
         open(complete, "w").close()
     return python

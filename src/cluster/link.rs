@@ -141,7 +141,8 @@ impl Link {
         if self.0.closed.swap(true, Ordering::Relaxed) {
             return Ok(());
         }
-        self.0.write_frame(Kind::Farewell, &[])?;
+        // Who has left before us is no loss any more.
+        self.0.write_locked(self.0.output(), Kind::Farewell, &[])?;
         self.0.socket.shutdown(Shutdown::Write)
     }
 }
@@ -152,8 +153,11 @@ impl Inner {
     }
 
     fn write_frame(&self, kind: Kind, content: &[u8]) -> Result<()> {
-        let frame = self.output.lock().unwrap_or_else(PoisonError::into_inner);
-        self.write_locked(frame, kind, content).map_err(|error| self.lose(error))
+        self.write_locked(self.output(), kind, content).map_err(|error| self.lose(error))
+    }
+
+    fn output(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.output.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// As one piece, header and all, so that small ones are one packet.
@@ -171,8 +175,10 @@ impl Inner {
         if let Ok(frame) = self.output.try_lock()
             && !self.closed.load(Ordering::Relaxed)
         {
-            // What is wrong with it, who reads says.
-            drop(self.write_locked(frame, Kind::Beat, &[]));
+            // A part of it may have gone out, so nothing may follow it. What is wrong, who reads says.
+            if self.write_locked(frame, Kind::Beat, &[]).is_err() {
+                let _ = self.socket.shutdown(Shutdown::Both);
+            }
         }
     }
 
@@ -202,8 +208,12 @@ impl Inner {
     fn next_frame(&self, input: &mut Input) -> Result<Option<(Kind, usize)>> {
         loop {
             let mut header = [0; HEADER_BYTES];
-            if uninterrupted(|| input.socket.fill_buf().map(<[u8]>::is_empty)).map_err(|error| self.lose(error))? {
-                return if input.farewell { Ok(None) } else { Err(self.lose(ErrorKind::UnexpectedEof.into())) };
+            match uninterrupted(|| input.socket.fill_buf().map(<[u8]>::is_empty)) {
+                Ok(false) => {}
+                // However the connection ends after a farewell.
+                Ok(true) | Err(_) if input.farewell => return Ok(None),
+                Ok(true) => return Err(self.lose(ErrorKind::UnexpectedEof.into())),
+                Err(error) => return Err(self.lose(error)),
             }
             input.socket.read_exact(&mut header).map_err(|error| self.lose(error))?;
             let [kind, length @ ..] = header;

@@ -11,8 +11,8 @@ use timely::execute::execute_from;
 use timely::worker::Worker;
 
 use super::join::Joined;
-use crate::background::Background;
 use super::link::Link;
+use crate::background::Background;
 
 /// The workers of this process, and perhaps the cluster that it is in.
 pub struct Team {

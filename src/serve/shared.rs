@@ -137,6 +137,7 @@ impl Shared {
     /// This process cannot write, for a reason, or it can again.
     pub fn pause(&self, reason: Option<String>) {
         *self.paused.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+        self.show_pauses(&self.processes.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Why this process cannot write for the moment.
@@ -156,12 +157,17 @@ impl Shared {
     fn reported_process(&self, report: ProcessReport) {
         let mut processes = self.processes.lock().unwrap_or_else(PoisonError::into_inner);
         processes.insert(report.process, report);
-        let mut status = self.status_mut();
-        status.exchanged_bytes = processes.values().map(|process| process.sent_bytes).sum();
-        status.paused = processes.values().find_map(|process| {
-            let reason = process.paused.as_ref()?;
-            Some(if process.process == 0 { reason.clone() } else { format!("process {}: {reason}", process.process) })
-        });
+        self.status_mut().exchanged_bytes = processes.values().map(|process| process.sent_bytes).sum();
+        self.show_pauses(&processes);
+    }
+
+    /// What process 0 has reported of itself may be old: the last tick may have gone by.
+    fn show_pauses(&self, processes: &BTreeMap<usize, ProcessReport>) {
+        let others = processes.values().filter(|report| report.process > 0);
+        let mut others =
+            others.filter_map(|report| Some(format!("process {}: {}", report.process, report.paused.as_ref()?)));
+        let paused = self.paused().or_else(|| others.next());
+        self.status_mut().paused = paused;
     }
 
     fn reported_partitions(&self, KafkaReport { partitions: reports, .. }: KafkaReport) {

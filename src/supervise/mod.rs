@@ -5,11 +5,11 @@
 //! ends, as it does when this process is killed.
 
 mod member;
+mod ports;
 mod restarts;
 
 use std::ffi::OsString;
 use std::fs::Permissions;
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::ExitStatus;
@@ -21,6 +21,7 @@ use tempfile::TempDir;
 use tracing::{info, warn};
 
 use member::Member;
+use ports::Ports;
 pub use restarts::Restarts;
 
 /// How often the processes are looked at.
@@ -63,7 +64,8 @@ impl Supervisor {
         let program = std::env::current_exe().context("this program does not know where it is")?;
         loop {
             let began = Instant::now();
-            let mut members = self.start(&program, &folder)?;
+            let ports = Ports::take(self.processes)?;
+            let mut members = self.start(&program, &folder, &ports)?;
             info!(processes = self.processes, "started the cluster");
             let died = match watch(&mut members, signals)? {
                 Outcome::Done | Outcome::Stopped => return Ok(()),
@@ -83,11 +85,11 @@ impl Supervisor {
     }
 
     /// Starts all processes. Ports and secret are new each time, so what is left of an earlier start finds nobody.
-    fn start(&self, program: &Path, folder: &TempDir) -> Result<Vec<Member>> {
+    fn start(&self, program: &Path, folder: &TempDir, ports: &Ports) -> Result<Vec<Member>> {
         let [hostfile, secret] = ["hosts", "secret"].map(|name| folder.path().join(name));
         let words: [u64; SECRET_WORDS] = rand::random();
         // Nobody else can look into the folder.
-        std::fs::write(&hostfile, free_addresses(self.processes)?.join("\n"))
+        std::fs::write(&hostfile, ports.addresses.join("\n"))
             .and_then(|()| std::fs::write(&secret, words.map(|word| format!("{word:016x}")).concat()))
             .with_context(|| format!("cannot write to {}", folder.path().display()))?;
         let start = |process: usize| {
@@ -157,13 +159,4 @@ fn shown(status: ExitStatus) -> String {
         Some(code) => format!("status {code}"),
         None => status.to_string(),
     }
-}
-
-/// Addresses on this machine that nobody listens on for the moment.
-fn free_addresses(count: usize) -> Result<Vec<String>> {
-    let listeners: std::io::Result<Vec<TcpListener>> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect();
-    let addresses = listeners.and_then(|listeners| {
-        listeners.iter().map(|listener| Ok(listener.local_addr()?.to_string())).collect::<std::io::Result<_>>()
-    });
-    addresses.context("there are no free ports for the processes of the cluster")
 }

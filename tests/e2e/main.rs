@@ -9,6 +9,7 @@ mod care;
 mod chaos;
 mod checkpoints;
 mod cluster;
+mod cut;
 mod dead_letters;
 mod demo;
 mod disk;

@@ -49,12 +49,17 @@ pub struct Table {
 }
 
 impl Table {
+    /// On this machine.
     pub fn of(processes: usize) -> Self {
-        let folder = super::fixture::folder();
         let listeners: Vec<TcpListener> =
             (0..processes).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
         let addresses: Vec<String> =
             listeners.iter().map(|listener| listener.local_addr().expect("an address").to_string()).collect();
+        Self::at(addresses)
+    }
+
+    pub fn at(addresses: Vec<String>) -> Self {
+        let folder = super::fixture::folder();
         std::fs::write(folder.path().join("hosts"), addresses.join("\n")).expect("the folder can be written");
         let table = Self { folder, addresses };
         table.secret("secret", "a secret of twenty-two");

@@ -48,6 +48,12 @@ pub fn account(lake: &Path) -> Account {
     account
 }
 
+/// The incarnation of who wrote each version of the plays, the oldest first.
+pub fn incarnations(lake: &Path) -> Vec<i64> {
+    let marks = commits(lake).into_iter().filter(|action| action["txn"]["appId"] == "reprise:incarnation");
+    marks.map(|action| action["txn"]["version"].as_i64().expect("a version")).collect()
+}
+
 /// All actions in the log of the plays, the oldest first.
 fn commits(lake: &Path) -> Vec<Value> {
     let folder = lake.join("song_plays/_delta_log");

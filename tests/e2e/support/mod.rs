@@ -7,6 +7,7 @@ pub mod fixture;
 pub mod lake;
 pub mod log;
 pub mod mock;
+pub mod network;
 pub mod oracle;
 pub mod plays;
 pub mod program;

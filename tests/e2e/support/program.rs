@@ -39,12 +39,17 @@ pub fn reprise<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Progr
 /// Likewise, with `variables` in its environment.
 pub fn reprise_with<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>, variables: &[(&str, String)]) -> Program {
     let mut command = Command::new(env!("CARGO_BIN_EXE_reprise"));
+    clean(&mut command);
+    command.envs(variables.iter().map(|(name, value)| (name, value)));
+    Program::spawn(command.args(arguments))
+}
+
+/// Frees a command that runs `reprise` of what the shell has set.
+pub fn clean(command: &mut Command) {
     let ours = |name: &str| name.starts_with("REPRISE_") || name == "KAFKA_BOOTSTRAP_SERVERS" || name == "RUST_LOG";
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(ours)) {
         command.env_remove(name);
     }
-    command.envs(variables.iter().map(|(name, value)| (name, value)));
-    Program::spawn(command.args(arguments))
 }
 
 /// Runs `reprise` to its end, which must be a success.

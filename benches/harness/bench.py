@@ -1,0 +1,96 @@
+"""What every measurement has: options, a broker, a folder, and peers that may or may not be had."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+from common import ROOT, broker, stop_broker
+
+from . import peers, results
+from .measure import Failed, run
+
+# Where `cargo build --release --examples` leaves the limits.
+LIMITS = os.path.join(ROOT, "target/release/examples")
+TURN_TIMEOUT_S = 1800
+# More than this runs already: ratios will be noisy.
+LOAD_IDLE = 0.7
+
+
+class Bench:
+    """Of one measurement. As a context it starts what is needed, and leaves nothing behind."""
+
+    def __init__(self, options):
+        self.options, self.brokers, self.ours, self.folder = options, None, False, None
+        self.left_out, self.topics, self.tables = {}, [], []
+
+    def __enter__(self):
+        if not os.access(self.options.reprise, os.X_OK):
+            sys.exit(f"bench: {self.options.reprise} is not there: run `cargo build --release` first")
+        if (load := os.getloadavg()[0]) > LOAD_IDLE:
+            self.say(f"this machine is busy (load {load:.1f}): wait, or take the figures with care")
+        # With 256 MiB, which is enough for tests, the broker collects garbage while it is measured.
+        os.environ.setdefault("REPRISE_KAFKA_HEAP", "512m")
+        self.brokers, self.ours = broker()
+        os.makedirs(os.path.join(peers.CACHE, "tmp"), exist_ok=True)
+        self.folder = tempfile.mkdtemp(prefix="run-", dir=os.path.join(peers.CACHE, "tmp"))
+        return self
+
+    def __exit__(self, *_):
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if self.ours:
+            stop_broker()
+        else:
+            self.delete_topics()
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def empty(self, name):
+        """An empty folder below ours."""
+        shutil.rmtree(self.path(name), ignore_errors=True)
+        os.makedirs(self.path(name))
+        return self.path(name)
+
+    def say(self, text):
+        print(f"bench: {text}", file=sys.stderr, flush=True)
+
+    def reprise(self, *arguments):
+        return run([self.options.reprise, *arguments], TURN_TIMEOUT_S)
+
+    def leave_out(self, name, why):
+        """Nobody is left out silently."""
+        self.left_out[name] = str(why)
+        self.say(f"{name} is left out: {why}")
+
+    def limit(self, name):
+        """The program of a limit, or None."""
+        path = os.path.join(LIMITS, name)
+        if os.access(path, os.X_OK):
+            return path
+        return self.leave_out(name, f"it is not built: cargo build --release --example {name}")
+
+    def delete_topics(self):
+        """Gigabytes on somebody else's broker are not for us to leave behind."""
+        try:
+            for topic in self.topics:
+                run([peers.tools(), os.path.join(os.path.dirname(__file__), "topics.py"), self.brokers, topic], 60)
+        except (Failed, peers.Missing) as error:
+            self.say(f"the topics {', '.join(self.topics)} are still there: {error}")
+        self.topics = []
+
+    def show(self, title, head, rows, notes=""):
+        self.tables.append({"title": title, "head": head, "rows": rows})
+        print(f"\n### {title}\n\n{results.table(head, rows)}\n", flush=True)
+        if notes:
+            print(notes, flush=True)
+
+    def keep(self, name, **found):
+        """Writes down all that was found, and names who was left out."""
+        for left, why in self.left_out.items():
+            print(f"\nLeft out: {left}: {why.splitlines()[0]}", flush=True)
+        program = subprocess.run([self.options.reprise, "--version"], capture_output=True, text=True).stdout.strip()
+        found = {"program": program, "versions": peers.versions(), "left_out": self.left_out, "tables": self.tables, **found}
+        path = results.keep(self.options.results, name, found)
+        self.say(f"raw figures: {os.path.relpath(path)}")

@@ -1,0 +1,123 @@
+"""Sends plays that nobody else plays, and sees when they are counted. Runs with the Python of `peers.tools`.
+
+    prober.py http BROKERS TOPIC ADDRESS PROBES WARM_UP_S     asks http://ADDRESS each millisecond, as a client does
+    prober.py song BROKERS TOPIC PROBES WARM_UP_S             only sends; a job of a peer sees them
+
+In `http` all probes are one song from one country, `probe`, so its list in the trending chart counts them: the n-th has been
+seen when the count is n. In `song` each has a song of its own, named P and the microsecond it was sent at.
+
+Probes go out at their times whatever has become of the earlier ones: an answer that takes long delays all that it should have
+shown. Prints JSON: when the warm-up was over, what was sent, and in `http` how much later each was seen, all in µs.
+"""
+
+import json
+import random
+import socket
+import sys
+import threading
+import time
+
+from confluent_kafka import Producer
+
+PROBES_PER_S = 20
+POLL_S = 0.001
+# For the last ones to be seen.
+LINGER_S = 10
+COUNTRY = "probe"
+
+
+def now_us():
+    return time.time_ns() // 1000
+
+
+class Sender(threading.Thread):
+    """Sends a probe every 50 ms on average, at no steady beat that something in the system could be in step with."""
+
+    def __init__(self, brokers, topic, own_songs, seconds):
+        super().__init__(daemon=True)
+        self.topic, self.own_songs, self.seconds = topic, own_songs, seconds
+        self.producer = Producer({"bootstrap.servers": brokers, "linger.ms": 0, "acks": "all"})
+        # Or the first probe waits for it.
+        self.producer.list_topics(topic, timeout=10)
+        self.sent_us, self.began = [], time.monotonic()
+
+    def run(self):
+        dice, due = random.Random(1), self.began
+        while due < self.began + self.seconds:
+            time.sleep(max(due - time.monotonic(), 0))
+            self.send()
+            due += dice.uniform(0.5, 1.5) / PROBES_PER_S
+        self.producer.flush(LINGER_S)
+
+    def send(self):
+        sent_us = now_us()
+        song = f"P{sent_us}" if self.own_songs else "probe"
+        happened = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(sent_us // 1_000_000))
+        play = {"song_id": song, "title": "Probe", "artist": "Probe", "user_id": "U1", "timestamp": happened,
+                "duration_ms": 180_000, "completed": True, "device": "mobile", "country": COUNTRY}
+        # Noted first: the watcher may be quicker than this thread.
+        self.sent_us.append(sent_us)
+        self.producer.produce(self.topic, key="probe", value=json.dumps(play))
+        self.producer.poll(0)
+
+
+class Watcher:
+    """A client that keeps its connection and asks again and again."""
+
+    def __init__(self, address):
+        host, _, port = address.removeprefix("http://").partition(":")
+        self.socket = socket.create_connection((host, int(port)), timeout=30)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.question = (f"GET /v1/trending?scope=country:{COUNTRY}&limit=1 HTTP/1.1\r\nHost: {host}\r\n\r\n").encode()
+
+    def count(self):
+        self.socket.sendall(self.question)
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            answer += self.received()
+        head, _, body = answer.partition(b"\r\n\r\n")
+        if not head.startswith(b"HTTP/1.1 200"):
+            sys.exit(f"prober: {head.decode()}\n{body.decode()}")
+        length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+        while len(body) < length:
+            body += self.received()
+        entries = json.loads(body)["entries"]
+        return entries[0]["plays"] if entries else 0
+
+    def received(self):
+        part = self.socket.recv(65536)
+        if not part:
+            sys.exit("prober: the connection was closed")
+        return part
+
+
+def watch(address, sender):
+    """How much later each probe was seen; fewer than were sent if some never were."""
+    watcher, latencies_us, deadline = Watcher(address), [], None
+    while sender.is_alive() or len(latencies_us) < len(sender.sent_us):
+        asked = time.monotonic()
+        count = watcher.count()
+        seen_us = now_us()
+        latencies_us += [seen_us - sent_us for sent_us in sender.sent_us[len(latencies_us):count]]
+        if not sender.is_alive():
+            deadline = deadline or asked + LINGER_S
+            if asked > deadline:
+                break
+        time.sleep(max(asked + POLL_S - time.monotonic(), 0))
+    return latencies_us
+
+
+def main():
+    how, brokers, topic, *rest = sys.argv[1:]
+    probes, warm_up_s = int(rest[-2]), float(rest[-1])
+    # Two threads that mostly wait, but neither may wait for the other's turn to be over.
+    sys.setswitchinterval(0.0002)
+    sender = Sender(brokers, topic, how == "song", warm_up_s + probes / PROBES_PER_S)
+    from_us = now_us() + int(warm_up_s * 1e6)
+    sender.start()
+    latencies_us = watch(rest[0], sender) if how == "http" else []
+    sender.join()
+    print(json.dumps({"from_us": from_us, "sent_us": sender.sent_us, "latencies_us": latencies_us}))
+
+
+main()
