@@ -106,8 +106,6 @@ impl<U, F: FnMut(&U) -> u64> Distributor<Vec<U>> for Pieces<U, F> {
 
 fn send<T: Clone, U, P: Push<Message<T, Vec<U>>>>(piece: &mut Vec<U>, stamp: &Stamp<T>, pusher: &mut P) {
     Message::push_at(piece, stamp.clone(), pusher);
-    // Those that were packed are still there.
-    piece.clear();
 }
 
 /// A piece that may travel to another process.
@@ -162,7 +160,13 @@ impl<T, U> Push<Message<T, Vec<U>>> for Packing<T, U> {
         let packed = |updates| Packed { updates, bytes: OnceCell::new() };
         let mut pushed = message.take().map(|message| map(message, packed));
         self.0.push(&mut pushed);
-        *message = pushed.map(|pushed| map(pushed, |packed| packed.updates));
+        // Those that were packed are handed back, to be used again.
+        *message = pushed.map(|pushed| {
+            map(pushed, |mut packed| {
+                packed.updates.clear();
+                packed.updates
+            })
+        });
     }
 }
 

@@ -1,6 +1,7 @@
 //! `reprise cluster`: several processes on this machine, started again together.
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -52,7 +53,7 @@ pub fn run(options: Options, config: Option<PathBuf>) -> Result<()> {
         Command::Replay(replay) if !replay.peers.are_given() => (None, Vec::new()),
         Command::Run(_) | Command::Replay(_) => refuse(
             "`reprise cluster` makes the addresses and the secret of its processes: leave out -n, -p, --hostfile, --hosts, \
-             --cluster-secret-file and --cluster-listen, and their environment variables",
+             --cluster-secret-file and --cluster-listen, also as environment variables and in --config",
         ),
         _ => refuse("only `run` and `replay` work in several processes"),
     };
@@ -73,7 +74,9 @@ fn count_signals() -> Result<Arc<AtomicUsize>> {
     let count = signals.clone();
     let handler = move || {
         if count.fetch_add(1, Ordering::Relaxed) == 0 {
-            eprintln!("stopping all processes: they commit what was read; again to kill them");
+            // Nobody may be there to read it.
+            let _ =
+                writeln!(std::io::stderr(), "stopping all processes: they commit what was read; again to kill them");
         }
     };
     ctrlc::set_handler(handler).context("Ctrl-C cannot be listened for")?;

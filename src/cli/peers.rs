@@ -68,8 +68,14 @@ impl Peers {
                     "-n needs the addresses of the processes: give --hostfile or --hosts, or let `reprise cluster` start them"
                 )
             }
+            (None, None) if self.are_given() && processes.is_none_or(|processes| processes > 1) => {
+                bail!(
+                    "-p, --cluster-secret-file and --cluster-listen need --hostfile or --hosts: where are the other processes?"
+                )
+            }
             (None, None) => return Ok(None),
         };
+        ensure!(!addresses.is_empty(), "there are no addresses of processes in the hostfile");
         let processes = processes.unwrap_or(addresses.len());
         ensure!(
             processes <= addresses.len() && processes <= PROCESSES_MAX,
@@ -77,6 +83,8 @@ impl Peers {
             addresses.len()
         );
         if processes <= 1 {
+            let alone = self.process.as_deref().is_none_or(|process| process == "0" || process == place::ORDINAL);
+            ensure!(alone, "there is one address, and so no process but 0: is the list of addresses whole?");
             return Ok(None);
         }
         let process = self.process.as_deref().context("-p is needed: which of the processes is this one, from 0?")?;

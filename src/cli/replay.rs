@@ -85,12 +85,15 @@ pub fn run(options: Options) -> Result<()> {
     check(&options, &definitions)?;
     let lake = absolute(&options.lake)?;
     let times_us = options.from.unwrap_or(i64::MIN)..options.to.unwrap_or(i64::MAX);
-    let team = options.team(&definitions)?;
+    let Some(team) = options.team(&definitions)? else { return Ok(()) };
     let watch = team.watch()?;
     let Some((snapshot, clock_us)) = options.what(&lake, &team)? else { return Ok(()) };
     let files: Vec<_> = snapshot.files_between(times_us.start, times_us.end).cloned().collect();
     let is_first = team.process() == 0;
     drop(watch);
+    if !team.await_all()? {
+        return Ok(());
+    }
     let mut charts = Replay { team, definitions, files, times_us, clock_us }.charts()?;
     if !is_first {
         return Ok(());
@@ -107,14 +110,14 @@ pub fn run(options: Options) -> Result<()> {
 }
 
 impl Options {
-    /// The workers, with those of the other processes.
-    fn team(&self, definitions: &Definitions) -> Result<Team> {
+    /// The workers, with those of the other processes. None if it was stopped before all had come.
+    fn team(&self, definitions: &Definitions) -> Result<Option<Team>> {
         let stop = Arc::new(AtomicBool::new(false));
-        let Some(place) = self.peers.place()? else { return Ok(Team::alone(self.workers)) };
+        let Some(place) = self.peers.place()? else { return Ok(Some(Team::alone(self.workers))) };
         let mut profile = Profile::new("replay", self.workers, definitions);
         profile.set("times (--from, --to, --clock)", format!("{:?}", (self.from, self.to, self.clock)));
         let cluster = join(&place, &profile, &stop, Arc::new(fail))?;
-        Ok(Team { threads: self.workers, cluster })
+        Ok(cluster.map(|cluster| Team { threads: self.workers, cluster: Some(cluster) }))
     }
 
     /// The lake that all processes read, and the moment that the trending window is for. None if process 0 has left.

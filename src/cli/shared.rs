@@ -1,5 +1,6 @@
 //! What several subcommands have in common.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -67,7 +68,8 @@ pub fn stop_flag(doing: &'static str) -> Result<Arc<AtomicBool>> {
         if flag.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
-        eprintln!("stopping: {doing}; again to leave at once");
+        // Nobody may be there to read it.
+        let _ = writeln!(std::io::stderr(), "stopping: {doing}; again to leave at once");
     };
     ctrlc::set_handler(handler).context("Ctrl-C cannot be listened for")?;
     Ok(stop)
@@ -81,6 +83,8 @@ pub fn start_log(level: &str) {
         filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(format!("warn,librdkafka=off,reprise={level}")));
     let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_target(false);
+    // It would say on stderr that stderr is closed, and panic.
+    let log = log.log_internal_errors(false);
     let _ = log.with_writer(std::io::stderr).try_init();
 }
 

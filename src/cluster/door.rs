@@ -34,9 +34,17 @@ impl Guest {
 
     /// Whether it has hung up. It has nothing to say before it is told something.
     pub fn has_left(&self) -> bool {
-        let peeked = self.socket.set_nonblocking(true).and_then(|()| self.socket.peek(&mut [0]));
-        let _ = self.socket.set_nonblocking(false);
-        !peeked.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+        has_hung_up(&self.socket)
+    }
+}
+
+/// Whether the other end has closed a connection. It may have said something that has not been read.
+pub fn has_hung_up(socket: &TcpStream) -> bool {
+    let peeked = socket.set_nonblocking(true).and_then(|()| socket.peek(&mut [0]));
+    let _ = socket.set_nonblocking(false);
+    match peeked {
+        Ok(bytes) => bytes == 0,
+        Err(error) => error.kind() != std::io::ErrorKind::WouldBlock,
     }
 }
 

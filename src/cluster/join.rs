@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use tracing::{info, warn};
 
-use super::door::{Door, Guest};
+use super::door::{Door, Guest, has_hung_up};
 use super::handshake::{self, Introduction, Refused, Session, Word};
 use super::link::{Link, Lost};
 use super::place::Place;
@@ -95,7 +95,9 @@ impl Joining<'_> {
         let mut sockets: Vec<Option<TcpStream>> =
             seats.into_iter().map(|seat| seat.map(|guest| guest.socket)).collect();
         self.tell_all(&mut sockets, &Word::Welcome(session))?;
-        for (peer, socket) in others(&mut sockets) {
+        for peer in 1..sockets.len() {
+            self.await_word(peer, &sockets)?;
+            let Some(socket) = &mut sockets[peer] else { continue };
             let word = self.hear(socket).with_context(|| self.fell_apart(peer))?;
             ensure!(word == Word::Linked, "{} said {word:?} in place of Linked", self.place.name(peer));
         }
@@ -141,6 +143,7 @@ impl Joining<'_> {
         let mut door = Door::new(listener, self.place.secret.clone());
         while sockets.iter().skip(own + 1).any(Option::is_none) {
             self.wait(|| format!("not all processes after this one have come; {}", door.last_refusal()))?;
+            self.check_held(&sockets)?;
             while let Some(mut guest) = door.next() {
                 let is_awaited =
                     sockets.get(guest.process()).is_some_and(|seat| guest.process() > own && seat.is_none());
@@ -156,6 +159,9 @@ impl Joining<'_> {
         }
         if let Some(first) = &mut sockets[0] {
             handshake::send(&mut self.bounded(first), &Word::Linked).with_context(|| self.fell_apart(0))?;
+        }
+        self.await_word(0, &sockets)?;
+        if let Some(first) = &mut sockets[0] {
             let word = self.hear(first).with_context(|| self.fell_apart(0))?;
             ensure!(word == Word::Together, "{} said {word:?} in place of Together", self.place.name(0));
         }
@@ -207,6 +213,28 @@ impl Joining<'_> {
             }
         }
         Err(failed)
+    }
+
+    /// Fails if one of the processes that we are connected with is gone.
+    fn check_held(&self, sockets: &[Option<TcpStream>]) -> Result<()> {
+        let mut held = sockets.iter().enumerate().filter_map(|(peer, socket)| Some((peer, socket.as_ref()?)));
+        held.try_for_each(|(peer, socket)| {
+            ensure!(!has_hung_up(socket), self.fell_apart(peer));
+            Ok(())
+        })
+    }
+
+    /// Waits until `peer` has something to say, unless it or another process is gone meanwhile.
+    fn await_word(&self, peer: usize, sockets: &[Option<TcpStream>]) -> Result<()> {
+        let Some(socket) = &sockets[peer] else { return Ok(()) };
+        loop {
+            self.check_held(sockets)?;
+            socket.set_read_timeout(Some(LOOK_INTERVAL))?;
+            if socket.peek(&mut [0]).is_ok() {
+                return Ok(());
+            }
+            self.wait(|| format!("{} does not say that it is connected with all", self.place.name(peer)))?;
+        }
     }
 
     fn tell_all(&self, sockets: &mut [Option<TcpStream>], word: &Word) -> Result<()> {

@@ -14,7 +14,7 @@ const FILE_BYTES_MAX: u64 = 64 << 10;
 /// In a pattern of addresses, what stands for the number of the process.
 const NUMBER: &str = "{}";
 /// Instead of a process's number: the one at the end of the host's name.
-const ORDINAL: &str = "ordinal";
+pub const ORDINAL: &str = "ordinal";
 
 /// The place of a process in its cluster.
 #[derive(Clone)]
@@ -85,7 +85,7 @@ impl Place {
 }
 
 /// Whether `address` is certain to be one of this machine only. Names are not asked for: what they mean may change.
-fn is_loopback(address: &str) -> bool {
+pub fn is_loopback(address: &str) -> bool {
     let localhost = address.rsplit_once(':').is_some_and(|(host, _)| host == "localhost");
     localhost || address.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_loopback())
 }

@@ -1,8 +1,8 @@
 //! The workers that run the dataflow: threads of this process alone, or with those of the other processes of a cluster.
 
 use anyhow::{Context, Result, anyhow};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use timely::WorkerConfig;
 use timely::communication::allocator::zero_copy::initialize::initialize_networking_from_sockets;
 use timely::communication::allocator::{AllocatorBuilder, ProcessBuilder};
@@ -13,6 +13,13 @@ use timely::worker::Worker;
 use super::join::Joined;
 use super::link::Link;
 use crate::background::Background;
+
+/// What processes say to each other when their workers may start.
+#[derive(Serialize, Deserialize)]
+struct Ready;
+
+/// [`Ready`] as JSON.
+const READY: &[u8] = b"null";
 
 /// The workers of this process, and perhaps the cluster that it is in.
 pub struct Team {
@@ -61,12 +68,34 @@ impl Team {
         guards.map_err(|error| anyhow!("the dataflow cannot be started: {error}"))
     }
 
-    /// Notices it when another process is gone, until what is given is dropped, which has to be before the workers start. It leaves
-    /// the link alone on which process 0 is to be heard.
+    /// Notices it when another process is gone, until what is given is dropped, which has to be before the workers start. In a
+    /// process that is not the first it leaves the link alone on which process 0 is to be heard.
     pub fn watch(&self) -> Result<Vec<Background>> {
         let silent = usize::from(self.process() > 0);
-        let links = self.links().into_iter().skip(silent);
-        links.map(|link| Background::start("reprise-watch", move |stop| link.watch(stop))).collect()
+        self.links().into_iter().skip(silent).map(watch).collect()
+    }
+
+    /// Likewise for process 0, while nothing is to be heard from it.
+    pub fn watch_first(&self) -> Result<Option<Background>> {
+        self.links().into_iter().next().map(watch).transpose()
+    }
+
+    /// Waits until all processes are ready to start their workers: who is not does not read yet what the others send. False if
+    /// process 0 has left.
+    pub fn await_all(&self) -> Result<bool> {
+        if self.cluster.is_none() {
+            return Ok(true);
+        }
+        if self.process() > 0 {
+            let first = self.links().into_iter().next().context("a process alone has nobody to wait for")?;
+            first.say(READY).context("process 0 cannot be told that we are ready")?;
+            return Ok(self.hear::<Ready>()?.is_some());
+        }
+        for link in self.links() {
+            link.hear().context("not all processes of the cluster have become ready")?;
+        }
+        self.announce(&Ready)?;
+        Ok(true)
     }
 
     /// Tells all other processes where to go on, before the workers start.
@@ -91,4 +120,8 @@ impl Team {
     pub fn links(&self) -> Vec<Link> {
         self.cluster.iter().flat_map(|cluster| cluster.links.iter().flatten().cloned()).collect()
     }
+}
+
+fn watch(link: Link) -> Result<Background> {
+    Background::start("reprise-watch", move |stop| link.watch(stop))
 }

@@ -1,10 +1,10 @@
 //! A run in the processes of a cluster that are not the first: they read, count and write their share, and leave committing
 //! and serving to process 0.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use reprise_dataflows::plan::Plan;
 use tracing::info;
 
@@ -26,7 +26,8 @@ impl Run {
     pub fn follow(self, stop: Arc<AtomicBool>) -> Result<()> {
         let follower = Arc::new(Follower::default());
         let server = serve::start_follower(self.listen, follower.clone())?;
-        let Some(team) = self.team(&stop)? else { return Ok(()) };
+        let begun = Arc::new(AtomicBool::new(false));
+        let Some(team) = self.team(&stop, &begun)? else { return Ok(()) };
         let team = Arc::new(team);
         let (listening, watch) = (team.clone(), team.watch()?);
         // Who is stopped here goes without a farewell: the others cannot begin without this process, and are not to wait for it.
@@ -35,18 +36,40 @@ impl Run {
             team.leave();
             return Ok(());
         };
+        let first = team.watch_first()?;
+        self.check_cluster(&start, &stop)?;
         let listening = format!("http://{}", server.address);
-        info!(process = team.process(), %listening, leader = start.leader, lake = %self.lake.display(), "running");
+        let leader = start.leader.as_deref().unwrap_or("(on its own loopback)");
+        info!(process = team.process(), %listening, leader, lake = %self.lake.display(), "running");
         follower.follow(start.leader.clone());
         let (ending, found) = (Ending::new(stop), Arc::<Found>::default());
         let known = start.starts.keys().copied().collect();
         let discovery = discover(&self.broker, known, found.clone(), ending.clone())?;
         let engine = self.engine_of(start, team, found, ending.clone())?;
+        drop(first);
+        if !engine.team.await_all()? {
+            engine.team.leave();
+            return Ok(());
+        }
         drop(watch);
+        begun.store(true, Ordering::Relaxed);
         engine.run()?;
         drop(discovery);
         server.stop();
         ending.outcome()
+    }
+
+    /// Fails if this process would read another Kafka cluster than process 0 does: the offsets of one mean nothing in the other.
+    fn check_cluster(&self, start: &Start, stop: &AtomicBool) -> Result<()> {
+        let broker = self.broker.clone();
+        let found = unless_stopped(stop, move || broker.cluster_id(&broker.consumer()?))?;
+        ensure!(
+            found.is_none() || found == start.cluster_id,
+            "this process reads the Kafka cluster {}, and process 0 the cluster {}: give both the same --brokers",
+            found.unwrap_or_default(),
+            start.cluster_id.as_deref().unwrap_or("of an unknown id")
+        );
+        Ok(())
     }
 
     fn engine_of(self, start: Start, team: Arc<Team>, found: Arc<Found>, ending: Ending) -> Result<Engine> {

@@ -22,6 +22,7 @@ use crate::background::{Background, unless_stopped};
 use crate::broker::{ANSWER_TIMEOUT, Broker, Extent};
 use crate::charts::{AsOf, Charts};
 use crate::checkpoint::{self, Checkpoint};
+use crate::cluster::place::is_loopback;
 use crate::cluster::view::View;
 use crate::cluster::{Place, Profile, Team, join};
 use crate::ending::{Ending, fail};
@@ -35,6 +36,9 @@ use crate::source::kafka::{Found, PASSED, Resumption, check_remade, discover, lo
 use crate::source::lake::{Counted, Progress};
 use crate::tick::Pace;
 use start::Start;
+
+/// Between the stop of one process and that of another by the same hand, at most.
+const STOP_TOGETHER: Duration = Duration::from_millis(300);
 
 /// What is read, where it goes, and how often things happen.
 pub struct Run {
@@ -79,7 +83,8 @@ impl Run {
         let shared = Arc::new(Shared::new(Charts::new(self.definitions.clone())));
         // Before the lake is taken over: a second start by mistake ends here, and leaves the first one alone.
         let server = serve::start(self.listen, shared.clone())?;
-        let Some(team) = self.team(&stop)? else { return Ok(shared) };
+        let begun = Arc::new(AtomicBool::new(false));
+        let Some(team) = self.team(&stop, &begun)? else { return Ok(shared) };
         let watch = team.watch()?;
         let Some(opened) = self.open(&stop)? else {
             team.leave();
@@ -105,6 +110,8 @@ impl Run {
         );
         let engine = self.engine(opened, team, rebuilt, found, shared.clone(), ending.clone());
         drop(watch);
+        engine.team.await_all()?;
+        begun.store(true, Ordering::Relaxed);
         engine.run()?;
         drop(threads);
         server.stop();
@@ -112,23 +119,37 @@ impl Run {
         Ok(shared)
     }
 
-    /// The workers, with those of the other processes. None if it was stopped before all had come.
-    fn team(&self, stop: &AtomicBool) -> Result<Option<Team>> {
+    /// The workers, with those of the other processes. None if it was stopped before all had come. Until the run has `begun` there
+    /// is nothing to commit, so who is to stop then may lose others that are as well.
+    fn team(&self, stop: &Arc<AtomicBool>, begun: &Arc<AtomicBool>) -> Result<Option<Team>> {
         let Some(place) = &self.place else { return Ok(Some(Team::alone(self.workers))) };
         let mut profile = Profile::new("run", self.workers, &self.definitions);
         profile.set("topic", &self.broker.topic);
         profile.set("option --accept-gap", self.accept_gap);
-        let cluster = join(place, &profile, stop, Arc::new(fail))?;
+        let (stops, has_begun) = (stop.clone(), begun.clone());
+        let lost = move |error| {
+            if !has_begun.load(Ordering::Relaxed) {
+                // Those who are asked to stop are not asked at the same moment.
+                std::thread::sleep(STOP_TOGETHER);
+                if stops.load(Ordering::Relaxed) {
+                    std::process::exit(0);
+                }
+            }
+            fail(error);
+        };
+        let cluster = join(place, &profile, stop, Arc::new(lost))?;
         Ok(cluster.map(|cluster| Team { threads: self.workers, cluster: Some(cluster) }))
     }
 
-    /// Where the other processes send those who want charts, as a URL.
-    fn seen_by_others(&self, address: SocketAddr) -> String {
-        let host =
-            self.place.as_ref().and_then(|place| place.addresses.first()?.rsplit_once(':')).map(|(host, _)| host);
-        match host.filter(|_| address.ip().is_unspecified()) {
-            Some(host) => format!("http://{host}:{}", address.port()),
-            None => format!("http://{address}"),
+    /// Where the other processes send those who want charts, as a URL; none if this process listens on loopback and they may be
+    /// elsewhere.
+    fn seen_by_others(&self, address: SocketAddr) -> Option<String> {
+        let first = self.place.as_ref()?.addresses.first()?;
+        let (host, _) = first.rsplit_once(':')?;
+        match address.ip() {
+            ip if ip.is_unspecified() => Some(format!("http://{host}:{}", address.port())),
+            ip if ip.is_loopback() && !is_loopback(first) => None,
+            _ => Some(format!("http://{address}")),
         }
     }
 
@@ -241,12 +262,13 @@ impl Run {
 
 impl Opened {
     /// What the other processes are told, with the URL of this one.
-    fn start(&self, leader: String) -> Start {
+    fn start(&self, leader: Option<String>) -> Start {
         let progress = self.committer.progress();
         Start {
             incarnation: progress.incarnation,
             last_epoch: progress.epoch,
             starts: self.starts.clone(),
+            cluster_id: self.snapshot.cluster_id().map(str::to_owned),
             view: View::of(&self.snapshot),
             checkpoint: self.checkpoint.as_ref().map(|checkpoint| checkpoint.manifest.version),
             leader,

@@ -13,13 +13,13 @@ use super::problem::Problem;
 /// What such a process knows of its cluster.
 #[derive(Default)]
 pub struct Follower {
-    /// Where process 0 answers, as a URL, once it has said so.
-    leader: OnceLock<String>,
+    /// Where process 0 answers, as a URL, once it has said so; none if that is no place for others.
+    leader: OnceLock<Option<String>>,
 }
 
 impl Follower {
     /// Process 0 has said where it answers.
-    pub fn follow(&self, leader: String) {
+    pub fn follow(&self, leader: Option<String>) {
         // It says so once.
         let _ = self.leader.set(leader);
     }
@@ -39,9 +39,21 @@ async fn readyz(State(follower): State<Arc<Follower>>) -> Result<&'static str, P
 
 /// Sends the client to process 0, with the same path and query.
 async fn elsewhere(State(follower): State<Arc<Follower>>, request: Request) -> Response {
-    let Some(leader) = follower.leader.get() else { return not_joined().into_response() };
+    let leader = match follower.leader.get() {
+        Some(Some(leader)) => leader,
+        Some(None) => return out_of_reach().into_response(),
+        None => return not_joined().into_response(),
+    };
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
     (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, format!("{leader}{path}"))]).into_response()
+}
+
+fn out_of_reach() -> Problem {
+    Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "process 0 serves the charts, and listens on its own loopback only: ask it there, or give it --listen with an address \
+         that others reach",
+    )
 }
 
 fn not_joined() -> Problem {

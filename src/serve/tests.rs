@@ -307,9 +307,18 @@ fn a_follower_sends_clients_to_process_0() {
     assert_eq!(["/healthz", "/readyz", "/v1/status"].map(status), [200, 503, 503]);
     assert!(problem(&server, Method::GET, "/v1/charts", 503).contains("waits for the others"));
 
-    follower.follow("http://first:7878".to_owned());
+    follower.follow(Some("http://first:7878".to_owned()));
     assert_eq!(["/healthz", "/readyz"].map(status), [200, 200]);
     let sent = get("/v1/charts/weekly?scope=US&limit=3");
     assert_eq!(sent.status().as_u16(), 307);
     assert_eq!(sent.headers()["location"], "http://first:7878/v1/charts/weekly?scope=US&limit=3");
+}
+
+/// It would be sent to itself.
+#[test]
+fn a_follower_does_not_send_clients_to_a_loopback_that_is_not_theirs() {
+    let follower = Arc::new(follower::Follower::default());
+    let server = start_follower(SocketAddr::from(([127, 0, 0, 1], 0)), follower.clone()).unwrap();
+    follower.follow(None);
+    assert!(problem(&server, Method::GET, "/v1/charts", 503).contains("--listen"));
 }

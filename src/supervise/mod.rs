@@ -126,7 +126,8 @@ fn watch(members: &mut [Member], signals: &AtomicUsize) -> Result<Outcome> {
         for member in members.iter_mut() {
             match member.status()? {
                 None => running += 1,
-                Some(status) if !status.success() && died.is_none() => {
+                // Who is to stop has reasons of its own to end, as that another has ended before it.
+                Some(status) if !status.success() && died.is_none() && (!stopping || member.process == 0) => {
                     died =
                         Some((Instant::now(), format!("process {} has ended with {}", member.process, shown(status))));
                 }
@@ -134,7 +135,10 @@ fn watch(members: &mut [Member], signals: &AtomicUsize) -> Result<Outcome> {
             }
         }
         match &died {
-            Some((at, died)) if running == 0 || at.elapsed() >= LAST_WORDS => return Ok(Outcome::Died(died.clone())),
+            Some((_, died)) if stopping && running == 0 => bail!("{died} while it was to stop"),
+            Some((at, died)) if !stopping && (running == 0 || at.elapsed() >= LAST_WORDS) => {
+                return Ok(Outcome::Died(died.clone()));
+            }
             None if running == 0 => return Ok(if stopping { Outcome::Stopped } else { Outcome::Done }),
             _ => std::thread::sleep(LOOK_INTERVAL),
         }

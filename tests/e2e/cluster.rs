@@ -14,7 +14,7 @@ use crate::support::fixture::{Traffic, folder};
 use crate::support::oracle::Printed;
 use crate::support::plays::Play;
 use crate::support::program::{Ended, Program, reprise, succeed};
-use crate::support::running::{Running, run};
+use crate::support::running::{Running, run, run_on};
 use crate::support::{broker, eventually, heavy, lake, log, unique};
 
 /// Processes and the workers of each.
@@ -168,6 +168,70 @@ fn all_processes_answer_and_one_of_them_serves() {
         assert!(ended.status.success(), "{}", ended.stderr);
     }
     assert_every_offset_once(folder.path(), &topic);
+}
+
+/// By whatever process, or by their supervisor, at once and after a while: what was read is committed, and nobody has failed.
+#[test]
+fn all_stop_when_one_is_asked_to() {
+    let topic = broker::topic("asked", 3);
+    let folder = folder();
+    let _heavy = heavy();
+    let mut all = Vec::new();
+    for asked in [0, 1, 2] {
+        let more = plays(asked, 90);
+        broker::produce(&topic, asked as i32, more.iter().map(Play::json));
+        all.extend(more);
+        let table = Table::of(3);
+        let start = |process| table.start(process, &topic, folder.path(), &["-w", "1"]);
+        let mut programs: Vec<Program> = (0..3).map(start).collect();
+        let first = Running::of(programs.remove(0));
+        first.caught_up(&topic);
+        programs.insert(0, first.program);
+        programs[asked].signal("TERM");
+        for ended in programs.into_iter().map(Program::end) {
+            assert!(ended.status.success(), "process {asked} was asked: {}", ended.stderr);
+        }
+    }
+    for (delay_ms, servers) in [(0, broker::servers()), (400, "127.0.0.1:1"), (700, broker::servers())] {
+        let program = reprise(cluster("3", run_on(servers, &topic, folder.path(), &["-w", "1"])));
+        std::thread::sleep(Duration::from_millis(delay_ms));
+        let ids = members(program.id());
+        program.signal("TERM");
+        let ended = program.end();
+        let unheard = ended.status.code().is_none() && ended.stderr.is_empty();
+        assert!(ended.status.success() || unheard, "after {delay_ms} ms: {}\n{}", ended.status, ended.stderr);
+        assert!(!ended.stderr.contains("starting all again"), "{}", ended.stderr);
+        all_gone(&ids);
+    }
+    let live = cluster_to_end(&topic, folder.path(), "2", "1");
+    live.assert_equals(&all, &default_charts());
+    assert_every_offset_once(folder.path(), &topic);
+}
+
+/// A process that has lost its list of the others must not become a cluster of its own, and take over their lake.
+#[test]
+fn half_of_the_options_are_refused() {
+    let folder = folder();
+    let (one, none) = (folder.path().join("one"), folder.path().join("none"));
+    std::fs::write(&one, "127.0.0.1:2101\n").unwrap();
+    std::fs::write(&none, "# none\n").unwrap();
+    let (one, none) = (one.to_str().unwrap(), none.to_str().unwrap());
+    for options in [
+        &["-p", "1"][..],
+        &["-p", "0", "--cluster-secret-file", "/nowhere"],
+        &["-n", "2", "-p", "0"],
+        &["--hostfile", one, "-p", "1"],
+        &["--hostfile", none, "-p", "0"],
+    ] {
+        let ended = reprise(run_on("127.0.0.1:1", "t", &folder.path().join("lake"), options)).end();
+        assert_eq!(ended.status.code(), Some(1), "{options:?}: {}", ended.stderr);
+        assert!(
+            ended.stderr.contains("address") || ended.stderr.contains("--hostfile"),
+            "{options:?}: {}",
+            ended.stderr
+        );
+    }
+    assert!(!folder.path().join("lake").exists());
 }
 
 /// A process that dies, is frozen, or panics on a thread of timely's own takes the others with it, soon, and each says why.
