@@ -21,6 +21,7 @@ mod readers;
 mod restart;
 mod same_answer;
 mod stops;
+mod strangers;
 mod support;
 mod usage;
 mod verify;
