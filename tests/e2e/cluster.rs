@@ -233,7 +233,7 @@ fn the_others_end_soon_when_one_is_lost() {
             assert!(ended.stderr.contains("error: process "), "{}", ended.stderr);
         }
         let named = others.iter().filter(|ended| ended.stderr.contains(&format!("error: process {victim} "))).count();
-        assert!(named > 0, "nobody says that it was process {victim}: {:#?}", others);
+        assert!(named > 0, "nobody says that it was process {victim}: {others:#?}");
         match how {
             "panic" => {
                 let ended = victim_program.end();
