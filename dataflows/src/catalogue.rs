@@ -10,7 +10,6 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use differential_dataflow::consolidation::consolidate;
 use differential_dataflow::{AsCollection, VecCollection};
 use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
@@ -55,15 +54,18 @@ impl Texts {
         texts.get(a).cmp(&texts.get(b))
     }
 
+    /// Gives the text.
+    ///
     /// # Panics
     /// If another text has the same key: counts of the two would have been mixed, and no answer is better than a wrong one.
-    fn learn(&self, item: ItemKey, text: &str) {
+    fn learn(&self, item: ItemKey, text: &str) -> Arc<str> {
         let mut texts = self.0.borrow_mut();
         let known = texts.entry(item).or_insert_with(|| text.into());
         assert!(
             **known == *text,
             "two items have the same 128-bit key, which their charts would mix: {known:?} and {text:?}"
         );
+        known.clone()
     }
 }
 
@@ -83,7 +85,8 @@ pub fn catalogue(namings: StreamVec<'_, Epoch, Naming>) -> Catalogue<'_> {
     let stream = namings.unary_frontier(exchange, "Catalogue", |_capability, _info| {
         let mut stash = Stash::new();
         let mut abouts = HashMap::<ItemKey, (i32, About), RandomState>::default();
-        let mut updates = Vec::new();
+        // What was said last of those that are called otherwise since.
+        let mut renamed = HashMap::<ItemKey, (Arc<str>, Option<About>), RandomState>::default();
         move |(input, frontier), output| {
             input.for_each_stamp(|capability, data| {
                 if let Some(capability) = capability.retain_least(output.output_index()) {
@@ -92,19 +95,26 @@ pub fn catalogue(namings: StreamVec<'_, Epoch, Naming>) -> Catalogue<'_> {
             });
             while let Some(Ready { time, containers, complete }) = stash.next(&[frontier]) {
                 for Naming { item, text, about } in containers.into_iter().flatten() {
-                    learned.learn(item, &text);
+                    let text = learned.learn(item, &text);
                     let Some(about) = about else { continue };
                     let known = abouts.get(&item);
                     if known.is_some_and(|known| *known >= about) {
                         continue;
                     }
-                    updates.extend(known.map(|known| ((item, (text.clone(), known.1.clone())), -1)));
-                    updates.push(((item, (text, about.1.clone())), 1));
-                    abouts.insert(item, about);
+                    let before = abouts.insert(item, about).map(|(_, about)| about);
+                    renamed.entry(item).or_insert((text, before));
                 }
                 let Some(capability) = complete else { break };
-                consolidate(&mut updates);
-                output.session(&capability).give_iterator(updates.drain(..).map(|(data, diff)| (data, time, diff)));
+                let mut session = output.session(&capability);
+                #[expect(clippy::iter_over_hash_type, reason = "a collection has no order")]
+                for (item, (text, before)) in renamed.drain() {
+                    let mut change = |about, diff| session.give(((item, (text.to_string(), about)), time, diff));
+                    let after = abouts.get(&item).map(|(_, about)| about);
+                    if before.as_ref() != after {
+                        before.into_iter().for_each(|about| change(about, -1));
+                        after.cloned().into_iter().for_each(|about| change(about, 1));
+                    }
+                }
             }
         }
     });

@@ -10,6 +10,8 @@ use crate::play::{DAY_US, PlayBatch, Texts};
 pub struct Namings {
     /// By track number.
     tracks: Vec<Track>,
+    /// The day of each track's title, close together: most plays of a history need nothing else of their track.
+    days: Vec<i32>,
     /// Tracks whose title is not said yet.
     changed: Vec<u32>,
     keys: Vec<ItemKey>,
@@ -37,12 +39,13 @@ impl Namings {
         let texts = (batch.texts("song_id"), batch.texts("title"), batch.texts("artist"));
         let (Some(ids), Some(titles), Some(artists)) = texts else { return };
         self.tracks.resize_with(keys.len(), Track::default);
+        self.days.resize(keys.len(), i32::MIN);
         self.keys.extend_from_slice(&keys[self.keys.len()..]);
         let (timestamps_us, day) = (batch.timestamps_us(), batch.day());
         let mut seen = Seen::new(ids, titles, artists);
         for (row, track) in tracks.iter().enumerate() {
             let day = match (day, timestamps_us) {
-                (Some(_), _) if seen.before(row) => continue,
+                (Some(day), _) if self.days[*track as usize] > day || seen.before(row) => continue,
                 (Some(day), _) => day,
                 (None, Some(timestamps_us)) => timestamps_us[row].div_euclid(DAY_US) as i32,
                 (None, None) => continue,
@@ -62,6 +65,7 @@ impl Namings {
             track.id = id.to_owned();
         }
         track.about = Some((day, About { title: title.to_owned(), artist: artist.to_owned() }));
+        self.days[number as usize] = day;
         if !std::mem::replace(&mut track.changed, true) {
             self.changed.push(number);
         }

@@ -1,6 +1,7 @@
 //! Counting the plays of an epoch for one grouping, in arrays.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::ops::Range;
 
 use foldhash::fast::RandomState;
@@ -25,11 +26,11 @@ pub struct Row {
 /// The counts of a grouping since they were last drained.
 #[derive(Default)]
 pub struct Tallies {
-    /// By bucket, the index into `counts` by scope; `NONE` where there is none yet.
-    by_bucket: HashMap<i64, Vec<u32>, RandomState>,
-    scopes: HashMap<(u32, u32), u32, RandomState>,
+    buckets: Numbers<i64>,
+    scopes: Numbers<(u32, u32)>,
+    /// By bucket number, the index into `counts` by scope number; `NONE` where there is none yet.
+    by_bucket: Vec<Vec<u32>>,
     counts: Vec<Counts>,
-    last: Option<((i64, u32, u32), u32)>,
     /// Slots of all arrays.
     slots: usize,
     /// Item numbers in use.
@@ -52,12 +53,13 @@ enum ByItem {
 impl Tallies {
     /// Counts a play. `key` makes the key of a bucket and scopes that are new.
     pub fn add(&mut self, row: &Row, key: impl FnOnce() -> Key) {
-        let place = (row.bucket, row.country, row.device);
-        let index = match self.last {
-            Some((last, index)) if last == place => index,
-            _ => self.index(place, key),
+        let bucket = self.buckets.number(row.bucket, row.bucket as usize) as usize;
+        let scope = (row.country, row.device);
+        let scope = self.scopes.number(scope, (row.country ^ row.device.rotate_left(5)) as usize) as usize;
+        let index = match self.by_bucket.get(bucket).and_then(|by_scope| by_scope.get(scope)) {
+            Some(index) if *index != NONE => *index,
+            _ => self.begin(bucket, scope, key),
         };
-        self.last = Some((place, index));
         self.items = self.items.max(row.item as usize + 1);
         match &mut self.counts[index as usize].by_item {
             ByItem::Sparse(counts) => *counts.entry(row.item).or_default() += 1,
@@ -76,20 +78,20 @@ impl Tallies {
         }
     }
 
-    fn index(&mut self, (bucket, country, device): (i64, u32, u32), key: impl FnOnce() -> Key) -> u32 {
-        let next = self.scopes.len() as u32;
-        let scope = *self.scopes.entry((country, device)).or_insert(next) as usize;
-        let by_scope = self.by_bucket.entry(bucket).or_default();
+    fn begin(&mut self, bucket: usize, scope: usize, key: impl FnOnce() -> Key) -> u32 {
+        let index = self.counts.len() as u32;
+        let fits = self.slots + self.items.next_power_of_two() <= SLOTS_MAX;
+        let by_item = if fits { ByItem::Dense(Vec::new(), Vec::new()) } else { ByItem::Sparse(HashMap::default()) };
+        self.counts.push(Counts { key: key(), by_item });
+        if bucket >= self.by_bucket.len() {
+            self.by_bucket.resize_with(bucket + 1, Vec::new);
+        }
+        let by_scope = &mut self.by_bucket[bucket];
         if scope >= by_scope.len() {
             by_scope.resize(scope + 1, NONE);
         }
-        if by_scope[scope] == NONE {
-            by_scope[scope] = self.counts.len() as u32;
-            let fits = self.slots + self.items.next_power_of_two() <= SLOTS_MAX;
-            let by_item = if fits { ByItem::Dense(Vec::new(), Vec::new()) } else { ByItem::Sparse(HashMap::default()) };
-            self.counts.push(Counts { key: key(), by_item });
-        }
-        by_scope[scope]
+        by_scope[scope] = index;
+        index
     }
 
     /// Gives every count that is not zero, by key, and starts again.
@@ -115,6 +117,33 @@ impl Tallies {
         if 2 * idle > self.counts.len() || self.slots > SLOTS_MAX {
             *self = Self::default();
         }
+    }
+}
+
+/// Places for the keys that were asked for last.
+const RECENT: usize = 256;
+
+/// Keys numbered in the order in which they are first seen. Those that were asked for last are found without a hash map.
+struct Numbers<K> {
+    numbers: HashMap<K, u32, RandomState>,
+    recent: [(K, u32); RECENT],
+}
+
+impl<K: Copy + Default + Eq + Hash> Default for Numbers<K> {
+    fn default() -> Self {
+        Self { numbers: HashMap::default(), recent: [(K::default(), NONE); RECENT] }
+    }
+}
+
+impl<K: Copy + Default + Eq + Hash> Numbers<K> {
+    /// The number of a key. Of two keys that differ in the last bits of `place` neither displaces the other.
+    fn number(&mut self, key: K, place: usize) -> u32 {
+        let recent = &mut self.recent[place % RECENT];
+        if recent.0 != key || recent.1 == NONE {
+            let next = self.numbers.len() as u32;
+            *recent = (key, *self.numbers.entry(key).or_insert(next));
+        }
+        recent.1
     }
 }
 

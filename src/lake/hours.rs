@@ -22,6 +22,21 @@ pub struct Hours {
     mixed: Vec<RecordBatch>,
 }
 
+/// The hour since 1970 that all plays of a batch lie in, if they do.
+pub fn single(batch: &RecordBatch) -> Result<Option<i64>> {
+    let timestamps = timestamps_us(batch)?;
+    let Some(first) = timestamps.first() else { return Ok(None) };
+    let start = first.div_euclid(HOUR_US) * HOUR_US;
+    let is_single = timestamps.iter().all(|at| (start..start + HOUR_US).contains(at));
+    Ok(is_single.then_some(start / HOUR_US))
+}
+
+fn timestamps_us(batch: &RecordBatch) -> Result<&[i64]> {
+    let column = batch.column_by_name("timestamp");
+    let column = column.and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
+    Ok(column.context("a batch of plays lacks its timestamps")?.values())
+}
+
 #[derive(Default)]
 struct Hour {
     whole: Vec<RecordBatch>,
@@ -30,26 +45,12 @@ struct Hour {
 }
 
 impl Hours {
-    pub fn new(batches: Vec<RecordBatch>) -> Result<Self> {
-        let mut this = Self::default();
-        for batch in batches {
-            this.insert(batch)?;
-        }
-        Ok(this)
-    }
-
-    fn insert(&mut self, batch: RecordBatch) -> Result<()> {
-        let timestamps = batch
-            .column_by_name("timestamp")
-            .and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>())
-            .context("a batch of plays lacks its timestamps")?;
-        let timestamps = timestamps.values();
-        let Some(first) = timestamps.first() else { return Ok(()) };
-        let start = first.div_euclid(HOUR_US) * HOUR_US;
-        if timestamps.iter().all(|at| (start..start + HOUR_US).contains(at)) {
-            self.hours.entry(start / HOUR_US).or_default().whole.push(batch);
+    pub fn insert(&mut self, batch: RecordBatch) -> Result<()> {
+        if let Some(hour) = single(&batch)? {
+            self.hours.entry(hour).or_default().whole.push(batch);
             return Ok(());
         }
+        let timestamps = timestamps_us(&batch)?;
         let mut row = 0;
         for run in timestamps.chunk_by(|a, b| a.div_euclid(HOUR_US) == b.div_euclid(HOUR_US)) {
             let hour = self.hours.entry(run[0].div_euclid(HOUR_US)).or_default();

@@ -21,6 +21,7 @@ mod commit;
 mod create;
 mod dead_letters;
 pub mod disk;
+mod encoder;
 mod fenced;
 mod hours;
 mod intent;

@@ -13,6 +13,7 @@
 
 use std::fs::File;
 use std::hash::Hasher;
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::FileExt;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -28,8 +29,8 @@ const UNSEALED: &str = "0000000000000000";
 const TAIL_BYTES: u64 = 8;
 const PIECE_BYTES: usize = 1 << 20;
 
-/// Ends `writer`, whose file must be readable too, with a seal, and syncs it.
-pub fn finish(writer: &mut ArrowWriter<File>) -> Result<ParquetMetaData> {
+/// Ends `writer` with a seal. A file must be readable too; it is not synced.
+pub fn finish<W: Medium>(writer: &mut ArrowWriter<W>) -> Result<ParquetMetaData> {
     writer.flush()?;
     writer.sync()?;
     let mut seal = format!("{}{UNSEALED};", String::from_utf8_lossy(MARK));
@@ -38,12 +39,50 @@ pub fn finish(writer: &mut ArrowWriter<File>) -> Result<ParquetMetaData> {
     }
     writer.append_key_value_metadata(KeyValue::new(KEY.to_owned(), seal));
     let metadata = writer.finish()?;
-    let file = writer.inner();
-    let footer = Footer::read(file)?.context("the file has no footer after all")?;
+    let medium = writer.inner_mut();
+    let footer = Footer::read(medium)?.context("the file has no footer after all")?;
     let place = footer.seal().context("the footer has no seal after all")?;
-    file.write_all_at(format!("{:016x}", hash(&footer.bytes)).as_bytes(), footer.start + place as u64)?;
-    file.sync_all()?;
+    medium.overwrite(format!("{:016x}", hash(&footer.bytes)).as_bytes(), footer.start + place as u64)?;
     Ok(metadata)
+}
+
+/// Where a Parquet file is, or becomes one.
+pub trait Medium: Write + Send {
+    fn length(&self) -> io::Result<u64>;
+    fn read(&self, bytes: &mut [u8], at: u64) -> io::Result<()>;
+    fn overwrite(&mut self, bytes: &[u8], at: u64) -> io::Result<()>;
+}
+
+impl Medium for File {
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+
+    fn read(&self, bytes: &mut [u8], at: u64) -> io::Result<()> {
+        self.read_exact_at(bytes, at)
+    }
+
+    fn overwrite(&mut self, bytes: &[u8], at: u64) -> io::Result<()> {
+        self.write_all_at(bytes, at)
+    }
+}
+
+impl Medium for Vec<u8> {
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.len() as u64)
+    }
+
+    fn read(&self, bytes: &mut [u8], at: u64) -> io::Result<()> {
+        let part = self.get(at as usize..).and_then(|rest| rest.get(..bytes.len()));
+        bytes.copy_from_slice(part.ok_or(ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn overwrite(&mut self, bytes: &[u8], at: u64) -> io::Result<()> {
+        let part = self.get_mut(at as usize..).and_then(|rest| rest.get_mut(..bytes.len()));
+        part.ok_or(ErrorKind::UnexpectedEof)?.copy_from_slice(bytes);
+        Ok(())
+    }
 }
 
 /// The seal of a file whose footer is as it was written, or none if the file is not ours.
@@ -84,15 +123,15 @@ struct Footer {
 }
 
 impl Footer {
-    fn read(file: &File) -> Result<Option<Self>> {
-        let size_bytes = file.metadata()?.len();
+    fn read(medium: &impl Medium) -> Result<Option<Self>> {
+        let size_bytes = medium.length()?;
         let Some(end) = size_bytes.checked_sub(TAIL_BYTES) else { return Ok(None) };
         let mut length = [0; 4];
-        file.read_exact_at(&mut length, end)?;
+        medium.read(&mut length, end)?;
         let length = u64::from(u32::from_le_bytes(length));
         let Some(start) = end.checked_sub(length) else { return Ok(None) };
         let mut bytes = vec![0; length as usize];
-        file.read_exact_at(&mut bytes, start)?;
+        medium.read(&mut bytes, start)?;
         Ok(Some(Self { start, bytes }))
     }
 
@@ -104,16 +143,16 @@ impl Footer {
     }
 }
 
-fn hash_of_column(file: &File, column: &ColumnChunkMetaData) -> Result<u64> {
+fn hash_of_column(medium: &impl Medium, column: &ColumnChunkMetaData) -> Result<u64> {
     let (start, length) = column.byte_range();
-    let end = start.checked_add(length).filter(|end| file.metadata().is_ok_and(|file| *end <= file.len()));
+    let end = start.checked_add(length).filter(|end| medium.length().is_ok_and(|length| *end <= length));
     ensure!(end.is_some(), "it is damaged: a column lies outside of it");
     let mut hasher = XxHash64::default();
     let mut piece = vec![0; PIECE_BYTES.min(length as usize)];
     let mut read = 0;
     while read < length {
         let bytes = (length - read).min(PIECE_BYTES as u64) as usize;
-        file.read_exact_at(&mut piece[..bytes], start + read)?;
+        medium.read(&mut piece[..bytes], start + read)?;
         hasher.write(&piece[..bytes]);
         read += bytes as u64;
     }

@@ -2,16 +2,18 @@
 //!
 //! ```text
 //!  every worker:  intakes ─┐
-//!                 ticks ───┴► [Write]  at a cut: rows of earlier epochs ──► writer thread ──► staged files
+//!                 ticks ───┴► [Write]  rows ──► writer thread, which encodes them ── at a cut ──► staged files
 //!                                                                                                 │ exchange
 //!  worker 0:                  [Commit] when all workers' files are there ──► committer thread ◄───┘
 //!                                                        └──► commits
 //! ```
 //!
-//! 1. [`write`] keeps the cut's capability until its files are staged and durable, so its output's frontier passes a cut
+//! 1. [`write`] hands rows over as soon as no cut can come before them, so that encoding is spread over time and rows take less
+//!    memory. At a cut all rows of earlier epochs have been handed over, and none of later ones.
+//! 2. [`write`] keeps the cut's capability until its files are staged and durable, so its output's frontier passes a cut
 //!    only when every worker's files have been sent.
-//! 2. [`commit`] keeps it until the commit is in the log, so whoever watches its frontier knows what is durable.
-//! 3. Encoding and the log are off the dataflow's threads; a thread wakes its operator when it is done.
+//! 3. [`commit`] keeps it until the commit is in the log, so whoever watches its frontier knows what is durable.
+//! 4. Encoding and the log are off the dataflow's threads; a thread wakes its operator when it is done.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,6 +21,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use anyhow::{Context, Result};
+use reprise_dataflows::play::PlayBatch;
 use reprise_dataflows::{CutPoint, Epoch, Tick};
 use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
@@ -27,8 +30,11 @@ use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::Operator;
 use timely::scheduling::SyncActivator;
 
-use super::{Committer, Cut, Gap, NewFile, Position, Room, Writer};
+use super::{Committer, Cut, DeadLetter, Gap, NewFile, Position, Room, Writer};
 use crate::source::Intake;
+
+/// Rows that are handed to a writer's thread at once: to wake it for each epoch would cost more than to encode its rows.
+const HAND_OVER_ROWS: usize = 8192;
 
 /// What a worker has staged for a cut.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -59,17 +65,18 @@ struct Desk<Q, A> {
 }
 
 impl<Q: Send + 'static, A: Send + 'static> Desk<Q, A> {
-    /// Starts a thread that answers questions one after the other, and wakes the operator of `activator` each time.
+    /// Starts a thread that answers questions one after the other, and wakes the operator of `activator` with each answer.
     fn open(
         name: &str,
         activator: SyncActivator,
-        mut answer: impl FnMut(Q) -> Result<A> + Send + 'static,
+        mut answer: impl FnMut(Q) -> Result<Option<A>> + Send + 'static,
     ) -> Result<Self> {
         let (questions, to_answer) = channel::<(Epoch, Q)>();
         let (answered, answers) = channel();
         let work = move || {
             for (epoch, question) in to_answer {
-                if answered.send((epoch, answer(question))).is_err() || activator.activate().is_err() {
+                let Some(answer) = answer(question).transpose() else { continue };
+                if answered.send((epoch, answer)).is_err() || activator.activate().is_err() {
                     return;
                 }
             }
@@ -102,9 +109,10 @@ pub fn write<'scope>(
         let desk = Desk::open("reprise-writer", worker.sync_activator_for(info.address.to_vec()), stage(writer, room));
         let desk = desk.map_err(|error| failed = Some(error)).ok();
         let mut waiting = BTreeMap::<Epoch, Vec<Arc<Intake>>>::new();
+        let mut ready = Ready::default();
         let mut cuts = BTreeMap::<Epoch, (CutPoint, Capability<Epoch>)>::new();
         let mut staging = BTreeMap::<Epoch, Capability<Epoch>>::new();
-        move |(intakes, frontier), (ticks, _), output| {
+        move |(intakes, frontier), (ticks, ticks_frontier), output| {
             let Some(desk) = &desk else { return };
             intakes.for_each_stamp(|capability, data| {
                 if let Some(epoch) = capability.least() {
@@ -122,10 +130,16 @@ pub fn write<'scope>(
                 && !frontier.less_than(first.key())
             {
                 let (epoch, (cut, capability)) = first.remove_entry();
-                let later = waiting.split_off(&epoch);
-                let earlier = std::mem::replace(&mut waiting, later).into_values().flatten().collect();
-                desk.ask(epoch, (cut, earlier));
+                ready.take_before(epoch, &mut waiting);
+                desk.ask(epoch, Work::Encode(ready.take()));
+                desk.ask(epoch, Work::Stage(cut));
                 staging.insert(epoch, capability);
+            }
+            let next_cut = cuts.keys().next().copied();
+            let next_tick = ticks_frontier.frontier().first().copied();
+            ready.take_before(next_cut.min(next_tick).or(next_cut).or(next_tick).unwrap_or(Epoch::MAX), &mut waiting);
+            if ready.rows >= HAND_OVER_ROWS {
+                desk.ask(0, Work::Encode(ready.take()));
             }
             while let Ok((epoch, written)) = desk.answers.try_recv() {
                 match (written, staging.remove(&epoch)) {
@@ -139,27 +153,80 @@ pub fn write<'scope>(
     failed.map_or(Ok(written), Err)
 }
 
-/// Encodes the intakes of a cut into staged files.
-fn stage(mut writer: Writer, room: Room) -> impl FnMut((CutPoint, Vec<Arc<Intake>>)) -> Result<Written> + Send {
-    move |(cut, intakes)| {
-        let plays: Vec<_> =
-            intakes.iter().filter_map(|intake| intake.plays.as_ref()).map(|plays| plays.columns().clone()).collect();
-        let mut positions = BTreeMap::<i32, Position>::new();
-        for position in intakes.iter().flat_map(|intake| &intake.positions) {
-            if positions.get(&position.partition).is_none_or(|other| other.next < position.next) {
-                positions.insert(position.partition, position.clone());
+/// What a writer's thread is asked to do.
+enum Work {
+    Encode(Vec<Arc<Intake>>),
+    /// To stage all that was encoded since this was last asked.
+    Stage(CutPoint),
+}
+
+/// Intakes that belong to the next cut.
+#[derive(Default)]
+struct Ready {
+    intakes: Vec<Arc<Intake>>,
+    rows: usize,
+}
+
+impl Ready {
+    fn take_before(&mut self, epoch: Epoch, waiting: &mut BTreeMap<Epoch, Vec<Arc<Intake>>>) {
+        let later = waiting.split_off(&epoch);
+        for intake in std::mem::replace(waiting, later).into_values().flatten() {
+            self.rows += intake.plays.as_ref().map_or(0, PlayBatch::rows);
+            self.intakes.push(intake);
+        }
+    }
+
+    fn take(&mut self) -> Vec<Arc<Intake>> {
+        self.rows = 0;
+        std::mem::take(&mut self.intakes)
+    }
+}
+
+/// What a writer has to say at the next cut, beside its plays.
+#[derive(Default)]
+struct Beside {
+    positions: BTreeMap<i32, Position>,
+    gaps: Vec<Gap>,
+    dead_letters: Vec<DeadLetter>,
+}
+
+impl Beside {
+    fn add(&mut self, intake: &Intake) {
+        for position in &intake.positions {
+            if self.positions.get(&position.partition).is_none_or(|other| other.next < position.next) {
+                self.positions.insert(position.partition, position.clone());
             }
         }
-        let gaps = intakes.iter().flat_map(|intake| intake.gaps.iter().copied()).collect();
-        let dead_letters = || intakes.iter().flat_map(|intake| &intake.dead_letters);
-        Ok(Written {
+        self.gaps.extend_from_slice(&intake.gaps);
+        self.dead_letters.extend_from_slice(&intake.dead_letters);
+    }
+}
+
+/// Encodes intakes, and makes staged files of them at a cut.
+fn stage(mut writer: Writer, room: Room) -> impl FnMut(Work) -> Result<Option<Written>> + Send {
+    let mut beside = Beside::default();
+    move |work| {
+        let cut = match work {
+            Work::Encode(intakes) => {
+                for intake in intakes {
+                    beside.add(&intake);
+                    if let Some(plays) = &intake.plays {
+                        writer.encode(plays.columns().clone())?;
+                    }
+                }
+                return Ok(None);
+            }
+            Work::Stage(cut) => cut,
+        };
+        let Beside { positions, gaps, dead_letters } = std::mem::take(&mut beside);
+        Ok(Some(Written {
             epoch: cut.epoch,
             clock_us: cut.clock_us,
-            plays: room.wait_for(|| writer.write_plays(cut.epoch, plays.clone()))?,
-            dead_letters: room.wait_for(|| writer.write_dead_letters(cut.epoch, dead_letters()))?,
+            plays: room.wait_for(|| writer.stage_plays(cut.epoch))?,
+            dead_letters: room.wait_for(|| writer.write_dead_letters(cut.epoch, &dead_letters))?,
             positions: positions.into_values().collect(),
             gaps,
-        })
+        }))
     }
 }
 
@@ -212,7 +279,7 @@ pub fn commit<'scope>(
 }
 
 /// Appends the cuts to the lake's log, except those that would say nothing new.
-fn append(mut committer: Committer) -> impl FnMut(Vec<Written>) -> Result<Committed> + Send {
+fn append(mut committer: Committer) -> impl FnMut(Vec<Written>) -> Result<Option<Committed>> + Send {
     let began = committer.progress().clone();
     move |written| {
         let mut cut = Cut { offsets: committer.progress().offsets.clone(), ..Cut::default() };
@@ -231,7 +298,7 @@ fn append(mut committer: Committer) -> impl FnMut(Vec<Written>) -> Result<Commit
         } else {
             committer.commit(cut)?
         };
-        Ok(Committed { cut: point, version: progress.version, plays, offsets: progress.offsets.clone() })
+        Ok(Some(Committed { cut: point, version: progress.version, plays, offsets: progress.offsets.clone() }))
     }
 }
 

@@ -4,22 +4,22 @@
 //! becomes part of the lake when the committer says so, or is deleted at the next start.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use arrow::array::RecordBatch;
-use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding};
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
 use super::disk::{self, STAGING};
-use super::hours::Hours;
+use super::encoder::{Encoded, Encoder, encode};
 use super::intent::file_name;
 use super::table::{self, DEAD_LETTERS, Kind, PLAYS, Table, WRITTEN_BY};
-use super::{DeadLetter, NewFile, dead_letters, seal, statistics};
+use super::{DeadLetter, NewFile, dead_letters, statistics};
 use crate::failpoint;
 
 /// Rows that readers skip or take as one.
@@ -36,6 +36,9 @@ pub struct Writer {
     worker: usize,
     /// Files written so far.
     sequence: u64,
+    encoder: Encoder,
+    /// Files of plays by hour since 1970, which are not staged yet.
+    hours: BTreeMap<i64, Encoded>,
     /// Below these the dead letters of each Kafka partition are in their table already.
     dead_letter_offsets: BTreeMap<i32, i64>,
 }
@@ -60,15 +63,33 @@ impl Writer {
             incarnation,
             worker,
             sequence: 0,
+            encoder: Encoder::default(),
+            hours: BTreeMap::new(),
             dead_letter_offsets: progress.offsets,
         })
     }
 
-    /// Stages `plays`, whose columns are those of [`reprise_dataflows::play::schema`], as one file per UTC hour.
-    pub fn write_plays(&mut self, epoch: u64, plays: Vec<RecordBatch>) -> Result<Vec<NewFile>> {
+    /// Takes `plays`, whose columns are those of [`reprise_dataflows::play::schema`], for the next files.
+    pub fn encode(&mut self, plays: RecordBatch) -> Result<()> {
+        self.encoder.add(plays)
+    }
+
+    /// Stages the plays that were taken since this last succeeded, as one file per UTC hour. If it fails it can be tried again.
+    pub fn stage_plays(&mut self, epoch: u64) -> Result<Vec<NewFile>> {
+        let hours = self.encoder.finish()?;
+        self.hours.extend(hours);
         let mut files = Vec::new();
-        let staged = self.stage_plays(epoch, plays, &mut files);
-        self.finish(&PLAYS, files, staged)
+        let staged = self.stage_hours(epoch, &mut files);
+        let files = self.finish(&PLAYS, files, staged)?;
+        self.hours.clear();
+        Ok(files)
+    }
+
+    /// Takes plays and stages them.
+    #[cfg(test)]
+    pub fn write_plays(&mut self, epoch: u64, plays: Vec<RecordBatch>) -> Result<Vec<NewFile>> {
+        plays.into_iter().try_for_each(|plays| self.encode(plays))?;
+        self.stage_plays(epoch)
     }
 
     /// Stages `letters` as one file per UTC day of their Kafka timestamps. Leaves out those that are in the lake already,
@@ -86,17 +107,18 @@ impl Writer {
         self.finish(&DEAD_LETTERS, files, staged)
     }
 
-    fn stage_plays(&mut self, epoch: u64, plays: Vec<RecordBatch>, files: &mut Vec<NewFile>) -> Result<()> {
-        let hours = Hours::new(plays)?;
-        for (hour, batches) in hours.iter() {
+    fn stage_hours(&mut self, epoch: u64, files: &mut Vec<NewFile>) -> Result<()> {
+        let hours = std::mem::take(&mut self.hours);
+        let staged = hours.iter().try_for_each(|(hour, encoded)| {
             let partition = vec![
                 ("date".to_string(), date(hour.div_euclid(24))?),
                 ("hour".to_string(), hour.rem_euclid(24).to_string()),
             ];
-            files.push(self.write(&PLAYS, epoch, partition, batches)?);
-        }
-        failpoint::reach("staged")?;
-        Ok(())
+            files.push(self.write(&PLAYS, epoch, partition, encoded)?);
+            Ok(())
+        });
+        self.hours = hours;
+        staged.and_then(|()| Ok(failpoint::reach("staged")?))
     }
 
     fn stage_dead_letters(
@@ -108,7 +130,8 @@ impl Writer {
         let topic = self.topic.clone();
         for (day, letters) in days {
             let partition = vec![("date".to_string(), date(day.into())?)];
-            files.push(self.write(&DEAD_LETTERS, epoch, partition, dead_letters::batches(&topic, &letters))?);
+            let encoded = encode(&DEAD_LETTERS, dead_letters::batches(&topic, &letters))?;
+            files.push(self.write(&DEAD_LETTERS, epoch, partition, &encoded)?);
         }
         Ok(())
     }
@@ -133,14 +156,13 @@ impl Writer {
         kind: &Kind,
         epoch: u64,
         partition_values: Vec<(String, String)>,
-        batches: impl Iterator<Item = Result<RecordBatch>>,
+        encoded: &Encoded,
     ) -> Result<NewFile> {
         let name = file_name(self.incarnation, epoch, self.worker, self.sequence);
         self.sequence += 1;
         let path = self.lake.join(kind.folder).join(staged_path(&name));
-        let metadata =
-            write_parquet(&path, kind, batches).with_context(|| format!("cannot write {}", path.display()))?;
-        describe(kind, &self.lake.join(kind.folder), &name, partition_values, &metadata)
+        write_file(&path, &encoded.bytes).with_context(|| format!("cannot write {}", path.display()))?;
+        describe(kind, &self.lake.join(kind.folder), &name, partition_values, &encoded.metadata)
     }
 }
 
@@ -175,29 +197,13 @@ pub fn staged_path(name: &str) -> String {
 }
 
 /// Writes and syncs one file, which must not exist. Leaves none if that fails.
-fn write_parquet(
-    path: &Path,
-    kind: &Kind,
-    batches: impl Iterator<Item = Result<RecordBatch>>,
-) -> Result<ParquetMetaData> {
-    let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
-    let written = write_batches(file, kind, batches);
+fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
     if written.is_err() {
         disk::remove_if_there(path)?;
     }
-    written
-}
-
-fn write_batches(
-    file: File,
-    kind: &Kind,
-    batches: impl Iterator<Item = Result<RecordBatch>>,
-) -> Result<ParquetMetaData> {
-    let mut writer = ArrowWriter::try_new(file, (kind.columns)(), Some(properties(kind)))?;
-    for batch in batches {
-        writer.write(&batch?)?;
-    }
-    seal::finish(&mut writer)
+    Ok(written?)
 }
 
 /// How each column is written. Statistics cost time for every value, so only the columns that somebody prunes by have

@@ -32,7 +32,8 @@ pub struct Progress {
     pub rows_total: u64,
 }
 
-/// The files of one worker: by size, so that all have about as much to do.
+/// The files of one worker: by size, so that all have about as much to do. The newest day comes first, since it decides
+/// what a track is called, and what older days call it need not be looked at then.
 pub fn share<'a>(files: impl Iterator<Item = &'a LakeFile>, worker: usize, workers: usize) -> Vec<LakeFile> {
     let mut by_size: Vec<&LakeFile> = files.collect();
     by_size.sort_by_key(|file| std::cmp::Reverse(file.size_bytes));
@@ -43,7 +44,7 @@ pub fn share<'a>(files: impl Iterator<Item = &'a LakeFile>, worker: usize, worke
         shares[least].1.push(file.clone());
     }
     let mut share = std::mem::take(&mut shares[worker].1);
-    share.sort_by_key(|file| (file.day, file.hour));
+    share.sort_by_key(|file| std::cmp::Reverse((file.day, file.hour)));
     share
 }
 

@@ -172,7 +172,8 @@ impl Merger<'_> {
 
     fn close(&mut self) -> Result<()> {
         let Some((name, writer)) = &mut self.open else { return Ok(()) };
-        let metadata = seal::finish(writer).with_context(|| format!("cannot write the compacted file {name}"))?;
+        let finished = seal::finish(writer).and_then(|metadata| Ok((writer.inner().sync_all()?, metadata).1));
+        let metadata = finished.with_context(|| format!("cannot write the compacted file {name}"))?;
         self.files.push(describe(self.kind, self.table, name, self.job.partition.clone(), &metadata)?);
         self.open = None;
         Ok(())

@@ -144,7 +144,9 @@ proptest! {
             offset += times.len() as i64;
         }
         let mut found = Vec::new();
-        for (hour, batches) in Hours::new(inputs).unwrap().iter() {
+        let mut hours = Hours::default();
+        inputs.into_iter().for_each(|batch| hours.insert(batch).unwrap());
+        for (hour, batches) in hours.iter() {
             for batch in batches {
                 let batch = batch.unwrap();
                 let times = batch["timestamp"].as_primitive::<TimestampMicrosecondType>().values();

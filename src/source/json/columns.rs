@@ -1,7 +1,8 @@
 //! The columns of a batch while it grows.
 //!
-//! Columns that are never null are plain vectors, which Arrow takes over without a copy. Nothing is allocated ahead:
-//! in a quiet topic an epoch holds a few plays, and such batches wait in the lake's buffer for their commit.
+//! Columns that are never null are plain vectors, which Arrow takes over without a copy. A batch has room for as much as the
+//! one before it held: growing by doubling would copy every byte twice, and in a quiet topic a batch holds a few plays, which
+//! wait for the lake's writer.
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use reprise_dataflows::play::{self, PlayBatch};
 use super::Play;
 
 /// In the order of [`play::schema`].
+#[derive(Default)]
 pub struct Columns {
     song_id: StringBuilder,
     title: StringBuilder,
@@ -33,31 +35,31 @@ pub struct Columns {
     text_bytes: usize,
 }
 
-impl Default for Columns {
-    fn default() -> Self {
-        let texts = || StringBuilder::with_capacity(0, 0);
+impl Columns {
+    /// Empty columns with room for as much as these hold.
+    pub fn another(&self) -> Self {
+        let rows = self.rows();
+        let texts = |column: &StringBuilder| StringBuilder::with_capacity(rows, column.values_slice().len());
         Self {
-            song_id: texts(),
-            title: texts(),
-            artist: texts(),
-            user_id: texts(),
-            timestamp_us: Vec::new(),
-            duration_ms: Vec::new(),
-            completed: BooleanBuilder::with_capacity(0),
-            device: texts(),
-            country: texts(),
-            event_id: texts(),
-            city: texts(),
-            album: texts(),
-            listened_ms: Int32Builder::with_capacity(0),
-            kafka_partition: Vec::new(),
-            kafka_offset: Vec::new(),
+            song_id: texts(&self.song_id),
+            title: texts(&self.title),
+            artist: texts(&self.artist),
+            user_id: texts(&self.user_id),
+            timestamp_us: Vec::with_capacity(rows),
+            duration_ms: Vec::with_capacity(rows),
+            completed: BooleanBuilder::with_capacity(rows),
+            device: texts(&self.device),
+            country: texts(&self.country),
+            event_id: texts(&self.event_id),
+            city: texts(&self.city),
+            album: texts(&self.album),
+            listened_ms: Int32Builder::with_capacity(rows),
+            kafka_partition: Vec::with_capacity(rows),
+            kafka_offset: Vec::with_capacity(rows),
             text_bytes: 0,
         }
     }
-}
 
-impl Columns {
     pub fn append(&mut self, play: &Play<'_>, partition: i32, offset: i64) {
         let mut text_bytes = 0;
         let mut required = |column: &mut StringBuilder, text: &str| {

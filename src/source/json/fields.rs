@@ -56,7 +56,8 @@ impl Name {
 }
 
 /// The value of a field, as JSON has it. Texts are borrowed from the record, unless they have escapes.
-enum Found<'a> {
+#[cfg_attr(test, derive(Debug, PartialEq))]
+pub enum Found<'a> {
     Nothing,
     Null,
     Boolean(bool),
@@ -70,9 +71,19 @@ enum Found<'a> {
 }
 
 /// What an event has for each known field.
+#[cfg_attr(test, derive(Debug, PartialEq))]
 pub struct Fields<'a>([Found<'a>; Name::Unknown as usize]);
 
-impl Fields<'_> {
+impl<'a> Fields<'a> {
+    pub fn none() -> Self {
+        Self([const { Found::Nothing }; Name::Unknown as usize])
+    }
+
+    /// Sets the value of a known field. The last one counts.
+    pub fn set(&mut self, name: Name, found: Found<'a>) {
+        self.0[name as usize] = found;
+    }
+
     pub fn text(&self, name: Name) -> Result<&str, Rejected> {
         self.optional_text(name)?.ok_or_else(|| self.missing(name))
     }
@@ -136,7 +147,7 @@ impl Fields<'_> {
         })
     }
 
-    fn get(&self, name: Name) -> &Found<'_> {
+    fn get(&self, name: Name) -> &Found<'a> {
         &self.0[name as usize]
     }
 
@@ -194,7 +205,7 @@ impl<'de> Deserialize<'de> for Fields<'de> {
             }
 
             fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
-                let mut fields = Fields([const { Found::Nothing }; Name::Unknown as usize]);
+                let mut fields = Fields::none();
                 while let Some(name) = map.next_key::<Name>()? {
                     match fields.0.get_mut(name as usize) {
                         Some(field) => *field = map.next_value()?,

@@ -214,6 +214,7 @@ proptest! {
         let json = to_json(&members, ascii);
         prop_assert_eq!(reference(json.as_bytes(), None), Ok(row.clone()));
         prop_assert_eq!(decode(json.as_bytes(), None), Ok(row));
+        prop_assert_eq!(quick::read(&json).unwrap_or_else(|| read(&json).unwrap()), read(&json).unwrap());
     }
 
     /// Many rows in one batch are the rows of as many batches, and bad records between them leave no trace.
@@ -263,6 +264,9 @@ proptest! {
         }
         if let Some(cut) = cut {
             json.truncate(cut.index(json.len()));
+        }
+        if let Some(text) = std::str::from_utf8(&json).ok().filter(|text| quick::read(text).is_some()) {
+            prop_assert_eq!(quick::read(text).unwrap(), read(text).unwrap());
         }
         let (actual, expected) = (decode(&json, kafka_ms), reference(&json, kafka_ms));
         let only_ignored = expected == Err(Rejection::NotJson) && serde_json::from_slice::<IgnoredAny>(&json).is_ok();
