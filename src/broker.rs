@@ -104,8 +104,8 @@ impl Broker {
             // By default a fetch waits up to a second when the local queue was full, and a pipeline that keeps up idles.
             .set("fetch.queue.backoff.ms", "5")
             .set("fetch.message.max.bytes", "2097152")
-            // Enough to bridge a fetch; each message that waits takes about twice its size.
-            .set("queued.min.messages", "100000")
+            // Enough to bridge a fetch. Each message that waits takes several hundred bytes, and is cold when its turn comes.
+            .set("queued.min.messages", "10000")
             .set("queued.max.messages.kbytes", "24576");
         for (name, value) in &self.options {
             if FIXED.contains(&name.as_str()) {

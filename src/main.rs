@@ -1,29 +1,5 @@
 //! `reprise`: music charts from Kafka, live and replayed through one dataflow.
 
-#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
-
-mod background;
-mod broker;
-mod charts;
-mod checkpoint;
-mod cli;
-mod cluster;
-mod ending;
-mod engine;
-mod failpoint;
-mod generate;
-mod lake;
-mod monitor;
-mod output;
-mod publish;
-mod run;
-mod screen;
-mod serve;
-mod source;
-mod supervise;
-mod tick;
-mod verify;
-
 use std::process::ExitCode;
 
 /// The dataflow frees on one thread what another allocated (batches, exchanged updates); mimalloc is made for that.
@@ -31,18 +7,5 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    end_with_any_thread();
-    cli::main()
-}
-
-/// A thread of the dataflow that dies leaves the others waiting for ever: timely drops what is sent to it. So a panic ends
-/// the process, except on the thread that only answers HTTP. What is committed is safe, and Kafka has the rest.
-fn end_with_any_thread() {
-    let print = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        print(panic);
-        if std::thread::current().name() != Some(serve::THREAD_NAME) {
-            std::process::exit(1);
-        }
-    }));
+    reprise::main()
 }

@@ -100,6 +100,7 @@ impl<'a> Seen<'a> {
     }
 
     /// Whether this row's track had the same title and artist when it was last met in the batch.
+    #[inline]
     fn before(&mut self, row: usize) -> bool {
         let Some([ids, titles, artists]) = self.columns else { return false };
         let pair = Some((titles[row], artists[row]));
@@ -107,6 +108,7 @@ impl<'a> Seen<'a> {
     }
 }
 
+#[inline]
 fn text(texts: Texts<'_>, row: usize) -> &str {
     match texts {
         Texts::Plain(array) => array.value(row),

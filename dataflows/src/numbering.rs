@@ -41,6 +41,7 @@ impl<V> Numbering<V> {
     }
 
     #[expect(clippy::expect_used, reason = "the texts would have filled the memory long before")]
+    #[inline]
     fn get(&mut self, text: &str, value: &mut impl FnMut(&str) -> V) -> u32 {
         let short = Short::new(text);
         let known = short.as_ref().map_or_else(|| self.long.get(text), |short| self.short.get(short));
@@ -67,6 +68,7 @@ impl Short {
     /// The last byte is the length.
     const BYTES_MAX: usize = Self::WORDS * 8 - 1;
 
+    #[inline]
     fn new(text: &str) -> Option<Self> {
         let text = text.as_bytes();
         let mut bytes = [[0; 8]; Self::WORDS];

@@ -52,6 +52,7 @@ enum ByItem {
 
 impl Tallies {
     /// Counts a play. `key` makes the key of a bucket and scopes that are new.
+    #[inline]
     pub fn add(&mut self, row: &Row, key: impl FnOnce() -> Key) {
         let bucket = self.buckets.number(row.bucket, row.bucket as usize) as usize;
         let scope = (row.country, row.device);
@@ -137,6 +138,7 @@ impl<K: Copy + Default + Eq + Hash> Default for Numbers<K> {
 
 impl<K: Copy + Default + Eq + Hash> Numbers<K> {
     /// The number of a key. Of two keys that differ in the last bits of `place` neither displaces the other.
+    #[inline]
     fn number(&mut self, key: K, place: usize) -> u32 {
         let recent = &mut self.recent[place % RECENT];
         if recent.0 != key || recent.1 == NONE {
@@ -167,6 +169,7 @@ impl<'a> Buckets<'a> {
     }
 
     /// The bucket that `timestamp_us` falls in.
+    #[inline]
     pub fn of(&mut self, timestamp_us: i64) -> i64 {
         if let Some(local) = &mut self.local {
             let day = local.day(timestamp_us);

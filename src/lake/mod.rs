@@ -43,6 +43,7 @@ use serde::{Deserialize, Serialize};
 pub use account::{Account, Gap, Position, origin_hash};
 pub use commit::Committer;
 pub use dead_letters::DeadLetter;
+pub use encoder::{Encoded, Encoder};
 pub use listing::LakeFile;
 pub use room::Room;
 pub use snapshot::Snapshot;

@@ -75,19 +75,23 @@ pub enum Found<'a> {
 pub struct Fields<'a>([Found<'a>; Name::Unknown as usize]);
 
 impl<'a> Fields<'a> {
+    #[inline]
     pub fn none() -> Self {
         Self([const { Found::Nothing }; Name::Unknown as usize])
     }
 
     /// Sets the value of a known field. The last one counts.
+    #[inline]
     pub fn set(&mut self, name: Name, found: Found<'a>) {
         self.0[name as usize] = found;
     }
 
+    #[inline]
     pub fn text(&self, name: Name) -> Result<&str, Rejected> {
         self.optional_text(name)?.ok_or_else(|| self.missing(name))
     }
 
+    #[inline]
     pub fn optional_text(&self, name: Name) -> Result<Option<&str>, Rejected> {
         match self.get(name) {
             Found::Text(text) if text.len() <= TEXT_BYTES_MAX => Ok(Some(text)),
@@ -97,6 +101,7 @@ impl<'a> Fields<'a> {
         }
     }
 
+    #[inline]
     pub fn boolean(&self, name: Name) -> Result<bool, Rejected> {
         match self.get(name) {
             Found::Boolean(boolean) => Ok(*boolean),
@@ -105,10 +110,12 @@ impl<'a> Fields<'a> {
         }
     }
 
+    #[inline]
     pub fn milliseconds(&self, name: Name) -> Result<i32, Rejected> {
         self.optional_milliseconds(name)?.ok_or_else(|| self.missing(name))
     }
 
+    #[inline]
     pub fn optional_milliseconds(&self, name: Name) -> Result<Option<i32>, Rejected> {
         let milliseconds = match self.get(name) {
             Found::Integer(integer) => i32::try_from(*integer).ok().filter(|&milliseconds| milliseconds >= 0),
@@ -126,6 +133,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The event time in µs since 1970.
+    #[inline]
     pub fn timestamp_us(&self) -> Result<i64, Rejected> {
         let name = Name::Timestamp;
         let timestamp_us = match self.get(name) {
@@ -147,6 +155,7 @@ impl<'a> Fields<'a> {
         })
     }
 
+    #[inline]
     fn get(&self, name: Name) -> &Found<'a> {
         &self.0[name as usize]
     }

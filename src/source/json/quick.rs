@@ -30,6 +30,7 @@ pub fn read(json: &str) -> Option<Fields<'_>> {
     (rest.at == json.len()).then_some(fields)
 }
 
+#[inline]
 fn name(text: &str) -> Option<Name> {
     Some(match text.as_bytes() {
         b"song_id" => Name::SongId,
@@ -56,10 +57,12 @@ struct Rest<'a> {
 }
 
 impl<'a> Rest<'a> {
+    #[inline]
     fn bytes(&self) -> &'a [u8] {
         &self.json.as_bytes()[self.at..]
     }
 
+    #[inline]
     fn skip_space(&mut self) {
         while let [b' ' | b'\n' | b'\r' | b'\t', ..] = self.bytes() {
             self.at += 1;
@@ -67,6 +70,7 @@ impl<'a> Rest<'a> {
     }
 
     /// The next byte that is no space.
+    #[inline]
     fn next(&mut self) -> Option<u8> {
         self.skip_space();
         let byte = *self.bytes().first()?;
@@ -74,11 +78,13 @@ impl<'a> Rest<'a> {
         Some(byte)
     }
 
+    #[inline]
     fn expect(&mut self, byte: u8) -> Option<()> {
         (self.next()? == byte).then_some(())
     }
 
     /// A text whose opening quote has been read.
+    #[inline]
     fn text(&mut self) -> Option<&'a str> {
         let length = plain(self.bytes());
         let end = self.at + length;
@@ -87,6 +93,7 @@ impl<'a> Rest<'a> {
         (self.json.as_bytes().get(end) == Some(&b'"')).then_some(text)
     }
 
+    #[inline]
     fn value(&mut self) -> Option<Found<'a>> {
         Some(match self.next()? {
             b'"' => Found::Text(Cow::Borrowed(self.text()?)),
@@ -98,6 +105,7 @@ impl<'a> Rest<'a> {
         })
     }
 
+    #[inline]
     fn word(&mut self, end: &[u8], found: Found<'a>) -> Option<Found<'a>> {
         self.bytes().starts_with(end).then(|| {
             self.at += end.len();
@@ -106,6 +114,7 @@ impl<'a> Rest<'a> {
     }
 
     /// An integer without a sign, whose first digit has been read.
+    #[inline]
     fn integer(&mut self, first: u8) -> Option<Found<'a>> {
         let bytes = self.bytes();
         let digits = bytes.iter().take(DIGITS_MAX).take_while(|byte| byte.is_ascii_digit()).count();
@@ -120,6 +129,7 @@ impl<'a> Rest<'a> {
 }
 
 /// How many bytes at the front are neither a quote nor a backslash nor a control character, eight at a time.
+#[inline]
 fn plain(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const HIGH: u64 = ONES << 7;

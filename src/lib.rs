@@ -1,0 +1,55 @@
+//! All of `reprise` but its `main`: what is here is for the program itself and for the benchmarks of its stages, and promises
+//! nothing to anybody else.
+
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod background;
+mod broker;
+mod charts;
+mod checkpoint;
+mod cli;
+mod cluster;
+mod ending;
+mod engine;
+mod failpoint;
+mod generate;
+mod lake;
+mod monitor;
+mod output;
+mod publish;
+mod run;
+mod screen;
+mod serve;
+mod source;
+mod supervise;
+mod tick;
+mod verify;
+
+use std::process::ExitCode;
+
+/// The stages that plays go through, each by itself, for `benches/stages.rs`.
+#[doc(hidden)]
+pub mod stages {
+    pub use crate::generate::plays::{LongTail, Mix, Plays};
+    pub use crate::lake::{Encoded, Encoder, LakeFile};
+    pub use crate::source::json::{Decoder, Record};
+    pub use crate::source::lake::{Reader, Selection};
+}
+
+/// Does what the command line asks for.
+pub fn main() -> ExitCode {
+    end_with_any_thread();
+    cli::main()
+}
+
+/// A thread of the dataflow that dies leaves the others waiting for ever: timely drops what is sent to it. So a panic ends
+/// the process, except on the thread that only answers HTTP. What is committed is safe, and Kafka has the rest.
+fn end_with_any_thread() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        print(panic);
+        if std::thread::current().name() != Some(serve::THREAD_NAME) {
+            std::process::exit(1);
+        }
+    }));
+}
