@@ -9,6 +9,7 @@ use differential_dataflow::{AsCollection, VecCollection};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
@@ -18,11 +19,15 @@ use crate::item::ItemKey;
 use crate::label::Label;
 use crate::naming::Namings;
 use crate::numbering::Numbering;
-use crate::plan::{Plan, Time};
+use crate::plan::{Key, Plan, Time};
 use crate::play::PlayBatch;
 use crate::stash::{Ready, Stash};
 use crate::tally::{Buckets, Row, Tallies, key};
 use crate::{Epoch, Tally};
+
+/// Updates that are given before the operators behind get their turn. To give a history's at once would take memory that
+/// nobody has touched yet, and with each of its updates cold when it is read.
+const PORTION_UPDATES: usize = 32 << 10;
 
 /// What [`summarise`] gives.
 pub struct Summary<'scope> {
@@ -36,7 +41,9 @@ pub struct Summary<'scope> {
 
 /// Counts each epoch's plays on the worker that read them.
 pub fn summarise<'scope>(plays: StreamVec<'scope, Epoch, PlayBatch>, plan: &Plan) -> Summary<'scope> {
-    let mut builder = OperatorBuilder::new("Summarise".to_owned(), plays.scope());
+    let scope = plays.scope();
+    let mut builder = OperatorBuilder::new("Summarise".to_owned(), scope);
+    let activator = scope.activator_for(builder.operator_info().address);
     let mut input = builder.new_input(plays, Pipeline);
     let (days_output, days) = builder.new_output::<Vec<(Tally, Epoch, i64)>>();
     let (panes_output, panes) = builder.new_output::<Vec<(Tally, Epoch, i64)>>();
@@ -47,6 +54,8 @@ pub fn summarise<'scope>(plays: StreamVec<'scope, Epoch, PlayBatch>, plan: &Plan
         let mut panes_output = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(panes_output);
         let mut namings_output = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(namings_output);
         let mut stash = Stash::new();
+        // The epoch whose counts are being given, with its capabilities.
+        let mut closing: Option<(Epoch, [Capability<Epoch>; 3])> = None;
         move |frontiers| {
             input.for_each_stamp(|capability, data| {
                 let capabilities = [0, 1, 2].map(|output| capability.retain_least(output));
@@ -54,18 +63,26 @@ pub fn summarise<'scope>(plays: StreamVec<'scope, Epoch, PlayBatch>, plan: &Plan
                     stash.extend(*days.time(), [days, panes, namings], data.map(std::mem::take));
                 }
             });
-            while let Some(Ready { time, containers, complete }) = stash.next(&[&frontiers[0]]) {
+            loop {
+                if let Some((time, [day, pane, _])) = &closing {
+                    let (mut days, mut panes) = (days_output.activate(), panes_output.activate());
+                    let (mut days, mut panes) = (days.session(day), panes.session(pane));
+                    let done = summariser.drain_some(PORTION_UPDATES, |is_pane, tally, count| match is_pane {
+                        true => panes.give((tally, *time, count)),
+                        false => days.give((tally, *time, count)),
+                    });
+                    if !done {
+                        return activator.activate();
+                    }
+                }
+                closing = None;
+                let Some(Ready { time, containers, complete }) = stash.next(&[&frontiers[0]]) else { return };
                 for batch in containers.into_iter().flatten() {
                     summariser.count(&batch);
                 }
-                let Some([day, pane, naming]) = complete else { break };
-                let (mut days, mut panes) = (days_output.activate(), panes_output.activate());
-                let (mut days, mut panes) = (days.session(&day), panes.session(&pane));
-                summariser.drain(|is_pane, tally, count| match is_pane {
-                    true => panes.give((tally, time, count)),
-                    false => days.give((tally, time, count)),
-                });
-                namings_output.activate().session(&naming).give_iterator(summariser.drain_namings());
+                let Some(capabilities) = complete else { return };
+                namings_output.activate().session(&capabilities[2]).give_iterator(summariser.drain_namings());
+                closing = Some((time, capabilities));
             }
         }
     });
@@ -81,6 +98,8 @@ pub struct Summariser {
     devices: Numbering<Label>,
     tallies: Vec<Tallies>,
     namings: Namings,
+    /// Groupings whose counts have been given.
+    drained: usize,
     rows: Rows,
 }
 
@@ -103,6 +122,7 @@ impl Summariser {
             devices: Numbering::new(),
             tallies: plan.groupings.iter().map(|_| Tallies::default()).collect(),
             namings: Namings::default(),
+            drained: 0,
             rows: Rows::default(),
         }
     }
@@ -202,14 +222,27 @@ impl Summariser {
 
     /// Gives all counts, with whether they are of the trending window's panes, and starts again.
     pub fn drain(&mut self, mut tally: impl FnMut(bool, Tally, i64)) {
-        for (grouping, tallies) in self.plan.groupings.iter().zip(&mut self.tallies) {
+        while !self.drain_some(usize::MAX, &mut tally) {}
+    }
+
+    /// Gives about so many counts of one grouping, or a few more. Whether these were the last; until then nothing must be
+    /// counted.
+    fn drain_some(&mut self, updates_min: usize, mut tally: impl FnMut(bool, Tally, i64)) -> bool {
+        let groupings = self.plan.groupings.iter().zip(&mut self.tallies);
+        for (grouping, tallies) in groupings.skip(self.drained) {
             let is_pane = matches!(grouping.time, Time::Panes(_));
             let items = match grouping.item {
                 ItemKind::Track => &self.tracks.values,
                 ItemKind::Artist => &self.artists.values,
             };
-            tallies.drain(|key, item, count| tally(is_pane, (key.clone(), items[item as usize]), count.into()));
+            let give = |key: &Key, item, count: u32| tally(is_pane, (key.clone(), items[item as usize]), count.into());
+            if !tallies.drain_some(updates_min, give) {
+                return false;
+            }
+            self.drained += 1;
         }
+        self.drained = 0;
+        true
     }
 }
 

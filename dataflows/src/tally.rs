@@ -35,6 +35,9 @@ pub struct Tallies {
     slots: usize,
     /// Item numbers in use.
     items: usize,
+    /// How many of `counts` have been drained, and how many of these held nothing.
+    drained: usize,
+    idle: usize,
 }
 
 const NONE: u32 = u32::MAX;
@@ -95,29 +98,40 @@ impl Tallies {
         index
     }
 
-    /// Gives every count that is not zero, by key, and starts again.
-    pub fn drain(&mut self, mut tally: impl FnMut(&Key, u32, u32)) {
-        let mut idle = 0;
-        for Counts { key, by_item } in &mut self.counts {
+    /// Gives counts that are not zero, by key: all of a key, of as many keys as it takes for `updates_min` counts. Whether
+    /// that was the last of them; then it starts again. Nothing must be added before.
+    pub fn drain_some(&mut self, updates_min: usize, mut tally: impl FnMut(&Key, u32, u32)) -> bool {
+        let mut given = 0;
+        while given < updates_min
+            && let Some(Counts { key, by_item }) = self.counts.get_mut(self.drained)
+        {
+            let before = given;
             match by_item {
                 ByItem::Dense(counts, touched) => {
-                    idle += usize::from(touched.is_empty());
+                    given += touched.len();
                     for item in touched.drain(..) {
                         tally(key, item, std::mem::take(&mut counts[item as usize]));
                     }
                 }
                 ByItem::Sparse(counts) => {
-                    idle += usize::from(counts.is_empty());
+                    given += counts.len();
                     let mut counts: Vec<(u32, u32)> = counts.drain().collect();
                     counts.sort_unstable();
                     counts.into_iter().for_each(|(item, count)| tally(key, item, count));
                 }
             }
+            self.idle += usize::from(given == before);
+            self.drained += 1;
         }
-        // What the epoch did not need, the next is unlikely to: a history's days and minutes do not come back.
-        if 2 * idle > self.counts.len() || self.slots > SLOTS_MAX {
-            *self = Self::default();
+        let done = self.drained == self.counts.len();
+        if done {
+            // What the epoch did not need, the next is unlikely to: a history's days and minutes do not come back.
+            if 2 * self.idle > self.counts.len() || self.slots > SLOTS_MAX {
+                *self = Self::default();
+            }
+            (self.drained, self.idle) = (0, 0);
         }
+        done
     }
 }
 
