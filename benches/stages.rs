@@ -3,7 +3,9 @@
 //! `cargo bench` takes turns and prints medians. What counts is the ratio of one run: machines are noisy. `cargo bench -- decode`
 //! runs the stages whose names have that in them. Whole runs beside other programs are `scripts/bench`.
 
-use std::cell::RefCell;
+#![expect(clippy::print_stdout, reason = "what it measures is for who calls it")]
+
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::fs::File;
 use std::hint::black_box;
@@ -184,13 +186,13 @@ fn run(
 ) -> usize {
     let tallies = tallies.to_vec();
     timely::execute_directly(move |worker| {
-        let out = Rc::new(RefCell::new(0));
+        let out = Rc::new(Cell::new(0));
         let (mut inputs, mut ticks) = worker.dataflow(|scope| {
             let ((days, day_stream), (panes, pane_stream)) = (scope.new_input(), scope.new_input());
             let (ticks, tick_stream) = scope.new_input();
             for (is_pane, stream) in [(false, day_stream), (true, pane_stream)] {
                 let out = out.clone();
-                graph(is_pane, stream, tick_stream.clone()).inspect(move |_| *out.borrow_mut() += 1);
+                graph(is_pane, stream, tick_stream.clone()).inspect(move |_| out.set(out.get() + 1));
             }
             ([days, panes], ticks)
         });
@@ -208,8 +210,7 @@ fn run(
         inputs.into_iter().for_each(timely::dataflow::InputHandle::close);
         ticks.close();
         while worker.step() {}
-        let out = *out.borrow();
-        out
+        out.get()
     })
 }
 
@@ -278,7 +279,7 @@ fn scan(files: &[LakeFile]) -> u64 {
     let selection = Selection { times_us: i64::MIN..i64::MAX, window_us: None, counted: None };
     let mut reader = Reader::new(files.to_vec(), plan(), selection);
     let mut rows = 0;
-    while let Some(piece) = reader.next().expect("the files are whole") {
+    while let Some(piece) = reader.next_piece().expect("the files are whole") {
         rows += piece.rows;
         black_box(piece);
     }

@@ -162,7 +162,7 @@ impl Maker {
         let mut reader = Reader::new(files, plan.clone(), selection);
         let mut summariser = Summariser::new(&plan);
         let (mut read, mut round) = (0, 0);
-        while let Some(piece) = reader.next()? {
+        while let Some(piece) = reader.next_piece()? {
             if stop.load(Ordering::Relaxed) {
                 return Ok(None);
             }

@@ -53,7 +53,7 @@ fn counts(lake: &Lake, plan: &Plan, checkpoint: Option<Arc<Checkpoint>>) -> Coun
     let selection = Selection { times_us: i64::MIN..i64::MAX, window_us, counted };
     let mut reader = Reader::new(snapshot.files().to_vec(), plan.clone(), selection);
     let mut summariser = Summariser::new(plan);
-    while let Some(piece) = reader.next().unwrap() {
+    while let Some(piece) = reader.next_piece().unwrap() {
         piece.plays.iter().for_each(|plays| summariser.count(plays));
     }
     summariser.drain(|is_pane, (key, item), plays| match is_pane {

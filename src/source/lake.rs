@@ -89,7 +89,7 @@ pub fn lake<'scope>(
             if tick.stage != Stage::Rebuild || reported_done || rows >= EPOCH_ROWS_MAX {
                 return;
             }
-            let piece = match reader.next() {
+            let piece = match reader.next_piece() {
                 Ok(piece) => piece,
                 Err(error) => return fail(error),
             };

@@ -47,7 +47,7 @@ fn replayed(lake: &Path) -> anyhow::Result<Replayed> {
     let selection = Selection { times_us: times_us.clone(), window_us: Some(times_us), counted: None };
     let mut reader = Reader::new(snapshot.files().to_vec(), plan.clone(), selection);
     let mut summariser = Summariser::new(&plan);
-    while let Some(piece) = reader.next()? {
+    while let Some(piece) = reader.next_piece()? {
         piece.plays.iter().for_each(|plays| summariser.count(plays));
     }
     let mut tallies = BTreeMap::new();

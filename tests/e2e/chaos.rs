@@ -30,7 +30,7 @@ fn chaos(processes: &str, kills: &str) {
     chaos.arg(repository().join("scripts/chaos")).args(options);
     chaos.env("KAFKA_BOOTSTRAP_SERVERS", broker::servers());
     let ended = Program::spawn(&mut chaos).end_within(PATIENCE);
-    assert!(ended.status.success(), "{}\n{}", ended.stdout, ended.stderr);
+    assert!(ended.status.success(), "{}: {}\n{}", ended.status, ended.stdout, ended.stderr);
     assert!(ended.stdout.contains(&format!("{kills} kills,")), "{}", ended.stdout);
     assert!(ended.stdout.contains("lost 0, doubled 0"), "{}", ended.stdout);
     eprint!("{}", ended.stdout);

@@ -76,17 +76,6 @@ pub struct Fields<'a>([Found<'a>; Name::Unknown as usize]);
 
 impl<'a> Fields<'a> {
     #[inline]
-    pub fn none() -> Self {
-        Self([const { Found::Nothing }; Name::Unknown as usize])
-    }
-
-    /// Sets the value of a known field. The last one counts.
-    #[inline]
-    pub fn set(&mut self, name: Name, found: Found<'a>) {
-        self.0[name as usize] = found;
-    }
-
-    #[inline]
     pub fn text(&self, name: Name) -> Result<&str, Rejected> {
         self.optional_text(name)?.ok_or_else(|| self.missing(name))
     }
@@ -214,7 +203,7 @@ impl<'de> Deserialize<'de> for Fields<'de> {
             }
 
             fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
-                let mut fields = Fields::none();
+                let mut fields = Fields([const { Found::Nothing }; Name::Unknown as usize]);
                 while let Some(name) = map.next_key::<Name>()? {
                     match fields.0.get_mut(name as usize) {
                         Some(field) => *field = map.next_value()?,

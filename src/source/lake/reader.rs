@@ -92,7 +92,7 @@ impl Reader {
     }
 
     /// The next piece; `None` at the end of the last file.
-    pub fn next(&mut self) -> Result<Option<Piece>> {
+    pub fn next_piece(&mut self) -> Result<Option<Piece>> {
         loop {
             if let Some(open) = &mut self.open
                 && let Some(batch) = open.batches.next()
