@@ -259,6 +259,7 @@ class Cluster(Trial):
             supervisor.end()
         for member in self.left:
             member.send(signal.SIGKILL)
+        self.machine.end()
         super().end()
 
     def report_kills(self):

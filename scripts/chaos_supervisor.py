@@ -123,6 +123,10 @@ class Machine:
         signal.signal(signal.SIGALRM, self.tick)
         signal.setitimer(signal.ITIMER_REAL, self.INTERVAL_S, self.INTERVAL_S)
 
+    def end(self):
+        """Notices nothing any more. A timer that outlives the interpreter's handlers would kill us."""
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
     def tick(self, *_):
         now = time.monotonic()
         if now - self.last > 2 * self.INTERVAL_S:
