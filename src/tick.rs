@@ -35,7 +35,7 @@ pub struct Pace {
 impl Default for Pace {
     fn default() -> Self {
         Self {
-            epoch_min: Duration::from_millis(5),
+            epoch_min: Duration::from_millis(2),
             epoch_min_behind: Duration::from_millis(100),
             epoch_max: Duration::from_millis(200),
             commit_interval: Duration::from_secs(60),

@@ -16,8 +16,10 @@ from .measure import Failed, Process
 from .results import against
 
 US, US_COMMITTING = "reprise", "reprise, a commit every 5 s"
+# As fast as anything that reads from Kafka can be here, beside the same generator.
+LIMIT = "limit: a consumer that only looks"
 LOW, HIGH = 10_000, 200_000
-GOALS = {US: "p99 ≤ 15 ms", US_COMMITTING: "p99 ≤ 50 ms", "Spark": ""}
+GOALS = {US: "p99 ≤ 15 ms", US_COMMITTING: "p99 ≤ 50 ms", "Spark": "", LIMIT: ""}
 PEER_GOAL = "≤ 0.2"
 # For how long the generator's client waits for more plays before it sends. At the higher rate it is the generator's
 # own value: with less, two cores would have more to do with requests than with plays.
@@ -45,7 +47,7 @@ class Fresh:
 
     def jobs(self):
         """Who takes part, and at which rate."""
-        jobs = {US: (LOW, self.reprise([])), US_COMMITTING: (HIGH, self.reprise(["--commit-interval", "5s"]))}
+        jobs = {US: (LOW, self.reprise([])), US_COMMITTING: (HIGH, self.reprise(["--commit-interval", "5s"])), LIMIT: (LOW, self.limit)}
         for name, prepare in {"flink": self.flink, "pathway": self.pathway, "spark": self.spark}.items():
             if name in self.options.peers:
                 try:
@@ -87,6 +89,10 @@ class Fresh:
                 process.stop()
             return zip(found["sent_us"], found["latencies_us"]), found
         return measure
+
+    def limit(self, topic, _):
+        found = self.probe("look", topic)
+        return zip(found["sent_us"], found["latencies_us"]), found
 
     def peer(self, command):
         def measure(topic, folder):

@@ -1,13 +1,14 @@
 """Sends plays that nobody else plays, and sees when they are counted. Runs with the Python of `peers.tools`.
 
     prober.py http BROKERS TOPIC ADDRESS PROBES WARM_UP_S     asks http://ADDRESS each millisecond, as a client does
+    prober.py look BROKERS TOPIC PROBES WARM_UP_S             reads the topic, and only looks for them: the limit
     prober.py song BROKERS TOPIC PROBES WARM_UP_S             only sends; a job of a peer sees them
 
 In `http` all probes are one song from one country, `probe`, so its list in the trending chart counts them: the n-th has been
 seen when the count is n. In `song` each has a song of its own, named P and the microsecond it was sent at.
 
 Probes go out at their times whatever has become of the earlier ones: an answer that takes long delays all that it should have
-shown. Prints JSON: when the warm-up was over, what was sent, and in `http` how much later each was seen, all in µs.
+shown. Prints JSON: when the warm-up was over, what was sent, and in `http` and `look` how much later each was seen, all in µs.
 """
 
 import json
@@ -17,7 +18,7 @@ import sys
 import threading
 import time
 
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, OFFSET_END, Producer, TopicPartition
 
 PROBES_PER_S = 20
 POLL_S = 0.001
@@ -91,9 +92,22 @@ class Watcher:
         return part
 
 
-def watch(address, sender):
+class Looker:
+    """A consumer that does nothing but look for probes."""
+
+    def __init__(self, brokers, topic):
+        self.consumer, self.seen = Consumer({"bootstrap.servers": brokers, "group.id": "looker"}), 0
+        partitions = self.consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        self.consumer.assign([TopicPartition(topic, partition, OFFSET_END) for partition in partitions])
+
+    def count(self):
+        self.seen += sum(record.key() == b"probe" for record in self.consumer.consume(1000, POLL_S))
+        return self.seen
+
+
+def watch(watcher, sender):
     """How much later each probe was seen; fewer than were sent if some never were."""
-    watcher, latencies_us, deadline = Watcher(address), [], None
+    latencies_us, deadline = [], None
     while sender.is_alive() or len(latencies_us) < len(sender.sent_us):
         asked = time.monotonic()
         count = watcher.count()
@@ -113,9 +127,10 @@ def main():
     # Two threads that mostly wait, but neither may wait for the other's turn to be over.
     sys.setswitchinterval(0.0002)
     sender = Sender(brokers, topic, how == "song", warm_up_s + probes / PROBES_PER_S)
+    watcher = Watcher(rest[0]) if how == "http" else Looker(brokers, topic) if how == "look" else None
     from_us = now_us() + int(warm_up_s * 1e6)
     sender.start()
-    latencies_us = watch(rest[0], sender) if how == "http" else []
+    latencies_us = watch(watcher, sender) if watcher else []
     sender.join()
     print(json.dumps({"from_us": from_us, "sent_us": sender.sent_us, "latencies_us": latencies_us}))
 

@@ -39,7 +39,7 @@ pub use resume::{PASSED, Resumption, check_remade, lost, resume};
 
 /// How long to wait for records that have not come, at first and at most.
 const WAIT_MIN: Duration = Duration::from_micros(500);
-const WAIT_MAX: Duration = Duration::from_millis(8);
+const WAIT_MAX: Duration = Duration::from_millis(2);
 
 /// What one worker reads, and how much of it may be on the way to the lake.
 #[derive(Clone)]
