@@ -14,6 +14,7 @@ mod engine;
 mod failpoint;
 mod generate;
 mod lake;
+mod memory;
 mod monitor;
 mod output;
 mod publish;

@@ -88,6 +88,7 @@ pub fn run(options: Options) -> Result<()> {
         listen: options.listen,
         from_latest: false,
         accept_gap: false,
+        memory_max_bytes: None,
         pace: Pace { commit_interval: Duration::from_secs(2), ..Pace::default() },
         care: Spans::default(),
         checkpoint_interval: Duration::from_secs(60),

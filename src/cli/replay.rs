@@ -14,13 +14,14 @@ use serde::{Deserialize, Serialize};
 
 use super::peers::Peers;
 use super::run::workers;
-use super::shared::{ChartsFile, absolute, default_workers, parse_moment, start_log};
+use super::shared::{ChartsFile, MemoryMax, absolute, default_workers, parse_moment, start_log};
 use crate::charts::{AsOf, Charts, Filter};
 use crate::cluster::view::View;
 use crate::cluster::{Profile, Team, join};
 use crate::ending::{Ending, fail};
 use crate::engine::Engine;
 use crate::lake::{LakeFile, Snapshot};
+use crate::memory;
 use crate::output::{self, Format};
 use crate::serve::Shared;
 use crate::source::lake::Progress;
@@ -45,6 +46,8 @@ pub struct Options {
     to: Option<i64>,
     #[command(flatten)]
     charts: ChartsFile,
+    #[command(flatten)]
+    memory_max: MemoryMax,
     /// Only this chart.
     #[arg(long, value_name = "NAME")]
     chart: Option<String>,
@@ -85,6 +88,7 @@ pub fn run(options: Options) -> Result<()> {
     check(&options, &definitions)?;
     let lake = absolute(&options.lake)?;
     let times_us = options.from.unwrap_or(i64::MIN)..options.to.unwrap_or(i64::MAX);
+    let _memory = memory::watch(options.memory_max.bytes(), fail)?;
     let Some(team) = options.team(&definitions)? else { return Ok(()) };
     let watch = team.watch()?;
     let Some((snapshot, clock_us)) = options.what(&lake, &team)? else { return Ok(()) };

@@ -8,7 +8,9 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use super::peers::Peers;
-use super::shared::{ChartsFile, absolute, default_workers, parse_duration, parse_option, start_log, stop_flag};
+use super::shared::{
+    ChartsFile, MemoryMax, absolute, default_workers, parse_duration, parse_option, start_log, stop_flag,
+};
 use crate::broker::{Broker, DEFAULT_GROUP};
 use crate::charts::Filter;
 use crate::failpoint;
@@ -70,6 +72,8 @@ pub struct Options {
     /// Commit earlier when a worker holds so many MiB.
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=65536), env = "REPRISE_BUFFER")]
     buffer: u64,
+    #[command(flatten)]
+    memory_max: MemoryMax,
     /// How often the lake is counted in the background, so that the next start is quick.
     #[arg(long, value_name = "SPAN", default_value = "5m", value_parser = parse_duration, env = "REPRISE_CHECKPOINT_INTERVAL")]
     checkpoint_interval: Duration,
@@ -125,6 +129,7 @@ pub fn run(options: Options) -> Result<()> {
         listen: options.listen,
         from_latest: options.from == From::Latest,
         accept_gap: options.accept_gap,
+        memory_max_bytes: options.memory_max.bytes(),
         pace,
         care: care::Spans { compact_after: options.compact_after, retain: options.retain },
         checkpoint_interval: options.checkpoint_interval,

@@ -32,6 +32,21 @@ impl ChartsFile {
     }
 }
 
+/// How much memory a process may hold.
+#[derive(clap::Args, Clone, Copy, Debug, Default)]
+pub struct MemoryMax {
+    /// End, with a reason, when this process holds more than so many MiB. Without it: nine tenths of what the machine has, or of
+    /// what its container may have. Processes on one machine each need a share of their own.
+    #[arg(long = "memory-max", value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=1 << 30), env = "REPRISE_MEMORY_MAX")]
+    mib: Option<u64>,
+}
+
+impl MemoryMax {
+    pub fn bytes(self) -> Option<u64> {
+        self.mib.map(|mib| mib << 20)
+    }
+}
+
 /// How many workers a machine is given unless told otherwise: one per processor, up to eight.
 pub fn default_workers() -> usize {
     std::thread::available_parallelism().map_or(1, |processors| processors.get().min(8))

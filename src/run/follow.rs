@@ -45,6 +45,7 @@ impl Run {
         let (ending, found) = (Ending::new(stop), Arc::<Found>::default());
         let known = start.starts.keys().copied().collect();
         let discovery = discover(&self.broker, known, found.clone(), ending.clone())?;
+        let memory = self.watch_memory(&ending)?;
         let engine = self.engine_of(start, team, found, ending.clone())?;
         drop(first);
         if !engine.team.await_all()? {
@@ -54,7 +55,7 @@ impl Run {
         drop(watch);
         begun.store(true, Ordering::Relaxed);
         engine.run()?;
-        drop(discovery);
+        drop((discovery, memory));
         server.stop();
         ending.outcome()
     }

@@ -29,6 +29,7 @@ use crate::ending::{Ending, fail};
 use crate::engine::{Engine, Live};
 use crate::lake::care;
 use crate::lake::{self, Committer, Identity, LakeFile, Room, Snapshot, balance};
+use crate::memory;
 use crate::monitor::monitor;
 use crate::publish::Publisher;
 use crate::serve::{self, Shared, Status};
@@ -55,6 +56,8 @@ pub struct Run {
     pub from_latest: bool,
     /// Go on behind offsets that Kafka no longer has.
     pub accept_gap: bool,
+    /// What this process may hold, instead of most of what there is.
+    pub memory_max_bytes: Option<u64>,
     pub pace: Pace,
     pub care: care::Spans,
     pub checkpoint_interval: Duration,
@@ -107,6 +110,7 @@ impl Run {
             Publisher::start(shared.clone(), &self.broker)?,
             discover(&self.broker, known, found.clone(), ending.clone())?,
             self.caretaker(&shared)?,
+            self.watch_memory(&ending)?,
         );
         let engine = self.engine(opened, team, rebuilt, found, shared.clone(), ending.clone());
         drop(watch);
@@ -117,6 +121,12 @@ impl Run {
         server.stop();
         ending.outcome()?;
         Ok(shared)
+    }
+
+    /// Ends the run when it holds more than it may.
+    fn watch_memory(&self, ending: &Ending) -> Result<Background> {
+        let ending = ending.clone();
+        memory::watch(self.memory_max_bytes, move |error| ending.because(error))
     }
 
     /// The workers, with those of the other processes. None if it was stopped before all had come. Until the run has `begun` there

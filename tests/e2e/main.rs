@@ -16,6 +16,7 @@ mod disk;
 mod faults;
 mod http;
 mod kafka;
+mod memory;
 mod oddities;
 mod readers;
 mod restart;
