@@ -16,7 +16,8 @@ const OUTSIDE_WORLD: &[&str] =
 /// Every source file of the project, with its text.
 fn sources() -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut folders: Vec<PathBuf> = ["src", "tests", "benches", "dataflows"].map(|folder| root.join(folder)).into();
+    let mut folders: Vec<PathBuf> =
+        ["src", "tests", "benches", "dataflows", "receive"].map(|folder| root.join(folder)).into();
     let mut sources = Vec::new();
     while let Some(folder) = folders.pop() {
         // Not every kind of room is there from the beginning.

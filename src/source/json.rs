@@ -32,6 +32,7 @@ use reprise_dataflows::play::{
 
 use columns::Columns;
 use fields::{Fields, Name};
+use quick::Quick;
 
 /// Bytes that the detail of a rejection may have.
 pub const DETAIL_BYTES_MAX: usize = 240;
@@ -96,6 +97,7 @@ struct Play<'a> {
 /// Turns records into columns.
 #[derive(Default)]
 pub struct Decoder {
+    quick: Quick,
     columns: Columns,
 }
 
@@ -112,7 +114,7 @@ impl Decoder {
     /// [`finish`](Self::finish) long before [`bytes`](Self::bytes) gets there.
     pub fn push(&mut self, record: &Record<'_>) -> Result<i64, Rejected> {
         let text = guard(record.value.unwrap_or_default())?;
-        if let Some(play) = quick::read(text, record.timestamp_ms) {
+        if let Some(play) = self.quick.read(text, record.timestamp_ms) {
             self.columns.append(&play, record.partition, record.offset);
             return Ok(play.timestamp_us);
         }

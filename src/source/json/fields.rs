@@ -35,7 +35,24 @@ pub enum Name {
 }
 
 impl Name {
-    fn as_str(self) -> &'static str {
+    /// All that are known, by their numbers.
+    pub const ALL: [Self; Self::Unknown as usize] = [
+        Self::SongId,
+        Self::Title,
+        Self::Artist,
+        Self::UserId,
+        Self::Timestamp,
+        Self::DurationMs,
+        Self::Completed,
+        Self::Device,
+        Self::Country,
+        Self::EventId,
+        Self::City,
+        Self::Album,
+        Self::ListenedMs,
+    ];
+
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::SongId => "song_id",
             Self::Title => "title",

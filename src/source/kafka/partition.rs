@@ -1,6 +1,6 @@
 //! The state of a partition that is read, and what becomes of each of its records.
 
-use rdkafka::message::{BorrowedMessage, Message};
+use reprise_receive::Message;
 
 use crate::lake::{DeadLetter, Gap, Position};
 use crate::source::PartitionReport;
@@ -48,12 +48,11 @@ impl Partition {
     }
 
     /// Makes a play or a dead letter of a record. Gives the bytes that a dead letter keeps.
-    pub fn accept(&mut self, message: &BorrowedMessage<'_>, harvest: &mut Harvest) -> u64 {
-        let (partition, offset) = (message.partition(), message.offset());
-        let timestamp_ms = message.timestamp().to_millis();
+    pub fn accept(&mut self, message: &Message<'_>, harvest: &mut Harvest) -> u64 {
+        let Message { partition, offset, timestamp_ms, key, value } = *message;
         self.report.pass(offset);
         self.time_ms = timestamp_ms;
-        match harvest.decoder.push(&Record { partition, offset, timestamp_ms, value: message.payload() }) {
+        match harvest.decoder.push(&Record { partition, offset, timestamp_ms, value }) {
             Ok(event_us) => {
                 self.report.accepted += 1;
                 harvest.max_event_us = harvest.max_event_us.max(Some(event_us));
@@ -67,10 +66,10 @@ impl Partition {
                     kafka_timestamp_ms: timestamp_ms,
                     reason: rejected.reason,
                     detail: rejected.detail,
-                    key: message.key().map(<[u8]>::to_vec),
-                    value: message.payload().map(<[u8]>::to_vec),
+                    key: key.map(<[u8]>::to_vec),
+                    value: value.map(<[u8]>::to_vec),
                 });
-                (message.key_len() + message.payload_len()) as u64
+                (key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len)) as u64
             }
         }
     }

@@ -1,7 +1,7 @@
 //! A worker's consumer, and what it has read of the open epoch.
 //!
-//! Every offset is accounted for: it is a play, a dead letter, a hole, or missing. At the end of a partition the
-//! consumer's position tells of the holes that no record comes after.
+//! Every offset is accounted for: it is a play, a dead letter, a hole, or missing. Where a partition's end lies tells of the
+//! holes that no record comes after.
 //!
 //! librdkafka does not say which partition has lost its offset, and stops reading that one. So all are compared with what
 //! the broker holds, and then all are assigned anew, each where it is.
@@ -12,17 +12,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use rdkafka::consumer::Consumer as _;
-use rdkafka::error::KafkaError;
-use rdkafka::message::Message;
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 use reprise_dataflows::Tick;
+use reprise_receive::{Receiver, Trouble};
 use tracing::{info, warn};
 
 use super::Share;
 use super::partition::{Harvest, Partition};
 use super::resume::{PASSED, check_remade, ends_before, lost};
-use crate::broker::{Broker, Consumer, Extent};
+use crate::broker::{Broker, Extent, Listener};
 use crate::lake::{Gap, Position, Progress};
 use crate::source::json::Decoder;
 use crate::source::{Intake, KafkaReport, Report};
@@ -46,7 +45,7 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub struct Reader {
     broker: Broker,
-    consumer: Consumer,
+    receiver: Receiver<Listener>,
     share: Share,
     /// How many of the found partitions have been looked at.
     found: usize,
@@ -76,9 +75,9 @@ impl Reader {
     pub fn new(broker: &Broker, share: Share) -> Result<Self> {
         let owned = share.starts.iter().filter(|(partition, _)| share.owns(*partition));
         let partitions = owned.map(|&(partition, start)| Partition::new(partition, start)).collect();
-        let this = Self {
+        let mut this = Self {
             broker: broker.clone(),
-            consumer: broker.consumer()?,
+            receiver: Receiver::new(broker.consumer()?).context("the Kafka consumer has no queue to receive from")?,
             share,
             found: 0,
             returns: 0,
@@ -101,13 +100,15 @@ impl Reader {
     }
 
     /// Has the consumer read each partition from where it is.
-    fn assign(&self) -> Result<()> {
+    fn assign(&mut self) -> Result<()> {
         let topic = &self.broker.topic;
         let mut assignment = TopicPartitionList::new();
         for state in &self.partitions {
             assignment.add_partition_offset(topic, state.report.partition, Offset::Offset(state.report.next))?;
         }
-        self.consumer.assign(&assignment).with_context(|| format!("cannot read the partitions of topic {topic}"))
+        self.receiver.forget();
+        let assigned = self.receiver.consumer().assign(&assignment);
+        assigned.with_context(|| format!("cannot read the partitions of topic {topic}"))
     }
 
     pub fn begin(&mut self, tick: &Tick) {
@@ -144,20 +145,20 @@ impl Reader {
             if read_bytes > TURN_BYTES_MAX || (record % 256 == 255 && began.elapsed() > TURN_MAX) {
                 break;
             }
-            match self.consumer.poll(Duration::ZERO) {
+            match self.receiver.receive() {
                 None => break,
                 Some(Ok(message)) => {
-                    let Some(state) = find(&mut self.partitions, message.partition()) else { continue };
+                    let Some(state) = find(&mut self.partitions, message.partition) else { continue };
                     // Whatever was fetched before partitions were assigned anew must not be counted twice.
-                    if message.offset() < state.report.next {
+                    if message.offset < state.report.next {
                         continue;
                     }
                     rejected_bytes += state.accept(&message, &mut self.harvest);
                     self.epoch_rows += 1;
                     (self.moved, self.untaken) = (true, true);
                 }
-                Some(Err(KafkaError::PartitionEOF(partition))) => self.end(partition)?,
-                Some(Err(error)) => self.judge(&error)?,
+                Some(Err(Trouble::End { partition, offset })) => self.end(partition, offset),
+                Some(Err(Trouble::Error { code, reason })) => self.judge(code, &reason)?,
             }
         }
         let rows = self.epoch_rows - rows;
@@ -168,15 +169,12 @@ impl Reader {
     }
 
     /// Takes note of the end of a partition, and of the holes before it.
-    fn end(&mut self, partition: i32) -> Result<()> {
-        let Some(state) = find(&mut self.partitions, partition) else { return Ok(()) };
+    fn end(&mut self, partition: i32, offset: i64) {
+        let Some(state) = find(&mut self.partitions, partition) else { return };
         state.ended = true;
-        let positions = self.consumer.position().context("cannot ask the consumer for its position")?;
-        let position = positions.find_partition(&self.broker.topic, partition).map(|found| found.offset());
-        if matches!(position, Some(Offset::Offset(position)) if state.skip_to(position)) {
+        if state.skip_to(offset) {
             (self.moved, self.untaken) = (true, true);
         }
-        Ok(())
     }
 
     /// Begins to read partitions that were added to the topic.
@@ -194,19 +192,17 @@ impl Reader {
 
     /// Errors that pass are logged now and then, and librdkafka goes on trying; the others end the run. Whether the topic
     /// is gone for good, `discovery.rs` finds out.
-    fn judge(&mut self, error: &KafkaError) -> Result<()> {
-        let topic = &self.broker.topic;
-        match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
+    fn judge(&mut self, code: RDKafkaErrorCode, reason: &str) -> Result<()> {
+        match code {
+            RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => {
                 self.doubt.get_or_insert_with(Instant::now);
             }
-            Some(
-                RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::Authentication | RDKafkaErrorCode::Fatal,
-            ) => return Err(anyhow!("topic {topic} cannot be read: {error}")),
-            _ => {
-                let reason = self.consumer.context().explain(error);
-                self.warn(&reason);
+            RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::Authentication | RDKafkaErrorCode::Fatal => {
+                return Err(anyhow!("topic {} cannot be read: {code}; {reason}", self.broker.topic));
             }
+            // That none is left does not say why; another error does.
+            RDKafkaErrorCode::AllBrokersDown => {}
+            _ => self.warn(&format!("{code}; {reason}")),
         }
         Ok(())
     }
@@ -228,7 +224,7 @@ impl Reader {
             return Ok(());
         }
         let partitions: Vec<i32> = self.partitions.iter().map(|state| state.report.partition).collect();
-        let extents = match self.broker.extents(&self.consumer, &partitions, LOOK_TIMEOUT) {
+        let extents = match self.broker.extents(self.receiver.consumer(), &partitions, LOOK_TIMEOUT) {
             Ok(extents) => extents,
             Err(error) => {
                 self.warn(&format!("{error:#}"));
