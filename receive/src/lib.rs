@@ -13,12 +13,14 @@
 
 mod queue;
 
+use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::KafkaResult;
 use rdkafka::types::RDKafkaErrorCode;
 
-use queue::{Event, Owned, Queue};
+use queue::{Owned, Queue};
 
-/// Messages taken out of librdkafka at once. More save nothing, and are cold when their turn comes.
+/// Messages taken out of librdkafka at once: enough to spread the cost of the call, and few enough to stay in the cache.
 const BATCH_MAX: usize = 256;
 
 /// A message, until the next one is received.
@@ -59,13 +61,13 @@ pub struct Receiver<C: ConsumerContext + 'static> {
 }
 
 impl<C: ConsumerContext + 'static> Receiver<C> {
-    /// Receives what `consumer` is sent, which must not be assigned its partitions before, nor polled afterwards. `None` if it
-    /// has no `group.id`: without one it cannot be assigned any either.
+    /// Receives what `consumer` is sent, which must not have been assigned partitions, and must not be polled afterwards. `None`
+    /// if it has no `group.id`: without one it cannot be assigned any either.
     pub fn new(consumer: BaseConsumer<C>) -> Option<Self> {
         let mut messages = Queue::of_consumer(consumer.client())?;
         let events = Queue::of_events(consumer.client())?;
         // What arrived while the two were one.
-        while messages.event().is_some() {}
+        while messages.error().is_some() {}
         Some(Self { current: None, batch: Vec::with_capacity(BATCH_MAX), messages, events, consumer })
     }
 
@@ -73,9 +75,11 @@ impl<C: ConsumerContext + 'static> Receiver<C> {
         &self.consumer
     }
 
-    /// Forgets what was taken out of librdkafka and not received yet. For who has just assigned the partitions anew.
-    pub fn forget(&mut self) {
+    /// Has the consumer read these partitions, and no others, each from its offset. What was fetched before and not received
+    /// yet is dropped.
+    pub fn assign(&mut self, assignment: &TopicPartitionList) -> KafkaResult<()> {
         self.batch.clear();
+        self.consumer.assign(assignment)
     }
 
     /// The next message, or what there is instead of one, if there is any. It does not wait.
@@ -86,11 +90,10 @@ impl<C: ConsumerContext + 'static> Receiver<C> {
             self.messages.take(&mut self.batch, BATCH_MAX);
             self.batch.reverse();
         }
-        let Some(next) = self.batch.pop() else {
-            let Event { code, reason } = self.events.event()?;
-            return Some(Err(Trouble::Error { code, reason }));
-        };
-        Some(self.current.insert(next).read())
+        match self.batch.pop() {
+            Some(next) => Some(self.current.insert(next).read()),
+            None => self.events.error().map(Err),
+        }
     }
 }
 

@@ -19,12 +19,6 @@ use super::{Message, Trouble};
 /// A reference to a queue of a client, which must not end before it.
 pub struct Queue(NonNull<rd_kafka_queue_t>);
 
-/// Something that librdkafka says of itself rather than of a partition.
-pub struct Event {
-    pub code: RDKafkaErrorCode,
-    pub reason: String,
-}
-
 impl Queue {
     /// Where a consumer's messages arrive, and errors that concern its partitions.
     pub fn of_consumer<C: ClientContext>(client: &Client<C>) -> Option<Self> {
@@ -60,7 +54,7 @@ impl Queue {
     }
 
     /// The next error among the events; other events are passed over.
-    pub fn event(&mut self) -> Option<Event> {
+    pub fn error(&mut self) -> Option<Trouble> {
         loop {
             // SAFETY: the queue is alive.
             let event = unsafe { rd_kafka_queue_poll(self.0.as_ptr(), 0) };
@@ -71,7 +65,7 @@ impl Queue {
                 let code = unsafe { rd_kafka_event_error(event) };
                 // SAFETY: as above.
                 let reason = unsafe { rd_kafka_event_error_string(event) };
-                Event { code: code.into(), reason: text(reason) }
+                Trouble::Error { code: code.into(), reason: text(reason) }
             });
             // SAFETY: the event was ours, and nothing borrowed from it is left. Null is passed over.
             unsafe { rd_kafka_event_destroy(event) };

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer as _};
 use rdkafka::types::RDKafkaErrorCode;
@@ -27,8 +27,8 @@ fn receiver(servers: &str, partitions: i32) -> Receiver<rdkafka::consumer::Defau
     for partition in 0..partitions {
         assignment.add_partition_offset(TOPIC, partition, Offset::Offset(0)).unwrap();
     }
-    let receiver = Receiver::new(consumer).unwrap();
-    receiver.consumer().assign(&assignment).unwrap();
+    let mut receiver = Receiver::new(consumer).unwrap();
+    receiver.assign(&assignment).unwrap();
     receiver
 }
 

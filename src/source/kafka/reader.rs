@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
-use rdkafka::consumer::Consumer as _;
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 use reprise_dataflows::Tick;
@@ -106,9 +105,7 @@ impl Reader {
         for state in &self.partitions {
             assignment.add_partition_offset(topic, state.report.partition, Offset::Offset(state.report.next))?;
         }
-        self.receiver.forget();
-        let assigned = self.receiver.consumer().assign(&assignment);
-        assigned.with_context(|| format!("cannot read the partitions of topic {topic}"))
+        self.receiver.assign(&assignment).with_context(|| format!("cannot read the partitions of topic {topic}"))
     }
 
     pub fn begin(&mut self, tick: &Tick) {
