@@ -18,7 +18,7 @@ mod reader;
 mod resume;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use reprise_dataflows::{Epoch, Stage, Tick};
@@ -37,9 +37,8 @@ pub use discovery::{Found, discover};
 use reader::Reader;
 pub use resume::{PASSED, Resumption, check_remade, lost, resume};
 
-/// How long to wait for records that have not come, at first and at most.
-const WAIT_MIN: Duration = Duration::from_micros(500);
-const WAIT_MAX: Duration = Duration::from_millis(2);
+/// Records wake the operator. For what else there may be (errors, partitions that were added) it looks by itself.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// What one worker reads, and how much of it may be on the way to the lake.
 #[derive(Clone)]
@@ -70,10 +69,16 @@ pub fn kafka<'scope>(
     share: Share,
     ending: Ending,
 ) -> Result<Source<'scope>> {
-    let mut reader = Reader::new(broker, share)?;
     let scope = ticks.scope();
     let mut builder = OperatorBuilder::new("Kafka".to_owned(), scope);
-    let activator = scope.activator_for(builder.operator_info().address);
+    let address = builder.operator_info().address;
+    let waker = scope.worker().sync_activator_for(address.to_vec());
+    let wake = move || {
+        // Fails for a worker that is gone, which needs no waking.
+        let _ = waker.activate();
+    };
+    let mut reader = Reader::new(broker, share, wake)?;
+    let activator = scope.activator_for(address);
     let mut input = builder.new_input(ticks, Pipeline);
     let (intakes_output, intakes) = builder.new_output::<Vec<Arc<Intake>>>();
     let (reports_output, reports) = builder.new_output::<Vec<Report>>();
@@ -81,7 +86,7 @@ pub fn kafka<'scope>(
         let mut intakes_output = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(intakes_output);
         let mut reports_output = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(reports_output);
         let mut open: Option<(Tick, Capability<Epoch>, Capability<Epoch>)> = None;
-        let mut wait = WAIT_MIN;
+        let mut looks_at = Instant::now();
         move |frontiers| {
             let mut ticked = Vec::new();
             input.for_each_stamp(|capability, data| {
@@ -121,8 +126,13 @@ pub fn kafka<'scope>(
             if reader.is_news() {
                 reports.session(report).give(reader.report());
             }
-            wait = if more { WAIT_MIN } else { (wait * 2).min(WAIT_MAX) };
-            if more { activator.activate() } else { activator.activate_after(wait) }
+            if more {
+                activator.activate();
+            } else if looks_at <= Instant::now() {
+                // One look is due at a time, however often the operator is woken before.
+                looks_at = Instant::now() + LOOK_INTERVAL;
+                activator.activate_after(LOOK_INTERVAL);
+            }
         }
     });
     Ok(Source { intakes, reports })

@@ -71,12 +71,15 @@ pub struct Reader {
 }
 
 impl Reader {
-    pub fn new(broker: &Broker, share: Share) -> Result<Self> {
+    /// Begins to read `share`. `wake` is called by a thread of the client when records have come after there were none.
+    pub fn new(broker: &Broker, share: Share, wake: impl Fn() + Send + Sync + 'static) -> Result<Self> {
+        let mut consumer = broker.consumer()?;
+        consumer.set_nonempty_callback(wake);
         let owned = share.starts.iter().filter(|(partition, _)| share.owns(*partition));
         let partitions = owned.map(|&(partition, start)| Partition::new(partition, start)).collect();
         let mut this = Self {
             broker: broker.clone(),
-            receiver: Receiver::new(broker.consumer()?).context("the Kafka consumer has no queue to receive from")?,
+            receiver: Receiver::new(consumer).context("the Kafka consumer has no queue to receive from")?,
             share,
             found: 0,
             returns: 0,
