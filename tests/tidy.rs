@@ -17,7 +17,7 @@ const OUTSIDE_WORLD: &[&str] =
 fn sources() -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut folders: Vec<PathBuf> =
-        ["src", "tests", "benches", "dataflows", "receive"].map(|folder| root.join(folder)).into();
+        ["src", "tests", "benches", "dataflows", "kafka"].map(|folder| root.join(folder)).into();
     let mut sources = Vec::new();
     while let Some(folder) = folders.pop() {
         // Not every kind of room is there from the beginning.

@@ -25,7 +25,7 @@ use anyhow::Result;
 pub use catalogue::SONGS_MAX;
 use pace::Pace;
 use plays::{Kind, Mix, Plays};
-use producer::{Outgoing, Producer};
+use producer::Producer;
 use transcript::Transcript;
 
 /// How many records are sent between two looks at the clock, at `stop` and at `hold`.
@@ -140,7 +140,7 @@ pub fn send(
         } else if history == 0 {
             pace.give(burst);
         }
-        run.burst(burst, stop)?;
+        run.burst(burst)?;
     }
     let last = run.progress(started.elapsed());
     let summary = run.finish(started)?;
@@ -178,8 +178,7 @@ impl Run {
         })
     }
 
-    /// Sends up to `records`; fewer when it has to stop.
-    fn burst(&mut self, records: u64, stop: &AtomicBool) -> Result<()> {
+    fn burst(&mut self, records: u64) -> Result<()> {
         // One look at the clock for all: they leave within the same millisecond.
         let now_us = now_us();
         for _ in 0..records {
@@ -187,15 +186,13 @@ impl Run {
             let partition = self.partitions[record.song] as usize;
             let key = self.plays.catalogue().id(record.song);
             let value = (record.kind != Kind::Tombstone).then_some(self.value.as_slice());
-            if !self.producer.send(&Outgoing { partition, key, value, timestamp_ms: now_us / 1000 }, stop)? {
-                break;
-            }
+            self.producer.push(partition, key, value);
             if let Some(transcript) = &mut self.transcript {
                 transcript.record(record.kind, partition, key, &self.value)?;
             }
             self.summary.add(record.kind, partition, value.map_or(0, <[u8]>::len));
         }
-        Ok(())
+        self.producer.send()
     }
 
     fn progress(&self, elapsed: Duration) -> Progress {

@@ -1,7 +1,7 @@
 //! The way into Kafka: an idempotent producer that waits when its queue is full, and never drops a record silently.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -9,7 +9,8 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
+use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext};
+use reprise_kafka::Sender;
 
 use super::{Traffic, topic};
 
@@ -19,20 +20,10 @@ const FLUSH_STEP: Duration = Duration::from_millis(100);
 
 /// Sends records to one topic.
 pub struct Producer {
-    client: BaseProducer<Failures>,
+    sender: Sender<Failures>,
     topic: String,
     brokers: String,
     partitions: usize,
-}
-
-/// A record on its way.
-pub struct Outgoing<'a> {
-    pub partition: usize,
-    pub key: &'a [u8],
-    /// `None` is a tombstone.
-    pub value: Option<&'a [u8]>,
-    /// Since 1970.
-    pub timestamp_ms: i64,
 }
 
 /// What could not be delivered, as the client library tells us while it is polled.
@@ -72,58 +63,58 @@ impl Producer {
             .context("the Kafka client does not take its options; check those given with -X")?;
         let brokers = config.get("bootstrap.servers").unwrap_or(brokers).to_owned();
         let partitions = topic::ensure(client.client(), &config, &traffic.topic, traffic.partitions)?;
-        Ok(Self { client, topic: traffic.topic.clone(), brokers, partitions })
+        let sender = Sender::new(client, &traffic.topic, partitions)?;
+        Ok(Self { sender, topic: traffic.topic.clone(), brokers, partitions })
+    }
+
+    fn client(&self) -> &BaseProducer<Failures> {
+        self.sender.producer()
     }
 
     pub fn partitions(&self) -> usize {
         self.partitions
     }
 
-    /// Queues a record. Waits while the queue is full; `false` when `stop` came, or a failure, before there was room.
-    pub fn send(&self, outgoing: &Outgoing<'_>, stop: &AtomicBool) -> Result<bool> {
+    /// Adds a record to what [`send`](Self::send) sends.
+    pub fn push(&mut self, partition: usize, key: &[u8], value: Option<&[u8]>) {
+        self.sender.push(partition, key, value);
+    }
+
+    /// Queues what was pushed. Waits while the queue is full: until there is room, or a record has failed, which one does that
+    /// has been in it for `message.timeout.ms`.
+    pub fn send(&mut self) -> Result<()> {
         loop {
-            let mut record = BaseRecord::to(&self.topic)
-                .partition(outgoing.partition as i32)
-                .key(outgoing.key)
-                .timestamp(outgoing.timestamp_ms);
-            record.payload = outgoing.value;
-            match self.client.send(record) {
-                Ok(()) => return Ok(true),
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {}
-                Err((error, _)) => {
-                    return Err(error)
-                        .with_context(|| format!("cannot send to topic '{}' at {}", self.topic, self.brokers));
-                }
+            let all = self.sender.hand_over();
+            let all = all.with_context(|| format!("cannot send to topic '{}' at {}", self.topic, self.brokers))?;
+            if all || self.failed() {
+                return Ok(());
             }
-            if stop.load(Ordering::Relaxed) || self.failed() {
-                return Ok(false);
-            }
-            self.client.poll(FULL_QUEUE_WAIT);
+            self.client().poll(FULL_QUEUE_WAIT);
         }
     }
 
     /// Lets the client library tell what it has to tell. To be called now and then.
     pub fn poll(&self) {
-        self.client.poll(Duration::ZERO);
+        self.client().poll(Duration::ZERO);
     }
 
     /// Whether a record could not be delivered.
     pub fn failed(&self) -> bool {
-        self.client.context().records.load(Ordering::Relaxed) > 0
+        self.client().context().records.load(Ordering::Relaxed) > 0
     }
 
     /// Waits until every record is delivered or has failed, and gives an error if one of the `sent` has failed.
     ///
     /// The wait has an end, because a record that is not delivered fails after `message.timeout.ms`.
     pub fn finish(self, sent: u64) -> Result<()> {
-        while !self.failed() && self.client.in_flight_count() > 0 {
-            match self.client.flush(FLUSH_STEP) {
+        while !self.failed() && self.client().in_flight_count() > 0 {
+            match self.client().flush(FLUSH_STEP) {
                 Ok(()) | Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut)) => {}
                 Err(error) => return Err(error).context("cannot flush the records that are still queued"),
             }
         }
         self.poll();
-        let failures = self.client.context();
+        let failures = self.client().context();
         let failed = failures.records.load(Ordering::Relaxed);
         if failed == 0 {
             return Ok(());

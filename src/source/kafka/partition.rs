@@ -1,6 +1,6 @@
 //! The state of a partition that is read, and what becomes of each of its records.
 
-use reprise_receive::Message;
+use reprise_kafka::Message;
 
 use crate::lake::{DeadLetter, Gap, Position};
 use crate::source::PartitionReport;

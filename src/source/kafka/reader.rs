@@ -14,7 +14,7 @@ use anyhow::{Context, Result, anyhow};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 use reprise_dataflows::Tick;
-use reprise_receive::{Receiver, Trouble};
+use reprise_kafka::{Receiver, Trouble};
 use tracing::{info, warn};
 
 use super::Share;

@@ -8,7 +8,7 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer as _};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
-use reprise_receive::{Receiver, Trouble};
+use reprise_kafka::{Receiver, Trouble};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const TOPIC: &str = "plays";

@@ -1,24 +1,17 @@
-//! Kafka messages by the batch.
-//!
-//! [`BaseConsumer::poll`](rdkafka::consumer::BaseConsumer::poll) asks librdkafka for one event at a time. At a million small
-//! messages a second that costs as much as all that is done with them, and librdkafka's call that hands over many at once costs
-//! half; rdkafka does not offer it. Hence this crate, which holds all the unsafe code of the project.
+//! From Kafka.
 //!
 //! What librdkafka has to say beside messages (that no broker answers, say) arrives on the same queue, and the batch call would
 //! drop it. So the main queue, where it begins, is taken off the consumer's, and looked at when there are no messages.
 //!
 //! That also holds for what rdkafka would answer by itself: statistics, its log, tokens of OAUTHBEARER's callback. A consumer
 //! that needs them is not for here.
-#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
-
-mod queue;
 
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaResult;
 use rdkafka::types::RDKafkaErrorCode;
 
-use queue::{Owned, Queue};
+use super::queue::{Owned, Queue};
 
 /// Messages taken out of librdkafka at once: enough to spread the cost of the call, and few enough to stay in the cache.
 const BATCH_MAX: usize = 256;
