@@ -21,9 +21,6 @@ LIMIT = "limit: a consumer that only looks"
 LOW, HIGH = 10_000, 200_000
 GOALS = {US: "p99 ≤ 15 ms", US_COMMITTING: "p99 ≤ 50 ms", "Spark": "", LIMIT: ""}
 PEER_GOAL = "≤ 0.2"
-# For how long the generator's client waits for more plays before it sends. At the higher rate it is the generator's
-# own value: with less, two cores would have more to do with requests than with plays.
-LINGER_MS = {LOW: 2, HIGH: 20}
 JVM_MEMORY = "2g"
 READY_S = 180
 # The generator ends by itself, whatever becomes of us.
@@ -133,7 +130,7 @@ class Fresh:
 
     def turn(self, name, rate, job, turn):
         folder, topic = self.bench.empty("turn"), data.Topic(self.bench, "fresh")
-        pace = ["--rate", rate, "--duration", f"{GENERATOR_S}s", "-X", f"linger.ms={LINGER_MS[rate]}"]
+        pace = ["--rate", rate, "--duration", f"{GENERATOR_S}s", "-X", f"linger.ms={self.options.linger}"]
         generate = [self.options.reprise, "generate", *topic.common, *pace, *data.KINDS[self.options.kind]]
         with Process(generate) as generator:
             # It makes the topic.
@@ -175,7 +172,7 @@ class Fresh:
         self.bench.show(title, HEAD, rows, NOTES)
 
     def keep(self):
-        sizes = {name: getattr(self.options, name) for name in ("probes", "warm_up", "rounds", "kind", "workers")}
+        sizes = {name: getattr(self.options, name) for name in ("probes", "warm_up", "linger", "rounds", "kind", "workers")}
         self.bench.keep("fresh", sizes=sizes, turns=self.turns)
 
 
