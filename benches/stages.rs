@@ -23,6 +23,7 @@ use reprise_dataflows::play::{DAY_US, HOUR_US, PlayBatch};
 use reprise_dataflows::summarise::Summariser;
 use reprise_dataflows::{Epoch, Stage, Tally, Tick, rank::rank, trending::window};
 use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::vec::ToStream;
 use timely::dataflow::operators::{Input, Inspect};
 
 #[global_allocator]
@@ -176,7 +177,11 @@ fn ranked(tallies: &[(bool, Tally, i64)]) -> usize {
 
 fn slid(tallies: &[(bool, Tally, i64)]) -> usize {
     run(tallies, |is_pane, stream, ticks| match is_pane {
-        true => window(stream.as_collection(), ticks, &Definitions::builtin().trending).inner,
+        true => {
+            let names = reprise_dataflows::catalogue::Names::default();
+            let queries = None.to_stream(stream.scope());
+            window(stream.as_collection(), ticks, queries, &Definitions::builtin(), &names).0.inner
+        }
         false => stream,
     })
 }

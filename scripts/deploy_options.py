@@ -9,10 +9,16 @@ from typing import NamedTuple, Optional
 from common import ROOT
 
 SOURCES = os.path.join(ROOT, "src/cli")
-# Where the options of `reprise run` are declared.
-RUN = ["run.rs", "peers.rs", "shared.rs"]
+# Where the options of each command are declared.
+COMMANDS = {
+    "run": ["run.rs", "peers.rs", "shared.rs", "mod.rs"],
+    "generate": ["generate.rs", "mod.rs"],
+    "trending": ["chart.rs", "shared.rs", "mod.rs"],
+}
+# Some that are always there: if not, it is this script that cannot read the source any more.
+SOME = {"run": {"lake", "hostfile"}, "generate": {"rate"}, "trending": {"url"}}
 # Variables of a process that are no options.
-OTHER_VARIABLES = {"RUST_LOG"}
+OTHER_VARIABLES = {"RUST_LOG", "REPRISE_TOKEN", "OTEL_EXPORTER_OTLP_HEADERS"}
 
 
 class Complaints:
@@ -30,7 +36,9 @@ class Complaints:
 
 
 class Option(NamedTuple):
-    long: str
+    # The long name, or the short one of an option that has no other.
+    name: str
+    long: Optional[str]
     short: Optional[str]
     env: Optional[str]
     takes_value: bool
@@ -47,12 +55,16 @@ def options_in(files):
             long = re.search(r'\blong(?: = "([^"]+)")?(?=\s*(?:,|$))', how)
             short = re.search(r"\bshort(?: = '(.)')?(?=\s*(?:,|$))", how)
             env = re.search(r'\benv = "([^"]+)"', how)
-            if long:
+            if long or short:
+                long, short = long and (long[1] or field.replace("_", "-")), short and (short[1] or field[0])
                 found.append(Option(
-                    long=long[1] or field.replace("_", "-"), short=short and (short[1] or field[0]), env=env and env[1],
-                    takes_value=kind != "bool",
+                    name=long or short, long=long, short=short, env=env and env[1], takes_value=kind != "bool",
                     is_required=not kind.startswith(("Option<", "Vec<", "bool")) and "default_value" not in how))
     return found
+
+
+def options_of(command):
+    return options_in(os.path.join(SOURCES, name) for name in COMMANDS[command])
 
 
 def all_options():
@@ -62,46 +74,45 @@ def all_options():
 class Run:
     """What one process is started with, by its command line and its variables. `path` is the file to complain of."""
 
-    def __init__(self, complaints, path, words, variables):
-        self.complaints, self.path, self.settings = complaints, path, {}
-        self.options = options_in(os.path.join(SOURCES, name) for name in RUN)
-        # Two that are always there: if not, it is this script that cannot read the source any more.
-        if not {"lake", "hostfile"} <= {option.long for option in self.options}:
-            sys.exit(f"deploy-check: the options of `reprise run` are not to be found in {', '.join(RUN)}")
+    def __init__(self, complaints, path, words, variables, command="run"):
+        self.complaints, self.path, self.settings, self.command = complaints, path, {}, f"`reprise {command}`"
+        self.options = options_of(command)
+        if not SOME[command] <= {option.name for option in self.options}:
+            sys.exit(f"deploy-check: the options of {self.command} are not to be found in {', '.join(COMMANDS[command])}")
         for name, value in variables:
             self.take_variable(name, value)
-        self.take_command(words)
+        self.take_command(words, command)
         for option in self.options:
-            if option.is_required and option.long not in self.settings:
-                self.complain(f"`reprise run` cannot start without --{option.long} or {option.env}")
+            if option.is_required and option.name not in self.settings:
+                self.complain(f"{self.command} cannot start without --{option.name} or {option.env}")
 
     def complain(self, what):
         self.complaints.add(self.path, what)
 
     def take_variable(self, name, value):
         option = next((option for option in self.options if option.env == name), None)
-        if option and option.long in self.settings:
+        if option and option.name in self.settings:
             self.complain(f"{name} is given twice")
         elif option:
-            self.settings[option.long] = value
+            self.settings[option.name] = value
         elif name not in OTHER_VARIABLES:
-            self.complain(f"`reprise run` has no option that is set by {name}")
+            self.complain(f"{self.command} has no option that is set by {name}")
 
-    def take_command(self, words):
+    def take_command(self, words, command):
         """A command line beats variables."""
-        if len(words) < 2 or os.path.basename(words[0]) != "reprise" or words[1] != "run":
-            self.complain(f"starts `{' '.join(words)}`, which is not `reprise run`")
+        if len(words) < 2 or os.path.basename(words[0]) != "reprise" or words[1] != command:
+            self.complain(f"starts `{' '.join(words)}`, which is not {self.command}")
             return
         words = iter(words[2:])
         for word in words:
             name, has_value, value = word.partition("=")
-            option = next((o for o in self.options if name in (f"--{o.long}", f"-{o.short}")), None)
+            option = next((o for o in self.options if name in (o.long and f"--{o.long}", o.short and f"-{o.short}")), None)
             if not option:
-                self.complain(f"`reprise run` has no option {name}")
+                self.complain(f"{self.command} has no option {name}")
             elif option.takes_value:
-                self.settings[option.long] = value if has_value else next(words, "")
+                self.settings[option.name] = value if has_value else next(words, "")
             else:
-                self.settings[option.long] = "true"
+                self.settings[option.name] = "true"
 
     def has(self, *names):
         """Whether all these options are given. Complains of those that are not."""

@@ -1,9 +1,10 @@
-//! Threads beside the dataflow: those that end when what holds them is dropped, and those that ask one question.
+//! Threads beside the dataflow: those that end when what holds them is dropped, those that have a last word then, and those
+//! that ask one question.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -33,6 +34,49 @@ impl Drop for Background {
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
             let _ = thread.join();
+        }
+    }
+}
+
+/// The holder of a thread that has something left to do when this is dropped. It may be left behind: what it does must not
+/// keep the process from ending.
+pub struct Closing {
+    stop: Arc<AtomicBool>,
+    thread: Thread,
+    ended: Receiver<()>,
+    last_max: Duration,
+    left_behind: Box<dyn Fn()>,
+}
+
+impl Closing {
+    /// Starts a thread that does `work` until the flag that it is given is set, and once more. It is unparked then. After
+    /// `last_max` nobody waits for it any longer, and `left_behind` says so.
+    pub fn start(
+        name: &str,
+        last_max: Duration,
+        left_behind: impl Fn() + 'static,
+        work: impl FnOnce(&AtomicBool) + Send + 'static,
+    ) -> Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let flag = stop.clone();
+        let (end, ended): (Sender<()>, _) = channel();
+        let work = move || {
+            work(&flag);
+            // Dropping it is how its end is heard of.
+            drop(end);
+        };
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+        let thread = thread.with_context(|| format!("the thread {name} cannot be started"))?.thread().clone();
+        Ok(Self { stop, thread, ended, last_max, left_behind: Box::new(left_behind) })
+    }
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.unpark();
+        if self.ended.recv_timeout(self.last_max) == Err(RecvTimeoutError::Timeout) {
+            (self.left_behind)();
         }
     }
 }

@@ -12,13 +12,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, anyhow};
-use differential_dataflow::AsCollection;
 use reprise_dataflows::definition::Definitions;
 use reprise_dataflows::plan::Plan;
+use reprise_dataflows::query::Query;
 use reprise_dataflows::{Epoch, Stage, Tick, build};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Exchange;
-use timely::dataflow::operators::vec::{Broadcast, Map, ToStream};
+use timely::dataflow::operators::vec::{Broadcast, Map};
 use timely::dataflow::operators::{Concat, Input, Inspect, Operator, Probe};
 use timely::dataflow::{InputHandle, ProbeHandle, Scope, StreamVec};
 use timely::worker::Worker;
@@ -32,7 +32,6 @@ use crate::ending::Ending;
 use crate::lake::sink::{self, Committed};
 use crate::lake::{Committer, LakeFile, Room};
 use crate::serve::Shared;
-use crate::serve::durable::CommittedCut;
 use crate::serve::feed::feed;
 use crate::source::checkpoint::checkpoint;
 use crate::source::kafka::{Found, Share, kafka};
@@ -95,6 +94,20 @@ type Sender<T> = InputHandle<Epoch, CapacityContainerBuilder<Vec<T>>>;
 struct Inputs {
     ticks: Sender<Tick>,
     orders: Sender<Order>,
+    queries: Sender<Query>,
+}
+
+impl Inputs {
+    /// Says what holds for an epoch, and what is asked in it; nothing more is to come for it then.
+    fn begin(&mut self, tick: Tick, queries: Vec<Query>) {
+        self.ticks.advance_to(tick.epoch);
+        self.ticks.send(tick);
+        self.ticks.advance_to(tick.epoch + 1);
+        self.queries.advance_to(tick.epoch);
+        queries.into_iter().for_each(|query| self.queries.send(query));
+        self.queries.advance_to(tick.epoch + 1);
+        self.orders.advance_to(tick.epoch + 1);
+    }
 }
 
 impl Engine {
@@ -114,7 +127,7 @@ impl Engine {
     }
 
     fn work(&self, worker: &mut Worker) -> Result<()> {
-        let mut inputs = Inputs { ticks: Sender::new(), orders: Sender::new() };
+        let mut inputs = Inputs { ticks: Sender::new(), orders: Sender::new(), queries: Sender::new() };
         let watched = worker.dataflow(|scope| self.assemble(scope, &mut inputs))?;
         if worker.index() == 0 {
             self.mint(worker, inputs, &watched);
@@ -144,7 +157,7 @@ impl Engine {
             self.store(live, source.intakes, ticks.clone(), &committed)?;
         }
         let tallied = checkpoint(ticks.clone(), self.checkpoint.clone(), self.fail);
-        let queries = None.to_stream(scope).as_collection();
+        let queries = scope.input_from(&mut inputs.queries);
         let charts = build(&self.definitions, ticks.clone(), plays, tallied, queries);
 
         let served = ProbeHandle::new();
@@ -211,12 +224,7 @@ impl Engine {
         let written = sink::write(intakes, ticks, writer, live.room.clone(), self.fail)?;
         let commits = sink::commit(written, committer, live.room.clone(), self.fail)?;
         let shared = self.shared.clone();
-        commits
-            .inspect(move |commit: &Committed| {
-                let cut = CommittedCut { cut: commit.cut, version: commit.version };
-                shared.committed(cut, &commit.offsets, commit.plays);
-            })
-            .probe_with(committed);
+        commits.inspect(move |commit: &Committed| shared.committed(commit)).probe_with(committed);
         Ok(())
     }
 
@@ -243,13 +251,12 @@ impl Engine {
                     .with_frontier(|frontier| frontier.first().copied())
                     .unwrap_or(Epoch::MAX),
                 committed: last_cut.is_none_or(|cut| !watched.committed.less_equal(&cut)),
+                asked: self.shared.questions.are_waiting(),
                 stop: self.ending.is_due(),
             };
             if let Some(tick) = ticker.next(now) {
-                inputs.ticks.advance_to(tick.epoch);
-                inputs.ticks.send(tick);
-                inputs.ticks.advance_to(tick.epoch + 1);
-                inputs.orders.advance_to(tick.epoch + 1);
+                self.shared.metrics.began(tick.epoch, tick.cut.is_some());
+                inputs.begin(tick, self.shared.questions.begin(tick.epoch));
                 last_cut = tick.cut.map(|_| tick.epoch).or(last_cut);
                 if tick.stage == Stage::Live {
                     first_live.get_or_insert(tick.epoch);

@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Every point that there is.
-pub const NAMES: [&str; 15] = [
+pub const NAMES: [&str; 17] = [
     "staged",
     "intended",
     "renaming",
@@ -27,6 +27,8 @@ pub const NAMES: [&str; 15] = [
     "checkpoint-written",
     "checkpoint-renamed",
     "link",
+    "changelog-sent",
+    "changelog-committed",
 ];
 
 /// The point that is set, and what happens there.

@@ -5,6 +5,7 @@
 
 mod background;
 mod broker;
+mod changelog;
 mod charts;
 mod checkpoint;
 mod cli;
@@ -16,6 +17,7 @@ mod generate;
 mod lake;
 mod memory;
 mod monitor;
+mod otlp;
 mod output;
 mod publish;
 mod run;
@@ -24,6 +26,7 @@ mod serve;
 mod source;
 mod supervise;
 mod tick;
+mod topic;
 mod verify;
 
 use std::process::ExitCode;

@@ -16,13 +16,18 @@ use crate::background::Background;
 const INTERVAL: Duration = Duration::from_millis(100);
 const MIB: u64 = 1 << 20;
 
+/// How much this process may hold: `max_bytes`, or by default nine tenths of what there is.
+pub fn limit_bytes(max_bytes: Option<u64>) -> Option<u64> {
+    max_bytes.or_else(|| Some(available_bytes()? / 10 * 9))
+}
+
 /// Calls `over` once, from a thread of its own, when this process holds more than `max_bytes`. By default that is nine tenths of
 /// what the machine has, or the control group that the process is in. Where the system does not tell, nothing is watched.
 ///
 /// # Errors
 /// When the thread cannot be started.
 pub fn watch(max_bytes: Option<u64>, over: impl Fn(Error) + Send + 'static) -> Result<Background> {
-    let max_bytes = max_bytes.or_else(|| Some(available_bytes()? / 10 * 9));
+    let max_bytes = limit_bytes(max_bytes);
     Background::start("reprise-memory", move |stop: &AtomicBool| {
         let Some(max_bytes) = max_bytes else { return };
         while !stop.load(Ordering::Relaxed) {
@@ -41,7 +46,7 @@ pub fn watch(max_bytes: Option<u64>, over: impl Fn(Error) + Send + 'static) -> R
 }
 
 /// Memory of this process that no file backs, so that it cannot be had back while the process runs.
-fn held_bytes() -> Option<u64> {
+pub fn held_bytes() -> Option<u64> {
     kilobytes(&std::fs::read_to_string("/proc/self/status").ok()?, "RssAnon:")
 }
 

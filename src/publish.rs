@@ -5,16 +5,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread::Thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::warn;
 
+use crate::background::Closing;
 use crate::broker::{Broker, Consumer};
 use crate::serve::Shared;
 
@@ -26,41 +25,16 @@ const LAST_MAX: Duration = Duration::from_secs(5);
 const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 const FAILURES_MAX: u32 = 5;
 
-/// A thread that publishes what is committed, until it is dropped; then it does so once more.
-pub struct Publisher {
-    done: Arc<AtomicBool>,
-    thread: Thread,
-    ended: Receiver<()>,
-    group: String,
-}
-
-impl Publisher {
-    pub fn start(shared: Arc<Shared>, broker: &Broker) -> Result<Self> {
-        let done = Arc::new(AtomicBool::new(false));
-        let published = BTreeMap::new();
-        let publish = Publish { consumer: broker.consumer()?, broker: broker.clone(), shared, published, failures: 0 };
-        let (end, ended) = channel();
-        let until = done.clone();
-        let thread = std::thread::Builder::new().name("reprise-publisher".to_owned());
-        let thread = thread.spawn(move || publish.repeat(&until, end));
-        let thread = thread.context("a thread that publishes offsets cannot be started")?.thread().clone();
-        Ok(Self { done, thread, ended, group: broker.group.clone() })
-    }
-}
-
-impl Drop for Publisher {
-    fn drop(&mut self) {
-        self.done.store(true, Ordering::Relaxed);
-        self.thread.unpark();
-        // A coordinator that does not answer must not keep the process from ending, so the thread may be left behind.
-        if self.ended.recv_timeout(LAST_MAX) == Err(RecvTimeoutError::Timeout) {
-            let group = &self.group;
-            warn!(
-                group,
-                "the last offsets were not published to the consumer group; those in the lake are what counts"
-            );
-        }
-    }
+/// Starts a thread that publishes what is committed, until it is dropped; then it does so once more. A coordinator that does
+/// not answer is not waited for.
+pub fn publisher(shared: Arc<Shared>, broker: &Broker) -> Result<Closing> {
+    let published = BTreeMap::new();
+    let publish = Publish { consumer: broker.consumer()?, broker: broker.clone(), shared, published, failures: 0 };
+    let group = broker.group.clone();
+    let left_behind = move || {
+        warn!(group, "the last offsets were not published to the consumer group; those in the lake are what counts");
+    };
+    Closing::start("reprise-publisher", LAST_MAX, left_behind, move |done| publish.repeat(done))
 }
 
 struct Publish {
@@ -74,8 +48,7 @@ struct Publish {
 }
 
 impl Publish {
-    /// `end` is dropped at the end, which is how that is heard of.
-    fn repeat(mut self, done: &AtomicBool, end: Sender<()>) {
+    fn repeat(mut self, done: &AtomicBool) {
         while !done.load(Ordering::Relaxed) {
             self.publish();
             std::thread::park_timeout(INTERVAL);
@@ -83,7 +56,6 @@ impl Publish {
         while !self.publish() && self.failures < FAILURES_MAX {
             std::thread::sleep(RETRY_INTERVAL);
         }
-        drop(end);
     }
 
     /// Whether the group knows what is committed now.

@@ -56,6 +56,8 @@ pub struct Now {
     pub complete_before: Epoch,
     /// No commit is in flight.
     pub committed: bool,
+    /// Somebody has asked something, and an epoch will answer it.
+    pub asked: bool,
     /// The user wants to leave.
     pub stop: bool,
 }
@@ -175,7 +177,7 @@ impl Ticker {
             return now.committed;
         }
         let leaving = self.next_stage(now.stop) != last.stage;
-        let pending = self.workers.iter().any(|worker| worker.pending);
+        let pending = now.asked || self.workers.iter().any(|worker| worker.pending);
         let wait = match (leaving, pending) {
             (true, _) => Duration::ZERO,
             (false, true) if self.caught_up() => self.pace.epoch_min,

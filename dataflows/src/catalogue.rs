@@ -36,22 +36,40 @@ pub struct Naming {
     pub about: Option<(i32, About)>,
 }
 
-/// The texts of the items that a worker owns, shared by its operators.
+/// The names of the items that a worker owns, shared by its operators.
 ///
-/// An operator may look up an item at an epoch once the frontier of [`catalogue`]'s output has passed the epoch.
+/// An operator may look up an item at an epoch once the frontier of [`catalogue`]'s output has passed the epoch. A text never
+/// changes; what a track is called may be what a later epoch says.
 #[derive(Clone, Default)]
-pub struct Texts(Rc<RefCell<HashMap<ItemKey, Arc<str>, RandomState>>>);
+pub struct Names {
+    texts: Rc<RefCell<HashMap<ItemKey, Arc<str>, RandomState>>>,
+    /// Of each track, with the UTC day since when it is called so.
+    abouts: Rc<RefCell<HashMap<ItemKey, (i32, About), RandomState>>>,
+}
 
-impl Texts {
+impl Names {
     /// The text of an item, or nothing if no source has named it.
-    pub fn get(&self, item: &ItemKey) -> Arc<str> {
-        self.0.borrow().get(item).cloned().unwrap_or_default()
+    pub fn text(&self, item: &ItemKey) -> Arc<str> {
+        self.texts.borrow().get(item).cloned().unwrap_or_default()
     }
 
     /// Orders items by their texts, bytewise.
     pub fn compare(&self, a: &ItemKey, b: &ItemKey) -> Ordering {
-        let texts = self.0.borrow();
+        let texts = self.texts.borrow();
         texts.get(a).cmp(&texts.get(b))
+    }
+
+    /// What a track is called.
+    pub fn about(&self, track: &ItemKey) -> Option<About> {
+        self.abouts.borrow().get(track).map(|(_, about)| about.clone())
+    }
+
+    /// Calls `visit` with every track, in no order.
+    pub fn each_track(&self, visit: &mut dyn FnMut(&ItemKey, &About)) {
+        #[expect(clippy::iter_over_hash_type, reason = "who asks puts them in order")]
+        for (item, (_, about)) in self.abouts.borrow().iter() {
+            visit(item, about);
+        }
     }
 
     /// Gives the text.
@@ -59,7 +77,7 @@ impl Texts {
     /// # Panics
     /// If another text has the same key: counts of the two would have been mixed, and no answer is better than a wrong one.
     fn learn(&self, item: ItemKey, text: &str) -> Arc<str> {
-        let mut texts = self.0.borrow_mut();
+        let mut texts = self.texts.borrow_mut();
         let known = texts.entry(item).or_insert_with(|| text.into());
         assert!(
             **known == *text,
@@ -71,20 +89,19 @@ impl Texts {
 
 /// What [`catalogue`] gives.
 pub struct Catalogue<'scope> {
-    /// The texts of this worker's items.
-    pub texts: Texts,
+    /// Of this worker's items.
+    pub names: Names,
     /// Every track's id, title and artist.
     pub titles: VecCollection<'scope, Epoch, (ItemKey, (String, About)), i64>,
 }
 
 /// Gathers what sources say of items at the items' owners.
 pub fn catalogue(namings: StreamVec<'_, Epoch, Naming>) -> Catalogue<'_> {
-    let texts = Texts::default();
-    let learned = texts.clone();
+    let names = Names::default();
+    let learned = names.clone();
     let exchange = Exchange::new(|naming: &Naming| naming.item.route());
     let stream = namings.unary_frontier(exchange, "Catalogue", |_capability, _info| {
         let mut stash = Stash::new();
-        let mut abouts = HashMap::<ItemKey, (i32, About), RandomState>::default();
         // What was said last of those that are called otherwise since.
         let mut renamed = HashMap::<ItemKey, (Arc<str>, Option<About>), RandomState>::default();
         move |(input, frontier), output| {
@@ -93,6 +110,7 @@ pub fn catalogue(namings: StreamVec<'_, Epoch, Naming>) -> Catalogue<'_> {
                     stash.extend(*capability.time(), capability, data.map(std::mem::take));
                 }
             });
+            let mut abouts = learned.abouts.borrow_mut();
             while let Some(Ready { time, containers, complete }) = stash.next(&[frontier]) {
                 for Naming { item, text, about } in containers.into_iter().flatten() {
                     let text = learned.learn(item, &text);
@@ -118,5 +136,5 @@ pub fn catalogue(namings: StreamVec<'_, Epoch, Naming>) -> Catalogue<'_> {
             }
         }
     });
-    Catalogue { texts, titles: stream.as_collection() }
+    Catalogue { names, titles: stream.as_collection() }
 }

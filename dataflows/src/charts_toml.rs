@@ -145,6 +145,7 @@ fn trending_default() -> Trending {
         measure: Measure::Plays,
         eligible: Eligible::Completed,
         top: 50,
+        history_us: 0,
     }
 }
 
@@ -167,6 +168,7 @@ fn trending(fields: &Fields<'_>) -> Result<Trending, DefinitionError> {
         measure: fields.or("measure", default.measure, |value| value.choice(MEASURES, MEASURES_LATER))?,
         eligible: fields.or("eligible", default.eligible, |value| eligible(&value))?,
         top: fields.or("top", default.top, |value| value.count(TOP_MAX))?,
+        history_us: default.history_us,
     };
     check_panes(fields, &trending)?;
     Ok(trending)

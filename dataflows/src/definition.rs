@@ -72,6 +72,8 @@ pub struct Trending {
     pub measure: Measure,
     pub eligible: Eligible,
     pub top: usize,
+    /// For how long plays that have left the window can still be asked for. It is of no account to the window itself.
+    pub history_us: i64,
 }
 
 impl Trending {

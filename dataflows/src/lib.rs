@@ -6,7 +6,8 @@
 //!                        ├─ panes ──► window ─► digest ──► rank ────┘
 //!                        │              │         └─► inputs
 //!  ticks ────────────────┼──────────────┘
-//!                        └─ namings ──► catalogue ──► semijoin (what is ranked, or asked for) ──► titles
+//!                        └─ namings ──► catalogue ──► semijoin (what is ranked) ──► titles
+//!  queries ──► to the three that count: window and both of the first ranks ──► answers
 //! ```
 //!
 //! Live traffic and the lake go through the same [`build`], so that they cannot disagree.
@@ -27,6 +28,7 @@ mod naming;
 mod numbering;
 pub mod plan;
 pub mod play;
+pub mod query;
 pub mod rank;
 mod stash;
 pub mod summarise;
@@ -42,15 +44,17 @@ use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, ParallelizationContract, Pipeline};
 use timely::dataflow::operators::Concat;
+use timely::dataflow::operators::vec::Broadcast;
 
 use catalogue::{About, Catalogue, Naming, catalogue};
-use definition::{Cell, Definitions, ItemKind};
+use definition::{Cell, Definitions};
 use digest::{InputsChange, digest};
 use exchange::Scatter;
 use item::ItemKey;
 use plan::{Key, Plan};
 use play::PlayBatch;
-use rank::rank;
+use query::{Answer, Query};
+use rank::{rank, rank_and_answer};
 use summarise::summarise;
 use trending::window;
 
@@ -93,10 +97,12 @@ pub struct CutPoint {
 pub struct Charts<'scope> {
     /// The top of every cell: the multiplicity of (cell, item) is its count. A track is named by its id.
     pub ranked: VecCollection<'scope, Epoch, (Cell, String), i64>,
-    /// The title and artist of each track that is in a top, or was asked for.
+    /// The title and artist of each track that is in a top.
     pub titles: VecCollection<'scope, Epoch, (String, About), i64>,
     /// What was counted for each chart, as changes that add up.
     pub inputs: StreamVec<'scope, Epoch, InputsChange>,
+    /// What each worker's items say to the queries of an epoch, at its end.
+    pub answers: StreamVec<'scope, Epoch, Answer>,
 }
 
 /// Plays that have been counted already, as a checkpoint has them.
@@ -108,60 +114,75 @@ pub struct Tallied<'scope> {
 
 /// The whole graph, from plays to charts.
 ///
-/// `ticks` come to every worker. What is `tallied` adds to `plays`. `queries` are ids of tracks whose titles somebody wants
-/// to know.
+/// `ticks` come to every worker. What is `tallied` adds to `plays`. A query may come to any worker.
 pub fn build<'scope>(
     definitions: &Arc<Definitions>,
     ticks: StreamVec<'scope, Epoch, Tick>,
     plays: StreamVec<'scope, Epoch, PlayBatch>,
     tallied: Tallied<'scope>,
-    queries: VecCollection<'scope, Epoch, String, i64>,
+    queries: StreamVec<'scope, Epoch, Query>,
 ) -> Charts<'scope> {
-    let plan = Plan::new(definitions);
+    let (plan, queries) = (Plan::new(definitions), queries.broadcast());
     let summary = summarise(plays, &plan);
     let catalogue = catalogue(summary.namings.concat(tallied.namings));
 
     let by_item = Scatter(|((_, item), _, _): &(Tally, Epoch, i64)| item.route());
     let (days, days_inputs) = digest(summary.days.concat(tallied.tallies), &plan);
-    let days = rank_items(days, "RankDays", by_item, &plan, definitions, &catalogue);
-    let (window, window_inputs) = digest(window(summary.panes, ticks, &definitions.trending), &plan);
-    let trending = rank_items(window, "RankWindow", Pipeline, &plan, definitions, &catalogue);
+    let (days, days_answers) =
+        rank_items(days, queries.clone(), "RankDays", by_item, false, &plan, definitions, &catalogue);
+    let (window, past) = window(summary.panes, ticks, queries.clone(), definitions, &catalogue.names);
+    let (window, window_inputs) = digest(window, &plan);
+    let (trending, window_answers) =
+        rank_items(window, queries, "RankWindow", Pipeline, true, &plan, definitions, &catalogue);
     let owned = days.concat(trending);
 
-    let wanted = owned.clone().map(|(_, item)| item).concat(queries.map(|id| ItemKey::new(ItemKind::Track, &id)));
-    let titles = catalogue.titles.semijoin(wanted.distinct_total_core::<i64>()).map(|(_, title)| title);
+    let wanted = owned.clone().map(|(_, item)| item).distinct_total_core::<i64>();
+    let titles = catalogue.titles.semijoin(wanted).map(|(_, title)| title);
 
     let by_cell = Exchange::new(|((cell, _), _, _): &((Cell, String), Epoch, i64)| route(cell));
-    let (texts, tops) = (catalogue.texts, definitions.clone());
-    let named = owned.map(move |(cell, item)| (cell, texts.get(&item).to_string()));
+    let (names, tops) = (catalogue.names, definitions.clone());
+    let named = owned.map(move |(cell, item)| (cell, names.text(&item).to_string()));
     let ranked =
         rank(named, "RankMerge", by_cell, |cell| vec![cell.clone()], move |cell| tops.top(cell.chart), Ord::cmp);
-    Charts { ranked, titles, inputs: days_inputs.concat(window_inputs) }
+    let answers = days_answers.concat(window_answers).concat(past);
+    Charts { ranked, titles, inputs: days_inputs.concat(window_inputs), answers }
 }
 
-/// The top of each cell among the items that a worker owns.
+/// The top of each cell among the items that a worker owns, and what their counts say to `queries`.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "it is `rank_and_answer`, with what both callers have in common filled in"
+)]
 fn rank_items<'scope, P>(
     tallies: VecCollection<'scope, Epoch, Tally, i64>,
+    queries: StreamVec<'scope, Epoch, Query>,
     name: &str,
     pact: P,
+    is_window: bool,
     plan: &Plan,
     definitions: &Arc<Definitions>,
     catalogue: &Catalogue<'scope>,
-) -> VecCollection<'scope, Epoch, (Cell, ItemKey), i64>
+) -> (VecCollection<'scope, Epoch, (Cell, ItemKey), i64>, StreamVec<'scope, Epoch, Answer>)
 where
     P: ParallelizationContract<Epoch, Vec<(Tally, Epoch, i64)>>,
 {
     // Ties are broken by text, so an epoch must not be ranked before the catalogue has learned its texts: the frontier of
     // this empty collection says when.
     let learned = catalogue.titles.clone().flat_map(|_| None);
-    let (plan, tops, texts) = (plan.clone(), definitions.clone(), catalogue.texts.clone());
-    rank(
+    let (plan, tops, order, names) =
+        (plan.clone(), definitions.clone(), catalogue.names.clone(), catalogue.names.clone());
+    rank_and_answer(
         tallies.concat(learned),
+        queries,
         name,
         pact,
         move |key| plan.cells(key),
         move |cell| tops.top(cell.chart),
-        move |a, b| texts.compare(a, b),
+        move |a, b| order.compare(a, b),
+        move |Query { id, question }, counted| {
+            let found = question.answer(counted, &names, is_window).into_iter();
+            found.map(move |found| Answer { id, found })
+        },
     )
 }
 

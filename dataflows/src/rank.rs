@@ -10,14 +10,16 @@
 //! - a retraction that may have hit the top makes the cell scan its counts again, once, when the epoch closes.
 
 use std::cmp::{Ordering, Reverse};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 
 use differential_dataflow::lattice::Lattice;
 use differential_dataflow::{AsCollection, VecCollection};
 use foldhash::fast::RandomState;
-use timely::dataflow::channels::pact::ParallelizationContract;
-use timely::dataflow::operators::Operator;
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::{ParallelizationContract, Pipeline};
+use timely::dataflow::operators::vec::ToStream;
+use timely::dataflow::operators::{OkErr, Operator};
 use timely::order::TotalOrder;
 use timely::progress::Timestamp;
 
@@ -45,26 +47,78 @@ where
     C: Clone + Eq + Hash + 'static,
     P: ParallelizationContract<T, Vec<((K, I), T, i64)>>,
 {
-    let stream = collection.inner.unary_frontier(pact, name, |_capability, _info| {
-        let mut stash = Stash::new();
-        let mut tops = Tops::new(cells, top, order);
-        move |(input, frontier), output| {
-            input.for_each_stamp(|capability, data| {
-                if let Some(capability) = capability.retain_least(output.output_index()) {
-                    stash.extend_updates(capability, data.map(std::mem::take));
+    let asks_nothing: StreamVec<'scope, T, ()> = None.to_stream(collection.inner.scope());
+    rank_and_answer(collection, asks_nothing, name, pact, cells, top, order, |(), _| None::<()>).0
+}
+
+/// Updates of a collection, and answers among them.
+pub(crate) type Said<'scope, T, D, A> = StreamVec<'scope, T, Result<(D, T, i64), A>>;
+
+/// What a worker's [`rank`] has counted.
+pub trait Counted<I, C> {
+    /// The count of `item` in `cell`.
+    fn count(&self, cell: &C, item: &I) -> i64;
+
+    /// Calls `visit` with each cell, the sum of all its counts, and the count of `item` in it.
+    fn each_cell(&self, item: Option<&I>, visit: &mut dyn FnMut(&C, i64, i64));
+}
+
+/// [`rank`], which also says what `answer` makes of the `questions` that come to this worker, from what has been counted at the
+/// end of their time.
+#[expect(clippy::too_many_arguments, reason = "those of `rank`, and what is asked")]
+pub fn rank_and_answer<'scope, T, K, I, C, P, Q, A, As>(
+    collection: VecCollection<'scope, T, (K, I), i64>,
+    questions: StreamVec<'scope, T, Q>,
+    name: &str,
+    pact: P,
+    cells: impl Fn(&K) -> Vec<C> + 'static,
+    top: impl Fn(&C) -> usize + 'static,
+    order: impl Fn(&I, &I) -> Ordering + 'static,
+    answer: impl Fn(Q, &dyn Counted<I, C>) -> As + 'static,
+) -> (VecCollection<'scope, T, (C, I), i64>, StreamVec<'scope, T, A>)
+where
+    T: Timestamp + Lattice + TotalOrder,
+    K: Clone + Eq + Hash + 'static,
+    I: Clone + Eq + Hash + 'static,
+    C: Clone + Eq + Hash + 'static,
+    P: ParallelizationContract<T, Vec<((K, I), T, i64)>>,
+    Q: Clone + 'static,
+    A: Clone + 'static,
+    As: IntoIterator<Item = A>,
+{
+    let stream: Said<'scope, T, (C, I), A> =
+        collection.inner.binary_frontier(questions, pact, Pipeline, name, |_capability, _info| {
+            let (mut stash, mut asked) = (Stash::new(), BTreeMap::<T, Vec<Q>>::new());
+            let mut tops = Tops::new(cells, top, order);
+            move |(input, frontier), (questions, questions_frontier), output| {
+                input.for_each_stamp(|capability, data| {
+                    if let Some(capability) = capability.retain_least(output.output_index()) {
+                        stash.extend_updates(capability, data.map(std::mem::take));
+                    }
+                });
+                questions.for_each_stamp(|capability, data| {
+                    if let Some(capability) = capability.retain_least(output.output_index()) {
+                        let time = capability.time().clone();
+                        asked.entry(time.clone()).or_default().extend(data.flat_map(std::mem::take));
+                        stash.extend(time, capability, std::iter::empty());
+                    }
+                });
+                let frontiers = [frontier, questions_frontier];
+                while let Some(Ready { time, containers, complete }) = stash.next(&frontiers) {
+                    for ((key, item), _, diff) in containers.into_iter().flatten() {
+                        tops.add(&key, &item, diff);
+                    }
+                    let Some(capability) = complete else { break };
+                    let mut session = output.session(&capability);
+                    tops.settle(|update, diff| session.give(Ok((update, time.clone(), diff))));
+                    let questions = asked.remove(&time).into_iter().flatten();
+                    let answers = questions.flat_map(|question| answer(question, &tops));
+                    answers.for_each(|answer| session.give(Err(answer)));
                 }
-            });
-            while let Some(Ready { time, containers, complete }) = stash.next(&[frontier]) {
-                for ((key, item), _, diff) in containers.into_iter().flatten() {
-                    tops.add(&key, &item, diff);
-                }
-                let Some(capability) = complete else { break };
-                let mut session = output.session(&capability);
-                tops.settle(|update, diff| session.give((update, time.clone(), diff)));
             }
-        }
-    });
-    stream.as_collection()
+        });
+    let (tops, answers) = stream.ok_err(|said| said);
+    (tops.as_collection(), answers)
 }
 
 /// The state of one worker's `rank`: what it counted, and what it last said.
@@ -153,11 +207,33 @@ where
     }
 }
 
+impl<K, I, C, Cells, Top, Order> Counted<I, C> for Tops<K, I, C, Cells, Top, Order>
+where
+    I: Eq + Hash,
+    C: Eq + Hash,
+{
+    fn count(&self, cell: &C, item: &I) -> i64 {
+        match (self.cell_numbers.get(cell), self.numbers.get(item)) {
+            (Some(cell), Some(item)) => self.cells[*cell as usize].counts.get(*item),
+            _ => 0,
+        }
+    }
+
+    fn each_cell(&self, item: Option<&I>, visit: &mut dyn FnMut(&C, i64, i64)) {
+        let item = item.and_then(|item| self.numbers.get(item));
+        for cell in &self.cells {
+            visit(&cell.cell, cell.sum, item.map_or(0, |item| cell.counts.get(*item)));
+        }
+    }
+}
+
 /// One cell: its counts, and its top as last settled.
 struct CellTop<C> {
     cell: C,
     k: usize,
     counts: Counts,
+    /// Of all counts.
+    sum: i64,
     /// Item and count, by item.
     top: Vec<(u32, i64)>,
     /// The least count of a top that is full. Whoever is below it, is not in the top.
@@ -170,12 +246,13 @@ struct CellTop<C> {
 impl<C> CellTop<C> {
     fn new(cell: C, k: usize) -> Self {
         let (counts, top, candidates) = Default::default();
-        Self { cell, k, counts, top, threshold: 0, candidates, rescan: false, touched: false }
+        Self { cell, k, counts, sum: 0, top, threshold: 0, candidates, rescan: false, touched: false }
     }
 
     /// Whether the cell has to be settled, and did not have to be before.
     fn add(&mut self, item: u32, diff: i64, items: usize) -> bool {
         let (before, after) = self.counts.add(item, diff, items);
+        self.sum += diff;
         if before.max(after) < self.threshold {
             return false;
         }

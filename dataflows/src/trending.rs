@@ -1,8 +1,10 @@
 //! The sliding window: panes of one slide, each of which enters once and leaves once.
 //!
 //! A pane that enters adds its counts, one that leaves retracts them, and [`crate::rank`] does the rest. What is late goes
-//! to its pane, and to the window if the pane is in it. What is early waits for the window to come.
+//! to its pane, and to the window if the pane is in it. What is early waits for the window to come. Panes that have left are kept
+//! for a while, smaller, so that a window of the past can be asked for.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
@@ -11,75 +13,99 @@ use differential_dataflow::{AsCollection, VecCollection};
 use foldhash::fast::RandomState;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
-use timely::dataflow::operators::Operator;
+use timely::dataflow::operators::vec::Map;
+use timely::dataflow::operators::{Concat, OkErr, Operator};
 
-use crate::definition::Trending;
+use crate::catalogue::Names;
+use crate::definition::{Cell, Definitions, ItemKind, TRENDING};
 use crate::exchange::Scatter;
 use crate::item::ItemKey;
-use crate::plan::Key;
+use crate::plan::{Key, Plan};
+use crate::query::{Answer, Found, Query, Question, named};
+use crate::rank::Said;
 use crate::stash::{Ready, Stash};
 use crate::{Epoch, Tally, Tick};
 
-/// The tallies of the panes that are in the window at each epoch's clock, with the pane taken out of their keys.
+/// The tallies of the panes that are in the window at each epoch's clock, with the pane taken out of their keys; and answers to
+/// the `queries` about a window of the past.
 ///
-/// `tallies` are keyed by pane; `ticks` say the clock of each epoch and come to every worker.
+/// `tallies` are keyed by pane; `ticks` say the clock of each epoch. Ticks and queries come to every worker.
 pub fn window<'scope>(
     tallies: VecCollection<'scope, Epoch, Tally, i64>,
     ticks: StreamVec<'scope, Epoch, Tick>,
-    trending: &Trending,
-) -> VecCollection<'scope, Epoch, Tally, i64> {
-    let mut window = Window::new(trending);
+    queries: StreamVec<'scope, Epoch, Query>,
+    definitions: &Definitions,
+    names: &Names,
+) -> (VecCollection<'scope, Epoch, Tally, i64>, StreamVec<'scope, Epoch, Answer>) {
+    let (mut window, names) = (Window::new(definitions), names.clone());
     let by_item = Scatter(|((_, item), _, _): &(Tally, Epoch, i64)| item.route());
-    let stream = tallies.inner.binary_frontier(ticks, by_item, Pipeline, "Window", |_capability, _info| {
-        let mut stash = Stash::new();
-        move |(tallies, tallies_frontier), (ticks, ticks_frontier), output| {
-            tallies.for_each_stamp(|capability, data| {
-                if let Some(capability) = capability.retain_least(output.output_index()) {
-                    stash.extend(
-                        *capability.time(),
-                        capability,
-                        data.map(|data| data.drain(..).map(News::Tally).collect()),
-                    );
-                }
-            });
-            ticks.for_each_stamp(|capability, data| {
-                if let Some(capability) = capability.retain_least(output.output_index()) {
-                    stash.extend(
-                        *capability.time(),
-                        capability,
-                        data.map(|data| data.drain(..).map(|tick| News::Clock(tick.clock_us)).collect()),
-                    );
-                }
-            });
-            while let Some(Ready { time, containers, complete }) = stash.next(&[tallies_frontier, ticks_frontier]) {
-                for news in containers.into_iter().flatten() {
-                    match news {
-                        News::Clock(clock_us) => window.clock_us = clock_us,
-                        News::Tally(((key, item), _, count)) => window.new.push((key, item, count)),
+    let ticks = ticks.map(|tick| News::Clock(tick.clock_us)).concat(queries.map(News::Query));
+    let stream: Said<'scope, Epoch, Tally, Answer> =
+        tallies.inner.binary_frontier(ticks, by_item, Pipeline, "Window", |_capability, _info| {
+            let mut stash = Stash::new();
+            let mut asked = Vec::new();
+            move |(tallies, tallies_frontier), (ticks, ticks_frontier), output| {
+                tallies.for_each_stamp(|capability, data| {
+                    if let Some(capability) = capability.retain_least(output.output_index()) {
+                        stash.extend(
+                            *capability.time(),
+                            capability,
+                            data.map(|data| data.drain(..).map(News::Tally).collect()),
+                        );
+                    }
+                });
+                ticks.for_each_stamp(|capability, data| {
+                    if let Some(capability) = capability.retain_least(output.output_index()) {
+                        stash.extend(*capability.time(), capability, data.map(std::mem::take));
+                    }
+                });
+                while let Some(Ready { time, containers, complete }) = stash.next(&[tallies_frontier, ticks_frontier]) {
+                    for news in containers.into_iter().flatten() {
+                        match news {
+                            News::Clock(clock_us) => window.clock_us = clock_us,
+                            News::Tally(((key, item), _, count)) => window.new.push((key, item, count)),
+                            News::Query(query) => asked.push(query),
+                        }
+                    }
+                    let Some(capability) = complete else { break };
+                    let mut session = output.session(&capability);
+                    window.close_epoch(|tally, diff| session.give(Ok((tally, time, diff))));
+                    for Query { id, question } in asked.drain(..) {
+                        let found = window.answer(&question, &names).into_iter();
+                        found.for_each(|found| session.give(Err(Answer { id, found })));
                     }
                 }
-                let Some(capability) = complete else { break };
-                let mut session = output.session(&capability);
-                window.close_epoch(|tally, diff| session.give((tally, time, diff)));
             }
-        }
-    });
-    stream.as_collection()
+        });
+    let (tallies, answers) = stream.ok_err(|said| said);
+    (tallies.as_collection(), answers)
 }
 
+#[derive(Clone)]
 enum News {
     Clock(Option<i64>),
     Tally((Tally, Epoch, i64)),
+    Query(Query),
 }
 
 /// One worker's panes.
 struct Window {
+    plan: Plan,
+    item: ItemKind,
     slide_us: i64,
     panes_in_window: i64,
+    /// Panes that are kept when they have left the window.
+    panes_kept: i64,
     clock_us: Option<i64>,
     /// The panes that are in the window, `[start, end)`; none before there is a clock.
     in_window: Range<i64>,
     panes: BTreeMap<i64, Pane>,
+    /// Those that have left, as items and keys by number, with their counts. They are sums only together.
+    left: BTreeMap<i64, Vec<(u32, u32, u32)>>,
+    items: Vec<ItemKey>,
+    item_numbers: HashMap<ItemKey, u32, RandomState>,
+    /// The first pane that all plays are there of.
+    known_from: Option<i64>,
     /// Tallies of the open epoch.
     new: Vec<(Key, ItemKey, i64)>,
     keys: Vec<Key>,
@@ -87,13 +113,21 @@ struct Window {
 }
 
 impl Window {
-    fn new(trending: &Trending) -> Self {
+    fn new(definitions: &Definitions) -> Self {
+        let trending = &definitions.trending;
         Self {
+            plan: Plan::new(definitions),
+            item: trending.item,
             slide_us: trending.slide_us,
             panes_in_window: trending.window_us / trending.slide_us,
+            panes_kept: trending.history_us / trending.slide_us,
             clock_us: None,
             in_window: 0..0,
             panes: BTreeMap::new(),
+            left: BTreeMap::new(),
+            items: Vec::new(),
+            item_numbers: HashMap::default(),
+            known_from: None,
             new: Vec::new(),
             keys: Vec::new(),
             key_numbers: HashMap::default(),
@@ -109,6 +143,10 @@ impl Window {
         for (mut key, item, count) in std::mem::take(&mut self.new) {
             let pane = std::mem::take(&mut key.bucket);
             if self.clock_us.is_some() && pane < self.in_window.start {
+                if pane >= self.in_window.start - self.panes_kept {
+                    let key = self.key_number(key);
+                    self.keep(pane, key, item, count);
+                }
                 continue;
             }
             if self.in_window.contains(&pane) {
@@ -133,7 +171,57 @@ impl Window {
                 }
             }
         }
-        self.panes = self.panes.split_off(&to.start);
+        let panes = self.panes.split_off(&to.start);
+        for (index, pane) in std::mem::replace(&mut self.panes, panes) {
+            if index >= to.start - self.panes_kept {
+                pane.tallies.into_iter().for_each(|((key, item), count)| self.keep(index, key, item, count));
+            }
+        }
+        self.left = self.left.split_off(&(to.start - self.panes_kept));
+        let known_from = self.known_from.get_or_insert(to.start);
+        *known_from = (*known_from).max(to.start - self.panes_kept);
+    }
+
+    /// Keeps a count of a pane that has left the window.
+    fn keep(&mut self, pane: i64, key: u32, item: ItemKey, count: i64) {
+        let number = *self.item_numbers.entry(item).or_insert_with(|| {
+            self.items.push(item);
+            self.items.len() as u32 - 1
+        });
+        let counts = self.left.entry(pane).or_default();
+        let mut rest = count;
+        while rest > 0 {
+            let part = u32::try_from(rest).unwrap_or(u32::MAX);
+            counts.push((number, key, part));
+            rest -= i64::from(part);
+        }
+    }
+
+    /// What this worker's items have in a window of the past.
+    fn answer(&self, question: &Question, names: &Names) -> Vec<Found> {
+        let Question::Window { end_us, scope, limit } = question else { return Vec::new() };
+        let end = end_us.div_euclid(self.slide_us);
+        let window = end - self.panes_in_window..end;
+        let is_asked_for = |key: &Key| {
+            let cell = Cell { chart: TRENDING, start_day: 0, scope: scope.clone() };
+            self.plan.cells(key).contains(&cell)
+        };
+        let asked_for: Vec<bool> = self.keys.iter().map(is_asked_for).collect();
+        let mut plays = HashMap::<ItemKey, i64, RandomState>::default();
+        let left = self.left.range(window.clone()).flat_map(|(_, counts)| counts);
+        for (item, _, count) in left.filter(|(_, key, _)| asked_for[*key as usize]) {
+            *plays.entry(self.items[*item as usize]).or_default() += i64::from(*count);
+        }
+        let here = self.panes.range(window).flat_map(|(_, pane)| &pane.tallies);
+        for ((_, item), count) in here.filter(|((key, _), _)| asked_for[*key as usize]) {
+            *plays.entry(*item).or_default() += count;
+        }
+        let mut plays: Vec<(ItemKey, i64)> = plays.into_iter().filter(|(_, plays)| *plays > 0).collect();
+        plays.sort_by_cached_key(|(item, plays)| (Reverse(*plays), names.text(item)));
+        plays.truncate(*limit);
+        let found = plays.into_iter().map(|(item, plays)| named(self.item, &item, plays, names));
+        let known_from = self.known_from.map(|pane| Found::KnownFrom(pane * self.slide_us));
+        known_from.into_iter().chain(found).collect()
     }
 
     fn key_number(&mut self, key: Key) -> u32 {

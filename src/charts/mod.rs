@@ -9,6 +9,7 @@ mod changes;
 mod inputs;
 mod overview;
 mod period;
+mod since;
 #[cfg(test)]
 pub mod tests;
 
@@ -74,6 +75,11 @@ impl Charts {
     /// Says what the numbers stand for after the last [`apply`](Self::apply).
     pub fn set_as_of(&mut self, as_of: AsOf) {
         self.as_of = as_of;
+    }
+
+    /// How many cells have entries, and how many tracks those have.
+    pub fn sizes(&self) -> (usize, usize) {
+        (self.tops.len(), self.titles.len())
     }
 
     /// Folds in what changed in one or more whole epochs.

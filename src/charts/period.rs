@@ -5,7 +5,7 @@
 use reprise_dataflows::calendar::{Period, Unreadable, instant_name};
 use reprise_dataflows::definition::{Definitions, ItemKind, ScopeKind, TRENDING};
 
-use super::Charts;
+use super::{AsOf, Charts};
 
 /// A period that is not known yet, because there is no clock to say which it is: unknown start, unknown end.
 const UNKNOWN: &str = "../..";
@@ -13,7 +13,12 @@ const UNKNOWN: &str = "../..";
 impl Charts {
     /// The name of a period, its first moment, and the first one after it.
     pub fn period(&self, chart: u32, start_day: Option<i32>) -> (String, Option<i64>, Option<i64>) {
-        let Some(definition) = self.definitions.chart(chart) else { return self.window() };
+        self.period_as_of(chart, start_day, self.as_of)
+    }
+
+    /// Likewise, with the window at the clock of `as_of`.
+    pub fn period_as_of(&self, chart: u32, start_day: Option<i32>, as_of: AsOf) -> (String, Option<i64>, Option<i64>) {
+        let Some(definition) = self.definitions.chart(chart) else { return self.window(as_of.clock_us) };
         let Some(start_day) = start_day else { return (UNKNOWN.to_owned(), None, None) };
         let (period, calendar) = (definition.period, &definition.calendar);
         let name = period.name(start_day, calendar.week_starts);
@@ -22,8 +27,8 @@ impl Charts {
         (name, start_us, end_us)
     }
 
-    fn window(&self) -> (String, Option<i64>, Option<i64>) {
-        let Some(clock_us) = self.as_of.clock_us else { return (UNKNOWN.to_owned(), None, None) };
+    fn window(&self, clock_us: Option<i64>) -> (String, Option<i64>, Option<i64>) {
+        let Some(clock_us) = clock_us else { return (UNKNOWN.to_owned(), None, None) };
         let (start_us, end_us) = self.definitions.trending.window(clock_us);
         (format!("{}/{}", instant_name(start_us), instant_name(end_us)), Some(start_us), Some(end_us))
     }
@@ -32,7 +37,7 @@ impl Charts {
     pub fn start_day(&self, chart: u32, text: &str) -> Result<i32, Unreadable> {
         match self.definitions.chart(chart) {
             Some(definition) => definition.period.parse(text, definition.calendar.week_starts),
-            None if self.window().0 == text => Ok(0),
+            None if self.window(self.as_of.clock_us).0 == text => Ok(0),
             None => Err(Unreadable { found: text.to_owned(), expected: "the current window, the only one there is" }),
         }
     }
@@ -45,7 +50,8 @@ impl Charts {
         Some(definition.period.start(day, definition.calendar.week_starts))
     }
 
-    pub(super) fn item_kind(&self, chart: u32) -> ItemKind {
+    /// What the chart lists.
+    pub fn item_kind(&self, chart: u32) -> ItemKind {
         self.definitions.chart(chart).map_or(self.definitions.trending.item, |definition| definition.item)
     }
 }

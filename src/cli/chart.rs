@@ -9,6 +9,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use url::Url;
 
 use super::client::{Client, Failure};
+use super::shared::TokenFile;
 use crate::charts::ChartCell;
 use crate::output::{self, Format, table};
 use crate::{screen, serve};
@@ -39,6 +40,8 @@ struct Asking {
     /// The instance to ask.
     #[arg(long, env = "REPRISE_URL", default_value_t = format!("http://{}", serve::DEFAULT_ADDRESS))]
     url: String,
+    #[command(flatten)]
+    token: TokenFile,
     /// `global`, a country such as `US`, or a device such as `device:mobile`; `*` for all.
     #[arg(long, default_value = "global")]
     scope: String,
@@ -94,7 +97,7 @@ fn address(asking: &Asking, path: &[&str], period: Option<&str>) -> Result<Url> 
 
 impl Asking {
     fn show(&self, url: &Url) -> Result<()> {
-        let client = Client::new()?;
+        let client = Client::new(self.token.text()?.as_deref())?;
         if self.watch {
             return self.watch(&client, url);
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use reqwest::StatusCode;
 use reqwest::blocking::Response;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
 use url::Url;
 
@@ -43,9 +44,17 @@ impl Failure {
 }
 
 impl Client {
-    pub fn new() -> Result<Self> {
+    /// A client that presents `token`, if there is one.
+    pub fn new(token: Option<&str>) -> Result<Self> {
+        let mut headers = HeaderMap::new();
+        if let Some(token) = token {
+            let value = HeaderValue::from_str(&format!("Bearer {token}"));
+            let mut value = value.map_err(|_| anyhow!("the token has characters that a header cannot have"))?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
         // An instance is on this machine or network: a proxy for the rest of the world does not know it.
-        let builder = reqwest::blocking::Client::builder().no_proxy().redirect(Policy::none());
+        let builder = reqwest::blocking::Client::builder().no_proxy().redirect(Policy::none()).default_headers(headers);
         let client = builder.connect_timeout(CONNECT_TIMEOUT).timeout(ANSWER_TIMEOUT).build();
         client.map(Self).context("the HTTP client cannot be started")
     }
@@ -119,7 +128,7 @@ mod tests {
     use crate::serve::tests::server;
 
     fn ask(address: impl std::fmt::Display, path: &str) -> Result<Vec<ChartCell>, Failure> {
-        Client::new().unwrap().ask(&Url::parse(&format!("http://{address}{path}")).unwrap())
+        Client::new(None).unwrap().ask(&Url::parse(&format!("http://{address}{path}")).unwrap())
     }
 
     #[test]

@@ -64,7 +64,7 @@ pub fn run(options: Options, config: Option<PathBuf>) -> Result<()> {
 }
 
 /// Ends the process as clap does at wrong usage.
-fn refuse(why: &str) -> ! {
+pub fn refuse(why: &str) -> ! {
     Error::raw(ErrorKind::ArgumentConflict, format!("{why}\n")).with_cmd(&Reprise::command()).exit()
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use rdkafka::mocking::MockCluster;
 
-use super::run::workers;
+use super::run::{with_history, workers};
 use super::shared::{ChartsFile, absolute, default_workers, parse_duration, start_log, stop_flag};
 use crate::broker::Broker;
 use crate::charts::Filter;
@@ -23,7 +23,7 @@ use crate::lake::care::Spans;
 use crate::monitor::has_screen;
 use crate::output::{self, Format};
 use crate::run::Run;
-use crate::serve::{self, Shared};
+use crate::serve::{self, Access, Shared};
 use crate::tick::Pace;
 
 const TOPIC: &str = "song-plays";
@@ -31,6 +31,8 @@ const PARTITIONS: i32 = 4;
 /// How far the generator may be ahead of what is consumed, in records of one partition.
 const AHEAD_MAX: u64 = 10_000 - generate::BURST_MAX;
 const HISTORY_PLAYS_MAX: u64 = 200_000;
+/// For how long past windows can be asked for.
+const TRENDING_HISTORY: Duration = Duration::from_secs(2 * 3600);
 
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -84,14 +86,17 @@ pub fn run(options: Options) -> Result<()> {
         lake: absolute(&lake)?,
         workers: options.workers,
         place: None,
-        definitions: options.charts.load()?,
+        definitions: with_history(options.charts.load()?, TRENDING_HISTORY),
         listen: options.listen,
+        access: Access::default(),
         from_latest: false,
         accept_gap: false,
         memory_max_bytes: None,
         pace: Pace { commit_interval: Duration::from_secs(2), ..Pace::default() },
         care: Spans::default(),
         checkpoint_interval: Duration::from_secs(60),
+        changelog: None,
+        otlp: None,
         notes: notes(&lake),
     };
     if !has_screen() {

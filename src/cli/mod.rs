@@ -28,6 +28,9 @@ struct Reprise {
     /// A TOML file of options, by their long names; flags and environment variables win.
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
+    /// How the log on stderr is written; RUST_LOG says what is in it, as in RUST_LOG=reprise=debug.
+    #[arg(long, value_enum, global = true, default_value = "text", env = "REPRISE_LOG_FORMAT", value_name = "FORMAT")]
+    log_format: shared::LogFormat,
     #[command(subcommand)]
     command: Command,
 }
@@ -76,7 +79,8 @@ fn parse(arguments: Vec<OsString>) -> Result<Reprise> {
     Ok(parsed.unwrap_or_else(|error| error.exit()))
 }
 
-fn run(Reprise { config, command }: Reprise) -> Result<()> {
+fn run(Reprise { config, log_format, command }: Reprise) -> Result<()> {
+    shared::LOG_FORMAT.get_or_init(|| log_format);
     match command {
         Command::Demo(options) => demo::run(options),
         Command::Generate(options) => generate::run(*options),

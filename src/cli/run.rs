@@ -2,20 +2,25 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use reprise_dataflows::definition::Definitions;
+use url::Url;
 
+use super::cluster::refuse;
 use super::peers::Peers;
 use super::shared::{
-    ChartsFile, MemoryMax, absolute, default_workers, parse_duration, parse_option, start_log, stop_flag,
+    ChartsFile, MemoryMax, ServerAccess, absolute, default_workers, parse_duration, parse_option, start_log, stop_flag,
 };
 use crate::broker::{Broker, DEFAULT_GROUP};
 use crate::charts::Filter;
 use crate::failpoint;
 use crate::lake::care;
 use crate::monitor::has_screen;
+use crate::otlp::parse_endpoint;
 use crate::output::{self, Format};
 use crate::run::Run;
 use crate::serve;
@@ -48,6 +53,11 @@ pub struct Options {
     /// Where to answer HTTP; port 0 takes a free one.
     #[arg(long, value_name = "ADDR", default_value = serve::DEFAULT_ADDRESS, env = "REPRISE_LISTEN", overrides_with = "listen")]
     listen: SocketAddr,
+    #[command(flatten)]
+    access: ServerAccess,
+    /// For how long past trending windows can be asked for.
+    #[arg(long, value_name = "SPAN", default_value = "2h", value_parser = parse_duration, env = "REPRISE_TRENDING_HISTORY")]
+    trending_history: Duration,
     /// Where to begin in partitions that the lake has no offset for.
     #[arg(long, value_enum, default_value = "earliest", env = "REPRISE_FROM")]
     from: From,
@@ -57,6 +67,10 @@ pub struct Options {
     /// The consumer group under which committed offsets are published, for tools that measure lag.
     #[arg(long, value_name = "NAME", default_value = DEFAULT_GROUP, env = "REPRISE_GROUP")]
     group: String,
+    /// Publish what changes in the charts to this topic, after each commit: the last message of each key is a chart as it stands.
+    /// It is made, compacted, if it is not there.
+    #[arg(long, value_name = "TOPIC", value_parser = topic_name, env = "REPRISE_CHANGELOG")]
+    changelog: Option<String>,
     /// Read every partition to its end, commit, and leave.
     #[arg(long)]
     until_caught_up: bool,
@@ -86,8 +100,12 @@ pub struct Options {
     /// How long files stay that the newest version of the lake does not have: as long as readers may take.
     #[arg(long, value_name = "SPAN", default_value = "1h", value_parser = parse_duration, env = "REPRISE_RETAIN")]
     retain: Duration,
-    /// A librdkafka option, as in -X fetch.wait.max.ms=50; may be given several times. TLS and SASL need a build with
-    /// --features tls.
+    /// Send the metrics to an OpenTelemetry collector, by OTLP over HTTP, as in http://localhost:4318. Headers that it asks for are
+    /// those of OTEL_EXPORTER_OTLP_HEADERS.
+    #[arg(long, value_name = "URL", value_parser = parse_endpoint, env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    otlp: Option<Url>,
+    /// A librdkafka option, as in -X fetch.wait.max.ms=50; may be given several times. A value that nobody else is to see
+    /// goes in a file: -X sasl.password=@FILE.
     #[arg(short = 'X', value_name = "NAME=VALUE", value_parser = parse_option)]
     options: Vec<(String, String)>,
     #[command(flatten)]
@@ -101,6 +119,9 @@ pub enum From {
 }
 
 pub fn run(options: Options) -> Result<()> {
+    if options.changelog.as_ref() == Some(&options.topic) {
+        refuse("--changelog must be another topic than that of the plays");
+    }
     let place = options.peers.place()?;
     let has_table = has_screen() && place.as_ref().is_none_or(|place| place.process == 0);
     start_log(if has_table { "warn" } else { "info" });
@@ -125,14 +146,17 @@ pub fn run(options: Options) -> Result<()> {
         lake: absolute(&options.lake)?,
         workers: options.workers,
         place,
-        definitions: options.charts.load()?,
+        definitions: with_history(options.charts.load()?, options.trending_history),
         listen: options.listen,
+        access: options.access.load(options.listen)?,
         from_latest: options.from == From::Latest,
         accept_gap: options.accept_gap,
         memory_max_bytes: options.memory_max.bytes(),
         pace,
         care: care::Spans { compact_after: options.compact_after, retain: options.retain },
         checkpoint_interval: options.checkpoint_interval,
+        changelog: options.changelog,
+        otlp: options.otlp,
         notes: Vec::new(),
     };
     if let Some(format) = options.format {
@@ -151,6 +175,22 @@ pub fn run(options: Options) -> Result<()> {
         output::write(format, &shared.charts().cells(&Filter::default()), options.output.as_deref())?;
     }
     Ok(())
+}
+
+/// `definitions` with past windows kept for `history`.
+pub fn with_history(mut definitions: Arc<Definitions>, history: Duration) -> Arc<Definitions> {
+    let history_us = i64::try_from(history.as_micros()).unwrap_or(i64::MAX);
+    Arc::make_mut(&mut definitions).trending.history_us = history_us;
+    definitions
+}
+
+/// Reads the name of a topic.
+fn topic_name(text: &str) -> Result<String, String> {
+    let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if (1..=249).contains(&text.len()) && text.bytes().all(is_legal) && !text.bytes().all(|byte| byte == b'.') {
+        return Ok(text.to_owned());
+    }
+    Err("it must be letters, digits, dots, hyphens and underscores, 249 at most".to_owned())
 }
 
 /// Reads a number of workers.

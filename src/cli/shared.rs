@@ -1,13 +1,20 @@
 //! What several subcommands have in common.
 
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use axum::http::HeaderValue;
 use reprise_dataflows::definition::{Definitions, FILE_BYTES_MAX};
+
+use crate::serve::access::{Access, Token, parse_origin, token_text};
+
+/// Of a librdkafka option in a file.
+const OPTION_BYTES_MAX: u64 = 1 << 20;
 
 /// Options that say what the charts are.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -47,15 +54,76 @@ impl MemoryMax {
     }
 }
 
+/// Who may ask the server.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct ServerAccess {
+    #[command(flatten)]
+    token: TokenFile,
+    /// Let pages of this origin read the answers, as in https://charts.example; * is any.
+    #[arg(long, value_name = "ORIGIN", value_parser = parse_origin, env = "REPRISE_CORS")]
+    cors: Option<HeaderValue>,
+}
+
+impl ServerAccess {
+    pub fn load(&self, listen: SocketAddr) -> Result<Access> {
+        let token = match &self.token.path {
+            Some(path) => Some(Token::read(path)?),
+            None => token_from_environment().map(|text| Token::new(&text)).transpose().context(TOKEN_VARIABLE)?,
+        };
+        if token.is_none() && !listen.ip().is_loopback() {
+            tracing::warn!(
+                "{listen} can be reached from elsewhere, and answers anybody: --token-file asks for a token"
+            );
+        }
+        Ok(Access { token, cors: self.cors.clone() })
+    }
+}
+
+/// The token of a server.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct TokenFile {
+    /// The file with the token that the server asks for; the token itself may also be in the environment, as REPRISE_TOKEN.
+    #[arg(long = "token-file", value_name = "FILE", env = "REPRISE_TOKEN_FILE")]
+    path: Option<PathBuf>,
+}
+
+const TOKEN_VARIABLE: &str = "REPRISE_TOKEN";
+
+impl TokenFile {
+    /// The token to present, if there is one.
+    pub fn text(&self) -> Result<Option<String>> {
+        self.path.as_deref().map(token_text).transpose().map(|text| text.or_else(token_from_environment))
+    }
+}
+
+/// Not by clap, which would show it in `--help`.
+fn token_from_environment() -> Option<String> {
+    std::env::var(TOKEN_VARIABLE).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
 /// How many workers a machine is given unless told otherwise: one per processor, up to eight.
 pub fn default_workers() -> usize {
     std::thread::available_parallelism().map_or(1, |processors| processors.get().min(8))
 }
 
-/// Reads `name=value`.
+/// Reads `name=value`, or `name=@FILE` with the value in a file, where other users do not see it.
 pub fn parse_option(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("it must be written name=value, as in socket.timeout.ms=10000")?;
-    Ok((name.to_owned(), value.to_owned()))
+    let value = match value.strip_prefix('@') {
+        None => value.to_owned(),
+        Some(path) => {
+            value_in_file(Path::new(path)).map_err(|error| format!("{name} cannot be read from {path}: {error}"))?
+        }
+    };
+    Ok((name.to_owned(), value))
+}
+
+/// The text of a file without its last line break.
+fn value_in_file(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(OPTION_BYTES_MAX).read_to_string(&mut text)?;
+    let value = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(value.strip_suffix('\r').unwrap_or(value).to_owned())
 }
 
 const SPAN_MAX: Duration = Duration::from_secs(3660 * 24 * 3600);
@@ -90,6 +158,16 @@ pub fn stop_flag(doing: &'static str) -> Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Set once, before anything is logged.
+pub static LOG_FORMAT: OnceLock<LogFormat> = OnceLock::new();
+
 /// Starts the log, on stderr: what `RUST_LOG` says, or ours from `level` on and warnings of others, but for librdkafka's:
 /// what it writes comes to us as errors too, and `broker.rs` says it once.
 pub fn start_log(level: &str) {
@@ -99,8 +177,11 @@ pub fn start_log(level: &str) {
     let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_target(false);
     // It would say on stderr that stderr is closed, and panic.
-    let log = log.log_internal_errors(false);
-    let _ = log.with_writer(std::io::stderr).try_init();
+    let log = log.log_internal_errors(false).with_writer(std::io::stderr);
+    let _ = match LOG_FORMAT.get() {
+        Some(LogFormat::Json) => log.json().flatten_event(true).try_init(),
+        Some(LogFormat::Text) | None => log.try_init(),
+    };
 }
 
 /// `path` as people write it, made absolute.

@@ -9,7 +9,7 @@ use url::Url;
 use super::client::{Client, Failure};
 use super::replay::Replay;
 use super::run::workers;
-use super::shared::{ChartsFile, absolute, default_workers, start_log};
+use super::shared::{ChartsFile, TokenFile, absolute, default_workers, start_log};
 use crate::charts::{Charts, Filter};
 use crate::cluster::Team;
 use crate::lake::Snapshot;
@@ -35,6 +35,8 @@ pub struct Options {
     #[arg(long, value_name = "URL")]
     against: Option<String>,
     #[command(flatten)]
+    token: TokenFile,
+    #[command(flatten)]
     charts: ChartsFile,
     /// Threads that work on the dataflow.
     #[arg(short, long, value_name = "N", default_value_t = default_workers(), value_parser = workers, env = "REPRISE_WORKERS")]
@@ -52,7 +54,7 @@ pub fn run(options: Options) -> Result<()> {
 
 fn against(options: &Options, url: &str, lake: &Path) -> Result<()> {
     let definitions = options.charts.load()?;
-    let body = Client::new()?.snapshot(&address(url)?).map_err(Failure::into_error)?;
+    let body = Client::new(options.token.text()?.as_deref())?.snapshot(&address(url)?).map_err(Failure::into_error)?;
     let live = Live::open(BufReader::new(body.as_slice())).with_context(|| not_a_reprise(url))?;
     let as_of = live.header.as_of;
     let version = as_of.lake_version.filter(|_| as_of.durable).with_context(|| not_a_reprise(url))?;

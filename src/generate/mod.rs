@@ -13,7 +13,6 @@ mod producer;
 #[cfg(test)]
 mod tests;
 mod timeline;
-mod topic;
 mod transcript;
 
 use std::path::PathBuf;
@@ -27,6 +26,8 @@ use pace::Pace;
 use plays::{Kind, Mix, Plays};
 use producer::Producer;
 use transcript::Transcript;
+
+use crate::topic;
 
 /// How many records are sent between two looks at the clock, at `stop` and at `hold`.
 pub const BURST_MAX: u64 = 100;

@@ -12,11 +12,14 @@ use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext};
 use reprise_kafka::Sender;
 
-use super::{Traffic, topic};
+use super::Traffic;
+use crate::topic;
 
 /// How long to wait before trying again when the queue is full: it drains a batch in about this time.
 const FULL_QUEUE_WAIT: Duration = Duration::from_millis(2);
 const FLUSH_STEP: Duration = Duration::from_millis(100);
+/// Of a topic that we make: there is room for the 2 MB values among the malformed ones.
+const TOPIC_OPTIONS: [(&str, &str); 1] = [("max.message.bytes", "4194304")];
 
 /// Sends records to one topic.
 pub struct Producer {
@@ -62,7 +65,7 @@ impl Producer {
             .create_with_context(Failures::default())
             .context("the Kafka client does not take its options; check those given with -X")?;
         let brokers = config.get("bootstrap.servers").unwrap_or(brokers).to_owned();
-        let partitions = topic::ensure(client.client(), &config, &traffic.topic, traffic.partitions)?;
+        let partitions = topic::ensure(client.client(), &config, &traffic.topic, traffic.partitions, &TOPIC_OPTIONS)?;
         let sender = Sender::new(client, &traffic.topic, partitions)?;
         Ok(Self { sender, topic: traffic.topic.clone(), brokers, partitions })
     }

@@ -46,7 +46,7 @@ pub use dead_letters::DeadLetter;
 pub use encoder::{Encoded, Encoder};
 pub use listing::LakeFile;
 pub use room::Room;
-pub use snapshot::Snapshot;
+pub use snapshot::{Snapshot, incarnation};
 pub use writer::Writer;
 
 /// Where the plays of a lake come from. Recorded when it is created, and compared ever after.

@@ -53,8 +53,10 @@ pub struct Committed {
     /// The last epoch that is in it, and the clock of that.
     pub cut: CutPoint,
     pub version: u64,
-    /// How many plays it has added.
+    /// How many plays it has added, in how many files of so many bytes.
     pub plays: u64,
+    pub files: u64,
+    pub bytes: u64,
     pub offsets: BTreeMap<i32, i64>,
 }
 
@@ -290,7 +292,8 @@ fn append(mut committer: Committer) -> impl FnMut(Vec<Written>) -> Result<Option
             written.positions.iter().for_each(|position| cut.reach(position, &began));
             cut.account.gaps.append(&mut written.gaps);
         }
-        let plays = cut.plays.iter().map(|file| file.rows as u64).sum();
+        let (plays, bytes) = (sum(&cut.plays, |file| file.rows), sum(&cut.plays, |file| file.size_bytes));
+        let files = cut.plays.len() as u64;
         let point = CutPoint { epoch: cut.epoch, clock_us: cut.clock_us };
         let progress = committer.progress();
         let progress = if cut.offsets == progress.offsets && cut.clock_us == progress.clock_us {
@@ -298,8 +301,19 @@ fn append(mut committer: Committer) -> impl FnMut(Vec<Written>) -> Result<Option
         } else {
             committer.commit(cut)?
         };
-        Ok(Some(Committed { cut: point, version: progress.version, plays, offsets: progress.offsets.clone() }))
+        Ok(Some(Committed {
+            cut: point,
+            version: progress.version,
+            plays,
+            files,
+            bytes,
+            offsets: progress.offsets.clone(),
+        }))
     }
+}
+
+fn sum(files: &[NewFile], value: impl Fn(&NewFile) -> i64) -> u64 {
+    files.iter().map(|file| value(file).unsigned_abs()).sum()
 }
 
 /// Opens the writer of a worker.

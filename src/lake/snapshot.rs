@@ -85,6 +85,11 @@ impl Snapshot {
     }
 }
 
+/// How many times a process has become the writer of the lake: which of them is the one that it has now.
+pub fn incarnation(lake: &Path) -> Result<i64> {
+    Ok(Table::open(lake, &PLAYS, table::engine()?, None)?.progress()?.incarnation)
+}
+
 /// Says what is wrong with a folder that is no lake, in words that help.
 pub(super) fn check_is_lake(lake: &Path) -> Result<()> {
     disk::refuse_object_store(lake)?;

@@ -17,9 +17,11 @@ use anyhow::{Context, Result};
 use reprise_dataflows::definition::Definitions;
 use reprise_dataflows::plan::Plan;
 use tracing::{info, warn};
+use url::Url;
 
-use crate::background::{Background, unless_stopped};
+use crate::background::{Background, Closing, unless_stopped};
 use crate::broker::{ANSWER_TIMEOUT, Broker, Extent};
+use crate::changelog;
 use crate::charts::{AsOf, Charts};
 use crate::checkpoint::{self, Checkpoint};
 use crate::cluster::place::is_loopback;
@@ -31,8 +33,9 @@ use crate::lake::care;
 use crate::lake::{self, Committer, Identity, LakeFile, Room, Snapshot, balance};
 use crate::memory;
 use crate::monitor::monitor;
-use crate::publish::Publisher;
-use crate::serve::{self, Shared, Status};
+use crate::otlp;
+use crate::publish::publisher;
+use crate::serve::{self, Access, Shared, Status};
 use crate::source::kafka::{Found, PASSED, Resumption, check_remade, discover, lost, resume};
 use crate::source::lake::{Counted, Progress};
 use crate::tick::Pace;
@@ -52,6 +55,7 @@ pub struct Run {
     pub place: Option<Place>,
     pub definitions: Arc<Definitions>,
     pub listen: SocketAddr,
+    pub access: Access,
     /// Begin at the end of partitions that a new lake has no offset for, instead of at their first offset.
     pub from_latest: bool,
     /// Go on behind offsets that Kafka no longer has.
@@ -61,6 +65,10 @@ pub struct Run {
     pub pace: Pace,
     pub care: care::Spans,
     pub checkpoint_interval: Duration,
+    /// The topic that changes of the charts are published to, if they are.
+    pub changelog: Option<String>,
+    /// The collector that gets the metrics.
+    pub otlp: Option<Url>,
     /// Lines below the live table.
     pub notes: Vec<String>,
 }
@@ -85,7 +93,7 @@ impl Run {
     pub fn run(self, stop: Arc<AtomicBool>, started: impl FnOnce(&Arc<Shared>) -> Result<()>) -> Result<Arc<Shared>> {
         let shared = Arc::new(Shared::new(Charts::new(self.definitions.clone())));
         // Before the lake is taken over: a second start by mistake ends here, and leaves the first one alone.
-        let server = serve::start(self.listen, shared.clone())?;
+        let server = serve::start(self.listen, shared.clone(), self.access.clone())?;
         let begun = Arc::new(AtomicBool::new(false));
         let Some(team) = self.team(&stop, &begun)? else { return Ok(shared) };
         let watch = team.watch()?;
@@ -107,9 +115,11 @@ impl Run {
         let known = opened.starts.keys().copied().collect();
         let threads = (
             monitor(shared.clone(), self.broker.clone(), rebuilt.clone(), self.notes.clone())?,
-            Publisher::start(shared.clone(), &self.broker)?,
+            publisher(shared.clone(), &self.broker)?,
+            self.changelog(&shared)?,
             discover(&self.broker, known, found.clone(), ending.clone())?,
             self.caretaker(&shared)?,
+            self.otlp.as_ref().map(|endpoint| otlp::export(endpoint, shared.clone())).transpose()?,
             self.watch_memory(&ending)?,
         );
         let engine = self.engine(opened, team, rebuilt, found, shared.clone(), ending.clone());
@@ -201,10 +211,15 @@ impl Run {
     /// Tells those who ask what the run begins with.
     fn tell(&self, opened: &Opened, shared: &Shared, address: &str, team: &Team) {
         let (progress, version) = (opened.snapshot.progress(), opened.snapshot.version());
+        let max_bytes = memory::limit_bytes(self.memory_max_bytes);
+        shared.limit_memory(max_bytes.unwrap_or(0));
         let missing = progress.missing.values().sum::<i64>().unsigned_abs();
         shared.began(&progress.offsets, missing);
         let epoch = progress.epoch.unwrap_or(0);
-        shared.opened(AsOf { epoch, clock_us: progress.clock_us, lake_version: Some(version), durable: true });
+        shared.opened(
+            progress.incarnation,
+            AsOf { epoch, clock_us: progress.clock_us, lake_version: Some(version), durable: true },
+        );
         *shared.status_mut() = Status {
             topic: self.broker.topic.clone(),
             processes: team.processes(),
@@ -218,6 +233,12 @@ impl Run {
             started_at_us: SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_micros() as i64),
             ..Status::default()
         };
+    }
+
+    /// The thread that publishes changes of the charts, if there is a topic for them.
+    fn changelog(&self, shared: &Arc<Shared>) -> Result<Option<Closing>> {
+        let topic = self.changelog.as_deref();
+        topic.map(|topic| changelog::start(shared.clone(), &self.broker, topic, &self.lake)).transpose()
     }
 
     /// The thread that looks after the lake.

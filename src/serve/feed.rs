@@ -6,6 +6,7 @@ use std::sync::Arc;
 use reprise_dataflows::catalogue::About;
 use reprise_dataflows::definition::Cell;
 use reprise_dataflows::digest::InputsChange;
+use reprise_dataflows::query::Answer;
 use reprise_dataflows::{Charts, Epoch, Tick};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
@@ -18,6 +19,7 @@ use crate::charts::Changes;
 #[derive(Default)]
 struct Pending {
     changes: Changes,
+    answers: Vec<Answer>,
     tick: Option<Tick>,
 }
 
@@ -34,6 +36,7 @@ pub fn feed<'scope>(
     let mut ranked = builder.new_input(charts.ranked.inner, Exchange::new(|_: &((Cell, String), Epoch, i64)| 0));
     let mut titles = builder.new_input(charts.titles.inner, Exchange::new(|_: &((String, About), Epoch, i64)| 0));
     let mut inputs = builder.new_input(charts.inputs, Exchange::new(|_: &InputsChange| 0));
+    let mut answers = builder.new_input(charts.answers, Exchange::new(|_: &Answer| 0));
     let mut ticks = builder.new_input(ticks, Pipeline);
     let (_output, served) = builder.new_output::<Vec<()>>();
     builder.build(move |_capabilities| {
@@ -54,6 +57,11 @@ pub fn feed<'scope>(
                     epochs.entry(epoch).or_default().changes.inputs.entry(chart).or_default().add(change);
                 }
             });
+            answers.for_each(|capability, data| {
+                if let Some(epoch) = capability.least() {
+                    epochs.entry(*epoch).or_default().answers.append(data);
+                }
+            });
             ticks.for_each(|_, data| {
                 data.drain(..).for_each(|tick| epochs.entry(tick.epoch).or_default().tick = Some(tick));
             });
@@ -63,7 +71,7 @@ pub fn feed<'scope>(
                 }
                 let (epoch, pending) = first.remove_entry();
                 if is_first {
-                    shared.advance(epoch, pending.tick, pending.changes);
+                    shared.advance(epoch, pending.tick, pending.changes, pending.answers);
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! From the words of a request to chart cells: which chart, scope, period and how much of it.
 
-use reprise_dataflows::definition::{Scope, ScopeKind, TRENDING};
+use reprise_dataflows::definition::{Scope, ScopeKind, TRENDING, TRENDING_NAME};
 
 use super::problem::Problem;
 use crate::charts::{Answer, Charts, Filter, scopes};
@@ -11,6 +11,9 @@ const EVERY: &str = "*";
 /// Entries that one answer has at most, all its cells together: building it holds the charts for a moment, and the
 /// dataflow waits. The answer of one cell is never refused.
 const ENTRIES_MAX: usize = 100_000;
+
+/// Charts that one stream watches at most.
+const WATCHED_MAX: usize = 16;
 
 /// What a request says about the cells that it wants; what it leaves out has a default.
 #[derive(Clone, Debug, Default)]
@@ -27,10 +30,10 @@ pub struct Request {
 ///
 /// A scope or period for which nothing has been counted is an answer too: a cell without entries.
 pub fn chart(charts: &Charts, name: &str, request: &Request) -> Result<Answer, Problem> {
-    let chart = charts.definitions().index_of(name).ok_or_else(|| unknown_chart(charts, name))?;
+    let chart = chart_index(charts, name)?;
     let scope = match request.scope.as_deref() {
         Some(EVERY) => None,
-        text => Some(scope(charts, chart, text.unwrap_or("global"))?),
+        text => Some(one_scope(charts, chart, text.unwrap_or("global"))?),
     };
     let start_day = match request.period.as_deref() {
         Some(EVERY) => None,
@@ -60,7 +63,29 @@ fn several(charts: &Charts, filter: &Filter, chart: u32) -> Result<Answer, Probl
     Ok(Answer::Many(charts.cells(filter)))
 }
 
-fn scope(charts: &Charts, chart: u32, text: &str) -> Result<Scope, Problem> {
+/// The chart of a name.
+pub fn chart_index(charts: &Charts, name: &str) -> Result<u32, Problem> {
+    charts.definitions().index_of(name).ok_or_else(|| unknown_chart(charts, name))
+}
+
+/// What somebody wants to watch: some charts, trending by default, for one scope.
+pub fn watched(charts: &Charts, names: Option<&str>, scope: Option<&str>) -> Result<(Vec<u32>, Scope), Problem> {
+    let names: Vec<&str> = names.unwrap_or(TRENDING_NAME).split(',').collect();
+    if names.len() > WATCHED_MAX {
+        return Err(Problem::bad_request(format!(
+            "`chart` names {} charts, and {WATCHED_MAX} is the most",
+            names.len()
+        )));
+    }
+    let indices = names.iter().map(|name| chart_index(charts, name)).collect::<Result<Vec<u32>, _>>()?;
+    let scopes = indices.iter().map(|chart| one_scope(charts, *chart, scope.unwrap_or("global")));
+    let scopes = scopes.collect::<Result<Vec<Scope>, _>>()?;
+    let scope = scopes.into_iter().next().unwrap_or(Scope::Global);
+    Ok((indices, scope))
+}
+
+/// The scope of a name, if the chart has lists for its kind.
+pub fn one_scope(charts: &Charts, chart: u32, text: &str) -> Result<Scope, Problem> {
     let scope = Scope::parse(text).map_err(|error| Problem::not_found(error.to_string()))?;
     let kind = match scope {
         Scope::Global => ScopeKind::Global,

@@ -1,19 +1,28 @@
-//! HTTP: charts and status as JSON.
+//! HTTP: the page, charts and status as JSON, what changes as events, and metrics.
 //!
 //! The dataflow's thread writes into [`Shared`]; one more thread answers requests from it, so a flood of requests costs
-//! at most one core, and never a dataflow worker. Nobody is asked for a password: it listens on loopback unless told
-//! otherwise, it only reads, and what a stranger could do to it is bounded (connections, header, query, answer).
+//! at most one core, and never a dataflow worker. It listens on loopback unless told otherwise, it only reads, what a stranger
+//! could do to it is bounded (connections, header, query, answer), and who wants to asks for a token ([`Access`]).
 
+pub mod access;
 pub mod durable;
 pub mod feed;
 pub mod follower;
+mod guard;
 mod listener;
 mod lookup;
+pub mod metrics;
+mod page;
+mod parameters;
+mod patient;
 pub mod problem;
+mod questioned;
+mod questions;
 mod routes;
 mod shared;
 pub mod snapshot;
 pub mod status;
+mod stream;
 #[cfg(test)]
 pub mod tests;
 
@@ -26,6 +35,7 @@ use anyhow::{Context, Result, anyhow};
 use axum::Router;
 use tokio::sync::watch;
 
+pub use access::Access;
 pub use shared::Shared;
 pub use status::Status;
 
@@ -42,12 +52,12 @@ pub struct Server {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Listens on `listen`, and answers from `shared` on a thread of its own.
+/// Listens on `listen`, and answers whom `access` lets in from `shared`, on a thread of its own.
 ///
 /// # Errors
 /// If nothing can listen there, most often because something already does.
-pub fn start(listen: SocketAddr, shared: Arc<Shared>) -> Result<Server> {
-    start_with(listen, routes::router(shared))
+pub fn start(listen: SocketAddr, shared: Arc<Shared>, access: Access) -> Result<Server> {
+    start_with(listen, routes::router(shared, access))
 }
 
 /// Likewise for a process of a cluster that serves no charts.

@@ -1,61 +1,86 @@
-//! The paths that HTTP answers, and what every request must keep to.
+//! The paths that HTTP answers.
 //!
 //! ```text
+//! GET /                                          the page; its parts are below /web/
 //! GET /v1/trending?scope=&limit=&durable=        one cell: the current window; with `*` as scope, an array
+//! GET /v1/trending?at=&scope=&limit=             the window that the clock was in at a moment of the past
 //! GET /v1/charts                                 what charts there are, and which periods and scopes have entries
 //! GET /v1/charts/{name}?scope=&period=&limit=&durable=
 //!                                                one cell; with `*` as scope or period, an array of cells
+//! GET /v1/tracks/{id}?chart=&scope=&period=      where a track has plays, in a top or not
+//! GET /v1/search?q=&limit=                       tracks and artists by a part of their names
+//! GET /v1/geo?chart=&period=&track=              plays by country
+//! GET /v1/stream?chart=&scope=&limit=&every=&status=
+//!                                                what changes, as server-sent events (see `stream/`)
 //! GET /v1/snapshot?durable=                      every cell, as lines of JSON (see `snapshot.rs`)
 //! GET /v1/status                                 how the run is doing
+//! GET /v1/openapi.json                           all of this, for programs
+//! GET /metrics                                   for Prometheus
 //! GET /healthz                                   200 while the process lives
 //! GET /readyz                                    200 once it has caught up with its lake and its topic, 503 before
 //! ```
 //! With `durable=true` the charts are those of the last commit, otherwise of the newest complete epoch.
-//! Unknown parameters are refused rather than ignored: a misspelt `scpoe=US` must not look like the global chart.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, RawQuery, Request as HttpRequest, State};
-use axum::http::{HeaderValue, Method, StatusCode, header};
-use axum::middleware::{self, Next};
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use reprise_dataflows::definition::TRENDING_NAME;
 use serde::Serialize;
 
+use super::access::Access;
+use super::guard::{Guard, guard};
 use super::lookup::{self, Request};
+use super::metrics;
+use super::parameters::{count, flag, parameters};
 use super::problem::Problem;
 use super::snapshot::{self, Snapshot};
-use super::{Shared, Status};
+use super::stream::{self, CLIENTS_MAX, Full, LISTS_MAX};
+use super::{Shared, Status, page, questioned};
 use crate::charts::{Answer, AsOf, Charts, Overview};
 
-/// Bytes that the part of a URL after `?` may have.
-pub const QUERY_BYTES_MAX: usize = 4096;
+pub type Answered<T> = Result<Json<T>, Problem>;
 
-type Answered<T> = Result<Json<T>, Problem>;
+const OPENAPI: &str = include_str!("openapi.json");
 
-pub fn router(shared: Arc<Shared>) -> Router {
+pub fn router(shared: Arc<Shared>, access: Access) -> Router {
+    let guarded = Guard { shared: shared.clone(), access: Arc::new(access) };
     Router::new()
+        .route("/", get(page::index))
+        .route("/web/{file}", get(page::file))
         .route("/v1/trending", get(trending))
         .route("/v1/charts", get(charts))
         .route("/v1/charts/{name}", get(chart))
+        .route("/v1/tracks/{id}", get(questioned::track))
+        .route("/v1/search", get(questioned::search))
+        .route("/v1/geo", get(questioned::geo))
+        .route("/v1/stream", get(stream))
         .route("/v1/snapshot", get(snapshot))
         .route("/v1/status", get(status))
+        .route("/v1/openapi.json", get(async || ([(header::CONTENT_TYPE, "application/json")], OPENAPI)))
+        .route("/metrics", get(metrics))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .fallback(nowhere)
-        .layer(middleware::from_fn(guard))
+        .layer(middleware::from_fn_with_state(guarded, guard))
         .with_state(shared)
 }
 
 async fn trending(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Answered<Answer> {
-    let [scope, limit, durable] = parameters(query.as_deref(), ["scope", "limit", "durable"])?;
-    let request = Request { scope, period: None, limit: count(limit)? };
-    answer(&shared, TRENDING_NAME, &request, flag(durable)?)
+    let [scope, limit, durable, at] = parameters(query.as_deref(), ["scope", "limit", "durable", "at"])?;
+    let (limit, durable) = (count(limit)?, flag("durable", durable)?);
+    if let Some(at) = at {
+        return questioned::past_window(&shared, &at, scope.as_deref(), limit, durable).await;
+    }
+    answer(&shared, TRENDING_NAME, &Request { scope, period: None, limit }, durable)
 }
 
 async fn chart(
@@ -66,7 +91,7 @@ async fn chart(
     let Path(name) = name.map_err(|_| Problem::bad_request("the name of the chart is not UTF-8"))?;
     let [scope, period, limit, durable] = parameters(query.as_deref(), ["scope", "period", "limit", "durable"])?;
     let request = Request { scope, period, limit: count(limit)? };
-    answer(&shared, &name, &request, flag(durable)?)
+    answer(&shared, &name, &request, flag("durable", durable)?)
 }
 
 fn answer(shared: &Shared, name: &str, request: &Request, durable: bool) -> Answered<Answer> {
@@ -80,19 +105,56 @@ fn answer(shared: &Shared, name: &str, request: &Request, durable: bool) -> Answ
 
 fn durable(shared: &Shared) -> Result<Arc<Charts>, Problem> {
     shared.durable_charts().ok_or_else(|| {
-        Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
+        Problem::unavailable(
             "nothing is known to be durable yet: the charts of the lake are still being made; /readyz says when they are",
         )
     })
 }
 
+async fn stream(
+    State(shared): State<Arc<Shared>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let names = ["chart", "scope", "limit", "every", "status"];
+    let [chart, scope, limit, every, status] = parameters(query.as_deref(), names)?;
+    let (charts, scope) = lookup::watched(&shared.charts(), chart.as_deref(), scope.as_deref())?;
+    let watched = stream::Watched {
+        charts,
+        scope,
+        limit: count(limit)?,
+        every: every.map_or(Ok(stream::EVERY), |every| stream_interval(&every))?,
+        status: flag("status", status)?,
+    };
+    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
+    let body = shared.streams.open(&shared, watched, last).map_err(|full| {
+        Problem::unavailable(match full {
+            Full::Clients => format!("{CLIENTS_MAX} clients are connected, and no more can be: try again later"),
+            Full::Lists => format!(
+                "{LISTS_MAX} different lists are watched, and no more can be: watch another, or try again later"
+            ),
+        })
+    })?;
+    // Proxies that collect an answer before they pass it on would hold back what is news.
+    let headers = [(header::CONTENT_TYPE.as_str(), stream::MEDIA_TYPE), ("x-accel-buffering", "no")];
+    Ok((headers, Body::new(body)).into_response())
+}
+
+fn stream_interval(text: &str) -> Result<Duration, Problem> {
+    let interval = text.parse().ok().map(Duration::from_millis).filter(|interval| stream::INTERVALS.contains(interval));
+    interval.ok_or_else(|| {
+        let (least, most) = (stream::INTERVALS.start().as_millis(), stream::INTERVALS.end().as_millis());
+        Problem::bad_request(format!(
+            "`every` is `{text}`, but must be a number of milliseconds from {least} to {most}"
+        ))
+    })
+}
+
 async fn snapshot(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
     let [durable] = parameters(query.as_deref(), ["durable"])?;
-    let durable = flag(durable)?;
-    let permit = shared.snapshots.clone().try_acquire_owned().map_err(|_| {
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many snapshots are being read: ask again later")
-    })?;
+    let durable = flag("durable", durable)?;
+    let permit = shared.snapshots.clone().try_acquire_owned();
+    let permit = permit.map_err(|_| Problem::unavailable("too many snapshots are being read: ask again later"))?;
     let charts = if durable { self::durable(&shared)? } else { Arc::new(shared.charts().clone()) };
     let status = shared.status();
     let body = Snapshot::new(charts, status.topic.clone(), status.lake.clone(), permit);
@@ -118,66 +180,22 @@ async fn status(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) ->
     Ok(Json(shared.status().clone()))
 }
 
+async fn metrics(State(shared): State<Arc<Shared>>) -> Result<Response, Problem> {
+    let text = metrics::exposition(&shared);
+    let text = text.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    Ok(([(header::CONTENT_TYPE, metrics::MEDIA_TYPE)], text).into_response())
+}
+
 async fn readyz(State(shared): State<Arc<Shared>>) -> Result<&'static str, Problem> {
     match shared.ready.load(Ordering::Acquire) {
         true => Ok("ready\n"),
-        false => Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "still catching up; /v1/status says how far it is")),
+        false => Err(Problem::unavailable("still catching up; /v1/status says how far it is")),
     }
 }
 
 async fn nowhere() -> Problem {
     Problem::not_found(
-        "there is nothing here; there is /v1/trending, /v1/charts, /v1/charts/{name}, /v1/snapshot, /v1/status, /healthz \
-         and /readyz",
+        "there is nothing here; there is /, /v1/trending, /v1/charts, /v1/charts/{name}, /v1/tracks/{id}, /v1/search, /v1/geo, \
+         /v1/stream, /v1/snapshot, /v1/status, /v1/openapi.json, /metrics, /healthz and /readyz",
     )
-}
-
-/// What holds for every path: reading only, short queries, and answers that nobody keeps, because they change by the
-/// second.
-async fn guard(request: HttpRequest, next: Next) -> Response {
-    let mut response = if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let detail = format!("{} is not possible here: charts are only read, with GET or HEAD", request.method());
-        let allowed = [(header::ALLOW, "GET, HEAD")];
-        (allowed, Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)).into_response()
-    } else if request.uri().query().is_some_and(|query| query.len() > QUERY_BYTES_MAX) {
-        let detail = format!("the query is longer than {QUERY_BYTES_MAX} bytes");
-        Problem::new(StatusCode::URI_TOO_LONG, detail).into_response()
-    } else {
-        next.run(request).await
-    };
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    response
-}
-
-/// The values of the parameters `names`. One that is empty (`scope=`) is left out.
-fn parameters<const N: usize>(query: Option<&str>, names: [&str; N]) -> Result<[Option<String>; N], Problem> {
-    let mut values = [const { None }; N];
-    for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-        let Some(index) = names.iter().position(|known| *known == name) else {
-            let possible = if N == 0 { "there are none here".to_owned() } else { names.join(", ") };
-            return Err(Problem::bad_request(format!("unknown parameter `{name}`; possible: {possible}")));
-        };
-        if values[index].is_some() {
-            return Err(Problem::bad_request(format!("`{name}` is given twice")));
-        }
-        values[index] = Some(value.into_owned());
-    }
-    Ok(values.map(|value| value.filter(|value| !value.is_empty())))
-}
-
-fn flag(text: Option<String>) -> Result<bool, Problem> {
-    match text.as_deref() {
-        None | Some("false") => Ok(false),
-        Some("true") => Ok(true),
-        Some(text) => Err(Problem::bad_request(format!("`durable` is `{text}`, but must be `true` or `false`"))),
-    }
-}
-
-fn count(limit: Option<String>) -> Result<Option<usize>, Problem> {
-    let Some(text) = limit else { return Ok(None) };
-    let count = text.parse().ok().filter(|count| *count > 0);
-    let problem = || Problem::bad_request(format!("`limit` is `{text}`, but must be a whole number from 1"));
-    count.map(Some).ok_or_else(problem)
 }

@@ -2,18 +2,24 @@
 //! how the run is doing.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use reprise_dataflows::query::Answer;
 use reprise_dataflows::{Epoch, Tick};
 use tokio::sync::Semaphore;
 
 use super::durable::{CommittedCut, Durable};
+use super::metrics::Metrics;
+use super::questions::Questions;
 use super::snapshot::READERS_MAX;
 use super::status::{PartitionStatus, Status};
+use super::stream::Streams;
 use crate::broker::Extent;
 use crate::charts::{AsOf, Changes, Charts};
 use crate::cluster::orders::ProcessReport;
+use crate::lake::sink::Committed;
 use crate::source::{KafkaReport, PartitionReport, Report};
 
 /// What the dataflow tells and HTTP answers from.
@@ -35,14 +41,39 @@ pub struct Shared {
     pub ready: AtomicBool,
     /// Permits to read a snapshot.
     pub snapshots: Arc<Semaphore>,
+    /// Which start of the lake's writer this is.
+    incarnation: AtomicI64,
+    memory_max_bytes: AtomicU64,
+    pub questions: Questions,
+    pub streams: Streams,
+    pub metrics: Metrics,
+    /// Messages that have been published to the changelog.
+    pub changelog_published: AtomicU64,
 }
 
 impl Shared {
     pub fn new(charts: Charts) -> Self {
         let (durable, status, partitions, committed) = Default::default();
         let (paused, processes, missing_before, ready) = Default::default();
-        let (charts, snapshots) = (RwLock::new(charts), Arc::new(Semaphore::new(READERS_MAX)));
-        Self { charts, durable, status, partitions, committed, paused, processes, missing_before, ready, snapshots }
+        let (incarnation, memory_max_bytes, questions, streams, metrics) = Default::default();
+        Self {
+            charts: RwLock::new(charts),
+            durable,
+            status,
+            partitions,
+            committed,
+            paused,
+            processes,
+            missing_before,
+            ready,
+            snapshots: Arc::new(Semaphore::new(READERS_MAX)),
+            incarnation,
+            memory_max_bytes,
+            questions,
+            streams,
+            metrics,
+            changelog_published: AtomicU64::new(0),
+        }
     }
 
     /// Like the other three, it goes on after a panic elsewhere: what panicked ends the run, and says more than we could.
@@ -71,14 +102,29 @@ impl Shared {
         self.durable().charts()
     }
 
-    /// The run begins with what the lake holds at `as_of`.
-    pub fn opened(&self, as_of: AsOf) {
+    /// Which start of the lake's writer this is.
+    pub fn incarnation(&self) -> i64 {
+        self.incarnation.load(Ordering::Relaxed)
+    }
+
+    /// How much this process may hold; 0 if nobody knows.
+    pub fn memory_max_bytes(&self) -> u64 {
+        self.memory_max_bytes.load(Ordering::Relaxed)
+    }
+
+    pub fn limit_memory(&self, max_bytes: u64) {
+        self.memory_max_bytes.store(max_bytes, Ordering::Relaxed);
+    }
+
+    /// The run is start number `incarnation` of the lake's writer, and begins with what the lake holds at `as_of`.
+    pub fn opened(&self, incarnation: i64, as_of: AsOf) {
+        self.incarnation.store(incarnation, Ordering::Relaxed);
         self.charts_mut().set_as_of(AsOf { lake_version: as_of.lake_version, ..AsOf::default() });
         self.durable().open(as_of);
     }
 
-    /// An epoch is complete: its changes are folded in, under its clock if it had a tick.
-    pub fn advance(&self, epoch: Epoch, tick: Option<Tick>, changes: Changes) {
+    /// An epoch is complete: its changes are folded in, under its clock if it had a tick, and whoever waits for it is told.
+    pub fn advance(&self, epoch: Epoch, tick: Option<Tick>, changes: Changes, answers: Vec<Answer>) {
         let mut charts = self.charts_mut();
         let clock_us = tick.map_or(charts.as_of().clock_us, |tick| tick.clock_us);
         self.durable().advance(tick, &changes, &charts);
@@ -86,8 +132,13 @@ impl Shared {
         let as_of = AsOf { epoch, clock_us, ..charts.as_of() };
         charts.set_as_of(as_of);
         drop(charts);
+        self.questions.complete(as_of, answers);
+        self.streams.advance(epoch);
+        self.metrics.totals.epochs.add(1);
+        let freshness_ms = self.metrics.served(epoch, wall_ms());
         let mut status = self.status_mut();
         (status.epoch, status.clock_us) = (epoch, clock_us);
+        status.freshness_ms = freshness_ms.or(status.freshness_ms);
     }
 
     /// Whether the charts of the lake are served, and whether Kafka has been read to its end.
@@ -118,9 +169,18 @@ impl Shared {
     }
 
     /// A commit is in the log.
-    pub fn committed(&self, cut: CommittedCut, offsets: &BTreeMap<i32, i64>, plays: u64) {
-        let version = cut.version;
-        self.durable().committed(cut);
+    pub fn committed(&self, commit: &Committed) {
+        let Committed { cut, version, plays, files, bytes, ref offsets } = *commit;
+        let totals = &self.metrics.totals;
+        // A cut that says nothing new adds no version.
+        if self.status().lake_version < Some(version) {
+            totals.commits.add(1);
+            self.metrics.committed();
+        }
+        totals.commit_plays.add(plays);
+        totals.commit_files.add(files);
+        totals.commit_bytes.add(bytes);
+        self.durable().committed(CommittedCut { cut, version });
         let mut charts = self.charts_mut();
         let as_of = AsOf { lake_version: Some(version), ..charts.as_of() };
         charts.set_as_of(as_of);
@@ -170,10 +230,12 @@ impl Shared {
         self.status_mut().paused = paused;
     }
 
-    fn reported_partitions(&self, KafkaReport { partitions: reports, .. }: KafkaReport) {
+    fn reported_partitions(&self, KafkaReport { partitions: reports, closed, .. }: KafkaReport) {
+        let freshness_ms = closed.and_then(|(epoch, oldest_ms)| self.metrics.closed(epoch, oldest_ms));
         let mut partitions = self.partitions.write().unwrap_or_else(PoisonError::into_inner);
         partitions.extend(reports.into_iter().map(|report| (report.partition, report)));
         let mut status = self.status_mut();
+        status.freshness_ms = freshness_ms.or(status.freshness_ms);
         status.accepted = partitions.values().map(|partition| partition.accepted).sum();
         status.holes = partitions.values().map(|partition| partition.holes).sum();
         let missing: u64 = partitions.values().map(|partition| partition.missing).sum();
@@ -198,6 +260,10 @@ impl Shared {
         }
         status.measure_lag();
     }
+}
+
+fn wall_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 
 impl Status {

@@ -11,15 +11,15 @@ use reqwest::blocking::{Client, Response};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
-use super::durable::CommittedCut;
 use super::problem::Problem;
 use super::*;
 use crate::charts::{AsOf, Changes, ChartCell, tests as fixtures};
+use crate::lake::sink::Committed;
 
 /// A server over the charts of [`fixtures::filled`], on a free port.
 pub fn server() -> (Server, Arc<Shared>) {
     let shared = Arc::new(Shared::new(fixtures::filled()));
-    (start(SocketAddr::from(([127, 0, 0, 1], 0)), shared.clone()).unwrap(), shared)
+    (start(SocketAddr::from(([127, 0, 0, 1], 0)), shared.clone(), Access::default()).unwrap(), shared)
 }
 
 fn send(server: &Server, method: Method, path: &str) -> Response {
@@ -72,7 +72,7 @@ fn trending_is_one_cell() {
 #[test]
 fn nothing_has_been_played_yet() {
     let shared = Arc::new(Shared::new(fixtures::charts()));
-    let server = start(SocketAddr::from(([127, 0, 0, 1], 0)), shared).unwrap();
+    let server = start(SocketAddr::from(([127, 0, 0, 1], 0)), shared, Access::default()).unwrap();
     for path in ["/v1/trending", "/v1/charts/weekly", "/v1/charts/weekly?scope=US"] {
         let cell = cell(&server, path);
         assert_eq!((cell.period.as_str(), cell.start_us, cell.entries.len()), ("../..", None, 0));
@@ -139,12 +139,12 @@ fn durable_charts_are_those_of_the_last_commit() {
         assert!(problem(&server, Method::GET, &path, 503).contains("nothing is known to be durable yet"));
     }
     let clock_us = Some(fixtures::instant_us("2026-11-20T14:41:40Z"));
-    shared.opened(AsOf { epoch: 5, clock_us, lake_version: Some(3), durable: true });
+    shared.opened(2, AsOf { epoch: 5, clock_us, lake_version: Some(3), durable: true });
     let tick = |epoch, cut| Tick { epoch, clock_us, stage: Stage::Live, cut };
-    shared.advance(6, Some(tick(6, None)), Changes::default());
+    shared.advance(6, Some(tick(6, None)), Changes::default(), Vec::new());
     let play = |day| ((Cell { chart: 0, scope: Scope::Global, start_day: day }, "S1".to_owned()), 1);
     let changes = |ranked| Changes { ranked, ..Changes::default() };
-    shared.advance(7, Some(tick(7, None)), changes(vec![play(20_780)]));
+    shared.advance(7, Some(tick(7, None)), changes(vec![play(20_780)]), Vec::new());
     let durable = cell(&server, "/v1/charts/weekly?durable=true");
     assert_eq!((durable.period.as_str(), durable.as_of.lake_version, durable.as_of.epoch), ("2026-W47", Some(3), 5));
     assert!(durable.as_of.durable);
@@ -152,8 +152,8 @@ fn durable_charts_are_those_of_the_last_commit() {
     assert_eq!((newest.period.as_str(), newest.as_of.durable, newest.as_of.epoch), ("2026-W48", false, 7));
 
     let cut = CutPoint { epoch: 7, clock_us };
-    shared.committed(CommittedCut { cut, version: 4 }, &Default::default(), 1);
-    shared.advance(8, Some(tick(8, Some(cut))), changes(vec![play(20_787)]));
+    shared.committed(&Committed { cut, version: 4, plays: 1, files: 1, bytes: 9, offsets: Default::default() });
+    shared.advance(8, Some(tick(8, Some(cut))), changes(vec![play(20_787)]), Vec::new());
     let durable = cell(&server, "/v1/charts/weekly?durable=true");
     assert_eq!((durable.period.as_str(), durable.as_of.lake_version, durable.as_of.epoch), ("2026-W48", Some(4), 7));
     assert_eq!(cell(&server, "/v1/charts/weekly").period, "2026-W49");
@@ -256,8 +256,8 @@ fn charts_are_only_read() {
 fn queries_and_headers_are_bounded() {
     let (server, _) = server();
     let long = |length: usize| format!("/v1/trending?scope={}", "X".repeat(length - "scope=".len()));
-    assert_eq!(cell(&server, &long(routes::QUERY_BYTES_MAX)).entries.len(), 0);
-    refused(&server, &long(routes::QUERY_BYTES_MAX + 1), 414, "longer than 4096 bytes");
+    assert_eq!(cell(&server, &long(parameters::QUERY_BYTES_MAX)).entries.len(), 0);
+    refused(&server, &long(parameters::QUERY_BYTES_MAX + 1), 414, "longer than 4096 bytes");
     let raw = |request: &[u8]| {
         let mut stream = TcpStream::connect(server.address).unwrap();
         // The server may have answered and closed before it has been sent everything.
@@ -290,10 +290,10 @@ fn idle_connections_are_harmless() {
 fn a_stopped_server_frees_its_address() {
     let (server, shared) = server();
     let address = server.address;
-    let error = start(address, shared.clone()).err().unwrap().to_string();
+    let error = start(address, shared.clone(), Access::default()).err().unwrap().to_string();
     assert!(error.contains("something already listens on 127.0.0.1:") && error.contains("--listen"), "{error}");
     drop(server);
-    start(address, shared).unwrap();
+    start(address, shared, Access::default()).unwrap();
 }
 
 /// A process of a cluster that is not the first has no charts: it says that it lives, and who has them.

@@ -53,6 +53,8 @@ pub struct LakeReport {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct KafkaReport {
     pub worker: usize,
+    /// The epoch that it closes, and when the oldest record that was read in it was produced, in ms since 1970; none in between.
+    pub closed: Option<(Epoch, i64)>,
     /// Records or holes have been passed since the last report.
     pub moved: bool,
     /// Greatest event time so far, in µs since 1970.

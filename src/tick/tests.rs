@@ -14,7 +14,14 @@ struct Story {
 
 impl Story {
     fn begin(pace: Pace, last_epoch: Option<Epoch>, clock_us: Option<i64>) -> Self {
-        let now = Now { instant: Instant::now(), wall_us: WALL_US, complete_before: 0, committed: true, stop: false };
+        let now = Now {
+            instant: Instant::now(),
+            wall_us: WALL_US,
+            complete_before: 0,
+            committed: true,
+            asked: false,
+            stop: false,
+        };
         Self { ticker: Ticker::new(pace, 2, last_epoch, clock_us), now }
     }
 

@@ -5,7 +5,9 @@
 //! does. It is one crate, because the time to build these tests is the time to link them.
 
 mod accounting;
+mod api;
 mod care;
+mod changelog;
 mod chaos;
 mod checkpoints;
 mod cluster;

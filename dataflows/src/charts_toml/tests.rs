@@ -70,6 +70,7 @@ fn every_field_is_read() {
         measure: Measure::Plays,
         eligible: Eligible::All,
         top: 1,
+        history_us: 0,
     };
     let chart = Chart {
         name: "fm-2".to_owned(),

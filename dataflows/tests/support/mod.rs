@@ -1,6 +1,8 @@
 //! Running a dataflow over given input on several workers, and the plays and the brute force of the oracle tests.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub mod graph;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
@@ -10,6 +12,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use differential_dataflow::VecCollection;
 use differential_dataflow::consolidation::consolidate_updates;
 use proptest::prelude::*;
+use reprise_dataflows::catalogue::About;
 use reprise_dataflows::definition::{Definitions, Eligible, ItemKind, Scope, ScopeKind};
 use reprise_dataflows::label::Label;
 use reprise_dataflows::play::{DAY_US, PlayBatch};
@@ -215,4 +218,15 @@ pub fn top<I: Ord>(counts: BTreeMap<I, i64>, k: usize) -> Vec<(I, i64)> {
     top.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
     top.truncate(k);
     top
+}
+
+/// The title and artist of the latest UTC day, then the greater.
+pub fn brute_force_titles(plays: &[Play]) -> BTreeMap<String, About> {
+    let mut titles = BTreeMap::<String, (i64, String, String)>::new();
+    for play in plays {
+        let about = (play.timestamp_us.div_euclid(86_400_000_000), play.title(), play.artist());
+        let known = titles.entry(play.id()).or_insert_with(|| about.clone());
+        *known = about.max(known.clone());
+    }
+    titles.into_iter().map(|(id, (_, title, artist))| (id, About { title, artist })).collect()
 }

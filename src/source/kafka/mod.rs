@@ -102,7 +102,8 @@ pub fn kafka<'scope>(
                 if let Some((tick, intake, report)) = open.take() {
                     intakes.session(&intake).give_iterator(reader.take().into_iter());
                     if tick.stage != Stage::Rebuild {
-                        reports.session(&report).give(reader.report());
+                        let closed = reader.take_oldest_ms().map(|oldest_ms| (tick.epoch, oldest_ms));
+                        reports.session(&report).give(reader.report(closed));
                     }
                 }
                 reader.begin(&next.0);
@@ -124,7 +125,7 @@ pub fn kafka<'scope>(
                 intakes.session(intake).give_iterator(reader.take().into_iter());
             }
             if reader.is_news() {
-                reports.session(report).give(reader.report());
+                reports.session(report).give(reader.report(None));
             }
             if more {
                 activator.activate();

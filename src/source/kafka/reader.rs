@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
-use reprise_dataflows::Tick;
+use reprise_dataflows::{Epoch, Tick};
 use reprise_kafka::{Receiver, Trouble};
 use tracing::{info, warn};
 
@@ -61,6 +61,8 @@ pub struct Reader {
     untaken: bool,
     epoch_rows: u64,
     epoch_bytes: u64,
+    /// When the oldest record of the epoch was produced, as far as the first of each turn tells.
+    oldest_ms: Option<i64>,
     uncommitted: bool,
     uncommitted_bytes: u64,
     /// Whether Kafka has our offsets is in doubt: when to find out.
@@ -91,6 +93,7 @@ impl Reader {
             untaken: false,
             epoch_rows: 0,
             epoch_bytes: 0,
+            oldest_ms: None,
             uncommitted: false,
             uncommitted_bytes: 0,
             doubt: None,
@@ -152,6 +155,9 @@ impl Reader {
                     // Whatever was fetched before partitions were assigned anew must not be counted twice.
                     if message.offset < state.report.next {
                         continue;
+                    }
+                    if record == 0 {
+                        self.oldest_ms = self.oldest_ms.into_iter().chain(message.timestamp_ms).min();
                     }
                     rejected_bytes += state.accept(&message, &mut self.harvest);
                     self.epoch_rows += 1;
@@ -291,9 +297,15 @@ impl Reader {
         }))
     }
 
-    pub fn report(&mut self) -> Report {
+    /// When the oldest record since the last time was produced, in ms since 1970.
+    pub fn take_oldest_ms(&mut self) -> Option<i64> {
+        self.oldest_ms.take()
+    }
+
+    pub fn report(&mut self, closed: Option<(Epoch, i64)>) -> Report {
         Report::Kafka(KafkaReport {
             worker: self.share.worker,
+            closed,
             moved: std::mem::take(&mut self.moved),
             max_event_us: self.harvest.max_event_us,
             caught_up: self.partitions.iter().all(|state| state.ended),

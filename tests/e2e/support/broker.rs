@@ -9,10 +9,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -130,6 +131,15 @@ fn wait_for_leaders(admin: &AdminClient<DefaultClientContext>, topic: &str, part
     });
 }
 
+/// What the broker has as an option of a topic.
+pub fn option(topic: &str, name: &str) -> String {
+    let admin: AdminClient<DefaultClientContext> = config().create().expect("an admin client");
+    let topic = ResourceSpecifier::Topic(topic);
+    let described = block_on(admin.describe_configs([&topic], &patient())).expect("the broker answers");
+    let options = described.into_iter().next().expect("an answer").expect("the options of the topic");
+    options.get(name).and_then(|option| option.value.clone()).expect("the option has a value")
+}
+
 /// Deletes all records of a partition before `offset`, as retention does.
 pub fn delete_before(topic: &str, partition: i32, offset: i64) {
     let admin: AdminClient<DefaultClientContext> = config().create().expect("an admin client");
@@ -144,8 +154,12 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 
 /// A producer whose records are all or none, once `commit` or `abort` says so.
 pub fn transactional() -> BaseProducer {
-    let producer: BaseProducer =
-        config().set("transactional.id", unique("transaction")).create().expect("a transactional producer");
+    transactional_as(&unique("transaction"))
+}
+
+/// Likewise; any earlier one of the same `id` is shut out.
+pub fn transactional_as(id: &str) -> BaseProducer {
+    let producer: BaseProducer = config().set("transactional.id", id).create().expect("a transactional producer");
     producer.init_transactions(ANSWER_MAX).expect("the broker knows transactions");
     producer
 }
@@ -176,15 +190,22 @@ pub fn abort(producer: &BaseProducer) {
 
 /// How many records a partition holds, which are fewer than its offsets where there are holes.
 pub fn records(topic: &str, partition: i32) -> usize {
+    read(topic, partition).len()
+}
+
+/// The key and the value of each record that a partition holds, leaving out what is not committed.
+pub fn read(topic: &str, partition: i32) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
     let consumer = config().set("group.id", "test").set("enable.partition.eof", "true").create();
     let consumer: BaseConsumer = consumer.expect("a consumer");
     let mut assignment = TopicPartitionList::new();
     assignment.add_partition_offset(topic, partition, Offset::Beginning).expect("an offset");
     consumer.assign(&assignment).expect("a partition");
-    let mut records = 0;
+    let mut records = Vec::new();
     loop {
         match consumer.poll(ANSWER_MAX) {
-            Some(Ok(_)) => records += 1,
+            Some(Ok(record)) => {
+                records.push((record.key().unwrap_or_default().to_vec(), record.payload().map(<[u8]>::to_vec)));
+            }
             Some(Err(KafkaError::PartitionEOF(_))) => return records,
             other => panic!("{topic}/{partition} cannot be read: {other:?}"),
         }

@@ -1,9 +1,9 @@
-//! The topic: found, or created, and how keys are spread over its partitions.
+//! A topic that we write to: found, or created, and how keys are spread over its partitions.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::{Client, ClientContext, DefaultClientContext};
 use rdkafka::config::ClientConfig;
 use rdkafka::error::KafkaError;
@@ -11,9 +11,9 @@ use rdkafka::types::RDKafkaErrorCode;
 
 /// How long a broker may take to answer before we say that it cannot be reached.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
-const CREATION_MAX: Duration = Duration::from_secs(5);
+const ADMIN_MAX: Duration = Duration::from_secs(5);
 
-/// How many partitions `topic` has. A missing topic is created with `partitions` of them.
+/// How many partitions `topic` has. A missing topic is created with `partitions` of them, and `options` of the broker.
 ///
 /// `config` holds what it takes to reach the broker; `client` is one that does.
 pub fn ensure(
@@ -21,6 +21,7 @@ pub fn ensure(
     config: &ClientConfig,
     topic: &str,
     partitions: i32,
+    options: &[(&str, &str)],
 ) -> Result<usize> {
     let brokers = config.get("bootstrap.servers").unwrap_or_default();
     // All topics, not this one: asking for a topic by name makes many brokers create it, with partitions of their choice.
@@ -33,18 +34,17 @@ pub fn ensure(
         )
     })?;
     if !cluster.topics().iter().any(|known| known.name() == topic) {
-        create(config, topic, partitions).with_context(|| format!("cannot create topic '{topic}' at {brokers}"))?;
+        create(config, topic, partitions, options)
+            .with_context(|| format!("cannot create topic '{topic}' at {brokers}"))?;
     }
     wait_for_leaders(client, topic).with_context(|| format!("topic '{topic}' at {brokers} cannot be written to"))
 }
 
-fn create(config: &ClientConfig, topic: &str, partitions: i32) -> Result<()> {
+fn create(config: &ClientConfig, topic: &str, partitions: i32, options: &[(&str, &str)]) -> Result<()> {
     let admin: AdminClient<DefaultClientContext> = config.create()?;
-    // Room for the 2 MB values among the malformed ones.
-    let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(-1)).set("max.message.bytes", "4194304");
-    let options = AdminOptions::new().request_timeout(Some(CREATION_MAX)).operation_timeout(Some(CREATION_MAX));
-    let created =
-        tokio::runtime::Builder::new_current_thread().build()?.block_on(admin.create_topics([&new], &options));
+    let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(-1));
+    let new = options.iter().fold(new, |new, (option, value)| new.set(option, value));
+    let created = block_on(admin.create_topics([&new], &patience()))?;
     match created.map(|results| results.into_iter().next()) {
         // librdkafka's mock cluster has no admin API and lets us wait, but creates topics when they are asked for by name.
         Err(KafkaError::AdminOp(RDKafkaErrorCode::OperationTimedOut)) => Ok(()),
@@ -53,6 +53,23 @@ fn create(config: &ClientConfig, topic: &str, partitions: i32) -> Result<()> {
         Ok(None | Some(Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)))) => Ok(()),
         Ok(Some(Err((_, code)))) => bail!("{code}"),
     }
+}
+
+/// What the broker has as the option `name` of `topic`; nothing if it does not say.
+pub fn option(config: &ClientConfig, topic: &str, name: &str) -> Result<Option<String>> {
+    let admin: AdminClient<DefaultClientContext> = config.create()?;
+    let topic = ResourceSpecifier::Topic(topic);
+    let described = block_on(admin.describe_configs([&topic], &patience()))??.into_iter().next();
+    let described = described.transpose().map_err(|code| anyhow!("{code}"))?;
+    Ok(described.and_then(|options| options.get(name)?.value.clone()))
+}
+
+fn patience() -> AdminOptions {
+    AdminOptions::new().request_timeout(Some(ADMIN_MAX)).operation_timeout(Some(ADMIN_MAX))
+}
+
+fn block_on<T>(answer: impl Future<Output = T>) -> Result<T> {
+    Ok(tokio::runtime::Builder::new_current_thread().build()?.block_on(answer))
 }
 
 /// A topic is there some time before its partitions can be written to.

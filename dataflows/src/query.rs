@@ -1,0 +1,174 @@
+//! Questions that no top answers: about any track, a place on the map, or a window that has passed.
+//!
+//! A [`Query`] comes with an epoch, as plays do, and goes to every worker. Each answers for the items that it owns, from the
+//! counts as they are at the end of that epoch, so all [`Answer`]s to it are true for the same plays, and whoever asked adds them
+//! up. What is asked for costs something when it is asked for, and nothing before.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::catalogue::{About, Names};
+use crate::definition::{Cell, ItemKind, Scope, TRENDING};
+use crate::item::ItemKey;
+use crate::rank::Counted;
+
+/// A question, under a number by which its answers are known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Query {
+    pub id: u64,
+    pub question: Question,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Question {
+    /// What the track of this id is called, and how often it was played in each cell: [`Found::Called`], [`Found::Plays`].
+    Track(String),
+    /// The tracks and artists whose names hold `text`, whatever the case, with their plays in `cell`: [`Found::Track`] and
+    /// [`Found::Artist`], of each the `limit` that were played most on each worker.
+    Search { text: String, cell: Cell, limit: usize },
+    /// What was played in each country in a period of a chart, and of it a track: [`Found::Country`].
+    Countries { chart: u32, start_day: i32, track_id: Option<String> },
+    /// The trending window that ended at `end_us`, as one cell: [`Found::Track`], or [`Found::Artist`] if it ranks those, and
+    /// [`Found::KnownFrom`].
+    Window { end_us: i64, scope: Scope, limit: usize },
+}
+
+/// A part of the answer to the query of this number; there may be none, and several from each worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    pub id: u64,
+    pub found: Found,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Found {
+    Called(About),
+    Plays {
+        cell: Cell,
+        plays: i64,
+    },
+    Track {
+        track_id: String,
+        about: Option<About>,
+        plays: i64,
+    },
+    /// Parts of different workers add up.
+    Artist {
+        artist: String,
+        plays: i64,
+        tracks: u64,
+    },
+    /// Likewise. The cell's scope is a country.
+    Country {
+        cell: Cell,
+        plays: i64,
+        of_track: i64,
+    },
+    /// Plays before this moment, in µs since 1970, are no longer told apart by their time.
+    KnownFrom(i64),
+}
+
+impl Question {
+    /// What a worker's counts say to it. `is_window`: they are those of the trending window, which are counted apart.
+    pub(crate) fn answer(&self, counted: &dyn Counted<ItemKey, Cell>, names: &Names, is_window: bool) -> Vec<Found> {
+        match self {
+            Self::Track(id) => track(&ItemKey::new(ItemKind::Track, id), counted, names, is_window),
+            Self::Search { text, cell, limit } if (cell.chart == TRENDING) == is_window => {
+                search(text, cell, *limit, counted, names)
+            }
+            Self::Countries { chart, start_day, track_id } if (*chart == TRENDING) == is_window => {
+                let item = track_id.as_ref().map(|id| ItemKey::new(ItemKind::Track, id));
+                countries((*chart, *start_day), item.as_ref(), counted)
+            }
+            Self::Search { .. } | Self::Countries { .. } | Self::Window { .. } => Vec::new(),
+        }
+    }
+}
+
+fn track(item: &ItemKey, counted: &dyn Counted<ItemKey, Cell>, names: &Names, is_window: bool) -> Vec<Found> {
+    let mut found: Vec<Found> = names.about(item).filter(|_| !is_window).map(Found::Called).into_iter().collect();
+    counted.each_cell(Some(item), &mut |cell, _, plays| {
+        if plays > 0 {
+            found.push(Found::Plays { cell: cell.clone(), plays });
+        }
+    });
+    found
+}
+
+fn countries(
+    (chart, start_day): (u32, i32),
+    item: Option<&ItemKey>,
+    counted: &dyn Counted<ItemKey, Cell>,
+) -> Vec<Found> {
+    let mut found = Vec::new();
+    counted.each_cell(item, &mut |cell, plays, of_track| {
+        let is_asked_for =
+            cell.chart == chart && cell.start_day == start_day && matches!(cell.scope, Scope::Country(_));
+        if is_asked_for && plays > 0 {
+            found.push(Found::Country { cell: cell.clone(), plays, of_track });
+        }
+    });
+    found
+}
+
+fn search(text: &str, cell: &Cell, limit: usize, counted: &dyn Counted<ItemKey, Cell>, names: &Names) -> Vec<Found> {
+    let text = text.to_lowercase();
+    let (mut tracks, mut artists) = (Vec::new(), BTreeMap::<String, (i64, u64)>::new());
+    names.each_track(&mut |item, about| {
+        let by_artist = holds(&about.artist, &text);
+        if !by_artist && !holds(&about.title, &text) {
+            return;
+        }
+        let plays = counted.count(cell, item);
+        tracks.push((plays, *item));
+        if by_artist {
+            let artist = artists.entry(about.artist.clone()).or_default();
+            *artist = (artist.0 + plays, artist.1 + 1);
+        }
+    });
+    let by_id = |(plays, item): &(i64, ItemKey)| (Reverse(*plays), names.text(item));
+    if tracks.len() > limit {
+        tracks.select_nth_unstable_by_key(limit, by_id);
+        tracks.truncate(limit);
+    }
+    let track = |(plays, item)| named(ItemKind::Track, &item, plays, names);
+    let artist = |(artist, (plays, tracks))| Found::Artist { artist, plays, tracks };
+    tracks.into_iter().map(track).chain(artists.into_iter().map(artist)).collect()
+}
+
+/// Whether `name` holds `text`, which is in lower case.
+fn holds(name: &str, text: &str) -> bool {
+    if name.is_ascii() {
+        let (name, text) = (name.as_bytes(), text.as_bytes());
+        return text.is_empty() || name.windows(text.len()).any(|part| part.eq_ignore_ascii_case(text));
+    }
+    name.to_lowercase().contains(text)
+}
+
+/// An item with its plays, by its name.
+pub(crate) fn named(kind: ItemKind, item: &ItemKey, plays: i64, names: &Names) -> Found {
+    let text = names.text(item).to_string();
+    match kind {
+        ItemKind::Track => Found::Track { track_id: text, about: names.about(item), plays },
+        ItemKind::Artist => Found::Artist { artist: text, plays, tracks: 0 },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn case_is_of_no_account() {
+        for (name, text) in
+            [("Über Alles", "über"), ("ÜBER", "über"), ("The Moon", "MOON"), ("Moon", ""), ("楽団", "団")]
+        {
+            assert!(holds(name, &text.to_lowercase()), "{name} holds {text}");
+        }
+        for (name, text) in [("Moon", "moons"), ("", "a"), ("Über", "uber")] {
+            assert!(!holds(name, text), "{name} does not hold {text}");
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Queries are answered as a brute force over structs would, with the plays of their epoch and of no later one, whatever the
+//! order, the encoding and the number of workers.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use reprise_dataflows::catalogue::About;
+use reprise_dataflows::definition::{Cell, Definitions, Scope, TRENDING};
+use reprise_dataflows::label::Label;
+use reprise_dataflows::query::{Answer, Found, Query, Question};
+use support::graph::{CHARTS, Way, run, with_clocks};
+use support::{MONDAY_US, Play, Tops, brute_force, brute_force_titles, play, workers};
+
+const HISTORY_US: i64 = 20 * 60_000_000;
+const SLIDE_US: i64 = 60_000_000;
+
+/// The charts without an end to their tops.
+fn unlimited() -> Definitions {
+    let mut definitions = Definitions::parse(CHARTS).unwrap();
+    definitions.trending.top = usize::MAX;
+    definitions.charts.iter_mut().for_each(|chart| chart.top = usize::MAX);
+    definitions
+}
+
+fn ever() -> Cell {
+    let definitions = unlimited();
+    Cell { chart: definitions.index_of("ever").unwrap(), start_day: 0, scope: Scope::Global }
+}
+
+fn asked(limit: usize) -> Vec<Question> {
+    vec![
+        Question::Track("S03".to_owned()),
+        Question::Track("nobody knows it".to_owned()),
+        Question::Search { text: "ARTIST 2".to_owned(), cell: ever(), limit },
+        Question::Search { text: "title 1".to_owned(), cell: ever(), limit: 1000 },
+        Question::Countries { chart: ever().chart, start_day: 0, track_id: Some("S01".to_owned()) },
+        Question::Countries { chart: TRENDING, start_day: 0, track_id: None },
+    ]
+}
+
+/// The name that `brute_force` gives a cell.
+fn name(definitions: &Definitions, cell: &Cell) -> (String, String, String) {
+    let chart = definitions.chart(cell.chart);
+    let period = chart.map_or(String::new(), |chart| chart.period.name(cell.start_day, chart.calendar.week_starts));
+    (definitions.name(cell.chart).to_owned(), period, cell.scope.name())
+}
+
+fn plays_of(top: Option<&Vec<(String, i64)>>, item: &str) -> i64 {
+    let found = top.into_iter().flatten().find(|(other, _)| other == item);
+    found.map_or(0, |(_, plays)| *plays)
+}
+
+/// Whether `found` is all that there is to say.
+fn check(question: &Question, found: &[Found], tops: &Tops, titles: &BTreeMap<String, About>) {
+    match question {
+        Question::Track(id) => check_track(id, found, tops, titles),
+        Question::Search { text, cell, limit } => {
+            check_search(&text.to_lowercase(), tops.get(&name(&unlimited(), cell)), *limit, found, titles);
+        }
+        Question::Countries { chart, start_day, track_id } => {
+            check_countries((*chart, *start_day), track_id.as_deref(), found, tops);
+        }
+        Question::Window { .. } => unreachable!("it has a test of its own"),
+    }
+}
+
+fn check_track(id: &str, found: &[Found], tops: &Tops, titles: &BTreeMap<String, About>) {
+    let called: Vec<&About> =
+        found.iter().filter_map(|found| if let Found::Called(about) = found { Some(about) } else { None }).collect();
+    assert_eq!(called, Vec::from_iter(titles.get(id)));
+    let plays = found.iter().filter_map(|found| match found {
+        Found::Plays { cell, plays } => Some((name(&unlimited(), cell), *plays)),
+        _ => None,
+    });
+    let expected = tops.iter().map(|(cell, top)| (cell.clone(), plays_of(Some(top), id)));
+    let expected = expected.filter(|((chart, _, _), plays)| *plays > 0 && chart != "artists");
+    assert_eq!(BTreeMap::from_iter(plays), BTreeMap::from_iter(expected));
+}
+
+fn check_search(
+    text: &str,
+    top: Option<&Vec<(String, i64)>>,
+    limit: usize,
+    found: &[Found],
+    titles: &BTreeMap<String, About>,
+) {
+    let holds = |name: &str| name.to_lowercase().contains(text);
+    let matching = || titles.iter().filter(|(_, about)| holds(&about.title) || holds(&about.artist));
+    let mut expected: Vec<_> = matching().map(|(id, about)| (-plays_of(top, id), id, Some(about))).collect();
+    expected.sort();
+    expected.truncate(limit);
+    let mut best: Vec<_> = found
+        .iter()
+        .filter_map(|found| match found {
+            Found::Track { track_id, about, plays } => Some((-plays, track_id, about.as_ref())),
+            _ => None,
+        })
+        .collect();
+    best.sort();
+    best.truncate(limit);
+    assert_eq!(best, expected);
+
+    let mut artists = BTreeMap::<&str, (i64, u64)>::new();
+    for (id, about) in matching().filter(|(_, about)| holds(&about.artist)) {
+        let artist = artists.entry(&about.artist).or_default();
+        *artist = (artist.0 + plays_of(top, id), artist.1 + 1);
+    }
+    let mut sums = BTreeMap::<&str, (i64, u64)>::new();
+    for found in found {
+        if let Found::Artist { artist, plays, tracks } = found {
+            let sum = sums.entry(artist).or_default();
+            *sum = (sum.0 + plays, sum.1 + tracks);
+        }
+    }
+    assert_eq!(sums, artists);
+}
+
+fn check_countries((chart, start_day): (u32, i32), track_id: Option<&str>, found: &[Found], tops: &Tops) {
+    let mut expected = BTreeMap::new();
+    for (key, top) in tops {
+        let Ok(scope @ Scope::Country(_)) = Scope::parse(&key.2) else { continue };
+        let cell = Cell { chart, start_day, scope };
+        if name(&unlimited(), &cell) == *key {
+            let of_track = track_id.map_or(0, |id| plays_of(Some(top), id));
+            expected.insert(cell, (top.iter().map(|(_, plays)| plays).sum::<i64>(), of_track));
+        }
+    }
+    let mut sums = BTreeMap::<Cell, (i64, i64)>::new();
+    for found in found {
+        if let Found::Country { cell, plays, of_track } = found {
+            let sum = sums.entry(cell.clone()).or_default();
+            *sum = (sum.0 + plays, sum.1 + of_track);
+        }
+    }
+    assert_eq!(sums, expected);
+}
+
+/// What was found of each query, by its number.
+fn by_query(answers: &[Answer]) -> BTreeMap<u64, Vec<Found>> {
+    let mut found = BTreeMap::<u64, Vec<Found>>::new();
+    answers.iter().for_each(|answer| found.entry(answer.id).or_default().push(answer.found.clone()));
+    found
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn are_those_of_a_brute_force(
+        counted in prop_oneof![Just(Vec::new()), prop::collection::vec(play(), 1..40)],
+        epochs in prop::collection::vec(prop::collection::vec(play(), 0..60), 1..6),
+        steps_us in prop::collection::vec(0..400_000_000i64, 1..6),
+        workers in workers(),
+        from_lake in any::<bool>(),
+        in_turn in any::<bool>(),
+        limit in 1usize..6,
+    ) {
+        let definitions = Arc::new(Definitions::parse(CHARTS).unwrap());
+        let epochs = with_clocks(&epochs, &steps_us);
+        let questions = asked(limit);
+        let numbered = |epoch: u64| (0..).zip(questions.clone()).map(move |(index, question)| (epoch, Query { id: epoch * 100 + index, question }));
+        let queries: Vec<(u64, Query)> = (0..epochs.len() as u64).flat_map(numbered).collect();
+        let way = Way { workers, from_lake, in_turn, counted };
+        let output = run(&definitions, &epochs, &way, &queries);
+        let found = by_query(&output.answers.lock().unwrap());
+        let mut plays = way.counted.clone();
+        let everything = epochs.iter().flat_map(|(_, plays)| plays).chain(&plays).cloned().collect::<Vec<_>>();
+        let all_titles = brute_force_titles(&everything);
+        for (epoch, (clock_us, of_epoch)) in (0..).zip(&epochs) {
+            plays.extend(of_epoch.iter().cloned());
+            let tops = brute_force(&unlimited(), &plays, *clock_us);
+            // Unless epochs wait for each other, a title may be one of a later epoch.
+            let titles = if in_turn { brute_force_titles(&plays) } else { all_titles.clone() };
+            for (_, Query { id, question }) in queries.iter().filter(|(at, _)| *at == epoch) {
+                check(question, found.get(id).map_or(&[], Vec::as_slice), &tops, &titles);
+            }
+        }
+    }
+
+    /// A window of the past is what it would be if it were now, late plays and all.
+    #[test]
+    fn past_windows_are_known(
+        epochs in prop::collection::vec(prop::collection::vec(play(), 0..60), 1..6),
+        steps_us in prop::collection::vec(0..400_000_000i64, 1..6),
+        workers in workers(),
+        back in 0i64..20,
+        country in any::<bool>(),
+    ) {
+        let mut definitions = Definitions::parse(CHARTS).unwrap();
+        definitions.trending.history_us = HISTORY_US;
+        let definitions = Arc::new(definitions);
+        let mut epochs = with_clocks(&epochs, &steps_us);
+        let last = epochs.len() as u64;
+        let first_us = epochs.iter().find_map(|(clock_us, _)| *clock_us).unwrap_or(MONDAY_US);
+        let now_us = epochs.last().and_then(|(clock_us, _)| *clock_us).unwrap_or(MONDAY_US);
+        epochs.push((Some(now_us), Vec::new()));
+        let end_us = definitions.trending.end_us(now_us) - back * SLIDE_US;
+        let scope = if country { Scope::Country(Label::new("US")) } else { Scope::Global };
+        let question = Question::Window { end_us, scope: scope.clone(), limit: 1000 };
+        let way = Way { workers, ..Way::PLAIN };
+        let output = run(&definitions, &epochs, &way, &[(last, Query { id: 7, question })]);
+        let found = by_query(&output.answers.lock().unwrap()).remove(&7).unwrap();
+        let known_from = found.iter().filter_map(|found| if let Found::KnownFrom(us) = found { Some(*us) } else { None });
+        let known_from_us = known_from.max().unwrap();
+        let start_us = end_us - definitions.trending.window_us;
+        let oldest_us = definitions.trending.window(first_us).0.max(definitions.trending.window(now_us).0 - HISTORY_US);
+        prop_assert_eq!(known_from_us, oldest_us);
+        if start_us < known_from_us {
+            return Ok(());
+        }
+        let plays: Vec<Play> = epochs.iter().flat_map(|(_, plays)| plays.clone()).collect();
+        let tops = brute_force(&unlimited(), &plays, Some(end_us - 1));
+        let expected = tops.get(&("trending".to_owned(), String::new(), scope.name())).cloned().unwrap_or_default();
+        let mut tracks: Vec<(String, i64)> = found.into_iter().filter_map(|found| match found {
+            Found::Track { track_id, plays, .. } => Some((track_id, plays)),
+            _ => None,
+        }).collect();
+        tracks.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        prop_assert_eq!(tracks, expected);
+    }
+}

@@ -1,0 +1,174 @@
+//! The whole graph, run over given plays and queries on several workers.
+
+use std::sync::{Arc, Mutex};
+
+use differential_dataflow::input::InputSession;
+use reprise_dataflows::catalogue::{About, Naming};
+use reprise_dataflows::definition::{Cell, Definitions};
+use reprise_dataflows::digest::InputsChange;
+use reprise_dataflows::plan::Plan;
+use reprise_dataflows::play::PlayBatch;
+use reprise_dataflows::query::{Answer, Query};
+use reprise_dataflows::summarise::Summariser;
+use reprise_dataflows::{Stage, Tallied, Tally, Tick, build};
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::operators::vec::Broadcast;
+use timely::dataflow::operators::{Input, Inspect, Probe};
+use timely::dataflow::{InputHandle, ProbeHandle};
+
+use super::{Captured, Play, Workers, batches, capture};
+
+pub const CHARTS: &str = r#"
+[trending]
+window = "10m"
+slide = "1m"
+top = 3
+scopes = ["global", "country"]
+
+[[chart]]
+name = "weekly"
+period = "week"
+top = 4
+
+[[chart]]
+name = "monthly-devices"
+period = "month"
+scopes = ["global", "device", "country"]
+eligible = "all"
+
+[[chart]]
+name = "artists"
+period = "year"
+item = "artist"
+top = 2
+
+[[chart]]
+name = "tokyo-days"
+period = "day"
+zone = "Asia/Tokyo"
+eligible = "30s"
+
+[[chart]]
+name = "ever"
+period = "all"
+top = 5
+
+[[chart]]
+name = "sunday-weeks"
+period = "week"
+week_starts = "sunday"
+zone = "America/New_York"
+"#;
+
+/// An epoch: its clock, and its plays.
+pub type EpochInput = (Option<i64>, Vec<Play>);
+
+/// What [`build`] has put out on all workers.
+#[derive(Clone, Default)]
+pub struct Output {
+    pub ranked: Captured<(Cell, String)>,
+    pub titles: Captured<(String, About)>,
+    pub inputs: Arc<Mutex<Vec<InputsChange>>>,
+    pub answers: Arc<Mutex<Vec<Answer>>>,
+}
+
+/// How a graph is run: on which workers, with plays as which source has them, whether each epoch waits for the one before,
+/// and how many plays were counted by a checkpoint.
+#[derive(Clone, Debug)]
+pub struct Way {
+    pub workers: Workers,
+    pub from_lake: bool,
+    pub in_turn: bool,
+    pub counted: Vec<Play>,
+}
+
+impl Way {
+    pub const PLAIN: Self = Self { workers: Workers::ONE, from_lake: false, in_turn: true, counted: Vec::new() };
+}
+
+/// Runs `build` over `epochs`; the queries of `asked` come with their epochs, to a worker each.
+pub fn run(definitions: &Arc<Definitions>, epochs: &[EpochInput], way: &Way, asked: &[(u64, Query)]) -> Output {
+    let output = Output::default();
+    let Output { ranked, titles, inputs, answers } = output.clone();
+    let (definitions, epochs, asked) = (definitions.clone(), epochs.to_vec(), asked.to_vec());
+    let Way { workers, from_lake, in_turn, counted } = way.clone();
+    timely::execute(workers.config(), move |worker| {
+        let mut ticks = InputHandle::<u64, CapacityContainerBuilder<Vec<Tick>>>::new();
+        let mut plays = InputHandle::<u64, CapacityContainerBuilder<Vec<PlayBatch>>>::new();
+        let mut tallies = InputSession::<u64, Tally, i64>::new();
+        let mut namings = InputHandle::<u64, CapacityContainerBuilder<Vec<Naming>>>::new();
+        let mut queries = InputHandle::<u64, CapacityContainerBuilder<Vec<Query>>>::new();
+        let probe = ProbeHandle::new();
+        worker.dataflow(|scope| {
+            let ticks = scope.input_from(&mut ticks).broadcast();
+            let plays = scope.input_from(&mut plays);
+            let tallied = Tallied { tallies: tallies.to_collection(scope), namings: scope.input_from(&mut namings) };
+            let queries = scope.input_from(&mut queries);
+            let charts = build(&definitions, ticks, plays, tallied, queries);
+            capture(charts.ranked, &ranked, &probe);
+            capture(charts.titles, &titles, &probe);
+            let inputs = inputs.clone();
+            charts.inputs.inspect(move |change| inputs.lock().unwrap().push(*change)).probe_with(&probe);
+            let answers = answers.clone();
+            charts.answers.inspect(move |answer| answers.lock().unwrap().push(answer.clone())).probe_with(&probe);
+        });
+        let counted = batches(&share(&counted, worker.index(), worker.peers()), from_lake);
+        checkpoint(&definitions, &counted, |tally, count| tallies.update(tally, count), |naming| namings.send(naming));
+        counted.into_iter().for_each(|batch| plays.send(batch.for_window_only()));
+        tallies.close();
+        namings.close();
+        for (epoch, (clock_us, of_epoch)) in (0..).zip(&epochs) {
+            if worker.index() == 0 {
+                ticks.send(Tick { epoch, clock_us: *clock_us, stage: Stage::Live, cut: None });
+            }
+            for piece in share(of_epoch, worker.index(), worker.peers()).chunks(7) {
+                batches(piece, from_lake).into_iter().for_each(|batch| plays.send(batch));
+            }
+            for (_, query) in share(&asked, worker.index(), worker.peers()).into_iter().filter(|(at, _)| *at == epoch) {
+                queries.send(query);
+            }
+            ticks.advance_to(epoch + 1);
+            plays.advance_to(epoch + 1);
+            queries.advance_to(epoch + 1);
+            if in_turn {
+                worker.step_while(|| probe.less_than(&(epoch + 1)));
+            }
+        }
+    })
+    .unwrap();
+    output
+}
+
+fn share<T: Clone>(all: &[T], worker: usize, workers: usize) -> Vec<T> {
+    all.iter().skip(worker).step_by(workers).cloned().collect()
+}
+
+/// Tallies of `plays` by a plan that counts by more than `definitions` ask for, as tallies of `definitions`.
+fn checkpoint(
+    definitions: &Definitions,
+    plays: &[PlayBatch],
+    mut tally: impl FnMut(Tally, i64),
+    naming: impl FnMut(Naming),
+) {
+    let more = format!("{CHARTS}\n[[chart]]\nname = 'more'\nperiod = 'month'\nscopes = ['device']");
+    let rich = Plan::new(&Definitions::parse(&more).unwrap()).without_window();
+    let translation = Plan::new(definitions).translation(&rich.dimensions()).unwrap();
+    let mut summariser = Summariser::new(&rich);
+    plays.iter().for_each(|batch| summariser.count(batch));
+    summariser.drain(|is_pane, (key, item), count| {
+        assert!(!is_pane);
+        translation.keys(&key).into_iter().for_each(|key| tally((key, item), count));
+    });
+    summariser.drain_namings().for_each(naming);
+}
+
+/// Epochs of which the first has no clock, and each other one a clock that is a step further.
+pub fn with_clocks(epochs: &[Vec<Play>], steps_us: &[i64]) -> Vec<EpochInput> {
+    let mut clock_us = None;
+    let clocks = (0..).map(|epoch: usize| {
+        let step_us = steps_us[epoch % steps_us.len()];
+        clock_us = (epoch > 0).then(|| clock_us.unwrap_or(super::MONDAY_US) + step_us);
+        clock_us
+    });
+    clocks.zip(epochs.iter().cloned()).collect()
+}

@@ -1,0 +1,145 @@
+//! What holds for every request and every answer: who may ask, reading only, short queries, and what a browser may do with it.
+
+use std::hash::Hasher;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::access::Access;
+use super::parameters::QUERY_BYTES_MAX;
+use super::problem::Problem;
+use super::{Shared, snapshot, stream};
+
+/// The page runs nothing but its own parts, and asks nobody but us.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+                      font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const HEADERS: [(HeaderName, HeaderValue); 5] = [
+    // A copy may be kept, but not used without asking.
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
+];
+/// Where an answer says what it is true for, as long as it is not durable.
+const AS_OF: &[u8] = b"\"as_of\":{";
+const NOT_DURABLE: &[u8] = b"\"durable\":false}";
+
+/// What the guard knows.
+#[derive(Clone)]
+pub struct Guard {
+    pub shared: Arc<Shared>,
+    pub access: Arc<Access>,
+}
+
+/// Lets a request through if it may be, and adds to its answer what all have.
+pub async fn guard(State(Guard { shared, access }): State<Guard>, request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let path = request.extensions().get::<MatchedPath>().cloned();
+    let known = request.headers().get(header::IF_NONE_MATCH).cloned();
+    let mut response = match refuse(&request, &access) {
+        Some(refusal) => refusal,
+        None => tagged(next.run(request).await, known.as_ref()).await,
+    };
+    let headers = response.headers_mut();
+    headers.extend(HEADERS);
+    access.share(headers);
+    let path = path.as_ref().map_or("other", MatchedPath::as_str);
+    shared.metrics.answered(path, response.status().as_u16(), began.elapsed());
+    response
+}
+
+fn refuse(request: &Request, access: &Access) -> Option<Response> {
+    let (method, uri) = (request.method(), request.uri());
+    if let Some(allowed) = access.preflight(method) {
+        return Some(allowed);
+    }
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        let detail = format!("{method} is not possible here: charts are only read, with GET or HEAD");
+        let allowed = [(header::ALLOW, "GET, HEAD")];
+        return Some((allowed, Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)).into_response());
+    }
+    if uri.query().is_some_and(|query| query.len() > QUERY_BYTES_MAX) {
+        let detail = format!("the query is longer than {QUERY_BYTES_MAX} bytes");
+        return Some(Problem::new(StatusCode::URI_TOO_LONG, detail).into_response());
+    }
+    access.refuse(uri.path(), request.headers())
+}
+
+/// The answer with a weak tag, by which a client that has the same already is told so. Answers that say the same of different
+/// epochs are the same, unless they are durable: those stand for a version of the lake.
+async fn tagged(response: Response, known: Option<&HeaderValue>) -> Response {
+    if response.status() != StatusCode::OK || is_stream(response.headers()) {
+        return response;
+    }
+    let (mut head, body) = response.into_parts();
+    // The body is in memory already.
+    let Ok(body) = to_bytes(body, usize::MAX).await else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
+    let Ok(tag) = HeaderValue::from_str(&tag(&body)) else { return Response::from_parts(head, Body::from(body)) };
+    let is_known = known
+        .and_then(|known| known.to_str().ok())
+        .is_some_and(|known| known.split(',').any(|one| one.trim() == "*" || Some(one.trim()) == tag.to_str().ok()));
+    head.headers.insert(header::ETAG, tag);
+    if !is_known {
+        return Response::from_parts(head, Body::from(body));
+    }
+    head.status = StatusCode::NOT_MODIFIED;
+    for gone in [header::CONTENT_TYPE, header::CONTENT_LENGTH] {
+        head.headers.remove(gone);
+    }
+    Response::from_parts(head, Body::empty())
+}
+
+fn is_stream(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind == snapshot::MEDIA_TYPE || kind == stream::MEDIA_TYPE)
+}
+
+/// A hash of an answer, without what it says of the epochs. In a text of ours a quote has a backslash before it, so none is
+/// mistaken for that.
+fn tag(body: &Bytes) -> String {
+    let mut hasher = siphasher::sip::SipHasher13::new();
+    let mut rest = &body[..];
+    while let Some(start) = find(rest, AS_OF) {
+        let length = find(&rest[start..], b"}").map_or(rest.len() - start, |end| end + 1);
+        let (before, as_of) = rest[..start + length].split_at(start);
+        hasher.write(before);
+        if !as_of.ends_with(NOT_DURABLE) {
+            hasher.write(as_of);
+        }
+        rest = &rest[start + length..];
+    }
+    hasher.write(rest);
+    format!("W/\"{:016x}\"", hasher.finish())
+}
+
+fn find(text: &[u8], part: &[u8]) -> Option<usize> {
+    text.windows(part.len()).position(|window| window == part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tag(text: &str) -> String {
+        super::tag(&Bytes::copy_from_slice(text.as_bytes()))
+    }
+
+    #[test]
+    fn the_same_charts_have_the_same_tag() {
+        let charts = |epoch: u64, durable: bool, plays: u64| {
+            let as_of = format!("{{\"epoch\":{epoch},\"clock\":null,\"lake_version\":3,\"durable\":{durable}}}");
+            format!("[{{\"as_of\":{as_of},\"plays\":{plays}}},{{\"as_of\":{as_of},\"plays\":7}}]")
+        };
+        assert_eq!(tag(&charts(1, false, 5)), tag(&charts(2, false, 5)));
+        assert_ne!(tag(&charts(1, false, 5)), tag(&charts(1, false, 6)));
+        assert_ne!(tag(&charts(1, true, 5)), tag(&charts(2, true, 5)));
+        assert_ne!(tag("\"as_of\":{"), tag("\"as_of\":{\"x\""));
+        assert_ne!(tag(r#"{"title":"\"as_of\":{\"durable\":false}"}"#), tag(r#"{"title":""}"#));
+    }
+}

@@ -1,0 +1,131 @@
+//! All metrics at one moment: what has been observed, and what the run knows of itself.
+
+use prometheus::proto::MetricFamily;
+use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+
+use super::super::{Shared, Status};
+use crate::memory;
+
+pub const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// What is looked at.
+struct Seen<'a> {
+    shared: &'a Shared,
+    status: Status,
+    cells: u64,
+    titles: u64,
+}
+
+type Metric = (&'static str, &'static str, fn(&Seen<'_>) -> u64);
+type ByPartition = (&'static str, &'static str, fn(&crate::serve::status::PartitionStatus) -> Option<i64>);
+
+const COUNTERS: [Metric; 14] = [
+    ("reprise_restarts_total", "Starts that wrote to this lake before this one.", |seen| {
+        u64::try_from(seen.shared.incarnation() - 1).unwrap_or(0)
+    }),
+    ("reprise_records_total", "Records that were read from Kafka.", |seen| {
+        seen.status.accepted + seen.status.dead_letters.values().sum::<u64>()
+    }),
+    ("reprise_plays_total", "Records that are plays.", |seen| seen.status.accepted),
+    ("reprise_holes_total", "Offsets without a record.", |seen| seen.status.holes),
+    ("reprise_missing_offsets_total", "Offsets that Kafka had deleted before they were read.", |seen| {
+        seen.status.missing
+    }),
+    ("reprise_epochs_total", "Epochs that are complete.", |seen| seen.shared.metrics.totals.epochs.load()),
+    ("reprise_commits_total", "Commits to the lake.", |seen| seen.shared.metrics.totals.commits.load()),
+    ("reprise_commit_plays_total", "Plays in these commits.", |seen| seen.shared.metrics.totals.commit_plays.load()),
+    ("reprise_commit_files_total", "Files in these commits.", |seen| seen.shared.metrics.totals.commit_files.load()),
+    ("reprise_commit_bytes_total", "Bytes of these files.", |seen| seen.shared.metrics.totals.commit_bytes.load()),
+    ("reprise_exchanged_bytes_total", "Bytes that the processes of a cluster sent each other.", |seen| {
+        seen.status.exchanged_bytes
+    }),
+    ("reprise_stream_reloads_total", "Clients of /v1/stream that were too slow.", |seen| {
+        seen.shared.streams.reloads.load(std::sync::atomic::Ordering::Relaxed)
+    }),
+    ("reprise_changelog_published_total", "Messages that were published to the changelog topic.", |seen| {
+        seen.shared.changelog_published.load(std::sync::atomic::Ordering::Relaxed)
+    }),
+    ("reprise_questions_total", "Questions that the workers have answered.", |seen| seen.shared.questions.answered()),
+];
+
+const GAUGES: [Metric; 12] = [
+    ("reprise_start_time_seconds", "When this process began to run, since 1970.", |seen| {
+        seen.status.started_at_us.and_then(|us| u64::try_from(us / 1_000_000).ok()).unwrap_or(0)
+    }),
+    ("reprise_workers", "Workers of the dataflow, in all processes.", |seen| seen.status.workers as u64),
+    ("reprise_lake_version", "The newest version of the lake.", |seen| seen.status.lake_version.unwrap_or(0)),
+    ("reprise_lake_plays", "Plays in the lake.", |seen| seen.status.lake_plays),
+    ("reprise_cells", "Cells of charts that are served.", |seen| seen.cells),
+    ("reprise_chart_titles", "Tracks in these cells.", |seen| seen.titles),
+    ("reprise_resident_memory_bytes", "Memory that this process holds, without files.", |_| {
+        memory::held_bytes().unwrap_or(0)
+    }),
+    ("reprise_memory_limit_bytes", "How much it may hold.", |seen| seen.shared.memory_max_bytes()),
+    ("reprise_caught_up", "1 once every partition has been read to its end.", |seen| seen.status.caught_up.into()),
+    ("reprise_ready", "1 once the charts of the lake are served.", |seen| seen.status.ready.into()),
+    ("reprise_paused", "1 while nothing can be committed.", |seen| seen.status.paused.is_some().into()),
+    ("reprise_stream_clients", "Clients of /v1/stream.", |seen| {
+        seen.shared.streams.clients.load(std::sync::atomic::Ordering::Relaxed)
+    }),
+];
+
+const BY_PARTITION: [ByPartition; 3] = [
+    ("reprise_partition_lag", "Records that wait to be read.", |partition| partition.lag),
+    ("reprise_partition_next_offset", "The next offset to read.", |partition| Some(partition.next_offset)),
+    ("reprise_partition_committed_offset", "The next offset after those in the lake.", |partition| {
+        partition.committed_offset
+    }),
+];
+
+/// All metrics as the text of `/metrics`.
+///
+/// # Errors
+/// None that can happen: names are there once and have the right characters.
+pub fn exposition(shared: &Shared) -> prometheus::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    TextEncoder::new().encode(&families(shared)?, &mut text)?;
+    Ok(text)
+}
+
+/// All metrics, each with its samples.
+///
+/// # Errors
+/// Likewise.
+pub fn families(shared: &Shared) -> prometheus::Result<Vec<MetricFamily>> {
+    let (cells, titles) = shared.charts().sizes();
+    let status = shared.status().clone();
+    let seen = Seen { shared, status, cells: cells as u64, titles: titles as u64 };
+    let registry = Registry::new();
+    for (name, help, value) in COUNTERS {
+        let counter = IntCounter::new(name, help)?;
+        counter.inc_by(value(&seen));
+        registry.register(Box::new(counter))?;
+    }
+    for (name, help, value) in GAUGES {
+        let gauge = IntGauge::new(name, help)?;
+        gauge.set(i64::try_from(value(&seen)).unwrap_or(i64::MAX));
+        registry.register(Box::new(gauge))?;
+    }
+    for (name, help, value) in BY_PARTITION {
+        let gauges = IntGaugeVec::new(Opts::new(name, help), &["partition"])?;
+        for partition in &seen.status.partitions {
+            if let Some(value) = value(partition) {
+                gauges.with_label_values(&[&partition.partition.to_string()]).set(value);
+            }
+        }
+        registry.register(Box::new(gauges))?;
+    }
+    let dead_letters = Opts::new("reprise_dead_letters_total", "Records that are no plays, by the reason.");
+    let dead_letters = IntCounterVec::new(dead_letters, &["reason"])?;
+    for (reason, count) in &seen.status.dead_letters {
+        dead_letters.with_label_values(&[reason]).inc_by(*count);
+    }
+    registry.register(Box::new(dead_letters))?;
+    let info = IntGaugeVec::new(Opts::new("reprise_build_info", "Always 1; the label says what runs."), &["version"])?;
+    info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+    registry.register(Box::new(info))?;
+
+    let mut families = shared.metrics.registry.gather();
+    families.append(&mut registry.gather());
+    Ok(families)
+}

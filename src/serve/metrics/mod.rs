@@ -1,0 +1,170 @@
+//! `/metrics`: what operators watch, in Prometheus's text format.
+//!
+//! What the run counts anyhow is read when it is asked for ([`exposition`]); durations are observed as they happen, here.
+
+mod exposition;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use prometheus::{Histogram, HistogramOpts, IntCounterVec, Opts, Registry};
+use reprise_dataflows::Epoch;
+
+pub use exposition::{MEDIA_TYPE, exposition, families};
+
+/// Epochs that may be open, or have been served and not reported yet.
+const EPOCHS_MAX: usize = 1024;
+
+/// From half a millisecond to a minute.
+const SECONDS: [f64; 16] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
+
+/// What has happened since the start, counted.
+#[derive(Default)]
+pub struct Totals {
+    pub epochs: Total,
+    pub commits: Total,
+    pub commit_plays: Total,
+    pub commit_files: Total,
+    pub commit_bytes: Total,
+}
+
+/// A number that only grows.
+#[derive(Default)]
+pub struct Total(AtomicU64);
+
+impl Total {
+    pub fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub fn load(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What happens, as it happens.
+pub struct Metrics {
+    pub totals: Totals,
+    registry: Registry,
+    epochs: Mutex<VecDeque<OpenEpoch>>,
+    cut_began: Mutex<Option<Instant>>,
+    epoch_duration: Histogram,
+    freshness: Histogram,
+    commit_duration: Histogram,
+    requests: IntCounterVec,
+    request_duration: Histogram,
+}
+
+struct OpenEpoch {
+    epoch: Epoch,
+    began: Instant,
+    /// When the oldest record that was read in it was produced, in ms since 1970.
+    oldest_ms: Option<i64>,
+    /// When it was served, in ms since 1970.
+    served_ms: Option<i64>,
+}
+
+impl Default for Metrics {
+    #[expect(clippy::expect_used, reason = "the names are ours, each is there once, and a test makes all of them")]
+    fn default() -> Self {
+        let registry = Registry::new();
+        let histogram = |name: &str, help: &str| {
+            let histogram = Histogram::with_opts(HistogramOpts::new(name, help).buckets(SECONDS.to_vec()));
+            let histogram = histogram.expect("a histogram of this name");
+            registry.register(Box::new(histogram.clone())).expect("a name that is free");
+            histogram
+        };
+        let requests = Opts::new("reprise_http_requests_total", "Requests that were answered.");
+        let requests = IntCounterVec::new(requests, &["path", "status"]).expect("a counter of this name");
+        registry.register(Box::new(requests.clone())).expect("a name that is free");
+        Self {
+            totals: Totals::default(),
+            epochs: Mutex::default(),
+            cut_began: Mutex::default(),
+            epoch_duration: histogram(
+                "reprise_epoch_duration_seconds",
+                "From the beginning of an epoch until it is served.",
+            ),
+            freshness: histogram(
+                "reprise_freshness_seconds",
+                "How long ago the oldest record of an epoch had been produced when it was served.",
+            ),
+            commit_duration: histogram("reprise_commit_duration_seconds", "From a cut until it is in the lake's log."),
+            requests,
+            request_duration: histogram(
+                "reprise_http_request_duration_seconds",
+                "From a request until its answer begins.",
+            ),
+            registry,
+        }
+    }
+}
+
+impl Metrics {
+    /// Worker 0 has begun an epoch.
+    pub fn began(&self, epoch: Epoch, cuts: bool) {
+        let mut epochs = lock(&self.epochs);
+        if epochs.len() >= EPOCHS_MAX {
+            epochs.pop_front();
+        }
+        epochs.push_back(OpenEpoch { epoch, began: Instant::now(), oldest_ms: None, served_ms: None });
+        if cuts {
+            *lock(&self.cut_began) = Some(Instant::now());
+        }
+    }
+
+    /// A source has closed an epoch. Gives the freshness in ms, if the epoch has been served before.
+    pub fn closed(&self, epoch: Epoch, oldest_ms: i64) -> Option<i64> {
+        let mut epochs = lock(&self.epochs);
+        let open = epochs.iter_mut().find(|open| open.epoch == epoch)?;
+        open.oldest_ms = Some(open.oldest_ms.map_or(oldest_ms, |other| other.min(oldest_ms)));
+        let served_ms = open.served_ms?;
+        Some(self.observe_freshness(served_ms, oldest_ms))
+    }
+
+    /// An epoch is served, at `now_ms` since 1970. Gives its freshness in ms, as far as that is known.
+    pub fn served(&self, epoch: Epoch, now_ms: i64) -> Option<i64> {
+        let mut epochs = lock(&self.epochs);
+        let mut freshness_ms = None;
+        for open in epochs.iter_mut().filter(|open| open.epoch <= epoch && open.served_ms.is_none()) {
+            open.served_ms = Some(now_ms);
+            self.epoch_duration.observe(open.began.elapsed().as_secs_f64());
+            if let Some(oldest_ms) = open.oldest_ms {
+                freshness_ms = Some(self.observe_freshness(now_ms, oldest_ms));
+            }
+        }
+        // The report of an epoch may come after the epoch itself, but hardly after the one behind it.
+        while epochs.len() > 8 && epochs.front().is_some_and(|open| open.served_ms.is_some()) {
+            epochs.pop_front();
+        }
+        freshness_ms
+    }
+
+    fn observe_freshness(&self, served_ms: i64, oldest_ms: i64) -> i64 {
+        let freshness_ms = served_ms.saturating_sub(oldest_ms).max(0);
+        self.freshness.observe(freshness_ms as f64 / 1000.0);
+        freshness_ms
+    }
+
+    /// What was cut last is in the log.
+    pub fn committed(&self) {
+        if let Some(began) = lock(&self.cut_began).take() {
+            self.commit_duration.observe(began.elapsed().as_secs_f64());
+        }
+    }
+
+    /// A request to `path`, as the router knows it, was answered.
+    pub fn answered(&self, path: &str, status: u16, took: Duration) {
+        self.requests.with_label_values(&[path, &status.to_string()]).inc();
+        self.request_duration.observe(took.as_secs_f64());
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,71 @@
+//! What `/metrics` says, as a client reads it.
+
+use std::collections::BTreeMap;
+
+use reprise_dataflows::{Stage, Tick};
+
+use super::*;
+use crate::charts::{Changes, tests as fixtures};
+use crate::serve::Shared;
+use crate::source::{KafkaReport, PartitionReport, Report};
+
+/// The value of each sample, by its name and labels.
+fn samples(shared: &Shared) -> BTreeMap<String, f64> {
+    let text = String::from_utf8(exposition(shared).unwrap()).unwrap();
+    let samples = text.lines().filter(|line| !line.starts_with('#')).map(|line| line.rsplit_once(' ').unwrap());
+    samples.map(|(name, value)| (name.to_owned(), value.parse().unwrap())).collect()
+}
+
+#[test]
+fn says_what_the_run_knows() {
+    let shared = Shared::new(fixtures::filled());
+    let mut partition = PartitionReport::new(3, 100);
+    (partition.next, partition.accepted) = (150, 48);
+    partition.dead_letters = vec![("not_json".to_owned(), 2)];
+    let report = KafkaReport { partitions: vec![partition], closed: Some((7, 5)), ..KafkaReport::default() };
+    shared.metrics.began(7, false);
+    shared.reported(Report::Kafka(report));
+    let tick = Tick { epoch: 7, clock_us: None, stage: Stage::Live, cut: None };
+    shared.advance(7, Some(tick), Changes::default(), Vec::new());
+    shared.metrics.answered("/v1/trending", 200, Duration::from_millis(3));
+
+    let samples = samples(&shared);
+    let is = |name: &str, value: f64| assert_eq!(samples.get(name), Some(&value), "{name}");
+    is("reprise_records_total", 50.0);
+    is("reprise_plays_total", 48.0);
+    is("reprise_dead_letters_total{reason=\"not_json\"}", 2.0);
+    is("reprise_partition_next_offset{partition=\"3\"}", 150.0);
+    is("reprise_epochs_total", 1.0);
+    is("reprise_epoch_duration_seconds_count", 1.0);
+    is("reprise_freshness_seconds_count", 1.0);
+    is("reprise_http_requests_total{path=\"/v1/trending\",status=\"200\"}", 1.0);
+    is("reprise_http_request_duration_seconds_bucket{le=\"0.005\"}", 1.0);
+    is("reprise_http_request_duration_seconds_bucket{le=\"0.0025\"}", 0.0);
+    assert!(samples["reprise_cells"] > 0.0 && samples["reprise_resident_memory_bytes"] > 0.0);
+    assert!(shared.status().freshness_ms.is_some());
+}
+
+/// A report may come before its epoch is served, or after.
+#[test]
+fn freshness_is_that_of_the_oldest_record() {
+    let metrics = Metrics::default();
+    metrics.began(1, false);
+    metrics.began(2, false);
+    assert_eq!(metrics.closed(1, 1000), None);
+    assert_eq!(metrics.closed(1, 900), None);
+    assert_eq!(metrics.served(1, 1010), Some(110));
+    assert_eq!(metrics.served(2, 1030), None);
+    assert_eq!(metrics.closed(2, 1020), Some(10));
+    assert_eq!(metrics.closed(99, 1020), None);
+    assert_eq!((metrics.freshness.get_sample_count(), metrics.epoch_duration.get_sample_count()), (2, 2));
+}
+
+#[test]
+fn a_commit_lasts_from_its_cut() {
+    let metrics = Metrics::default();
+    metrics.committed();
+    metrics.began(1, true);
+    metrics.committed();
+    metrics.committed();
+    assert_eq!(metrics.commit_duration.get_sample_count(), 1);
+}

@@ -1,0 +1,378 @@
+//! Answers that the workers are asked for: a track anywhere, a search, the map, a window of the past.
+//!
+//! The charts that are served know only what is in a top. The workers know all, each of the tracks that it owns, so they are asked
+//! together, and what they say is put together here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, RawQuery, State};
+use reprise_dataflows::calendar::{Period, parse_instant};
+use reprise_dataflows::catalogue::About;
+use reprise_dataflows::definition::{Cell, ItemKind, Scope, ScopeKind, TRENDING, TRENDING_NAME};
+use reprise_dataflows::query::{Found, Question};
+use serde::Serialize;
+
+use super::parameters::{count, parameters};
+use super::problem::Problem;
+use super::questions::Findings;
+use super::routes::Answered;
+use super::{Shared, lookup};
+use crate::charts::{Answer, AsOf, ChartCell, Charts, Entry, instant, scopes};
+
+/// An epoch takes milliseconds, but the one that a commit or a search is in may take longer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+const LIMIT: usize = 20;
+const LIMIT_MAX: usize = 200;
+/// Characters that are searched for.
+const TEXT_MAX: usize = 200;
+/// Bytes of a track's id: as many as one that counts can have.
+const ID_BYTES_MAX: usize = 1024;
+const CELLS_MAX: usize = 100_000;
+
+#[derive(Serialize)]
+pub struct Track {
+    track_id: String,
+    title: Option<String>,
+    artist: Option<String>,
+    as_of: AsOf,
+    /// By chart, period and scope.
+    plays: Vec<Plays>,
+}
+
+/// The plays of a track in one cell.
+#[derive(Serialize)]
+struct Plays {
+    chart: String,
+    period: String,
+    #[serde(rename = "start", with = "instant")]
+    start_us: Option<i64>,
+    #[serde(rename = "end", with = "instant")]
+    end_us: Option<i64>,
+    scope: String,
+    plays: i64,
+}
+
+#[derive(Serialize)]
+pub struct Search {
+    query: String,
+    as_of: AsOf,
+    /// Where the plays are counted.
+    chart: String,
+    period: String,
+    tracks: Vec<FoundTrack>,
+    artists: Vec<FoundArtist>,
+}
+
+#[derive(Serialize)]
+struct FoundTrack {
+    track_id: String,
+    title: String,
+    artist: String,
+    plays: i64,
+}
+
+#[derive(Serialize)]
+struct FoundArtist {
+    artist: String,
+    /// Of all tracks that bear the name.
+    plays: i64,
+    tracks: u64,
+}
+
+#[derive(Serialize)]
+pub struct Geo {
+    chart: String,
+    period: String,
+    #[serde(rename = "start", with = "instant")]
+    start_us: Option<i64>,
+    #[serde(rename = "end", with = "instant")]
+    end_us: Option<i64>,
+    track_id: Option<String>,
+    as_of: AsOf,
+    countries: Vec<Country>,
+}
+
+#[derive(Serialize)]
+struct Country {
+    country: String,
+    /// All that the chart counts there.
+    plays: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    track_plays: Option<i64>,
+}
+
+pub async fn track(
+    State(shared): State<Arc<Shared>>,
+    id: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
+) -> Answered<Track> {
+    let Path(track_id) = id.map_err(|_| Problem::bad_request("the id of the track is not UTF-8"))?;
+    let [chart, scope, period] = parameters(query.as_deref(), ["chart", "scope", "period"])?;
+    check_id(&track_id)?;
+    let wanted = chart.map(|name| lookup::chart_index(&shared.charts(), &name)).transpose()?;
+    let Findings { as_of, found } = ask(&shared, Question::Track(track_id.clone())).await?;
+    let charts = shared.charts();
+    let (mut about, mut plays) = (None::<About>, Vec::new());
+    for found in found {
+        match found {
+            Found::Called(called) => about = Some(called),
+            Found::Plays { cell, plays: count } if wanted.is_none_or(|chart| chart == cell.chart) => {
+                plays.push(plays_in(&charts, as_of, &cell, count));
+            }
+            _ => {}
+        }
+    }
+    drop(charts);
+    if about.is_none() && plays.is_empty() {
+        return Err(Problem::not_found(format!(
+            "no track `{track_id}` has been played; /v1/search finds tracks by their names"
+        )));
+    }
+    plays.retain(|plays| {
+        scope.as_ref().is_none_or(|scope| *scope == plays.scope)
+            && period.as_ref().is_none_or(|period| *period == plays.period)
+    });
+    if plays.len() > CELLS_MAX {
+        return Err(Problem::bad_request(format!(
+            "these are {} cells, and one answer has at most {CELLS_MAX}: name a chart, a scope or a period",
+            plays.len()
+        )));
+    }
+    plays.sort_by(|a, b| (&a.chart, &a.period, &a.scope).cmp(&(&b.chart, &b.period, &b.scope)));
+    let (title, artist) = about.map(|About { title, artist }| (title, artist)).unzip();
+    Ok(Json(Track { track_id, title, artist, as_of, plays }))
+}
+
+/// `as_of` says which window it is, if it is that.
+fn plays_in(charts: &Charts, as_of: AsOf, cell: &Cell, plays: i64) -> Plays {
+    let (period, start_us, end_us) = charts.period_as_of(cell.chart, Some(cell.start_day), as_of);
+    Plays {
+        chart: charts.definitions().name(cell.chart).to_owned(),
+        period,
+        start_us,
+        end_us,
+        scope: cell.scope.name(),
+        plays,
+    }
+}
+
+pub async fn search(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Answered<Search> {
+    let [text, limit] = parameters(query.as_deref(), ["q", "limit"])?;
+    let text = text.ok_or_else(|| Problem::bad_request("`q` is missing: a part of a title, or of an artist's name"))?;
+    if text.chars().count() > TEXT_MAX {
+        return Err(Problem::bad_request(format!("`q` is longer than {TEXT_MAX} characters")));
+    }
+    let limit = bounded(limit)?;
+    let cell = widest(&shared.charts())?;
+    let question = Question::Search { text: text.clone(), cell: cell.clone(), limit };
+    let Findings { as_of, found } = ask(&shared, question).await?;
+    let (mut tracks, mut artists) = (Vec::new(), BTreeMap::<String, (i64, u64)>::new());
+    for found in found {
+        match found {
+            Found::Track { track_id, about, plays } => {
+                let About { title, artist } =
+                    about.unwrap_or_else(|| About { title: String::new(), artist: String::new() });
+                tracks.push(FoundTrack { track_id, title, artist, plays });
+            }
+            Found::Artist { artist, plays, tracks } => {
+                let sum = artists.entry(artist).or_default();
+                *sum = (sum.0 + plays, sum.1 + tracks);
+            }
+            _ => {}
+        }
+    }
+    tracks.sort_by(|a, b| b.plays.cmp(&a.plays).then_with(|| a.track_id.cmp(&b.track_id)));
+    tracks.truncate(limit);
+    let artists = artists.into_iter().map(|(artist, (plays, tracks))| FoundArtist { artist, plays, tracks });
+    let mut artists: Vec<FoundArtist> = artists.collect();
+    artists.sort_by(|a, b| b.plays.cmp(&a.plays).then_with(|| a.artist.cmp(&b.artist)));
+    artists.truncate(limit);
+    let charts = shared.charts();
+    let period = charts.period_as_of(cell.chart, Some(cell.start_day), as_of).0;
+    let chart = charts.definitions().name(cell.chart).to_owned();
+    drop(charts);
+    Ok(Json(Search { query: text, as_of, chart, period, tracks, artists }))
+}
+
+/// The global cell in which a track has the most plays: that of the longest period, of the chart that is defined first.
+fn widest(charts: &Charts) -> Result<Cell, Problem> {
+    let definitions = charts.definitions();
+    let length = |chart: u32| {
+        definitions.chart(chart).map_or(0, |chart| match chart.period {
+            Period::Day => 1,
+            Period::Week => 2,
+            Period::Month => 3,
+            Period::Year => 4,
+            Period::All => 5,
+        })
+    };
+    let indices = [TRENDING].into_iter().chain((0..definitions.charts.len() as u32).rev());
+    let fits = |chart: &u32| {
+        charts.item_kind(*chart) == ItemKind::Track && scopes(definitions, *chart).contains(&ScopeKind::Global)
+    };
+    let chart = indices.filter(fits).max_by_key(|chart| length(*chart));
+    let chart = chart.ok_or_else(|| {
+        Problem::not_found("no chart counts the plays of tracks everywhere, so nothing can be searched")
+    })?;
+    let start_day = charts.newest(chart, Some(&Scope::Global)).or_else(|| charts.current(chart)).unwrap_or(0);
+    Ok(Cell { chart, start_day, scope: Scope::Global })
+}
+
+pub async fn geo(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Answered<Geo> {
+    let [chart, period, track_id] = parameters(query.as_deref(), ["chart", "period", "track"])?;
+    track_id.as_ref().map_or(Ok(()), |id| check_id(id))?;
+    let (chart, start_day) =
+        places_by_country(&shared.charts(), chart.as_deref(), period.as_deref(), track_id.is_some())?;
+    let question = Question::Countries { chart, start_day, track_id: track_id.clone() };
+    let Findings { as_of, found } = ask(&shared, question).await?;
+    let mut countries = BTreeMap::<String, (i64, i64)>::new();
+    for found in found {
+        if let Found::Country { cell: Cell { scope: Scope::Country(country), .. }, plays, of_track } = found {
+            let sum = countries.entry(country.as_str().to_owned()).or_default();
+            *sum = (sum.0 + plays, sum.1 + of_track);
+        }
+    }
+    let charts = shared.charts();
+    let (period, start_us, end_us) = charts.period_as_of(chart, Some(start_day), as_of);
+    let chart = charts.definitions().name(chart).to_owned();
+    drop(charts);
+    let country =
+        |(country, (plays, of_track))| Country { country, plays, track_plays: track_id.is_some().then_some(of_track) };
+    let countries = countries.into_iter().map(country).collect();
+    Ok(Json(Geo { chart, period, start_us, end_us, track_id, as_of, countries }))
+}
+
+/// The chart and period that are asked for, the newest by default.
+fn places_by_country(
+    charts: &Charts,
+    name: Option<&str>,
+    period: Option<&str>,
+    of_tracks: bool,
+) -> Result<(u32, i32), Problem> {
+    let chart = chart_by_country(charts, name, of_tracks)?;
+    let start_day = match period {
+        Some(period) => charts.start_day(chart, period).map_err(|error| Problem::bad_request(error.to_string()))?,
+        None => charts.newest(chart, None).or_else(|| charts.current(chart)).unwrap_or(0),
+    };
+    Ok((chart, start_day))
+}
+
+/// The chart of this name, or the first that counts by country.
+fn chart_by_country(charts: &Charts, name: Option<&str>, of_tracks: bool) -> Result<u32, Problem> {
+    let definitions = charts.definitions();
+    let fits = |chart: &u32| {
+        scopes(definitions, *chart).contains(&ScopeKind::Country)
+            && (!of_tracks || charts.item_kind(*chart) == ItemKind::Track)
+    };
+    let Some(name) = name else {
+        let mut indices = (0..definitions.charts.len() as u32).chain([TRENDING]);
+        return indices.find(fits).ok_or_else(|| Problem::not_found("no chart counts by country"));
+    };
+    let chart = lookup::chart_index(charts, name)?;
+    let problem = || {
+        Problem::not_found(format!("`{name}` does not count {} by country", if of_tracks { "tracks" } else { "plays" }))
+    };
+    Some(chart).filter(fits).ok_or_else(problem)
+}
+
+/// The trending window that the clock was in at the moment `at`.
+pub async fn past_window(
+    shared: &Arc<Shared>,
+    at: &str,
+    scope: Option<&str>,
+    limit: Option<usize>,
+    durable: bool,
+) -> Answered<Answer> {
+    if durable {
+        return Err(Problem::bad_request(
+            "a window of the past is never that of a commit: leave out `durable`, or `at`",
+        ));
+    }
+    let at_us = parse_instant(at).map_err(|error| Problem::bad_request(error.to_string()))?;
+    let scope = lookup::one_scope(&shared.charts(), TRENDING, scope.unwrap_or("global"))?;
+    let trending = shared.charts().definitions().trending.clone();
+    let (start_us, end_us) = trending.window(at_us);
+    let now_us = shared.charts().as_of().clock_us;
+    if now_us.is_none_or(|now_us| end_us > trending.end_us(now_us)) {
+        return Err(Problem::not_found(format!("`at` is {at}, and the clock has not come so far")));
+    }
+    let limit = limit.unwrap_or(trending.top).min(trending.top);
+    let question = Question::Window { end_us, scope: scope.clone(), limit };
+    let Findings { as_of, found } = ask(shared, question).await?;
+    let known_from = found.iter().filter_map(|found| if let Found::KnownFrom(us) = found { Some(*us) } else { None });
+    if known_from.max().is_none_or(|known_from_us| start_us < known_from_us) {
+        return Err(Problem::not_found(format!(
+            "the window at {at} is no longer known, or was before this start: --trending-history says for how long windows are kept"
+        )));
+    }
+    let of_window = AsOf { clock_us: Some(at_us), ..as_of };
+    let period = shared.charts().period_as_of(TRENDING, Some(0), of_window).0;
+    let cell = ChartCell {
+        chart: TRENDING_NAME.to_owned(),
+        period,
+        start_us: Some(start_us),
+        end_us: Some(end_us),
+        scope: scope.name(),
+        as_of,
+        entries: entries(found, limit),
+    };
+    Ok(Json(Answer::One(cell)))
+}
+
+fn entries(found: Vec<Found>, limit: usize) -> Vec<Entry> {
+    let mut items: Vec<(i64, String, Option<About>, ItemKind)> = found
+        .into_iter()
+        .filter_map(|found| match found {
+            Found::Track { track_id, about, plays } => Some((plays, track_id, about, ItemKind::Track)),
+            Found::Artist { artist, plays, .. } => Some((plays, artist, None, ItemKind::Artist)),
+            _ => None,
+        })
+        .collect();
+    items.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+    items.truncate(limit);
+    let entry = |(rank, (plays, item, about, kind)): (usize, (i64, String, Option<About>, ItemKind))| {
+        if kind == ItemKind::Artist {
+            return Entry { rank, track_id: None, title: None, artist: item, plays };
+        }
+        let (title, artist) = about.map(|about| (about.title, about.artist)).unwrap_or_default();
+        Entry { rank, track_id: Some(item), title: Some(title), artist, plays }
+    };
+    (1..).zip(items).map(entry).collect()
+}
+
+fn check_id(id: &str) -> Result<(), Problem> {
+    if id.len() > ID_BYTES_MAX {
+        return Err(Problem::bad_request(format!("no track's id is longer than {ID_BYTES_MAX} bytes")));
+    }
+    Ok(())
+}
+
+fn bounded(limit: Option<String>) -> Result<usize, Problem> {
+    let limit = count(limit)?.unwrap_or(LIMIT);
+    if limit > LIMIT_MAX {
+        return Err(Problem::bad_request(format!("`limit` is {limit}, and {LIMIT_MAX} is the most")));
+    }
+    Ok(limit)
+}
+
+/// Asks the workers, and waits for them.
+async fn ask(shared: &Shared, question: Question) -> Result<Findings, Problem> {
+    if !shared.ready.load(Ordering::Acquire) {
+        return Err(Problem::unavailable("still catching up; /v1/status says how far it is"));
+    }
+    let answer = shared.questions.ask(question);
+    let answer =
+        answer.ok_or_else(|| Problem::unavailable("too many questions wait for the workers: ask again later"))?;
+    match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
+        Ok(Ok(findings)) => Ok(findings),
+        Ok(Err(_)) => Err(Problem::unavailable("the run has ended")),
+        Err(_) => {
+            Err(Problem::unavailable(format!("the workers have not answered within {} s", ANSWER_TIMEOUT.as_secs())))
+        }
+    }
+}

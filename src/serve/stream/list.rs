@@ -1,0 +1,168 @@
+//! A list that clients watch: what they have been told of it, and how a change of it becomes an event.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use reprise_dataflows::definition::Scope;
+use serde::Serialize;
+
+use super::super::{Shared, Status};
+use super::Client;
+use crate::charts::{AsOf, ChartCell, Charts, Entry};
+
+/// Events that are kept for clients that come back.
+const KEPT_EVENTS: usize = 256;
+
+/// What a client wants to watch. Those who want the same share all but their connections.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Watched {
+    /// The newest period of each of these charts.
+    pub charts: Vec<u32>,
+    pub scope: Scope,
+    /// Entries of each; all by default.
+    pub limit: Option<usize>,
+    /// Between two looks at it, at least.
+    pub every: Duration,
+    /// With how the run is doing, once a second.
+    pub status: bool,
+}
+
+/// The place of an event among all: in this run, in this epoch, which one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EventId {
+    pub incarnation: i64,
+    pub epoch: u64,
+    pub sequence: u32,
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}-{}", self.incarnation, self.epoch, self.sequence)
+    }
+}
+
+impl FromStr for EventId {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mut parts = text.split('-');
+        let mut part = || parts.next().ok_or(());
+        let id = Self {
+            incarnation: part()?.parse().map_err(|_| ())?,
+            epoch: part()?.parse().map_err(|_| ())?,
+            sequence: part()?.parse().map_err(|_| ())?,
+        };
+        parts.next().is_none().then_some(id).ok_or(())
+    }
+}
+
+/// What has changed in a cell.
+#[derive(Serialize)]
+struct Change<'a> {
+    chart: &'a str,
+    period: &'a str,
+    #[serde(rename = "start", with = "crate::charts::instant")]
+    start_us: Option<i64>,
+    #[serde(rename = "end", with = "crate::charts::instant")]
+    end_us: Option<i64>,
+    scope: &'a str,
+    as_of: AsOf,
+    /// How many entries there are now.
+    length: usize,
+    /// Those that differ from what had their rank before.
+    entries: Vec<&'a Entry>,
+}
+
+pub struct List {
+    watched: Watched,
+    pub clients: Vec<Client>,
+    /// As the clients know them.
+    cells: Vec<ChartCell>,
+    pub(super) last: EventId,
+    /// The newest events, and what came before the first of them.
+    pub(super) events: VecDeque<(EventId, Bytes)>,
+    events_after: EventId,
+}
+
+impl List {
+    pub fn new(watched: Watched, shared: &Shared) -> Self {
+        let charts = shared.charts();
+        let cells = cells(&watched, &charts);
+        let last = EventId { incarnation: shared.incarnation(), epoch: charts.as_of().epoch, sequence: 0 };
+        Self { watched, clients: Vec::new(), cells, last, events: VecDeque::new(), events_after: last }
+    }
+
+    /// What a client lacks that has seen `last`: some events, or whole lists.
+    pub fn since(&self, last: Option<EventId>) -> Vec<Bytes> {
+        match last.filter(|last| (self.events_after..=self.last).contains(last)) {
+            Some(last) => self.events.iter().filter(|(id, _)| *id > last).map(|(_, event)| event.clone()).collect(),
+            None => {
+                // Only with the last of the lists does a client know what the id says that it knows.
+                let ends = (1..=self.cells.len()).map(|count| (count == self.cells.len()).then_some(self.last));
+                ends.zip(&self.cells).map(|(id, cell)| event("cell", id, cell)).collect()
+            }
+        }
+    }
+
+    /// Looks at the charts. Gives the events of what has changed since the last time.
+    pub fn look(&mut self, shared: &Shared) -> Vec<Bytes> {
+        let charts = shared.charts();
+        let cells = cells(&self.watched, &charts);
+        drop(charts);
+        let mut events = Vec::new();
+        for (before, after) in std::mem::replace(&mut self.cells, cells).iter().zip(&self.cells) {
+            let Some(change) = change(before, after) else { continue };
+            let epoch = after.as_of.epoch;
+            let sequence = if self.last.epoch == epoch { self.last.sequence + 1 } else { 0 };
+            self.last = EventId { epoch, sequence, ..self.last };
+            let event = event("change", Some(self.last), &change);
+            self.events.push_back((self.last, event.clone()));
+            events.push(event);
+        }
+        while self.events.len() > KEPT_EVENTS {
+            self.events_after = self.events.pop_front().map_or(self.last, |(id, _)| id);
+        }
+        events
+    }
+}
+
+fn cells(watched: &Watched, charts: &Charts) -> Vec<ChartCell> {
+    let cell = |chart: &u32| {
+        let newest = charts.newest(*chart, Some(&watched.scope)).or_else(|| charts.current(*chart));
+        charts.cell(*chart, &watched.scope, newest, watched.limit)
+    };
+    watched.charts.iter().map(cell).collect()
+}
+
+fn change<'a>(before: &ChartCell, after: &'a ChartCell) -> Option<Change<'a>> {
+    let entries = after.entries.iter().enumerate();
+    let differing = entries.filter(|(index, entry)| before.entries.get(*index) != Some(entry)).map(|(_, entry)| entry);
+    let entries: Vec<&Entry> = differing.collect();
+    let has_changed =
+        !entries.is_empty() || before.entries.len() != after.entries.len() || before.period != after.period;
+    has_changed.then(|| Change {
+        chart: &after.chart,
+        period: &after.period,
+        start_us: after.start_us,
+        end_us: after.end_us,
+        scope: &after.scope,
+        as_of: after.as_of,
+        length: after.entries.len(),
+        entries,
+    })
+}
+
+/// How the run is doing. It has no id: who comes back gets the next one.
+pub fn status(status: &Status) -> Bytes {
+    event("status", None, status)
+}
+
+fn event(name: &str, id: Option<EventId>, data: &impl Serialize) -> Bytes {
+    let id = id.map(|id| format!("id: {id}\n")).unwrap_or_default();
+    // Our own types always become JSON, on one line.
+    let data = serde_json::to_string(data).unwrap_or_default();
+    format!("event: {name}\n{id}data: {data}\n\n").into()
+}

@@ -1,0 +1,168 @@
+//! `/v1/stream`: server-sent events that keep a list up to date, by what has changed in it.
+//!
+//! ```text
+//!  epochs ──► a task for each list that somebody watches ──► pieces of text ──► a bounded queue for each client ──► socket
+//! ```
+//!
+//! An event is made once, however many watch. A list is looked at when an epoch is complete, but no more often than asked for, and
+//! less often the more clients there are, so that all of them together cost a bounded share of the one thread that serves. A client
+//! that does not read finds its queue full, is told to load anew, and has slowed down nobody.
+//!
+//! An event's id is `incarnation-epoch-sequence`. Who comes back with the last id that it has seen gets the events since, if they
+//! are still there, or else whole lists.
+
+mod body;
+mod list;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::body::Bytes;
+use tokio::sync::{mpsc, watch};
+
+use super::Shared;
+pub use body::Body;
+use list::List;
+pub use list::{EventId, Watched};
+
+pub const MEDIA_TYPE: &str = "text/event-stream";
+/// Clients at the same time.
+pub const CLIENTS_MAX: usize = 2000;
+/// Lists that are watched at the same time: each is a task.
+pub const LISTS_MAX: usize = 256;
+/// Between two looks at a list, unless told otherwise, and from when to when it can be told.
+pub const EVERY: Duration = Duration::from_millis(100);
+pub const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(60);
+/// Events that wait for one client.
+const QUEUE_EVENTS: usize = 64;
+/// What an event costs for each client: with so much between events a list's clients take a tenth of a core.
+const PER_CLIENT: Duration = Duration::from_micros(100);
+const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+/// Proxies close what has been silent for a minute.
+const SILENCE_MAX: Duration = Duration::from_secs(15);
+/// How long a list that nobody watches any more is kept for who comes back.
+const KEPT: Duration = Duration::from_secs(30);
+
+/// All lists that are watched.
+#[derive(Default)]
+pub struct Streams {
+    lists: Mutex<HashMap<Watched, Arc<Mutex<List>>>>,
+    /// The newest complete epoch.
+    epochs: watch::Sender<u64>,
+    pub clients: Arc<AtomicU64>,
+    /// Clients that were too slow.
+    pub reloads: AtomicU64,
+}
+
+/// Why a client gets no stream.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Full {
+    Clients,
+    Lists,
+}
+
+/// A client's end of the queue.
+struct Client {
+    queue: mpsc::Sender<Bytes>,
+    is_slow: Arc<AtomicBool>,
+}
+
+impl Client {
+    /// Whether it is still there, and fast enough.
+    fn send(&self, event: &Bytes, reloads: &AtomicU64) -> bool {
+        match self.queue.try_send(event.clone()) {
+            Ok(()) => true,
+            Err(mpsc::error::TrySendError::Closed(_)) => false,
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                self.is_slow.store(true, Ordering::Relaxed);
+                reloads.fetch_add(1, Ordering::Relaxed);
+                false
+            }
+        }
+    }
+}
+
+impl Streams {
+    /// An epoch is complete.
+    pub fn advance(&self, epoch: u64) {
+        self.epochs.send_replace(epoch);
+    }
+
+    /// Streams what `watched` says, from the event after `last` if that is known. Called on the thread that serves.
+    ///
+    /// # Errors
+    /// When too many watch already.
+    pub fn open(&self, shared: &Arc<Shared>, watched: Watched, last: Option<EventId>) -> Result<Body, Full> {
+        if self.clients.load(Ordering::Relaxed) >= CLIENTS_MAX as u64 {
+            return Err(Full::Clients);
+        }
+        let mut lists = lock(&self.lists);
+        if !lists.contains_key(&watched) && lists.len() >= LISTS_MAX {
+            return Err(Full::Lists);
+        }
+        let list = lists.entry(watched).or_insert_with_key(|watched| {
+            let list = Arc::new(Mutex::new(List::new(watched.clone(), shared)));
+            tokio::spawn(keep(shared.clone(), watched.clone(), list.clone(), self.epochs.subscribe()));
+            list
+        });
+        let mut list = lock(list);
+        let before = list.since(last);
+        let (queue, queued) = mpsc::channel(QUEUE_EVENTS);
+        let is_slow = Arc::<AtomicBool>::default();
+        list.clients.push(Client { queue, is_slow: is_slow.clone() });
+        Ok(Body::new(before, queued, is_slow, &self.clients))
+    }
+
+    fn forget(&self, watched: &Watched) -> bool {
+        let mut lists = lock(&self.lists);
+        let is_idle = lists.get(watched).is_some_and(|list| lock(list).clients.is_empty());
+        if is_idle {
+            lists.remove(watched);
+        }
+        is_idle
+    }
+}
+
+/// Looks at a list again and again, and sends its clients what has changed, until nobody watches it any more.
+async fn keep(shared: Arc<Shared>, watched: Watched, list: Arc<Mutex<List>>, mut epochs: watch::Receiver<u64>) {
+    let (mut told_status, mut spoke, mut watched_at) = (None::<Instant>, Instant::now(), Instant::now());
+    loop {
+        let clients = lock(&list).clients.len();
+        let pause = watched.every.max(PER_CLIENT * u32::try_from(clients).unwrap_or(u32::MAX));
+        tokio::time::sleep(pause).await;
+        // Epochs come at least every 200 ms, but for a run that reads its lake; clients are told that we live all the same.
+        let _ = tokio::time::timeout(STATUS_INTERVAL, epochs.changed()).await;
+        let mut list = lock(&list);
+        let mut events = list.look(&shared);
+        let now = Instant::now();
+        if watched.status && told_status.is_none_or(|at| now.duration_since(at) >= STATUS_INTERVAL) {
+            events.push(list::status(&shared.status()));
+            told_status = Some(now);
+        }
+        if events.is_empty() && now.duration_since(spoke) >= SILENCE_MAX {
+            events.push(Bytes::from_static(b":\n\n"));
+        }
+        if !events.is_empty() {
+            spoke = now;
+        }
+        list.clients.retain(|client| {
+            !client.queue.is_closed() && events.iter().all(|event| client.send(event, &shared.streams.reloads))
+        });
+        if !list.clients.is_empty() {
+            watched_at = now;
+        }
+        drop(list);
+        if now.duration_since(watched_at) >= KEPT && shared.streams.forget(&watched) {
+            return;
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

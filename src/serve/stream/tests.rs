@@ -1,0 +1,168 @@
+//! Streams as their clients see them: whatever happens, a client that folds in what it is told has the list.
+
+use std::collections::BTreeMap;
+use std::pin::pin;
+
+use axum::body::HttpBody;
+use proptest::prelude::*;
+use reprise_dataflows::definition::{Cell, Scope};
+use serde_json::Value;
+
+use super::*;
+use crate::charts::{Changes, tests as fixtures};
+
+fn watched() -> Watched {
+    Watched { charts: vec![0], scope: Scope::Global, limit: Some(4), every: Duration::from_millis(1), status: false }
+}
+
+fn shared() -> Arc<Shared> {
+    Arc::new(Shared::new(fixtures::charts()))
+}
+
+fn play(shared: &Shared, epoch: u64, song: u8, plays: i64) {
+    let cell = Cell { chart: 0, start_day: 20_773, scope: Scope::Global };
+    let changes = Changes { ranked: vec![((cell, format!("S{song}")), plays)], ..Changes::default() };
+    shared.advance(epoch, None, changes, Vec::new());
+}
+
+/// What a client knows of a list: what is at each rank, and the last id.
+#[derive(Default)]
+struct Known {
+    entries: BTreeMap<u64, Value>,
+    last: Option<EventId>,
+}
+
+impl Known {
+    fn hear(&mut self, event: &Bytes) {
+        let text = std::str::from_utf8(event).unwrap();
+        let line = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
+        let data: Value = serde_json::from_str(line("data: ").unwrap()).unwrap();
+        if line("event: ") == Some("cell") {
+            self.entries.clear();
+        }
+        for entry in data["entries"].as_array().unwrap() {
+            self.entries.insert(entry["rank"].as_u64().unwrap(), entry.clone());
+        }
+        if let Some(length) = data["length"].as_u64() {
+            self.entries.retain(|rank, _| *rank <= length);
+        }
+        self.last = line("id: ").map(|id| id.parse().unwrap()).or(self.last);
+    }
+
+    fn check(&self, shared: &Shared) {
+        let cell = shared.charts().cell(0, &Scope::Global, shared.charts().newest(0, Some(&Scope::Global)), Some(4));
+        let expected: Vec<Value> = cell.entries.iter().map(|entry| serde_json::to_value(entry).unwrap()).collect();
+        assert_eq!(self.entries.values().cloned().collect::<Vec<_>>(), expected);
+    }
+}
+
+proptest! {
+    /// A client that hears all, and one that goes away and comes back, know the list.
+    #[test]
+    fn who_folds_in_what_it_is_told_knows_the_list(
+        plays in prop::collection::vec((0u8..7, 1i64..4, any::<bool>(), any::<bool>()), 1..80),
+        away in 0usize..80,
+        back in 0usize..400,
+    ) {
+        let shared = shared();
+        let mut list = List::new(watched(), &shared);
+        let (mut constant, mut other) = (Known::default(), Known::default());
+        list.since(None).iter().for_each(|event| constant.hear(event));
+        list.since(None).iter().for_each(|event| other.hear(event));
+        let mut counts = BTreeMap::<u8, i64>::new();
+        for (epoch, (song, plays, looks, falls)) in plays.iter().enumerate() {
+            let count = counts.entry(*song).or_default();
+            let change = if *falls { -*count } else { *plays };
+            *count += change;
+            play(&shared, epoch as u64 + 1, *song, change);
+            if *looks {
+                let events = list.look(&shared);
+                events.iter().for_each(|event| constant.hear(event));
+                if epoch < away {
+                    events.iter().for_each(|event| other.hear(event));
+                } else if epoch >= back {
+                    list.since(other.last).iter().for_each(|event| other.hear(event));
+                }
+            }
+        }
+        list.look(&shared).iter().for_each(|event| constant.hear(event));
+        list.since(other.last).iter().for_each(|event| other.hear(event));
+        constant.check(&shared);
+        other.check(&shared);
+    }
+}
+
+#[test]
+fn an_id_of_another_run_or_one_that_is_forgotten_starts_over() {
+    let shared = shared();
+    let mut list = List::new(watched(), &shared);
+    let first = list.last;
+    for epoch in 1..=400 {
+        play(&shared, epoch, 1, 1);
+        assert_eq!(list.look(&shared).len(), 1);
+    }
+    let starts_over = |id: EventId| {
+        let events = list.since(Some(id));
+        events.len() == 1 && events[0].starts_with(b"event: cell")
+    };
+    assert!(starts_over(first));
+    assert!(starts_over(EventId { incarnation: list.last.incarnation + 1, ..list.last }));
+    assert!(starts_over(EventId { epoch: 1000, ..list.last }));
+    assert!(list.since(Some(list.last)).is_empty());
+    let (id, _) = list.events[200];
+    assert_eq!(list.since(Some(id)).len(), 55);
+}
+
+#[test]
+fn ids_are_read_back_as_they_are_written() {
+    let id = EventId { incarnation: 12, epoch: 1_795_400_000_000, sequence: 3 };
+    assert_eq!(id.to_string(), "12-1795400000000-3");
+    assert_eq!("12-1795400000000-3".parse(), Ok(id));
+    for wrong in ["", "1", "1-2", "1-2-3-4", "a-b-c", "1-2--3", "99999999999999999999-1-1"] {
+        assert!(wrong.parse::<EventId>().is_err(), "{wrong}");
+    }
+}
+
+/// The next piece that a client gets, for which it waits a little.
+async fn next(body: &mut Body) -> Option<Bytes> {
+    let mut body = pin!(body);
+    let frame = std::future::poll_fn(|context| body.as_mut().poll_frame(context));
+    let frame = tokio::time::timeout(Duration::from_secs(5), frame).await.unwrap()?;
+    frame.unwrap().into_data().ok()
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_told_so_and_slows_nobody() {
+    let shared = shared();
+    let open = || shared.streams.open(&shared, watched(), None).unwrap();
+    let (mut slow, mut fast) = (open(), open());
+    let mut known = Known::default();
+    known.hear(&next(&mut fast).await.unwrap());
+    for epoch in 1..=2 * QUEUE_EVENTS as u64 {
+        play(&shared, epoch, 1, 1);
+        known.hear(&next(&mut fast).await.unwrap());
+    }
+    known.check(&shared);
+    let mut last = Bytes::new();
+    let mut heard = 0;
+    while let Some(event) = next(&mut slow).await {
+        (last, heard) = (event, heard + 1);
+    }
+    assert!(last.starts_with(b"event: reload"), "{last:?}");
+    assert_eq!(heard, 1 + QUEUE_EVENTS + 1);
+    assert_eq!(shared.streams.reloads.load(Ordering::Relaxed), 1);
+    drop((slow, fast));
+    assert_eq!(shared.streams.clients.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn there_are_so_many_and_no_more() {
+    let shared = shared();
+    let open = |limit| shared.streams.open(&shared, Watched { limit: Some(limit), ..watched() }, None);
+    let lists: Vec<Body> = (0..LISTS_MAX).map(|limit| open(limit + 1).unwrap()).collect();
+    assert_eq!(open(1 + LISTS_MAX).err(), Some(Full::Lists));
+    let clients: Vec<Body> = (lists.len()..CLIENTS_MAX).map(|_| open(1).unwrap()).collect();
+    assert_eq!(open(1).err(), Some(Full::Clients));
+    drop(clients);
+    assert!(open(1).is_ok());
+}

@@ -1,0 +1,310 @@
+//! What the workers are asked for over HTTP, streams, tokens, metrics, and the document that describes all of it.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use crate::support::charts::default_charts;
+use crate::support::fixture::{Traffic, folder};
+use crate::support::oracle::cells;
+use crate::support::plays::Play;
+use crate::support::program::{Program, reprise, reprise_with};
+use crate::support::running::{Running, run};
+use crate::support::{broker, eventually, python, repository, unique};
+
+const TOKEN: &str = "a-token-for-the-tests-only";
+
+fn words(options: &str) -> Vec<&str> {
+    options.split_whitespace().collect()
+}
+
+#[test]
+fn workers_answer_what_a_brute_force_counts() {
+    let topic = unique("questions");
+    let options =
+        words("--seed 7 --history 40m --history-plays 15000 --count 16000 --rate 4000 --late 0.1 --songs 300");
+    let traffic = Traffic::generate(&topic, &options);
+    let (plays, folder) = (&traffic.plays, folder());
+    let running = Running::start(&topic, folder.path(), &["-w", "2"]);
+    running.caught_up(&topic);
+    eventually("the charts of the lake are served", || (running.get("/readyz").0 == 200).then_some(()));
+    let completed: Vec<&Play> = plays.iter().filter(|play| play.completed).collect();
+
+    let song = &completed[completed.len() / 2];
+    let mut expected = BTreeMap::<String, i64>::new();
+    for play in completed.iter().filter(|play| play.song_id == song.song_id) {
+        *expected.entry("global".to_owned()).or_default() += 1;
+        *expected.entry(play.country.clone()).or_default() += 1;
+    }
+    let track = running.json(&format!("/v1/tracks/{}?chart=all-time", song.song_id));
+    assert_eq!((&track["title"], &track["artist"]), (&json!(song.title), &json!(song.artist)));
+    let found = track["plays"].as_array().unwrap().iter();
+    let found = found.map(|plays| (plays["scope"].as_str().unwrap().to_owned(), plays["plays"].as_i64().unwrap()));
+    assert_eq!(found.collect::<BTreeMap<_, _>>(), expected);
+    let all = running.json(&format!("/v1/tracks/{}", song.song_id));
+    assert!(all["plays"].as_array().unwrap().iter().any(|plays| plays["chart"] == "weekly"), "{all}");
+
+    let mut by_country = BTreeMap::<&str, [i64; 2]>::new();
+    for play in &completed {
+        let counts = by_country.entry(&play.country).or_default();
+        counts[0] += 1;
+        counts[1] += i64::from(play.song_id == song.song_id);
+    }
+    let geo = running.json(&format!("/v1/geo?chart=all-time&track={}", song.song_id));
+    let expected = by_country
+        .iter()
+        .map(|(country, [plays, of_track])| json!({"country": country, "plays": plays, "track_plays": of_track}));
+    assert_eq!(geo["countries"], Value::Array(expected.collect()));
+
+    let text: String = song.title.chars().skip(1).take(6).collect::<String>().to_uppercase();
+    let found = running.json(&search(&running, &text));
+    let holds = |play: &Play| {
+        let holds = |name: &str| name.to_lowercase().contains(&text.to_lowercase());
+        holds(&play.title) || holds(&play.artist)
+    };
+    let mut tracks = BTreeMap::<&str, i64>::new();
+    completed.iter().filter(|play| holds(play)).for_each(|play| *tracks.entry(&play.song_id).or_default() += 1);
+    let mut tracks: Vec<(i64, &str)> = tracks.into_iter().map(|(id, plays)| (-plays, id)).collect();
+    tracks.sort_unstable();
+    let found = found["tracks"].as_array().unwrap().iter().filter(|track| track["plays"] != 0);
+    let found: Vec<(i64, &str)> =
+        found.map(|track| (-track["plays"].as_i64().unwrap(), track["track_id"].as_str().unwrap())).collect();
+    assert_eq!(found, tracks.into_iter().take(20).collect::<Vec<_>>());
+
+    past_windows(&running, plays);
+    questions_that_cannot_be_answered(&running);
+    running.stop();
+}
+
+fn search(running: &Running, text: &str) -> String {
+    let mut url = reqwest::Url::parse(&format!("{}/v1/search", running.address)).unwrap();
+    url.query_pairs_mut().append_pair("q", text);
+    url[url::Position::BeforePath..].to_owned()
+}
+
+/// The window of a moment before is what it was then.
+fn past_windows(running: &Running, plays: &[Play]) {
+    let now = running.json("/v1/trending");
+    let clock: Timestamp = now["as_of"]["clock"].as_str().unwrap().parse().unwrap();
+    let chart: Vec<_> = default_charts().into_iter().filter(|chart| chart.name == "trending").collect();
+    for (back, scope) in [(0, "global"), (1, "JP"), (3, "global")] {
+        let at = clock - SignedDuration::from_mins(back);
+        let (status, body) = running.get(&format!("/v1/trending?at={at}&scope={scope}"));
+        if status == 404 {
+            // What was before the first window of this run is not known; with -w 2 and one clock per epoch that may be near.
+            assert!(back > 0 && body.contains("--trending-history"), "{body}");
+            continue;
+        }
+        let mut answer: Value = serde_json::from_str(&body).unwrap();
+        answer.as_object_mut().unwrap().remove("as_of");
+        let expected = cells(plays, &chart, Some(at)).into_iter().find(|cell| cell["scope"] == *scope);
+        assert_eq!(Some(answer), expected, "{back} minutes back");
+    }
+}
+
+fn questions_that_cannot_be_answered(running: &Running) {
+    let refused = |path: &str, expected: u16, says: &str| {
+        let (status, body) = running.get(path);
+        assert!(status == expected && body.contains(says), "{path}: {status} {body}");
+    };
+    refused("/v1/tracks/nobody-knows-it", 404, "/v1/search");
+    refused("/v1/search", 400, "`q` is missing");
+    refused("/v1/search?q=a&limit=1000", 400, "200 is the most");
+    refused("/v1/geo?chart=nope", 404, "no chart `nope`");
+    refused("/v1/geo?period=yesterday", 400, "yesterday");
+    refused("/v1/trending?at=2000-01-01T00:00:00Z", 404, "--trending-history");
+    refused("/v1/trending?at=2999-01-01T00:00:00Z", 404, "has not come so far");
+    refused("/v1/trending?at=soon", 400, "soon");
+    refused("/v1/stream?chart=nope", 404, "no chart `nope`");
+    refused("/v1/stream?every=0", 400, "milliseconds");
+}
+
+/// The events of a stream.
+struct Events(BufReader<reqwest::blocking::Response>);
+
+#[derive(Debug)]
+struct Event {
+    name: String,
+    id: Option<String>,
+    data: Value,
+}
+
+impl Events {
+    fn open(running: &Running, path: &str, last: Option<&str>) -> Self {
+        let client = reqwest::blocking::Client::builder().no_proxy().timeout(None).build().unwrap();
+        let request = client.get(format!("{}{path}", running.address));
+        let request = last.into_iter().fold(request, |request, last| request.header("Last-Event-ID", last));
+        let response = request.send().unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        Self(BufReader::new(response))
+    }
+
+    fn next(&mut self) -> Event {
+        let mut event = Event { name: String::new(), id: None, data: Value::Null };
+        for line in self.0.by_ref().lines() {
+            let line = line.unwrap();
+            match line.split_once(": ") {
+                Some(("event", name)) => name.clone_into(&mut event.name),
+                Some(("id", id)) => event.id = Some(id.to_owned()),
+                Some(("data", data)) => event.data = serde_json::from_str(data).unwrap(),
+                _ if line.is_empty() && !event.name.is_empty() => return event,
+                _ => {}
+            }
+        }
+        panic!("the stream has ended")
+    }
+}
+
+#[test]
+fn a_stream_tells_what_changes_and_goes_on_where_it_was_left() {
+    let topic = broker::topic("stream", 1);
+    let now = || Timestamp::now().to_string();
+    broker::produce(&topic, 0, [Play::new("a", &now()).json(), Play::new("b", &now()).json()]);
+    let folder = folder();
+    let running = Running::start(&topic, folder.path(), &["--commit-interval", "500ms"]);
+    running.caught_up(&topic);
+
+    let path = "/v1/stream?chart=all-time&status=true";
+    let mut events = Events::open(&running, path, None);
+    let cell = events.next();
+    assert_eq!((cell.name.as_str(), cell.data["entries"].as_array().unwrap().len()), ("cell", 2), "{cell:?}");
+    let produced = Instant::now();
+    broker::produce(&topic, 0, [Play::new("b", &now()).json()]);
+    let change = loop {
+        let event = events.next();
+        if event.name == "change" {
+            break event;
+        }
+        assert_eq!(event.name, "status");
+        assert!(event.data["lake_version"].is_number(), "{event:?}");
+    };
+    assert!(produced.elapsed() < Duration::from_secs(30));
+    let ranks: Vec<_> =
+        change.data["entries"].as_array().unwrap().iter().map(|entry| entry["track_id"].as_str().unwrap()).collect();
+    assert_eq!((ranks, &change.data["length"]), (vec!["b", "a"], &json!(2)));
+    assert!(change.data["as_of"]["epoch"].is_number());
+    drop(events);
+
+    // What happens meanwhile is told to who comes back, and only that.
+    broker::produce(&topic, 0, [Play::new("c", &now()).json()]);
+    eventually("it is counted", || {
+        let cell = running.json("/v1/charts/all-time");
+        (cell["entries"].as_array().unwrap().len() == 3).then_some(())
+    });
+    std::thread::sleep(Duration::from_millis(500));
+    let path = "/v1/stream?chart=all-time&status=true";
+    let mut events = Events::open(&running, path, change.id.as_deref());
+    let missed = events.next();
+    assert_eq!(
+        (missed.name.as_str(), missed.data["entries"][0]["track_id"].as_str()),
+        ("change", Some("c")),
+        "{missed:?}"
+    );
+    drop(events);
+
+    // A run later the id means nothing, so the list comes whole.
+    running.stop();
+    let running = Running::start(&topic, folder.path(), &[]);
+    running.caught_up(&topic);
+    let mut events = Events::open(&running, path, missed.id.as_deref());
+    let whole = events.next();
+    assert_eq!((whole.name.as_str(), whole.data["entries"].as_array().unwrap().len()), ("cell", 3));
+    assert_ne!(whole.id.unwrap().split('-').next(), missed.id.unwrap().split('-').next());
+    running.stop();
+}
+
+#[test]
+fn who_has_no_token_gets_nothing_and_nobody_reads_it_in_the_log() {
+    let topic = broker::topic("token", 1);
+    broker::produce(&topic, 0, [Play::new("a", "2025-05-05T05:05:00Z").json()]);
+    let folder = folder();
+    let token_file = folder.path().join("token");
+    std::fs::write(&token_file, format!("{TOKEN}\n")).unwrap();
+    let token_file = token_file.to_str().unwrap();
+    let lake = folder.path().join("lake");
+    let words = run(&topic, &lake, &["--token-file", token_file, "--cors", "https://charts.example"]);
+    let running = Running::of(reprise_with(words, &[("RUST_LOG", "trace".to_owned())]));
+    eventually("it is ready", || (running.get("/readyz").0 == 200).then_some(()));
+    for path in ["/v1/trending", "/v1/status", "/v1/stream", "/metrics", "/v1/nothing"] {
+        let (status, body) = running.get(path);
+        assert!(status == 401 && body.contains("token"), "{path}: {status} {body}");
+    }
+    assert_eq!(running.get("/").0, 200);
+
+    let client = reqwest::blocking::Client::builder().no_proxy().build().unwrap();
+    let answer = client.get(format!("{}/v1/trending", running.address)).bearer_auth(TOKEN).send().unwrap();
+    assert_eq!(
+        (answer.status().as_u16(), &answer.headers()["access-control-allow-origin"]),
+        (200, &"https://charts.example".parse().unwrap())
+    );
+    let tag = answer.headers()["etag"].clone();
+    let again = client.get(format!("{}/v1/trending", running.address)).bearer_auth(TOKEN).header("If-None-Match", tag);
+    assert_eq!(again.send().unwrap().status().as_u16(), 304);
+    let preflight = client.request(reqwest::Method::OPTIONS, format!("{}/v1/trending", running.address));
+    assert_eq!(preflight.send().unwrap().status().as_u16(), 204);
+
+    let asked = |variables: &[(&str, String)], more: &[&str]| {
+        let words = ["trending", "--format", "json", "--url", &running.address];
+        reprise_with(words.iter().chain(more), variables).end()
+    };
+    assert!(asked(&[], &["--token-file", token_file]).status.success());
+    assert!(asked(&[("REPRISE_TOKEN", TOKEN.to_owned())], &[]).status.success());
+    let without = asked(&[], &[]);
+    assert!(!without.status.success() && without.stderr.contains("--token-file"), "{}", without.stderr);
+    let wrong = asked(&[("REPRISE_TOKEN", "another-token-of-this-length".to_owned())], &[]);
+    assert!(!wrong.status.success() && !wrong.stderr.contains("another-token"), "{}", wrong.stderr);
+
+    let log = running.program.stderr();
+    assert!(!log.contains(TOKEN), "the token is in the log");
+    running.stop();
+    let short = reprise(run(&topic, &lake, &["--token-file", "/dev/null"])).end();
+    assert!(short.status.code() == Some(1) && short.stderr.contains("openssl rand"), "{}", short.stderr);
+}
+
+/// The log as JSON, one object a line; and a start that others can reach without a token warns.
+#[test]
+fn the_log_is_json_if_that_is_wanted() {
+    let topic = broker::topic("json-log", 1);
+    broker::produce(&topic, 0, [Play::new("a", "2025-05-05T05:05:00Z").json()]);
+    let folder = folder();
+    let words = run(&topic, folder.path(), &["--until-caught-up", "--listen", "0.0.0.0:0", "--log-format", "json"]);
+    let ended = reprise(words).succeed();
+    let lines =
+        ended.stderr.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")));
+    let lines: Vec<Value> = lines.collect();
+    let says = |level: &str, text: &str| {
+        let mut lines = lines.iter();
+        lines.any(|line| line["level"] == level && line["message"].as_str().is_some_and(|said| said.contains(text)))
+    };
+    assert!(says("INFO", "running") && says("WARN", "--token-file"), "{}", ended.stderr);
+}
+
+/// `/v1/openapi.json` is a valid document, and every answer is as it says; `/metrics` is what a parser that we did not write reads.
+#[test]
+fn answers_are_as_the_document_says() {
+    let Some(python) = python::environment() else {
+        return eprintln!("LEFT OUT: nothing has compared the answers with the document");
+    };
+    let topic = unique("openapi");
+    let traffic = Traffic::generate(
+        &topic,
+        &words("--seed 3 --history 2h --history-plays 3000 --count 4000 --rate 2000 --malformed 0.01"),
+    );
+    let folder = folder();
+    let charts = folder.path().join("charts.toml");
+    std::fs::copy(repository().join("examples/charts.toml"), &charts).unwrap();
+    let options = ["--charts", charts.to_str().unwrap(), "--commit-interval", "500ms"];
+    let running = Running::start(&topic, &folder.path().join("lake"), &options);
+    running.caught_up(&topic);
+    eventually("something is in the lake", || running.status()["lake_plays"].as_u64().filter(|plays| *plays > 0));
+    let song = &traffic.plays[0].song_id;
+    let mut check = Command::new(python);
+    check.arg(repository().join("tests/openapi.py")).args([&running.address, song]);
+    eprint!("{}", Program::spawn(&mut check).succeed().stdout);
+    running.stop();
+}

@@ -1,0 +1,107 @@
+// A real browser, and a watch over it: whatever a page logs as an error, and whatever it asks of other machines, is kept,
+// and fails the test that it happened in.
+
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+
+// scripts/page installs what we need into a cache, not beside the sources.
+const from = process.env.REPRISE_PAGE_MODULES;
+const require = createRequire(from ? `${from}/package.json` : import.meta.url);
+const { chromium } = require('playwright-core');
+const axe = require('axe-core').source;
+
+const CHROMIUM =
+  process.env.CHROMIUM ?? ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync);
+// Nothing of the browser's own is to reach out either.
+const FLAGS = [
+  '--headless=new',
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+];
+
+export const DESKTOP = { viewport: { width: 1280, height: 800 } };
+export const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, deviceScaleFactor: 2 };
+
+export const launch = () => chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
+
+// A page of a fresh profile, and what it did wrong. `mayLose` lets it complain about a server that is not there;
+// `ignore` takes a test of messages that are meant to come.
+export async function open(browser, url, options = DESKTOP) {
+  const context = await browser.newContext({ locale: 'en-GB', ...options });
+  const page = await context.newPage();
+  const wrong = [];
+  let expected = () => false;
+  page.mayLose = false;
+  page.ignore = (test) => (expected = test);
+  page.on('console', (message) => {
+    if (message.type() !== 'error' && message.type() !== 'warning') return;
+    if (expected(message.text()) || (page.mayLose && /net::ERR_/.test(message.text()))) return;
+    wrong.push(`${message.type()}: ${message.text()}`);
+  });
+  page.on('pageerror', (error) => wrong.push(`error: ${error.stack}`));
+  page.on('request', (request) => {
+    const { hostname, protocol } = new URL(request.url());
+    if (hostname !== '127.0.0.1' && protocol !== 'data:') wrong.push(`asked ${request.url()}`);
+  });
+  page.on('response', (response) => {
+    if (response.status() >= 400 && !page.mayLose && !expected(String(response.status())))
+      wrong.push(`${response.status()} of ${response.url()}`);
+  });
+  page.finish = async () => {
+    await context.close();
+    assert.deepEqual(wrong, []);
+  };
+  await page.addInitScript(watchShifts);
+  await page.goto(url);
+  return page;
+}
+
+// How much of what is seen has jumped, by the browser's own measure.
+function watchShifts() {
+  window.shifted = 0;
+  const observer = new PerformanceObserver((list) => {
+    for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifted += entry.value;
+  });
+  observer.observe({ type: 'layout-shift', buffered: true });
+}
+
+// What axe finds wrong with what is shown now, told so that it can be found.
+export async function violations(page) {
+  // What fades in is pale for a moment.
+  await page.evaluate(() =>
+    Promise.all(document.getAnimations().map((animation) => animation.finished.catch(() => {}))),
+  );
+  await page.evaluate(axe);
+  const { violations: found, passes } = await page.evaluate(() =>
+    window.axe.run(document, { resultTypes: ['violations'] }),
+  );
+  assert.ok(passes.length > 20, 'axe has hardly looked at anything');
+  return found.flatMap(({ id, nodes }) =>
+    nodes.map((node) => `${id}: ${node.target.join(' ')}: ${node.failureSummary}`),
+  );
+}
+
+// The rows of the list that is shown, as the API would say them.
+export const rows = (page) =>
+  page.$$eval('.ranking .row[data-key]', (elements) =>
+    elements.map((row) => ({
+      key: row.dataset.key,
+      rank: Number(row.querySelector('.rank').textContent),
+      title: row.querySelector('.title').textContent,
+      plays: Number(row.querySelector('.plays').textContent.replaceAll(',', '')),
+    })),
+  );
+
+export const asRows = (cell) =>
+  cell.entries.map(({ rank, track_id: id, title, artist, plays }) => ({
+    key: id ?? artist,
+    rank,
+    title: id ? (title ?? id) : artist,
+    plays,
+  }));

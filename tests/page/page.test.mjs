@@ -1,0 +1,224 @@
+// The page as those see it who use it: in a real browser, of the real program, over a real Kafka.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+
+import { DESKTOP, asRows, launch, open, rows } from './browser.mjs';
+import { GIVEN, Server, eventually } from './server.mjs';
+
+let server;
+let browser;
+
+before(async () => {
+  [server, browser] = await Promise.all([Server.start(), launch()]);
+});
+
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+});
+
+// Opens the page, and fails the test with whatever the page has done wrong by its end. `TRACK` in an address is a track.
+function shows(name, hash, check, options = {}) {
+  test(name, options, async () => {
+    const page = await open(browser, `${server.url}/${hash.replace('TRACK', server.track)}`, DESKTOP);
+    try {
+      await check(page);
+    } finally {
+      await page.finish();
+    }
+  });
+}
+
+const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
+const state = (page) => page.textContent('#strip .state-text');
+const listIs = (page, path) =>
+  eventually(
+    `the list of ${path}`,
+    async () => {
+      const [seen, said] = [await rows(page), asRows(await server.get(path))];
+      if (!said.length || !same(seen, said))
+        throw new Error(`${JSON.stringify(seen.slice(0, 3))} is not ${JSON.stringify(said.slice(0, 3))}`);
+      return true;
+    },
+    10_000,
+  );
+
+shows('the trending list is the one that the API gives', '', async (page) => {
+  await listIs(page, '/v1/trending?limit=20');
+  assert.equal(await page.textContent('h1'), 'Trending now');
+  await eventually('a live page', async () => (await state(page)) === 'Live', 5000);
+});
+
+shows(
+  'new plays are seen within a second, and a rank that changes takes its row along',
+  '',
+  async (page) => {
+    await listIs(page, '/v1/trending?limit=20');
+    const leader = await page.$eval('.row[data-key]', (row) => row.dataset.key);
+    await page.evaluate(() => {
+      window.rowsBefore = new Map([...document.querySelectorAll('.row')].map((row) => [row.dataset.key, row]));
+    });
+    await server.play({ count: 2000, songs: 1, seed: 9 });
+    const began = Date.now();
+    await page.waitForFunction(
+      () => document.querySelector('.row .title')?.getAttribute('href') === '#/tracks/S000001',
+      null,
+      { polling: 20 },
+    );
+    const tookMs = Date.now() - began;
+    assert.ok(tookMs < 1000, `${tookMs} ms`);
+    const second = await page.$$eval('.row', (all) => ({
+      key: all[1].dataset.key,
+      isSame: window.rowsBefore.get(all[1].dataset.key) === all[1],
+    }));
+    assert.deepEqual(second, { key: leader, isSame: true });
+    await eventually('a mark of what is new', async () => (await page.textContent('.row .move')).includes('new'), 2000);
+  },
+  { skip: GIVEN },
+);
+
+shows('a list for a country', '', async (page) => {
+  await page.focus('select[aria-label="Where"]');
+  await page.selectOption('select[aria-label="Where"]', 'JP');
+  await page.waitForURL(/scope=JP/);
+  await listIs(page, '/v1/trending?limit=20&scope=JP');
+  assert.equal(await page.evaluate(() => document.activeElement.getAttribute('aria-label')), 'Where');
+});
+
+shows('the slider goes back to a window of the past, and to the present', '', async (page) => {
+  await listIs(page, '/v1/trending?limit=20');
+  const asked = page.waitForRequest(/[?&]at=/);
+  await page.fill('#rewind', '-40');
+  const { pathname, search } = new URL((await asked).url());
+  await listIs(page, pathname + search);
+  assert.equal(await page.textContent('h1'), 'Trending then');
+  await page.click('.to-live');
+  await listIs(page, '/v1/trending?limit=20');
+  assert.equal(await page.textContent('h1'), 'Trending now');
+});
+
+shows('the charts by calendar, for a place and a period', '#/charts', async (page) => {
+  const { charts } = await server.get('/v1/charts');
+  const names = charts.filter((chart) => chart.period).map((chart) => chart.name);
+  await page.waitForSelector('.tabs a');
+  assert.equal(await page.locator('.tabs a').count(), names.length);
+  await listIs(page, '/v1/charts/weekly');
+  await page.selectOption('select[aria-label="Where"]', 'BR');
+  await listIs(page, '/v1/charts/weekly?scope=BR');
+  const { periods } = charts.find((chart) => chart.name === 'weekly').with_entries;
+  assert.ok(periods.length > 1);
+  await page.click('button[aria-label="Earlier"]');
+  await listIs(page, `/v1/charts/weekly?scope=BR&period=${periods.at(-2)}`);
+  await page.click('.tabs a:has-text("Artists monthly")');
+  await page.waitForURL(/artists-monthly/);
+  await page.goto(`${server.url}/#/charts/artists-monthly`);
+  await listIs(page, '/v1/charts/artists-monthly');
+});
+
+shows('the map is coloured by country, and a click leads to its chart', '#/map?chart=weekly', async (page) => {
+  const { countries } = await server.get('/v1/geo?chart=weekly');
+  await page.waitForSelector('path.played');
+  const coloured = await page.$$eval('.played', (shapes) => shapes.map((shape) => shape.dataset.country).sort());
+  assert.deepEqual(
+    coloured,
+    countries
+      .filter((one) => one.plays > 0)
+      .map((one) => one.country)
+      .sort(),
+  );
+  const listed = await page.$$eval('.countries a', (links) => links.map((link) => link.dataset.country));
+  assert.equal(listed.length, coloured.length);
+  await page.click('path[data-country="BR"]');
+  await page.waitForURL(/charts\/weekly\?scope=BR/);
+  await listIs(page, '/v1/charts/weekly?scope=BR');
+});
+
+shows('the map of the share that a track has', '#/map?chart=all-time&track=TRACK', async (page) => {
+  const { countries } = await server.get(`/v1/geo?chart=all-time&track=${server.track}`);
+  await page.waitForSelector('path.played');
+  const best = countries.map((one) => one.track_plays / one.plays).sort((a, b) => b - a)[0];
+  const shown = await page.textContent('.countries .plays');
+  assert.ok(Math.abs(Number(shown.replace('%', '')) / 100 - best) < 0.006, `${shown} is not ${best}`);
+  assert.match(await page.textContent('.sub'), /Share/);
+});
+
+shows('search finds what the API finds, and leads to the track', '', async (page) => {
+  await listIs(page, '/v1/trending?limit=20');
+  const { title } = (await server.get('/v1/trending')).entries[2];
+  await page.keyboard.press('/');
+  await page.keyboard.type(title.slice(0, 5), { delay: 30 });
+  await page.waitForURL(/#\/search/);
+  const found = async () =>
+    (await server.get(`/v1/search?limit=30&q=${encodeURIComponent(title.slice(0, 5))}`)).tracks.map(
+      (track) => track.title ?? track.track_id,
+    );
+  await eventually(
+    'the results',
+    async () =>
+      same(
+        await page.$$eval('[aria-label="Tracks"] .title', (links) => links.map((link) => link.textContent)),
+        await found(),
+      ),
+    5000,
+  );
+  assert.equal(await page.evaluate(() => document.activeElement.id), 'search');
+  await page.click(`[aria-label="Tracks"] a:text-is("${title}")`);
+  await page.waitForURL(/#\/tracks\//);
+  await eventually('its page', async () => (await page.textContent('h1')) === title, 5000);
+});
+
+shows('a track, over time, by country and by device', '#/tracks/TRACK', async (page) => {
+  const track = await server.get(`/v1/tracks/${server.track}`);
+  await eventually('its title', async () => (await page.textContent('h1')) === track.title, 5000);
+  const weeks = track.plays.filter((cell) => cell.chart === 'weekly' && cell.scope === 'global');
+  await eventually('its weeks', async () => (await page.locator('.over-time li').count()) >= weeks.length, 5000);
+  const said = await page.textContent('.over-time li:last-child .spoken');
+  assert.ok(said.endsWith(`: ${weeks.at(-1).plays.toLocaleString('en-GB')} plays`), said);
+  const devices = track.plays.filter((cell) => cell.chart === 'all-time' && cell.scope.startsWith('device:'));
+  assert.equal(await page.locator('[aria-labelledby="devices"] li').count(), devices.length);
+  await page.waitForSelector('.track path.played');
+});
+
+shows('a link to what is not there says so', '#/charts/none', async (page) => {
+  await page.waitForSelector('.notice');
+  assert.match(await page.textContent('.notice'), /no such chart/);
+});
+
+shows('the status is the one that the API gives', '', async (page) => {
+  await eventually(
+    'dead letters and lake',
+    async () => {
+      const status = await server.get('/v1/status');
+      const seen = await page.$$eval('.gauge', (gauges) =>
+        Object.fromEntries(gauges.map((gauge) => [gauge.firstChild.textContent, gauge.lastChild.textContent])),
+      );
+      return (
+        seen.Lake === `v${status.lake_version}` &&
+        seen.Lag === String(status.lag) &&
+        seen['Dead letters'] === '0' &&
+        seen.Freshness !== '–'
+      );
+    },
+    10_000,
+  );
+});
+
+shows(
+  'the page survives that the server is killed and started again',
+  '',
+  async (page) => {
+    await listIs(page, '/v1/trending?limit=20');
+    page.mayLose = true;
+    const seen = await rows(page);
+    await server.kill();
+    await eventually('a page that knows', async () => (await state(page)) === 'Reconnecting', 5000);
+    assert.deepEqual(await rows(page), seen);
+    await server.run();
+    await eventually('a live page', async () => (await state(page)) === 'Live', 10_000);
+    await server.play({ count: 5000, songs: 2, seed: 10 });
+    await eventually('new plays', async () => (await rows(page)).some((row) => row.key === 'S000002'), 5000);
+    await listIs(page, '/v1/trending?limit=20');
+  },
+  { skip: GIVEN },
+);

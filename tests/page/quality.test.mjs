@@ -1,0 +1,180 @@
+// What holds for every view: nobody is locked out, nothing jumps, nothing comes from elsewhere, and no text is believed.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+
+import { DESKTOP, PHONE, launch, open, violations } from './browser.mjs';
+import { Server, eventually } from './server.mjs';
+
+const WEIGHT_MAX = 250_000;
+const SHIFT_MAX = 0.01;
+const VIEWS = [
+  '',
+  '#/?scope=JP',
+  '#/charts',
+  '#/charts/weekly?scope=JP',
+  '#/map',
+  '#/map?chart=all-time&track=TRACK',
+  '#/tracks/TRACK',
+  '#/search?q=a',
+  '#/tracks/none',
+];
+
+let server;
+let browser;
+
+before(async () => {
+  [server, browser] = await Promise.all([Server.start(), launch()]);
+});
+
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+});
+
+async function opened(hash, options, check) {
+  const page = await open(browser, 'about:blank', options);
+  // What is not there is a 404, and the browser says so.
+  if (hash.endsWith('/none')) page.ignore((text) => /404/.test(text));
+  try {
+    await page.goto(`${server.url}/${hash.replace('TRACK', server.track)}`);
+    await settled(page);
+    return await check(page);
+  } finally {
+    await page.finish();
+  }
+}
+
+// What the view wants to show is there.
+async function settled(page) {
+  await page.waitForSelector('#strip[data-state="live"]');
+  await page.waitForSelector('.row[data-key], .played, .tiles, .hits, .notice');
+  await page.waitForLoadState('load');
+  await page.waitForTimeout(400);
+}
+
+for (const [device, size] of Object.entries({ desktop: DESKTOP, phone: PHONE })) {
+  for (const colorScheme of ['light', 'dark']) {
+    test(`axe finds nothing wrong, ${device}, ${colorScheme}`, async () => {
+      for (const view of VIEWS) {
+        await opened(view, { ...size, colorScheme }, async (page) => {
+          assert.deepEqual(await violations(page), [], view);
+        });
+      }
+    });
+  }
+
+  test(`nothing jumps, and nothing is wider than the screen, ${device}`, async () => {
+    for (const view of VIEWS) {
+      await opened(view, size, async (page) => {
+        const { shifted, wide } = await page.evaluate(() => ({
+          shifted: window.shifted,
+          wide: document.documentElement.scrollWidth - innerWidth,
+        }));
+        assert.ok(shifted <= SHIFT_MAX, `${view} has shifted by ${shifted}`);
+        assert.ok(wide <= 0, `${view} is ${wide} px too wide`);
+      });
+    }
+  });
+}
+
+test('light and dark follow the system, and the button, which is remembered', async () => {
+  const ground = (page) => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+  const light = await opened('', { ...DESKTOP, colorScheme: 'light' }, ground);
+  const dark = await opened('', { ...DESKTOP, colorScheme: 'dark' }, ground);
+  assert.notEqual(light, dark);
+  await opened('', { ...DESKTOP, colorScheme: 'light' }, async (page) => {
+    await page.click('#theme');
+    assert.equal(await ground(page), dark);
+    await page.reload();
+    assert.equal(await ground(page), dark);
+    assert.equal(await page.getAttribute('#theme', 'aria-label'), 'Use light colours');
+  });
+});
+
+test('the page is light, and its first chart is soon there', async () => {
+  await opened('', DESKTOP, async (page) => {
+    const resources = await page.evaluate(() =>
+      performance
+        .getEntriesByType('resource')
+        .concat(performance.getEntriesByType('navigation'))
+        .filter((one) => !one.name.includes('/v1/'))
+        .map((one) => [one.name, one.decodedBodySize]),
+    );
+    const weight = resources.reduce((sum, [, bytes]) => sum + bytes, 0);
+    assert.ok(weight > 50_000 && weight < WEIGHT_MAX, `${weight} bytes: ${JSON.stringify(resources)}`);
+    const firstMs = await page.evaluate(() => performance.getEntriesByName('first-chart')[0].startTime);
+    console.log(`# ${weight} bytes; first chart after ${Math.round(firstMs)} ms`);
+    assert.ok(firstMs < 1500, `${firstMs} ms`);
+  });
+});
+
+test('with a keyboard alone', async () => {
+  await opened('', DESKTOP, async (page) => {
+    await page.keyboard.press('Tab');
+    assert.equal(await page.evaluate(() => document.activeElement.className), 'skip');
+    await page.keyboard.press('Enter');
+    assert.equal(await page.evaluate(() => document.activeElement.tagName), 'H1');
+    const reached = [];
+    for (let presses = 0; presses < 3; presses++) {
+      await page.keyboard.press('Tab');
+      reached.push(await page.evaluate(() => document.activeElement.className || document.activeElement.tagName));
+    }
+    assert.deepEqual(reached, ['SELECT', 'INPUT', 'title']);
+    await page.keyboard.press('Enter');
+    await page.waitForURL(/#\/tracks\//);
+    await eventually(
+      'the focus at the new heading',
+      () => page.evaluate(() => document.activeElement.tagName === 'H1'),
+      5000,
+    );
+  });
+});
+
+test('a title is text, whatever it says', async () => {
+  const page = await open(browser, 'about:blank', DESKTOP);
+  const hostile = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>';
+  await page.route('**/v1/search**', (route) =>
+    route.fulfill({
+      json: {
+        as_of: {},
+        query: 'x',
+        tracks: [{ track_id: '"><b>', title: hostile, artist: hostile, plays: 1 }],
+        artists: [{ artist: hostile, plays: 1, tracks: 1 }],
+      },
+    }),
+  );
+  await page.goto(`${server.url}/#/search?q=${encodeURIComponent(hostile)}`);
+  await page.waitForSelector('.hits');
+  assert.equal(await page.textContent('.hits .title'), hostile);
+  assert.equal(await page.evaluate(() => window.hacked), undefined);
+  assert.equal(await page.locator('main img, main script, main b').count(), 0);
+  await page.finish();
+});
+
+test('a server that wants a token is given one, and it stays in this tab', async () => {
+  const page = await open(browser, 'about:blank', DESKTOP);
+  // A refusal is on the console whatever a page does.
+  page.ignore((text) => /401/.test(text));
+  const guarded = async (route) => {
+    if (route.request().headers().authorization === 'Bearer the-right-one') return route.continue();
+    return route.fulfill({
+      status: 401,
+      contentType: 'application/problem+json',
+      body: '{"status":401,"title":"Unauthorized","detail":"no"}',
+    });
+  };
+  await page.route('**/v1/**', guarded);
+  await page.goto(`${server.url}/`);
+  await page.waitForSelector('dialog[open]');
+  assert.equal(await page.locator('dialog').count(), 1);
+  assert.deepEqual(await violations(page), []);
+  await page.fill('#token', 'the-wrong-one');
+  await page.keyboard.press('Enter');
+  await page.waitForSelector('dialog[open] >> text=did not accept');
+  await page.fill('#token', 'the-right-one');
+  await page.keyboard.press('Enter');
+  await page.waitForSelector('.row[data-key]');
+  assert.deepEqual(await page.evaluate(() => Object.values(localStorage)), []);
+  await page.finish();
+});

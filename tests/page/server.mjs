@@ -1,0 +1,112 @@
+// The program that serves the page, over a topic of its own in a real Kafka: filled with plays, started, killed, started
+// again.
+
+import { spawn } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const PROGRAM = process.env.REPRISE_BIN ?? fileURLToPath(new URL('../../target/release/reprise', import.meta.url));
+const BROKERS = process.env.KAFKA_BOOTSTRAP_SERVERS;
+const CHARTS = fileURLToPath(new URL('charts.toml', import.meta.url));
+// Much longer than anything takes, on a busy machine too.
+const PATIENCE_MS = 60_000;
+
+// Asks until there is an answer, or fails with what it waited for.
+export async function eventually(what, answer, patienceMs = PATIENCE_MS) {
+  const until = Date.now() + patienceMs;
+  let last = '';
+  for (;;) {
+    try {
+      const found = await answer();
+      if (found) return found;
+    } catch (error) {
+      last = `: ${error.message}`;
+    }
+    if (Date.now() > until) throw new Error(`${what}: not within ${patienceMs} ms${last}`);
+    await new Promise((resolve) => setTimeout(resolve, 25));
+  }
+}
+
+// A server to look at instead, if one is given. It is not ours to fill, or to kill, and it must stand still meanwhile.
+export const GIVEN = process.env.REPRISE_URL?.replace(/\/$/, '');
+
+export class Server {
+  static async start() {
+    const server = GIVEN ? Object.assign(new Server(), { url: GIVEN }) : await Server.fill();
+    server.track = (await server.get('/v1/trending')).entries[0].track_id;
+    return server;
+  }
+
+  // A port of our choice, for the page must find the server at the same address after a restart.
+  static async fill() {
+    if (!BROKERS) throw new Error('KAFKA_BOOTSTRAP_SERVERS is not set: scripts/page starts a Kafka and sets it');
+    const server = new Server();
+    server.port = await freePort();
+    server.url = `http://127.0.0.1:${server.port}`;
+    server.topic = `test-page-${Date.now()}-${process.pid}`;
+    server.folder = await mkdtemp(join(tmpdir(), 'reprise-page-'));
+    await server.play({ count: 20_000, history: '20d', seed: 7 });
+    await server.play({ count: 3000, seed: 8 });
+    await server.run();
+    return server;
+  }
+
+  // Ready means that all plays of the topic are counted.
+  async run() {
+    const options = ['--topic', this.topic, '--lake', join(this.folder, 'lake'), '--listen', `127.0.0.1:${this.port}`];
+    this.log = '';
+    this.process = spawn(PROGRAM, ['run', '--brokers', BROKERS, '--charts', CHARTS, '-w', '1', ...options], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    this.process.stderr.on('data', (text) => (this.log += text));
+    this.gone = new Promise((resolve) => this.process.once('exit', resolve));
+    await eventually('a server that is ready', async () => {
+      if (this.process.exitCode !== null) throw new Error(`it ended: ${this.log}`);
+      return (await fetch(`${this.url}/readyz`)).ok;
+    });
+  }
+
+  async kill() {
+    this.process.kill('SIGKILL');
+    await this.gone;
+  }
+
+  async stop() {
+    if (this.process && this.process.exitCode === null) await this.kill();
+    if (this.folder) await rm(this.folder, { recursive: true, force: true });
+  }
+
+  // Returns when Kafka has all of them.
+  play(options) {
+    const flags = Object.entries({ rate: 'max', ...options }).flatMap(([name, value]) => [`--${name}`, String(value)]);
+    const generator = spawn(PROGRAM, ['generate', '--brokers', BROKERS, '--topic', this.topic, ...flags], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    let log = '';
+    generator.stderr.on('data', (text) => (log += text));
+    return new Promise((resolve, reject) => {
+      generator.once('error', reject);
+      generator.once('exit', (code) => (code === 0 ? resolve() : reject(new Error(`reprise generate: ${log}`))));
+    });
+  }
+
+  async get(path) {
+    const response = await fetch(this.url + path);
+    if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);
+    return response.json();
+  }
+}
+
+function freePort() {
+  return new Promise((resolve, reject) => {
+    const probe = createServer();
+    probe.once('error', reject);
+    probe.listen(0, '127.0.0.1', () => {
+      const { port } = probe.address();
+      probe.close(() => resolve(port));
+    });
+  });
+}

@@ -1,0 +1,97 @@
+// Asks the server: JSON by `get`, and its stream of server-sent events by `events`.
+//
+// The stream is read with fetch, because EventSource can send neither a token nor an id of ours to resume from.
+
+import { askForToken, token } from './token.js';
+
+// What the server says is wrong, in its own words.
+export class Problem extends Error {
+  constructor(status, detail) {
+    super(detail);
+    this.status = status;
+  }
+}
+
+// Parameters without a value are left out.
+export function url(path, parameters = {}) {
+  const given = Object.entries(parameters).filter(([, value]) => value !== undefined && value !== null && value !== '');
+  const query = new URLSearchParams(given).toString();
+  return query ? `${path}?${query}` : path;
+}
+
+export const chartUrl = (chart, parameters) => url(`/v1/charts/${encodeURIComponent(chart)}`, parameters);
+
+export async function get(path, signal) {
+  const response = await ask(path, {}, signal);
+  return response.json();
+}
+
+// Like `get`, but what is not there is null: a place without plays is an answer, not a fault.
+export async function find(path, signal) {
+  try {
+    return await get(path, signal);
+  } catch (problem) {
+    if (problem.status === 404) return null;
+    throw problem;
+  }
+}
+
+async function ask(path, headers, signal) {
+  for (;;) {
+    const sent = token();
+    if (sent) headers.Authorization = `Bearer ${sent}`;
+    const response = await fetch(path, { headers, signal, cache: 'no-store' });
+    if (response.ok) return response;
+    if (response.status !== 401) throw await problemOf(response);
+    await askForToken(sent);
+  }
+}
+
+async function problemOf(response) {
+  try {
+    const { detail, title } = await response.json();
+    return new Problem(response.status, detail ?? title);
+  } catch {
+    return new Problem(response.status, `the server answered ${response.status}`);
+  }
+}
+
+// Yields `{ type, id, data }` for each event. `onBytes` is called for whatever comes, comments too: they are how a quiet
+// stream differs from a dead one.
+export async function* events(path, { lastEventId, signal, onBytes }) {
+  const headers = { Accept: 'text/event-stream' };
+  if (lastEventId) headers['Last-Event-ID'] = lastEventId;
+  const response = await ask(path, headers, signal);
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = '';
+  let event = { type: 'message', id: '', data: [] };
+  try {
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      onBytes();
+      const lines = (rest + value).split('\n');
+      rest = lines.pop();
+      for (const line of lines) {
+        const text = line.replace(/\r$/, '');
+        if (text) take(event, text);
+        else {
+          if (event.data.length) yield { ...event, data: JSON.parse(event.data.join('\n')) };
+          event = { type: 'message', id: '', data: [] };
+        }
+      }
+    }
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}
+
+function take(event, line) {
+  const colon = line.indexOf(':');
+  if (colon === 0) return;
+  const field = colon < 0 ? line : line.slice(0, colon);
+  const value = colon < 0 ? '' : line.slice(colon + 1).replace(/^ /, '');
+  if (field === 'event') event.type = value;
+  else if (field === 'id') event.id = value;
+  else if (field === 'data') event.data.push(value);
+}

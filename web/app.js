@@ -1,0 +1,110 @@
+// Starts the page: decides by the address which view is shown, and keeps what all views share.
+
+import * as charts from './charts.js';
+import { setText } from './dom.js';
+import { notice } from './list.js';
+import * as map from './map.js';
+import * as search from './search.js';
+import { showStatus } from './status.js';
+import * as track from './track.js';
+import * as trending from './trending.js';
+
+const VIEWS = { '': trending, charts, map, tracks: track, search };
+
+const main = document.querySelector('main');
+const speaker = document.querySelector('#speaker');
+let leave = null;
+let shown = null;
+
+const announce = (text) => setText(speaker, text);
+
+function parse(hash) {
+  const [path, query = ''] = hash.replace(/^#\/?/, '').split(/\?(.*)/s);
+  return { path: path.split('/').map(decode), query: new URLSearchParams(query) };
+}
+
+function decode(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
+async function route() {
+  const { path, query } = parse(location.hash);
+  const view = VIEWS[path[0]] ?? trending;
+  const again = view === shown;
+  leave?.abort();
+  leave = new AbortController();
+  const { signal } = leave;
+  const isFirst = shown === null;
+  const control = controlName(document.activeElement);
+  shown = view;
+  markPlace(path[0]);
+  try {
+    const title = await view.show(main, { path, query, signal, announce, again });
+    if (signal.aborted) return;
+    document.title = `${title} · reprise`;
+  } catch (problem) {
+    if (signal.aborted) return;
+    failed(problem, signal);
+  }
+  if (again && control) controlNamed(control)?.focus({ preventScroll: true });
+  if (isFirst || again) return;
+  // A new page is read from its top, with whatever reads it.
+  scrollTo(0, 0);
+  if (!document.activeElement?.matches('input')) main.querySelector('h1')?.focus({ preventScroll: true });
+}
+
+// A view that is made anew has the same controls again, and whoever used one wants to go on with it.
+const controlName = (element) =>
+  main.contains(element) && (element.getAttribute('aria-label') ?? element.closest('a')?.textContent);
+const controlNamed = (name) =>
+  [...main.querySelectorAll('select, button, a')].find((element) => controlName(element) === name);
+
+// A view that could not even begin tries again, since the server may be on its way back.
+function failed(problem, signal) {
+  const reached = problem.status !== undefined;
+  const text = reached ? problem.message : 'The server does not answer. This page goes on by itself when it does.';
+  main.querySelector('.place, .atlas, .track, .results')?.replaceChildren(notice('That did not work', text));
+  if (reached && problem.status < 500) return;
+  setTimeout(() => signal.aborted || route(), 2000);
+}
+
+function markPlace(name) {
+  for (const link of document.querySelectorAll('.places a')) {
+    const here = link.getAttribute('href').replace(/^#\//, '') === name;
+    if (here) link.setAttribute('aria-current', 'page');
+    else link.removeAttribute('aria-current');
+  }
+}
+
+function wireTheme(button) {
+  const root = document.documentElement;
+  const dark = matchMedia('(prefers-color-scheme: dark)');
+  const isDark = () => (root.dataset.theme ? root.dataset.theme === 'dark' : dark.matches);
+  const name = () => button.setAttribute('aria-label', isDark() ? 'Use light colours' : 'Use dark colours');
+  button.addEventListener('click', () => {
+    root.dataset.theme = isDark() ? 'light' : 'dark';
+    try {
+      localStorage.setItem('reprise-theme', root.dataset.theme);
+    } catch {
+      // Then it holds until the page is closed.
+    }
+    name();
+  });
+  dark.addEventListener('change', name);
+  name();
+}
+
+wireTheme(document.querySelector('#theme'));
+search.wireSearch(document.querySelector('#search'));
+showStatus(document.querySelector('#strip'), announce);
+addEventListener('hashchange', route);
+document.querySelector('.skip').addEventListener('click', (event) => {
+  // Its address would be taken for a view.
+  event.preventDefault();
+  main.querySelector('h1')?.focus();
+});
+route();

@@ -1,0 +1,38 @@
+// Makes elements. The one way of the page to bring text into the document, so that none of it is ever read as HTML:
+// what a track is called is decided by whoever writes to the topic.
+
+// Properties that begin with `on` are listeners; a value of null or false leaves the attribute out.
+export function el(name, attributes = {}, ...children) {
+  return fill(document.createElement(name), attributes, children);
+}
+
+export function svg(name, attributes = {}, ...children) {
+  return fill(document.createElementNS('http://www.w3.org/2000/svg', name), attributes, children);
+}
+
+function fill(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith('on')) element.addEventListener(name.slice(2), value);
+    else if (value !== null && value !== undefined && value !== false) {
+      element.setAttribute(name, value === true ? '' : value);
+    }
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+// Only writes what is new: writing the same text again makes browsers lay out, and screen readers speak, for nothing.
+export function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+// A list to choose from. `groups` are `[label, [[value, text], …]]`; without a label the options stand by themselves.
+export function picker(label, groups, chosen, onPick) {
+  const options = groups.flatMap(([group, choices]) => {
+    const made = choices.map(([value, text]) => el('option', { value, selected: value === chosen }, text));
+    return group ? [el('optgroup', { label: group }, ...made)] : made;
+  });
+  const select = el('select', { onchange: () => onPick(select.value) }, ...options);
+  select.setAttribute('aria-label', label);
+  return el('div', { class: 'picker' }, el('span', { class: 'label', 'aria-hidden': 'true' }, label), select);
+}

@@ -1,0 +1,157 @@
+// A ranked list whose rows travel to their new ranks.
+//
+// Rows are kept by what they are about, so that a track is the same element wherever it goes: it can be followed by the
+// eye, and a link that has the focus keeps it.
+
+import { el, setText } from './dom.js';
+import { count, plays } from './words.js';
+
+const TRAVEL = { duration: 520, easing: 'cubic-bezier(.2,.8,.2,1)' };
+const calm = matchMedia('(prefers-reduced-motion: reduce)');
+
+export const keyOf = (entry) => entry.track_id ?? entry.artist;
+export const trackUrl = (id) => `#/tracks/${encodeURIComponent(id)}`;
+export const searchUrl = (query) => `#/search?${new URLSearchParams({ q: query })}`;
+
+// How an entry has moved since then: `before` maps keys to ranks, and null says that nothing is known of then.
+export function movement(entry, before) {
+  if (!before) return null;
+  const rank = before.get(keyOf(entry));
+  if (rank === undefined) return { kind: 'new', text: 'new', spoken: 'new here' };
+  const by = rank - entry.rank;
+  if (by === 0) return { kind: 'same', text: '–', spoken: 'unmoved' };
+  return by > 0
+    ? { kind: 'up', text: `▲ ${by}`, spoken: `up ${by}` }
+    : { kind: 'down', text: `▼ ${-by}`, spoken: `down ${-by}` };
+}
+
+export const ranksOf = (entries) => new Map(entries.map((entry) => [keyOf(entry), entry.rank]));
+
+export class RankedList {
+  constructor(label) {
+    this.element = el('ol', { class: 'ranking', 'aria-label': label });
+    this.rows = new Map();
+  }
+
+  show(entries, before = null) {
+    const was = this.places();
+    const travels = was.size > 0 && !calm.matches && !document.hidden;
+    const focused = document.activeElement;
+    const most = Math.max(1, ...entries.map((entry) => entry.plays));
+    const rows = entries.map((entry) => this.rows.get(keyOf(entry)) ?? new Row(entry));
+    const stay = new Set(rows);
+    for (const row of this.rows.values()) if (!stay.has(row)) row.element.remove();
+    this.order(rows);
+    // After they have moved: Chromium forgets the styles of classes that were set before.
+    entries.forEach((entry, index) => rows[index].show(entry, most, movement(entry, before)));
+    this.rows = new Map(rows.map((row) => [row.key, row]));
+    // How long a reader has waited: for the tests, and for whoever measures.
+    if (!performance.getEntriesByName('first-chart').length) performance.mark('first-chart');
+    if (focused !== document.activeElement && focused?.isConnected) focused.focus({ preventScroll: true });
+    if (travels) this.travel(was);
+  }
+
+  // Moved rather than taken out and put back, where the browser can: that keeps the focus, and a bar that is growing.
+  order(rows) {
+    const move = this.element.moveBefore ?? this.element.insertBefore;
+    let place = this.element.firstElementChild;
+    for (const { element } of rows) {
+      if (element === place) place = place.nextElementSibling;
+      else (element.isConnected ? move : this.element.insertBefore).call(this.element, element, place);
+    }
+  }
+
+  // Where rows are seen now, in the middle of a journey too.
+  places() {
+    return new Map([...this.rows].map(([key, row]) => [key, row.element.getBoundingClientRect().top]));
+  }
+
+  // All is written, then all is read, then all is written: anything else would lay the page out once for each row.
+  travel(was) {
+    const moved = [...this.rows.values()].filter((row) => row.goesTo !== row.element.offsetTop);
+    for (const row of moved) row.journey?.cancel();
+    const steps = moved.map((row) => [
+      row,
+      row.element.offsetTop,
+      was.get(row.key) - row.element.getBoundingClientRect().top,
+    ]);
+    for (const [row, goesTo, distance] of steps) {
+      row.goesTo = goesTo;
+      if (Number.isNaN(distance)) row.element.animate([{ opacity: 0 }, { opacity: 1 }], TRAVEL);
+      else if (Math.abs(distance) >= 1) row.journey = row.element.animate(journey(distance), TRAVEL);
+    }
+  }
+}
+
+// Who climbs passes in front of who falls.
+function journey(distance) {
+  const zIndex = distance > 0 ? 2 : 1;
+  return [
+    { transform: `translateY(${distance}px)`, zIndex },
+    { transform: 'none', zIndex },
+  ];
+}
+
+class Row {
+  constructor(entry) {
+    this.key = keyOf(entry);
+    this.rank = el('span', { class: 'rank' });
+    this.move = el('span', { class: 'move' });
+    const href = entry.track_id ? trackUrl(entry.track_id) : searchUrl(entry.artist);
+    this.link = el('a', { class: 'title', href, dir: 'auto' });
+    this.artist = el('span', { class: 'artist', dir: 'auto' });
+    this.fill = el('span', { class: 'fill' });
+    this.plays = el('span', { class: 'plays' });
+    this.element = el(
+      'li',
+      { class: 'row', 'data-key': this.key },
+      this.rank,
+      this.move,
+      el('span', { class: 'name' }, this.link, this.artist),
+      el('span', { class: 'bar', 'aria-hidden': 'true' }, this.fill),
+      this.plays,
+    );
+  }
+
+  show(entry, most, move) {
+    setText(this.rank, count(entry.rank));
+    this.element.classList.toggle('first', entry.rank === 1);
+    const isTrack = entry.track_id !== undefined;
+    setText(this.link, isTrack ? (entry.title ?? entry.track_id) : entry.artist);
+    setText(this.artist, isTrack ? (entry.artist ?? '') : '');
+    this.fill.style.transform = `translateX(${(entry.plays / most - 1) * 100}%)`;
+    setText(this.plays, count(entry.plays));
+    this.plays.title = plays(entry.plays);
+    this.showMove(move);
+  }
+
+  showMove(move) {
+    const kind = `move ${move?.kind ?? ''}`;
+    if (this.move.className === kind && this.move.dataset.text === (move?.text ?? '')) return;
+    this.move.className = kind;
+    this.move.dataset.text = move?.text ?? '';
+    this.move.replaceChildren(
+      ...(move ? [el('span', { 'aria-hidden': 'true' }, move.text), el('span', { class: 'spoken' }, move.spoken)] : []),
+    );
+  }
+}
+
+// Where a list will be. It keeps the old one until then if the same view is shown `again`: less flickers.
+export function placeFor(main, again, rows) {
+  const old = again ? main.querySelector('.place')?.childNodes : null;
+  return el('div', { class: 'place' }, ...(old?.length ? old : [skeleton(rows)]));
+}
+
+// Rows of the final height, so that nothing moves when the first chart comes.
+function skeleton(rows) {
+  const lines = Array.from({ length: rows }, () => el('li', { class: 'row waiting' }, el('span', { class: 'ghost' })));
+  return el('ol', { class: 'ranking', 'aria-hidden': 'true' }, ...lines);
+}
+
+export const notice = (title, text) =>
+  el(
+    'div',
+    { class: 'notice', role: 'status' },
+    el('p', { class: 'notice-title' }, title),
+    text ? el('p', {}, text) : null,
+  );

@@ -1,0 +1,170 @@
+// Keeps one stream to the server for whatever the page shows, through restarts, sleep and tunnels.
+//
+// One, because a browser opens only six connections to a server, over all its tabs. A tab that nobody looks at lets go of
+// its own after a while for the same reason.
+
+import { events, url } from './api.js';
+
+const RETRY_MS = [250, 500, 1000, 2000, 4000];
+// The server speaks at least once a second. After so long it is gone, even if TCP has not noticed.
+const SILENCE_MS = 8000;
+// Drawing more often than this shows nobody anything new.
+const DRAW_EVERY_MS = 200;
+const LET_GO_AFTER_MS = 60_000;
+
+const hearers = { status: new Set(), state: new Set() };
+let current = null;
+let state = 'connecting';
+
+export function hear(what, listener) {
+  hearers[what].add(listener);
+  if (what === 'state') listener(state);
+  return () => hearers[what].delete(listener);
+}
+
+const tell = (what, value) => hearers[what].forEach((listener) => listener(value));
+
+function setState(next) {
+  if (state === next) return;
+  state = next;
+  tell('state', next);
+}
+
+const streamUrl = (parameters) => url('/v1/stream', { ...parameters, status: 'true' });
+
+const STATUS_ONLY = streamUrl({ limit: 1 });
+
+// Calls `onCell` with whole cells of `chart` for `scope`, first soon and then when they change. `onProblem` hears what
+// the server refuses. Whoever follows next takes the stream over; without a chart it is for the status alone.
+export function follow({ chart, scope, limit = 1 } = {}, onCell = () => {}, onProblem = () => {}) {
+  current?.end();
+  const stream = new Stream(streamUrl({ chart, scope, limit }), onCell, onProblem);
+  current = stream;
+  stream.run();
+  return () => stream.quiet();
+}
+
+class Stream {
+  constructor(path, onCell, onProblem) {
+    Object.assign(this, { path, onCell, onProblem, ended: false, cell: null, lastEventId: '', failures: 0 });
+    this.wake = () => {};
+  }
+
+  // The status goes on until someone else follows.
+  quiet() {
+    this.onCell = this.onProblem = () => {};
+  }
+
+  end() {
+    this.ended = true;
+    this.abort?.abort();
+    this.wake();
+  }
+
+  async run() {
+    while (!this.ended) {
+      if (document.hidden && this.letGo) await this.sleep(Infinity);
+      this.letGo = false;
+      try {
+        await this.read();
+      } catch (problem) {
+        if (this.ended) return;
+        if (this.refuses(problem)) continue;
+      }
+      if (this.ended) return;
+      if (!this.letGo) {
+        setState('lost');
+        await this.sleep(RETRY_MS[Math.min(this.failures++, RETRY_MS.length - 1)] * (0.8 + 0.4 * Math.random()));
+      }
+    }
+  }
+
+  // What it asks for will not be there later either, but how the server is doing can still be told.
+  refuses(problem) {
+    if (![400, 404].includes(problem.status) || this.path === STATUS_ONLY) return false;
+    this.onProblem(problem);
+    this.quiet();
+    this.path = STATUS_ONLY;
+    return true;
+  }
+
+  async read() {
+    this.abort = new AbortController();
+    let watch;
+    const onBytes = () => {
+      clearTimeout(watch);
+      watch = setTimeout(() => this.abort.abort(), SILENCE_MS);
+    };
+    onBytes();
+    try {
+      const options = { lastEventId: this.lastEventId, signal: this.abort.signal, onBytes };
+      for await (const event of events(this.path, options)) {
+        if (this.ended) return;
+        this.failures = 0;
+        setState('live');
+        if (!this.take(event)) return;
+      }
+    } finally {
+      clearTimeout(watch);
+      this.abort.abort();
+    }
+  }
+
+  // Returns whether to read on.
+  take({ type, id, data }) {
+    if (type === 'status') tell('status', data);
+    if (type === 'reload') this.lastEventId = '';
+    if (id) this.lastEventId = id;
+    if (type === 'cell') this.draw(data);
+    if (type === 'change') {
+      // A change of something that we don't have can't be understood.
+      if (!this.cell) this.lastEventId = '';
+      else this.draw(changed(this.cell, data));
+    }
+    return type !== 'reload' && (type !== 'change' || this.cell !== null);
+  }
+
+  draw(cell) {
+    this.cell = cell;
+    if (this.drawing) return;
+    const now = performance.now();
+    const wait = Math.max(0, DRAW_EVERY_MS - (now - (this.drawnAt ?? -Infinity)));
+    this.drawing = true;
+    const drawNow = () => {
+      this.drawing = false;
+      this.drawnAt = performance.now();
+      if (!this.ended) this.onCell(this.cell);
+    };
+    if (wait) setTimeout(drawNow, wait);
+    else drawNow();
+  }
+
+  sleep(milliseconds) {
+    return new Promise((resolve) => {
+      const timer = milliseconds === Infinity ? 0 : setTimeout(resolve, milliseconds);
+      this.wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+}
+
+function changed(cell, change) {
+  const entries = cell.entries.slice();
+  for (const entry of change.entries) entries[entry.rank - 1] = entry;
+  const { length, ...rest } = change;
+  return { ...rest, entries: entries.slice(0, length) };
+}
+
+addEventListener('online', () => current?.wake());
+let letGoTimer;
+document.addEventListener('visibilitychange', () => {
+  clearTimeout(letGoTimer);
+  if (!document.hidden) return current?.wake();
+  letGoTimer = setTimeout(() => {
+    if (!current) return;
+    current.letGo = true;
+    current.abort?.abort();
+  }, LET_GO_AFTER_MS);
+});

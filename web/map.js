@@ -1,0 +1,84 @@
+// The world by a chart's plays, or by the share that one track has of them.
+
+import { get, url } from './api.js';
+import { address } from './charts.js';
+import { el, picker, setText } from './dom.js';
+import { notice, trackUrl } from './list.js';
+import { follow } from './live.js';
+import { chartList, chartPicker, hasCountries, isTrending, periodPicker } from './pickers.js';
+import { sentence } from './words.js';
+import { World, watchWorld } from './world.js';
+
+const EVERY_MS = 4000;
+
+const mapUrl = (parameters) => url('#/map', parameters);
+
+export async function show(main, { query, signal }) {
+  const track = query.get('track');
+  const heading = el('h1', { id: 'heading', tabindex: '-1' }, 'The world');
+  const sub = el('p', { class: 'sub' }, 'Plays by country');
+  const pickers = el('div', { class: track ? 'pickers two' : 'pickers' });
+  let linkTo = () => '#/';
+  const world = new World({ label: 'Map of the world by plays', linkTo: (code) => linkTo(code) });
+  const list = el('div', { class: 'card' }, el('h2', {}, 'Countries'), world.list);
+  const place = el('div', { class: 'atlas' }, el('div', { class: 'card' }, world.picture, world.legend), list);
+  main.replaceChildren(
+    el(
+      'section',
+      { 'aria-labelledby': 'heading' },
+      el('header', { class: 'head' }, el('div', {}, heading, sub), pickers),
+      place,
+    ),
+  );
+  follow();
+  const charts = (await chartList()).filter(hasCountries);
+  if (signal.aborted) return '';
+  const chart = charts.find(({ name }) => name === query.get('chart')) ?? charts[0];
+  if (!chart) {
+    place.replaceChildren(notice('No chart counts by country', 'The charts file of the server decides that.'));
+    return 'The world';
+  }
+  const by = track && query.get('by') !== 'plays' ? 'share' : 'plays';
+  // The window moves on, and its period with it: only charts by calendar have periods to choose.
+  const periods = isTrending(chart) ? [] : chart.with_entries.periods;
+  const period = periods.includes(query.get('period')) ? query.get('period') : periods.at(-1);
+  const now = { chart: chart.name, period, track, by: track ? by : null };
+  const go = (change) => (location.hash = mapUrl({ ...now, ...change }));
+  pickers.append(chartPicker(charts, chart.name, (next) => go({ chart: next, period: null })));
+  if (periods.length > 1) pickers.append(periodPicker(periods, period, (next) => go({ period: next })));
+  if (track) {
+    pickers.append(
+      picker(
+        'Colour',
+        [
+          [
+            '',
+            [
+              ['share', 'Share of plays'],
+              ['plays', 'Plays'],
+            ],
+          ],
+        ],
+        by,
+        (next) => go({ by: next }),
+      ),
+      el('a', { class: 'button', href: mapUrl({ chart: chart.name, period }) }, 'All tracks'),
+    );
+    nameTrack(sub, track, by, signal);
+  } else setText(sub, `Plays that count for ${sentence(chart.name).toLowerCase()}, by country`);
+
+  linkTo = (code) =>
+    isTrending(chart) ? url('#/', { scope: code }) : address(chart.name, { scope: code, period: query.get('period') });
+  watchWorld(world, list, { chart: chart.name, period, track, by, everyMs: EVERY_MS, signal });
+  return 'The world';
+}
+
+async function nameTrack(sub, track, by, signal) {
+  const { title, artist } = await get(`/v1/tracks/${encodeURIComponent(track)}`, signal);
+  const link = el('a', { href: trackUrl(track), dir: 'auto' }, title ?? track);
+  sub.replaceChildren(
+    by === 'share' ? 'Share of each country’s plays: ' : 'Plays: ',
+    link,
+    artist ? `, ${artist}` : '',
+  );
+}

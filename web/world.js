@@ -1,0 +1,159 @@
+// The map of the world, and the list of countries beside it.
+//
+// The list has the same numbers and links, so whoever doesn't see the map, or uses a keyboard, misses nothing: the map
+// itself is a picture with a label, and its clicks are a shortcut.
+
+import { find, url } from './api.js';
+import { el, setText, svg } from './dom.js';
+import { notice } from './list.js';
+import { compact, country, count, plays, share } from './words.js';
+
+let shapes;
+const loadShapes = () => (shapes ??= fetch('/web/world.json').then((response) => response.json()));
+
+// `linkTo(code)` is where a country leads. `by` is "plays", or "share": what part of a country's plays is the track's.
+export class World {
+  constructor({ label, linkTo, rows = Infinity }) {
+    Object.assign(this, { label, linkTo, rows, countries: new Map(), values: new Map() });
+    this.paths = new Map();
+    this.tip = el('p', { class: 'tip', hidden: true, 'aria-hidden': 'true' });
+    this.picture = el('div', { class: 'world' }, this.tip);
+    this.legend = el(
+      'p',
+      { class: 'legend', 'aria-hidden': 'true' },
+      el('span', {}),
+      el('span', { class: 'scale' }),
+      el('span', {}),
+    );
+    this.list = el('ol', { class: 'countries', 'aria-label': `${label}: countries` });
+    this.drawn = this.draw();
+  }
+
+  async draw() {
+    const world = await loadShapes();
+    const shape = (code, element) => {
+      this.paths.set(code, element);
+      return element;
+    };
+    this.svg = svg(
+      'svg',
+      { viewBox: `0 0 ${world.width} ${world.height}`, role: 'img', 'aria-label': this.label },
+      svg('path', { class: 'land', d: world.unnamed }),
+      ...Object.entries(world.shapes).map(([code, d]) =>
+        shape(code, svg('path', { class: 'land', d, 'data-country': code })),
+      ),
+      ...Object.entries(world.dots).map(([code, [cx, cy]]) =>
+        shape(code, svg('circle', { class: 'land', cx, cy, r: 9, 'data-country': code })),
+      ),
+    );
+    this.svg.addEventListener('click', (event) => {
+      const code = event.target.dataset.country;
+      if (this.countries.has(code)) location.hash = this.linkTo(code);
+    });
+    this.svg.addEventListener('pointermove', (event) => this.point(event));
+    this.svg.addEventListener('pointerleave', () => (this.tip.hidden = true));
+    this.picture.prepend(this.svg);
+    this.colour();
+  }
+
+  show(countries, by) {
+    this.by = by;
+    const value =
+      by === 'share'
+        ? (one) => (one.plays ? (one.track_plays ?? 0) / one.plays : 0)
+        : (one) => one.track_plays ?? one.plays;
+    const known = countries
+      .filter((one) => value(one) > 0)
+      .sort((a, b) => value(b) - value(a) || (a.country < b.country ? -1 : 1));
+    this.countries = new Map(known.map((one) => [one.country, one]));
+    this.values = new Map(known.map((one) => [one.country, value(one)]));
+    this.most = Math.max(0, ...this.values.values());
+    const [least, most] = this.legend.querySelectorAll('span:not(.scale)');
+    setText(least, '0');
+    setText(most, this.text(this.most, compact));
+    this.colour();
+    this.list.classList.toggle('shares', by === 'share');
+    this.fillList(known);
+  }
+
+  text(value, number = count) {
+    return this.by === 'share' ? share(value) : number(value);
+  }
+
+  // By the square root: few countries have most plays, and the others should differ from each other too.
+  colour() {
+    for (const [code, path] of this.paths) {
+      const value = this.values.get(code);
+      path.classList.toggle('played', value !== undefined);
+      path.style.fill =
+        value === undefined
+          ? ''
+          : `color-mix(in oklab, var(--map-high) ${Math.round(Math.sqrt(value / this.most) * 100)}%, var(--map-low))`;
+    }
+  }
+
+  fillList(known) {
+    const focused = document.activeElement?.closest?.('.countries a')?.dataset.country;
+    const all = [...this.values.values()].reduce((sum, value) => sum + value, 0);
+    this.list.replaceChildren(
+      ...known.slice(0, this.rows).map(({ country: code }) => {
+        const value = this.values.get(code);
+        const fill = el('span', { class: 'fill' });
+        fill.style.transform = `translateX(${(value / this.most - 1) * 100}%)`;
+        const part = this.by === 'share' ? '' : share(value / all);
+        return el(
+          'li',
+          {},
+          el('a', { href: this.linkTo(code), 'data-country': code }, country(code)),
+          el('span', { class: 'bar', 'aria-hidden': 'true' }, fill),
+          el('span', { class: 'plays' }, this.text(value)),
+          part ? el('span', { class: 'part' }, part) : null,
+        );
+      }),
+    );
+    if (focused)
+      [...this.list.querySelectorAll('a')]
+        .find((link) => link.dataset.country === focused)
+        ?.focus({ preventScroll: true });
+  }
+
+  point(event) {
+    const code = event.target.dataset.country;
+    this.tip.hidden = !code;
+    if (!code) return;
+    const one = this.countries.get(code);
+    const said = one
+      ? this.by === 'share'
+        ? `${share(this.values.get(code))} of its plays`
+        : plays(this.values.get(code))
+      : 'no plays';
+    setText(this.tip, `${country(code)}: ${said}`);
+    const box = this.picture.getBoundingClientRect();
+    const x = Math.min(Math.max(event.clientX - box.left, 70), box.width - 70);
+    this.tip.style.transform = `translate(${x}px, ${event.clientY - box.top}px) translate(-50%, calc(-100% - 12px))`;
+  }
+}
+
+// Asks for the countries again and again until `signal` is aborted, and says in `place` when there are none.
+export async function watchWorld(world, place, { chart, period, track, by = 'plays', everyMs, signal }) {
+  const message = el('div', {});
+  place.append(message);
+  let shown = null;
+  for (;;) {
+    try {
+      if (!document.hidden) {
+        const geo = await find(url('/v1/geo', { chart, period, track }), signal);
+        world.show(geo?.countries ?? [], by);
+        const empty = world.countries.size === 0;
+        if (shown !== empty) message.replaceChildren(...(empty ? [notice('No plays from any country yet')] : []));
+        shown = empty;
+      }
+    } catch (problem) {
+      if (signal.aborted) return;
+      // A lost connection is told by the strip, a busy server has time later, and what is seen stays.
+      if (problem.status < 500) message.replaceChildren(notice('No countries', problem.message));
+    }
+    await new Promise((resolve) => setTimeout(resolve, everyMs));
+    if (signal.aborted) return;
+  }
+}
