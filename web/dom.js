@@ -26,6 +26,15 @@ export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+// A bar that is full to `part` of it. It says nothing that is not beside it as a number.
+export function bar(part = 0) {
+  const element = el('span', { class: 'bar', 'aria-hidden': 'true' }, el('span', { class: 'fill' }));
+  fillBar(element, part);
+  return element;
+}
+
+export const fillBar = (element, part) => (element.firstChild.style.transform = `translateX(${(part - 1) * 100}%)`);
+
 // A list to choose from. `groups` are `[label, [[value, text], …]]`; without a label the options stand by themselves.
 export function picker(label, groups, chosen, onPick) {
   const options = groups.flatMap(([group, choices]) => {

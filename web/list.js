@@ -3,7 +3,7 @@
 // Rows are kept by what they are about, so that a track is the same element wherever it goes: it can be followed by the
 // eye, and a link that has the focus keeps it.
 
-import { el, setText } from './dom.js';
+import { bar, el, fillBar, setText } from './dom.js';
 import { count, plays } from './words.js';
 
 const TRAVEL = { duration: 520, easing: 'cubic-bezier(.2,.8,.2,1)' };
@@ -100,7 +100,7 @@ class Row {
     const href = entry.track_id ? trackUrl(entry.track_id) : searchUrl(entry.artist);
     this.link = el('a', { class: 'title', href, dir: 'auto' });
     this.artist = el('span', { class: 'artist', dir: 'auto' });
-    this.fill = el('span', { class: 'fill' });
+    this.bar = bar();
     this.plays = el('span', { class: 'plays' });
     this.element = el(
       'li',
@@ -108,7 +108,7 @@ class Row {
       this.rank,
       this.move,
       el('span', { class: 'name' }, this.link, this.artist),
-      el('span', { class: 'bar', 'aria-hidden': 'true' }, this.fill),
+      this.bar,
       this.plays,
     );
   }
@@ -119,7 +119,7 @@ class Row {
     const isTrack = entry.track_id !== undefined;
     setText(this.link, isTrack ? (entry.title ?? entry.track_id) : entry.artist);
     setText(this.artist, isTrack ? (entry.artist ?? '') : '');
-    this.fill.style.transform = `translateX(${(entry.plays / most - 1) * 100}%)`;
+    fillBar(this.bar, entry.plays / most);
     setText(this.plays, count(entry.plays));
     this.plays.title = plays(entry.plays);
     this.showMove(move);

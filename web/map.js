@@ -19,7 +19,7 @@ export async function show(main, { query, signal }) {
   const sub = el('p', { class: 'sub' }, 'Plays by country');
   const pickers = el('div', { class: track ? 'pickers two' : 'pickers' });
   let linkTo = () => '#/';
-  const world = new World({ label: 'Map of the world by plays', linkTo: (code) => linkTo(code) });
+  const world = new World({ label: 'Map of the world by plays', linkTo: (scope) => linkTo(scope) });
   const list = el('div', { class: 'card' }, el('h2', {}, 'Countries'), world.list);
   const place = el('div', { class: 'atlas' }, el('div', { class: 'card' }, world.picture, world.legend), list);
   main.replaceChildren(
@@ -67,8 +67,8 @@ export async function show(main, { query, signal }) {
     nameTrack(sub, track, by, signal);
   } else setText(sub, `Plays that count for ${sentence(chart.name).toLowerCase()}, by country`);
 
-  linkTo = (code) =>
-    isTrending(chart) ? url('#/', { scope: code }) : address(chart.name, { scope: code, period: query.get('period') });
+  linkTo = (scope) =>
+    isTrending(chart) ? url('#/', { scope }) : address(chart.name, { scope, period: query.get('period') });
   watchWorld(world, list, { chart: chart.name, period, track, by, everyMs: EVERY_MS, signal });
   return 'The world';
 }

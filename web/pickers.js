@@ -22,9 +22,8 @@ export function scopeGroups(scopes, chosen) {
       .map((scope) => [scope, name(scope)]);
   return [
     ['', pick((scope) => scope === GLOBAL, scopeName)],
-    ['Countries', pick((scope) => isCountry(scope), scopeName)],
-    ['Devices', pick((scope) => isDevice(scope), device)],
-    ['Others', pick((scope) => scope !== GLOBAL && !isCountry(scope) && !isDevice(scope), scopeName)],
+    ['Countries', pick(isCountry, scopeName)],
+    ['Devices', pick(isDevice, device)],
   ].filter(([, choices]) => choices.length);
 }
 

@@ -2,7 +2,7 @@
 
 import { chartUrl, find, url } from './api.js';
 import { address } from './charts.js';
-import { el, setText } from './dom.js';
+import { bar, el, setText } from './dom.js';
 import { notice, searchUrl } from './list.js';
 import { follow } from './live.js';
 import { chartList, chartPicker, hasCountries, isTrending } from './pickers.js';
@@ -164,13 +164,11 @@ function byDevice(card, charts) {
     const all = newest.reduce((sum, cell) => sum + cell.plays, 0);
     list.replaceChildren(
       ...newest.map((cell) => {
-        const fill = el('span', { class: 'fill' });
-        fill.style.transform = `translateX(${(cell.plays / newest[0].plays - 1) * 100}%)`;
         return el(
           'li',
           {},
           el('span', {}, device(cell.scope)),
-          el('span', { class: 'bar', 'aria-hidden': 'true' }, fill),
+          bar(cell.plays / newest[0].plays),
           el('span', { class: 'plays' }, count(cell.plays)),
           el('span', { class: 'part' }, share(cell.plays / all)),
         );
@@ -190,7 +188,7 @@ function whereItPlays(card, charts, id, title, signal) {
   card.append(el('header', { class: 'card-head' }, el('h2', { id: 'where' }, 'By country')));
   if (!chart) return card.append(notice('No chart counts by country'));
   const period = isTrending(chart) ? undefined : chart.with_entries.periods.at(-1);
-  const linkTo = (code) => (isTrending(chart) ? url('#/', { scope: code }) : address(chart.name, { scope: code }));
+  const linkTo = (scope) => (isTrending(chart) ? url('#/', { scope }) : address(chart.name, { scope }));
   const world = new World({ label: `Plays of ${title} by country`, linkTo, rows: 8 });
   card.firstElementChild.append(
     el('a', { href: url('#/map', { chart: chart.name, period, track: id }) }, 'As a share of all plays'),

@@ -18,13 +18,14 @@ const minute = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-
 
 export const GLOBAL = 'global';
 const DEVICE = 'device:';
+const COUNTRY = 'country:';
 
 export const count = (number) => whole.format(number);
 export const compact = (number) => short.format(number);
 export const share = (part) => percent.format(part);
 export const plays = (number) => `${whole.format(number)} ${number === 1 ? 'play' : 'plays'}`;
-export const isCountry = (scope) => /^[A-Z]{2}$/.test(scope);
 export const isDevice = (scope) => scope.startsWith(DEVICE);
+export const isCountry = (scope) => scope !== GLOBAL && !isDevice(scope);
 export const device = (scope) => sentence(scope.slice(DEVICE.length));
 export const clock = (instant) => `${minute.format(new Date(instant))} UTC`;
 
@@ -37,11 +38,23 @@ export function country(code) {
   }
 }
 
+// The code of ISO 3166 for one that people also use, as GB for UK.
+export function isoCode(code) {
+  try {
+    return new Intl.Locale(`und-${code}`).region ?? code;
+  } catch {
+    return code;
+  }
+}
+
 export function scope(name) {
   if (name === GLOBAL) return 'Worldwide';
   if (isDevice(name)) return `On ${device(name).toLowerCase()}`;
-  return country(name);
+  return country(name.replace(COUNTRY, ''));
 }
+
+// The scope of a country's lists. What could be taken for something else says that it is a country.
+export const countryScope = (code) => (/^[A-Z]{2}$/.test(code) ? code : `${COUNTRY}${code}`);
 
 // `all-time` becomes "All time".
 export function sentence(name) {

@@ -4,14 +4,14 @@
 // itself is a picture with a label, and its clicks are a shortcut.
 
 import { find, url } from './api.js';
-import { el, setText, svg } from './dom.js';
+import { bar, el, setText, svg } from './dom.js';
 import { notice } from './list.js';
-import { compact, country, count, plays, share } from './words.js';
+import { compact, country, count, countryScope, isoCode, plays, share } from './words.js';
 
 let shapes;
 const loadShapes = () => (shapes ??= fetch('/web/world.json').then((response) => response.json()));
 
-// `linkTo(code)` is where a country leads. `by` is "plays", or "share": what part of a country's plays is the track's.
+// `linkTo(scope)` is where a country leads. `by` is "plays", or "share": what part of a country's plays is the track's.
 export class World {
   constructor({ label, linkTo, rows = Infinity }) {
     Object.assign(this, { label, linkTo, rows, countries: new Map(), values: new Map() });
@@ -48,7 +48,7 @@ export class World {
     );
     this.svg.addEventListener('click', (event) => {
       const code = event.target.dataset.country;
-      if (this.countries.has(code)) location.hash = this.linkTo(code);
+      if (this.countries.has(code)) location.hash = this.linkTo(countryScope(code));
     });
     this.svg.addEventListener('pointermove', (event) => this.point(event));
     this.svg.addEventListener('pointerleave', () => (this.tip.hidden = true));
@@ -82,8 +82,12 @@ export class World {
 
   // By the square root: few countries have most plays, and the others should differ from each other too.
   colour() {
-    for (const [code, path] of this.paths) {
+    // Several may go by one shape: the one with most is the first of `values`, and wins.
+    const codes = new Map([...this.values.keys()].reverse().map((code) => [isoCode(code), code]));
+    for (const [shape, path] of this.paths) {
+      const code = codes.get(shape);
       const value = this.values.get(code);
+      path.dataset.country = code ?? shape;
       path.classList.toggle('played', value !== undefined);
       path.style.fill =
         value === undefined
@@ -98,14 +102,12 @@ export class World {
     this.list.replaceChildren(
       ...known.slice(0, this.rows).map(({ country: code }) => {
         const value = this.values.get(code);
-        const fill = el('span', { class: 'fill' });
-        fill.style.transform = `translateX(${(value / this.most - 1) * 100}%)`;
         const part = this.by === 'share' ? '' : share(value / all);
         return el(
           'li',
           {},
-          el('a', { href: this.linkTo(code), 'data-country': code }, country(code)),
-          el('span', { class: 'bar', 'aria-hidden': 'true' }, fill),
+          el('a', { href: this.linkTo(countryScope(code)), 'data-country': code }, country(code)),
+          bar(value / this.most),
           el('span', { class: 'plays' }, this.text(value)),
           part ? el('span', { class: 'part' }, part) : null,
         );

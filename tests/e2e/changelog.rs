@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rdkafka::producer::BaseRecord;
+use rdkafka::producer::{BaseRecord, Producer};
 use serde_json::Value;
 
+use crate::support::broker::Record;
 use crate::support::cluster::cluster;
 use crate::support::fixture::{Traffic, folder};
 use crate::support::mock::{Mock, has_read};
@@ -34,19 +35,16 @@ fn keyed(cells: impl IntoIterator<Item = Value>) -> Cells {
 /// The last value of each key.
 fn held(changelog: &str) -> Cells {
     let mut held = BTreeMap::new();
-    for partition in broker::ends(changelog).into_keys() {
-        for (key, value) in broker::read(changelog, partition) {
-            let key = String::from_utf8(key).expect("keys are text");
-            match value {
-                None => drop(held.remove(&key)),
-                Some(value) => {
-                    let cell: Value = serde_json::from_slice(&value).expect("values are JSON");
-                    assert_eq!(cell["as_of"]["durable"], true);
-                    assert!(cell["as_of"]["lake_version"].is_u64(), "{cell}");
-                    held.insert(key, cell);
-                }
-            }
-        }
+    for Record { key, value, .. } in broker::read_all(changelog) {
+        let key = String::from_utf8(key).expect("keys are text");
+        let Some(value) = value else {
+            held.remove(&key);
+            continue;
+        };
+        let cell: Value = serde_json::from_slice(&value).expect("values are JSON");
+        assert_eq!(cell["as_of"]["durable"], true);
+        assert!(cell["as_of"]["lake_version"].is_u64(), "{cell}");
+        held.insert(key, cell);
     }
     let cells = keyed(held.values().cloned());
     assert!(cells.keys().eq(held.keys()), "each key is that of its value");
@@ -114,14 +112,13 @@ fn a_reader_from_the_start_holds_the_charts() {
     assert!(first.len() > 40 && first.contains_key("trending/global"), "{:?}", first.keys());
     assert_eq!(broker::option(&changelog, "cleanup.policy"), "compact");
     // Only what has changed is told again.
-    let count =
-        || broker::ends(&changelog).into_keys().map(|partition| broker::records(&changelog, partition)).sum::<usize>();
+    let count = || broker::read_all(&changelog).len();
     let before = count();
     produce(&topic, "/", 3);
     let second = follows(&running, &topic, &changelog);
     let keys = first.keys().chain(second.keys()).collect::<BTreeSet<_>>();
     let changed = keys.into_iter().filter(|key| first.get(*key) != second.get(*key)).count();
-    assert!(changed > 3 && second.contains_key("weekly/country://2025-W40"), "{:?}", second.keys());
+    assert!(changed >= 3 && second.contains_key("weekly///2025-W40"), "{:?}", second.keys());
     assert!(count() - before <= 3 * changed, "{} messages for {changed} cells", count() - before);
     generate(&topic, 2);
     follows(&running, &topic, &changelog);
@@ -179,7 +176,7 @@ fn kills_leave_no_wrong_last_value() {
 
 #[test]
 fn cells_that_are_gone_get_tombstones() {
-    let (topic, changelog, folder) = (unique("gone"), unique("changelog"), folder());
+    let (topic, changelog, folder) = (broker::topic("gone", 2), unique("changelog"), folder());
     produce(&topic, "SE", 3);
     run_to_end(&topic, folder.path(), &with(&changelog, &[]));
     let monthly = "monthly/SE/2025-10";
@@ -189,9 +186,8 @@ fn cells_that_are_gone_get_tombstones() {
     run_to_end(&topic, folder.path(), &with(&changelog, &["--charts", charts.to_str().unwrap()]));
     let keys: Vec<String> = held(&changelog).into_keys().collect();
     assert_eq!(keys, ["trending/SE", "trending/global", "weekly/SE/2025-W40", "weekly/global/2025-W40"]);
-    let records = broker::ends(&changelog).into_keys().flat_map(|partition| broker::read(&changelog, partition));
-    let of_monthly: Vec<bool> =
-        records.filter(|(key, _)| key == monthly.as_bytes()).map(|(_, value)| value.is_some()).collect();
+    let records = broker::read_all(&changelog).into_iter().filter(|record| record.key == monthly.as_bytes());
+    let of_monthly: Vec<bool> = records.map(|record| record.value.is_some()).collect();
     assert_eq!(of_monthly, [true, false]);
     run_to_end(&topic, folder.path(), &with(&changelog, &[]));
     assert!(held(&changelog).contains_key(monthly));
@@ -200,7 +196,7 @@ fn cells_that_are_gone_get_tombstones() {
 /// A producer that nobody expected writes what is wrong, as one that was overtaken might.
 #[test]
 fn who_is_shut_out_takes_the_topic_back() {
-    let (topic, changelog, folder) = (unique("fenced"), unique("changelog"), folder());
+    let (topic, changelog, folder) = (broker::topic("fenced", 2), unique("changelog"), folder());
     produce(&topic, "SE", 3);
     let running = Running::start(&topic, folder.path(), &with(&changelog, &[]));
     let cells = follows(&running, &topic, &changelog);
@@ -209,15 +205,12 @@ fn who_is_shut_out_takes_the_topic_back() {
     let mut wrong = cells[key].clone();
     wrong["entries"][0]["plays"] = 1.into();
     wrong["as_of"] = serde_json::json!({"epoch": 1, "clock": null, "lake_version": 1, "durable": true});
-    let home = broker::ends(&changelog).into_keys();
-    let home =
-        home.filter(|partition| broker::read(&changelog, *partition).iter().any(|(held, _)| held == key.as_bytes()));
-    rdkafka::producer::Producer::begin_transaction(&other).expect("a transaction");
-    for partition in home {
-        let value = wrong.to_string();
-        let record = BaseRecord::to(&changelog).partition(partition).key(key).payload(&value);
-        other.send(record).map_err(|(error, _)| error).expect("room in the queue");
-    }
+    let records = broker::read_all(&changelog);
+    let home = records.iter().find(|record| record.key == key.as_bytes()).expect("it is there").partition;
+    let value = wrong.to_string();
+    other.begin_transaction().expect("a transaction");
+    let record = BaseRecord::to(&changelog).partition(home).key(key).payload(&value);
+    other.send(record).map_err(|(error, _)| error).expect("room in the queue");
     broker::commit(&other);
     assert_eq!(held(&changelog)[key]["entries"][0]["plays"], 1);
     // Nothing of Sweden changes any more.
@@ -231,7 +224,7 @@ fn who_is_shut_out_takes_the_topic_back() {
 /// A process that wakes up when another one has its lake publishes nothing any more.
 #[test]
 fn who_has_been_overtaken_leaves_the_topic_alone() {
-    let (topic, changelog, folder) = (unique("overtaken"), unique("changelog"), folder());
+    let (topic, changelog, folder) = (broker::topic("overtaken", 2), unique("changelog"), folder());
     produce(&topic, "SE", 3);
     let first = Running::start(&topic, folder.path(), &with(&changelog, &[]));
     follows(&first, &topic, &changelog);
@@ -250,7 +243,7 @@ fn who_has_been_overtaken_leaves_the_topic_alone() {
 
 #[test]
 fn topics_that_are_not_for_it_are_told() {
-    let (topic, folder) = (unique("plays"), folder());
+    let (topic, folder) = (broker::topic("plays", 2), folder());
     let played = broker::topic("others", 1);
     produce(&topic, "SE", 3);
     broker::produce(&played, 0, ["not ours"]);
@@ -278,8 +271,7 @@ fn a_cluster_publishes_once() {
     succeed(cluster("2", run(&topic, folder.path(), &with(&changelog, &["--until-caught-up", "-w", "1"]))));
     let cells = replayed(folder.path());
     assert!(held(&changelog) == cells, "the topic and a replay");
-    let records = broker::ends(&changelog).into_keys().flat_map(|partition| broker::read(&changelog, partition));
-    assert!(records.count() <= 10 * cells.len());
+    assert_eq!(broker::read_all(&changelog).len(), cells.len());
 }
 
 #[test]

@@ -35,23 +35,30 @@ export const GIVEN = process.env.REPRISE_URL?.replace(/\/$/, '');
 
 export class Server {
   static async start() {
-    const server = GIVEN ? Object.assign(new Server(), { url: GIVEN }) : await Server.fill();
-    server.track = (await server.get('/v1/trending')).entries[0].track_id;
-    return server;
+    const server = new Server();
+    try {
+      if (GIVEN) server.url = GIVEN;
+      else await server.fill();
+      const first = async () => (await server.get('/v1/trending')).entries[0]?.track_id;
+      server.track = await eventually('a track that is trending', first);
+      return server;
+    } catch (error) {
+      // Or it would outlive the tests, and keep them waiting.
+      await server.stop();
+      throw error;
+    }
   }
 
   // A port of our choice, for the page must find the server at the same address after a restart.
-  static async fill() {
+  async fill() {
     if (!BROKERS) throw new Error('KAFKA_BOOTSTRAP_SERVERS is not set: scripts/page starts a Kafka and sets it');
-    const server = new Server();
-    server.port = await freePort();
-    server.url = `http://127.0.0.1:${server.port}`;
-    server.topic = `test-page-${Date.now()}-${process.pid}`;
-    server.folder = await mkdtemp(join(tmpdir(), 'reprise-page-'));
-    await server.play({ count: 20_000, history: '20d', seed: 7 });
-    await server.play({ count: 3000, seed: 8 });
-    await server.run();
-    return server;
+    this.port = await freePort();
+    this.url = `http://127.0.0.1:${this.port}`;
+    this.topic = `test-page-${Date.now()}-${process.pid}`;
+    this.folder = await mkdtemp(join(tmpdir(), 'reprise-page-'));
+    await this.play({ count: 20_000, history: '20d', seed: 7 });
+    await this.play({ count: 3000, seed: 8 });
+    await this.run();
   }
 
   // Ready means that all plays of the topic are counted.

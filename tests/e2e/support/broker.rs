@@ -190,26 +190,42 @@ pub fn abort(producer: &BaseProducer) {
 
 /// How many records a partition holds, which are fewer than its offsets where there are holes.
 pub fn records(topic: &str, partition: i32) -> usize {
-    read(topic, partition).len()
+    read(topic, [partition]).len()
 }
 
-/// The key and the value of each record that a partition holds, leaving out what is not committed.
-pub fn read(topic: &str, partition: i32) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+/// A record of a topic.
+pub struct Record {
+    pub partition: i32,
+    pub key: Vec<u8>,
+    pub value: Option<Vec<u8>>,
+}
+
+/// All records that a topic holds but those that are not committed, in the order of each partition.
+pub fn read_all(topic: &str) -> Vec<Record> {
+    read(topic, ends(topic).into_keys())
+}
+
+fn read(topic: &str, partitions: impl IntoIterator<Item = i32>) -> Vec<Record> {
     let consumer = config().set("group.id", "test").set("enable.partition.eof", "true").create();
     let consumer: BaseConsumer = consumer.expect("a consumer");
     let mut assignment = TopicPartitionList::new();
-    assignment.add_partition_offset(topic, partition, Offset::Beginning).expect("an offset");
-    consumer.assign(&assignment).expect("a partition");
-    let mut records = Vec::new();
-    loop {
+    for partition in partitions {
+        assignment.add_partition_offset(topic, partition, Offset::Beginning).expect("an offset");
+    }
+    consumer.assign(&assignment).expect("partitions");
+    let (mut records, mut left) = (Vec::new(), assignment.count());
+    while left > 0 {
         match consumer.poll(ANSWER_MAX) {
-            Some(Ok(record)) => {
-                records.push((record.key().unwrap_or_default().to_vec(), record.payload().map(<[u8]>::to_vec)));
-            }
-            Some(Err(KafkaError::PartitionEOF(_))) => return records,
-            other => panic!("{topic}/{partition} cannot be read: {other:?}"),
+            Some(Ok(record)) => records.push(Record {
+                partition: record.partition(),
+                key: record.key().unwrap_or_default().to_vec(),
+                value: record.payload().map(<[u8]>::to_vec),
+            }),
+            Some(Err(KafkaError::PartitionEOF(_))) => left -= 1,
+            other => panic!("{topic} cannot be read: {other:?}"),
         }
     }
+    records
 }
 
 /// Where each partition ends for a reader of what is committed.
