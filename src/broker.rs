@@ -20,7 +20,7 @@ const FIXED: [&str; 4] =
 /// What the group is called unless told otherwise.
 pub const DEFAULT_GROUP: &str = "reprise";
 /// How much of what librdkafka has to say is listened to when it gives no answer.
-const NEWS_MAX: usize = 100;
+pub const NEWS_MAX: usize = 100;
 
 /// A cluster, a topic, and how to talk to them.
 #[derive(Clone, Debug)]
@@ -64,6 +64,17 @@ impl ClientContext for Listener {
 }
 
 impl ConsumerContext for Listener {}
+
+/// Why there is no client. Without the value of the option that it is about, which may be a password; librdkafka repeats it.
+pub fn unmade(error: KafkaError) -> anyhow::Error {
+    match error {
+        KafkaError::ClientConfig(_, description, name, value) => {
+            let hidden = if value.is_empty() { description } else { description.replace(&value, "…") };
+            anyhow!("the Kafka option {name} is not possible: {hidden}")
+        }
+        error => anyhow!(error).context("cannot make a Kafka client"),
+    }
+}
 
 /// The offsets that a partition holds: `[first, end)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,12 +127,7 @@ impl Broker {
         for (name, value) in special {
             config.set(*name, *value);
         }
-        config.create_with_context(Listener::default()).map_err(|error| match error {
-            KafkaError::ClientConfig(_, description, name, value) => {
-                anyhow!("the Kafka option {name}={value} is not possible: {description}")
-            }
-            error => anyhow!(error).context("cannot make a Kafka consumer"),
-        })
+        config.create_with_context(Listener::default()).map_err(unmade)
     }
 
     /// The ids of the topic's partitions.

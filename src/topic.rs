@@ -9,6 +9,8 @@ use rdkafka::config::ClientConfig;
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 
+use crate::broker::unmade;
+
 /// How long a broker may take to answer before we say that it cannot be reached.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 const ADMIN_MAX: Duration = Duration::from_secs(5);
@@ -41,7 +43,7 @@ pub fn ensure(
 }
 
 fn create(config: &ClientConfig, topic: &str, partitions: i32, options: &[(&str, &str)]) -> Result<()> {
-    let admin: AdminClient<DefaultClientContext> = config.create()?;
+    let admin = admin(config)?;
     let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(-1));
     let new = options.iter().fold(new, |new, (option, value)| new.set(option, value));
     let created = block_on(admin.create_topics([&new], &patience()))?;
@@ -57,11 +59,15 @@ fn create(config: &ClientConfig, topic: &str, partitions: i32, options: &[(&str,
 
 /// What the broker has as the option `name` of `topic`; nothing if it does not say.
 pub fn option(config: &ClientConfig, topic: &str, name: &str) -> Result<Option<String>> {
-    let admin: AdminClient<DefaultClientContext> = config.create()?;
+    let admin = admin(config)?;
     let topic = ResourceSpecifier::Topic(topic);
     let described = block_on(admin.describe_configs([&topic], &patience()))??.into_iter().next();
     let described = described.transpose().map_err(|code| anyhow!("{code}"))?;
     Ok(described.and_then(|options| options.get(name)?.value.clone()))
+}
+
+fn admin(config: &ClientConfig) -> Result<AdminClient<DefaultClientContext>> {
+    config.create().map_err(unmade)
 }
 
 fn patience() -> AdminOptions {

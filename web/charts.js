@@ -23,7 +23,7 @@ export function address(name, { scope = GLOBAL, period } = {}) {
 export async function show(main, { path, query, signal, again }) {
   const heading = el('h1', { id: 'heading', tabindex: '-1' }, 'Charts');
   const sub = el('p', { class: 'sub' }, 'Weekly and longer');
-  const pickers = el('div', { class: 'pickers two' });
+  const pickers = el('div', { class: 'pickers tall wide' });
   const tabs = el('nav', { class: 'tabs', 'aria-label': 'Charts' });
   const place = placeFor(main, again, ROWS);
   const note = el('p', { class: 'note' });
@@ -92,7 +92,8 @@ async function watch(view, periods) {
   const draw = (cell) => {
     if (cell.chart !== chart.name || cell.scope !== scope) return;
     setText(sub, [scopeName(scope), periodName(cell.period), days(cell.start, cell.end)].filter(Boolean).join(' · '));
-    if (!cell.entries.length) return refuse('Nobody has made this chart yet', 'It fills by itself when plays come.');
+    if (!cell.entries.length)
+      return refuse('Nothing here yet', 'When somebody plays something, it will be here by itself.');
     if (!list.element.isConnected) place.replaceChildren(list.element);
     list.show(cell.entries, before);
   };

@@ -51,13 +51,14 @@ export class RankedList {
     if (travels) this.travel(was);
   }
 
-  // Moved rather than taken out and put back, where the browser can: that keeps the focus, and a bar that is growing.
+  // Who has the focus is moved, where the browser can, rather than taken out and put back: that keeps it. The others are
+  // not, because Chromium then thinks that what it has moved has jumped.
   order(rows) {
-    const move = this.element.moveBefore ?? this.element.insertBefore;
     let place = this.element.firstElementChild;
     for (const { element } of rows) {
       if (element === place) place = place.nextElementSibling;
-      else (element.isConnected ? move : this.element.insertBefore).call(this.element, element, place);
+      else if (element.contains(document.activeElement) && element.moveBefore) this.element.moveBefore(element, place);
+      else this.element.insertBefore(element, place);
     }
   }
 

@@ -13,22 +13,23 @@ const EVERY_MS = 4000;
 
 const mapUrl = (parameters) => url('#/map', parameters);
 
+const COLOURS = [
+  ['share', 'Share of plays'],
+  ['plays', 'Plays'],
+];
+
 export async function show(main, { query, signal }) {
   const track = query.get('track');
-  const heading = el('h1', { id: 'heading', tabindex: '-1' }, 'The world');
   const sub = el('p', { class: 'sub' }, 'Plays by country');
-  const pickers = el('div', { class: track ? 'pickers two' : 'pickers' });
+  const pickers = el('div', { class: track ? 'pickers tall' : 'pickers' });
   let linkTo = () => '#/';
   const world = new World({ label: 'Map of the world by plays', linkTo: (scope) => linkTo(scope) });
   const list = el('div', { class: 'card' }, el('h2', {}, 'Countries'), world.list);
   const place = el('div', { class: 'atlas' }, el('div', { class: 'card' }, world.picture, world.legend), list);
+  const heading = el('h1', { id: 'heading', tabindex: '-1' }, 'The world');
+  const title = el('div', {}, heading, sub, track ? about(track, signal) : null);
   main.replaceChildren(
-    el(
-      'section',
-      { 'aria-labelledby': 'heading' },
-      el('header', { class: 'head' }, el('div', {}, heading, sub), pickers),
-      place,
-    ),
+    el('section', { 'aria-labelledby': 'heading' }, el('header', { class: 'head' }, title, pickers), place),
   );
   follow();
   const charts = (await chartList()).filter(hasCountries);
@@ -38,47 +39,48 @@ export async function show(main, { query, signal }) {
     place.replaceChildren(notice('No chart counts by country', 'The charts file of the server decides that.'));
     return 'The world';
   }
-  const by = track && query.get('by') !== 'plays' ? 'share' : 'plays';
+  const chosen = choice(chart, track, query);
+  fillPickers(pickers, charts, chosen);
+  const what = chosen.by === 'share' ? 'Share of each country’s plays' : 'Plays by country';
+  setText(sub, `${what}, as ${sentence(chart.name).toLowerCase()} counts them`);
+  linkTo = (scope) =>
+    isTrending(chart) ? url('#/', { scope }) : address(chart.name, { scope, period: query.get('period') });
+  watchWorld(world, list, { ...chosen, chart: chart.name, everyMs: EVERY_MS, signal });
+  return 'The world';
+}
+
+// What the address asks for, as far as there is such a thing.
+function choice(chart, track, query) {
   // The window moves on, and its period with it: only charts by calendar have periods to choose.
   const periods = isTrending(chart) ? [] : chart.with_entries.periods;
   const period = periods.includes(query.get('period')) ? query.get('period') : periods.at(-1);
+  const by = track && query.get('by') !== 'plays' ? 'share' : 'plays';
+  return { chart, track, periods, period, by };
+}
+
+function fillPickers(pickers, charts, { chart, track, periods, period, by }) {
   const now = { chart: chart.name, period, track, by: track ? by : null };
   const go = (change) => (location.hash = mapUrl({ ...now, ...change }));
   pickers.append(chartPicker(charts, chart.name, (next) => go({ chart: next, period: null })));
   if (periods.length > 1) pickers.append(periodPicker(periods, period, (next) => go({ period: next })));
-  if (track) {
-    pickers.append(
-      picker(
-        'Colour',
-        [
-          [
-            '',
-            [
-              ['share', 'Share of plays'],
-              ['plays', 'Plays'],
-            ],
-          ],
-        ],
-        by,
-        (next) => go({ by: next }),
-      ),
-      el('a', { class: 'button', href: mapUrl({ chart: chart.name, period }) }, 'All tracks'),
-    );
-    nameTrack(sub, track, by, signal);
-  } else setText(sub, `Plays that count for ${sentence(chart.name).toLowerCase()}, by country`);
-
-  linkTo = (scope) =>
-    isTrending(chart) ? url('#/', { scope }) : address(chart.name, { scope, period: query.get('period') });
-  watchWorld(world, list, { chart: chart.name, period, track, by, everyMs: EVERY_MS, signal });
-  return 'The world';
+  if (!track) return;
+  pickers.append(
+    picker('Colour', [['', COLOURS]], by, (next) => go({ by: next })),
+    el('a', { class: 'button', href: mapUrl({ chart: chart.name, period }) }, 'All tracks'),
+  );
 }
 
-async function nameTrack(sub, track, by, signal) {
-  const { title, artist } = await get(`/v1/tracks/${encodeURIComponent(track)}`, signal);
-  const link = el('a', { href: trackUrl(track), dir: 'auto' }, title ?? track);
-  sub.replaceChildren(
-    by === 'share' ? 'Share of each country’s plays: ' : 'Plays: ',
-    link,
-    artist ? `, ${artist}` : '',
+// A line of its own, of one line's height whatever the title is, so that nothing below it moves when the title comes.
+function about(track, signal) {
+  const link = el('a', { href: trackUrl(track), dir: 'auto' }, track);
+  const line = el('p', { class: 'sub one-line' }, link);
+  get(`/v1/tracks/${encodeURIComponent(track)}`, signal).then(
+    ({ title, artist }) => {
+      setText(link, title ?? track);
+      if (artist) line.append(`, ${artist}`);
+    },
+    // Then it goes by its id.
+    () => {},
   );
+  return line;
 }

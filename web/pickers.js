@@ -42,11 +42,19 @@ export function periodPicker(periods, chosen, onPick) {
 export const isTrending = (chart) => chart.window_ms !== undefined;
 export const hasCountries = (chart) => chart.scopes.includes('country');
 
+export const isGlobal = (chart) => chart.scopes.includes('global');
+
+// The one that counts for the longest time, which says most about where something is played.
+export function longest(charts) {
+  const length = (chart) => ['day', 'week', 'month', 'year', 'all'].indexOf(chart.period);
+  return [...charts].sort((one, other) => length(other) - length(one))[0];
+}
+
 // `wanted` if the chart has lists for such a place, or else the widest that it has.
 export function scopeFor(chart, wanted) {
   const kind = isDevice(wanted) ? 'device' : wanted === GLOBAL ? 'global' : 'country';
   if (chart.scopes.includes(kind)) return wanted;
-  return chart.scopes.includes('global') ? GLOBAL : (chart.with_entries.scopes[0] ?? wanted);
+  return isGlobal(chart) ? GLOBAL : (chart.with_entries.scopes[0] ?? wanted);
 }
 
 // What charts there are changes by the day, and several views ask within a second.
@@ -66,7 +74,7 @@ export function chartList() {
 // A slider that goes back in time, to past windows of what is trending. `now()` is the clock of the charts. `onPast` gets the cell of a past window, null if it is forgotten, and `onLive` says
 // that the present is wanted again.
 export function rewinder({ parameters, now, onPast, onLive, signal }) {
-  const says = el('output', { for: 'rewind' }, 'Now');
+  const says = el('span', { 'aria-hidden': 'true' }, 'Rewind');
   const slider = el('input', {
     id: 'rewind',
     type: 'range',
@@ -87,7 +95,7 @@ export function rewinder({ parameters, now, onPast, onLive, signal }) {
   const move = () => {
     const minutes = -slider.value;
     const text = minutes ? `${minutes} min ago` : 'Now';
-    setText(says, text);
+    setText(says, minutes ? text : 'Rewind');
     slider.setAttribute('aria-valuetext', text);
     live.disabled = !minutes;
     clearTimeout(timer);

@@ -5,7 +5,7 @@ import { address } from './charts.js';
 import { bar, el, setText } from './dom.js';
 import { notice, searchUrl } from './list.js';
 import { follow } from './live.js';
-import { chartList, chartPicker, hasCountries, isTrending } from './pickers.js';
+import { chartList, chartPicker, hasCountries, isGlobal, isTrending, longest } from './pickers.js';
 import {
   GLOBAL,
   compact,
@@ -66,7 +66,8 @@ async function again(read, parts, signal) {
 
 function sections(body, charts, id, title, query, signal) {
   const counted = charts.filter((chart) => chart.item === 'track');
-  const dated = counted.filter(
+  const global = counted.filter(isGlobal);
+  const dated = global.filter(
     (chart) => chart.with_entries.periods.length > 0 && !isTrending(chart) && chart.period !== 'all',
   );
   const tiles = el('ul', { class: 'tiles', 'aria-label': 'Where it stands, worldwide' });
@@ -75,7 +76,7 @@ function sections(body, charts, id, title, query, signal) {
   const where = el('section', { class: 'card', 'aria-labelledby': 'where' });
   body.replaceChildren(tiles, el('div', { class: 'halves' }, el('div', { class: 'stack' }, time, devices), where));
 
-  const standing = stand(tiles, counted, id, signal);
+  const standing = stand(tiles, global, id, signal);
   const over = overTime(time, dated, query.get('chart'));
   const onDevices = byDevice(devices, counted);
   whereItPlays(where, counted, id, title, signal);
@@ -157,22 +158,23 @@ function byDevice(card, charts) {
   const note = el('p', { class: 'note' });
   card.append(el('h2', { id: 'devices' }, 'By device'), list, note);
   return (cells) => {
-    // The longest that there is: the last of the charts which count by device.
-    const chart = charts.filter((one) => cells.some((cell) => cell.chart === one.name && isDevice(cell.scope))).at(-1);
+    const chart = longest(
+      charts.filter((one) => cells.some((cell) => cell.chart === one.name && isDevice(cell.scope))),
+    );
     const mine = cells.filter((cell) => cell.chart === chart?.name && isDevice(cell.scope));
     const newest = mine.filter((cell) => cell.period === mine.at(-1).period).sort((a, b) => b.plays - a.plays);
     const all = newest.reduce((sum, cell) => sum + cell.plays, 0);
     list.replaceChildren(
-      ...newest.map((cell) => {
-        return el(
+      ...newest.map((cell) =>
+        el(
           'li',
           {},
           el('span', {}, device(cell.scope)),
           bar(cell.plays / newest[0].plays),
           el('span', { class: 'plays' }, count(cell.plays)),
           el('span', { class: 'part' }, share(cell.plays / all)),
-        );
-      }),
+        ),
+      ),
     );
     setText(
       note,
@@ -184,7 +186,7 @@ function byDevice(card, charts) {
 }
 
 function whereItPlays(card, charts, id, title, signal) {
-  const chart = charts.filter(hasCountries).at(-1);
+  const chart = longest(charts.filter(hasCountries));
   card.append(el('header', { class: 'card-head' }, el('h2', { id: 'where' }, 'By country')));
   if (!chart) return card.append(notice('No chart counts by country'));
   const period = isTrending(chart) ? undefined : chart.with_entries.periods.at(-1);

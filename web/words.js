@@ -21,7 +21,8 @@ const DEVICE = 'device:';
 const COUNTRY = 'country:';
 
 export const count = (number) => whole.format(number);
-export const compact = (number) => short.format(number);
+// Four digits take no more room than "1.3k", and say more.
+export const compact = (number) => (number < 10_000 ? whole : short).format(number);
 export const share = (part) => percent.format(part);
 export const plays = (number) => `${whole.format(number)} ${number === 1 ? 'play' : 'plays'}`;
 export const isDevice = (scope) => scope.startsWith(DEVICE);

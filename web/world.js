@@ -68,8 +68,10 @@ export class World {
     this.countries = new Map(known.map((one) => [one.country, one]));
     this.values = new Map(known.map((one) => [one.country, value(one)]));
     this.most = Math.max(0, ...this.values.values());
+    // Plays begin at none. Shares differ by little, and only what they differ by is worth a colour.
+    this.least = by === 'share' && known.length > 1 ? Math.min(...this.values.values()) : 0;
     const [least, most] = this.legend.querySelectorAll('span:not(.scale)');
-    setText(least, '0');
+    setText(least, this.text(this.least, compact));
     setText(most, this.text(this.most, compact));
     this.colour();
     this.list.classList.toggle('shares', by === 'share');
@@ -80,7 +82,12 @@ export class World {
     return this.by === 'share' ? share(value) : number(value);
   }
 
-  // By the square root: few countries have most plays, and the others should differ from each other too.
+  // In percent, by the square root: few countries have most plays, and the others should differ from each other too.
+  shade(value) {
+    const span = this.most - this.least;
+    return span > 0 ? Math.round(Math.sqrt((value - this.least) / span) * 100) : 100;
+  }
+
   colour() {
     // Several may go by one shape: the one with most is the first of `values`, and wins.
     const codes = new Map([...this.values.keys()].reverse().map((code) => [isoCode(code), code]));
@@ -90,9 +97,7 @@ export class World {
       path.dataset.country = code ?? shape;
       path.classList.toggle('played', value !== undefined);
       path.style.fill =
-        value === undefined
-          ? ''
-          : `color-mix(in oklab, var(--map-high) ${Math.round(Math.sqrt(value / this.most) * 100)}%, var(--map-low))`;
+        value === undefined ? '' : `color-mix(in oklab, var(--map-high) ${this.shade(value)}%, var(--map-low))`;
     }
   }
 

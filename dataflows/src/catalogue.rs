@@ -42,10 +42,12 @@ pub struct Naming {
 /// changes; what a track is called may be what a later epoch says.
 #[derive(Clone, Default)]
 pub struct Names {
-    texts: Rc<RefCell<HashMap<ItemKey, Arc<str>, RandomState>>>,
+    texts: Rc<RefCell<ByItem<Arc<str>>>>,
     /// Of each track, with the UTC day since when it is called so.
-    abouts: Rc<RefCell<HashMap<ItemKey, (i32, About), RandomState>>>,
+    abouts: Rc<RefCell<ByItem<(i32, About)>>>,
 }
+
+type ByItem<V> = HashMap<ItemKey, V, RandomState>;
 
 impl Names {
     /// The text of an item, or nothing if no source has named it.

@@ -54,7 +54,7 @@ use item::ItemKey;
 use plan::{Key, Plan};
 use play::PlayBatch;
 use query::{Answer, Query};
-use rank::{rank, rank_and_answer};
+use rank::{Ranked, rank, rank_and_answer};
 use summarise::summarise;
 use trending::window;
 
@@ -128,13 +128,11 @@ pub fn build<'scope>(
 
     let by_item = Scatter(|((_, item), _, _): &(Tally, Epoch, i64)| item.route());
     let (days, days_inputs) = digest(summary.days.concat(tallied.tallies), &plan);
-    let (days, days_answers) =
-        rank_items(days, queries.clone(), "RankDays", by_item, false, &plan, definitions, &catalogue);
+    let days = rank_items(days, queries.clone(), "RankDays", by_item, false, &plan, definitions, &catalogue);
     let (window, past) = window(summary.panes, ticks, queries.clone(), definitions, &catalogue.names);
     let (window, window_inputs) = digest(window, &plan);
-    let (trending, window_answers) =
-        rank_items(window, queries, "RankWindow", Pipeline, true, &plan, definitions, &catalogue);
-    let owned = days.concat(trending);
+    let trending = rank_items(window, queries, "RankWindow", Pipeline, true, &plan, definitions, &catalogue);
+    let owned = days.tops.concat(trending.tops);
 
     let wanted = owned.clone().map(|(_, item)| item).distinct_total_core::<i64>();
     let titles = catalogue.titles.semijoin(wanted).map(|(_, title)| title);
@@ -144,7 +142,7 @@ pub fn build<'scope>(
     let named = owned.map(move |(cell, item)| (cell, names.text(&item).to_string()));
     let ranked =
         rank(named, "RankMerge", by_cell, |cell| vec![cell.clone()], move |cell| tops.top(cell.chart), Ord::cmp);
-    let answers = days_answers.concat(window_answers).concat(past);
+    let answers = days.answers.concat(trending.answers).concat(past);
     Charts { ranked, titles, inputs: days_inputs.concat(window_inputs), answers }
 }
 
@@ -162,7 +160,7 @@ fn rank_items<'scope, P>(
     plan: &Plan,
     definitions: &Arc<Definitions>,
     catalogue: &Catalogue<'scope>,
-) -> (VecCollection<'scope, Epoch, (Cell, ItemKey), i64>, StreamVec<'scope, Epoch, Answer>)
+) -> Ranked<'scope, Epoch, (Cell, ItemKey), Answer>
 where
     P: ParallelizationContract<Epoch, Vec<(Tally, Epoch, i64)>>,
 {

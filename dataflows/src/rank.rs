@@ -48,7 +48,13 @@ where
     P: ParallelizationContract<T, Vec<((K, I), T, i64)>>,
 {
     let asks_nothing: StreamVec<'scope, T, ()> = None.to_stream(collection.inner.scope());
-    rank_and_answer(collection, asks_nothing, name, pact, cells, top, order, |(), _| None::<()>).0
+    rank_and_answer(collection, asks_nothing, name, pact, cells, top, order, |(), _| None::<()>).tops
+}
+
+/// What [`rank_and_answer`] gives.
+pub struct Ranked<'scope, T: Timestamp, D: 'static, A: 'static> {
+    pub tops: VecCollection<'scope, T, D, i64>,
+    pub answers: StreamVec<'scope, T, A>,
 }
 
 /// Updates of a collection, and answers among them.
@@ -75,7 +81,7 @@ pub fn rank_and_answer<'scope, T, K, I, C, P, Q, A, As>(
     top: impl Fn(&C) -> usize + 'static,
     order: impl Fn(&I, &I) -> Ordering + 'static,
     answer: impl Fn(Q, &dyn Counted<I, C>) -> As + 'static,
-) -> (VecCollection<'scope, T, (C, I), i64>, StreamVec<'scope, T, A>)
+) -> Ranked<'scope, T, (C, I), A>
 where
     T: Timestamp + Lattice + TotalOrder,
     K: Clone + Eq + Hash + 'static,
@@ -118,7 +124,7 @@ where
             }
         });
     let (tops, answers) = stream.ok_err(|said| said);
-    (tops.as_collection(), answers)
+    Ranked { tops: tops.as_collection(), answers }
 }
 
 /// The state of one worker's `rank`: what it counted, and what it last said.

@@ -14,7 +14,7 @@ use tracing::warn;
 
 use super::Setback;
 use super::ledger::Ledger;
-use crate::broker::{Broker, Listener};
+use crate::broker::{Broker, Listener, unmade};
 use crate::topic;
 
 /// Of a topic that we make.
@@ -99,13 +99,7 @@ impl Client {
         // By the topic's name alone: two instances that were given the same topic find out, whatever else they are about.
         config.set("transactional.id", format!("reprise-changelog-{}", self.topic()));
         config.set("enable.idempotence", "true").set("acks", "all");
-        config.create_with_context(Listener::default()).map_err(|error| match error {
-            // Neither the value nor what librdkafka says of it, which has the value in it: it may be a password.
-            KafkaError::ClientConfig(_, _, name, _) => {
-                anyhow!("the Kafka option {name} is not possible for a producer")
-            }
-            error => anyhow!(error).context("a Kafka producer cannot be made"),
-        })
+        config.create_with_context(Listener::default()).map_err(unmade)
     }
 
     /// Makes the topic if it is not there. Returns how many partitions it has.
@@ -166,4 +160,30 @@ impl Client {
 
 fn is_left_out(option: &str) -> bool {
     LEFT_OUT.contains(&option) || LEFT_OUT_PREFIXES.iter().any(|prefix| option.starts_with(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(options: &[(&str, &str)]) -> Client {
+        let options = options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Client::new(&Broker { options, ..Broker::new("localhost:1", "plays") }, "charts")
+    }
+
+    #[test]
+    fn options_of_the_user_win_where_they_make_sense() {
+        let options = [("fetch.wait.max.ms", "50"), ("acks", "1"), ("linger.ms", "7"), ("sasl.username", "me")];
+        let config = client(&options).config(&PRODUCER_OPTIONS);
+        let found = ["fetch.wait.max.ms", "acks", "linger.ms", "sasl.username", "compression.type"];
+        assert_eq!(found.map(|name| config.get(name)), [None, None, Some("7"), Some("me"), Some("zstd")]);
+    }
+
+    /// What is wrong is named, and not shown.
+    #[test]
+    fn no_error_has_a_value() {
+        let error = client(&[("linger.ms", "secret")]).producer().map(drop).unwrap_err();
+        let said = format!("{error:#}");
+        assert!(said.contains("linger.ms") && !said.contains("secret"), "{said}");
+    }
 }

@@ -145,7 +145,7 @@ impl Story {
                     folded.titles.extend(gone.into_iter().chain([((format!("S{track}"), now), 1)]));
                 }
                 Change::Clock(us) => {
-                    as_of.clock_us = Some(as_of.clock_us.unwrap_or(i64::from(WEEK) * 1440 * MINUTE_US) + us)
+                    as_of.clock_us = Some(as_of.clock_us.unwrap_or(i64::from(WEEK) * 1440 * MINUTE_US) + us);
                 }
             }
         }

@@ -2,9 +2,9 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use rdkafka::client::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -13,11 +13,14 @@ use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext};
 use reprise_kafka::Sender;
 
 use super::Traffic;
+use crate::broker::{NEWS_MAX, unmade};
 use crate::topic;
 
 /// How long to wait before trying again when the queue is full: it drains a batch in about this time.
 const FULL_QUEUE_WAIT: Duration = Duration::from_millis(2);
 const FLUSH_STEP: Duration = Duration::from_millis(100);
+/// Some more than `message.timeout.ms`. What the client logs with `-X debug=…` counts as not delivered too.
+const FINISH_MAX: Duration = Duration::from_secs(130);
 /// Of a topic that we make: there is room for the 2 MB values among the malformed ones.
 const TOPIC_OPTIONS: [(&str, &str); 1] = [("max.message.bytes", "4194304")];
 
@@ -34,10 +37,29 @@ pub struct Producer {
 struct Failures {
     records: AtomicU64,
     first: Mutex<Option<KafkaError>>,
+    /// What the client library last said of its trouble.
+    said: Mutex<Option<String>>,
+}
+
+/// `error`, and what the client library has said of its trouble, which only who polls hears.
+fn explain(client: &BaseProducer<Failures>, error: anyhow::Error) -> anyhow::Error {
+    for _ in 0..NEWS_MAX {
+        client.poll(Duration::ZERO);
+    }
+    match client.context().said.lock().ok().and_then(|mut said| said.take()) {
+        Some(said) => anyhow!("{error:#}: {said}"),
+        None => error,
+    }
 }
 
 impl ClientContext for Failures {
     fn error(&self, error: KafkaError, reason: &str) {
+        // That no broker is left does not say why.
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown)
+            && let Ok(mut said) = self.said.lock()
+        {
+            *said = Some(reason.to_owned());
+        }
         // Not a failure yet: the library tries again until `message.timeout.ms`.
         tracing::warn!("Kafka: {error}: {reason}");
     }
@@ -63,9 +85,10 @@ impl Producer {
         config.extend(traffic.client_options.iter().cloned());
         let client: BaseProducer<Failures> = producer_config(&config, &traffic.client_options)
             .create_with_context(Failures::default())
-            .context("the Kafka client does not take its options; check those given with -X")?;
+            .map_err(unmade)?;
         let brokers = config.get("bootstrap.servers").unwrap_or(brokers).to_owned();
-        let partitions = topic::ensure(client.client(), &config, &traffic.topic, traffic.partitions, &TOPIC_OPTIONS)?;
+        let partitions = topic::ensure(client.client(), &config, &traffic.topic, traffic.partitions, &TOPIC_OPTIONS);
+        let partitions = partitions.map_err(|error| explain(&client, error))?;
         let sender = Sender::new(client, &traffic.topic, partitions)?;
         Ok(Self { sender, topic: traffic.topic.clone(), brokers, partitions })
     }
@@ -108,9 +131,13 @@ impl Producer {
 
     /// Waits until every record is delivered or has failed, and gives an error if one of the `sent` has failed.
     ///
-    /// The wait has an end, because a record that is not delivered fails after `message.timeout.ms`.
+    /// A record that is not delivered fails after `message.timeout.ms`.
     pub fn finish(self, sent: u64) -> Result<()> {
+        let began = Instant::now();
         while !self.failed() && self.client().in_flight_count() > 0 {
+            if began.elapsed() > FINISH_MAX {
+                bail!("the Kafka client does not say within {} s that all is delivered", FINISH_MAX.as_secs());
+            }
             match self.client().flush(FLUSH_STEP) {
                 Ok(()) | Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut)) => {}
                 Err(error) => return Err(error).context("cannot flush the records that are still queued"),

@@ -250,7 +250,7 @@ fn librdkafka_options_that_are_not_possible() {
     ");
     assert_snapshot!(option("nonsense=1"), @r#"
     status 1
-    error: the Kafka option nonsense=1 is not possible: No such configuration property: "nonsense"
+    error: the Kafka option nonsense is not possible: No such configuration property: "nonsense"
     "#);
 }
 

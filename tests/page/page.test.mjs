@@ -1,6 +1,7 @@
 // The page as those see it who use it: in a real browser, of the real program, over a real Kafka.
 
 import assert from 'node:assert/strict';
+import { readFile, readdir } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
 
 import { DESKTOP, asRows, launch, open, rows } from './browser.mjs';
@@ -43,6 +44,20 @@ const listIs = (page, path) =>
     },
     10_000,
   );
+
+// Or all else here would be about another page.
+test('the program serves the page of this checkout, and nothing may be added to it', async () => {
+  const folder = new URL('../../web/', import.meta.url);
+  for (const name of await readdir(folder)) {
+    const response = await fetch(`${server.url}/web/${name}`);
+    assert.equal(response.status, 200, name);
+    const isSame = Buffer.from(await response.arrayBuffer()).equals(await readFile(new URL(name, folder)));
+    assert.ok(isSame, `${name} is not that of web/: build the program again`);
+  }
+  const { headers } = await fetch(server.url);
+  assert.match(headers.get('content-type'), /^text\/html/);
+  assert.match(headers.get('content-security-policy'), /default-src 'none'; script-src 'self'/);
+});
 
 shows('the trending list is the one that the API gives', '', async (page) => {
   await listIs(page, '/v1/trending?limit=20');
@@ -163,7 +178,7 @@ shows('search finds what the API finds, and leads to the track', '', async (page
     5000,
   );
   assert.equal(await page.evaluate(() => document.activeElement.id), 'search');
-  await page.click(`[aria-label="Tracks"] a:text-is("${title}")`);
+  await page.getByRole('list', { name: 'Tracks' }).getByRole('link', { name: title, exact: true }).first().click();
   await page.waitForURL(/#\/tracks\//);
   await eventually('its page', async () => (await page.textContent('h1')) === title, 5000);
 });
