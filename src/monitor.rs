@@ -82,6 +82,10 @@ impl Watch {
         let last = self.last.replace(now).unwrap_or(now);
         let seconds = now.0.duration_since(last.0).as_secs_f64();
         status.plays_per_second = if seconds > 0.0 { (now.1 - last.1) as f64 / seconds } else { 0.0 };
+        if now.1 == last.1 {
+            // What nothing has come for is neither fresh nor old.
+            status.freshness_ms = None;
+        }
     }
 
     fn draw(&self) {

@@ -42,7 +42,7 @@ export async function show(main, { query, signal }) {
   const chosen = choice(chart, track, query);
   fillPickers(pickers, charts, chosen);
   const what = chosen.by === 'share' ? 'Share of each country’s plays' : 'Plays by country';
-  setText(sub, `${what}, as ${sentence(chart.name).toLowerCase()} counts them`);
+  setText(sub, `${what} · ${sentence(chart.name)}`);
   linkTo = (scope) =>
     isTrending(chart) ? url('#/', { scope }) : address(chart.name, { scope, period: query.get('period') });
   watchWorld(world, list, { ...chosen, chart: chart.name, everyMs: EVERY_MS, signal });

@@ -66,7 +66,7 @@ pub struct ServerAccess {
 
 impl ServerAccess {
     pub fn load(&self, listen: SocketAddr) -> Result<Access> {
-        let token = match &self.token.path {
+        let token = match &self.token.token_file {
             Some(path) => Some(Token::read(path)?),
             None => token_from_environment().map(|text| Token::new(&text)).transpose().context(TOKEN_VARIABLE)?,
         };
@@ -83,8 +83,8 @@ impl ServerAccess {
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct TokenFile {
     /// The file with the token that the server asks for; the token itself may also be in the environment, as REPRISE_TOKEN.
-    #[arg(long = "token-file", value_name = "FILE", env = "REPRISE_TOKEN_FILE")]
-    path: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", env = "REPRISE_TOKEN_FILE")]
+    token_file: Option<PathBuf>,
 }
 
 const TOKEN_VARIABLE: &str = "REPRISE_TOKEN";
@@ -92,7 +92,7 @@ const TOKEN_VARIABLE: &str = "REPRISE_TOKEN";
 impl TokenFile {
     /// The token to present, if there is one.
     pub fn text(&self) -> Result<Option<String>> {
-        self.path.as_deref().map(token_text).transpose().map(|text| text.or_else(token_from_environment))
+        self.token_file.as_deref().map(token_text).transpose().map(|text| text.or_else(token_from_environment))
     }
 }
 

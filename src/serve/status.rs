@@ -45,8 +45,8 @@ pub struct Status {
     #[serde(default)]
     pub missing: u64,
     pub plays_per_second: f64,
-    /// How long ago the oldest record of the newest epoch had been produced when the epoch was served, in ms; `None` before the
-    /// first one.
+    /// How long ago the oldest record of the newest epoch had been produced when the epoch was served, in ms; `None` while
+    /// nothing comes.
     #[serde(default)]
     pub freshness_ms: Option<i64>,
     /// Whether every partition has been read to its end at least once; `lag` says how far it is from there now.

@@ -237,3 +237,20 @@ shows(
   },
   { skip: GIVEN },
 );
+
+test('nothing travels for those who want less motion', { skip: GIVEN }, async () => {
+  const page = await open(browser, server.url, { ...DESKTOP, reducedMotion: 'reduce' });
+  await listIs(page, '/v1/trending?limit=20');
+  await page.evaluate(() => {
+    window.journeys = 0;
+    const animate = Element.prototype.animate;
+    Element.prototype.animate = function (...what) {
+      window.journeys++;
+      return animate.apply(this, what);
+    };
+  });
+  await server.play({ count: 9000, songs: 4, seed: 11 });
+  await eventually('new plays', async () => (await rows(page)).some((row) => row.key === 'S000004'), 5000);
+  assert.equal(await page.evaluate(() => window.journeys), 0);
+  await page.finish();
+});
