@@ -22,8 +22,8 @@ pub const DEFAULT_GROUP: &str = "reprise";
 /// How much of what librdkafka has to say is listened to when it gives no answer.
 pub const NEWS_MAX: usize = 100;
 
-/// A cluster, a topic, and how to talk to them.
-#[derive(Clone, Debug)]
+/// A cluster, a topic, and how to talk to them. It cannot be printed: a password may be among the options.
+#[derive(Clone)]
 pub struct Broker {
     /// `host:port`, several separated by commas.
     pub servers: String,

@@ -16,6 +16,7 @@ use reprise_dataflows::definition::Definitions;
 use reprise_dataflows::plan::Plan;
 use reprise_dataflows::query::Query;
 use reprise_dataflows::{Epoch, Stage, Tick, build};
+use serde::{Deserialize, Serialize};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::vec::{Broadcast, Map};
@@ -92,20 +93,23 @@ type Sender<T> = InputHandle<Epoch, CapacityContainerBuilder<Vec<T>>>;
 
 /// What worker 0 says to all workers.
 struct Inputs {
-    ticks: Sender<Tick>,
+    beginnings: Sender<Beginning>,
     orders: Sender<Order>,
-    queries: Sender<Query>,
+}
+
+/// What holds for an epoch, and what is asked in it. Together, because each input costs every epoch something.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Beginning {
+    tick: Tick,
+    queries: Vec<Query>,
 }
 
 impl Inputs {
-    /// Says what holds for an epoch, and what is asked in it; nothing more is to come for it then.
+    /// Begins an epoch. Nothing more is to come for it then.
     fn begin(&mut self, tick: Tick, queries: Vec<Query>) {
-        self.ticks.advance_to(tick.epoch);
-        self.ticks.send(tick);
-        self.ticks.advance_to(tick.epoch + 1);
-        self.queries.advance_to(tick.epoch);
-        queries.into_iter().for_each(|query| self.queries.send(query));
-        self.queries.advance_to(tick.epoch + 1);
+        self.beginnings.advance_to(tick.epoch);
+        self.beginnings.send(Beginning { tick, queries });
+        self.beginnings.advance_to(tick.epoch + 1);
         self.orders.advance_to(tick.epoch + 1);
     }
 }
@@ -127,7 +131,7 @@ impl Engine {
     }
 
     fn work(&self, worker: &mut Worker) -> Result<()> {
-        let mut inputs = Inputs { ticks: Sender::new(), orders: Sender::new(), queries: Sender::new() };
+        let mut inputs = Inputs { beginnings: Sender::new(), orders: Sender::new() };
         let watched = worker.dataflow(|scope| self.assemble(scope, &mut inputs))?;
         if worker.index() == 0 {
             self.mint(worker, inputs, &watched);
@@ -143,7 +147,9 @@ impl Engine {
     /// The graph of a worker.
     fn assemble<'scope>(&self, scope: Scope<'scope, Epoch>, inputs: &mut Inputs) -> Result<Watched> {
         let plan = Plan::new(&self.definitions);
-        let ticks = scope.input_from(&mut inputs.ticks).broadcast();
+        let beginnings = scope.input_from(&mut inputs.beginnings).broadcast();
+        let ticks = beginnings.clone().map(|beginning| beginning.tick);
+        let queries = beginnings.flat_map(|beginning| beginning.queries);
         let committed = ProbeHandle::new();
         obey(scope.input_from(&mut inputs.orders).broadcast(), self.ending.clone());
 
@@ -157,7 +163,6 @@ impl Engine {
             self.store(live, source.intakes, ticks.clone(), &committed)?;
         }
         let tallied = checkpoint(ticks.clone(), self.checkpoint.clone(), self.fail);
-        let queries = scope.input_from(&mut inputs.queries);
         let charts = build(&self.definitions, ticks.clone(), plays, tallied, queries);
 
         let served = ProbeHandle::new();
@@ -265,6 +270,7 @@ impl Engine {
             let rebuilt = first_live.is_some_and(|epoch| now.complete_before >= epoch);
             self.shared.ticked(rebuilt, ticker.caught_up());
             if ticker.is_over() {
+                self.shared.close();
                 return;
             }
             worker.step_or_park(Some(ticker.patience()));

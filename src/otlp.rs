@@ -16,11 +16,13 @@ use serde_json::{Value, json};
 use tracing::{info, warn};
 use url::Url;
 
-use crate::background::Background;
+use crate::background::Closing;
 use crate::serve::{Shared, metrics};
 
 const INTERVAL: Duration = Duration::from_secs(15);
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the last metrics may take when the run is over.
+const LAST_MAX: Duration = Duration::from_secs(2);
 const SERVICE: &str = "reprise";
 /// Headers that a collector asks for, such as a key, in the notation of OpenTelemetry: `name=value,name=value`.
 const HEADERS_VARIABLE: &str = "OTEL_EXPORTER_OTLP_HEADERS";
@@ -41,7 +43,7 @@ pub fn parse_endpoint(text: &str) -> Result<Url, String> {
 ///
 /// # Errors
 /// When the headers in the environment cannot be sent, or the thread cannot be started.
-pub fn export(endpoint: &Url, shared: Arc<Shared>) -> Result<Background> {
+pub fn export(endpoint: &Url, shared: Arc<Shared>) -> Result<Closing> {
     let mut url = endpoint.clone();
     if let Ok(mut segments) = url.path_segments_mut() {
         segments.pop_if_empty().extend(["v1", "metrics"]);
@@ -52,7 +54,8 @@ pub fn export(endpoint: &Url, shared: Arc<Shared>) -> Result<Background> {
         Client::builder().no_proxy().redirect(Policy::none()).timeout(TIMEOUT).default_headers(headers).build()?;
     let service =
         std::env::var(SERVICE_VARIABLE).ok().filter(|name| !name.is_empty()).unwrap_or_else(|| SERVICE.to_owned());
-    Background::start("reprise-otlp", move |stop: &AtomicBool| {
+    let left_behind = || warn!("the OpenTelemetry collector has not got the last metrics");
+    Closing::start("reprise-otlp", LAST_MAX, left_behind, move |stop: &AtomicBool| {
         let mut is_away = false;
         loop {
             let stopped = stop.load(Ordering::Relaxed);

@@ -1,10 +1,18 @@
-"""Deletes a topic: topics.py BROKERS TOPIC. Runs with the Python of `peers.tools`."""
+"""Deletes a topic, or makes one: topics.py BROKERS TOPIC [PARTITIONS SETTINGS]. Runs with the Python of `peers.tools`.
 
+SETTINGS is a JSON object of the broker's options for the topic.
+"""
+
+import json
 import sys
 
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, NewTopic
 
-brokers, topic = sys.argv[1:]
+brokers, topic, *new = sys.argv[1:]
 client = AdminClient({"bootstrap.servers": brokers})
-for done in client.delete_topics([topic], operation_timeout=30).values():
+if new:
+    made = client.create_topics([NewTopic(topic, int(new[0]), 1, config=json.loads(new[1]))], operation_timeout=30)
+else:
+    made = client.delete_topics([topic], operation_timeout=30)
+for done in made.values():
     done.result()

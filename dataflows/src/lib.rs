@@ -26,6 +26,7 @@ pub mod key_numbers;
 pub mod label;
 mod naming;
 mod numbering;
+mod past;
 pub mod plan;
 pub mod play;
 pub mod query;
@@ -44,7 +45,6 @@ use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, ParallelizationContract, Pipeline};
 use timely::dataflow::operators::Concat;
-use timely::dataflow::operators::vec::Broadcast;
 
 use catalogue::{About, Catalogue, Naming, catalogue};
 use definition::{Cell, Definitions};
@@ -114,7 +114,7 @@ pub struct Tallied<'scope> {
 
 /// The whole graph, from plays to charts.
 ///
-/// `ticks` come to every worker. What is `tallied` adds to `plays`. A query may come to any worker.
+/// `ticks` and `queries` come to every worker. What is `tallied` adds to `plays`.
 pub fn build<'scope>(
     definitions: &Arc<Definitions>,
     ticks: StreamVec<'scope, Epoch, Tick>,
@@ -122,14 +122,15 @@ pub fn build<'scope>(
     tallied: Tallied<'scope>,
     queries: StreamVec<'scope, Epoch, Query>,
 ) -> Charts<'scope> {
-    let (plan, queries) = (Plan::new(definitions), queries.broadcast());
+    let plan = Plan::new(definitions);
     let summary = summarise(plays, &plan);
     let catalogue = catalogue(summary.namings.concat(tallied.namings));
 
     let by_item = Scatter(|((_, item), _, _): &(Tally, Epoch, i64)| item.route());
     let (days, days_inputs) = digest(summary.days.concat(tallied.tallies), &plan);
     let days = rank_items(days, queries.clone(), "RankDays", by_item, false, &plan, definitions, &catalogue);
-    let (window, past) = window(summary.panes, ticks, queries.clone(), definitions, &catalogue.names);
+    let panes = summary.panes.concat(learned(&catalogue));
+    let (window, past) = window(panes, ticks, queries.clone(), definitions, &catalogue.names);
     let (window, window_inputs) = digest(window, &plan);
     let trending = rank_items(window, queries, "RankWindow", Pipeline, true, &plan, definitions, &catalogue);
     let owned = days.tops.concat(trending.tops);
@@ -164,13 +165,10 @@ fn rank_items<'scope, P>(
 where
     P: ParallelizationContract<Epoch, Vec<(Tally, Epoch, i64)>>,
 {
-    // Ties are broken by text, so an epoch must not be ranked before the catalogue has learned its texts: the frontier of
-    // this empty collection says when.
-    let learned = catalogue.titles.clone().flat_map(|_| None);
     let (plan, tops, order, names) =
         (plan.clone(), definitions.clone(), catalogue.names.clone(), catalogue.names.clone());
     rank_and_answer(
-        tallies.concat(learned),
+        tallies.concat(learned(catalogue)),
         queries,
         name,
         pact,
@@ -182,6 +180,12 @@ where
             found.map(move |found| Answer { id, found })
         },
     )
+}
+
+/// Nothing, ever. But its frontier says which epochs' texts the catalogue has learned: ties are broken by text, and answers are in
+/// texts, so no epoch may be ranked or answered before.
+fn learned<'scope>(catalogue: &Catalogue<'scope>) -> VecCollection<'scope, Epoch, Tally, i64> {
+    catalogue.titles.clone().flat_map(|_| None)
 }
 
 /// The number by which cells are spread over workers; the same in every process.

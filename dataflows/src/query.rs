@@ -14,6 +14,9 @@ use crate::definition::{Cell, ItemKind, Scope, TRENDING};
 use crate::item::ItemKey;
 use crate::rank::Counted;
 
+/// Artists that one worker finds at most.
+pub const ARTISTS_MAX: usize = 1000;
+
 /// A question, under a number by which its answers are known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Query {
@@ -26,7 +29,8 @@ pub enum Question {
     /// What the track of this id is called, and how often it was played in each cell: [`Found::Called`], [`Found::Plays`].
     Track(String),
     /// The tracks and artists whose names hold `text`, whatever the case, with their plays in `cell`: [`Found::Track`] and
-    /// [`Found::Artist`], of each the `limit` that were played most on each worker.
+    /// [`Found::Artist`], of each those that were played most on each worker: `limit` tracks, and [`ARTISTS_MAX`] artists, so that the
+    /// sums of artists with little to their name may lack a part.
     Search { text: String, cell: Cell, limit: usize },
     /// What was played in each country in a period of a chart, and of it a track: [`Found::Country`].
     Countries { chart: u32, start_day: i32, track_id: Option<String> },
@@ -88,6 +92,9 @@ impl Question {
 }
 
 fn track(item: &ItemKey, counted: &dyn Counted<ItemKey, Cell>, names: &Names, is_window: bool) -> Vec<Found> {
+    if !counted.knows(item) {
+        return Vec::new();
+    }
     let mut found: Vec<Found> = names.about(item).filter(|_| !is_window).map(Found::Called).into_iter().collect();
     counted.each_cell(Some(item), &mut |cell, _, plays| {
         if plays > 0 {
@@ -135,6 +142,11 @@ fn search(text: &str, cell: &Cell, limit: usize, counted: &dyn Counted<ItemKey, 
     }
     let track = |(plays, item)| named(ItemKind::Track, &item, plays, names);
     let artist = |(artist, (plays, tracks))| Found::Artist { artist, plays, tracks };
+    let mut artists: Vec<(String, (i64, u64))> = artists.into_iter().collect();
+    if artists.len() > ARTISTS_MAX {
+        artists.select_nth_unstable_by_key(ARTISTS_MAX, |(_, (plays, _))| Reverse(*plays));
+        artists.truncate(ARTISTS_MAX);
+    }
     tracks.into_iter().map(track).chain(artists.into_iter().map(artist)).collect()
 }
 

@@ -62,6 +62,9 @@ pub(crate) type Said<'scope, T, D, A> = StreamVec<'scope, T, Result<(D, T, i64),
 
 /// What a worker's [`rank`] has counted.
 pub trait Counted<I, C> {
+    /// Whether `item` was ever counted on this worker.
+    fn knows(&self, item: &I) -> bool;
+
     /// The count of `item` in `cell`.
     fn count(&self, cell: &C, item: &I) -> i64;
 
@@ -218,6 +221,10 @@ where
     I: Eq + Hash,
     C: Eq + Hash,
 {
+    fn knows(&self, item: &I) -> bool {
+        self.numbers.contains_key(item)
+    }
+
     fn count(&self, cell: &C, item: &I) -> i64 {
         match (self.cell_numbers.get(cell), self.numbers.get(item)) {
             (Some(cell), Some(item)) => self.cells[*cell as usize].counts.get(*item),

@@ -4,7 +4,6 @@
 //! to its pane, and to the window if the pane is in it. What is early waits for the window to come. Panes that have left are kept
 //! for a while, smaller, so that a window of the past can be asked for.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
@@ -20,8 +19,9 @@ use crate::catalogue::Names;
 use crate::definition::{Cell, Definitions, ItemKind, TRENDING};
 use crate::exchange::Scatter;
 use crate::item::ItemKey;
+use crate::past::{Past, most_played};
 use crate::plan::{Key, Plan};
-use crate::query::{Answer, Found, Query, Question, named};
+use crate::query::{Answer, Found, Query, Question};
 use crate::rank::Said;
 use crate::stash::{Ready, Stash};
 use crate::{Epoch, Tally, Tick};
@@ -94,18 +94,11 @@ struct Window {
     item: ItemKind,
     slide_us: i64,
     panes_in_window: i64,
-    /// Panes that are kept when they have left the window.
-    panes_kept: i64,
     clock_us: Option<i64>,
     /// The panes that are in the window, `[start, end)`; none before there is a clock.
     in_window: Range<i64>,
     panes: BTreeMap<i64, Pane>,
-    /// Those that have left, as items and keys by number, with their counts. They are sums only together.
-    left: BTreeMap<i64, Vec<(u32, u32, u32)>>,
-    items: Vec<ItemKey>,
-    item_numbers: HashMap<ItemKey, u32, RandomState>,
-    /// The first pane that all plays are there of.
-    known_from: Option<i64>,
+    past: Past,
     /// Tallies of the open epoch.
     new: Vec<(Key, ItemKey, i64)>,
     keys: Vec<Key>,
@@ -120,14 +113,10 @@ impl Window {
             item: trending.item,
             slide_us: trending.slide_us,
             panes_in_window: trending.window_us / trending.slide_us,
-            panes_kept: trending.history_us / trending.slide_us,
             clock_us: None,
             in_window: 0..0,
             panes: BTreeMap::new(),
-            left: BTreeMap::new(),
-            items: Vec::new(),
-            item_numbers: HashMap::default(),
-            known_from: None,
+            past: Past::new(trending.history_us / trending.slide_us),
             new: Vec::new(),
             keys: Vec::new(),
             key_numbers: HashMap::default(),
@@ -143,10 +132,8 @@ impl Window {
         for (mut key, item, count) in std::mem::take(&mut self.new) {
             let pane = std::mem::take(&mut key.bucket);
             if self.clock_us.is_some() && pane < self.in_window.start {
-                if pane >= self.in_window.start - self.panes_kept {
-                    let key = self.key_number(key);
-                    self.keep(pane, key, item, count);
-                }
+                let key = self.key_number(key);
+                self.past.add(pane, key, item, count);
                 continue;
             }
             if self.in_window.contains(&pane) {
@@ -171,29 +158,12 @@ impl Window {
                 }
             }
         }
+        self.past.slide(to.start);
         let panes = self.panes.split_off(&to.start);
-        for (index, pane) in std::mem::replace(&mut self.panes, panes) {
-            if index >= to.start - self.panes_kept {
-                pane.tallies.into_iter().for_each(|((key, item), count)| self.keep(index, key, item, count));
-            }
-        }
-        self.left = self.left.split_off(&(to.start - self.panes_kept));
-        let known_from = self.known_from.get_or_insert(to.start);
-        *known_from = (*known_from).max(to.start - self.panes_kept);
-    }
-
-    /// Keeps a count of a pane that has left the window.
-    fn keep(&mut self, pane: i64, key: u32, item: ItemKey, count: i64) {
-        let number = *self.item_numbers.entry(item).or_insert_with(|| {
-            self.items.push(item);
-            self.items.len() as u32 - 1
-        });
-        let counts = self.left.entry(pane).or_default();
-        let mut rest = count;
-        while rest > 0 {
-            let part = u32::try_from(rest).unwrap_or(u32::MAX);
-            counts.push((number, key, part));
-            rest -= i64::from(part);
+        for (index, mut pane) in std::mem::replace(&mut self.panes, panes) {
+            pane.consolidate();
+            pane.tallies.into_iter().for_each(|((key, item), count)| self.past.add(index, key, item, count));
+            self.past.settle(index);
         }
     }
 
@@ -202,26 +172,15 @@ impl Window {
         let Question::Window { end_us, scope, limit } = question else { return Vec::new() };
         let end = end_us.div_euclid(self.slide_us);
         let window = end - self.panes_in_window..end;
-        let is_asked_for = |key: &Key| {
-            let cell = Cell { chart: TRENDING, start_day: 0, scope: scope.clone() };
-            self.plan.cells(key).contains(&cell)
-        };
-        let asked_for: Vec<bool> = self.keys.iter().map(is_asked_for).collect();
-        let mut plays = HashMap::<ItemKey, i64, RandomState>::default();
-        let left = self.left.range(window.clone()).flat_map(|(_, counts)| counts);
-        for (item, _, count) in left.filter(|(_, key, _)| asked_for[*key as usize]) {
-            *plays.entry(self.items[*item as usize]).or_default() += i64::from(*count);
-        }
+        let cell = Cell { chart: TRENDING, start_day: 0, scope: scope.clone() };
+        let asked_for: Vec<bool> = self.keys.iter().map(|key| self.plan.cells(key).contains(&cell)).collect();
+        let mut plays = self.past.plays(window.clone(), &asked_for);
         let here = self.panes.range(window).flat_map(|(_, pane)| &pane.tallies);
         for ((_, item), count) in here.filter(|((key, _), _)| asked_for[*key as usize]) {
             *plays.entry(*item).or_default() += count;
         }
-        let mut plays: Vec<(ItemKey, i64)> = plays.into_iter().filter(|(_, plays)| *plays > 0).collect();
-        plays.sort_by_cached_key(|(item, plays)| (Reverse(*plays), names.text(item)));
-        plays.truncate(*limit);
-        let found = plays.into_iter().map(|(item, plays)| named(self.item, &item, plays, names));
-        let known_from = self.known_from.map(|pane| Found::KnownFrom(pane * self.slide_us));
-        known_from.into_iter().chain(found).collect()
+        let known_from = self.past.known_from().map(|pane| Found::KnownFrom(pane * self.slide_us));
+        known_from.into_iter().chain(most_played(plays, *limit, self.item, names)).collect()
     }
 
     fn key_number(&mut self, key: Key) -> u32 {

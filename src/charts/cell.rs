@@ -4,6 +4,8 @@
 //! One type serves all of them, so that what `replay` prints and what a running instance answers can be compared byte
 //! for byte.
 
+use reprise_dataflows::catalogue::About;
+use reprise_dataflows::definition::ItemKind;
 use serde::{Deserialize, Serialize};
 
 /// What a cell's numbers stand for: how much had been counted, and how much of that is safe in the lake.
@@ -49,6 +51,17 @@ pub struct Entry {
     pub title: Option<String>,
     pub artist: String,
     pub plays: i64,
+}
+
+impl Entry {
+    /// The line of an item, which is a track by its id, or an artist by name.
+    pub fn new(kind: ItemKind, rank: usize, item: &str, about: Option<&About>, plays: i64) -> Self {
+        if kind == ItemKind::Artist {
+            return Self { rank, track_id: None, title: None, artist: item.to_owned(), plays };
+        }
+        let (title, artist) = about.map(|about| (about.title.clone(), about.artist.clone())).unwrap_or_default();
+        Self { rank, track_id: Some(item.to_owned()), title: Some(title), artist, plays }
+    }
 }
 
 /// Instants are µs since 1970 in memory, and RFC 3339 in JSON.

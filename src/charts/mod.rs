@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use differential_dataflow::consolidation::consolidate;
 use reprise_dataflows::catalogue::About;
-use reprise_dataflows::definition::{Definitions, ItemKind, Scope, TRENDING};
+use reprise_dataflows::definition::{Definitions, Scope, TRENDING};
 use reprise_dataflows::digest::Inputs;
 
 pub use cell::{Answer, AsOf, ChartCell, Entry, instant};
@@ -186,7 +186,9 @@ impl Charts {
         counts.sort_by_key(|(_, plays)| Reverse(*plays));
         counts.truncate(limit.unwrap_or(usize::MAX));
         let item_kind = self.item_kind(chart);
-        let entries = (1..).zip(counts).map(|(rank, (item, plays))| self.entry(item_kind, rank, item, plays));
+        let entries = (1..).zip(counts).map(|(rank, (item, plays))| {
+            Entry::new(item_kind, rank, item, self.titles.get(item).map(|about| &**about), plays)
+        });
         ChartCell {
             chart: self.definitions.name(chart).to_owned(),
             period,
@@ -196,15 +198,6 @@ impl Charts {
             as_of: self.as_of,
             entries: entries.collect(),
         }
-    }
-
-    fn entry(&self, item_kind: ItemKind, rank: usize, item: &str, plays: i64) -> Entry {
-        if item_kind == ItemKind::Artist {
-            return Entry { rank, track_id: None, title: None, artist: item.to_owned(), plays };
-        }
-        let about = self.titles.get(item);
-        let (title, artist) = about.map(|about| (about.title.clone(), about.artist.clone())).unwrap_or_default();
-        Entry { rank, track_id: Some(item.to_owned()), title: Some(title), artist, plays }
     }
 }
 

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use rdkafka::mocking::MockCluster;
 
 use super::run::{with_history, workers};
-use super::shared::{ChartsFile, absolute, default_workers, parse_duration, start_log, stop_flag};
+use super::shared::{ChartsFile, ServerAccess, absolute, default_workers, parse_duration, start_log, stop_flag};
 use crate::broker::Broker;
 use crate::charts::Filter;
 use crate::ending::fail;
@@ -23,7 +23,7 @@ use crate::lake::care::Spans;
 use crate::monitor::has_screen;
 use crate::output::{self, Format};
 use crate::run::Run;
-use crate::serve::{self, Access, Shared};
+use crate::serve::{self, Shared};
 use crate::tick::Pace;
 
 const TOPIC: &str = "song-plays";
@@ -61,6 +61,8 @@ pub struct Options {
     /// Where to answer HTTP; port 0 takes a free one.
     #[arg(long, value_name = "ADDR", default_value = serve::DEFAULT_ADDRESS)]
     listen: SocketAddr,
+    #[command(flatten)]
+    access: ServerAccess,
     /// Print all charts at the end.
     #[arg(long, value_enum)]
     format: Option<Format>,
@@ -88,7 +90,7 @@ pub fn run(options: Options) -> Result<()> {
         place: None,
         definitions: with_history(options.charts.load()?, TRENDING_HISTORY),
         listen: options.listen,
-        access: Access::default(),
+        access: options.access.load(options.listen)?,
         from_latest: false,
         accept_gap: false,
         memory_max_bytes: None,

@@ -1,5 +1,6 @@
 //! What several subcommands have in common.
 
+use std::env::VarError;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -68,14 +69,15 @@ impl ServerAccess {
     pub fn load(&self, listen: SocketAddr) -> Result<Access> {
         let token = match &self.token.token_file {
             Some(path) => Some(Token::read(path)?),
-            None => token_from_environment().map(|text| Token::new(&text)).transpose().context(TOKEN_VARIABLE)?,
+            None => token_from_environment()?.map(|text| Token::new(&text)).transpose().context(TOKEN_VARIABLE)?,
         };
-        if token.is_none() && !listen.ip().is_loopback() {
+        let is_local = listen.ip().is_loopback();
+        if token.is_none() && !is_local {
             tracing::warn!(
                 "{listen} can be reached from elsewhere, and answers anybody: --token-file asks for a token"
             );
         }
-        Ok(Access { token, cors: self.cors.clone() })
+        Ok(Access { is_local: is_local && token.is_none(), token, cors: self.cors.clone() })
     }
 }
 
@@ -92,13 +94,17 @@ const TOKEN_VARIABLE: &str = "REPRISE_TOKEN";
 impl TokenFile {
     /// The token to present, if there is one.
     pub fn text(&self) -> Result<Option<String>> {
-        self.token_file.as_deref().map(token_text).transpose().map(|text| text.or_else(token_from_environment))
+        self.token_file.as_deref().map_or_else(token_from_environment, |path| token_text(path).map(Some))
     }
 }
 
 /// Not by clap, which would show it in `--help`.
-fn token_from_environment() -> Option<String> {
-    std::env::var(TOKEN_VARIABLE).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+fn token_from_environment() -> Result<Option<String>> {
+    match std::env::var(TOKEN_VARIABLE) {
+        Ok(text) => Ok(Some(text.trim().to_owned()).filter(|text| !text.is_empty())),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => bail!("{TOKEN_VARIABLE} is not UTF-8"),
+    }
 }
 
 /// How many workers a machine is given unless told otherwise: one per processor, up to eight.

@@ -39,8 +39,8 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 const SLEEP_MAX: Duration = Duration::from_millis(20);
 const SLEEP_MIN: Duration = Duration::from_millis(1);
 
-/// What to send, where to, and for how long.
-#[derive(Clone, Debug)]
+/// What to send, where to, and for how long. It cannot be printed: a password may be among the client's options.
+#[derive(Clone)]
 pub struct Traffic {
     pub topic: String,
     /// How many partitions the topic gets if it is missing.

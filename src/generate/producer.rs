@@ -19,8 +19,9 @@ use crate::topic;
 /// How long to wait before trying again when the queue is full: it drains a batch in about this time.
 const FULL_QUEUE_WAIT: Duration = Duration::from_millis(2);
 const FLUSH_STEP: Duration = Duration::from_millis(100);
-/// Some more than `message.timeout.ms`. What the client logs with `-X debug=…` counts as not delivered too.
-const FINISH_MAX: Duration = Duration::from_secs(130);
+/// How long nothing may be delivered at the end: somewhat more than `message.timeout.ms`. What the client logs with `-X debug=…`
+/// counts as not delivered too.
+const STILL_MAX: Duration = Duration::from_secs(130);
 /// Of a topic that we make: there is room for the 2 MB values among the malformed ones.
 const TOPIC_OPTIONS: [(&str, &str); 1] = [("max.message.bytes", "4194304")];
 
@@ -133,10 +134,15 @@ impl Producer {
     ///
     /// A record that is not delivered fails after `message.timeout.ms`.
     pub fn finish(self, sent: u64) -> Result<()> {
-        let began = Instant::now();
+        let (mut left, mut moved_at) = (i32::MAX, Instant::now());
         while !self.failed() && self.client().in_flight_count() > 0 {
-            if began.elapsed() > FINISH_MAX {
-                bail!("the Kafka client does not say within {} s that all is delivered", FINISH_MAX.as_secs());
+            if self.client().in_flight_count() < left {
+                (left, moved_at) = (self.client().in_flight_count(), Instant::now());
+            } else if moved_at.elapsed() > STILL_MAX {
+                bail!(
+                    "the Kafka client has not delivered another record for {} s, nor given one up",
+                    STILL_MAX.as_secs()
+                );
             }
             match self.client().flush(FLUSH_STEP) {
                 Ok(()) | Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut)) => {}

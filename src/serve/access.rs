@@ -2,11 +2,15 @@
 //!
 //! Loopback needs no token. Who listens where others can reach it gives one, and better puts TLS in front.
 
+use std::fs::File;
+use std::io::Read;
+use std::net::IpAddr;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{Digest, SHA256, digest};
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
@@ -15,7 +19,7 @@ use super::problem::Problem;
 /// Shorter ones could be guessed.
 const TOKEN_BYTES_MIN: usize = 16;
 const FILE_BYTES_MAX: u64 = 4096;
-const SCHEME: &str = "Bearer ";
+const SCHEME: &str = "Bearer";
 /// For how long a browser need not ask again, in seconds.
 const PREFLIGHT_MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 
@@ -25,6 +29,9 @@ pub struct Access {
     pub token: Option<Token>,
     /// The origin whose pages may read the answers, such as `https://charts.example`, or `*`.
     pub cors: Option<HeaderValue>,
+    /// Whether it answers only to the names of this machine. A web site can give its own name the address of loopback, and would
+    /// read there what is meant for who sits before the machine.
+    pub is_local: bool,
 }
 
 /// A bearer token (RFC 6750). It is never printed.
@@ -65,10 +72,10 @@ impl Token {
 /// When the file cannot be read.
 pub fn token_text(path: &Path) -> Result<String> {
     let read = || -> Result<String> {
-        if std::fs::metadata(path)?.len() > FILE_BYTES_MAX {
-            bail!("it is larger than {FILE_BYTES_MAX} bytes");
-        }
-        Ok(std::fs::read_to_string(path)?.trim().to_owned())
+        let mut text = String::new();
+        File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
+        ensure!(text.len() as u64 <= FILE_BYTES_MAX, "it is larger than {FILE_BYTES_MAX} bytes");
+        Ok(text.trim().to_owned())
     };
     read().with_context(|| format!("cannot read the token in {}", path.display()))
 }
@@ -88,9 +95,15 @@ pub fn parse_origin(text: &str) -> Result<HeaderValue, String> {
 impl Access {
     /// Why a request is not let through, if it is not.
     pub fn refuse(&self, path: &str, headers: &HeaderMap) -> Option<Response> {
+        if self.is_local && !headers.get(header::HOST).is_none_or(is_this_machine) {
+            let detail = "this server is for its own machine: ask it as localhost, or let it --listen elsewhere";
+            return Some(Problem::new(StatusCode::MISDIRECTED_REQUEST, detail).into_response());
+        }
         let token = self.token.as_ref().filter(|_| needs_token(path))?;
         let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        if given.and_then(|given| given.strip_prefix(SCHEME)).is_some_and(|given| token.is(given.trim())) {
+        let given =
+            given.and_then(|given| given.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case(SCHEME));
+        if given.is_some_and(|(_, text)| token.is(text.trim())) {
             return None;
         }
         let detail = "a token is needed here: send the header `Authorization: Bearer …`; reprise's own commands take --token-file \
@@ -125,7 +138,15 @@ impl Access {
 
 /// The page itself tells nothing, and who watches over processes has no token.
 fn needs_token(path: &str) -> bool {
-    path.starts_with("/v1/") || path == "/metrics"
+    !(matches!(path, "/" | "/healthz" | "/readyz") || path.starts_with("/web/"))
+}
+
+/// Whether a `Host` is `localhost`, or an address and no name.
+fn is_this_machine(host: &HeaderValue) -> bool {
+    let Ok(authority) = host.to_str().unwrap_or_default().parse::<Authority>() else { return false };
+    let name = authority.host();
+    let address = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()
 }
 
 #[cfg(test)]
@@ -135,7 +156,7 @@ mod tests {
     const TEXT: &str = "0123456789abcdef";
 
     fn refused(header: Option<&str>, path: &str) -> bool {
-        let access = Access { token: Some(Token::new(TEXT).unwrap()), cors: None };
+        let access = Access { token: Some(Token::new(TEXT).unwrap()), ..Access::default() };
         let value = header.map(|text| (header::AUTHORIZATION, HeaderValue::from_str(text).unwrap()));
         access.refuse(path, &value.into_iter().collect()).is_some()
     }
@@ -143,7 +164,7 @@ mod tests {
     #[test]
     fn only_the_token_opens_what_tells_something() {
         for path in ["/v1/trending", "/v1/stream", "/metrics"] {
-            assert!(!refused(Some(&format!("Bearer {TEXT}")), path));
+            assert!(!refused(Some(&format!("Bearer {TEXT}")), path) && !refused(Some(&format!("bearer {TEXT}")), path));
             for wrong in [
                 None,
                 Some(""),
@@ -159,6 +180,21 @@ mod tests {
             assert!(!refused(None, path));
         }
         assert!(Access::default().refuse("/v1/trending", &HeaderMap::new()).is_none());
+    }
+
+    #[test]
+    fn a_name_that_leads_here_from_elsewhere_is_refused() {
+        let access = Access { is_local: true, ..Access::default() };
+        let refused = |host: &'static str| {
+            access.refuse("/", &[(header::HOST, HeaderValue::from_static(host))].into_iter().collect()).is_some()
+        };
+        for host in ["localhost", "localhost:7878", "LOCALHOST", "127.0.0.1:7878", "[::1]:7878", "10.0.0.1"] {
+            assert!(!refused(host), "{host}");
+        }
+        for host in ["evil.example", "evil.example:7878", "localhost.evil.example", "127.0.0.1.evil.example", "", "a b"]
+        {
+            assert!(refused(host), "{host}");
+        }
     }
 
     #[test]

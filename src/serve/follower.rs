@@ -8,6 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
+use super::metrics;
 use super::problem::Problem;
 
 /// What such a process knows of its cluster.
@@ -29,12 +30,18 @@ pub fn router(follower: Arc<Follower>) -> Router {
     Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
         .fallback(elsewhere)
         .with_state(follower)
 }
 
 async fn readyz(State(follower): State<Arc<Follower>>) -> Result<&'static str, Problem> {
     follower.leader.get().map(|_| "ready\n").ok_or_else(not_joined)
+}
+
+/// Of this process alone: who watches over all of them asks each.
+async fn metrics() -> Result<Response, Problem> {
+    metrics::answer(metrics::process())
 }
 
 /// Sends the client to process 0, with the same path and query.

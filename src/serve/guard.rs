@@ -41,10 +41,10 @@ pub struct Guard {
 pub async fn guard(State(Guard { shared, access }): State<Guard>, request: Request, next: Next) -> Response {
     let began = Instant::now();
     let path = request.extensions().get::<MatchedPath>().cloned();
-    let known = request.headers().get(header::IF_NONE_MATCH).cloned();
+    let known: Vec<HeaderValue> = request.headers().get_all(header::IF_NONE_MATCH).iter().cloned().collect();
     let mut response = match refuse(&request, &access) {
         Some(refusal) => refusal,
-        None => tagged(next.run(request).await, known.as_ref()).await,
+        None => tagged(next.run(request).await, &known).await,
     };
     let headers = response.headers_mut();
     headers.extend(HEADERS);
@@ -73,7 +73,7 @@ fn refuse(request: &Request, access: &Access) -> Option<Response> {
 
 /// The answer with a weak tag, by which a client that has the same already is told so. Answers that say the same of different
 /// epochs are the same, unless they are durable: those stand for a version of the lake.
-async fn tagged(response: Response, known: Option<&HeaderValue>) -> Response {
+async fn tagged(response: Response, known: &[HeaderValue]) -> Response {
     if response.status() != StatusCode::OK || is_stream(response.headers()) {
         return response;
     }
@@ -81,9 +81,11 @@ async fn tagged(response: Response, known: Option<&HeaderValue>) -> Response {
     // The body is in memory already.
     let Ok(body) = to_bytes(body, usize::MAX).await else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
     let Ok(tag) = HeaderValue::from_str(&tag(&body)) else { return Response::from_parts(head, Body::from(body)) };
-    let is_known = known
-        .and_then(|known| known.to_str().ok())
-        .is_some_and(|known| known.split(',').any(|one| one.trim() == "*" || Some(one.trim()) == tag.to_str().ok()));
+    // A weak comparison: with `W/` or without.
+    let bare = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+    let ours = bare(tag.to_str().unwrap_or_default());
+    let mut theirs = known.iter().filter_map(|known| known.to_str().ok()).flat_map(|known| known.split(','));
+    let is_known = theirs.any(|one| one.trim() == "*" || bare(one) == ours);
     head.headers.insert(header::ETAG, tag);
     if !is_known {
         return Response::from_parts(head, Body::from(body));

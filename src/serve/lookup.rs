@@ -77,7 +77,9 @@ pub fn watched(charts: &Charts, names: Option<&str>, scope: Option<&str>) -> Res
             names.len()
         )));
     }
-    let indices = names.iter().map(|name| chart_index(charts, name)).collect::<Result<Vec<u32>, _>>()?;
+    let mut indices = names.iter().map(|name| chart_index(charts, name)).collect::<Result<Vec<u32>, _>>()?;
+    let mut seen = std::collections::BTreeSet::new();
+    indices.retain(|chart| seen.insert(*chart));
     let scopes = indices.iter().map(|chart| one_scope(charts, *chart, scope.unwrap_or("global")));
     let scopes = scopes.collect::<Result<Vec<Scope>, _>>()?;
     let scope = scopes.into_iter().next().unwrap_or(Scope::Global);

@@ -8,6 +8,8 @@ pub mod access;
 pub mod durable;
 pub mod feed;
 pub mod follower;
+#[cfg(test)]
+mod fuzz;
 mod guard;
 mod listener;
 mod lookup;

@@ -121,7 +121,10 @@ pub async fn track(
     for found in found {
         match found {
             Found::Called(called) => about = Some(called),
-            Found::Plays { cell, plays: count } if wanted.is_none_or(|chart| chart == cell.chart) => {
+            Found::Plays { cell, plays: count }
+                if wanted.is_none_or(|chart| chart == cell.chart)
+                    && scope.as_ref().is_none_or(|scope| *scope == cell.scope.name()) =>
+            {
                 plays.push(plays_in(&charts, as_of, &cell, count));
             }
             _ => {}
@@ -133,10 +136,7 @@ pub async fn track(
             "no track `{track_id}` has been played; /v1/search finds tracks by their names"
         )));
     }
-    plays.retain(|plays| {
-        scope.as_ref().is_none_or(|scope| *scope == plays.scope)
-            && period.as_ref().is_none_or(|period| *period == plays.period)
-    });
+    plays.retain(|plays| period.as_ref().is_none_or(|period| *period == plays.period));
     if plays.len() > CELLS_MAX {
         return Err(Problem::bad_request(format!(
             "these are {} cells, and one answer has at most {CELLS_MAX}: name a chart, a scope or a period",
@@ -325,24 +325,16 @@ pub async fn past_window(
 }
 
 fn entries(found: Vec<Found>, limit: usize) -> Vec<Entry> {
-    let mut items: Vec<(i64, String, Option<About>, ItemKind)> = found
-        .into_iter()
-        .filter_map(|found| match found {
-            Found::Track { track_id, about, plays } => Some((plays, track_id, about, ItemKind::Track)),
-            Found::Artist { artist, plays, .. } => Some((plays, artist, None, ItemKind::Artist)),
-            _ => None,
-        })
-        .collect();
+    let items = found.into_iter().filter_map(|found| match found {
+        Found::Track { track_id, about, plays } => Some((plays, track_id, about, ItemKind::Track)),
+        Found::Artist { artist, plays, .. } => Some((plays, artist, None, ItemKind::Artist)),
+        _ => None,
+    });
+    let mut items: Vec<_> = items.collect();
     items.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
     items.truncate(limit);
-    let entry = |(rank, (plays, item, about, kind)): (usize, (i64, String, Option<About>, ItemKind))| {
-        if kind == ItemKind::Artist {
-            return Entry { rank, track_id: None, title: None, artist: item, plays };
-        }
-        let (title, artist) = about.map(|about| (about.title, about.artist)).unwrap_or_default();
-        Entry { rank, track_id: Some(item), title: Some(title), artist, plays }
-    };
-    (1..).zip(items).map(entry).collect()
+    let ranked = (1..).zip(items);
+    ranked.map(|(rank, (plays, item, about, kind))| Entry::new(kind, rank, &item, about.as_ref(), plays)).collect()
 }
 
 fn check_id(id: &str) -> Result<(), Problem> {

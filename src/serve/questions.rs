@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use reprise_dataflows::Epoch;
 use reprise_dataflows::query::{Answer, Found, Query, Question};
@@ -16,8 +17,8 @@ use crate::charts::AsOf;
 const OPEN_MAX: usize = 256;
 /// Of these, those that an epoch takes along: each costs its workers time, of which the plays of the epoch wait for.
 const EPOCH_MAX: usize = 32;
-/// Of these, those that look at every track.
-const COSTLY_EPOCH_MAX: usize = 1;
+/// Between two that look at every track: they take some milliseconds of every worker.
+const COSTLY_INTERVAL: Duration = Duration::from_millis(50);
 
 /// What all workers together have found, in no order, and what that is true for.
 #[derive(Debug)]
@@ -34,6 +35,10 @@ pub struct Questions(Mutex<Open>);
 struct Open {
     last_id: u64,
     answered: u64,
+    /// When the last question was taken that looks at every track.
+    costly_at: Option<Instant>,
+    /// The run is over, and nobody answers any more.
+    closed: bool,
     waiting: BTreeMap<u64, Asked>,
     asked: BTreeMap<u64, Asked>,
 }
@@ -46,7 +51,7 @@ struct Asked {
 }
 
 impl Questions {
-    /// Asks. None if too many questions are open.
+    /// Asks. None if too many questions are open. When the run is over, the sender of the answer is gone.
     pub fn ask(&self, question: Question) -> Option<oneshot::Receiver<Findings>> {
         let mut open = self.open();
         // Who has gone away makes room.
@@ -55,6 +60,9 @@ impl Questions {
             return None;
         }
         let (answer, answered) = oneshot::channel();
+        if open.closed {
+            return Some(answered);
+        }
         open.last_id += 1;
         let id = open.last_id;
         open.waiting.insert(id, Asked { question, epoch: 0, found: Vec::new(), answer });
@@ -66,6 +74,14 @@ impl Questions {
         !self.open().waiting.is_empty()
     }
 
+    /// The run is over: who waits for an answer is told so.
+    pub fn close(&self) {
+        let mut open = self.open();
+        open.closed = true;
+        open.waiting.clear();
+        open.asked.clear();
+    }
+
     /// How many have been answered.
     pub fn answered(&self) -> u64 {
         self.open().answered
@@ -74,17 +90,19 @@ impl Questions {
     /// What is asked in `epoch`.
     pub fn begin(&self, epoch: Epoch) -> Vec<Query> {
         let mut open = self.open();
-        let mut costly = 0;
-        let mut fits = |question: &Question| {
-            costly += usize::from(is_costly(question));
-            !is_costly(question) || costly <= COSTLY_EPOCH_MAX
-        };
+        open.waiting.retain(|_, asked| !asked.answer.is_closed());
+        let now = Instant::now();
+        let mut may_be_costly = open.costly_at.is_none_or(|at| now.duration_since(at) >= COSTLY_INTERVAL);
+        let mut fits = |question: &Question| !is_costly(question) || std::mem::take(&mut may_be_costly);
         let fitting = open.waiting.iter().filter(|(_, asked)| fits(&asked.question)).map(|(id, _)| *id);
         let taken: Vec<u64> = fitting.take(EPOCH_MAX).collect();
         let mut queries = Vec::new();
         for id in taken {
             let Some(mut asked) = open.waiting.remove(&id) else { continue };
             asked.epoch = epoch;
+            if is_costly(&asked.question) {
+                open.costly_at = Some(now);
+            }
             queries.push(Query { id, question: asked.question.clone() });
             open.asked.insert(id, asked);
         }
@@ -158,10 +176,25 @@ mod tests {
         let costly: Vec<_> = (0..3).map(|_| questions.ask(search()).unwrap()).collect();
         let others: Vec<_> = (0..EPOCH_MAX).map(|_| questions.ask(track()).unwrap()).collect();
         assert_eq!(questions.begin(1).len(), EPOCH_MAX);
-        assert_eq!(questions.begin(2).len(), 2);
-        assert_eq!(questions.begin(3).len(), 1);
-        assert!(!questions.are_waiting());
+        assert_eq!(questions.begin(2).len(), 1);
+        assert_eq!(questions.begin(3).len(), 0);
+        std::thread::sleep(COSTLY_INTERVAL);
+        assert_eq!(questions.begin(4).len(), 1);
         drop((costly, others));
+        assert_eq!(questions.begin(5).len(), 0);
+        assert!(!questions.are_waiting());
+    }
+
+    #[test]
+    fn at_the_end_of_a_run_nobody_is_left_waiting() {
+        let questions = Questions::default();
+        let (mut asked, mut waiting) = (questions.ask(track()).unwrap(), questions.ask(track()).unwrap());
+        assert_eq!(questions.begin(1).len(), 2);
+        questions.close();
+        let mut late = questions.ask(track()).unwrap();
+        for answer in [&mut asked, &mut waiting, &mut late] {
+            assert_eq!(answer.try_recv().err(), Some(oneshot::error::TryRecvError::Closed));
+        }
     }
 
     #[test]

@@ -126,6 +126,9 @@ async fn stream(
         every: every.map_or(Ok(stream::EVERY), |every| stream_interval(&every))?,
         status: flag("status", status)?,
     };
+    if shared.incarnation() == 0 {
+        return Err(Problem::unavailable("the run has not opened its lake yet: ask again in a moment"));
+    }
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
     let body = shared.streams.open(&shared, watched, last).map_err(|full| {
         Problem::unavailable(match full {
@@ -181,9 +184,7 @@ async fn status(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) ->
 }
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> Result<Response, Problem> {
-    let text = metrics::exposition(&shared);
-    let text = text.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
-    Ok(([(header::CONTENT_TYPE, metrics::MEDIA_TYPE)], text).into_response())
+    metrics::answer(metrics::families(&shared))
 }
 
 async fn readyz(State(shared): State<Arc<Shared>>) -> Result<&'static str, Problem> {

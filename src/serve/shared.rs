@@ -141,6 +141,12 @@ impl Shared {
         status.freshness_ms = freshness_ms.or(status.freshness_ms);
     }
 
+    /// No more epochs are to come.
+    pub fn close(&self) {
+        self.questions.close();
+        self.streams.close();
+    }
+
     /// Whether the charts of the lake are served, and whether Kafka has been read to its end.
     pub fn ticked(&self, rebuilt: bool, caught_up: bool) {
         if rebuilt && !self.ready.load(Ordering::Relaxed) {

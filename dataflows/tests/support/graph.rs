@@ -103,7 +103,7 @@ pub fn run(definitions: &Arc<Definitions>, epochs: &[EpochInput], way: &Way, ask
             let ticks = scope.input_from(&mut ticks).broadcast();
             let plays = scope.input_from(&mut plays);
             let tallied = Tallied { tallies: tallies.to_collection(scope), namings: scope.input_from(&mut namings) };
-            let queries = scope.input_from(&mut queries);
+            let queries = scope.input_from(&mut queries).broadcast();
             let charts = build(&definitions, ticks, plays, tallied, queries);
             capture(charts.ranked, &ranked, &probe);
             capture(charts.titles, &titles, &probe);

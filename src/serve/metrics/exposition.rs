@@ -1,12 +1,15 @@
 //! All metrics at one moment: what has been observed, and what the run knows of itself.
 
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use prometheus::proto::MetricFamily;
 use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
+use super::super::problem::Problem;
 use super::super::{Shared, Status};
 use crate::memory;
 
-pub const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// What is looked at.
 struct Seen<'a> {
@@ -15,6 +18,9 @@ struct Seen<'a> {
     cells: u64,
     titles: u64,
 }
+
+const MEMORY: &str = "reprise_resident_memory_bytes";
+const MEMORY_HELP: &str = "Memory that this process holds, without files.";
 
 type Metric = (&'static str, &'static str, fn(&Seen<'_>) -> u64);
 type ByPartition = (&'static str, &'static str, fn(&crate::serve::status::PartitionStatus) -> Option<i64>);
@@ -57,9 +63,7 @@ const GAUGES: [Metric; 12] = [
     ("reprise_lake_plays", "Plays in the lake.", |seen| seen.status.lake_plays),
     ("reprise_cells", "Cells of charts that are served.", |seen| seen.cells),
     ("reprise_chart_titles", "Tracks in these cells.", |seen| seen.titles),
-    ("reprise_resident_memory_bytes", "Memory that this process holds, without files.", |_| {
-        memory::held_bytes().unwrap_or(0)
-    }),
+    (MEMORY, MEMORY_HELP, |_| held_bytes().unsigned_abs()),
     ("reprise_memory_limit_bytes", "How much it may hold.", |seen| seen.shared.memory_max_bytes()),
     ("reprise_caught_up", "1 once every partition has been read to its end.", |seen| seen.status.caught_up.into()),
     ("reprise_ready", "1 once the charts of the lake are served.", |seen| seen.status.ready.into()),
@@ -77,14 +81,38 @@ const BY_PARTITION: [ByPartition; 3] = [
     }),
 ];
 
-/// All metrics as the text of `/metrics`.
+/// `families` as the text of `/metrics`.
 ///
 /// # Errors
 /// None that can happen: names are there once and have the right characters.
-pub fn exposition(shared: &Shared) -> prometheus::Result<Vec<u8>> {
+pub fn answer(families: prometheus::Result<Vec<MetricFamily>>) -> Result<Response, Problem> {
     let mut text = Vec::new();
-    TextEncoder::new().encode(&families(shared)?, &mut text)?;
-    Ok(text)
+    let written = families.and_then(|families| TextEncoder::new().encode(&families, &mut text));
+    written.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    Ok(([(header::CONTENT_TYPE, MEDIA_TYPE)], text).into_response())
+}
+
+/// What a process tells of itself that serves no charts.
+///
+/// # Errors
+/// Likewise.
+pub fn process() -> prometheus::Result<Vec<MetricFamily>> {
+    let registry = Registry::new();
+    let memory = IntGauge::new(MEMORY, MEMORY_HELP)?;
+    memory.set(held_bytes());
+    registry.register(Box::new(memory))?;
+    registry.register(Box::new(build_info()?))?;
+    Ok(registry.gather())
+}
+
+fn held_bytes() -> i64 {
+    memory::held_bytes().and_then(|bytes| i64::try_from(bytes).ok()).unwrap_or(0)
+}
+
+fn build_info() -> prometheus::Result<IntGaugeVec> {
+    let info = IntGaugeVec::new(Opts::new("reprise_build_info", "Always 1; the label says what runs."), &["version"])?;
+    info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+    Ok(info)
 }
 
 /// All metrics, each with its samples.
@@ -121,9 +149,7 @@ pub fn families(shared: &Shared) -> prometheus::Result<Vec<MetricFamily>> {
         dead_letters.with_label_values(&[reason]).inc_by(*count);
     }
     registry.register(Box::new(dead_letters))?;
-    let info = IntGaugeVec::new(Opts::new("reprise_build_info", "Always 1; the label says what runs."), &["version"])?;
-    info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-    registry.register(Box::new(info))?;
+    registry.register(Box::new(build_info()?))?;
 
     let mut families = shared.metrics.registry.gather();
     families.append(&mut registry.gather());

@@ -14,10 +14,13 @@ use std::time::{Duration, Instant};
 use prometheus::{Histogram, HistogramOpts, IntCounterVec, Opts, Registry};
 use reprise_dataflows::Epoch;
 
-pub use exposition::{MEDIA_TYPE, exposition, families};
+pub use exposition::{answer, families, process};
 
 /// Epochs that may be open, or have been served and not reported yet.
 const EPOCHS_MAX: usize = 1024;
+
+/// So many epochs later all reports of one have come.
+const REPORTED_AFTER: usize = 8;
 
 /// From half a millisecond to a minute.
 const SECONDS: [f64; 16] =
@@ -67,6 +70,12 @@ struct OpenEpoch {
     oldest_ms: Option<i64>,
     /// When it was served, in ms since 1970.
     served_ms: Option<i64>,
+}
+
+impl OpenEpoch {
+    fn freshness_ms(&self) -> Option<i64> {
+        Some(self.served_ms?.saturating_sub(self.oldest_ms?).max(0))
+    }
 }
 
 impl Default for Metrics {
@@ -123,8 +132,7 @@ impl Metrics {
         let mut epochs = lock(&self.epochs);
         let open = epochs.iter_mut().find(|open| open.epoch == epoch)?;
         open.oldest_ms = Some(open.oldest_ms.map_or(oldest_ms, |other| other.min(oldest_ms)));
-        let served_ms = open.served_ms?;
-        Some(self.observe_freshness(served_ms, oldest_ms))
+        open.freshness_ms()
     }
 
     /// An epoch is served, at `now_ms` since 1970. Gives its freshness in ms, as far as that is known.
@@ -134,20 +142,14 @@ impl Metrics {
         for open in epochs.iter_mut().filter(|open| open.epoch <= epoch && open.served_ms.is_none()) {
             open.served_ms = Some(now_ms);
             self.epoch_duration.observe(open.began.elapsed().as_secs_f64());
-            if let Some(oldest_ms) = open.oldest_ms {
-                freshness_ms = Some(self.observe_freshness(now_ms, oldest_ms));
+            freshness_ms = open.freshness_ms().or(freshness_ms);
+        }
+        // The reports of an epoch may come after the epoch itself, so it is settled some epochs later.
+        while epochs.len() > REPORTED_AFTER && epochs.front().is_some_and(|open| open.served_ms.is_some()) {
+            if let Some(freshness_ms) = epochs.pop_front().and_then(|open| open.freshness_ms()) {
+                self.freshness.observe(freshness_ms as f64 / 1000.0);
             }
         }
-        // The report of an epoch may come after the epoch itself, but hardly after the one behind it.
-        while epochs.len() > 8 && epochs.front().is_some_and(|open| open.served_ms.is_some()) {
-            epochs.pop_front();
-        }
-        freshness_ms
-    }
-
-    fn observe_freshness(&self, served_ms: i64, oldest_ms: i64) -> i64 {
-        let freshness_ms = served_ms.saturating_sub(oldest_ms).max(0);
-        self.freshness.observe(freshness_ms as f64 / 1000.0);
         freshness_ms
     }
 

@@ -13,8 +13,9 @@ use super::super::{Shared, Status};
 use super::Client;
 use crate::charts::{AsOf, ChartCell, Charts, Entry};
 
-/// Events that are kept for clients that come back.
+/// Events that are kept for clients that come back, and their bytes.
 const KEPT_EVENTS: usize = 256;
+const KEPT_BYTES: usize = 1 << 20;
 
 /// What a client wants to watch. Those who want the same share all but their connections.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -79,11 +80,14 @@ struct Change<'a> {
 pub struct List {
     watched: Watched,
     pub clients: Vec<Client>,
+    /// What the charts were as of the last time.
+    looked_at: Option<AsOf>,
     /// As the clients know them.
     cells: Vec<ChartCell>,
     pub(super) last: EventId,
     /// The newest events, and what came before the first of them.
     pub(super) events: VecDeque<(EventId, Bytes)>,
+    events_bytes: usize,
     events_after: EventId,
 }
 
@@ -92,12 +96,23 @@ impl List {
         let charts = shared.charts();
         let cells = cells(&watched, &charts);
         let last = EventId { incarnation: shared.incarnation(), epoch: charts.as_of().epoch, sequence: 0 };
-        Self { watched, clients: Vec::new(), cells, last, events: VecDeque::new(), events_after: last }
+        Self {
+            watched,
+            clients: Vec::new(),
+            looked_at: None,
+            cells,
+            last,
+            events: VecDeque::new(),
+            events_bytes: 0,
+            events_after: last,
+        }
     }
 
     /// What a client lacks that has seen `last`: some events, or whole lists.
     pub fn since(&self, last: Option<EventId>) -> Vec<Bytes> {
-        match last.filter(|last| (self.events_after..=self.last).contains(last)) {
+        // An id of another list may lie between ours, so only those that we have given are known.
+        let is_ours = |id: &EventId| *id == self.events_after || self.events.iter().any(|(other, _)| other == id);
+        match last.filter(is_ours) {
             Some(last) => self.events.iter().filter(|(id, _)| *id > last).map(|(_, event)| event.clone()).collect(),
             None => {
                 // Only with the last of the lists does a client know what the id says that it knows.
@@ -110,6 +125,9 @@ impl List {
     /// Looks at the charts. Gives the events of what has changed since the last time.
     pub fn look(&mut self, shared: &Shared) -> Vec<Bytes> {
         let charts = shared.charts();
+        if self.looked_at.replace(charts.as_of()) == Some(charts.as_of()) {
+            return Vec::new();
+        }
         let cells = cells(&self.watched, &charts);
         drop(charts);
         let mut events = Vec::new();
@@ -119,11 +137,14 @@ impl List {
             let sequence = if self.last.epoch == epoch { self.last.sequence + 1 } else { 0 };
             self.last = EventId { epoch, sequence, ..self.last };
             let event = event("change", Some(self.last), &change);
+            self.events_bytes += event.len();
             self.events.push_back((self.last, event.clone()));
             events.push(event);
         }
-        while self.events.len() > KEPT_EVENTS {
-            self.events_after = self.events.pop_front().map_or(self.last, |(id, _)| id);
+        while self.events.len() > KEPT_EVENTS || self.events_bytes > KEPT_BYTES {
+            let Some((id, event)) = self.events.pop_front() else { break };
+            self.events_after = id;
+            self.events_bytes -= event.len();
         }
         events
     }

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! An event is made once, however many watch. A list is looked at when an epoch is complete, but no more often than asked for, and
-//! less often the more clients there are, so that all of them together cost a bounded share of the one thread that serves. A client
+//! less often the more clients and lists there are, so that all of them together cost a bounded share of the one thread that serves. A client
 //! that does not read finds its queue full, is told to load anew, and has slowed down nobody.
 //!
 //! An event's id is `incarnation-epoch-sequence`. Who comes back with the last id that it has seen gets the events since, if they
@@ -37,11 +37,13 @@ pub const CLIENTS_MAX: usize = 2000;
 pub const LISTS_MAX: usize = 256;
 /// Between two looks at a list, unless told otherwise, and from when to when it can be told.
 pub const EVERY: Duration = Duration::from_millis(100);
-pub const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(60);
+pub const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(60);
 /// Events that wait for one client.
 const QUEUE_EVENTS: usize = 64;
-/// What an event costs for each client: with so much between events a list's clients take a tenth of a core.
+/// What there is between two looks at a list for each client of any list, and for each list of a chart that is watched: then all of
+/// them take about a tenth of a core.
 const PER_CLIENT: Duration = Duration::from_micros(100);
+const PER_CHART: Duration = Duration::from_micros(200);
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 /// Proxies close what has been silent for a minute.
 const SILENCE_MAX: Duration = Duration::from_secs(15);
@@ -55,6 +57,10 @@ pub struct Streams {
     /// The newest complete epoch.
     epochs: watch::Sender<u64>,
     pub clients: Arc<AtomicU64>,
+    /// Charts that are watched, of all lists together.
+    charts: AtomicU64,
+    /// The run is over.
+    closed: AtomicBool,
     /// Clients that were too slow.
     pub reloads: AtomicU64,
 }
@@ -107,6 +113,7 @@ impl Streams {
         }
         let list = lists.entry(watched).or_insert_with_key(|watched| {
             let list = Arc::new(Mutex::new(List::new(watched.clone(), shared)));
+            self.charts.fetch_add(watched.charts.len() as u64, Ordering::Relaxed);
             tokio::spawn(keep(shared.clone(), watched.clone(), list.clone(), self.epochs.subscribe()));
             list
         });
@@ -118,11 +125,23 @@ impl Streams {
         Ok(Body::new(before, queued, is_slow, &self.clients))
     }
 
+    /// The run is over: streams end, and clients ask again elsewhere or later.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+        self.epochs.send_modify(|_| {});
+    }
+
+    /// How long to wait between two looks at a list, for the sake of all others.
+    fn pause(&self) -> Duration {
+        let times = |count: &AtomicU64| u32::try_from(count.load(Ordering::Relaxed)).unwrap_or(u32::MAX);
+        PER_CLIENT.saturating_mul(times(&self.clients)) + PER_CHART.saturating_mul(times(&self.charts))
+    }
+
     fn forget(&self, watched: &Watched) -> bool {
         let mut lists = lock(&self.lists);
         let is_idle = lists.get(watched).is_some_and(|list| lock(list).clients.is_empty());
-        if is_idle {
-            lists.remove(watched);
+        if is_idle && lists.remove(watched).is_some() {
+            self.charts.fetch_sub(watched.charts.len() as u64, Ordering::Relaxed);
         }
         is_idle
     }
@@ -132,12 +151,13 @@ impl Streams {
 async fn keep(shared: Arc<Shared>, watched: Watched, list: Arc<Mutex<List>>, mut epochs: watch::Receiver<u64>) {
     let (mut told_status, mut spoke, mut watched_at) = (None::<Instant>, Instant::now(), Instant::now());
     loop {
-        let clients = lock(&list).clients.len();
-        let pause = watched.every.max(PER_CLIENT * u32::try_from(clients).unwrap_or(u32::MAX));
-        tokio::time::sleep(pause).await;
+        tokio::time::sleep(watched.every.max(shared.streams.pause())).await;
         // Epochs come at least every 200 ms, but for a run that reads its lake; clients are told that we live all the same.
         let _ = tokio::time::timeout(STATUS_INTERVAL, epochs.changed()).await;
         let mut list = lock(&list);
+        if shared.streams.closed.load(Ordering::Relaxed) {
+            return list.clients.clear();
+        }
         let mut events = list.look(&shared);
         let now = Instant::now();
         if watched.status && told_status.is_none_or(|at| now.duration_since(at) >= STATUS_INTERVAL) {

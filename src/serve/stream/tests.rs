@@ -106,6 +106,7 @@ fn an_id_of_another_run_or_one_that_is_forgotten_starts_over() {
         events.len() == 1 && events[0].starts_with(b"event: cell")
     };
     assert!(starts_over(first));
+    assert!(starts_over(EventId { sequence: 7, ..list.events[200].0 }));
     assert!(starts_over(EventId { incarnation: list.last.incarnation + 1, ..list.last }));
     assert!(starts_over(EventId { epoch: 1000, ..list.last }));
     assert!(list.since(Some(list.last)).is_empty());

@@ -61,7 +61,7 @@ pub struct Reader {
     untaken: bool,
     epoch_rows: u64,
     epoch_bytes: u64,
-    /// When the oldest record of the epoch was produced, as far as the first of each turn tells.
+    /// When the oldest record of the epoch was produced.
     oldest_ms: Option<i64>,
     uncommitted: bool,
     uncommitted_bytes: u64,
@@ -156,8 +156,9 @@ impl Reader {
                     if message.offset < state.report.next {
                         continue;
                     }
-                    if record == 0 {
-                        self.oldest_ms = self.oldest_ms.into_iter().chain(message.timestamp_ms).min();
+                    if let Some(timestamp_ms) = message.timestamp_ms {
+                        self.oldest_ms =
+                            Some(self.oldest_ms.map_or(timestamp_ms, |oldest_ms| oldest_ms.min(timestamp_ms)));
                     }
                     rejected_bytes += state.accept(&message, &mut self.harvest);
                     self.epoch_rows += 1;
