@@ -238,6 +238,7 @@ impl Shared {
 
     fn reported_partitions(&self, KafkaReport { partitions: reports, closed, .. }: KafkaReport) {
         let freshness_ms = closed.and_then(|(epoch, oldest_ms)| self.metrics.closed(epoch, oldest_ms));
+        let committed = self.committed_offsets();
         let mut partitions = self.partitions.write().unwrap_or_else(PoisonError::into_inner);
         partitions.extend(reports.into_iter().map(|report| (report.partition, report)));
         let mut status = self.status_mut();
@@ -254,6 +255,8 @@ impl Shared {
             let partition = status.partition(report.partition);
             (partition.start_offset, partition.next_offset) = (report.start, report.next);
             partition.end_offset = partition.end_offset.max(Some(report.next));
+            // What the run has found in its lake is committed too.
+            partition.committed_offset = partition.committed_offset.or(committed.get(&report.partition).copied());
         }
         status.measure_lag();
     }
