@@ -167,15 +167,16 @@ proptest! {
         let output = run(&definitions, &epochs, &way, &queries);
         let found = by_query(&output.answers.lock().unwrap());
         let mut plays = way.counted.clone();
-        let everything = epochs.iter().flat_map(|(_, plays)| plays).chain(&plays).cloned().collect::<Vec<_>>();
-        let all_titles = brute_force_titles(&everything);
         for (epoch, (clock_us, of_epoch)) in (0..).zip(&epochs) {
             plays.extend(of_epoch.iter().cloned());
             let tops = brute_force(&unlimited(), &plays, *clock_us);
-            // Unless epochs wait for each other, a title may be one of a later epoch.
-            let titles = if in_turn { brute_force_titles(&plays) } else { all_titles.clone() };
+            let titles = brute_force_titles(&plays);
             for (_, Query { id, question }) in queries.iter().filter(|(at, _)| *at == epoch) {
-                check(question, found.get(id).map_or(&[], Vec::as_slice), &tops, &titles);
+                // Unless epochs wait for each other, a track may be called what a later epoch says.
+                let is_by_name = matches!(question, Question::Search { .. } | Question::Track(_));
+                if way.in_turn || !is_by_name {
+                    check(question, found.get(id).map_or(&[], Vec::as_slice), &tops, &titles);
+                }
             }
         }
     }
@@ -196,7 +197,9 @@ proptest! {
         let last = epochs.len() as u64;
         let first_us = epochs.iter().find_map(|(clock_us, _)| *clock_us).unwrap_or(MONDAY_US);
         let now_us = epochs.last().and_then(|(clock_us, _)| *clock_us).unwrap_or(MONDAY_US);
-        epochs.push((Some(now_us), Vec::new()));
+        // The question comes in an epoch that has plays, and names that were not known before.
+        let newest = epochs.last_mut().map(|(_, plays)| std::mem::take(plays)).unwrap_or_default();
+        epochs.push((Some(now_us), newest));
         let end_us = definitions.trending.end_us(now_us) - back * SLIDE_US;
         let scope = if country { Scope::Country(Label::new("US")) } else { Scope::Global };
         let question = Question::Window { end_us, scope: scope.clone(), limit: 1000 };
