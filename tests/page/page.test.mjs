@@ -212,7 +212,7 @@ shows('the status is the one that the API gives', '', async (page) => {
         seen.Lake === `v${status.lake_version}` &&
         seen.Lag === String(status.lag) &&
         seen['Dead letters'] === '0' &&
-        seen.Freshness !== '–'
+        (seen.Freshness === '–') === (status.freshness_ms === null)
       );
     },
     10_000,
