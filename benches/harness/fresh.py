@@ -16,8 +16,8 @@ from .measure import Failed, Process
 from .results import against
 
 US, US_COMMITTING = "reprise", "reprise, a commit every 5 s"
-# As fast as anything that reads from Kafka can be here, beside the same generator.
-LIMIT = "limit: a consumer that only looks"
+# In Python, beside the thread that sends: what it sees late may be its own doing.
+LIMIT = "a consumer that only looks"
 LOW, HIGH = 10_000, 200_000
 GOALS = {US: "p99 ≤ 15 ms", US_COMMITTING: "p99 ≤ 50 ms", "Spark": "", LIMIT: ""}
 PEER_GOAL = "≤ 0.2"
@@ -30,7 +30,8 @@ SETTLE_S = 3
 HEAD = ["job", "plays/s", "p50 ms", "p90", "p99", "min – max", "max", "never seen", "reprise ÷ it, p99", "min – max", "goal"]
 NOTES = """\
 Of reprise: as a client sees it that asks over HTTP each millisecond. Of a peer: as the last operator of its own
-process sees it. The figures are medians of the rounds; `plays/s` is what the generator reached."""
+process sees it. The figures are medians of the rounds; `plays/s` is what the generator reached. Probes are sent at once, the other
+plays when --linger is over."""
 
 
 def percentile(values, share):

@@ -15,14 +15,14 @@ from common import address_in, is_ready
 
 from . import data, peers
 from .fresh import GENERATOR_S, Fresh, percentile
-from .measure import Process, run
+from .measure import Failed, Process, run
 from .results import against
 
 ALONE, BESIDE = "alone", "beside the load"
 RATE, CLIENTS, REQUESTS_PER_S = 20_000, 1000, 2000
 VEGETA = "github.com/tsenart/vegeta/v12@v12.13.0"
 PATHS = ["/v1/trending", "/v1/charts/weekly?scope=US", "/v1/charts/all-time?limit=20", "/v1/status"]
-HEAD = ["", "p50 ms", "p99", "min – max", "p99 ÷ alone", "min – max", "goal", "memory MB", "requests/s", "failed", "their p99 ms", "events/s"]
+HEAD = ["", "plays/s", "never seen", "p50 ms", "p99", "min – max", "p99 ÷ alone", "min – max", "goal", "memory MB", "requests/s", "failed", "their p99 ms", "events/s"]
 NOTES = f"""\
 {CLIENTS:,} clients read /v1/stream, and vegeta asks {REQUESTS_PER_S:,} times a second, both on this machine. Memory is that of
 the whole run, at most. The requests' times are vegeta's."""
@@ -62,16 +62,22 @@ class Serve(Fresh):
                 self.until(process, lambda: is_ready(log))
                 figures = self.beside(topic, address_in(log), folder) if name == BESIDE else self.probed(topic, address_in(log))
                 process.stop()
+            if not generator.running():
+                raise Failed(f"the generator has ended{generator.last_words()}")
             generator.stop()
+            reached = data.sent_per_s(generator)
         self.bench.delete_topics()
-        self.turns.append({"job": name, "round": turn, "memory_bytes": process.memory_bytes, **figures})
-        self.bench.say(f"round {turn}: {name}: p99 {percentile(figures['latencies_ms'], 0.99):.1f} ms, "
+        self.turns.append({"job": name, "round": turn, "memory_bytes": process.memory_bytes, "rate_reached": reached,
+                           **figures})
+        if figures.get("watchers", {}).get("lost"):
+            raise Failed(f"{figures['watchers']['lost']} clients were lost")
+        self.bench.say(f"round {turn}: {name} at {reached:,} plays/s: p99 {percentile(figures['latencies_ms'], 0.99):.1f} ms, "
                        f"{process.memory_bytes / 1e6:.0f} MB")
 
     def probed(self, topic, address):
         found = self.probe("http", topic, address)
         seen = zip(found["sent_us"], found["latencies_us"])
-        return {"latencies_ms": [latency_us / 1e3 for sent_us, latency_us in seen if sent_us >= found["from_us"]]}
+        return {"sent": sum(sent_us >= found["from_us"] for sent_us in found["sent_us"]), "latencies_ms": [latency_us / 1e3 for sent_us, latency_us in seen if sent_us >= found["from_us"]]}
 
     def beside(self, topic, address, folder):
         targets = os.path.join(folder, "targets")
@@ -95,13 +101,15 @@ class Serve(Fresh):
         for name in (ALONE, BESIDE):
             p99, alone = self.percentiles(name, 0.99), self.percentiles(ALONE, 0.99)
             memory = statistics.median(self.series(name, lambda turn: turn["memory_bytes"] / 1e6))
-            row = [name, f"{statistics.median(self.percentiles(name, 0.5)):.1f}", f"{statistics.median(p99):.1f}",
+            unseen = sum(self.series(name, lambda turn: turn["sent"] - len(turn["latencies_ms"])))
+            reached = statistics.median(self.series(name, lambda turn: turn["rate_reached"]))
+            row = [name, f"{reached:,.0f}", unseen, f"{statistics.median(self.percentiles(name, 0.5)):.1f}", f"{statistics.median(p99):.1f}",
                    f"{min(p99):.1f} – {max(p99):.1f}"]
             if name == ALONE:
                 rows.append([*row, "", "", "", f"{memory:.0f}", "", "", "", ""])
                 continue
             of = lambda figure: statistics.median(self.series(BESIDE, figure))  # noqa: E731
-            rows.append([*row, *against(p99, alone), "< 2", f"{memory:.0f}", f"{of(lambda t: t['requests']['rate']):,.0f}",
+            rows.append([*row, *against(p99, alone), "< 2", f"{memory:.0f}", f"{of(lambda t: t['requests']['throughput']):,.0f}",
                          f"{100 * (1 - of(lambda t: t['requests']['success'])):.2f} %",
                          f"{of(lambda t: t['requests']['latencies']['99th'] / 1e6):.1f}",
                          f"{of(lambda t: t['watchers']['events_per_s']):,.0f}"])

@@ -60,7 +60,8 @@ impl<C: ProducerContext<DeliveryOpaque = ()> + 'static> Sender<C> {
     /// next time.
     ///
     /// # Errors
-    /// When librdkafka refuses a message for another reason: it is too large, say.
+    /// When librdkafka refuses a message for another reason: it is too large, say. What else was pushed may have been handed over or
+    /// not, so this must not be called again then.
     pub fn hand_over(&mut self) -> KafkaResult<bool> {
         let mut all = true;
         for (partition, batch) in (0..).zip(&mut self.waiting) {
