@@ -30,7 +30,7 @@ export const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, is
 
 export const launch = () => chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
 
-// A page of a fresh profile, and what it did wrong. `mayLose` lets it complain about a server that is not there;
+// A page of a fresh profile, and what it did wrong. `mayLose` lets it complain about a server that is not there, or not ready;
 // `ignore` takes a test of messages that are meant to come.
 export async function open(browser, url, options = DESKTOP) {
   const context = await browser.newContext({ locale: 'en-GB', ...options });
@@ -41,7 +41,7 @@ export async function open(browser, url, options = DESKTOP) {
   page.ignore = (test) => (expected = test);
   page.on('console', (message) => {
     if (message.type() !== 'error' && message.type() !== 'warning') return;
-    if (expected(message.text()) || (page.mayLose && /net::ERR_/.test(message.text()))) return;
+    if (expected(message.text()) || (page.mayLose && /net::ERR_|status of 503/.test(message.text()))) return;
     wrong.push(`${message.type()}: ${message.text()}`);
   });
   page.on('pageerror', (error) => wrong.push(`error: ${error.stack}`));
