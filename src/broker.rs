@@ -46,8 +46,12 @@ impl Listener {
     /// `error`, and what librdkafka last said.
     pub fn explain(&self, error: &KafkaError) -> String {
         let code = error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| code.to_string());
-        let said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        said.as_ref().map_or_else(|| code.clone(), |said| format!("{code}; {said}"))
+        self.said().map_or_else(|| code.clone(), |said| format!("{code}; {said}"))
+    }
+
+    /// What librdkafka last said of its trouble.
+    pub fn said(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

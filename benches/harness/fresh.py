@@ -38,6 +38,15 @@ def percentile(values, share):
     return sorted(values)[min(int(len(values) * share), len(values) - 1)]
 
 
+def after_warm_up(seen, found):
+    """How many probes count, and the latencies of those that were seen."""
+    sent = [sent_us for sent_us in found["sent_us"] if sent_us >= found["from_us"]]
+    latencies_ms = [latency_us / 1e3 for sent_us, latency_us in seen if sent_us >= found["from_us"]]
+    if not latencies_ms:
+        raise Failed("none of its probes was seen")
+    return {"sent": len(sent), "latencies_ms": latencies_ms}
+
+
 class Fresh:
     def __init__(self, bench):
         self.bench, self.options, self.turns = bench, bench.options, []
@@ -142,12 +151,9 @@ class Fresh:
             generator.stop()
             reached = data.sent_per_s(generator)
         self.bench.delete_topics()
-        sent = [sent_us for sent_us in found["sent_us"] if sent_us >= found["from_us"]]
-        latencies_ms = [latency_us / 1e3 for sent_us, latency_us in seen if sent_us >= found["from_us"]]
-        if not latencies_ms:
-            raise Failed("none of its probes was seen")
-        self.turns.append({"job": name, "rate": rate, "rate_reached": reached, "round": turn, "sent": len(sent),
-                           "latencies_ms": latencies_ms})
+        figures = after_warm_up(seen, found)
+        latencies_ms = figures["latencies_ms"]
+        self.turns.append({"job": name, "rate": rate, "rate_reached": reached, "round": turn, **figures})
         self.bench.say(f"round {turn}: {name} at {reached:,} plays/s: p50 {percentile(latencies_ms, 0.5):.1f} ms, "
                        f"p99 {percentile(latencies_ms, 0.99):.1f} ms")
 

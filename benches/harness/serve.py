@@ -14,7 +14,7 @@ import time
 from common import address_in, is_ready
 
 from . import data, peers
-from .fresh import GENERATOR_S, Fresh, percentile
+from .fresh import GENERATOR_S, Fresh, after_warm_up, percentile
 from .measure import Failed, Process, run
 from .results import against
 
@@ -76,8 +76,7 @@ class Serve(Fresh):
 
     def probed(self, topic, address):
         found = self.probe("http", topic, address)
-        seen = zip(found["sent_us"], found["latencies_us"])
-        return {"sent": sum(sent_us >= found["from_us"] for sent_us in found["sent_us"]), "latencies_ms": [latency_us / 1e3 for sent_us, latency_us in seen if sent_us >= found["from_us"]]}
+        return after_warm_up(zip(found["sent_us"], found["latencies_us"]), found)
 
     def beside(self, topic, address, folder):
         targets = os.path.join(folder, "targets")

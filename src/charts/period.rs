@@ -3,7 +3,7 @@
 //! The trending window is a chart like the others here, except that its one period is wherever the clock has put it.
 
 use reprise_dataflows::calendar::{Period, Unreadable, instant_name};
-use reprise_dataflows::definition::{Definitions, ItemKind, ScopeKind, TRENDING};
+use reprise_dataflows::definition::{Definitions, ItemKind, Scope, ScopeKind, TRENDING};
 
 use super::{AsOf, Charts};
 
@@ -48,6 +48,12 @@ impl Charts {
         let Some(definition) = self.definitions.chart(chart) else { return Some(0) };
         let day = definition.calendar.local_day(clock_us);
         Some(definition.period.start(day, definition.calendar.week_starts))
+    }
+
+    /// The first day of the period that is meant when none is named: the newest that has entries for `scope`, or for any, and
+    /// before there are any the one that the clock is in.
+    pub fn usual(&self, chart: u32, scope: Option<&Scope>) -> Option<i32> {
+        self.newest(chart, scope).or_else(|| self.current(chart))
     }
 
     /// What the chart lists.

@@ -13,7 +13,7 @@ use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext};
 use reprise_kafka::Sender;
 
 use super::Traffic;
-use crate::broker::{NEWS_MAX, unmade};
+use crate::broker::{Listener, NEWS_MAX, unmade};
 use crate::topic;
 
 /// How long to wait before trying again when the queue is full: it drains a batch in about this time.
@@ -38,8 +38,7 @@ pub struct Producer {
 struct Failures {
     records: AtomicU64,
     first: Mutex<Option<KafkaError>>,
-    /// What the client library last said of its trouble.
-    said: Mutex<Option<String>>,
+    listener: Listener,
 }
 
 /// `error`, and what the client library has said of its trouble, which only who polls hears.
@@ -47,7 +46,7 @@ fn explain(client: &BaseProducer<Failures>, error: anyhow::Error) -> anyhow::Err
     for _ in 0..NEWS_MAX {
         client.poll(Duration::ZERO);
     }
-    match client.context().said.lock().ok().and_then(|mut said| said.take()) {
+    match client.context().listener.said() {
         Some(said) => anyhow!("{error:#}: {said}"),
         None => error,
     }
@@ -55,14 +54,9 @@ fn explain(client: &BaseProducer<Failures>, error: anyhow::Error) -> anyhow::Err
 
 impl ClientContext for Failures {
     fn error(&self, error: KafkaError, reason: &str) {
-        // That no broker is left does not say why.
-        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown)
-            && let Ok(mut said) = self.said.lock()
-        {
-            *said = Some(reason.to_owned());
-        }
         // Not a failure yet: the library tries again until `message.timeout.ms`.
         tracing::warn!("Kafka: {error}: {reason}");
+        self.listener.error(error, reason);
     }
 }
 

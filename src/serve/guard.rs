@@ -9,6 +9,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use memchr::{memchr, memmem};
 
 use super::access::Access;
 use super::parameters::QUERY_BYTES_MAX;
@@ -107,8 +108,8 @@ fn is_stream(headers: &HeaderMap) -> bool {
 fn tag(body: &Bytes) -> String {
     let mut hasher = siphasher::sip::SipHasher13::new();
     let mut rest = &body[..];
-    while let Some(start) = find(rest, AS_OF) {
-        let length = find(&rest[start..], b"}").map_or(rest.len() - start, |end| end + 1);
+    while let Some(start) = memmem::find(rest, AS_OF) {
+        let length = memchr(b'}', &rest[start..]).map_or(rest.len() - start, |end| end + 1);
         let (before, as_of) = rest[..start + length].split_at(start);
         hasher.write(before);
         if !as_of.ends_with(NOT_DURABLE) {
@@ -118,10 +119,6 @@ fn tag(body: &Bytes) -> String {
     }
     hasher.write(rest);
     format!("W/\"{:016x}\"", hasher.finish())
-}
-
-fn find(text: &[u8], part: &[u8]) -> Option<usize> {
-    text.windows(part.len()).position(|window| window == part)
 }
 
 #[cfg(test)]

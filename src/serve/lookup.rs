@@ -37,11 +37,7 @@ pub fn chart(charts: &Charts, name: &str, request: &Request) -> Result<Answer, P
     };
     let start_day = match request.period.as_deref() {
         Some(EVERY) => None,
-        Some(text) => {
-            let start_day = charts.start_day(chart, text);
-            Some(Some(start_day.map_err(|error| Problem::bad_request(error.to_string()))?))
-        }
-        None => Some(charts.newest(chart, scope.as_ref()).or_else(|| charts.current(chart))),
+        text => Some(start_day(charts, chart, scope.as_ref(), text)?),
     };
     if let (Some(scope), Some(start_day)) = (&scope, start_day) {
         return Ok(Answer::One(charts.cell(chart, scope, start_day, request.limit)));
@@ -61,6 +57,17 @@ fn several(charts: &Charts, filter: &Filter, chart: u32) -> Result<Answer, Probl
         )));
     }
     Ok(Answer::Many(charts.cells(filter)))
+}
+
+/// The first day of the period that is written as `text`, or of the usual one.
+pub fn start_day(
+    charts: &Charts,
+    chart: u32,
+    scope: Option<&Scope>,
+    text: Option<&str>,
+) -> Result<Option<i32>, Problem> {
+    let Some(text) = text else { return Ok(charts.usual(chart, scope)) };
+    charts.start_day(chart, text).map(Some).map_err(|error| Problem::bad_request(error.to_string()))
 }
 
 /// The chart of a name.

@@ -16,6 +16,7 @@ mod lookup;
 pub mod metrics;
 mod page;
 mod parameters;
+mod past_window;
 mod patient;
 pub mod problem;
 mod questioned;

@@ -1,4 +1,4 @@
-//! Answers that the workers are asked for: a track anywhere, a search, the map, a window of the past.
+//! Answers that the workers are asked for: a track anywhere, a search, the map. `past_window.rs` asks for windows of the past.
 //!
 //! The charts that are served know only what is in a top. The workers know all, each of the tracks that it owns, so they are asked
 //! together, and what they say is put together here.
@@ -11,9 +11,9 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
-use reprise_dataflows::calendar::{Period, parse_instant};
+use reprise_dataflows::calendar::Period;
 use reprise_dataflows::catalogue::About;
-use reprise_dataflows::definition::{Cell, ItemKind, Scope, ScopeKind, TRENDING, TRENDING_NAME};
+use reprise_dataflows::definition::{Cell, ItemKind, Scope, ScopeKind, TRENDING};
 use reprise_dataflows::query::{Found, Question};
 use serde::Serialize;
 
@@ -22,7 +22,7 @@ use super::problem::Problem;
 use super::questions::Findings;
 use super::routes::Answered;
 use super::{Shared, lookup};
-use crate::charts::{Answer, AsOf, ChartCell, Charts, Entry, instant, scopes};
+use crate::charts::{AsOf, Charts, instant, scopes};
 
 /// An epoch takes milliseconds, but the one that a commit or a search is in may take longer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -44,15 +44,30 @@ pub struct Track {
     plays: Vec<Plays>,
 }
 
-/// The plays of a track in one cell.
+/// What numbers are of: a period of a chart.
 #[derive(Serialize)]
-struct Plays {
+struct Of {
     chart: String,
     period: String,
     #[serde(rename = "start", with = "instant")]
     start_us: Option<i64>,
     #[serde(rename = "end", with = "instant")]
     end_us: Option<i64>,
+}
+
+impl Of {
+    /// `as_of` says which window it is, if it is that.
+    fn new(charts: &Charts, chart: u32, start_day: i32, as_of: AsOf) -> Self {
+        let (period, start_us, end_us) = charts.period_as_of(chart, Some(start_day), as_of);
+        Self { chart: charts.definitions().name(chart).to_owned(), period, start_us, end_us }
+    }
+}
+
+/// The plays of a track in one cell.
+#[derive(Serialize)]
+struct Plays {
+    #[serde(flatten)]
+    of: Of,
     scope: String,
     plays: i64,
 }
@@ -86,12 +101,8 @@ struct FoundArtist {
 
 #[derive(Serialize)]
 pub struct Geo {
-    chart: String,
-    period: String,
-    #[serde(rename = "start", with = "instant")]
-    start_us: Option<i64>,
-    #[serde(rename = "end", with = "instant")]
-    end_us: Option<i64>,
+    #[serde(flatten)]
+    of: Of,
     track_id: Option<String>,
     as_of: AsOf,
     countries: Vec<Country>,
@@ -125,7 +136,8 @@ pub async fn track(
                 if wanted.is_none_or(|chart| chart == cell.chart)
                     && scope.as_ref().is_none_or(|scope| *scope == cell.scope.name()) =>
             {
-                plays.push(plays_in(&charts, as_of, &cell, count));
+                let of = Of::new(&charts, cell.chart, cell.start_day, as_of);
+                plays.push(Plays { of, scope: cell.scope.name(), plays: count });
             }
             _ => {}
         }
@@ -136,29 +148,16 @@ pub async fn track(
             "no track `{track_id}` has been played; /v1/search finds tracks by their names"
         )));
     }
-    plays.retain(|plays| period.as_ref().is_none_or(|period| *period == plays.period));
+    plays.retain(|plays| period.as_ref().is_none_or(|period| *period == plays.of.period));
     if plays.len() > CELLS_MAX {
         return Err(Problem::bad_request(format!(
             "these are {} cells, and one answer has at most {CELLS_MAX}: name a chart, a scope or a period",
             plays.len()
         )));
     }
-    plays.sort_by(|a, b| (&a.chart, &a.period, &a.scope).cmp(&(&b.chart, &b.period, &b.scope)));
+    plays.sort_by(|a, b| (&a.of.chart, &a.of.period, &a.scope).cmp(&(&b.of.chart, &b.of.period, &b.scope)));
     let (title, artist) = about.map(|About { title, artist }| (title, artist)).unzip();
     Ok(Json(Track { track_id, title, artist, as_of, plays }))
-}
-
-/// `as_of` says which window it is, if it is that.
-fn plays_in(charts: &Charts, as_of: AsOf, cell: &Cell, plays: i64) -> Plays {
-    let (period, start_us, end_us) = charts.period_as_of(cell.chart, Some(cell.start_day), as_of);
-    Plays {
-        chart: charts.definitions().name(cell.chart).to_owned(),
-        period,
-        start_us,
-        end_us,
-        scope: cell.scope.name(),
-        plays,
-    }
 }
 
 pub async fn search(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Answered<Search> {
@@ -192,10 +191,7 @@ pub async fn search(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery
     let mut artists: Vec<FoundArtist> = artists.collect();
     artists.sort_by(|a, b| b.plays.cmp(&a.plays).then_with(|| a.artist.cmp(&b.artist)));
     artists.truncate(limit);
-    let charts = shared.charts();
-    let period = charts.period_as_of(cell.chart, Some(cell.start_day), as_of).0;
-    let chart = charts.definitions().name(cell.chart).to_owned();
-    drop(charts);
+    let Of { chart, period, .. } = Of::new(&shared.charts(), cell.chart, cell.start_day, as_of);
     Ok(Json(Search { query: text, as_of, chart, period, tracks, artists }))
 }
 
@@ -219,7 +215,7 @@ fn widest(charts: &Charts) -> Result<Cell, Problem> {
     let chart = chart.ok_or_else(|| {
         Problem::not_found("no chart counts the plays of tracks everywhere, so nothing can be searched")
     })?;
-    let start_day = charts.newest(chart, Some(&Scope::Global)).or_else(|| charts.current(chart)).unwrap_or(0);
+    let start_day = charts.usual(chart, Some(&Scope::Global)).unwrap_or(0);
     Ok(Cell { chart, start_day, scope: Scope::Global })
 }
 
@@ -237,14 +233,11 @@ pub async fn geo(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -
             *sum = (sum.0 + plays, sum.1 + of_track);
         }
     }
-    let charts = shared.charts();
-    let (period, start_us, end_us) = charts.period_as_of(chart, Some(start_day), as_of);
-    let chart = charts.definitions().name(chart).to_owned();
-    drop(charts);
+    let of = Of::new(&shared.charts(), chart, start_day, as_of);
     let country =
         |(country, (plays, of_track))| Country { country, plays, track_plays: track_id.is_some().then_some(of_track) };
     let countries = countries.into_iter().map(country).collect();
-    Ok(Json(Geo { chart, period, start_us, end_us, track_id, as_of, countries }))
+    Ok(Json(Geo { of, track_id, as_of, countries }))
 }
 
 /// The chart and period that are asked for, the newest by default.
@@ -255,11 +248,7 @@ fn places_by_country(
     of_tracks: bool,
 ) -> Result<(u32, i32), Problem> {
     let chart = chart_by_country(charts, name, of_tracks)?;
-    let start_day = match period {
-        Some(period) => charts.start_day(chart, period).map_err(|error| Problem::bad_request(error.to_string()))?,
-        None => charts.newest(chart, None).or_else(|| charts.current(chart)).unwrap_or(0),
-    };
-    Ok((chart, start_day))
+    Ok((chart, lookup::start_day(charts, chart, None, period)?.unwrap_or(0)))
 }
 
 /// The chart of this name, or the first that counts by country.
@@ -280,63 +269,6 @@ fn chart_by_country(charts: &Charts, name: Option<&str>, of_tracks: bool) -> Res
     Some(chart).filter(fits).ok_or_else(problem)
 }
 
-/// The trending window that the clock was in at the moment `at`.
-pub async fn past_window(
-    shared: &Arc<Shared>,
-    at: &str,
-    scope: Option<&str>,
-    limit: Option<usize>,
-    durable: bool,
-) -> Answered<Answer> {
-    if durable {
-        return Err(Problem::bad_request(
-            "a window of the past is never that of a commit: leave out `durable`, or `at`",
-        ));
-    }
-    let at_us = parse_instant(at).map_err(|error| Problem::bad_request(error.to_string()))?;
-    let scope = lookup::one_scope(&shared.charts(), TRENDING, scope.unwrap_or("global"))?;
-    let trending = shared.charts().definitions().trending.clone();
-    let (start_us, end_us) = trending.window(at_us);
-    let now_us = shared.charts().as_of().clock_us;
-    if now_us.is_none_or(|now_us| end_us > trending.end_us(now_us)) {
-        return Err(Problem::not_found(format!("`at` is {at}, and the clock has not come so far")));
-    }
-    let limit = limit.unwrap_or(trending.top).min(trending.top);
-    let question = Question::Window { end_us, scope: scope.clone(), limit };
-    let Findings { as_of, found } = ask(shared, question).await?;
-    let known_from = found.iter().filter_map(|found| if let Found::KnownFrom(us) = found { Some(*us) } else { None });
-    if known_from.max().is_none_or(|known_from_us| start_us < known_from_us) {
-        return Err(Problem::not_found(format!(
-            "the window at {at} is no longer known, or was before this start: --trending-history says for how long windows are kept"
-        )));
-    }
-    let of_window = AsOf { clock_us: Some(at_us), ..as_of };
-    let period = shared.charts().period_as_of(TRENDING, Some(0), of_window).0;
-    let cell = ChartCell {
-        chart: TRENDING_NAME.to_owned(),
-        period,
-        start_us: Some(start_us),
-        end_us: Some(end_us),
-        scope: scope.name(),
-        as_of,
-        entries: entries(found, limit),
-    };
-    Ok(Json(Answer::One(cell)))
-}
-
-fn entries(found: Vec<Found>, limit: usize) -> Vec<Entry> {
-    let items = found.into_iter().filter_map(|found| match found {
-        Found::Track { track_id, about, plays } => Some((plays, track_id, about, ItemKind::Track)),
-        Found::Artist { artist, plays, .. } => Some((plays, artist, None, ItemKind::Artist)),
-        _ => None,
-    });
-    let mut items: Vec<_> = items.collect();
-    items.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
-    items.truncate(limit);
-    let ranked = (1..).zip(items);
-    ranked.map(|(rank, (plays, item, about, kind))| Entry::new(kind, rank, &item, about.as_ref(), plays)).collect()
-}
-
 fn check_id(id: &str) -> Result<(), Problem> {
     if id.len() > ID_BYTES_MAX {
         return Err(Problem::bad_request(format!("no track's id is longer than {ID_BYTES_MAX} bytes")));
@@ -353,7 +285,7 @@ fn bounded(limit: Option<String>) -> Result<usize, Problem> {
 }
 
 /// Asks the workers, and waits for them.
-async fn ask(shared: &Shared, question: Question) -> Result<Findings, Problem> {
+pub async fn ask(shared: &Shared, question: Question) -> Result<Findings, Problem> {
     if !shared.ready.load(Ordering::Acquire) {
         return Err(Problem::unavailable("still catching up; /v1/status says how far it is"));
     }

@@ -44,7 +44,7 @@ use super::parameters::{count, flag, parameters};
 use super::problem::Problem;
 use super::snapshot::{self, Snapshot};
 use super::stream::{self, CLIENTS_MAX, Full, LISTS_MAX};
-use super::{Shared, Status, page, questioned};
+use super::{Shared, Status, page, past_window, questioned};
 use crate::charts::{Answer, AsOf, Charts, Overview};
 
 pub type Answered<T> = Result<Json<T>, Problem>;
@@ -78,7 +78,7 @@ async fn trending(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) 
     let [scope, limit, durable, at] = parameters(query.as_deref(), ["scope", "limit", "durable", "at"])?;
     let (limit, durable) = (count(limit)?, flag("durable", durable)?);
     if let Some(at) = at {
-        return questioned::past_window(&shared, &at, scope.as_deref(), limit, durable).await;
+        return past_window::past_window(&shared, &at, scope.as_deref(), limit, durable).await;
     }
     answer(&shared, TRENDING_NAME, &Request { scope, period: None, limit }, durable)
 }

@@ -151,10 +151,8 @@ impl List {
 }
 
 fn cells(watched: &Watched, charts: &Charts) -> Vec<ChartCell> {
-    let cell = |chart: &u32| {
-        let newest = charts.newest(*chart, Some(&watched.scope)).or_else(|| charts.current(*chart));
-        charts.cell(*chart, &watched.scope, newest, watched.limit)
-    };
+    let cell =
+        |chart: &u32| charts.cell(*chart, &watched.scope, charts.usual(*chart, Some(&watched.scope)), watched.limit);
     watched.charts.iter().map(cell).collect()
 }
 

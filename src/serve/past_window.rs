@@ -1,0 +1,72 @@
+//! The trending window of a moment of the past, which the workers keep in panes.
+
+use std::sync::Arc;
+
+use axum::Json;
+use reprise_dataflows::calendar::parse_instant;
+use reprise_dataflows::definition::{ItemKind, TRENDING, TRENDING_NAME};
+use reprise_dataflows::query::{Found, Question};
+
+use super::problem::Problem;
+use super::questioned::ask;
+use super::questions::Findings;
+use super::routes::Answered;
+use super::{Shared, lookup};
+use crate::charts::{Answer, AsOf, ChartCell, Entry};
+
+/// The trending window that the clock was in at the moment `at`.
+pub async fn past_window(
+    shared: &Arc<Shared>,
+    at: &str,
+    scope: Option<&str>,
+    limit: Option<usize>,
+    durable: bool,
+) -> Answered<Answer> {
+    if durable {
+        return Err(Problem::bad_request(
+            "a window of the past is never that of a commit: leave out `durable`, or `at`",
+        ));
+    }
+    let at_us = parse_instant(at).map_err(|error| Problem::bad_request(error.to_string()))?;
+    let scope = lookup::one_scope(&shared.charts(), TRENDING, scope.unwrap_or("global"))?;
+    let trending = shared.charts().definitions().trending.clone();
+    let (start_us, end_us) = trending.window(at_us);
+    let now_us = shared.charts().as_of().clock_us;
+    if now_us.is_none_or(|now_us| end_us > trending.end_us(now_us)) {
+        return Err(Problem::not_found(format!("`at` is {at}, and the clock has not come so far")));
+    }
+    let limit = limit.unwrap_or(trending.top).min(trending.top);
+    let question = Question::Window { end_us, scope: scope.clone(), limit };
+    let Findings { as_of, found } = ask(shared, question).await?;
+    let known_from = found.iter().filter_map(|found| if let Found::KnownFrom(us) = found { Some(*us) } else { None });
+    if known_from.max().is_none_or(|known_from_us| start_us < known_from_us) {
+        return Err(Problem::not_found(format!(
+            "the window at {at} is no longer known, or was before this start: --trending-history says for how long windows are kept"
+        )));
+    }
+    let of_window = AsOf { clock_us: Some(at_us), ..as_of };
+    let period = shared.charts().period_as_of(TRENDING, Some(0), of_window).0;
+    let cell = ChartCell {
+        chart: TRENDING_NAME.to_owned(),
+        period,
+        start_us: Some(start_us),
+        end_us: Some(end_us),
+        scope: scope.name(),
+        as_of,
+        entries: entries(found, limit),
+    };
+    Ok(Json(Answer::One(cell)))
+}
+
+fn entries(found: Vec<Found>, limit: usize) -> Vec<Entry> {
+    let items = found.into_iter().filter_map(|found| match found {
+        Found::Track { track_id, about, plays } => Some((plays, track_id, about, ItemKind::Track)),
+        Found::Artist { artist, plays, .. } => Some((plays, artist, None, ItemKind::Artist)),
+        _ => None,
+    });
+    let mut items: Vec<_> = items.collect();
+    items.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+    items.truncate(limit);
+    let ranked = (1..).zip(items);
+    ranked.map(|(rank, (plays, item, about, kind))| Entry::new(kind, rank, &item, about.as_ref(), plays)).collect()
+}
