@@ -15,35 +15,39 @@ from common import address_in, is_ready
 
 from . import data, peers
 from .fresh import GENERATOR_S, Fresh, after_warm_up, percentile
-from .measure import Failed, Process, run
+from .measure import Failed, Process
 from .results import against
 
 ALONE, BESIDE = "alone", "beside the load"
 RATE, CLIENTS, REQUESTS_PER_S = 20_000, 1000, 2000
-VEGETA = "github.com/tsenart/vegeta/v12@v12.13.0"
+CONNECTIONS = 64
 PATHS = ["/v1/trending", "/v1/charts/weekly?scope=US", "/v1/charts/all-time?limit=20", "/v1/status"]
 HEAD = ["", "plays/s", "never seen", "p50 ms", "p99", "min – max", "p99 ÷ alone", "min – max", "goal", "memory MB", "requests/s", "failed", "their p99 ms", "events/s"]
 NOTES = f"""\
-{CLIENTS:,} clients read /v1/stream, and vegeta asks {REQUESTS_PER_S:,} times a second, both on this machine. Memory is that of
-the whole run, at most. The requests' times are vegeta's."""
+{CLIENTS:,} clients read /v1/stream, and h2load asks {REQUESTS_PER_S:,} times a second, both on this machine. Memory is that of
+the whole run, at most. The requests' times are h2load's."""
 
 
-def vegeta():
-    """A load generator from Go's module proxy, built once."""
-    folder = os.path.join(peers.CACHE, "go")
-    program = os.path.join(folder, "vegeta")
-    if not os.path.exists(program):
-        if not shutil.which("go"):
-            raise peers.Missing("there is no go to build vegeta with")
-        build = subprocess.run(["go", "install", VEGETA], env={**os.environ, "GOBIN": folder}, capture_output=True, text=True)
-        if build.returncode:
-            raise peers.Missing(f"go install {VEGETA}: {build.stderr.strip()[-300:]}")
-    return program
+def load_generator():
+    """h2load, of Debian's nghttp2-client: one that costs little itself, beside what is measured on the same two cores."""
+    if not shutil.which("h2load"):
+        raise peers.Missing("there is no h2load: apt install nghttp2-client")
+    return "h2load"
+
+
+def asked(path):
+    """What h2load noted of each request: when it began in microseconds, the status, and how many microseconds it took."""
+    with open(path) as file:
+        rows = [line.split("\t") for line in file if line.endswith("\n")]
+    times_us = [int(row[2]) for row in rows]
+    seconds = (max(int(row[0]) for row in rows) - min(int(row[0]) for row in rows)) / 1e6
+    return {"per_s": len(rows) / seconds, "failed": sum(row[1] != "200" for row in rows) / len(rows),
+            "p50_ms": percentile(times_us, 0.5) / 1e3, "p99_ms": percentile(times_us, 0.99) / 1e3}
 
 
 class Serve(Fresh):
     def measure(self):
-        vegeta()
+        load_generator()
         for turn in range(1, self.options.rounds + 1):
             for name in [ALONE, BESIDE][:: 1 if turn % 2 else -1]:
                 self.serve(name, turn)
@@ -79,21 +83,21 @@ class Serve(Fresh):
         return after_warm_up(zip(found["sent_us"], found["latencies_us"]), found)
 
     def beside(self, topic, address, folder):
-        targets = os.path.join(folder, "targets")
+        targets, log = os.path.join(folder, "targets"), os.path.join(folder, "asked")
         with open(targets, "w") as file:
-            file.writelines(f"GET {address}{path}\n" for path in PATHS)
+            file.writelines(f"{address}{path}\n" for path in PATHS)
         clients = os.path.join(os.path.dirname(__file__), "clients.py")
-        attack = [vegeta(), "attack", "-targets", targets, "-rate", REQUESTS_PER_S, "-duration", f"{GENERATOR_S}s",
-                  "-max-connections", 64, "-output", os.path.join(folder, "attack")]
+        attack = [load_generator(), "--h1", "--input-file", targets, "--clients", CONNECTIONS, "--rps", REQUESTS_PER_S / CONNECTIONS,
+                  "--duration", GENERATOR_S, "--log-file", log]
         with Process([sys.executable, clients, address, CLIENTS], stdin=subprocess.PIPE) as watchers:
             self.until(watchers, lambda: "ready" in watchers.said().splitlines())
             with Process(attack) as attacker:
                 figures = self.probed(topic, address)
-                attacker.stop()
+                if not attacker.running():
+                    raise Failed(f"h2load has ended{attacker.last_words()}")
             watchers.process.stdin.close()
             heard = watchers.wait(60).said()
-        report = run([vegeta(), "report", "-type", "json", os.path.join(folder, "attack")], 120)
-        return {**figures, "watchers": heard, "requests": json.loads(report.out)}
+        return {**figures, "watchers": heard, "requests": asked(log)}
 
     def show(self):
         rows = []
@@ -108,9 +112,9 @@ class Serve(Fresh):
                 rows.append([*row, "", "", "", f"{memory:.0f}", "", "", "", ""])
                 continue
             of = lambda figure: statistics.median(self.series(BESIDE, figure))  # noqa: E731
-            rows.append([*row, *against(p99, alone), "< 2", f"{memory:.0f}", f"{of(lambda t: t['requests']['throughput']):,.0f}",
-                         f"{100 * (1 - of(lambda t: t['requests']['success'])):.2f} %",
-                         f"{of(lambda t: t['requests']['latencies']['99th'] / 1e6):.1f}",
+            rows.append([*row, *against(p99, alone), "< 2", f"{memory:.0f}", f"{of(lambda t: t['requests']['per_s']):,.0f}",
+                         f"{100 * of(lambda t: t['requests']['failed']):.2f} %",
+                         f"{of(lambda t: t['requests']['p99_ms']):.1f}",
                          f"{of(lambda t: t['watchers']['events_per_s']):,.0f}"])
         self.bench.show(f"Freshness at {RATE:,} plays/s, alone and beside those who read", HEAD, rows, NOTES)
 

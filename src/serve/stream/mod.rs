@@ -44,6 +44,10 @@ const QUEUE_EVENTS: usize = 64;
 /// them take some hundredths of a core, and who waits for another answer does not wait long. A thousand clients hear news twice a second.
 const PER_CLIENT: Duration = Duration::from_micros(400);
 const PER_CHART: Duration = Duration::from_micros(200);
+/// Clients that are told at once, and what is left to others before the next: a thousand sockets written to in one go would take
+/// the thread from all who ask, and the processor from the dataflow.
+const GROUP: usize = 32;
+const GROUP_PAUSE: Duration = Duration::from_millis(2);
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 /// Proxies close what has been silent for a minute.
 const SILENCE_MAX: Duration = Duration::from_secs(15);
@@ -137,6 +141,21 @@ impl Streams {
         PER_CLIENT.saturating_mul(times(&self.clients)) + PER_CHART.saturating_mul(times(&self.charts))
     }
 
+    /// Sends `events` to each of `clients`. Gives those that are still there, and fast enough.
+    async fn tell(&self, mut clients: Vec<Client>, events: &[Bytes]) -> Vec<Client> {
+        let mut told = Vec::with_capacity(clients.len());
+        while !clients.is_empty() {
+            let group = clients.drain(clients.len().saturating_sub(GROUP)..);
+            told.extend(group.filter(|client| {
+                !client.queue.is_closed() && events.iter().all(|event| client.send(event, &self.reloads))
+            }));
+            if !events.is_empty() && !clients.is_empty() {
+                tokio::time::sleep(GROUP_PAUSE).await;
+            }
+        }
+        told
+    }
+
     fn forget(&self, watched: &Watched) -> bool {
         let mut lists = lock(&self.lists);
         let is_idle = lists.get(watched).is_some_and(|list| lock(list).clients.is_empty());
@@ -149,37 +168,52 @@ impl Streams {
 
 /// Looks at a list again and again, and sends its clients what has changed, until nobody watches it any more.
 async fn keep(shared: Arc<Shared>, watched: Watched, list: Arc<Mutex<List>>, mut epochs: watch::Receiver<u64>) {
-    let (mut told_status, mut spoke, mut watched_at) = (None::<Instant>, Instant::now(), Instant::now());
+    let (mut news, mut watched_at) = (News { told_status: None, spoke: Instant::now() }, Instant::now());
     loop {
         tokio::time::sleep(watched.every.max(shared.streams.pause())).await;
         // Epochs come at least every 200 ms, but for a run that reads its lake; clients are told that we live all the same.
         let _ = tokio::time::timeout(STATUS_INTERVAL, epochs.changed()).await;
-        let mut list = lock(&list);
         if shared.streams.closed.load(Ordering::Relaxed) {
-            return list.clients.clear();
+            return lock(&list).clients.clear();
         }
-        let mut events = list.look(&shared);
+        // Who comes from here on gets the list as it is now.
+        let (events, clients) = {
+            let mut list = lock(&list);
+            (news.of(&mut list, &shared, watched.status), std::mem::take(&mut list.clients))
+        };
+        let told = shared.streams.tell(clients, &events).await;
+        if !told.is_empty() {
+            watched_at = Instant::now();
+        }
+        lock(&list).clients.extend(told);
+        if watched_at.elapsed() >= KEPT && shared.streams.forget(&watched) {
+            return;
+        }
+    }
+}
+
+/// When the clients of a list were told something.
+struct News {
+    told_status: Option<Instant>,
+    spoke: Instant,
+}
+
+impl News {
+    /// The events that tell what is new.
+    fn of(&mut self, list: &mut List, shared: &Shared, with_status: bool) -> Vec<Bytes> {
+        let mut events = list.look(shared);
         let now = Instant::now();
-        if watched.status && told_status.is_none_or(|at| now.duration_since(at) >= STATUS_INTERVAL) {
+        if with_status && self.told_status.is_none_or(|at| now.duration_since(at) >= STATUS_INTERVAL) {
             events.push(list::status(&shared.status()));
-            told_status = Some(now);
+            self.told_status = Some(now);
         }
-        if events.is_empty() && now.duration_since(spoke) >= SILENCE_MAX {
+        if events.is_empty() && now.duration_since(self.spoke) >= SILENCE_MAX {
             events.push(Bytes::from_static(b":\n\n"));
         }
         if !events.is_empty() {
-            spoke = now;
+            self.spoke = now;
         }
-        list.clients.retain(|client| {
-            !client.queue.is_closed() && events.iter().all(|event| client.send(event, &shared.streams.reloads))
-        });
-        if !list.clients.is_empty() {
-            watched_at = now;
-        }
-        drop(list);
-        if now.duration_since(watched_at) >= KEPT && shared.streams.forget(&watched) {
-            return;
-        }
+        events
     }
 }
 

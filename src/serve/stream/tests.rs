@@ -157,6 +157,28 @@ async fn a_client_that_does_not_read_is_told_so_and_slows_nobody() {
 }
 
 #[tokio::test]
+async fn all_of_many_clients_are_told_all_also_who_comes_meanwhile() {
+    let shared = shared();
+    let open = || shared.streams.open(&shared, watched(), None).unwrap();
+    let mut clients: Vec<(Body, Known)> = (0..2 * GROUP + 7).map(|_| (open(), Known::default())).collect();
+    for epoch in 1..=20 {
+        play(&shared, epoch, 1, 1);
+        tokio::time::sleep(GROUP_PAUSE / 2).await;
+        clients.push((open(), Known::default()));
+    }
+    let newest = |known: &Known| known.last.is_some_and(|last| last.epoch == 20);
+    for (client, known) in &mut clients {
+        while !newest(known) {
+            let before = known.last;
+            known.hear(&next(client).await.unwrap());
+            assert!(known.last > before, "an event came twice");
+        }
+        known.check(&shared);
+    }
+    assert_eq!(shared.streams.reloads.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
 async fn there_are_so_many_and_no_more() {
     let shared = shared();
     let open = |limit| shared.streams.open(&shared, Watched { limit: Some(limit), ..watched() }, None);
