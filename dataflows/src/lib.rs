@@ -26,7 +26,7 @@ pub mod key_numbers;
 pub mod label;
 mod naming;
 mod numbering;
-mod past;
+mod pane;
 pub mod plan;
 pub mod play;
 pub mod query;

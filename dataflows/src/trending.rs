@@ -2,12 +2,13 @@
 //!
 //! A pane that enters adds its counts, one that leaves retracts them, and [`crate::rank`] does the rest. What is late goes
 //! to its pane, and to the window if the pane is in it. What is early waits for the window to come. Panes that have left are kept
-//! for a while, smaller, so that a window of the past can be asked for.
+//! for a while, so that a window of the past can be asked for.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
 use std::ops::Range;
 
-use differential_dataflow::consolidation::consolidate;
 use differential_dataflow::{AsCollection, VecCollection};
 use foldhash::fast::RandomState;
 use timely::dataflow::StreamVec;
@@ -19,9 +20,10 @@ use crate::catalogue::Names;
 use crate::definition::{Cell, Definitions, ItemKind, TRENDING};
 use crate::exchange::Scatter;
 use crate::item::ItemKey;
-use crate::past::{Past, most_played};
+use crate::key_numbers::KeyNumbers;
+use crate::pane::Pane;
 use crate::plan::{Key, Plan};
-use crate::query::{Answer, Found, Query, Question};
+use crate::query::{Answer, Found, Query, Question, named};
 use crate::rank::Said;
 use crate::stash::{Ready, Stash};
 use crate::{Epoch, Tally, Tick};
@@ -94,15 +96,19 @@ struct Window {
     item: ItemKind,
     slide_us: i64,
     panes_in_window: i64,
+    /// How many panes before the window are kept.
+    panes_kept: i64,
     clock_us: Option<i64>,
     /// The panes that are in the window, `[start, end)`; none before there is a clock.
     in_window: Range<i64>,
+    /// Those before the window, in it, and to come.
     panes: BTreeMap<i64, Pane>,
-    past: Past,
+    /// The first pane of which all plays are there, since the clock has begun.
+    known_from: Option<i64>,
     /// Tallies of the open epoch.
     new: Vec<(Key, ItemKey, i64)>,
-    keys: Vec<Key>,
-    key_numbers: HashMap<Key, u32, RandomState>,
+    keys: Numbered<Key>,
+    items: Numbered<ItemKey>,
 }
 
 impl Window {
@@ -113,13 +119,14 @@ impl Window {
             item: trending.item,
             slide_us: trending.slide_us,
             panes_in_window: trending.window_us / trending.slide_us,
+            panes_kept: trending.history_us / trending.slide_us,
             clock_us: None,
             in_window: 0..0,
             panes: BTreeMap::new(),
-            past: Past::new(trending.history_us / trending.slide_us),
+            known_from: None,
             new: Vec::new(),
-            keys: Vec::new(),
-            key_numbers: HashMap::default(),
+            keys: Numbered::default(),
+            items: Numbered::default(),
         }
     }
 
@@ -131,16 +138,14 @@ impl Window {
         }
         for (mut key, item, count) in std::mem::take(&mut self.new) {
             let pane = std::mem::take(&mut key.bucket);
-            if self.clock_us.is_some() && pane < self.in_window.start {
-                let key = self.key_number(key);
-                self.past.add(pane, key, item, count);
+            if self.known_from.is_some_and(|known_from| pane < known_from) {
                 continue;
             }
+            let (key_number, item_number) = (self.keys.number(&key), self.items.number(&item));
+            self.panes.entry(pane).or_default().add(item_number, key_number, count);
             if self.in_window.contains(&pane) {
-                change((key.clone(), item), count);
+                change((key, item), count);
             }
-            let key = self.key_number(key);
-            self.panes.entry(pane).or_default().push(key, item, count);
         }
     }
 
@@ -149,65 +154,67 @@ impl Window {
         if from == to {
             return;
         }
-        for (index, pane) in &mut self.panes {
+        for (index, pane) in self.panes.range_mut(from.start.min(to.start)..from.end.max(to.end)) {
             let diff = i64::from(to.contains(index)) - i64::from(from.contains(index));
+            let is_over = *index + 1 >= from.end && *index + 1 < to.end;
+            if diff != 0 || is_over {
+                pane.settle();
+            }
             if diff != 0 {
-                pane.consolidate();
-                for ((key, item), count) in &pane.tallies {
-                    change((self.keys[*key as usize].clone(), *item), diff * count);
+                for (item, key, count) in pane.counts() {
+                    change((self.keys.get(key).clone(), *self.items.get(item)), diff * count);
                 }
             }
         }
-        self.past.slide(to.start);
-        let panes = self.panes.split_off(&to.start);
-        for (index, mut pane) in std::mem::replace(&mut self.panes, panes) {
-            pane.consolidate();
-            pane.tallies.into_iter().for_each(|((key, item), count)| self.past.add(index, key, item, count));
-            self.past.settle(index);
-        }
+        let known_from = self.known_from.get_or_insert(to.start);
+        *known_from = (*known_from).max(to.start - self.panes_kept);
+        self.panes = self.panes.split_off(known_from);
     }
 
     /// What this worker's items have in a window of the past.
     fn answer(&self, question: &Question, names: &Names) -> Vec<Found> {
         let Question::Window { end_us, scope, limit } = question else { return Vec::new() };
         let end = end_us.div_euclid(self.slide_us);
-        let window = end - self.panes_in_window..end;
         let cell = Cell { chart: TRENDING, start_day: 0, scope: scope.clone() };
-        let asked_for: Vec<bool> = self.keys.iter().map(|key| self.plan.cells(key).contains(&cell)).collect();
-        let mut plays = self.past.plays(window.clone(), &asked_for);
-        let here = self.panes.range(window).flat_map(|(_, pane)| &pane.tallies);
-        for ((_, item), count) in here.filter(|((key, _), _)| asked_for[*key as usize]) {
-            *plays.entry(*item).or_default() += count;
+        let asked_for: Vec<bool> = self.keys.all.iter().map(|key| self.plan.cells(key).contains(&cell)).collect();
+        let mut plays = HashMap::<u32, i64, RandomState>::default();
+        let counts = self.panes.range(end - self.panes_in_window..end).flat_map(|(_, pane)| pane.counts());
+        for (item, _, count) in counts.filter(|(_, key, _)| asked_for[*key as usize]) {
+            *plays.entry(item).or_default() += count;
         }
-        let known_from = self.past.known_from().map(|pane| Found::KnownFrom(pane * self.slide_us));
-        known_from.into_iter().chain(most_played(plays, *limit, self.item, names)).collect()
-    }
-
-    fn key_number(&mut self, key: Key) -> u32 {
-        *self.key_numbers.entry(key).or_insert_with_key(|key| {
-            self.keys.push(key.clone());
-            self.keys.len() as u32 - 1
-        })
+        let plays = plays.into_iter().filter(|(_, plays)| *plays > 0);
+        let mut plays: Vec<(ItemKey, i64)> = plays.map(|(item, plays)| (*self.items.get(item), plays)).collect();
+        plays.sort_by_cached_key(|(item, plays)| (Reverse(*plays), names.text(item)));
+        plays.truncate(*limit);
+        let known_from = self.known_from.map(|pane| Found::KnownFrom(pane * self.slide_us));
+        let found = plays.into_iter().map(|(item, plays)| named(self.item, &item, plays, names));
+        known_from.into_iter().chain(found).collect()
     }
 }
 
-/// The tallies of one slide, consolidated as often as they have doubled.
-#[derive(Default)]
-struct Pane {
-    tallies: Vec<((u32, ItemKey), i64)>,
-    consolidated: usize,
+/// What a worker has seen, numbered in the order in which it came.
+struct Numbered<K> {
+    numbers: KeyNumbers<K>,
+    all: Vec<K>,
 }
 
-impl Pane {
-    fn push(&mut self, key: u32, item: ItemKey, count: i64) {
-        self.tallies.push(((key, item), count));
-        if self.tallies.len() > 2 * self.consolidated.max(512) {
-            self.consolidate();
+impl<K: Clone + Eq + Hash> Numbered<K> {
+    #[expect(clippy::expect_used, reason = "they would have filled the memory long before")]
+    fn number(&mut self, key: &K) -> u32 {
+        let (number, is_new) = self.numbers.number(key);
+        if is_new {
+            self.all.push(key.clone());
         }
+        u32::try_from(number).expect("fewer than 2^32 distinct items on a worker")
     }
 
-    fn consolidate(&mut self) {
-        consolidate(&mut self.tallies);
-        self.consolidated = self.tallies.len();
+    fn get(&self, number: u32) -> &K {
+        &self.all[number as usize]
+    }
+}
+
+impl<K: Clone + Eq + Hash> Default for Numbered<K> {
+    fn default() -> Self {
+        Self { numbers: KeyNumbers::default(), all: Vec::new() }
     }
 }

@@ -23,7 +23,7 @@ const OPEN_MAX: usize = 4;
 pub struct Encoder {
     /// By hour since 1970.
     open: BTreeMap<i64, ArrowWriter<Vec<u8>>>,
-    /// What waits for the cut: batches of many hours, and of hours beyond those that are open.
+    /// What waits for the cut: batches of hours beyond those that can be open.
     waiting: Hours,
 }
 
@@ -36,14 +36,19 @@ pub struct Encoded {
 impl Encoder {
     /// Takes a batch, whose columns are those of [`reprise_dataflows::play::schema`].
     pub fn add(&mut self, batch: RecordBatch) -> Result<()> {
-        match hours::single(&batch)? {
-            _ if batch.num_rows() == 0 => Ok(()),
-            Some(hour) if self.open.contains_key(&hour) || self.open.len() < OPEN_MAX => {
-                writer_of(&mut self.open, hour)?.write(&batch)?;
-                Ok(())
-            }
-            _ => self.waiting.insert(batch),
+        let hours = hours::of(&batch)?;
+        let new = hours.iter().filter(|hour| !self.open.contains_key(hour)).count();
+        if self.open.len() + new > OPEN_MAX {
+            return self.waiting.insert(batch);
         }
+        for hour in &hours {
+            let writer = writer_of(&mut self.open, *hour)?;
+            match hours.len() {
+                1 => writer.write(&batch)?,
+                _ => writer.write(&hours::only(&batch, *hour)?)?,
+            }
+        }
+        Ok(())
     }
 
     /// Ends the file of each hour since 1970, and begins anew.

@@ -4,11 +4,11 @@
 //! are gathered hour by hour across batches, so that a month of history read at once becomes one piece per hour, not one
 //! per hour and batch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
-use arrow::array::{AsArray, RecordBatch};
-use arrow::compute::interleave_record_batch;
+use arrow::array::{AsArray, BooleanArray, RecordBatch};
+use arrow::compute::{filter_record_batch, interleave_record_batch};
 use arrow::datatypes::TimestampMicrosecondType;
 use reprise_dataflows::play::HOUR_US;
 
@@ -22,13 +22,25 @@ pub struct Hours {
     mixed: Vec<RecordBatch>,
 }
 
-/// The hour since 1970 that all plays of a batch lie in, if they do.
-pub fn single(batch: &RecordBatch) -> Result<Option<i64>> {
-    let timestamps = timestamps_us(batch)?;
-    let Some(first) = timestamps.first() else { return Ok(None) };
-    let start = first.div_euclid(HOUR_US) * HOUR_US;
-    let is_single = timestamps.iter().all(|at| (start..start + HOUR_US).contains(at));
-    Ok(is_single.then_some(start / HOUR_US))
+/// The hours since 1970 that plays of a batch lie in.
+pub fn of(batch: &RecordBatch) -> Result<BTreeSet<i64>> {
+    let mut hours = BTreeSet::new();
+    let mut last = 0..0;
+    for at in timestamps_us(batch)? {
+        if !last.contains(at) {
+            let hour = at.div_euclid(HOUR_US);
+            hours.insert(hour);
+            last = hour * HOUR_US..(hour + 1) * HOUR_US;
+        }
+    }
+    Ok(hours)
+}
+
+/// The plays of a batch that lie in an hour since 1970.
+pub fn only(batch: &RecordBatch, hour: i64) -> Result<RecordBatch> {
+    let hours = timestamps_us(batch)?.iter().map(|at| at.div_euclid(HOUR_US));
+    let is_in_hour: BooleanArray = hours.map(|other| Some(other == hour)).collect();
+    Ok(filter_record_batch(batch, &is_in_hour)?)
 }
 
 fn timestamps_us(batch: &RecordBatch) -> Result<&[i64]> {
@@ -46,8 +58,9 @@ struct Hour {
 
 impl Hours {
     pub fn insert(&mut self, batch: RecordBatch) -> Result<()> {
-        if let Some(hour) = single(&batch)? {
-            self.hours.entry(hour).or_default().whole.push(batch);
+        let hours = of(&batch)?;
+        if hours.len() <= 1 {
+            hours.into_iter().for_each(|hour| self.hours.entry(hour).or_default().whole.push(batch.clone()));
             return Ok(());
         }
         let timestamps = timestamps_us(&batch)?;

@@ -1,0 +1,161 @@
+//! The counts of one slide, in few bytes: a window has one for nearly each of its plays, and those that have left it are kept for hours.
+//!
+//! Counts are settled as often as they have doubled. Settled ones lie in the order of their items, then keys, each number as a
+//! variable-length integer (LEB128) of its difference to the one before: four bytes a count where a plain one takes 32.
+
+use std::iter;
+
+/// Counts that wait, at least, before they are settled.
+const RECENT_MIN: usize = 512;
+
+/// Counts by item and key, both of which are numbers.
+#[derive(Default)]
+pub struct Pane {
+    settled: Vec<u8>,
+    settled_counts: usize,
+    /// Item and key in one, and what is to be added to their count.
+    recent: Vec<(u64, i64)>,
+}
+
+impl Pane {
+    pub fn add(&mut self, item: u32, key: u32, count: i64) {
+        self.recent.push((u64::from(item) << 32 | u64::from(key), count));
+        if self.recent.len() > self.settled_counts.max(RECENT_MIN) {
+            self.settle();
+        }
+    }
+
+    /// Adds up what belongs together. To be called when nothing more is expected for a while.
+    pub fn settle(&mut self) {
+        if self.recent.is_empty() {
+            return;
+        }
+        let mut recent = std::mem::take(&mut self.recent);
+        recent.sort_unstable_by_key(|(place, _)| *place);
+        let settled = std::mem::take(&mut self.settled);
+        let (mut settled, mut recent) = (Settled::new(&settled).peekable(), recent.into_iter().peekable());
+        let (mut bytes, mut before) = (Vec::new(), 0);
+        self.settled_counts = 0;
+        while let Some(place) = settled.peek().into_iter().chain(recent.peek()).map(|(place, _)| *place).min() {
+            let of_place = |next: &(u64, i64)| next.0 == place;
+            let count: i64 = iter::from_fn(|| settled.next_if(of_place).or_else(|| recent.next_if(of_place)))
+                .map(|(_, count)| count)
+                .sum();
+            if count != 0 {
+                write(&mut bytes, before, place, count);
+                before = place;
+                self.settled_counts += 1;
+            }
+        }
+        bytes.shrink_to_fit();
+        self.settled = bytes;
+    }
+
+    /// Item, key and count. Of one item and key there may be several, until they are settled.
+    pub fn counts(&self) -> impl Iterator<Item = (u32, u32, i64)> {
+        let counts = Settled::new(&self.settled).chain(self.recent.iter().copied());
+        counts.map(|(place, count)| ((place >> 32) as u32, place as u32, count))
+    }
+}
+
+/// Appends `count` of `place`, which comes after the place `before`.
+fn write(bytes: &mut Vec<u8>, before: u64, place: u64, count: i64) {
+    let item = (place >> 32) - (before >> 32);
+    // Of another item than before, the key stands for itself.
+    let key_before = if item == 0 { before as u32 } else { 0 };
+    write_number(bytes, item);
+    write_number(bytes, u64::from(place as u32 - key_before));
+    // Small whatever its sign.
+    write_number(bytes, (count << 1 ^ count >> 63) as u64);
+}
+
+fn write_number(bytes: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+}
+
+/// Reads what [`write`] has written.
+struct Settled<'a> {
+    bytes: &'a [u8],
+    place: u64,
+}
+
+impl<'a> Settled<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, place: 0 }
+    }
+
+    fn number(&mut self) -> Option<u64> {
+        let (mut number, mut shift) = (0, 0);
+        loop {
+            let (byte, rest) = self.bytes.split_first()?;
+            self.bytes = rest;
+            number |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Some(number);
+            }
+            shift += 7;
+        }
+    }
+}
+
+impl Iterator for Settled<'_> {
+    type Item = (u64, i64);
+
+    fn next(&mut self) -> Option<(u64, i64)> {
+        let item = self.number()?;
+        let before = if item == 0 { self.place } else { ((self.place >> 32) + item) << 32 };
+        self.place = before + self.number()?;
+        let count = self.number()?;
+        Some((self.place, (count >> 1) as i64 ^ -((count & 1) as i64)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn number() -> impl Strategy<Value = u32> {
+        prop_oneof![0u32..4, 100u32..300, any::<u32>()]
+    }
+
+    proptest! {
+        /// Whenever it is settled, counts are sums, and each is there once afterwards.
+        #[test]
+        fn are_sums(
+            adds in prop::collection::vec((number(), number(), prop_oneof![-2i64..3, any::<i32>().prop_map(|big| i64::from(big) << 20)], any::<bool>()), 0..200),
+        ) {
+            let (mut pane, mut expected) = (Pane::default(), BTreeMap::<(u32, u32), i64>::new());
+            for (item, key, count, settles) in adds {
+                pane.add(item, key, count);
+                *expected.entry((item, key)).or_default() += count;
+                if settles {
+                    pane.settle();
+                }
+            }
+            let mut sums = BTreeMap::<(u32, u32), i64>::new();
+            pane.counts().for_each(|(item, key, count)| *sums.entry((item, key)).or_default() += count);
+            sums.retain(|_, count| *count != 0);
+            expected.retain(|_, count| *count != 0);
+            prop_assert_eq!(&sums, &expected);
+            pane.settle();
+            let settled: Vec<_> = pane.counts().map(|(item, key, count)| ((item, key), count)).collect();
+            prop_assert_eq!(settled, expected.into_iter().collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn many_are_settled_by_themselves() {
+        let mut pane = Pane::default();
+        (0..100_000).for_each(|number| pane.add(number % 1000, number % 7, 1));
+        assert!(pane.recent.len() + pane.settled_counts < 15_000);
+        assert_eq!(pane.counts().map(|(_, _, count)| count).sum::<i64>(), 100_000);
+    }
+}
