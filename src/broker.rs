@@ -103,11 +103,20 @@ impl Broker {
 
     /// A consumer with `special` options, which win over all others.
     pub fn consumer_with(&self, special: &[(&str, &str)]) -> Result<Consumer> {
+        // Assigning by hand needs a group's name.
+        self.client(Some(&self.group), special)
+    }
+
+    /// A client that only asks what there is. It is in no group, to leave which takes a tenth of a second.
+    pub fn asker(&self) -> Result<Consumer> {
+        self.client(None, &[])
+    }
+
+    fn client(&self, group: Option<&str>, special: &[(&str, &str)]) -> Result<Consumer> {
         let mut config = ClientConfig::new();
+        group.map(|group| config.set("group.id", group));
         config
             .set("bootstrap.servers", &self.servers)
-            // Assigning by hand needs a group's name.
-            .set("group.id", &self.group)
             .set("client.id", "reprise")
             // The lake's log is the only place where progress is kept.
             .set("enable.auto.commit", "false")

@@ -67,7 +67,7 @@ impl Watch {
     fn ask(&mut self) {
         let partitions: Vec<i32> = self.shared.status().partitions.iter().map(|state| state.partition).collect();
         if self.consumer.is_none() {
-            self.consumer = self.broker.consumer().ok();
+            self.consumer = self.broker.asker().ok();
         }
         if let Some(consumer) = &self.consumer
             && let Ok(extents) = self.broker.extents(consumer, &partitions, INTERVAL / 2)

@@ -1,15 +1,15 @@
 //! librdkafka's queues and messages, owned: whatever is held here is given back exactly once.
 
-use std::ffi::{CStr, c_char, c_void};
+use std::ffi::{CStr, CString, c_char, c_void};
 use std::ptr::NonNull;
 use std::slice;
 
 use rdkafka::bindings::{
     RD_KAFKA_EVENT_ERROR, RD_KAFKA_EVENT_NONE, rd_kafka_consume_batch_queue, rd_kafka_event_destroy,
-    rd_kafka_event_error, rd_kafka_event_error_string, rd_kafka_event_type, rd_kafka_message_destroy,
-    rd_kafka_message_t, rd_kafka_message_timestamp, rd_kafka_queue_destroy, rd_kafka_queue_forward,
-    rd_kafka_queue_get_consumer, rd_kafka_queue_get_main, rd_kafka_queue_poll, rd_kafka_queue_t, rd_kafka_resp_err_t,
-    rd_kafka_timestamp_type_t,
+    rd_kafka_event_error, rd_kafka_event_error_string, rd_kafka_event_type, rd_kafka_get_watermark_offsets,
+    rd_kafka_message_destroy, rd_kafka_message_t, rd_kafka_message_timestamp, rd_kafka_queue_destroy,
+    rd_kafka_queue_forward, rd_kafka_queue_get_consumer, rd_kafka_queue_get_main, rd_kafka_queue_poll,
+    rd_kafka_queue_t, rd_kafka_resp_err_t, rd_kafka_timestamp_type_t,
 };
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::types::RDKafkaErrorCode;
@@ -113,6 +113,18 @@ impl Drop for Owned {
         // SAFETY: it was ours, and nothing that was borrowed from it outlives it.
         unsafe { rd_kafka_message_destroy(self.0.as_ptr()) };
     }
+}
+
+/// Where a partition ended when it was last fetched from.
+pub fn fetched_end<C: ClientContext>(client: &Client<C>, topic: &str, partition: i32) -> Option<i64> {
+    let topic = CString::new(topic).ok()?;
+    let (mut first, mut end) = (-1, -1);
+    // SAFETY: the client is alive, the text ends with a zero byte, and the other two are to be written.
+    let code = unsafe {
+        rd_kafka_get_watermark_offsets(client.native_ptr(), topic.as_ptr(), partition, &raw mut first, &raw mut end)
+    };
+    // What is not known is negative.
+    (code == rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR && end >= 0).then_some(end)
 }
 
 /// What an error says, whose text is where a message has its value.

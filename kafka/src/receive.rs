@@ -11,7 +11,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaResult;
 use rdkafka::types::RDKafkaErrorCode;
 
-use super::queue::{Owned, Queue};
+use super::queue::{self, Owned, Queue};
 
 /// Messages taken out of librdkafka at once: enough to spread the cost of the call, and few enough to stay in the cache.
 const BATCH_MAX: usize = 256;
@@ -73,6 +73,11 @@ impl<C: ConsumerContext + 'static> Receiver<C> {
     pub fn assign(&mut self, assignment: &TopicPartitionList) -> KafkaResult<()> {
         self.batch.clear();
         self.consumer.assign(assignment)
+    }
+
+    /// Where a partition of `topic` ended when messages of it were last fetched: no request is made. `None` if none has been.
+    pub fn fetched_end(&self, topic: &str, partition: i32) -> Option<i64> {
+        queue::fetched_end(self.consumer.client(), topic, partition)
     }
 
     /// The next message, or what there is instead of one, if there is any. It does not wait.

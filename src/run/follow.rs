@@ -63,7 +63,7 @@ impl Run {
     /// Fails if this process would read another Kafka cluster than process 0 does: the offsets of one mean nothing in the other.
     fn check_cluster(&self, start: &Start, stop: &AtomicBool) -> Result<()> {
         let broker = self.broker.clone();
-        let found = unless_stopped(stop, move || broker.cluster_id(&broker.consumer()?))?;
+        let found = unless_stopped(stop, move || broker.cluster_id(&broker.asker()?))?;
         ensure!(
             found.is_none() || found == start.cluster_id,
             "this process reads the Kafka cluster {}, and process 0 the cluster {}: give both the same --brokers",

@@ -315,7 +315,7 @@ fn rows_to_read(snapshot: &Snapshot, counted: Option<&Counted>) -> u64 {
 
 /// What the broker says of the topic.
 fn look(broker: &Broker) -> Result<(Identity, BTreeMap<i32, Extent>)> {
-    let consumer = broker.consumer()?;
+    let consumer = broker.asker()?;
     let partitions = broker.partitions(&consumer)?;
     let extents = broker.extents(&consumer, &partitions, ANSWER_TIMEOUT)?;
     Ok((Identity { cluster_id: broker.cluster_id(&consumer)?, topic: broker.topic.clone() }, extents))

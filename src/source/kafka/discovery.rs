@@ -59,7 +59,7 @@ impl Found {
 /// Starts a thread that looks for partitions of `broker`'s topic beside those that are `known`, and ends the run when the
 /// topic is gone.
 pub fn discover(broker: &Broker, known: Vec<i32>, found: Arc<Found>, ending: Ending) -> Result<Background> {
-    let look = Look { consumer: broker.consumer()?, broker: broker.clone(), known, found, gone_since: None };
+    let look = Look { consumer: broker.asker()?, broker: broker.clone(), known, found, gone_since: None };
     let interval = interval(broker);
     Background::start("reprise-discovery", move |stop| look.repeat(interval, stop, &ending))
 }

@@ -169,6 +169,9 @@ impl Reader {
             }
         }
         let rows = self.epoch_rows - rows;
+        if rows > 0 {
+            self.look_for_ends();
+        }
         let bytes = (self.harvest.decoder.bytes() - bytes) as u64 + rejected_bytes + rows * ROW_BYTES;
         self.epoch_bytes += bytes;
         self.uncommitted_bytes += bytes;
@@ -181,6 +184,15 @@ impl Reader {
         state.ended = true;
         if state.skip_to(offset) {
             (self.moved, self.untaken) = (true, true);
+        }
+    }
+
+    /// A fetch says where its partition ends. The word that it has ended comes only with the next one, for which the broker waits
+    /// half a second.
+    fn look_for_ends(&mut self) {
+        for state in self.partitions.iter_mut().filter(|state| !state.ended) {
+            let end = self.receiver.fetched_end(&self.broker.topic, state.report.partition);
+            state.ended = end.is_some_and(|end| state.report.next >= end);
         }
     }
 
