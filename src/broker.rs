@@ -114,7 +114,9 @@ impl Broker {
 
     fn client(&self, group: Option<&str>, special: &[(&str, &str)]) -> Result<Consumer> {
         let mut config = ClientConfig::new();
-        group.map(|group| config.set("group.id", group));
+        if let Some(group) = group {
+            config.set("group.id", group);
+        }
         config
             .set("bootstrap.servers", &self.servers)
             .set("client.id", "reprise")

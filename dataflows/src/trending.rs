@@ -154,10 +154,9 @@ impl Window {
         if from == to {
             return;
         }
-        for (index, pane) in self.panes.range_mut(from.start.min(to.start)..from.end.max(to.end)) {
+        for (index, pane) in &mut self.panes {
             let diff = i64::from(to.contains(index)) - i64::from(from.contains(index));
-            let is_over = *index + 1 >= from.end && *index + 1 < to.end;
-            if diff != 0 || is_over {
+            if diff != 0 || pane.is_loose() {
                 pane.settle();
             }
             if diff != 0 {
@@ -205,7 +204,7 @@ impl<K: Clone + Eq + Hash> Numbered<K> {
         if is_new {
             self.all.push(key.clone());
         }
-        u32::try_from(number).expect("fewer than 2^32 distinct items on a worker")
+        u32::try_from(number).expect("fewer than 2^32 on a worker")
     }
 
     fn get(&self, number: u32) -> &K {

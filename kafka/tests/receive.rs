@@ -62,6 +62,7 @@ fn every_message_comes_once_and_in_order_and_then_the_end() {
     let cluster = cluster(&lengths);
     let mut receiver = receiver(&cluster.bootstrap_servers(), 3);
     let (mut nexts, mut ends) = ([0_i64; 3], [None; 3]);
+    assert_eq!(receiver.fetched_end(TOPIC, 0), None);
     let began = Instant::now();
     while ends.iter().any(Option::is_none) {
         assert!(began.elapsed() < PATIENCE, "{nexts:?} of {lengths:?}, {ends:?}");
@@ -75,6 +76,7 @@ fn every_message_comes_once_and_in_order_and_then_the_end() {
                 assert_eq!((text(message.key), text(message.value)), (key, value), "{partition}/{offset}");
                 assert_eq!(message.timestamp_ms, Some(1000 + offset));
                 nexts[partition as usize] += 1;
+                assert_eq!(receiver.fetched_end(TOPIC, partition), Some(lengths[partition as usize]));
             }
             Some(Err(Trouble::End { partition, offset })) => {
                 assert_eq!(offset, nexts[partition as usize], "the end of {partition}");

@@ -91,6 +91,9 @@ fn begin(kind: &Kind) -> Result<ArrowWriter<Vec<u8>>> {
 }
 
 fn end(mut writer: ArrowWriter<Vec<u8>>) -> Result<Encoded> {
+    // The row group is moved there column by column, and would be there twice over while that grows.
+    let bytes = writer.in_progress_size();
+    writer.inner_mut().reserve(bytes);
     let metadata = seal::finish(&mut writer)?;
     Ok(Encoded { bytes: std::mem::take(writer.inner_mut()), metadata })
 }

@@ -1,8 +1,8 @@
 //! Plays by the UTC hour of their event time: each hour is a partition of the table.
 //!
-//! Live traffic lies in one hour almost always, so a batch within one hour is passed on as it is. The rows of the others
-//! are gathered hour by hour across batches, so that a month of history read at once becomes one piece per hour, not one
-//! per hour and batch.
+//! Live traffic lies in one hour almost always, and in two when that ends. What lies in more hours than can grow at once is
+//! gathered hour by hour across batches, so that a month of history read at once becomes one piece per hour, not one per hour and
+//! batch.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -59,8 +59,9 @@ struct Hour {
 impl Hours {
     pub fn insert(&mut self, batch: RecordBatch) -> Result<()> {
         let hours = of(&batch)?;
-        if hours.len() <= 1 {
-            hours.into_iter().for_each(|hour| self.hours.entry(hour).or_default().whole.push(batch.clone()));
+        let (Some(hour), Some(last)) = (hours.first(), hours.last()) else { return Ok(()) };
+        if hour == last {
+            self.hours.entry(*hour).or_default().whole.push(batch);
             return Ok(());
         }
         let timestamps = timestamps_us(&batch)?;

@@ -2,12 +2,15 @@
 
 use std::fs;
 
-use arrow::array::AsArray;
-use arrow::datatypes::TimestampMicrosecondType;
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+use axum::body::Bytes;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use proptest::prelude::*;
 use reprise_dataflows::play::{DAY_US, HOUR_US};
 
 use super::support::{AFTERNOON_US, Lake, empty_cut, message, plays};
+use crate::lake::encoder::Encoder;
 use crate::lake::hours::Hours;
 use crate::lake::{Committer, Cut, Snapshot};
 
@@ -129,6 +132,13 @@ fn a_lake_is_not_made_where_it_cannot_be() {
     assert!(said.contains("date=2025-01-01") && said.contains("not a lake of ours"), "{said}");
 }
 
+/// Offset and time of each play.
+fn rows(batch: &RecordBatch) -> Vec<(i64, i64)> {
+    let times = batch["timestamp"].as_primitive::<TimestampMicrosecondType>().values();
+    let offsets = batch["kafka_offset"].as_primitive::<Int64Type>().values();
+    offsets.iter().copied().zip(times.iter().copied()).collect()
+}
+
 proptest! {
     /// Every row lands in its own hour, once, as a brute force says; whole hours are not copied.
     #[test]
@@ -149,9 +159,35 @@ proptest! {
         for (hour, batches) in hours.iter() {
             for batch in batches {
                 let batch = batch.unwrap();
-                let times = batch["timestamp"].as_primitive::<TimestampMicrosecondType>().values();
-                let offsets = batch["kafka_offset"].as_primitive::<arrow::datatypes::Int64Type>().values();
-                found.extend(times.iter().zip(offsets).map(|(at, offset)| (hour, *offset, *at)));
+                found.extend(rows(&batch).into_iter().map(|(offset, at)| (hour, offset, at)));
+            }
+        }
+        expected.sort();
+        found.sort();
+        prop_assert_eq!(found, expected);
+    }
+
+    /// So it is in files too, however many hours grow at once.
+    #[test]
+    fn files_hold_what_a_brute_force_says(
+        batches in prop::collection::vec(
+            (0..12i64, 1..8i64).prop_flat_map(|(first, hours)| {
+                prop::collection::vec(first * HOUR_US..(first + hours) * HOUR_US, 0..40)
+            }),
+            0..8,
+        ),
+    ) {
+        let (mut expected, mut offset, mut encoder) = (Vec::new(), 0, Encoder::default());
+        for times in &batches {
+            expected.extend((offset..).zip(times).map(|(offset, at)| (at.div_euclid(HOUR_US), offset, *at)));
+            encoder.add(plays(0, offset, times)).unwrap();
+            offset += times.len() as i64;
+        }
+        let mut found = Vec::new();
+        for (hour, file) in encoder.finish().unwrap() {
+            let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(file.bytes)).unwrap().build().unwrap();
+            for batch in reader.map(Result::unwrap) {
+                found.extend(rows(&batch).into_iter().map(|(offset, at)| (hour, offset, at)));
             }
         }
         expected.sort();

@@ -44,7 +44,7 @@ const QUEUE_EVENTS: usize = 64;
 /// them take some hundredths of a core, and who waits for another answer does not wait long. A thousand clients hear news twice a second.
 const PER_CLIENT: Duration = Duration::from_micros(400);
 const PER_CHART: Duration = Duration::from_micros(200);
-/// Clients that are told at once, and what is left to others before the next: a thousand sockets written to in one go would take
+/// Clients of a list that are told at once, and what is left to others before the next: a thousand sockets written to in one go would take
 /// the thread from all who ask, and the processor from the dataflow.
 const GROUP: usize = 32;
 const GROUP_PAUSE: Duration = Duration::from_millis(2);

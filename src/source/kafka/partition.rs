@@ -31,6 +31,12 @@ impl Partition {
         Position { partition, start, next, holes: holes as i64, missing: missing as i64, time_ms: self.time_ms }
     }
 
+    /// Whether a record has just been read that is the last one before `end`, where the partition ended when it was last fetched. Who
+    /// has skipped something has gone beyond what that says.
+    pub fn is_at(&self, end: i64) -> bool {
+        self.time_ms.is_some() && self.report.next == end
+    }
+
     /// Goes on to `offset`; what lies before it was never there to be read. Whether anything does.
     pub fn skip_to(&mut self, offset: i64) -> bool {
         let moves = offset > self.report.next;
@@ -72,5 +78,25 @@ impl Partition {
                 (key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len)) as u64
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_record_that_was_read_is_at_the_end() {
+        let mut harvest = Harvest { decoder: Decoder::new(), dead_letters: Vec::new(), max_event_us: None };
+        let mut partition = Partition::new(0, 5);
+        assert!(!partition.is_at(5));
+        let message = Message { partition: 0, offset: 7, timestamp_ms: Some(1), key: None, value: None };
+        partition.accept(&message, &mut harvest);
+        assert!(partition.is_at(8));
+        // After the last record there is a transaction's marker.
+        assert!(!partition.is_at(9));
+        // An end that was fetched before part of the topic was deleted.
+        partition.miss_to(20);
+        assert!(!partition.is_at(20) && !partition.is_at(8));
     }
 }

@@ -192,7 +192,7 @@ impl Reader {
     fn look_for_ends(&mut self) {
         for state in self.partitions.iter_mut().filter(|state| !state.ended) {
             let end = self.receiver.fetched_end(&self.broker.topic, state.report.partition);
-            state.ended = end.is_some_and(|end| state.report.next >= end);
+            state.ended = end.is_some_and(|end| state.is_at(end));
         }
     }
 
