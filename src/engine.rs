@@ -236,7 +236,9 @@ impl Engine {
     /// Worker 0's loop: hears what the sources report, and mints the ticks.
     fn mint(&self, worker: &mut Worker, mut inputs: Inputs, watched: &Watched) {
         let mut ticker = Ticker::new(self.pace.clone(), worker.peers(), self.last_epoch, self.clock_us);
-        let (mut last_cut, mut first_live) = (None, None);
+        let (mut last_epoch, mut last_cut, mut first_live) = (None, None, None);
+        // The epoch in which Kafka was read to its end.
+        let mut ended_in = None;
         let mut ordered = false;
         loop {
             for report in watched.reports.borrow_mut().drain(..) {
@@ -262,13 +264,15 @@ impl Engine {
             if let Some(tick) = ticker.next(now) {
                 self.shared.metrics.began(tick.epoch, tick.cut.is_some());
                 inputs.begin(tick, self.shared.questions.begin(tick.epoch));
+                last_epoch = Some(tick.epoch);
                 last_cut = tick.cut.map(|_| tick.epoch).or(last_cut);
                 if tick.stage == Stage::Live {
                     first_live.get_or_insert(tick.epoch);
                 }
             }
             let rebuilt = first_live.is_some_and(|epoch| now.complete_before >= epoch);
-            self.shared.ticked(rebuilt, ticker.caught_up());
+            ended_in = ended_in.or(last_epoch).filter(|_| ticker.caught_up());
+            self.shared.ticked(rebuilt, ended_in.is_some_and(|epoch| now.complete_before > epoch));
             if ticker.is_over() {
                 self.shared.close();
                 return;

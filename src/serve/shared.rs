@@ -147,7 +147,7 @@ impl Shared {
         self.streams.close();
     }
 
-    /// Whether the charts of the lake are served, and whether Kafka has been read to its end.
+    /// Whether the charts of the lake are served, and whether those of all that Kafka had when its end was reached.
     pub fn ticked(&self, rebuilt: bool, caught_up: bool) {
         if rebuilt && !self.ready.load(Ordering::Relaxed) {
             // No live epoch has been folded in yet, or the durable charts would be there already.
