@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Result, anyhow};
 use reprise_dataflows::definition::Definitions;
 use reprise_dataflows::plan::Plan;
-use reprise_dataflows::query::Query;
+use reprise_dataflows::query::{Query, Question};
 use reprise_dataflows::{Epoch, Stage, Tick, build};
 use serde::{Deserialize, Serialize};
 use timely::container::CapacityContainerBuilder;
@@ -194,7 +194,10 @@ impl Engine {
             (Some((start, end)), None) => Some(start..end),
             (None, live) => live.as_ref().map(|_| i64::MIN..i64::MAX),
         };
-        let selection = Selection { times_us: self.times_us.clone(), window_us, counted: self.counted.clone() };
+        // A run can be asked about any track at any time; a replay says what is in its charts.
+        let late_titles = self.live.is_none().then_some(self.fail);
+        let selection =
+            Selection { times_us: self.times_us.clone(), window_us, counted: self.counted.clone(), late_titles };
         let wanted = self.files.iter().filter(|file| selection.wants(file));
         let files = share(wanted, worker, workers);
         lake(ticks, worker, files, plan, selection, self.progress.clone(), self.fail)
@@ -250,20 +253,23 @@ impl Engine {
                 inputs.orders.flush();
                 ordered = true;
             }
+            let complete_before = watched.served.with_frontier(|frontier| frontier.first().copied());
             let now = Now {
                 instant: Instant::now(),
                 wall_us: wall_us(),
-                complete_before: watched
-                    .served
-                    .with_frontier(|frontier| frontier.first().copied())
-                    .unwrap_or(Epoch::MAX),
+                complete_before: complete_before.unwrap_or(Epoch::MAX),
                 committed: last_cut.is_none_or(|cut| !watched.committed.less_equal(&cut)),
                 asked: self.shared.questions.are_waiting(),
                 stop: self.ending.is_due(),
             };
             if let Some(tick) = ticker.next(now) {
                 self.shared.metrics.began(tick.epoch, tick.cut.is_some());
-                inputs.begin(tick, self.shared.questions.begin(tick.epoch));
+                let mut queries = self.shared.questions.begin(tick.epoch);
+                if self.pace.replay && tick.stage == Stage::Stop {
+                    let track_ids = self.shared.charts().track_ids();
+                    queries.push(Query { id: 0, question: Question::Titles { track_ids } });
+                }
+                inputs.begin(tick, queries);
                 last_epoch = Some(tick.epoch);
                 last_cut = tick.cut.map(|_| tick.epoch).or(last_cut);
                 if tick.stage == Stage::Live {

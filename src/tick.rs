@@ -5,6 +5,7 @@
 //! - An epoch begins when the one before the last is complete and [`Pace::epoch_min`] has passed, so epochs are as short as
 //!   the system can keep up with; when nothing arrives, every [`Pace::epoch_max`].
 //! - The clock is the greatest event time reported so far, never ahead of the wall clock, never back.
+//! - A replay's last epoch begins when all that it has read is in the charts, so that one can ask what their tracks are called.
 //! - One commit is in flight at most. The next cut comes after [`Pace::commit_interval`], or when the workers hold
 //!   [`Pace::buffer_bytes`] that are not committed.
 
@@ -111,7 +112,8 @@ impl Ticker {
             Report::Lake(lake) => {
                 let worker = &mut self.workers[lake.worker];
                 worker.rebuilt |= lake.done;
-                worker.pending |= lake.rows > 0;
+                // Who has no more, waits for no epoch.
+                worker.pending |= lake.rows > 0 && !lake.done;
             }
             Report::Kafka(kafka) => {
                 let worker = &mut self.workers[kafka.worker];
@@ -177,11 +179,16 @@ impl Ticker {
             return now.committed;
         }
         let leaving = self.next_stage(now.stop) != last.stage;
+        if leaving && self.pace.replay && !now.stop && now.complete_before <= last.epoch {
+            return false;
+        }
         let pending = now.asked || self.workers.iter().any(|worker| worker.pending);
         let wait = match (leaving, pending) {
             (true, _) => Duration::ZERO,
             (false, true) if self.caught_up() => self.pace.epoch_min,
             (false, true) => self.pace.epoch_min_behind,
+            // Who reads a lake again waits for the end, and each epoch of it counts anew what the one before has counted.
+            (false, false) if self.pace.replay => return false,
             (false, false) => self.pace.epoch_max,
         };
         now.instant.duration_since(ticked_at) >= wait

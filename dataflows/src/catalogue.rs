@@ -32,7 +32,7 @@ pub struct About {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Naming {
     pub item: ItemKey,
-    pub text: String,
+    pub text: Arc<str>,
     pub about: Option<(i32, About)>,
 }
 
@@ -78,11 +78,11 @@ impl Names {
     ///
     /// # Panics
     /// If another text has the same key: counts of the two would have been mixed, and no answer is better than a wrong one.
-    fn learn(&self, item: ItemKey, text: &str) -> Arc<str> {
+    fn learn(&self, item: ItemKey, text: Arc<str>) -> Arc<str> {
         let mut texts = self.texts.borrow_mut();
-        let known = texts.entry(item).or_insert_with(|| text.into());
+        let known = texts.entry(item).or_insert_with(|| text.clone());
         assert!(
-            **known == *text,
+            *known == text,
             "two items have the same 128-bit key, which their charts would mix: {known:?} and {text:?}"
         );
         known.clone()
@@ -115,7 +115,7 @@ pub fn catalogue(namings: StreamVec<'_, Epoch, Naming>) -> Catalogue<'_> {
             let mut abouts = learned.abouts.borrow_mut();
             while let Some(Ready { time, containers, complete }) = stash.next(&[frontier]) {
                 for Naming { item, text, about } in containers.into_iter().flatten() {
-                    let text = learned.learn(item, &text);
+                    let text = learned.learn(item, text);
                     let Some(about) = about else { continue };
                     let known = abouts.get(&item);
                     if known.is_some_and(|known| *known >= about) {

@@ -24,7 +24,28 @@ impl Default for Counts {
 
 impl Counts {
     /// Adds `diff` to the count of `item`, one of `items` numbers in use. Gives the count before and after.
+    #[inline]
     pub fn add(&mut self, item: u32, diff: i64, items: usize) -> (i64, i64) {
+        if let Self::Dense(counts) = self
+            && let Some(count) = counts.get_mut(item as usize)
+            && let Ok(sum) = u32::try_from(i64::from(*count) + diff)
+        {
+            let before = std::mem::replace(count, sum);
+            return (before.into(), sum.into());
+        }
+        self.add_beyond(item, diff, items)
+    }
+
+    /// How many counts there are, or might be, so that to look at all of them takes about so long.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Sparse(map) => map.len(),
+            Self::Dense(counts) => counts.len(),
+            Self::Wide(counts) => counts.len(),
+        }
+    }
+
+    fn add_beyond(&mut self, item: u32, diff: i64, items: usize) -> (i64, i64) {
         let before = self.get(item);
         let after = before + diff;
         match self {

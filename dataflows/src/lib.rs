@@ -123,7 +123,7 @@ pub fn build<'scope>(
     queries: StreamVec<'scope, Epoch, Query>,
 ) -> Charts<'scope> {
     let plan = Plan::new(definitions);
-    let summary = summarise(plays, &plan);
+    let summary = summarise(plays, queries.clone(), &plan);
     let catalogue = catalogue(summary.namings.concat(tallied.namings));
 
     let by_item = Scatter(|((_, item), _, _): &(Tally, Epoch, i64)| item.route());

@@ -1,26 +1,35 @@
-//! What a source says of the items that it sees: each text once, and a track's title and artist when they are new.
+//! What a source says of the items that it sees: each text once, and a track's title and artist when they are new, or when they
+//! are asked for.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use arrow::buffer::ScalarBuffer;
 
 use crate::catalogue::{About, Naming};
 use crate::definition::ItemKind;
 use crate::item::ItemKey;
-use crate::play::{DAY_US, PlayBatch, Texts};
+use crate::play::{DAY_US, LateTitles, PlayBatch, Texts};
 
 /// What one worker has said, and has to say.
 #[derive(Default)]
 pub struct Namings {
     /// By track number.
     tracks: Vec<Track>,
-    /// The day of each track's title, close together: most plays of a history need nothing else of their track.
+    /// The latest day that each track was seen on, close together: most plays of a history need nothing else of their track.
     days: Vec<i32>,
     /// Tracks whose title is not said yet.
     changed: Vec<u32>,
     keys: Vec<ItemKey>,
     artists: Vec<Naming>,
+    /// By day, what is read if somebody asks.
+    late: BTreeMap<i32, Vec<Arc<dyn LateTitles>>>,
 }
 
 #[derive(Default)]
 struct Track {
-    id: String,
+    /// Empty until it is known.
+    id: Arc<str>,
     about: Option<(i32, About)>,
     changed: bool,
 }
@@ -29,19 +38,74 @@ impl Namings {
     /// The key of an artist that is new, which is said at the end of the epoch.
     pub fn artist(&mut self, artist: &str) -> ItemKey {
         let item = ItemKey::new(ItemKind::Artist, artist);
-        self.artists.push(Naming { item, text: artist.to_owned(), about: None });
+        self.artists.push(Naming { item, text: artist.into(), about: None });
         item
     }
 
     /// Looks for tracks that are new, or have a newer title or artist, in a batch whose tracks have the numbers `tracks`,
     /// and these the `keys`.
     pub fn look(&mut self, batch: &PlayBatch, tracks: &[u32], keys: &[ItemKey]) {
-        let texts = (batch.texts("song_id"), batch.texts("title"), batch.texts("artist"));
-        let (Some(ids), Some(titles), Some(artists)) = texts else { return };
+        let Some(ids) = batch.texts("song_id") else { return };
         self.tracks.resize_with(keys.len(), Track::default);
         self.days.resize(keys.len(), i32::MIN);
         self.keys.extend_from_slice(&keys[self.keys.len()..]);
-        let (timestamps_us, day) = (batch.timestamps_us(), batch.day());
+        match (batch.late_titles(), batch.day(), batch.texts("title"), batch.texts("artist")) {
+            (Some(late), Some(day), ..) => {
+                self.late.entry(day).or_default().push(late.clone());
+                self.introduce(day, tracks, ids);
+            }
+            (_, day, Some(titles), Some(artists)) => {
+                self.look_at_all(day, batch.timestamps_us(), tracks, ids, titles, artists);
+            }
+            _ => {}
+        }
+    }
+
+    /// Notes on which day each track was played, and says the ids of those that are new.
+    fn introduce(&mut self, day: i32, tracks: &[u32], ids: Texts<'_>) {
+        for (row, number) in tracks.iter().enumerate() {
+            let known = &mut self.days[*number as usize];
+            if *known >= day {
+                continue;
+            }
+            *known = day;
+            let track = &mut self.tracks[*number as usize];
+            if track.id.is_empty() {
+                track.id = ids.get(row).into();
+                if !std::mem::replace(&mut track.changed, true) {
+                    self.changed.push(*number);
+                }
+            }
+        }
+    }
+
+    /// Reads the late titles of the tracks with these numbers, on the latest day that this worker has seen each of them.
+    pub fn ask(&mut self, numbers: impl Iterator<Item = u32>) {
+        let mut by_day = BTreeMap::<i32, HashMap<Arc<str>, u32>>::new();
+        for number in numbers {
+            let (day, id) = (self.days[number as usize], self.tracks[number as usize].id.clone());
+            by_day.entry(day).or_default().insert(id, number);
+        }
+        for (day, wanted) in by_day {
+            for late in self.late.get(&day).cloned().unwrap_or_default() {
+                late.each(&|id| wanted.contains_key(id), &mut |id, title, artist| {
+                    if let Some(number) = wanted.get(id) {
+                        self.hear(*number, day, id, title, artist);
+                    }
+                });
+            }
+        }
+    }
+
+    fn look_at_all(
+        &mut self,
+        day: Option<i32>,
+        timestamps_us: Option<&ScalarBuffer<i64>>,
+        tracks: &[u32],
+        ids: Texts<'_>,
+        titles: Texts<'_>,
+        artists: Texts<'_>,
+    ) {
         let mut seen = Seen::new(ids, titles, artists);
         for (row, track) in tracks.iter().enumerate() {
             let day = match (day, timestamps_us) {
@@ -50,7 +114,7 @@ impl Namings {
                 (None, Some(timestamps_us)) => timestamps_us[row].div_euclid(DAY_US) as i32,
                 (None, None) => continue,
             };
-            self.hear(*track, day, text(ids, row), text(titles, row), text(artists, row));
+            self.hear(*track, day, ids.get(row), titles.get(row), artists.get(row));
         }
     }
 
@@ -61,8 +125,8 @@ impl Namings {
         {
             return;
         }
-        if track.about.is_none() {
-            track.id = id.to_owned();
+        if track.id.is_empty() {
+            track.id = id.into();
         }
         track.about = Some((day, About { title: title.to_owned(), artist: artist.to_owned() }));
         self.days[number as usize] = day;
@@ -105,13 +169,5 @@ impl<'a> Seen<'a> {
         let Some([ids, titles, artists]) = self.columns else { return false };
         let pair = Some((titles[row], artists[row]));
         std::mem::replace(&mut self.titles_of[ids[row] as usize], pair) == pair
-    }
-}
-
-#[inline]
-fn text(texts: Texts<'_>, row: usize) -> &str {
-    match texts {
-        Texts::Plain(array) => array.value(row),
-        Texts::Dictionary(array, values) => values.value(array.keys().value(row) as usize),
     }
 }

@@ -1,37 +1,59 @@
 //! Texts numbered in the order in which a worker first sees them, so that counting is an add in an array.
 
 use std::collections::HashMap;
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef};
+use arrow::array::{Array, ArrayRef, StringArray};
 use foldhash::fast::RandomState;
 
 use crate::play::Texts;
 
 /// Text → number, and what belongs to each number.
+///
+/// A history has millions of texts to look up, nearly all of them short and known, in tables that no cache holds. So short texts
+/// have a table of their own, where many look-ups are under way at once, and the two places that each has to read are small: a
+/// number by hash, and the text by number. Those that are seen often are seen early, and lie together.
 pub struct Numbering<V> {
-    short: HashMap<Short, u32, RandomState>,
+    state: RandomState,
+    /// By hash, the numbers of short texts; `FREE` where there is none. At least twice as many as numbers.
+    slots: Vec<u32>,
+    /// By number.
+    shorts: Vec<Short>,
     long: HashMap<Box<str>, u32, RandomState>,
     pub values: Vec<V>,
     /// The dictionary that was numbered last: batches of one file share theirs.
     dictionary: Option<(ArrayRef, Vec<u32>)>,
 }
 
+const FREE: u32 = u32::MAX;
+const SLOTS_MIN: usize = 64;
+/// Look-ups that wait for memory together.
+const TOGETHER: usize = 16;
+
 impl<V> Numbering<V> {
     pub fn new() -> Self {
-        Self { short: HashMap::default(), long: HashMap::default(), values: Vec::new(), dictionary: None }
+        Self {
+            state: RandomState::default(),
+            slots: vec![FREE; SLOTS_MIN],
+            shorts: Vec::new(),
+            long: HashMap::default(),
+            values: Vec::new(),
+            dictionary: None,
+        }
     }
 
     /// Writes the number of each row's text to `rows`. `value` makes what belongs to a text that is new.
     pub fn number(&mut self, texts: Texts<'_>, rows: &mut Vec<u32>, mut value: impl FnMut(&str) -> V) {
         rows.clear();
         match texts {
-            Texts::Plain(array) => rows.extend((0..array.len()).map(|row| self.get(array.value(row), &mut value))),
+            Texts::Plain(array) => self.number_all(array, rows, &mut value),
             Texts::Dictionary(array, texts) => {
                 let known = self.dictionary.take().filter(|(known, _)| Arc::ptr_eq(known, array.values()));
                 let (array_ref, numbers) = known.unwrap_or_else(|| {
-                    let numbers = (0..texts.len()).map(|index| self.get(texts.value(index), &mut value)).collect();
+                    let mut numbers = Vec::with_capacity(texts.len());
+                    self.number_all(texts, &mut numbers, &mut value);
                     (array.values().clone(), numbers)
                 });
                 rows.extend(array.keys().values().iter().map(|key| numbers[*key as usize]));
@@ -40,43 +62,118 @@ impl<V> Numbering<V> {
         }
     }
 
-    #[expect(clippy::expect_used, reason = "the texts would have filled the memory long before")]
-    #[inline]
-    fn get(&mut self, text: &str, value: &mut impl FnMut(&str) -> V) -> u32 {
-        let short = Short::new(text);
-        let known = short.as_ref().map_or_else(|| self.long.get(text), |short| self.short.get(short));
-        if let Some(number) = known {
-            return *number;
+    /// The number of a text, if it has one.
+    pub fn find(&self, text: &str) -> Option<u32> {
+        let short = Short::new(text.as_bytes(), 0..text.len());
+        match short == Short::LONG {
+            true => self.long.get(text).copied(),
+            false => Some(self.slots[self.slot(&short)]).filter(|number| *number != FREE),
         }
-        let number = u32::try_from(self.values.len()).expect("fewer than 2^32 distinct texts on a worker");
-        match short {
-            Some(short) => self.short.insert(short, number),
-            None => self.long.insert(text.into(), number),
-        };
+    }
+
+    fn number_all(&mut self, texts: &StringArray, numbers: &mut Vec<u32>, value: &mut impl FnMut(&str) -> V) {
+        let (offsets, bytes) = (texts.value_offsets(), texts.value_data());
+        let (mut shorts, mut found) = ([Short::LONG; TOGETHER], [FREE; TOGETHER]);
+        numbers.reserve(texts.len());
+        for first in (0..texts.len()).step_by(TOGETHER) {
+            let last = texts.len().min(first + TOGETHER);
+            for (short, ends) in shorts.iter_mut().zip(offsets[first..=last].windows(2)) {
+                *short = Short::new(bytes, ends[0] as usize..ends[1] as usize);
+            }
+            for (found, short) in found.iter_mut().zip(&shorts) {
+                *found = self.slots[self.place(short)];
+            }
+            for (index, (short, found)) in (first..last).zip(shorts.iter().zip(&found)) {
+                let is_known = self.shorts.get(*found as usize).is_some_and(|known| known == short);
+                numbers.push(if is_known { *found } else { self.get(texts.value(index), *short, value) });
+            }
+        }
+    }
+
+    #[expect(clippy::expect_used, reason = "the texts would have filled the memory long before")]
+    fn get(&mut self, text: &str, short: Short, value: &mut impl FnMut(&str) -> V) -> u32 {
+        let slot = if short == Short::LONG { None } else { Some(self.slot(&short)) };
+        let known = slot.map_or_else(|| self.long.get(text).copied(), |slot| Some(self.slots[slot]));
+        if let Some(number) = known.filter(|number| *number != FREE) {
+            return number;
+        }
+        let number = u32::try_from(self.values.len()).ok().filter(|number| *number != FREE);
+        let number = number.expect("fewer than 2^32 - 1 distinct texts on a worker");
+        match slot {
+            Some(slot) => self.slots[slot] = number,
+            None => drop(self.long.insert(text.into(), number)),
+        }
+        self.shorts.push(short);
         self.values.push(value(text));
+        if self.slots.len() < 2 * self.values.len() {
+            self.grow();
+        }
         number
+    }
+
+    fn place(&self, short: &Short) -> usize {
+        self.state.hash_one(short) as usize & (self.slots.len() - 1)
+    }
+
+    /// Where the number of `short` is, or is to be.
+    fn slot(&self, short: &Short) -> usize {
+        let mut slot = self.place(short);
+        while self.slots[slot] != FREE && self.shorts[self.slots[slot] as usize] != *short {
+            slot = (slot + 1) & (self.slots.len() - 1);
+        }
+        slot
+    }
+
+    fn grow(&mut self) {
+        self.slots = vec![FREE; 4 * self.slots.len()];
+        for (short, number) in self.shorts.iter().zip(0..) {
+            if *short != Short::LONG {
+                let slot = self.slot(short);
+                self.slots[slot] = number;
+            }
+        }
     }
 }
 
-/// A text that is in the table itself, so that to look it up is one access to memory instead of two. Ids of tracks are
-/// seldom longer, and a history has millions of them to look up.
-#[derive(PartialEq, Eq)]
+/// A text of up to 23 bytes. Ids of tracks are seldom longer.
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Short([u64; Self::WORDS]);
 
 impl Short {
     const WORDS: usize = 3;
     /// The last byte is the length.
     const BYTES_MAX: usize = Self::WORDS * 8 - 1;
+    /// What stands for a text that is longer.
+    const LONG: Self = Self([u64::MAX; Self::WORDS]);
 
+    /// The text that is at `place` in `bytes`.
     #[inline]
-    fn new(text: &str) -> Option<Self> {
-        let text = text.as_bytes();
-        let mut bytes = [[0; 8]; Self::WORDS];
-        let flat = bytes.as_flattened_mut();
-        flat[Self::BYTES_MAX] = u8::try_from(text.len()).ok()?;
-        flat[..Self::BYTES_MAX].get_mut(..text.len())?.copy_from_slice(text);
-        Some(Self(bytes.map(u64::from_le_bytes)))
+    fn new(bytes: &[u8], place: Range<usize>) -> Self {
+        let length = place.len();
+        if length > Self::BYTES_MAX {
+            return Self::LONG;
+        }
+        let mut window = [0; Self::WORDS * 8];
+        match bytes.get(place.start..).and_then(<[u8]>::first_chunk) {
+            Some(whole) => window = *whole,
+            None => window[..length].copy_from_slice(&bytes[place]),
+        }
+        let mut words = [0; Self::WORDS];
+        for (index, (word, bytes)) in words.iter_mut().zip(window.as_chunks().0).enumerate() {
+            *word = u64::from_le_bytes(*bytes) & first_bytes(length.saturating_sub(8 * index));
+        }
+        for (word, first) in words.iter_mut().zip([0, 8, 16]) {
+            *word &= first_bytes(length.saturating_sub(first));
+        }
+        words[Self::WORDS - 1] |= (length as u64) << 56;
+        Self(words)
     }
+}
+
+/// A mask of so many bytes, or of all.
+#[inline]
+fn first_bytes(count: usize) -> u64 {
+    if count >= 8 { u64::MAX } else { (1 << (8 * count)) - 1 }
 }
 
 impl Hash for Short {
@@ -95,7 +192,7 @@ mod tests {
     proptest! {
         /// Equal texts have equal numbers, others have others, whatever their length.
         #[test]
-        fn numbers_are_as_distinct_as_texts(texts in prop::collection::vec(prop_oneof!["a{20,26}", "[ab\u{0}]{0,3}", "é{10,13}"], 0..100)) {
+        fn numbers_are_as_distinct_as_texts(texts in prop::collection::vec(prop_oneof!["a{20,26}", "[ab\u{0}]{0,3}", "é{10,13}", "[0-9]{2}"], 0..300)) {
             let array = StringArray::from(texts.clone());
             let (mut numbering, mut rows) = (Numbering::new(), Vec::new());
             numbering.number(Texts::Plain(&array), &mut rows, str::to_owned);
@@ -103,6 +200,10 @@ mod tests {
             prop_assert_eq!(named, texts.iter().collect::<Vec<_>>());
             let distinct: std::collections::BTreeSet<_> = texts.iter().collect();
             prop_assert_eq!(distinct.len(), numbering.values.len());
+            for (text, number) in texts.iter().zip(&rows) {
+                prop_assert_eq!(numbering.find(text), Some(*number));
+            }
+            prop_assert_eq!(numbering.find("another"), None);
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Plays move as Arrow record batches: a source decodes into columns once, and the lake's writer and the dataflow share
 //! them by reference count. From Kafka the strings are plain; from the lake they keep Parquet's dictionaries.
 
+use std::fmt::Debug;
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{AsArray, BooleanArray, DictionaryArray, Int32Array, RecordBatch, StringArray};
@@ -104,6 +105,15 @@ pub struct PlayBatch {
     columns: RecordBatch,
     day: Option<i32>,
     window_only: bool,
+    late_titles: Option<Arc<dyn LateTitles>>,
+}
+
+/// The titles and artists of a batch, which its source reads when somebody asks for those of some tracks: for most tracks of a
+/// history nobody does.
+pub trait LateTitles: Debug + Send + Sync {
+    /// Calls `hear` with id, title and artist of the plays whose track's id is `wanted`, or of one play of those that share all
+    /// three.
+    fn each(&self, wanted: &dyn Fn(&str) -> bool, hear: &mut dyn FnMut(&str, &str, &str));
 }
 
 /// A column of texts in either of the encodings that sources give.
@@ -113,13 +123,38 @@ pub enum Texts<'a> {
     Dictionary(&'a DictionaryArray<Int32Type>, &'a StringArray),
 }
 
+impl<'a> Texts<'a> {
+    /// Of a dictionary, if it is one of texts.
+    pub fn of_dictionary(array: &'a DictionaryArray<Int32Type>) -> Option<Self> {
+        Some(Self::Dictionary(array, array.values().as_string_opt::<i32>()?))
+    }
+
+    /// The text of a row.
+    #[inline]
+    pub fn get(self, row: usize) -> &'a str {
+        match self {
+            Self::Plain(array) => array.value(row),
+            Self::Dictionary(array, texts) => texts.value(array.keys().value(row) as usize),
+        }
+    }
+}
+
 impl PlayBatch {
     /// Wraps `columns`, whose names and types are those of [`schema`], texts plain or as dictionaries of `Int32` keys.
     ///
     /// `day` is the UTC day (since 1970) that all the plays share, if the source knows it: the lake's partitions do, and
     /// then a chart of UTC periods needs no timestamps.
     pub fn new(columns: RecordBatch, day: Option<i32>) -> Self {
-        Self { columns, day, window_only: false }
+        Self { columns, day, window_only: false, late_titles: None }
+    }
+
+    /// The same plays, of a known day, whose titles and artists are not among the columns.
+    pub fn with_late_titles(self, titles: Arc<dyn LateTitles>) -> Self {
+        Self { late_titles: Some(titles), ..self }
+    }
+
+    pub fn late_titles(&self) -> Option<&Arc<dyn LateTitles>> {
+        self.late_titles.as_ref()
     }
 
     /// The same plays for the trending window alone: what they add to the days is counted already, in a checkpoint.
@@ -150,8 +185,7 @@ impl PlayBatch {
         if let Some(plain) = column.as_string_opt::<i32>() {
             return Some(Texts::Plain(plain));
         }
-        let dictionary = column.as_dictionary_opt::<Int32Type>()?;
-        Some(Texts::Dictionary(dictionary, dictionary.values().as_string_opt::<i32>()?))
+        Texts::of_dictionary(column.as_dictionary_opt::<Int32Type>()?)
     }
 
     /// Event times in µs since 1970, or `None` where the batch lacks them.

@@ -37,6 +37,9 @@ pub enum Question {
     /// The trending window that ended at `end_us`, as one cell: [`Found::Track`], or [`Found::Artist`] if it ranks those, and
     /// [`Found::KnownFrom`].
     Window { end_us: i64, scope: Scope, limit: usize },
+    /// What the tracks of these ids are called, where a source has not said it yet: see [`crate::play::LateTitles`]. Nothing is
+    /// found: the charts say it.
+    Titles { track_ids: Vec<String> },
 }
 
 /// A part of the answer to the query of this number; there may be none, and several from each worker.
@@ -86,7 +89,7 @@ impl Question {
                 let item = track_id.as_ref().map(|id| ItemKey::new(ItemKind::Track, id));
                 countries((*chart, *start_day), item.as_ref(), counted)
             }
-            Self::Search { .. } | Self::Countries { .. } | Self::Window { .. } => Vec::new(),
+            Self::Search { .. } | Self::Countries { .. } | Self::Window { .. } | Self::Titles { .. } => Vec::new(),
         }
     }
 }

@@ -114,9 +114,7 @@ where
                 });
                 let frontiers = [frontier, questions_frontier];
                 while let Some(Ready { time, containers, complete }) = stash.next(&frontiers) {
-                    for ((key, item), _, diff) in containers.into_iter().flatten() {
-                        tops.add(&key, &item, diff);
-                    }
+                    containers.iter().for_each(|container| tops.add(container));
                     let Some(capability) = complete else { break };
                     let mut session = output.session(&capability);
                     tops.settle(|update, diff| session.give(Ok((update, time.clone(), diff))));
@@ -139,6 +137,8 @@ struct Tops<K, I, C, Cells, Top, Order> {
     cell_numbers: HashMap<C, u32, RandomState>,
     cells: Vec<CellTop<C>>,
     touched: Vec<u32>,
+    /// Numbers of items; empty between calls.
+    found: Vec<u32>,
     cells_of: Cells,
     top_of: Top,
     order: Order,
@@ -162,23 +162,34 @@ where
             cell_numbers: HashMap::default(),
             cells: Vec::new(),
             touched: Vec::new(),
+            found: Vec::new(),
             cells_of,
             top_of,
             order,
         }
     }
 
-    fn add(&mut self, key: &K, item: &I, diff: i64) {
-        let item = self.item_number(item);
-        let (number, is_new) = self.keys.number(key);
-        if is_new {
-            self.new_key(key);
-        }
-        for cell in &self.cells_of_key[number] {
-            if self.cells[*cell as usize].add(item, diff, self.items.len()) {
-                self.touched.push(*cell);
+    fn add<T>(&mut self, updates: &[((K, I), T, i64)]) {
+        // All items first: they are looked up in a table that no cache holds, and none of that waits for the counts.
+        let mut items = std::mem::take(&mut self.found);
+        items.extend(updates.iter().map(|((_, item), ..)| self.item_number(item)));
+        let mut left = &items[..];
+        for run in updates.chunk_by(|((a, _), ..), ((b, _), ..)| a == b) {
+            let (of_run, behind) = left.split_at(run.len());
+            left = behind;
+            let (number, is_new) = self.keys.number(&run[0].0.0);
+            if is_new {
+                self.new_key(&run[0].0.0);
+            }
+            for cell in &self.cells_of_key[number] {
+                let diffs = of_run.iter().copied().zip(run.iter().map(|(_, _, diff)| *diff));
+                if self.cells[*cell as usize].add(diffs, self.items.len()) {
+                    self.touched.push(*cell);
+                }
             }
         }
+        items.clear();
+        self.found = items;
     }
 
     #[expect(clippy::expect_used, reason = "the items would have filled the memory long before")]
@@ -240,6 +251,10 @@ where
     }
 }
 
+/// One count in so many is enough candidates to look at all counts, if there are as many as is worth a thought.
+const MANY: usize = 8;
+const CANDIDATES_MIN: usize = 1024;
+
 /// One cell: its counts, and its top as last settled.
 struct CellTop<C> {
     cell: C,
@@ -263,16 +278,24 @@ impl<C> CellTop<C> {
     }
 
     /// Whether the cell has to be settled, and did not have to be before.
-    fn add(&mut self, item: u32, diff: i64, items: usize) -> bool {
-        let (before, after) = self.counts.add(item, diff, items);
-        self.sum += diff;
-        if before.max(after) < self.threshold {
-            return false;
+    fn add(&mut self, diffs: impl Iterator<Item = (u32, i64)>, items: usize) -> bool {
+        let before = self.touched;
+        for (item, diff) in diffs {
+            let (before, after) = self.counts.add(item, diff, items);
+            self.sum += diff;
+            if before.max(after) < self.threshold {
+                continue;
+            }
+            self.touched = true;
+            if !self.rescan {
+                self.candidates.push(item);
+                // While the top is not full it holds every item, so one that falls is merely settled anew. And where one in a few is
+                // a candidate, to look at all is less than to sort these.
+                self.rescan = diff < 0 && self.top.len() == self.k
+                    || self.candidates.len() > CANDIDATES_MIN.max(self.counts.len() / MANY);
+            }
         }
-        self.candidates.push(item);
-        // While the top is not full it holds every item, so one that falls is merely settled anew.
-        self.rescan |= diff < 0 && self.top.len() == self.k;
-        !std::mem::replace(&mut self.touched, true)
+        self.touched && !before
     }
 
     /// Finds the top among the old one and the candidates, or among all after a retraction. Gives the old one.
@@ -321,4 +344,42 @@ fn differences(before: Vec<(u32, i64)>, after: &[(u32, i64)]) -> impl Iterator<I
     updates.extend_from_slice(after);
     differential_dataflow::consolidation::consolidate(&mut updates);
     updates.into_iter()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        /// The top is what sorting gives, also where so many items are candidates that a cell looks at all of them.
+        #[test]
+        fn tops_of_many_items_are_sorted(
+            epochs in prop::collection::vec((any::<bool>(), prop::collection::vec((0u32..3000, -2i64..6), 0..4000)), 1..5),
+            k in 0usize..20,
+        ) {
+            let mut tops = Tops::new(|key: &u8| vec![*key, 9], move |_| k, Ord::cmp);
+            let (mut counts, mut said) = (BTreeMap::<(u8, u32), i64>::new(), BTreeMap::<(u8, u32), i64>::new());
+            for (odd, updates) in epochs {
+                let updates: Vec<_> = updates.iter().map(|(item, diff)| ((u8::from(odd), *item), (), *diff)).collect();
+                tops.add(&updates);
+                for ((key, item), (), diff) in updates {
+                    [key, 9].into_iter().for_each(|cell| *counts.entry((cell, item)).or_default() += diff);
+                }
+                tops.settle(|top, diff| *said.entry(top).or_default() += diff);
+                said.retain(|_, count| *count != 0);
+                let mut expected = BTreeMap::new();
+                for cell in [0, 1, 9] {
+                    let of_cell = counts.iter().filter(|((of, _), count)| *of == cell && **count > 0);
+                    let mut of_cell: Vec<_> = of_cell.map(|((_, item), count)| (Reverse(*count), *item)).collect();
+                    of_cell.sort_unstable();
+                    expected.extend(of_cell.into_iter().take(k).map(|(Reverse(count), item)| ((cell, item), count)));
+                }
+                prop_assert_eq!(&said, &expected);
+            }
+        }
+    }
 }

@@ -4,6 +4,8 @@
 //! are numbered as they are first seen, and counting is an add in an array; what crosses workers is one update for each
 //! key and item that the epoch has touched, and each text once.
 
+use std::collections::BTreeMap;
+
 use arrow::array::Array;
 use differential_dataflow::{AsCollection, VecCollection};
 use timely::container::CapacityContainerBuilder;
@@ -21,8 +23,9 @@ use crate::naming::Namings;
 use crate::numbering::Numbering;
 use crate::plan::{Key, Plan, Time};
 use crate::play::PlayBatch;
+use crate::query::{Query, Question};
 use crate::stash::{Ready, Stash};
-use crate::tally::{Buckets, Row, Tallies, key};
+use crate::tally::{Buckets, Grouped, Tallies};
 use crate::{Epoch, Tally};
 
 /// Updates that are given before the operators behind get their turn. To give a history's at once would take memory that
@@ -39,12 +42,17 @@ pub struct Summary<'scope> {
     pub namings: StreamVec<'scope, Epoch, Naming>,
 }
 
-/// Counts each epoch's plays on the worker that read them.
-pub fn summarise<'scope>(plays: StreamVec<'scope, Epoch, PlayBatch>, plan: &Plan) -> Summary<'scope> {
+/// Counts each epoch's plays on the worker that read them, and says what its tracks are called if `queries` ask.
+pub fn summarise<'scope>(
+    plays: StreamVec<'scope, Epoch, PlayBatch>,
+    queries: StreamVec<'scope, Epoch, Query>,
+    plan: &Plan,
+) -> Summary<'scope> {
     let scope = plays.scope();
     let mut builder = OperatorBuilder::new("Summarise".to_owned(), scope);
     let activator = scope.activator_for(builder.operator_info().address);
     let mut input = builder.new_input(plays, Pipeline);
+    let mut queries = builder.new_input(queries, Pipeline);
     let (days_output, days) = builder.new_output::<Vec<(Tally, Epoch, i64)>>();
     let (panes_output, panes) = builder.new_output::<Vec<(Tally, Epoch, i64)>>();
     let (namings_output, namings) = builder.new_output::<Vec<Naming>>();
@@ -54,6 +62,7 @@ pub fn summarise<'scope>(plays: StreamVec<'scope, Epoch, PlayBatch>, plan: &Plan
         let mut panes_output = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(panes_output);
         let mut namings_output = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(namings_output);
         let mut stash = Stash::new();
+        let mut asked = BTreeMap::<Epoch, Vec<String>>::new();
         // The epoch whose counts are being given, with its capabilities.
         let mut closing: Option<(Epoch, [Capability<Epoch>; 3])> = None;
         move |frontiers| {
@@ -61,6 +70,18 @@ pub fn summarise<'scope>(plays: StreamVec<'scope, Epoch, PlayBatch>, plan: &Plan
                 let capabilities = [0, 1, 2].map(|output| capability.retain_least(output));
                 if let [Some(days), Some(panes), Some(namings)] = capabilities {
                     stash.extend(*days.time(), [days, panes, namings], data.map(std::mem::take));
+                }
+            });
+            queries.for_each_stamp(|capability, data| {
+                let capabilities = [0, 1, 2].map(|output| capability.retain_least(output));
+                if let [Some(days), Some(panes), Some(namings)] = capabilities {
+                    let time = *days.time();
+                    for query in data.flat_map(|data| data.drain(..)) {
+                        if let Question::Titles { track_ids } = query.question {
+                            asked.entry(time).or_default().extend(track_ids);
+                        }
+                    }
+                    stash.extend(time, [days, panes, namings], std::iter::empty());
                 }
             });
             loop {
@@ -76,11 +97,14 @@ pub fn summarise<'scope>(plays: StreamVec<'scope, Epoch, PlayBatch>, plan: &Plan
                     }
                 }
                 closing = None;
-                let Some(Ready { time, containers, complete }) = stash.next(&[&frontiers[0]]) else { return };
+                let Some(Ready { time, containers, complete }) = stash.next(&[&frontiers[0], &frontiers[1]]) else {
+                    return;
+                };
                 for batch in containers.into_iter().flatten() {
                     summariser.count(&batch);
                 }
                 let Some(capabilities) = complete else { return };
+                asked.remove(&time).into_iter().for_each(|track_ids| summariser.ask(&track_ids));
                 namings_output.activate().session(&capabilities[2]).give_iterator(summariser.drain_namings());
                 closing = Some((time, capabilities));
             }
@@ -101,6 +125,7 @@ pub struct Summariser {
     /// Groupings whose counts have been given.
     drained: usize,
     rows: Rows,
+    grouped: Grouped,
 }
 
 /// A batch's texts as numbers; reused from batch to batch.
@@ -124,6 +149,7 @@ impl Summariser {
             namings: Namings::default(),
             drained: 0,
             rows: Rows::default(),
+            grouped: Grouped::default(),
         }
     }
 
@@ -187,9 +213,9 @@ impl Summariser {
         if day.is_none() && timestamps_us.is_none() {
             return;
         }
-        let items = match grouping.item {
-            ItemKind::Track => &self.rows.tracks,
-            ItemKind::Artist => &self.rows.artists,
+        let (items, known) = match grouping.item {
+            ItemKind::Track => (&self.rows.tracks, self.tracks.values.len()),
+            ItemKind::Artist => (&self.rows.artists, self.artists.values.len()),
         };
         let (countries, devices) = (&self.rows.countries, &self.rows.devices);
         // Where no play can be in the window, a source may leave out what only the window asks for, though another chart
@@ -198,21 +224,46 @@ impl Summariser {
         if lacks(grouping.by_country, countries) || lacks(grouping.by_device, devices) {
             return;
         }
+        let label = |asked: bool, labels: &Numbering<Label>, number: u32| match asked {
+            true => labels.values[number as usize].clone(),
+            false => Label::default(),
+        };
+        let place = |tallies: &mut Tallies, bucket, country, device| {
+            tallies.place(bucket, (country, device), || Key {
+                grouping: index as u32,
+                bucket,
+                country: label(grouping.by_country, &self.countries, country),
+                device: label(grouping.by_device, &self.devices, device),
+            })
+        };
+        let country = |row: usize| if grouping.by_country { countries[row] } else { 0 };
+        let device = |row: usize| if grouping.by_device { devices[row] } else { 0 };
+        let tallies = &mut self.tallies[index];
+        tallies.expect_items(known);
+        if let Some(bucket) = day.filter(|_| !grouping.by_device) {
+            let countries = if grouping.by_country { self.countries.values.len() } else { 1 };
+            self.grouped.group(items, country, countries, eligible);
+            for (country, items) in self.grouped.iter() {
+                let place = place(tallies, bucket, country, 0);
+                tallies.add_all(place, items);
+            }
+            return;
+        }
         for (row, item) in items.iter().enumerate().filter(|(row, _)| eligible(*row)) {
             let bucket = match (day, timestamps_us) {
                 (Some(bucket), _) => bucket,
                 (None, Some(timestamps_us)) => buckets.of(timestamps_us[row]),
                 (None, None) => return,
             };
-            let country = if grouping.by_country { countries[row] } else { 0 };
-            let device = if grouping.by_device { devices[row] } else { 0 };
-            let play = Row { bucket, country, device, item: *item };
-            self.tallies[index].add(&play, || {
-                let country = grouping.by_country.then(|| &self.countries.values[country as usize]);
-                let device = grouping.by_device.then(|| &self.devices.values[device as usize]);
-                key(index, &play, country, device)
-            });
+            let place = place(tallies, bucket, country(row), device(row));
+            tallies.add(place, *item);
         }
+    }
+
+    /// Has it say what these tracks are called, as far as it has not.
+    pub fn ask(&mut self, track_ids: &[String]) {
+        let Self { tracks, namings, .. } = self;
+        namings.ask(track_ids.iter().filter_map(|id| tracks.find(id)));
     }
 
     /// Gives what there is to say of items since the last time.

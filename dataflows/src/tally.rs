@@ -7,21 +7,15 @@ use std::ops::Range;
 use foldhash::fast::RandomState;
 
 use crate::calendar::LocalDays;
-use crate::label::Label;
 use crate::plan::{Grouping, Key, Time};
 use crate::play::DAY_US;
 
 /// Slots of all arrays of a grouping, of 4 bytes each. Keys beyond that, as of a history by the minute, count in hash maps.
 const SLOTS_MAX: usize = 16 << 20;
 
-/// A play as a grouping sees it; scopes that it does not ask for are 0.
-pub struct Row {
-    /// The bucket, from [`Buckets`].
-    pub bucket: i64,
-    pub country: u32,
-    pub device: u32,
-    pub item: u32,
-}
+/// Where the plays of a bucket and its scopes are counted.
+#[derive(Clone, Copy)]
+pub struct Place(u32);
 
 /// The counts of a grouping since they were last drained.
 #[derive(Default)]
@@ -48,36 +42,64 @@ struct Counts {
 }
 
 enum ByItem {
-    /// The counts, and which of them are not zero.
-    Dense(Vec<u32>, Vec<u32>),
+    Dense(Dense),
     Sparse(HashMap<u32, u32, RandomState>),
 }
 
+/// Counts by item number.
+#[derive(Default)]
+struct Dense {
+    counts: Vec<u32>,
+    /// Which of them are not zero, unless `many` are.
+    touched: Vec<u32>,
+    many: bool,
+}
+
+/// One count in so many is enough to look at all rather than to note which: nothing waits then for what a count was before.
+const MANY: usize = 16;
+
 impl Tallies {
-    /// Counts a play. `key` makes the key of a bucket and scopes that are new.
+    /// Says how many items have a number by now.
+    pub fn expect_items(&mut self, items: usize) {
+        self.items = items;
+    }
+
+    /// Where the plays of a bucket and a scope, of numbers of a country and a device, are counted until they are drained. `key` makes the key of a bucket
+    /// and scopes that are new.
     #[inline]
-    pub fn add(&mut self, row: &Row, key: impl FnOnce() -> Key) {
-        let bucket = self.buckets.number(row.bucket, row.bucket as usize) as usize;
-        let scope = (row.country, row.device);
-        let scope = self.scopes.number(scope, (row.country ^ row.device.rotate_left(5)) as usize) as usize;
-        let index = match self.by_bucket.get(bucket).and_then(|by_scope| by_scope.get(scope)) {
-            Some(index) if *index != NONE => *index,
-            _ => self.begin(bucket, scope, key),
-        };
-        self.items = self.items.max(row.item as usize + 1);
-        match &mut self.counts[index as usize].by_item {
-            ByItem::Sparse(counts) => *counts.entry(row.item).or_default() += 1,
-            ByItem::Dense(counts, touched) => {
-                let item = row.item as usize;
-                if item >= counts.len() {
-                    self.slots -= counts.len();
-                    counts.resize((item + 1).next_power_of_two(), 0);
-                    self.slots += counts.len();
+    pub fn place(&mut self, bucket: i64, scope: (u32, u32), key: impl FnOnce() -> Key) -> Place {
+        let bucket = self.buckets.number(bucket, bucket as usize) as usize;
+        let scope = self.scopes.number(scope, (scope.0 ^ scope.1.rotate_left(5)) as usize) as usize;
+        match self.by_bucket.get(bucket).and_then(|by_scope| by_scope.get(scope)) {
+            Some(index) if *index != NONE => Place(*index),
+            _ => Place(self.begin(bucket, scope, key)),
+        }
+    }
+
+    /// Counts a play of `item` at a place.
+    #[inline]
+    pub fn add(&mut self, place: Place, item: u32) {
+        match &mut self.counts[place.0 as usize].by_item {
+            ByItem::Sparse(counts) => *counts.entry(item).or_default() += 1,
+            ByItem::Dense(dense) => {
+                if item as usize >= dense.counts.len() {
+                    self.slots += dense.grow(item);
                 }
-                if counts[item] == 0 {
-                    touched.push(row.item);
+                dense.add(item);
+            }
+        }
+    }
+
+    /// Counts a play of each of `items` at a place.
+    pub fn add_all(&mut self, place: Place, items: &[u32]) {
+        match &mut self.counts[place.0 as usize].by_item {
+            ByItem::Sparse(counts) => items.iter().for_each(|item| *counts.entry(*item).or_default() += 1),
+            ByItem::Dense(dense) => {
+                self.slots += items.iter().max().map_or(0, |item| dense.grow(*item));
+                match dense.many {
+                    true => items.iter().for_each(|item| dense.counts[*item as usize] += 1),
+                    false => items.iter().for_each(|item| dense.add(*item)),
                 }
-                counts[item] += 1;
             }
         }
     }
@@ -85,7 +107,7 @@ impl Tallies {
     fn begin(&mut self, bucket: usize, scope: usize, key: impl FnOnce() -> Key) -> u32 {
         let index = self.counts.len() as u32;
         let fits = self.slots + self.items.next_power_of_two() <= SLOTS_MAX;
-        let by_item = if fits { ByItem::Dense(Vec::new(), Vec::new()) } else { ByItem::Sparse(HashMap::default()) };
+        let by_item = if fits { ByItem::Dense(Dense::default()) } else { ByItem::Sparse(HashMap::default()) };
         self.counts.push(Counts { key: key(), by_item });
         if bucket >= self.by_bucket.len() {
             self.by_bucket.resize_with(bucket + 1, Vec::new);
@@ -107,11 +129,11 @@ impl Tallies {
         {
             let before = given;
             match by_item {
-                ByItem::Dense(counts, touched) => {
-                    given += touched.len();
-                    for item in touched.drain(..) {
-                        tally(key, item, std::mem::take(&mut counts[item as usize]));
-                    }
+                ByItem::Dense(dense) => {
+                    dense.drain(|item, count| {
+                        given += 1;
+                        tally(key, item, count);
+                    });
                 }
                 ByItem::Sparse(counts) => {
                     given += counts.len();
@@ -132,6 +154,80 @@ impl Tallies {
             (self.drained, self.idle) = (0, 0);
         }
         done
+    }
+}
+
+impl Dense {
+    /// Counts an item that there is room for.
+    #[inline]
+    fn add(&mut self, item: u32) {
+        let count = &mut self.counts[item as usize];
+        *count += 1;
+        if !self.many && *count == 1 {
+            self.touched.push(item);
+            self.many = self.touched.len() * MANY > self.counts.len();
+        }
+    }
+
+    /// Makes room for an item. By how many slots it has grown.
+    fn grow(&mut self, item: u32) -> usize {
+        let before = self.counts.len();
+        if item as usize >= before {
+            self.counts.resize((item as usize + 1).next_power_of_two(), 0);
+        }
+        self.counts.len() - before
+    }
+
+    /// Gives counts that are not zero, and sets them to zero.
+    fn drain(&mut self, mut give: impl FnMut(u32, u32)) {
+        if !std::mem::take(&mut self.many) {
+            return self.touched.drain(..).for_each(|item| give(item, std::mem::take(&mut self.counts[item as usize])));
+        }
+        self.touched.clear();
+        for (item, count) in (0..).zip(&mut self.counts).filter(|(_, count)| **count > 0) {
+            give(item, std::mem::take(count));
+        }
+    }
+}
+
+/// Items by group, so that what is counted together lies together: there are more counts than a cache holds, and the shorter the
+/// way from one to the next, the more of them are on their way at once.
+#[derive(Default)]
+pub struct Grouped {
+    /// Of each group, and of what would be the next.
+    starts: Vec<usize>,
+    ends: Vec<usize>,
+    items: Vec<u32>,
+}
+
+impl Grouped {
+    /// Groups those of `items` that count, each by its group of `groups` many. Whether one counts is as good as a coin's toss, so
+    /// nothing depends on it but a sum.
+    pub fn group(
+        &mut self,
+        items: &[u32],
+        group: impl Fn(usize) -> u32,
+        groups: usize,
+        counts: impl Fn(usize) -> bool,
+    ) {
+        self.starts.clear();
+        self.starts.resize(groups + 1, 0);
+        (0..items.len()).for_each(|row| self.starts[group(row) as usize + 1] += usize::from(counts(row)));
+        // Each group has a place more than it needs, where the next item is put that does not count.
+        (0..groups).for_each(|group| self.starts[group + 1] += self.starts[group] + 1);
+        self.ends.clone_from(&self.starts);
+        self.items.resize(self.starts[groups], 0);
+        for (row, item) in items.iter().enumerate() {
+            let end = &mut self.ends[group(row) as usize];
+            self.items[*end] = *item;
+            *end += usize::from(counts(row));
+        }
+    }
+
+    /// The groups that are not empty.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &[u32])> {
+        let groups = (0..).zip(self.starts.iter().zip(&self.ends));
+        groups.map(|(group, (start, end))| (group, &self.items[*start..*end])).filter(|(_, items)| !items.is_empty())
     }
 }
 
@@ -203,12 +299,47 @@ impl<'a> Buckets<'a> {
     }
 }
 
-/// The key of a row, its scopes as text.
-pub fn key(grouping: usize, row: &Row, country: Option<&Label>, device: Option<&Label>) -> Key {
-    Key {
-        grouping: grouping as u32,
-        bucket: row.bucket,
-        country: country.cloned().unwrap_or_default(),
-        device: device.cloned().unwrap_or_default(),
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// However plays come, and however many items an epoch touches, what is drained is how often each was added.
+        #[test]
+        fn what_is_added_is_drained(
+            epochs in prop::collection::vec(prop::collection::vec((0u32..3, any::<bool>(), any::<bool>(), 0u32..400), 0..300), 1..4),
+            fits: bool,
+        ) {
+            let (mut tallies, mut grouped) = (Tallies::default(), Grouped::default());
+            // Who expects too much counts in hash maps.
+            tallies.expect_items(if fits { 400 } else { 2 * SLOTS_MAX });
+            for rows in epochs {
+                let mut expected = BTreeMap::<(i64, u32), u32>::new();
+                let key = |group: u32| Key { bucket: group.into(), ..Key::default() };
+                let items: Vec<u32> = rows.iter().map(|(.., item)| *item).collect();
+                let (group, together, counts) = (|row: usize| rows[row].0, |row: usize| rows[row].1, |row: usize| rows[row].2);
+                grouped.group(&items, group, 3, |row| together(row) && counts(row));
+                for (group, items) in grouped.iter() {
+                    let place = tallies.place(group.into(), (group, 0), || key(group));
+                    tallies.add_all(place, items);
+                }
+                for row in (0..rows.len()).filter(|row| counts(*row)) {
+                    *expected.entry((group(row).into(), items[row])).or_default() += 1;
+                    if !together(row) {
+                        let place = tallies.place(group(row).into(), (group(row), 0), || key(group(row)));
+                        tallies.add(place, items[row]);
+                    }
+                }
+                let mut drained = BTreeMap::new();
+                while !tallies.drain_some(50, |key, item, count| {
+                    assert!(drained.insert((key.bucket, item), count).is_none());
+                }) {}
+                prop_assert_eq!(drained, expected);
+            }
+        }
     }
 }

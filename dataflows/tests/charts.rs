@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use reprise_dataflows::catalogue::About;
 use reprise_dataflows::definition::{Cell, Definitions};
 use reprise_dataflows::digest::Inputs;
+use reprise_dataflows::query::{Query, Question};
 use support::graph::{CHARTS, Output, Way, run, with_clocks};
 use support::{Play, Tops, at, brute_force, brute_force_titles, play, workers};
 
@@ -113,6 +114,29 @@ proptest! {
         from_lake in any::<bool>(),
         in_turn in any::<bool>(),
     ) {
-        check(&epochs, &clock_steps_us, &Way { workers, from_lake, in_turn, counted });
+        check(&epochs, &clock_steps_us, &Way { workers, from_lake, late: false, in_turn, counted });
+    }
+
+    /// Titles that are told when somebody asks are those that are told at once: of what is asked for, and of nothing else.
+    #[test]
+    fn late_titles_are_told_when_asked(
+        epochs in prop::collection::vec(prop::collection::vec(play(), 0..60), 1..6),
+        asked in prop::collection::btree_set(0u8..14, 0..14),
+        workers in workers(),
+        in_turn in any::<bool>(),
+    ) {
+        let definitions = Arc::new(Definitions::builtin());
+        let mut epochs = with_clocks(&epochs, &[100_000_000]);
+        epochs.push(epochs.last().map(|(clock_us, _)| (*clock_us, Vec::new())).unwrap());
+        let last = epochs.len() as u64 - 1;
+        let track_ids: Vec<String> = asked.into_iter().map(|song| format!("S{song:02}")).collect();
+        let query = Query { id: 0, question: Question::Titles { track_ids: track_ids.clone() } };
+        let way = Way { workers, from_lake: true, late: true, in_turn, counted: Vec::new() };
+        let late = run(&definitions, &epochs, &way, &[(last, query)]);
+        let at_once = run(&definitions, &epochs, &Way { late: false, ..way }, &[]);
+        prop_assert_eq!(at(&late.ranked, last), at(&at_once.ranked, last));
+        let mut expected = at(&at_once.titles, last);
+        expected.retain(|(id, _), _| track_ids.contains(id));
+        prop_assert_eq!(at(&late.titles, last), expected);
     }
 }

@@ -14,13 +14,13 @@ mod since;
 pub mod tests;
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
 use std::collections::btree_map::{BTreeMap, Entry as Slot};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use differential_dataflow::consolidation::consolidate;
 use reprise_dataflows::catalogue::About;
-use reprise_dataflows::definition::{Definitions, Scope, TRENDING};
+use reprise_dataflows::definition::{Definitions, ItemKind, Scope, TRENDING};
 use reprise_dataflows::digest::Inputs;
 
 pub use cell::{Answer, AsOf, ChartCell, Entry, instant};
@@ -80,6 +80,13 @@ impl Charts {
     /// How many cells have entries, and how many tracks those have.
     pub fn sizes(&self) -> (usize, usize) {
         (self.tops.len(), self.titles.len())
+    }
+
+    /// The ids of all tracks that are in a top.
+    pub fn track_ids(&self) -> Vec<String> {
+        let tops = self.tops.iter().filter(|((chart, ..), _)| self.item_kind(*chart) == ItemKind::Track);
+        let ids: BTreeSet<&str> = tops.flat_map(|(_, top)| top.keys().map(|id| &**id)).collect();
+        ids.into_iter().map(str::to_owned).collect()
     }
 
     /// Folds in what changed in one or more whole epochs.

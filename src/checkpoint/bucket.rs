@@ -89,7 +89,7 @@ impl Names {
             let about = || About { title: titles.value(row).to_owned(), artist: artists.value(row).to_owned() };
             Naming {
                 item: ItemKey::from_bits([high[row], low[row]]),
-                text: texts.value(row).to_owned(),
+                text: texts.value(row).into(),
                 about: days.is_valid(row).then(|| (days.value(row), about())),
             }
         };
@@ -135,7 +135,7 @@ pub fn write_names(folder: &Path, bucket: usize, namings: impl Iterator<Item = N
         vec![
             half(0),
             half(1),
-            Arc::new(StringArray::from_iter_values(namings.iter().map(|naming| naming.text.as_str()))),
+            Arc::new(StringArray::from_iter_values(namings.iter().map(|naming| &*naming.text))),
             Arc::new(Int32Array::from_iter(namings.iter().map(|naming| naming.about.as_ref().map(|(day, _)| *day)))),
             about(|about| &about.title),
             about(|about| &about.artist),

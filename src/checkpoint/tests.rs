@@ -37,8 +37,8 @@ fn counts(lake: &Lake, plan: &Plan, checkpoint: Option<Arc<Checkpoint>>) -> Coun
     let snapshot = Snapshot::open(&lake.path(), None).unwrap();
     let counted = checkpoint.as_ref().map(|checkpoint| checkpoint.counted(&snapshot));
     let mut name = |naming: Naming| {
-        let known = titles.entry(naming.item).or_insert_with(|| (naming.text.clone(), None));
-        assert_eq!(known.0, naming.text);
+        let known = titles.entry(naming.item).or_insert_with(|| (naming.text.to_string(), None));
+        assert_eq!(known.0, *naming.text);
         known.1 = known.1.take().max(naming.about);
     };
     let mut count = |(key, item): Tally, plays| {
@@ -50,7 +50,7 @@ fn counts(lake: &Lake, plan: &Plan, checkpoint: Option<Arc<Checkpoint>>) -> Coun
         checkpoint.tallies(bucket).unwrap().flat_map(Result::unwrap).for_each(|(tally, plays)| count(tally, plays));
     }
     let window_us = Some(AFTERNOON_US..i64::MAX);
-    let selection = Selection { times_us: i64::MIN..i64::MAX, window_us, counted };
+    let selection = Selection { times_us: i64::MIN..i64::MAX, window_us, counted, late_titles: None };
     let mut reader = Reader::new(snapshot.files().to_vec(), plan.clone(), selection);
     let mut summariser = Summariser::new(plan);
     while let Some(piece) = reader.next_piece().unwrap() {

@@ -15,8 +15,10 @@ use std::fs::File;
 use std::hash::Hasher;
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
+use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::file::metadata::{ColumnChunkMetaData, KeyValue, ParquetMetaData};
 use twox_hash::XxHash64;
@@ -86,7 +88,8 @@ impl Medium for Vec<u8> {
 }
 
 /// The seal of a file whose footer is as it was written, or none if the file is not ours.
-pub struct Seal(Option<Vec<u8>>);
+#[derive(Clone)]
+pub struct Seal(Option<Arc<[u8]>>);
 
 impl Seal {
     /// Checks the footer. Call it before anything believes what that says.
@@ -99,21 +102,47 @@ impl Seal {
         footer.bytes[place..place + DIGITS].copy_from_slice(UNSEALED.as_bytes());
         let same = own == format!("{:016x}", hash(&footer.bytes)).as_bytes();
         ensure!(same, "it is damaged: its footer is not as it was written");
-        Ok(Self(Some(footer.bytes.split_off(place + DIGITS + 1))))
+        Ok(Self(Some(footer.bytes.split_off(place + DIGITS + 1).into())))
+    }
+
+    /// Whether there is one.
+    pub fn is_there(&self) -> bool {
+        self.0.is_some()
     }
 
     /// Checks the columns that `wanted` names.
     pub fn check(&self, file: &File, metadata: &ParquetMetaData, wanted: impl Fn(&str) -> bool) -> Result<()> {
-        let Some(seals) = &self.0 else { return Ok(()) };
-        let mut seals = seals.chunks(DIGITS);
-        for column in metadata.row_groups().iter().flat_map(|group| group.columns()) {
-            let seal = seals.next().context("it is damaged: it has more columns than seals")?;
-            let name = column.column_path().string();
-            if wanted(&name) && seal != format!("{:016x}", hash_of_column(file, column)?).as_bytes() {
-                bail!("it is damaged: its column {name} is not as it was written");
+        for (group, columns) in metadata.row_groups().iter().enumerate() {
+            for (place, column) in columns.columns().iter().enumerate() {
+                let name = column.column_path().string();
+                if self.is_there() && wanted(&name) && self.of(metadata, group, place)? != hash_of_column(file, column)?
+                {
+                    bail!("it is damaged: its column {name} is not as it was written");
+                }
             }
         }
         Ok(())
+    }
+
+    /// The bytes of a column of a row group, which are checked if there is a seal.
+    pub fn read_column(&self, file: &File, metadata: &ParquetMetaData, group: usize, place: usize) -> Result<Bytes> {
+        let column = metadata.row_group(group).column(place);
+        let (start, length) = place_of_column(file, column)?;
+        let mut bytes = vec![0; length as usize];
+        file.read(&mut bytes, start)?;
+        if self.is_there() && self.of(metadata, group, place)? != hash(&bytes) {
+            bail!("it is damaged: its column {} is not as it was written", column.column_path().string());
+        }
+        Ok(bytes.into())
+    }
+
+    /// The checksum of a column of a row group.
+    fn of(&self, metadata: &ParquetMetaData, group: usize, place: usize) -> Result<u64> {
+        let before: usize = metadata.row_groups()[..group].iter().map(|group| group.columns().len()).sum();
+        let digits = self.0.as_deref().and_then(|seals| seals.chunks(DIGITS).nth(before + place));
+        let digits = digits.context("it is damaged: it has more columns than seals")?;
+        let number = std::str::from_utf8(digits).ok().and_then(|digits| u64::from_str_radix(digits, 16).ok());
+        number.context("it is damaged: a seal is not a number")
     }
 }
 
@@ -144,9 +173,7 @@ impl Footer {
 }
 
 fn hash_of_column(medium: &impl Medium, column: &ColumnChunkMetaData) -> Result<u64> {
-    let (start, length) = column.byte_range();
-    let end = start.checked_add(length).filter(|end| medium.length().is_ok_and(|length| *end <= length));
-    ensure!(end.is_some(), "it is damaged: a column lies outside of it");
+    let (start, length) = place_of_column(medium, column)?;
     let mut hasher = XxHash64::default();
     let mut piece = vec![0; PIECE_BYTES.min(length as usize)];
     let mut read = 0;
@@ -157,6 +184,14 @@ fn hash_of_column(medium: &impl Medium, column: &ColumnChunkMetaData) -> Result<
         read += bytes as u64;
     }
     Ok(hasher.finish())
+}
+
+/// Where a column begins, and how long it is.
+fn place_of_column(medium: &impl Medium, column: &ColumnChunkMetaData) -> Result<(u64, u64)> {
+    let (start, length) = column.byte_range();
+    let end = start.checked_add(length).filter(|end| medium.length().is_ok_and(|length| *end <= length));
+    ensure!(end.is_some(), "it is damaged: a column lies outside of it");
+    Ok((start, length))
 }
 
 /// It notices accidents; it is no defence against somebody who writes into the lake.

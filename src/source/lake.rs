@@ -3,6 +3,9 @@
 //! It reads in the epochs of [`Stage::Rebuild`], so that the charts of a run begin with what its lake has, and those of a
 //! replay are the lake's alone.
 
+mod groups;
+mod hybrid;
+mod pages;
 mod reader;
 
 use std::sync::Arc;
@@ -23,7 +26,7 @@ use crate::lake::LakeFile;
 pub use reader::{Counted, Reader, Selection};
 
 /// What one epoch may bring, on one worker: many plays, since the summary of an epoch is what costs.
-const EPOCH_ROWS_MAX: u64 = 8 << 20;
+const EPOCH_ROWS_MAX: u64 = 64 << 20;
 
 /// Rows read so far, of how many; for people who wait.
 #[derive(Debug, Default)]
@@ -35,16 +38,18 @@ pub struct Progress {
 /// The files of one worker: by size, so that all have about as much to do. The newest day comes first, since it decides
 /// what a track is called, and what older days call it need not be looked at then.
 pub fn share<'a>(files: impl Iterator<Item = &'a LakeFile>, worker: usize, workers: usize) -> Vec<LakeFile> {
-    let mut by_size: Vec<&LakeFile> = files.collect();
-    by_size.sort_by_key(|file| std::cmp::Reverse(file.size_bytes));
-    let mut shares = vec![(0u64, Vec::new()); workers];
-    for file in by_size {
-        let least = (0..workers).min_by_key(|worker| shares[*worker].0).unwrap_or(0);
-        shares[least].0 += file.size_bytes;
-        shares[least].1.push(file.clone());
+    let mut files: Vec<&LakeFile> = files.collect();
+    files.sort_by_key(|file| std::cmp::Reverse((file.day, file.hour)));
+    let total: u64 = files.iter().map(|file| file.size_bytes).sum();
+    let mut before = 0;
+    let mut share = Vec::new();
+    for file in files {
+        let middle = before + file.size_bytes / 2;
+        before += file.size_bytes;
+        if (u128::from(middle) * workers as u128 / u128::from(total.max(1))) as usize == worker {
+            share.push(file.clone());
+        }
     }
-    let mut share = std::mem::take(&mut shares[worker].1);
-    share.sort_by_key(|file| std::cmp::Reverse((file.day, file.hour)));
     share
 }
 
@@ -87,6 +92,8 @@ pub fn lake<'scope>(
             }
             let Some((tick, intake, report)) = &open else { return };
             if tick.stage != Stage::Rebuild || reported_done || rows >= EPOCH_ROWS_MAX {
+                // What it was to bring, it has brought.
+                open = None;
                 return;
             }
             let piece = match reader.next_piece() {
@@ -110,3 +117,6 @@ pub fn lake<'scope>(
     });
     Source { intakes, reports }
 }
+
+#[cfg(test)]
+mod tests;

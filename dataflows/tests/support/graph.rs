@@ -16,7 +16,7 @@ use timely::dataflow::operators::vec::Broadcast;
 use timely::dataflow::operators::{Input, Inspect, Probe};
 use timely::dataflow::{InputHandle, ProbeHandle};
 
-use super::{Captured, Play, Workers, batches, capture};
+use super::{Captured, Play, Workers, batches, capture, late_batches};
 
 pub const CHARTS: &str = r#"
 [trending]
@@ -78,12 +78,15 @@ pub struct Output {
 pub struct Way {
     pub workers: Workers,
     pub from_lake: bool,
+    /// From the lake, with titles that are told when somebody asks.
+    pub late: bool,
     pub in_turn: bool,
     pub counted: Vec<Play>,
 }
 
 impl Way {
-    pub const PLAIN: Self = Self { workers: Workers::ONE, from_lake: false, in_turn: true, counted: Vec::new() };
+    pub const PLAIN: Self =
+        Self { workers: Workers::ONE, from_lake: false, late: false, in_turn: true, counted: Vec::new() };
 }
 
 /// Runs `build` over `epochs`; the queries of `asked` come with their epochs, to a worker each.
@@ -91,7 +94,7 @@ pub fn run(definitions: &Arc<Definitions>, epochs: &[EpochInput], way: &Way, ask
     let output = Output::default();
     let Output { ranked, titles, inputs, answers } = output.clone();
     let (definitions, epochs, asked) = (definitions.clone(), epochs.to_vec(), asked.to_vec());
-    let Way { workers, from_lake, in_turn, counted } = way.clone();
+    let Way { workers, from_lake, late, in_turn, counted } = way.clone();
     timely::execute(workers.config(), move |worker| {
         let mut ticks = InputHandle::<u64, CapacityContainerBuilder<Vec<Tick>>>::new();
         let mut plays = InputHandle::<u64, CapacityContainerBuilder<Vec<PlayBatch>>>::new();
@@ -122,7 +125,8 @@ pub fn run(definitions: &Arc<Definitions>, epochs: &[EpochInput], way: &Way, ask
                 ticks.send(Tick { epoch, clock_us: *clock_us, stage: Stage::Live, cut: None });
             }
             for piece in share(of_epoch, worker.index(), worker.peers()).chunks(7) {
-                batches(piece, from_lake).into_iter().for_each(|batch| plays.send(batch));
+                let batches = if late { late_batches(piece) } else { batches(piece, from_lake) };
+                batches.into_iter().for_each(|batch| plays.send(batch));
             }
             for (_, query) in share(&asked, worker.index(), worker.peers()).into_iter().filter(|(at, _)| *at == epoch) {
                 queries.send(query);

@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use reprise_dataflows::catalogue::About;
 use reprise_dataflows::definition::{Definitions, Eligible, ItemKind, Scope, ScopeKind};
 use reprise_dataflows::label::Label;
-use reprise_dataflows::play::{DAY_US, PlayBatch};
+use reprise_dataflows::play::{DAY_US, LateTitles, PlayBatch};
 use timely::dataflow::ProbeHandle;
 use timely::dataflow::operators::{Inspect, Probe};
 use timely::{CommunicationConfig, Config, WorkerConfig};
@@ -126,6 +126,31 @@ pub fn batches(plays: &[Play], from_lake: bool) -> Vec<PlayBatch> {
         days.entry(play.timestamp_us.div_euclid(DAY_US)).or_default().push(play.clone());
     }
     days.into_iter().map(|(day, plays)| PlayBatch::new(columns(&plays, true), Some(day as i32))).collect()
+}
+
+/// Batches from the lake, a day each, whose titles are told when somebody asks.
+pub fn late_batches(plays: &[Play]) -> Vec<PlayBatch> {
+    let late = |batch: PlayBatch| {
+        let mut columns = batch.columns().clone();
+        for name in ["title", "artist"] {
+            columns.remove_column(columns.schema().index_of(name).unwrap());
+        }
+        let day = batch.day();
+        let of_day = plays.iter().filter(|play| day == Some(play.timestamp_us.div_euclid(DAY_US) as i32));
+        PlayBatch::new(columns, day).with_late_titles(Arc::new(Late(of_day.cloned().collect())))
+    };
+    batches(plays, true).into_iter().map(late).collect()
+}
+
+#[derive(Debug)]
+struct Late(Vec<Play>);
+
+impl LateTitles for Late {
+    fn each(&self, wanted: &dyn Fn(&str) -> bool, hear: &mut dyn FnMut(&str, &str, &str)) {
+        for play in self.0.iter().filter(|play| wanted(&play.id())) {
+            hear(&play.id(), &play.title(), &play.artist());
+        }
+    }
 }
 
 fn columns(plays: &[Play], dictionaries: bool) -> RecordBatch {

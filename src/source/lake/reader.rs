@@ -17,9 +17,12 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
+use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use reprise_dataflows::definition::ItemKind;
 use reprise_dataflows::plan::Plan;
 use reprise_dataflows::play::{self, PlayBatch};
 
+use super::groups::{Fail, Groups};
 use crate::lake::LakeFile;
 use crate::lake::seal::Seal;
 
@@ -34,6 +37,8 @@ pub struct Selection {
     pub window_us: Option<Range<i64>>,
     /// What a checkpoint has counted: wanted for the window only.
     pub counted: Option<Arc<Counted>>,
+    /// Set if titles are read when somebody asks for them, where that can be.
+    pub late_titles: Option<Fail>,
 }
 
 /// The plays that a checkpoint holds. Files come and go by compaction, but a play keeps its offset.
@@ -63,12 +68,18 @@ pub struct Reader {
 struct OpenFile {
     path: PathBuf,
     day: i32,
-    batches: ParquetRecordBatchReader,
+    rows: Rows,
     in_window: bool,
     /// Set if some of its plays may be outside of the selection.
     bounds_us: Option<Range<i64>>,
     /// Set if some of its plays may be in a checkpoint.
     counted: Option<Arc<Counted>>,
+}
+
+/// The plays of a file, as it was written by us or by anybody.
+enum Rows {
+    Groups(Groups),
+    Batches(ParquetRecordBatchReader),
 }
 
 impl Selection {
@@ -95,18 +106,9 @@ impl Reader {
     pub fn next_piece(&mut self) -> Result<Option<Piece>> {
         loop {
             if let Some(open) = &mut self.open
-                && let Some(batch) = open.batches.next()
+                && let Some(piece) = open.next_piece()?
             {
-                let path = open.path.display();
-                let batch = batch.with_context(|| format!("cannot read {path}, a file of the lake"))?;
-                let rows = batch.num_rows() as u64;
-                let batch = conform(batch).with_context(|| format!("{path} does not hold plays"))?;
-                let batch = match &open.bounds_us {
-                    Some(bounds_us) => within(&batch, bounds_us)?,
-                    None => batch,
-                };
-                let plays = open.split(batch).with_context(|| format!("cannot tell what is new in {path}"))?;
-                return Ok(Some(Piece { rows, plays }));
+                return Ok(Some(piece));
             }
             match self.files.pop_front() {
                 Some(file) if self.selection.wants(&file) => self.open = Some(self.open(&file)?),
@@ -131,14 +133,38 @@ impl Reader {
         if counted.is_some() {
             columns.extend(["kafka_partition", "kafka_offset"]);
         }
-        let batches =
-            open(file, &columns).with_context(|| format!("cannot read {}, a file of the lake", file.path.display()))?;
         let bounds_us = (!inside).then(|| times_us.clone());
-        Ok(OpenFile { path: file.path.clone(), day: file.day, batches, in_window, bounds_us, counted })
+        // An artist that is counted is no late text.
+        let late = self.selection.late_titles.filter(|_| !self.plan.counts(ItemKind::Artist));
+        let as_ours = (bounds_us.is_none() && counted.is_none()).then_some(late);
+        let rows = open(file, &columns, as_ours)
+            .with_context(|| format!("cannot read {}, a file of the lake", file.path.display()))?;
+        Ok(OpenFile { path: file.path.clone(), day: file.day, rows, in_window, bounds_us, counted })
     }
 }
 
 impl OpenFile {
+    fn next_piece(&mut self) -> Result<Option<Piece>> {
+        let path = self.path.display();
+        let batch = match &mut self.rows {
+            Rows::Groups(groups) => {
+                let plays = groups.next().with_context(|| format!("cannot read {path}, a file of the lake"))?;
+                return Ok(plays.map(|plays| Piece { rows: plays.rows() as u64, plays: vec![plays] }));
+            }
+            Rows::Batches(batches) => batches.next(),
+        };
+        let Some(batch) = batch else { return Ok(None) };
+        let batch = batch.with_context(|| format!("cannot read {path}, a file of the lake"))?;
+        let rows = batch.num_rows() as u64;
+        let batch = conform(batch).with_context(|| format!("{path} does not hold plays"))?;
+        let batch = match &self.bounds_us {
+            Some(bounds_us) => within(&batch, bounds_us)?,
+            None => batch,
+        };
+        let plays = self.split(batch).with_context(|| format!("cannot tell what is new in {path}"))?;
+        Ok(Some(Piece { rows, plays }))
+    }
+
     /// The plays that are to be counted, and those that only the window wants.
     fn split(&self, batch: RecordBatch) -> Result<Vec<PlayBatch>> {
         let batch_of = |columns| PlayBatch::new(columns, Some(self.day));
@@ -181,16 +207,38 @@ impl Counted {
     }
 }
 
-/// A reader of some of a file's columns, texts as dictionaries.
-fn open(file: &LakeFile, columns: &[&str]) -> Result<ParquetRecordBatchReader> {
-    let content = File::open(&file.path)?;
-    let size_bytes = content.metadata()?.len();
-    ensure!(size_bytes == file.size_bytes, "it has {size_bytes} bytes, and the log says {}", file.size_bytes);
-    let seal = Seal::read(&content)?;
-    let metadata = ArrowReaderMetadata::load(&content, ArrowReaderOptions::new())?;
-    seal.check(&content, metadata.metadata(), |column| columns.contains(&column))?;
-    let rows = metadata.metadata().file_metadata().num_rows() as u64;
-    ensure!(rows == file.rows, "it has {rows} rows, and the log says {}", file.rows);
+/// A file whose footer is as it was written, and as the log says.
+pub struct Opened {
+    pub content: File,
+    pub seal: Seal,
+    pub metadata: Arc<ParquetMetaData>,
+}
+
+impl Opened {
+    pub fn new(file: &LakeFile) -> Result<Self> {
+        let content = File::open(&file.path)?;
+        let size_bytes = content.metadata()?.len();
+        ensure!(size_bytes == file.size_bytes, "it has {size_bytes} bytes, and the log says {}", file.size_bytes);
+        let seal = Seal::read(&content)?;
+        let metadata = Arc::new(ParquetMetaDataReader::new().parse_and_finish(&content)?);
+        let rows = metadata.file_metadata().num_rows() as u64;
+        ensure!(rows == file.rows, "it has {rows} rows, and the log says {}", file.rows);
+        Ok(Self { content, seal, metadata })
+    }
+}
+
+/// A reader of some of a file's columns, texts as dictionaries. Where whole row groups are wanted, `as_ours` says whether titles
+/// are late, if the file is ours.
+fn open(file: &LakeFile, columns: &[&'static str], as_ours: Option<Option<Fail>>) -> Result<Rows> {
+    let opened = Opened::new(file)?;
+    if let Some(late) = as_ours
+        && let Some(groups) = Groups::new(&opened, file, columns, late)?
+    {
+        return Ok(Rows::Groups(groups));
+    }
+    let Opened { content, seal, metadata } = opened;
+    seal.check(&content, &metadata, |column| columns.contains(&column))?;
+    let metadata = ArrowReaderMetadata::try_new(metadata, ArrowReaderOptions::new())?;
     let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
     let fields = metadata.schema().fields().iter().map(|field| match field.data_type() {
         DataType::Utf8 => Field::new(field.name(), dictionary.clone(), field.is_nullable()),
@@ -201,7 +249,7 @@ fn open(file: &LakeFile, columns: &[&str]) -> Result<ParquetRecordBatchReader> {
         ArrowReaderMetadata::try_new(metadata.metadata().clone(), ArrowReaderOptions::new().with_schema(schema))?;
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(content, metadata);
     let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
-    Ok(builder.with_projection(mask).with_batch_size(BATCH_ROWS).build()?)
+    Ok(Rows::Batches(builder.with_projection(mask).with_batch_size(BATCH_ROWS).build()?))
 }
 
 /// Casts what another writer has stored in other widths or units, and refuses what cannot be plays.

@@ -1,0 +1,147 @@
+//! A file of ours, a row group at a time.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use parquet::file::metadata::ParquetMetaData;
+use reprise_dataflows::play::{LateTitles, PlayBatch, Texts};
+
+use super::pages::{Column, is_bits, is_coded};
+use super::reader::Opened;
+use crate::lake::LakeFile;
+use crate::lake::seal::Seal;
+
+const TITLES: [&str; 2] = ["title", "artist"];
+
+/// Where to say that a file cannot be read when its titles are asked for. It does not return.
+pub type Fail = fn(anyhow::Error);
+
+/// Reads columns of a sealed file.
+pub struct Groups {
+    sealed: Sealed,
+    day: i32,
+    /// The columns that are read, and where they are.
+    columns: Vec<(&'static str, usize)>,
+    /// What reads titles and artists, if not these columns.
+    late: Option<(LakeFile, Fail)>,
+    next: usize,
+}
+
+/// A file whose columns have checksums.
+struct Sealed {
+    file: File,
+    seal: Seal,
+    metadata: Arc<ParquetMetaData>,
+}
+
+impl Sealed {
+    fn place(&self, name: &str) -> Option<usize> {
+        let schema = self.metadata.file_metadata().schema_descr();
+        schema.columns().iter().position(|column| column.path().string() == name)
+    }
+
+    fn column(&self, group: usize, place: usize) -> Result<Column> {
+        let about = self.metadata.row_group(group);
+        let bytes = self.seal.read_column(&self.file, &self.metadata, group, place)?;
+        let rows = usize::try_from(about.num_rows()).context("a row group of less than no rows")?;
+        Ok(Column { bytes, about: about.column(place).clone(), rows })
+    }
+}
+
+impl Groups {
+    /// A reader of `columns`, if the file is as we write it. With `late` titles and artists are read when somebody asks, and a
+    /// file that cannot be read then goes there. None if only a general reader will do.
+    pub fn new(opened: &Opened, file: &LakeFile, columns: &[&'static str], late: Option<Fail>) -> Result<Option<Self>> {
+        let Opened { content, seal, metadata } = opened;
+        if !seal.is_there() {
+            return Ok(None);
+        }
+        let sealed = Sealed { file: content.try_clone()?, seal: seal.clone(), metadata: metadata.clone() };
+        let places = columns.iter().map(|name| Some((*name, sealed.place(name)?)));
+        let Some(mut columns) = places.collect::<Option<Vec<_>>>() else { return Ok(None) };
+        let fits = |place: usize| {
+            let mut columns = metadata.row_groups().iter().map(|group| group.column(place));
+            columns.all(|column| is_coded(column) || is_bits(column))
+        };
+        if !columns.iter().all(|(_, place)| fits(*place)) {
+            return Ok(None);
+        }
+        if late.is_some() {
+            columns.retain(|(name, _)| !TITLES.contains(name));
+        }
+        let late = late.map(|fail| (file.clone(), fail));
+        Ok(Some(Self { sealed, day: file.day, columns, late, next: 0 }))
+    }
+
+    /// The plays of the next row group.
+    pub fn next(&mut self) -> Result<Option<PlayBatch>> {
+        let group = self.next;
+        if group == self.sealed.metadata.num_row_groups() {
+            return Ok(None);
+        }
+        self.next += 1;
+        let arrays = self.columns.iter().map(|(name, place)| {
+            let column = self.sealed.column(group, *place)?;
+            let array: ArrayRef =
+                if is_bits(&column.about) { Arc::new(column.bits()?) } else { Arc::new(column.texts()?) };
+            Ok((*name, array))
+        });
+        let batch = RecordBatch::try_from_iter(arrays.collect::<Result<Vec<_>>>()?)?;
+        let plays = PlayBatch::new(batch, Some(self.day));
+        Ok(Some(match &self.late {
+            Some((file, fail)) => plays.with_late_titles(Arc::new(Titles { file: file.clone(), group, fail: *fail })),
+            None => plays,
+        }))
+    }
+}
+
+/// Titles and artists of a row group, not read yet.
+#[derive(Debug)]
+struct Titles {
+    file: LakeFile,
+    group: usize,
+    fail: Fail,
+}
+
+impl LateTitles for Titles {
+    fn each(&self, wanted: &dyn Fn(&str) -> bool, hear: &mut dyn FnMut(&str, &str, &str)) {
+        let path = self.file.path.display();
+        if let Err(error) =
+            self.read(wanted, hear).with_context(|| format!("cannot read titles from {path}, a file of the lake"))
+        {
+            (self.fail)(error);
+        }
+    }
+}
+
+impl Titles {
+    fn read(&self, wanted: &dyn Fn(&str) -> bool, hear: &mut dyn FnMut(&str, &str, &str)) -> Result<()> {
+        let Opened { content: file, seal, metadata } = Opened::new(&self.file)?;
+        let sealed = Sealed { file, seal, metadata };
+        let column =
+            |name| sealed.column(self.group, sealed.place(name).with_context(|| format!("there is no column {name}"))?);
+        let ids = column("song_id")?.texts()?;
+        let id_texts = ids.values().as_string::<i32>();
+        let wanted: Vec<bool> = id_texts.iter().map(|id| id.is_some_and(wanted)).collect();
+        let keys = ids.keys().values();
+        let rows: Vec<u32> = (0..).zip(keys).filter(|(_, key)| wanted[**key as usize]).map(|(row, _)| row).collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let (titles, artists) = (column(TITLES[0])?.texts_of(&rows)?, column(TITLES[1])?.texts_of(&rows)?);
+        let texts = Texts::of_dictionary(&titles).zip(Texts::of_dictionary(&artists));
+        let (title_texts, artist_texts) = texts.context("titles are not texts")?;
+        // The title and artist that each track had last.
+        let mut heard = vec![None; id_texts.len()];
+        for (place, row) in rows.into_iter().enumerate() {
+            let key = keys[row as usize] as usize;
+            let pair = (titles.keys().value(place), artists.keys().value(place));
+            if heard[key].replace(pair) != Some(pair) {
+                hear(id_texts.value(key), title_texts.get(place), artist_texts.get(place));
+            }
+        }
+        Ok(())
+    }
+}

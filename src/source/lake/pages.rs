@@ -1,0 +1,218 @@
+//! The columns of a row group, from its pages.
+//!
+//! A replay counts dictionary keys, and looks at each text of a dictionary once. Arrow's reader makes arrays of its own of all of
+//! it, also of titles that nobody asks for. Here the pages are what Parquet's own page reader gives, checked and decompressed, and
+//! what is made of them is no more than what is needed. Only files that were written as ours are come here: texts that are all
+//! in one dictionary, and nothing that may be missing.
+
+use std::io;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail, ensure};
+use arrow::array::{BooleanArray, BooleanBufferBuilder, DictionaryArray, Int32Array, StringArray};
+use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
+use arrow::datatypes::Int32Type;
+use bytes::Bytes;
+use parquet::basic::{Encoding, Type};
+use parquet::column::page::{Page, PageReader};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::ColumnChunkMetaData;
+use parquet::file::reader::{ChunkReader, Length};
+use parquet::file::serialized_reader::SerializedPageReader;
+
+use super::hybrid;
+
+/// A column of a row group: its bytes, and what the footer says of them.
+#[derive(Clone, Debug)]
+pub struct Column {
+    pub bytes: Bytes,
+    pub about: ColumnChunkMetaData,
+    pub rows: usize,
+}
+
+/// Whether a column is one of texts that are all in one dictionary, and never missing.
+pub fn is_coded(column: &ColumnChunkMetaData) -> bool {
+    let encodings = column.page_encoding_stats_mask();
+    column.column_type() == Type::BYTE_ARRAY
+        && column.column_descr().max_def_level() == 0
+        && column.column_descr().max_rep_level() == 0
+        && column.dictionary_page_offset().is_some()
+        && encodings.is_some_and(|mask| mask.is_only(Encoding::RLE_DICTIONARY))
+}
+
+/// Whether a column is one of plain bits that are never missing.
+pub fn is_bits(column: &ColumnChunkMetaData) -> bool {
+    let encodings = column.page_encoding_stats_mask();
+    column.column_type() == Type::BOOLEAN
+        && column.column_descr().max_def_level() == 0
+        && column.column_descr().max_rep_level() == 0
+        && encodings.is_some_and(|mask| mask.is_only(Encoding::PLAIN))
+}
+
+impl Column {
+    /// The whole column, if [`is_coded`] says that it is one of texts.
+    pub fn texts(&self) -> Result<DictionaryArray<Int32Type>> {
+        let Coded { dictionary, keys } = self.coded()?;
+        let mut texts = Texts::with_capacity(dictionary.texts, dictionary.page.len());
+        dictionary.for_each(|text| texts.push(text))?;
+        texts.coded(keys)
+    }
+
+    /// Some of its rows, with a dictionary of the texts that these have.
+    pub fn texts_of(&self, rows: &[u32]) -> Result<DictionaryArray<Int32Type>> {
+        let Coded { dictionary, keys } = self.coded()?;
+        let mut places = Vec::with_capacity(dictionary.texts.min(dictionary.page.len()));
+        dictionary.for_each(|text| places.push(text))?;
+        let mut texts = Texts::with_capacity(0, 0);
+        // By key in the file, the key in the new dictionary.
+        let mut known = vec![None; places.len()];
+        let mut key_of = |row: &u32| {
+            let key = *keys.get(*row as usize)? as usize;
+            let text = places.get(key)?;
+            Some(*known[key].get_or_insert_with(|| {
+                texts.push(text);
+                texts.offsets.len() as i32 - 2
+            }))
+        };
+        let keys = rows.iter().map(&mut key_of).collect::<Option<Vec<i32>>>();
+        texts.coded(keys.context("a row has no text")?)
+    }
+
+    /// The whole column, if [`is_bits`] says that it is one of bits.
+    pub fn bits(&self) -> Result<BooleanArray> {
+        let mut bits = BooleanBufferBuilder::new(self.rows);
+        let mut pages = self.pages()?;
+        while let Some(page) = pages.get_next_page()? {
+            let (bytes, count) = data(&page)?;
+            let count = count.min(self.rows - bits.len());
+            ensure!(bytes.len() >= count.div_ceil(8), "a page of bits is too short");
+            bits.append_packed_range(0..count, bytes);
+        }
+        ensure!(bits.len() == self.rows, "there are {} bits, and the footer says {} rows", bits.len(), self.rows);
+        Ok(BooleanArray::new(bits.finish(), None))
+    }
+
+    fn coded(&self) -> Result<Coded> {
+        let mut pages = self.pages()?;
+        let Some(Page::DictionaryPage { buf, num_values, .. }) = pages.get_next_page()? else {
+            bail!("the dictionary is missing");
+        };
+        let dictionary = Dictionary { page: buf, texts: num_values as usize };
+        let mut keys = Vec::with_capacity(self.rows);
+        while let Some(page) = pages.get_next_page()? {
+            let (bytes, count) = data(&page)?;
+            let (width, packed) = bytes.split_first().context("a page is empty")?;
+            let count = count.min(self.rows - keys.len());
+            hybrid::decode(packed, *width, count, &mut keys).context("a page of keys is cut off")?;
+        }
+        ensure!(keys.len() == self.rows, "there are {} keys, and the footer says {} rows", keys.len(), self.rows);
+        Ok(Coded { dictionary, keys })
+    }
+
+    fn pages(&self) -> Result<SerializedPageReader<Chunk>> {
+        let chunk = Arc::new(Chunk { start: self.about.byte_range().0, bytes: self.bytes.clone() });
+        Ok(SerializedPageReader::new(chunk, &self.about, self.rows, None)?)
+    }
+}
+
+/// What is in a page of a column without levels, and how many values that is.
+fn data(page: &Page) -> Result<(&[u8], usize)> {
+    match page {
+        Page::DataPage { buf, num_values, .. }
+        | Page::DataPageV2 { buf, num_values, def_levels_byte_len: 0, rep_levels_byte_len: 0, .. } => {
+            Ok((buf, *num_values as usize))
+        }
+        _ => bail!("a page holds something else than values"),
+    }
+}
+
+struct Coded {
+    dictionary: Dictionary,
+    keys: Vec<i32>,
+}
+
+/// Texts, each after its length in four bytes.
+struct Dictionary {
+    page: Bytes,
+    texts: usize,
+}
+
+impl Dictionary {
+    fn for_each<'a>(&'a self, mut visit: impl FnMut(&'a [u8])) -> Result<()> {
+        let mut rest = &self.page[..];
+        let mut next = || {
+            let (length, texts) = rest.split_first_chunk()?;
+            let (text, behind) = texts.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+            rest = behind;
+            Some(text)
+        };
+        for _ in 0..self.texts {
+            let Some(text) = next() else { bail!("the dictionary is cut off") };
+            visit(text);
+        }
+        Ok(())
+    }
+}
+
+/// Texts that become an array.
+struct Texts {
+    /// The pages of a file have less than 2 GiB.
+    offsets: Vec<i32>,
+    bytes: Vec<u8>,
+}
+
+impl Texts {
+    fn with_capacity(texts: usize, bytes: usize) -> Self {
+        // Who claims more texts than there are bytes is found out soon.
+        let mut offsets = Vec::with_capacity(texts.min(bytes) + 1);
+        offsets.push(0);
+        Self { offsets, bytes: Vec::with_capacity(bytes) }
+    }
+
+    fn push(&mut self, text: &[u8]) {
+        self.bytes.extend_from_slice(text);
+        self.offsets.push(self.bytes.len() as i32);
+    }
+
+    /// Rows with these `keys`.
+    fn coded(self, keys: Vec<i32>) -> Result<DictionaryArray<Int32Type>> {
+        let offsets = OffsetBuffer::new(ScalarBuffer::from(self.offsets));
+        let texts = StringArray::try_new(offsets, Buffer::from_vec(self.bytes), None)?;
+        Ok(DictionaryArray::try_new(Int32Array::from(keys), Arc::new(texts))?)
+    }
+}
+
+/// The bytes of a column, at their place in the file.
+struct Chunk {
+    start: u64,
+    bytes: Bytes,
+}
+
+impl Length for Chunk {
+    fn len(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+}
+
+impl ChunkReader for Chunk {
+    type T = io::Cursor<Bytes>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
+        Ok(io::Cursor::new(self.slice(start, self.len().saturating_sub(start) as usize)?))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        self.slice(start, length)
+    }
+}
+
+impl Chunk {
+    fn slice(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        let start = start.checked_sub(self.start).and_then(|start| usize::try_from(start).ok());
+        let range = start.and_then(|start| Some(start..start.checked_add(length)?));
+        match range.filter(|range| range.end <= self.bytes.len()) {
+            Some(range) => Ok(self.bytes.slice(range)),
+            None => Err(ParquetError::EOF("a page lies outside of its column".to_owned())),
+        }
+    }
+}

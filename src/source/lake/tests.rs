@@ -1,0 +1,201 @@
+//! What a file holds is what is read of it, by whichever reader, at once or late.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, StringArray};
+use arrow::compute::{cast, concat_batches};
+use arrow::datatypes::{DataType, Schema};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::Compression;
+use parquet::file::properties::{WriterProperties, WriterVersion};
+use proptest::prelude::*;
+use reprise_dataflows::definition::Definitions;
+use reprise_dataflows::plan::Plan;
+use reprise_dataflows::play::PlayBatch;
+use tempfile::TempDir;
+
+use super::{Reader, Selection};
+use crate::lake::LakeFile;
+use crate::lake::seal;
+use crate::lake::tests::support::plays;
+
+type Play = (String, String, String, bool, String);
+
+fn play() -> impl Strategy<Value = Play> {
+    let text = || prop_oneof!["[ab]{0,2}", "é{0,40}", Just("a title of some length".to_owned())];
+    let country = prop_oneof![4 => Just("US".to_owned()), 1 => "[A-Z]{2}"];
+    ("S[0-9]{1,2}", text(), text(), any::<bool>(), country)
+}
+
+/// How a file is written: whatever is allowed.
+#[derive(Clone, Debug)]
+struct Layout {
+    group_rows: usize,
+    page_rows: usize,
+    /// Small, so that texts go on without a dictionary.
+    dictionary_bytes: usize,
+    second_version: bool,
+    sealed: bool,
+}
+
+fn layout() -> impl Strategy<Value = Layout> {
+    let sizes = (1usize..300, 1usize..200, prop_oneof![Just(100usize), Just(1 << 20)]);
+    (sizes, any::<bool>(), prop::bool::weighted(0.8)).prop_map(
+        |((group_rows, page_rows, dictionary_bytes), second_version, sealed)| Layout {
+            group_rows,
+            page_rows,
+            dictionary_bytes,
+            second_version,
+            sealed,
+        },
+    )
+}
+
+fn batch_of(of: &[Play]) -> RecordBatch {
+    let batch = plays(0, 0, &vec![0; of.len()]);
+    let texts = |text: fn(&Play) -> &str| -> ArrayRef { Arc::new(StringArray::from_iter_values(of.iter().map(text))) };
+    let mut columns = batch.columns().to_vec();
+    columns[0] = texts(|play| &play.0);
+    columns[1] = texts(|play| &play.1);
+    columns[2] = texts(|play| &play.2);
+    columns[6] = Arc::new(BooleanArray::from_iter(of.iter().map(|play| Some(play.3))));
+    columns[8] = texts(|play| &play.4);
+    RecordBatch::try_new(batch.schema(), columns).unwrap()
+}
+
+fn write(folder: &TempDir, batch: &RecordBatch, layout: &Layout) -> LakeFile {
+    let path = folder.path().join("file.parquet");
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::SNAPPY)
+        .set_max_row_group_row_count(Some(layout.group_rows))
+        .set_data_page_row_count_limit(layout.page_rows)
+        .set_write_batch_size(layout.page_rows.min(16))
+        .set_dictionary_page_size_limit(layout.dictionary_bytes)
+        .set_column_dictionary_enabled("completed".into(), false)
+        .set_writer_version(if layout.second_version {
+            WriterVersion::PARQUET_2_0
+        } else {
+            WriterVersion::PARQUET_1_0
+        });
+    let file = File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties.build())).unwrap();
+    writer.write(batch).unwrap();
+    match layout.sealed {
+        true => drop(seal::finish(&mut writer).unwrap()),
+        false => drop(writer.finish().unwrap()),
+    }
+    file_at(&path, batch.num_rows())
+}
+
+fn file_at(path: &Path, rows: usize) -> LakeFile {
+    let size_bytes = fs::metadata(path).unwrap().len();
+    let (min_timestamp_us, max_timestamp_us) = (Some(0), Some(0));
+    LakeFile {
+        day: 0,
+        hour: 0,
+        path: path.to_owned(),
+        size_bytes,
+        rows: rows as u64,
+        min_timestamp_us,
+        max_timestamp_us,
+    }
+}
+
+fn read(file: &LakeFile, late: bool) -> anyhow::Result<Vec<PlayBatch>> {
+    let plan = Plan::new(&Definitions::builtin());
+    let late_titles = late.then_some((|error| panic!("{error:#}")) as fn(anyhow::Error));
+    let selection = Selection { times_us: i64::MIN..i64::MAX, window_us: None, counted: None, late_titles };
+    let mut reader = Reader::new(vec![file.clone()], plan, selection);
+    let mut batches = Vec::new();
+    while let Some(piece) = reader.next_piece()? {
+        assert_eq!(piece.rows, piece.plays.iter().map(|plays| plays.rows() as u64).sum::<u64>());
+        batches.extend(piece.plays);
+    }
+    Ok(batches)
+}
+
+/// Some columns of all batches, texts as texts.
+fn columns(batches: &[PlayBatch], names: &[&str]) -> Vec<ArrayRef> {
+    let of_batch = |batch: &PlayBatch| {
+        let columns = names.iter().map(|name| {
+            let column = batch.columns().column_by_name(name).unwrap();
+            let is_text = matches!(column.data_type(), DataType::Dictionary(..));
+            (*name, if is_text { cast(column, &DataType::Utf8).unwrap() } else { column.clone() })
+        });
+        RecordBatch::try_from_iter(columns).unwrap()
+    };
+    let batches: Vec<_> = batches.iter().map(of_batch).collect();
+    let schema = batches.first().map_or_else(|| Arc::new(Schema::empty()), RecordBatch::schema);
+    concat_batches(&schema, &batches).unwrap().columns().to_vec()
+}
+
+fn titles_of(batches: &[PlayBatch], wanted: &dyn Fn(&str) -> bool) -> BTreeSet<(String, String, String)> {
+    let mut titles = BTreeSet::new();
+    for batch in batches {
+        let mut hear = |id: &str, title: &str, artist: &str| {
+            titles.insert((id.to_owned(), title.to_owned(), artist.to_owned()));
+        };
+        match batch.late_titles() {
+            Some(late) => late.each(wanted, &mut hear),
+            None => {
+                let texts = ["song_id", "title", "artist"].map(|name| batch.texts(name).unwrap());
+                let rows = (0..batch.rows()).filter(|row| wanted(texts[0].get(*row)));
+                rows.for_each(|row| hear(texts[0].get(row), texts[1].get(row), texts[2].get(row)));
+            }
+        }
+    }
+    titles
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn what_is_written_is_read(of in prop::collection::vec(play(), 1..400), layout in layout(), even: bool) {
+        let folder = tempfile::tempdir().unwrap();
+        let batch = batch_of(&of);
+        let file = write(&folder, &batch, &layout);
+        let (at_once, late) = (read(&file, false).unwrap(), read(&file, true).unwrap());
+
+        let names = ["song_id", "title", "artist", "country", "completed"];
+        for (name, column) in names.iter().zip(columns(&at_once, &names)) {
+            prop_assert_eq!(&column, batch.column_by_name(name).unwrap(), "{}", name);
+        }
+        let names = ["song_id", "country", "completed"];
+        for (name, column) in names.iter().zip(columns(&late, &names)) {
+            prop_assert_eq!(&column, batch.column_by_name(name).unwrap(), "{}", name);
+        }
+
+        // Only what is as we write it is read late.
+        let coded = layout.sealed && layout.dictionary_bytes > 100;
+        let bits = !layout.second_version;
+        prop_assert_eq!(late.iter().all(|batch| batch.late_titles().is_some()), coded && bits);
+
+        let wanted = |id: &str| id.len().is_multiple_of(2) == even;
+        let expected = of.iter().filter(|play| wanted(&play.0)).map(|play| (play.0.clone(), play.1.clone(), play.2.clone()));
+        let expected: BTreeSet<_> = expected.collect();
+        prop_assert_eq!(titles_of(&at_once, &wanted), expected.clone());
+        prop_assert_eq!(titles_of(&late, &wanted), expected);
+    }
+
+    /// A flipped bit is an error, or is in what was not read.
+    #[test]
+    fn damage_is_never_another_play(of in prop::collection::vec(play(), 1..100), layout in layout(), at: prop::sample::Index, bit in 0u8..8) {
+        let folder = tempfile::tempdir().unwrap();
+        let batch = batch_of(&of);
+        let file = write(&folder, &batch, &Layout { sealed: true, ..layout });
+        let mut bytes = fs::read(&file.path).unwrap();
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1 << bit;
+        fs::write(&file.path, bytes).unwrap();
+        if let Ok(batches) = read(&file, true) {
+            let names = ["song_id", "country", "completed"];
+            for (name, column) in names.iter().zip(columns(&batches, &names)) {
+                prop_assert_eq!(&column, batch.column_by_name(name).unwrap(), "{}", name);
+            }
+        }
+    }
+}
