@@ -3,7 +3,7 @@
 //! [`Ticker`] does no I/O and looks at no clock of its own, so that its rules can be tested by telling it stories.
 //!
 //! - An epoch begins when the one before the last is complete and [`Pace::epoch_min`] has passed, so epochs are as short as
-//!   the system can keep up with; when nothing arrives, every [`Pace::epoch_max`].
+//!   the system can keep up with; when nothing arrives, every [`Pace::epoch_max`], but not in a replay.
 //! - The clock is the greatest event time reported so far, never ahead of the wall clock, never back.
 //! - A replay's last epoch begins when all that it has read is in the charts, so that one can ask what their tracks are called.
 //! - One commit is in flight at most. The next cut comes after [`Pace::commit_interval`], or when the workers hold

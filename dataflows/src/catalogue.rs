@@ -93,7 +93,7 @@ impl Names {
 pub struct Catalogue<'scope> {
     /// Of this worker's items.
     pub names: Names,
-    /// Every track's id, title and artist.
+    /// The id, title and artist of every track whose title has been told.
     pub titles: VecCollection<'scope, Epoch, (ItemKey, (String, About)), i64>,
 }
 

@@ -7,7 +7,7 @@
 //!                        │              │         └─► inputs
 //!  ticks ────────────────┼──────────────┘
 //!                        └─ namings ──► catalogue ──► semijoin (what is ranked) ──► titles
-//!  queries ──► to the three that count: window and both of the first ranks ──► answers
+//!  queries ──► to the three that count: window and both of the first ranks ──► answers; and to summarise, for late titles
 //! ```
 //!
 //! Live traffic and the lake go through the same [`build`], so that they cannot disagree.
@@ -97,7 +97,8 @@ pub struct CutPoint {
 pub struct Charts<'scope> {
     /// The top of every cell: the multiplicity of (cell, item) is its count. A track is named by its id.
     pub ranked: VecCollection<'scope, Epoch, (Cell, String), i64>,
-    /// The title and artist of each track that is in a top.
+    /// The title and artist of each track that is in a top, as far as they have been told or asked for: see
+    /// [`query::Question::Titles`].
     pub titles: VecCollection<'scope, Epoch, (String, About), i64>,
     /// What was counted for each chart, as changes that add up.
     pub inputs: StreamVec<'scope, Epoch, InputsChange>,

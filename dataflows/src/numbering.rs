@@ -23,7 +23,7 @@ pub struct Numbering<V> {
     shorts: Vec<Short>,
     long: HashMap<Box<str>, u32, RandomState>,
     pub values: Vec<V>,
-    /// The dictionary that was numbered last: batches of one file share theirs.
+    /// The dictionary that was numbered last: batches may share theirs.
     dictionary: Option<(ArrayRef, Vec<u32>)>,
 }
 
@@ -161,9 +161,6 @@ impl Short {
         let mut words = [0; Self::WORDS];
         for (index, (word, bytes)) in words.iter_mut().zip(window.as_chunks().0).enumerate() {
             *word = u64::from_le_bytes(*bytes) & first_bytes(length.saturating_sub(8 * index));
-        }
-        for (word, first) in words.iter_mut().zip([0, 8, 16]) {
-            *word &= first_bytes(length.saturating_sub(first));
         }
         words[Self::WORDS - 1] |= (length as u64) << 56;
         Self(words)

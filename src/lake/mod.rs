@@ -47,7 +47,7 @@ pub use encoder::{Encoded, Encoder};
 pub use listing::LakeFile;
 pub use room::Room;
 pub use snapshot::{Snapshot, incarnation};
-pub use writer::Writer;
+pub use writer::{ROW_GROUP_ROWS_MAX, Writer};
 
 /// Where the plays of a lake come from. Recorded when it is created, and compared ever after.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -23,7 +23,7 @@ use super::{DeadLetter, NewFile, dead_letters, statistics};
 use crate::failpoint;
 
 /// Rows that readers skip or take as one.
-const ROW_GROUP_ROWS_MAX: usize = 1 << 20;
+pub const ROW_GROUP_ROWS_MAX: usize = 1 << 20;
 /// Large enough for the songs of a whole row group: a column that outgrows its dictionary goes on without one, and
 /// replay counts dictionary keys much faster than texts.
 const DICTIONARY_BYTES_MAX: usize = 8 << 20;

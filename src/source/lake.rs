@@ -25,8 +25,8 @@ use crate::lake::LakeFile;
 
 pub use reader::{Counted, Reader, Selection};
 
-/// What one epoch may bring, on one worker: many plays, since the summary of an epoch is what costs.
-const EPOCH_ROWS_MAX: u64 = 64 << 20;
+/// What one epoch may bring, on one worker: many plays, since the summary of an epoch is what costs, whatever it summarises.
+const EPOCH_ROWS_MAX: u64 = 16 << 20;
 
 /// Rows read so far, of how many; for people who wait.
 #[derive(Debug, Default)]
@@ -35,22 +35,20 @@ pub struct Progress {
     pub rows_total: u64,
 }
 
-/// The files of one worker: by size, so that all have about as much to do. The newest day comes first, since it decides
+/// The files of one worker: those of a range of hours, of about as many bytes as the others'. A bucket that plays count in is
+/// then counted by one worker, or by two, and each gives what it has counted once. The newest day comes first, since it decides
 /// what a track is called, and what older days call it need not be looked at then.
 pub fn share<'a>(files: impl Iterator<Item = &'a LakeFile>, worker: usize, workers: usize) -> Vec<LakeFile> {
     let mut files: Vec<&LakeFile> = files.collect();
     files.sort_by_key(|file| std::cmp::Reverse((file.day, file.hour)));
-    let total: u64 = files.iter().map(|file| file.size_bytes).sum();
+    let bytes: u128 = files.iter().map(|file| u128::from(file.size_bytes)).sum();
     let mut before = 0;
-    let mut share = Vec::new();
-    for file in files {
-        let middle = before + file.size_bytes / 2;
-        before += file.size_bytes;
-        if (u128::from(middle) * workers as u128 / u128::from(total.max(1))) as usize == worker {
-            share.push(file.clone());
-        }
-    }
-    share
+    let mut owner_of_next = |file: &LakeFile| {
+        let middle = before + u128::from(file.size_bytes) / 2;
+        before += u128::from(file.size_bytes);
+        ((middle * workers as u128 / bytes.max(1)) as usize).min(workers - 1)
+    };
+    files.into_iter().filter(|file| owner_of_next(file) == worker).cloned().collect()
 }
 
 /// Reads the plays of `files` that `selection` wants, in the epochs of [`Stage::Rebuild`]. A file that cannot be read goes

@@ -176,6 +176,12 @@ fn replays() {
     let mut story = Story::begin(Pace { replay: true, ..Pace::default() }, None, Some(42));
     let first = story.tick_after(Duration::ZERO).unwrap();
     assert_eq!(first.stage, Stage::Rebuild);
+    let lake = |rows, done| Report::Lake(LakeReport { worker: 0, rows, done });
+    assert_eq!(story.tick_after(100 * SECOND), None, "an epoch is as long as there is something to read in it");
+    story.ticker.report(&lake(5, false), story.now.instant);
+    let first = story.tick_after(SECOND).unwrap();
+    story.ticker.report(&lake(5, true), story.now.instant);
+    assert_eq!(story.tick_after(SECOND), None, "who has no more waits for the others");
     story.rebuilt();
     story.wait(SECOND);
     story.now.complete_before = first.epoch;

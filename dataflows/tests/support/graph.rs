@@ -125,7 +125,9 @@ pub fn run(definitions: &Arc<Definitions>, epochs: &[EpochInput], way: &Way, ask
                 ticks.send(Tick { epoch, clock_us: *clock_us, stage: Stage::Live, cut: None });
             }
             for piece in share(of_epoch, worker.index(), worker.peers()).chunks(7) {
-                let batches = if late { late_batches(piece) } else { batches(piece, from_lake) };
+                // Of some files titles are told at once.
+                let is_late = late && piece[0].song != 0;
+                let batches = if is_late { late_batches(piece) } else { batches(piece, from_lake) };
                 batches.into_iter().for_each(|batch| plays.send(batch));
             }
             for (_, query) in share(&asked, worker.index(), worker.peers()).into_iter().filter(|(at, _)| *at == epoch) {

@@ -10,8 +10,8 @@ use reprise_dataflows::play::{LateTitles, PlayBatch, Texts};
 
 use super::pages::{Column, is_bits, is_coded};
 use super::reader::Opened;
-use crate::lake::LakeFile;
 use crate::lake::seal::Seal;
+use crate::lake::{LakeFile, ROW_GROUP_ROWS_MAX};
 
 const TITLES: [&str; 2] = ["title", "artist"];
 
@@ -65,7 +65,9 @@ impl Groups {
             let mut columns = metadata.row_groups().iter().map(|group| group.column(place));
             columns.all(|column| is_coded(column) || is_bits(column))
         };
-        if !columns.iter().all(|(_, place)| fits(*place)) {
+        let is_short = |rows: i64| (0..=ROW_GROUP_ROWS_MAX as i64).contains(&rows);
+        let groups_are_short = metadata.row_groups().iter().all(|group| is_short(group.num_rows()));
+        if !groups_are_short || !columns.iter().all(|(_, place)| fits(*place)) {
             return Ok(None);
         }
         if late.is_some() {

@@ -17,7 +17,7 @@ use reprise_dataflows::plan::Plan;
 use reprise_dataflows::play::PlayBatch;
 use tempfile::TempDir;
 
-use super::{Reader, Selection};
+use super::{Reader, Selection, share};
 use crate::lake::LakeFile;
 use crate::lake::seal;
 use crate::lake::tests::support::plays;
@@ -170,15 +170,38 @@ proptest! {
         }
 
         // Only what is as we write it is read late.
-        let coded = layout.sealed && layout.dictionary_bytes > 100;
-        let bits = !layout.second_version;
-        prop_assert_eq!(late.iter().all(|batch| batch.late_titles().is_some()), coded && bits);
+        let as_ours = layout.sealed && layout.dictionary_bytes > 100 && !layout.second_version;
+        prop_assert!(!as_ours || late.iter().all(|batch| batch.late_titles().is_some()));
+        prop_assert!(layout.sealed || late.iter().all(|batch| batch.late_titles().is_none()));
 
         let wanted = |id: &str| id.len().is_multiple_of(2) == even;
         let expected = of.iter().filter(|play| wanted(&play.0)).map(|play| (play.0.clone(), play.1.clone(), play.2.clone()));
         let expected: BTreeSet<_> = expected.collect();
         prop_assert_eq!(titles_of(&at_once, &wanted), expected.clone());
         prop_assert_eq!(titles_of(&late, &wanted), expected);
+    }
+
+    /// Each file is one worker's, and none has much more to read than its part.
+    #[test]
+    fn shares_are_all_of_the_files(sizes in prop::collection::vec((0u64..1000, 0i32..3, 0u8..24), 0..60), workers in 1usize..5) {
+        let of = |(index, (size_bytes, day, hour)): (usize, &(u64, i32, u8))| {
+            let path = format!("{index}").into();
+            LakeFile { day: *day, hour: *hour, path, size_bytes: *size_bytes, rows: 1, min_timestamp_us: None, max_timestamp_us: None }
+        };
+        let files: Vec<LakeFile> = sizes.iter().enumerate().map(of).collect();
+        let (bytes, largest) = (sizes.iter().map(|file| file.0).sum::<u64>(), sizes.iter().map(|file| file.0).max().unwrap_or(0));
+        let mut all = Vec::new();
+        for worker in 0..workers {
+            let mine = share(files.iter(), worker, workers);
+            let read: u64 = mine.iter().map(|file| file.size_bytes).sum();
+            prop_assert!(read <= bytes / workers as u64 + largest + 1);
+            prop_assert!(mine.is_sorted_by_key(|file| std::cmp::Reverse((file.day, file.hour))));
+            all.extend(mine);
+        }
+        all.sort();
+        let mut expected = files;
+        expected.sort();
+        prop_assert_eq!(all, expected);
     }
 
     /// A flipped bit is an error, or is in what was not read.
@@ -191,7 +214,13 @@ proptest! {
         let at = at.index(bytes.len());
         bytes[at] ^= 1 << bit;
         fs::write(&file.path, bytes).unwrap();
-        if let Ok(batches) = read(&file, true) {
+        let batches = read(&file, true);
+        if let Ok(batches) = &batches {
+            let titles = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| titles_of(batches, &|_| true)));
+            let expected = of.iter().map(|play| (play.0.clone(), play.1.clone(), play.2.clone())).collect();
+            prop_assert!(titles.is_err() || titles.is_ok_and(|titles| titles == expected));
+        }
+        if let Ok(batches) = batches {
             let names = ["song_id", "country", "completed"];
             for (name, column) in names.iter().zip(columns(&batches, &names)) {
                 prop_assert_eq!(&column, batch.column_by_name(name).unwrap(), "{}", name);
