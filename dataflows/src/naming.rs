@@ -30,7 +30,7 @@ pub struct Namings {
 struct Track {
     /// Empty until it is known.
     id: Arc<str>,
-    about: Option<(i32, About)>,
+    about: Option<Box<(i32, About)>>,
     changed: bool,
 }
 
@@ -120,7 +120,7 @@ impl Namings {
 
     fn hear(&mut self, number: u32, day: i32, id: &str, title: &str, artist: &str) {
         let track = &mut self.tracks[number as usize];
-        if let Some((known_day, about)) = &track.about
+        if let Some((known_day, about)) = track.about.as_deref()
             && (*known_day, about.title.as_str(), about.artist.as_str()) >= (day, title, artist)
         {
             return;
@@ -128,7 +128,7 @@ impl Namings {
         if track.id.is_empty() {
             track.id = id.into();
         }
-        track.about = Some((day, About { title: title.to_owned(), artist: artist.to_owned() }));
+        track.about = Some(Box::new((day, About { title: title.to_owned(), artist: artist.to_owned() })));
         self.days[number as usize] = day;
         if !std::mem::replace(&mut track.changed, true) {
             self.changed.push(number);
@@ -140,7 +140,7 @@ impl Namings {
         let tracks = std::mem::take(&mut self.changed).into_iter().map(|number| {
             let track = &mut self.tracks[number as usize];
             track.changed = false;
-            Naming { item: self.keys[number as usize], text: track.id.clone(), about: track.about.clone() }
+            Naming { item: self.keys[number as usize], text: track.id.clone(), about: track.about.as_deref().cloned() }
         });
         self.artists.drain(..).chain(tracks)
     }

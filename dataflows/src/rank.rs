@@ -216,10 +216,11 @@ where
 
     /// Brings the tops of all cells that may have changed up to date and says what changed in them.
     fn settle(&mut self, mut change: impl FnMut((C, I), i64)) {
+        let mut found = Vec::new();
         for cell in self.touched.drain(..) {
             let cell = &mut self.cells[cell as usize];
             let (items, order) = (&self.items, &self.order);
-            let before = cell.settle(|a, b| order(&items[a as usize], &items[b as usize]));
+            let before = cell.settle(&mut found, |a, b| order(&items[a as usize], &items[b as usize]));
             for (item, diff) in differences(before, &cell.top) {
                 change((cell.cell.clone(), items[item as usize].clone()), diff);
             }
@@ -298,9 +299,10 @@ impl<C> CellTop<C> {
         self.touched && !before
     }
 
-    /// Finds the top among the old one and the candidates, or among all after a retraction. Gives the old one.
-    fn settle(&mut self, order: impl Fn(u32, u32) -> Ordering) -> Vec<(u32, i64)> {
-        let mut found: Vec<(u32, i64)> = Vec::new();
+    /// Finds the top among the old one and the candidates, or among all after a retraction. Gives the old one. `found` is room for
+    /// what may be in it.
+    fn settle(&mut self, found: &mut Vec<(u32, i64)>, order: impl Fn(u32, u32) -> Ordering) -> Vec<(u32, i64)> {
+        found.clear();
         if self.rescan {
             self.counts.for_each_positive(|item, count| found.push((item, count)));
         } else {
@@ -310,13 +312,13 @@ impl<C> CellTop<C> {
             found.extend(self.candidates.iter().map(|item| (*item, self.counts.get(*item))));
             found.retain(|(_, count)| *count > 0);
         }
-        keep_top(&mut found, self.k, order);
+        keep_top(found, self.k, order);
         self.threshold =
             if found.len() < self.k { 0 } else { found.iter().map(|(_, count)| *count).min().unwrap_or(0) };
         found.sort_unstable();
         self.candidates.clear();
         (self.rescan, self.touched) = (false, false);
-        std::mem::replace(&mut self.top, found)
+        std::mem::replace(&mut self.top, found.clone())
     }
 }
 

@@ -241,7 +241,7 @@ impl Summariser {
         let tallies = &mut self.tallies[index];
         tallies.expect_items(known);
         if let Some(bucket) = day.filter(|_| !grouping.by_device) {
-            let countries = if grouping.by_country { self.countries.values.len() } else { 1 };
+            let countries = if grouping.by_country { self.countries.values.len() as u32 } else { 1 };
             self.grouped.group(items, country, countries, eligible);
             for (country, items) in self.grouped.iter() {
                 let place = place(tallies, bucket, country, 0);

@@ -55,6 +55,9 @@ struct Dense {
     many: bool,
 }
 
+/// Counts begin in a hash map, and move into an array once they are one in so many of the items: of an array for a minute of a small
+/// country hardly any of it would be used.
+const SPARSE: usize = 64;
 /// One count in so many is enough to look at all rather than to note which: nothing waits then for what a count was before.
 const MANY: usize = 16;
 
@@ -64,8 +67,8 @@ impl Tallies {
         self.items = items;
     }
 
-    /// Where the plays of a bucket and a scope, of numbers of a country and a device, are counted until they are drained. `key` makes the key of a bucket
-    /// and scopes that are new.
+    /// Where the plays of a bucket and a scope (the numbers of a country and a device) are counted until they are drained. `key`
+    /// makes the key of those that are new.
     #[inline]
     pub fn place(&mut self, bucket: i64, scope: (u32, u32), key: impl FnOnce() -> Key) -> Place {
         let bucket = self.buckets.number(bucket, bucket as usize) as usize;
@@ -80,7 +83,12 @@ impl Tallies {
     #[inline]
     pub fn add(&mut self, place: Place, item: u32) {
         match &mut self.counts[place.0 as usize].by_item {
-            ByItem::Sparse(counts) => *counts.entry(item).or_default() += 1,
+            ByItem::Sparse(counts) => {
+                *counts.entry(item).or_default() += 1;
+                if counts.len() * SPARSE > self.items {
+                    self.densify(place);
+                }
+            }
             ByItem::Dense(dense) => {
                 if item as usize >= dense.counts.len() {
                     self.slots += dense.grow(item);
@@ -92,6 +100,9 @@ impl Tallies {
 
     /// Counts a play of each of `items` at a place.
     pub fn add_all(&mut self, place: Place, items: &[u32]) {
+        if items.len() * SPARSE > self.items {
+            self.densify(place);
+        }
         match &mut self.counts[place.0 as usize].by_item {
             ByItem::Sparse(counts) => items.iter().for_each(|item| *counts.entry(*item).or_default() += 1),
             ByItem::Dense(dense) => {
@@ -104,11 +115,25 @@ impl Tallies {
         }
     }
 
+    /// Makes an array of a hash map, if there is room for it.
+    fn densify(&mut self, place: Place) {
+        let by_item = &mut self.counts[place.0 as usize].by_item;
+        if let ByItem::Sparse(sparse) = by_item
+            && self.slots + self.items.next_power_of_two() <= SLOTS_MAX
+        {
+            let mut touched: Vec<u32> = sparse.keys().copied().collect();
+            touched.sort_unstable();
+            let mut dense = Dense::default();
+            self.slots += touched.last().map_or(0, |item| dense.grow(*item));
+            touched.iter().for_each(|item| dense.counts[*item as usize] = sparse[item]);
+            dense.touched = touched;
+            *by_item = ByItem::Dense(dense);
+        }
+    }
+
     fn begin(&mut self, bucket: usize, scope: usize, key: impl FnOnce() -> Key) -> u32 {
         let index = self.counts.len() as u32;
-        let fits = self.slots + self.items.next_power_of_two() <= SLOTS_MAX;
-        let by_item = if fits { ByItem::Dense(Dense::default()) } else { ByItem::Sparse(HashMap::default()) };
-        self.counts.push(Counts { key: key(), by_item });
+        self.counts.push(Counts { key: key(), by_item: ByItem::Sparse(HashMap::default()) });
         if bucket >= self.by_bucket.len() {
             self.by_bucket.resize_with(bucket + 1, Vec::new);
         }
@@ -194,7 +219,9 @@ impl Dense {
 /// way from one to the next, the more of them are on their way at once.
 #[derive(Default)]
 pub struct Grouped {
-    /// Of each group, and of what would be the next.
+    /// The group of each row; one more than there are groups for what does not count.
+    groups: Vec<u32>,
+    /// Where each group starts, and then where it ends.
     starts: Vec<usize>,
     ends: Vec<usize>,
     items: Vec<u32>,
@@ -202,31 +229,26 @@ pub struct Grouped {
 
 impl Grouped {
     /// Groups those of `items` that count, each by its group of `groups` many. Whether one counts is as good as a coin's toss, so
-    /// nothing depends on it but a sum.
-    pub fn group(
-        &mut self,
-        items: &[u32],
-        group: impl Fn(usize) -> u32,
-        groups: usize,
-        counts: impl Fn(usize) -> bool,
-    ) {
+    /// nothing branches on it.
+    pub fn group(&mut self, items: &[u32], group: impl Fn(usize) -> u32, groups: u32, counts: impl Fn(usize) -> bool) {
+        self.groups.clear();
+        self.groups.extend((0..items.len()).map(|row| if counts(row) { group(row) } else { groups }));
         self.starts.clear();
-        self.starts.resize(groups + 1, 0);
-        (0..items.len()).for_each(|row| self.starts[group(row) as usize + 1] += usize::from(counts(row)));
-        // Each group has a place more than it needs, where the next item is put that does not count.
-        (0..groups).for_each(|group| self.starts[group + 1] += self.starts[group] + 1);
+        self.starts.resize(groups as usize + 2, 0);
+        self.groups.iter().for_each(|group| self.starts[*group as usize + 1] += 1);
+        (0..=groups as usize).for_each(|group| self.starts[group + 1] += self.starts[group]);
         self.ends.clone_from(&self.starts);
-        self.items.resize(self.starts[groups], 0);
-        for (row, item) in items.iter().enumerate() {
-            let end = &mut self.ends[group(row) as usize];
+        self.items.resize(items.len(), 0);
+        for (item, group) in items.iter().zip(&self.groups) {
+            let end = &mut self.ends[*group as usize];
             self.items[*end] = *item;
-            *end += usize::from(counts(row));
+            *end += 1;
         }
     }
 
     /// The groups that are not empty.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &[u32])> {
-        let groups = (0..).zip(self.starts.iter().zip(&self.ends));
+        let groups = (0..).zip(self.starts.iter().zip(&self.ends)).take(self.starts.len() - 2);
         groups.map(|(group, (start, end))| (group, &self.items[*start..*end])).filter(|(_, items)| !items.is_empty())
     }
 }
