@@ -4,8 +4,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use arrow::buffer::ScalarBuffer;
-
 use crate::catalogue::{About, Naming};
 use crate::definition::ItemKind;
 use crate::item::ItemKey;
@@ -45,38 +43,53 @@ impl Namings {
     /// Looks for tracks that are new, or have a newer title or artist, in a batch whose tracks have the numbers `tracks`,
     /// and these the `keys`.
     pub fn look(&mut self, batch: &PlayBatch, tracks: &[u32], keys: &[ItemKey]) {
-        let Some(ids) = batch.texts("song_id") else { return };
-        self.tracks.resize_with(keys.len(), Track::default);
-        self.days.resize(keys.len(), i32::MIN);
-        self.keys.extend_from_slice(&keys[self.keys.len()..]);
-        match (batch.late_titles(), batch.day(), batch.texts("title"), batch.texts("artist")) {
-            (Some(late), Some(day), ..) => {
-                self.late.entry(day).or_default().push(late.clone());
-                self.introduce(day, tracks, ids);
-            }
-            (_, day, Some(titles), Some(artists)) => {
-                self.look_at_all(day, batch.timestamps_us(), tracks, ids, titles, artists);
-            }
-            _ => {}
+        self.know(keys);
+        let texts = (batch.texts("song_id"), batch.texts("title"), batch.texts("artist"));
+        let (Some(ids), Some(titles), Some(artists)) = texts else { return };
+        let (timestamps_us, day) = (batch.timestamps_us(), batch.day());
+        let mut seen = Seen::new(ids, titles, artists);
+        for (row, track) in tracks.iter().enumerate() {
+            let day = match (day, timestamps_us) {
+                (Some(day), _) if self.days[*track as usize] > day || seen.before(row) => continue,
+                (Some(day), _) => day,
+                (None, Some(timestamps_us)) => timestamps_us[row].div_euclid(DAY_US) as i32,
+                (None, None) => continue,
+            };
+            self.hear(*track, day, ids.get(row), titles.get(row), artists.get(row));
         }
     }
 
-    /// Notes on which day each track was played, and says the ids of those that are new.
-    fn introduce(&mut self, day: i32, tracks: &[u32], ids: Texts<'_>) {
-        for (row, number) in tracks.iter().enumerate() {
-            let known = &mut self.days[*number as usize];
+    /// Notes that the `tracks`, ids and numbers, were played on a day, and says the ids of those that are new. Their titles are
+    /// told when somebody asks.
+    pub fn look_late<'a>(
+        &mut self,
+        late: &Arc<dyn LateTitles>,
+        day: i32,
+        tracks: impl Iterator<Item = (&'a str, u32)>,
+        keys: &[ItemKey],
+    ) {
+        self.know(keys);
+        self.late.entry(day).or_default().push(late.clone());
+        for (id, number) in tracks {
+            let known = &mut self.days[number as usize];
             if *known >= day {
                 continue;
             }
             *known = day;
-            let track = &mut self.tracks[*number as usize];
+            let track = &mut self.tracks[number as usize];
             if track.id.is_empty() {
-                track.id = ids.get(row).into();
+                track.id = id.into();
                 if !std::mem::replace(&mut track.changed, true) {
-                    self.changed.push(*number);
+                    self.changed.push(number);
                 }
             }
         }
+    }
+
+    fn know(&mut self, keys: &[ItemKey]) {
+        self.tracks.resize_with(keys.len(), Track::default);
+        self.days.resize(keys.len(), i32::MIN);
+        self.keys.extend_from_slice(&keys[self.keys.len()..]);
     }
 
     /// Reads the late titles of the tracks with these numbers, on the latest day that this worker has seen each of them.
@@ -94,27 +107,6 @@ impl Namings {
                     }
                 });
             }
-        }
-    }
-
-    fn look_at_all(
-        &mut self,
-        day: Option<i32>,
-        timestamps_us: Option<&ScalarBuffer<i64>>,
-        tracks: &[u32],
-        ids: Texts<'_>,
-        titles: Texts<'_>,
-        artists: Texts<'_>,
-    ) {
-        let mut seen = Seen::new(ids, titles, artists);
-        for (row, track) in tracks.iter().enumerate() {
-            let day = match (day, timestamps_us) {
-                (Some(day), _) if self.days[*track as usize] > day || seen.before(row) => continue,
-                (Some(day), _) => day,
-                (None, Some(timestamps_us)) => timestamps_us[row].div_euclid(DAY_US) as i32,
-                (None, None) => continue,
-            };
-            self.hear(*track, day, ids.get(row), titles.get(row), artists.get(row));
         }
     }
 

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use foldhash::fast::RandomState;
 
 use crate::play::Texts;
@@ -60,6 +60,12 @@ impl<V> Numbering<V> {
                 self.dictionary = Some((array_ref, numbers));
             }
         }
+    }
+
+    /// The texts of the last batch, if it had a dictionary, and their numbers.
+    pub fn last_dictionary(&self) -> impl Iterator<Item = (&str, u32)> {
+        let texts = self.dictionary.iter().flat_map(|(texts, numbers)| texts.as_string::<i32>().iter().zip(numbers));
+        texts.map(|(text, number)| (text.unwrap_or_default(), *number))
     }
 
     /// The number of a text, if it has one.

@@ -148,7 +148,8 @@ impl PlayBatch {
         Self { columns, day, window_only: false, late_titles: None }
     }
 
-    /// The same plays, of a known day, whose titles and artists are not among the columns.
+    /// The same plays, of a known day, whose titles and artists are not among the columns, and whose ids are a dictionary without
+    /// any text that is no play's.
     pub fn with_late_titles(self, titles: Arc<dyn LateTitles>) -> Self {
         Self { late_titles: Some(titles), ..self }
     }

@@ -156,7 +156,12 @@ impl Summariser {
     /// Counts the plays of a batch.
     pub fn count(&mut self, batch: &PlayBatch) {
         self.number(batch);
-        self.namings.look(batch, &self.rows.tracks, &self.tracks.values);
+        match (batch.late_titles(), batch.day()) {
+            (Some(late), Some(day)) => {
+                self.namings.look_late(late, day, self.tracks.last_dictionary(), &self.tracks.values)
+            }
+            _ => self.namings.look(batch, &self.rows.tracks, &self.tracks.values),
+        }
         for grouping in 0..self.plan.groupings.len() {
             if !self.plan.groupings[grouping].wants(batch) {
                 continue;
@@ -165,7 +170,10 @@ impl Summariser {
                 Eligible::All => self.count_eligible(grouping, batch, |_| true),
                 Eligible::Completed => {
                     let Some(completed) = batch.completed() else { continue };
-                    self.count_eligible(grouping, batch, |row| completed.value(row));
+                    let (bits, offset) = (completed.values().values(), completed.offset());
+                    self.count_eligible(grouping, batch, |row| {
+                        bits[(offset + row) / 8] >> ((offset + row) % 8) & 1 == 1
+                    });
                 }
                 eligible @ Eligible::ListenedMs(_) => {
                     let (completed, durations_ms) = (batch.completed(), batch.durations_ms());

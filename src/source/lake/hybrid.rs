@@ -52,10 +52,12 @@ fn unpack(packed: &[u8], width: u8, count: usize, values: &mut Vec<i32>) -> Opti
     let mask = (1u64 << width) - 1;
     // A value and the bits before it lie within eight bytes.
     let whole = (packed.len().saturating_sub(7) * 8).checked_div(width).map_or(count, |whole| whole.min(count));
-    values.extend((0..whole).map(|index| {
-        let bit = index * width;
+    let mut bit = 0;
+    values.extend((0..whole).map(|_| {
         let window = packed.get(bit / 8..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default();
-        (u64::from_le_bytes(window) >> (bit % 8) & mask) as i32
+        let value = u64::from_le_bytes(window) >> (bit % 8) & mask;
+        bit += width;
+        value as i32
     }));
     values.extend((whole..count).map(|index| {
         let bit = index * width;
