@@ -98,16 +98,20 @@ impl Counts {
 
     fn densify(&mut self, items: usize) {
         let Self::Sparse(map) = self else { return };
-        let mut counts = vec![0i64; items];
-        #[expect(clippy::iter_over_hash_type, reason = "each count goes to a place of its own")]
-        for (item, count) in map.drain() {
-            *slot(&mut counts, item, items) = count;
-        }
-        *self = match counts.iter().map(|count| u32::try_from(*count)).collect() {
-            Ok(narrow) => Self::Dense(narrow),
-            Err(_) => Self::Wide(counts),
+        *self = match map.values().all(|count| u32::try_from(*count).is_ok()) {
+            true => Self::Dense(array(map, items, |count| count as u32)),
+            false => Self::Wide(array(map, items, |count| count)),
         };
     }
+}
+
+fn array<N: Default + Clone>(map: &HashMap<u32, i64, FixedState>, items: usize, as_slot: impl Fn(i64) -> N) -> Vec<N> {
+    let mut counts = vec![N::default(); items.next_power_of_two()];
+    #[expect(clippy::iter_over_hash_type, reason = "each count goes to a place of its own")]
+    for (item, count) in map {
+        *slot(&mut counts, *item, items) = as_slot(*count);
+    }
+    counts
 }
 
 fn slot<N: Default + Clone>(counts: &mut Vec<N>, item: u32, items: usize) -> &mut N {
