@@ -170,6 +170,7 @@ impl Summariser {
                 Eligible::All => self.count_eligible(grouping, batch, |_| true),
                 Eligible::Completed => {
                     let Some(completed) = batch.completed() else { continue };
+                    // Arrow looks at a bit by a call, once for each play.
                     let (bits, offset) = (completed.values().values(), completed.offset());
                     self.count_eligible(grouping, batch, |row| {
                         bits[(offset + row) / 8] >> ((offset + row) % 8) & 1 == 1
