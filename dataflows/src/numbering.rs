@@ -48,7 +48,10 @@ impl<V> Numbering<V> {
     pub fn number(&mut self, texts: Texts<'_>, rows: &mut Vec<u32>, mut value: impl FnMut(&str) -> V) {
         rows.clear();
         match texts {
-            Texts::Plain(array) => self.number_all(array, rows, &mut value),
+            Texts::Plain(array) => {
+                self.dictionary = None;
+                self.number_all(array, rows, &mut value);
+            }
             Texts::Dictionary(array, texts) => {
                 let known = self.dictionary.take().filter(|(known, _)| Arc::ptr_eq(known, array.values()));
                 let (array_ref, numbers) = known.unwrap_or_else(|| {

@@ -158,7 +158,7 @@ impl Summariser {
         self.number(batch);
         match (batch.late_titles(), batch.day()) {
             (Some(late), Some(day)) => {
-                self.namings.look_late(late, day, self.tracks.last_dictionary(), &self.tracks.values)
+                self.namings.look_late(late, day, self.tracks.last_dictionary(), &self.tracks.values);
             }
             _ => self.namings.look(batch, &self.rows.tracks, &self.tracks.values),
         }

@@ -55,8 +55,8 @@ struct Dense {
     many: bool,
 }
 
-/// Counts begin in a hash map, and move into an array once they are one in so many of the items: of an array for a minute of a small
-/// country hardly any of it would be used.
+/// Counts begin in a hash map, and move into an array once they, or the plays that come at once, are one in so many of the items:
+/// of an array for a minute of a small country hardly any of it would be used.
 const SPARSE: usize = 64;
 /// One count in so many is enough to look at all rather than to note which: nothing waits then for what a count was before.
 const MANY: usize = 16;
@@ -104,7 +104,12 @@ impl Tallies {
             self.densify(place);
         }
         match &mut self.counts[place.0 as usize].by_item {
-            ByItem::Sparse(counts) => items.iter().for_each(|item| *counts.entry(*item).or_default() += 1),
+            ByItem::Sparse(counts) => {
+                items.iter().for_each(|item| *counts.entry(*item).or_default() += 1);
+                if counts.len() * SPARSE > self.items {
+                    self.densify(place);
+                }
+            }
             ByItem::Dense(dense) => {
                 self.slots += items.iter().max().map_or(0, |item| dense.grow(*item));
                 match dense.many {
@@ -228,8 +233,8 @@ pub struct Grouped {
 }
 
 impl Grouped {
-    /// Groups those of `items` that count, each by its group of `groups` many. Whether one counts is as good as a coin's toss, so
-    /// nothing branches on it.
+    /// Groups those of `items` that count, each by its group of `groups` many. Whether one counts is as good as a coin's toss, so it
+    /// is looked at once, and what follows does not depend on it.
     pub fn group(&mut self, items: &[u32], group: impl Fn(usize) -> u32, groups: u32, counts: impl Fn(usize) -> bool) {
         self.groups.clear();
         self.groups.extend((0..items.len()).map(|row| if counts(row) { group(row) } else { groups }));
@@ -337,9 +342,9 @@ mod tests {
             fits: bool,
         ) {
             let (mut tallies, mut grouped) = (Tallies::default(), Grouped::default());
-            // Who expects too much counts in hash maps.
-            tallies.expect_items(if fits { 400 } else { 2 * SLOTS_MAX });
             for rows in epochs {
+                // Who expects too much counts in hash maps.
+                tallies.expect_items(if fits { 400 } else { 2 * SLOTS_MAX });
                 let mut expected = BTreeMap::<(i64, u32), u32>::new();
                 let key = |group: u32| Key { bucket: group.into(), ..Key::default() };
                 let items: Vec<u32> = rows.iter().map(|(.., item)| *item).collect();

@@ -35,8 +35,8 @@ pub struct Progress {
     pub rows_total: u64,
 }
 
-/// The files of one worker: those of a range of hours, of about as many bytes as the others'. A bucket that plays count in is
-/// then counted by one worker, or by two, and each gives what it has counted once. The newest day comes first, since it decides
+/// The files of one worker: those of a range of hours, of about as many bytes as the others'. Most buckets
+/// that plays count in are then counted by one worker alone. The newest day comes first, since it decides
 /// what a track is called, and what older days call it need not be looked at then.
 pub fn share<'a>(files: impl Iterator<Item = &'a LakeFile>, worker: usize, workers: usize) -> Vec<LakeFile> {
     let mut files: Vec<&LakeFile> = files.collect();
