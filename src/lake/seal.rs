@@ -15,7 +15,6 @@ use std::fs::File;
 use std::hash::Hasher;
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
@@ -88,8 +87,7 @@ impl Medium for Vec<u8> {
 }
 
 /// The seal of a file whose footer is as it was written, or none if the file is not ours.
-#[derive(Clone)]
-pub struct Seal(Option<Arc<[u8]>>);
+pub struct Seal(Option<Vec<u8>>);
 
 impl Seal {
     /// Checks the footer. Call it before anything believes what that says.
@@ -102,7 +100,7 @@ impl Seal {
         footer.bytes[place..place + DIGITS].copy_from_slice(UNSEALED.as_bytes());
         let same = own == format!("{:016x}", hash(&footer.bytes)).as_bytes();
         ensure!(same, "it is damaged: its footer is not as it was written");
-        Ok(Self(Some(footer.bytes.split_off(place + DIGITS + 1).into())))
+        Ok(Self(Some(footer.bytes.split_off(place + DIGITS + 1))))
     }
 
     /// Whether there is one.

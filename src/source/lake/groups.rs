@@ -1,16 +1,14 @@
 //! A file of ours, a row group at a time.
 
-use std::fs::File;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use parquet::file::metadata::ParquetMetaData;
-use reprise_dataflows::play::{LateTitles, PlayBatch, Texts};
+use arrow::datatypes::DataType;
+use reprise_dataflows::play::{self, LateTitles, PlayBatch, Texts};
 
 use super::pages::{Column, is_bits, is_coded};
 use super::reader::Opened;
-use crate::lake::seal::Seal;
 use crate::lake::{LakeFile, ROW_GROUP_ROWS_MAX};
 
 const TITLES: [&str; 2] = ["title", "artist"];
@@ -20,23 +18,23 @@ pub type Fail = fn(anyhow::Error);
 
 /// Reads columns of a sealed file.
 pub struct Groups {
-    sealed: Sealed,
+    opened: Opened,
     day: i32,
-    /// The columns that are read, and where they are.
-    columns: Vec<(&'static str, usize)>,
+    columns: Vec<Wanted>,
     /// What reads titles and artists, if not these columns.
     late: Option<(LakeFile, Fail)>,
     next: usize,
 }
 
-/// A file whose columns have checksums.
-struct Sealed {
-    file: File,
-    seal: Seal,
-    metadata: Arc<ParquetMetaData>,
+/// A column, and where it is.
+struct Wanted {
+    name: &'static str,
+    place: usize,
+    /// Of texts, or else of bits.
+    is_text: bool,
 }
 
-impl Sealed {
+impl Opened {
     fn place(&self, name: &str) -> Option<usize> {
         let schema = self.metadata.file_metadata().schema_descr();
         schema.columns().iter().position(|column| column.path().string() == name)
@@ -44,50 +42,49 @@ impl Sealed {
 
     fn column(&self, group: usize, place: usize) -> Result<Column> {
         let about = self.metadata.row_group(group);
-        let bytes = self.seal.read_column(&self.file, &self.metadata, group, place)?;
+        let bytes = self.seal.read_column(&self.content, &self.metadata, group, place)?;
         let rows = usize::try_from(about.num_rows()).context("a row group of less than no rows")?;
         Ok(Column { bytes, about: about.column(place).clone(), rows })
+    }
+
+    /// The column `name`, if it is written as we write it.
+    fn wanted(&self, name: &'static str) -> Option<Wanted> {
+        let place = self.place(name)?;
+        let schema = play::schema();
+        let is_text = *schema.field_with_name(name).ok()?.data_type() == DataType::Utf8;
+        let fits = if is_text { is_coded } else { is_bits };
+        let mut columns = self.metadata.row_groups().iter().map(|group| group.column(place));
+        columns.all(fits).then_some(Wanted { name, place, is_text })
     }
 }
 
 impl Groups {
     /// A reader of `columns`, if the file is as we write it. With `late` titles and artists are read when somebody asks, and a
-    /// file that cannot be read then goes there. None if only a general reader will do.
-    pub fn new(opened: &Opened, file: &LakeFile, columns: &[&'static str], late: Option<Fail>) -> Result<Option<Self>> {
-        let Opened { content, seal, metadata } = opened;
-        if !seal.is_there() {
-            return Ok(None);
-        }
-        let sealed = Sealed { file: content.try_clone()?, seal: seal.clone(), metadata: metadata.clone() };
-        let places = columns.iter().map(|name| Some((*name, sealed.place(name)?)));
-        let Some(mut columns) = places.collect::<Option<Vec<_>>>() else { return Ok(None) };
-        let fits = |place: usize| {
-            let mut columns = metadata.row_groups().iter().map(|group| group.column(place));
-            columns.all(|column| is_coded(column) || is_bits(column))
-        };
+    /// file that cannot be read then goes there. The file is given back if only a general reader will do.
+    pub fn new(opened: Opened, file: &LakeFile, columns: &[&'static str], late: Option<Fail>) -> Result<Self, Opened> {
         let is_short = |rows: i64| (0..=ROW_GROUP_ROWS_MAX as i64).contains(&rows);
-        let groups_are_short = metadata.row_groups().iter().all(|group| is_short(group.num_rows()));
-        if !groups_are_short || !columns.iter().all(|(_, place)| fits(*place)) {
-            return Ok(None);
-        }
+        let groups_are_short = opened.metadata.row_groups().iter().all(|group| is_short(group.num_rows()));
+        let columns: Option<Vec<Wanted>> = columns.iter().map(|name| opened.wanted(name)).collect();
+        let Some(mut columns) = columns.filter(|_| opened.seal.is_there() && groups_are_short) else {
+            return Err(opened);
+        };
         if late.is_some() {
-            columns.retain(|(name, _)| !TITLES.contains(name));
+            columns.retain(|column| !TITLES.contains(&column.name));
         }
         let late = late.map(|fail| (file.clone(), fail));
-        Ok(Some(Self { sealed, day: file.day, columns, late, next: 0 }))
+        Ok(Self { opened, day: file.day, columns, late, next: 0 })
     }
 
     /// The plays of the next row group.
     pub fn next(&mut self) -> Result<Option<PlayBatch>> {
         let group = self.next;
-        if group == self.sealed.metadata.num_row_groups() {
+        if group == self.opened.metadata.num_row_groups() {
             return Ok(None);
         }
         self.next += 1;
-        let arrays = self.columns.iter().map(|(name, place)| {
-            let column = self.sealed.column(group, *place)?;
-            let array: ArrayRef =
-                if is_bits(&column.about) { Arc::new(column.bits()?) } else { Arc::new(column.texts()?) };
+        let arrays = self.columns.iter().map(|Wanted { name, place, is_text }| {
+            let column = self.opened.column(group, *place)?;
+            let array: ArrayRef = if *is_text { Arc::new(column.texts()?) } else { Arc::new(column.bits()?) };
             Ok((*name, array))
         });
         let batch = RecordBatch::try_from_iter(arrays.collect::<Result<Vec<_>>>()?)?;
@@ -120,10 +117,9 @@ impl LateTitles for Titles {
 
 impl Titles {
     fn read(&self, wanted: &dyn Fn(&str) -> bool, hear: &mut dyn FnMut(&str, &str, &str)) -> Result<()> {
-        let Opened { content: file, seal, metadata } = Opened::new(&self.file)?;
-        let sealed = Sealed { file, seal, metadata };
+        let opened = Opened::new(&self.file)?;
         let column =
-            |name| sealed.column(self.group, sealed.place(name).with_context(|| format!("there is no column {name}"))?);
+            |name| opened.column(self.group, opened.place(name).with_context(|| format!("there is no column {name}"))?);
         let ids = column("song_id")?.texts()?;
         let id_texts = ids.values().as_string::<i32>();
         let wanted: Vec<bool> = id_texts.iter().map(|id| id.is_some_and(wanted)).collect();

@@ -50,21 +50,15 @@ fn unpack(packed: &[u8], width: u8, count: usize, values: &mut Vec<i32>) -> Opti
         return None;
     }
     let mask = (1u64 << width) - 1;
-    // A value and the bits before it lie within eight bytes.
-    let whole = (packed.len().saturating_sub(7) * 8).checked_div(width).map_or(count, |whole| whole.min(count));
-    let mut bit = 0;
-    values.extend((0..whole).map(|_| {
-        let window = packed.get(bit / 8..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default();
-        let value = u64::from_le_bytes(window) >> (bit % 8) & mask;
-        bit += width;
-        value as i32
-    }));
-    values.extend((whole..count).map(|index| {
+    values.extend((0..count).map(|index| {
         let bit = index * width;
-        let mut window = [0; 8];
+        // A value and the bits before it lie within eight bytes.
         let rest = &packed[bit / 8..];
-        let length = rest.len().min(8);
-        window[..length].copy_from_slice(&rest[..length]);
+        let window = rest.first_chunk().copied().unwrap_or_else(|| {
+            let mut window = [0; 8];
+            window[..rest.len()].copy_from_slice(rest);
+            window
+        });
         (u64::from_le_bytes(window) >> (bit % 8) & mask) as i32
     }));
     Some(())

@@ -32,21 +32,19 @@ pub struct Column {
 
 /// Whether a column is one of texts that are all in one dictionary, and never missing.
 pub fn is_coded(column: &ColumnChunkMetaData) -> bool {
-    let encodings = column.page_encoding_stats_mask();
-    column.column_type() == Type::BYTE_ARRAY
-        && column.column_descr().max_def_level() == 0
-        && column.column_descr().max_rep_level() == 0
-        && column.dictionary_page_offset().is_some()
-        && encodings.is_some_and(|mask| mask.is_only(Encoding::RLE_DICTIONARY))
+    column.dictionary_page_offset().is_some() && holds_only(column, Type::BYTE_ARRAY, Encoding::RLE_DICTIONARY)
 }
 
 /// Whether a column is one of plain bits that are never missing.
 pub fn is_bits(column: &ColumnChunkMetaData) -> bool {
-    let encodings = column.page_encoding_stats_mask();
-    column.column_type() == Type::BOOLEAN
+    holds_only(column, Type::BOOLEAN, Encoding::PLAIN)
+}
+
+fn holds_only(column: &ColumnChunkMetaData, of: Type, encoding: Encoding) -> bool {
+    column.column_type() == of
         && column.column_descr().max_def_level() == 0
         && column.column_descr().max_rep_level() == 0
-        && encodings.is_some_and(|mask| mask.is_only(Encoding::PLAIN))
+        && column.page_encoding_stats_mask().is_some_and(|mask| mask.is_only(encoding))
 }
 
 impl Column {

@@ -136,8 +136,8 @@ impl Reader {
         let bounds_us = (!inside).then(|| times_us.clone());
         // An artist that is counted is no late text.
         let late = self.selection.late_titles.filter(|_| !self.plan.counts(ItemKind::Artist));
-        let as_ours = (bounds_us.is_none() && counted.is_none()).then_some(late);
-        let rows = open(file, &columns, as_ours)
+        let whole = bounds_us.is_none() && counted.is_none();
+        let rows = open(file, &columns, whole, late)
             .with_context(|| format!("cannot read {}, a file of the lake", file.path.display()))?;
         Ok(OpenFile { path: file.path.clone(), day: file.day, rows, in_window, bounds_us, counted })
     }
@@ -227,14 +227,14 @@ impl Opened {
     }
 }
 
-/// A reader of some of a file's columns, texts as dictionaries. Where whole row groups are wanted, `as_ours` says whether titles
-/// are late, if the file is ours.
-fn open(file: &LakeFile, columns: &[&'static str], as_ours: Option<Option<Fail>>) -> Result<Rows> {
-    let opened = Opened::new(file)?;
-    if let Some(late) = as_ours
-        && let Some(groups) = Groups::new(&opened, file, columns, late)?
-    {
-        return Ok(Rows::Groups(groups));
+/// A reader of some of a file's columns, texts as dictionaries. If it is wanted as a `whole`, and ours, titles may be `late`.
+fn open(file: &LakeFile, columns: &[&'static str], whole: bool, late: Option<Fail>) -> Result<Rows> {
+    let mut opened = Opened::new(file)?;
+    if whole {
+        opened = match Groups::new(opened, file, columns, late) {
+            Ok(groups) => return Ok(Rows::Groups(groups)),
+            Err(opened) => opened,
+        };
     }
     let Opened { content, seal, metadata } = opened;
     seal.check(&content, &metadata, |column| columns.contains(&column))?;
