@@ -21,6 +21,7 @@ mod counts;
 pub mod definition;
 pub mod digest;
 pub mod exchange;
+mod grouped;
 pub mod item;
 pub mod key_numbers;
 pub mod label;
@@ -34,6 +35,7 @@ pub mod rank;
 mod stash;
 pub mod summarise;
 mod tally;
+mod top;
 pub mod trending;
 
 use std::hash::{Hash, Hasher};

@@ -9,7 +9,7 @@
 //! - one that reaches it makes its item a candidate, and the cell is settled once, when the epoch closes;
 //! - a retraction that may have hit the top makes the cell scan its counts again, once, when the epoch closes.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 
@@ -23,9 +23,9 @@ use timely::dataflow::operators::{OkErr, Operator};
 use timely::order::TotalOrder;
 use timely::progress::Timestamp;
 
-use crate::counts::Counts;
 use crate::key_numbers::KeyNumbers;
 use crate::stash::{Ready, Stash};
+use crate::top::{CellTop, differences};
 
 /// Ranks the items of `collection` in each of the cells that its keys count in.
 ///
@@ -252,104 +252,10 @@ where
     }
 }
 
-/// One count in so many is enough candidates to look at all counts, if there are as many as is worth a thought.
-const MANY: usize = 8;
-const CANDIDATES_MIN: usize = 1024;
-
-/// One cell: its counts, and its top as last settled.
-struct CellTop<C> {
-    cell: C,
-    k: usize,
-    counts: Counts,
-    /// Of all counts.
-    sum: i64,
-    /// Item and count, by item.
-    top: Vec<(u32, i64)>,
-    /// The least count of a top that is full. Whoever is below it, is not in the top.
-    threshold: i64,
-    candidates: Vec<u32>,
-    rescan: bool,
-    touched: bool,
-}
-
-impl<C> CellTop<C> {
-    fn new(cell: C, k: usize) -> Self {
-        let (counts, top, candidates) = Default::default();
-        Self { cell, k, counts, sum: 0, top, threshold: 0, candidates, rescan: false, touched: false }
-    }
-
-    /// Whether the cell has to be settled, and did not have to be before.
-    fn add(&mut self, diffs: impl Iterator<Item = (u32, i64)>, items: usize) -> bool {
-        let before = self.touched;
-        for (item, diff) in diffs {
-            let (before, after) = self.counts.add(item, diff, items);
-            self.sum += diff;
-            if before.max(after) < self.threshold {
-                continue;
-            }
-            self.touched = true;
-            if !self.rescan {
-                self.candidates.push(item);
-                // While the top is not full it holds every item, so one that falls is merely settled anew. And where one in a few is
-                // a candidate, to look at all is less than to sort these.
-                self.rescan = diff < 0 && self.top.len() == self.k
-                    || self.candidates.len() > CANDIDATES_MIN.max(self.counts.len() / MANY);
-            }
-        }
-        self.touched && !before
-    }
-
-    /// Finds the top among the old one and the candidates, or among all after a retraction. Gives the old one. `found` is room for
-    /// what may be in it.
-    fn settle(&mut self, found: &mut Vec<(u32, i64)>, order: impl Fn(u32, u32) -> Ordering) -> Vec<(u32, i64)> {
-        found.clear();
-        if self.rescan {
-            self.counts.for_each_positive(|item, count| found.push((item, count)));
-        } else {
-            self.candidates.extend(self.top.iter().map(|(item, _)| *item));
-            self.candidates.sort_unstable();
-            self.candidates.dedup();
-            found.extend(self.candidates.iter().map(|item| (*item, self.counts.get(*item))));
-            found.retain(|(_, count)| *count > 0);
-        }
-        keep_top(found, self.k, order);
-        self.threshold =
-            if found.len() < self.k { 0 } else { found.iter().map(|(_, count)| *count).min().unwrap_or(0) };
-        found.sort_unstable();
-        self.candidates.clear();
-        (self.rescan, self.touched) = (false, false);
-        std::mem::replace(&mut self.top, found.clone())
-    }
-}
-
-/// Keeps the `k` greatest counts. Ties are told apart only where they matter, at the last count that is kept: with many
-/// rarely played items that saves nearly all comparisons of texts.
-fn keep_top(found: &mut Vec<(u32, i64)>, k: usize, order: impl Fn(u32, u32) -> Ordering) {
-    if found.len() <= k {
-        return;
-    }
-    if k == 0 {
-        return found.clear();
-    }
-    let (_, (_, last), _) = found.select_nth_unstable_by_key(k - 1, |(_, count)| Reverse(*count));
-    let last = *last;
-    found.retain(|(_, count)| *count >= last);
-    if found.len() > k {
-        found.select_nth_unstable_by(k - 1, |a, b| b.1.cmp(&a.1).then_with(|| order(a.0, b.0)));
-        found.truncate(k);
-    }
-}
-
-/// What has to be added to the counts in `before` to have those in `after`; both by item.
-fn differences(before: Vec<(u32, i64)>, after: &[(u32, i64)]) -> impl Iterator<Item = (u32, i64)> {
-    let mut updates: Vec<(u32, i64)> = before.into_iter().map(|(item, count)| (item, -count)).collect();
-    updates.extend_from_slice(after);
-    differential_dataflow::consolidation::consolidate(&mut updates);
-    updates.into_iter()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::cmp::Reverse;
+
     use proptest::prelude::*;
 
     use super::*;

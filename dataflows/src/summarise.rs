@@ -17,6 +17,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use crate::catalogue::Naming;
 use crate::definition::{Eligible, ItemKind};
+use crate::grouped::Grouped;
 use crate::item::ItemKey;
 use crate::label::Label;
 use crate::naming::Namings;
@@ -25,7 +26,7 @@ use crate::plan::{Key, Plan, Time};
 use crate::play::PlayBatch;
 use crate::query::{Query, Question};
 use crate::stash::{Ready, Stash};
-use crate::tally::{Buckets, Grouped, Tallies};
+use crate::tally::{Buckets, Tallies};
 use crate::{Epoch, Tally};
 
 /// Updates that are given before the operators behind get their turn. To give a history's at once would take memory that
