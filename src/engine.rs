@@ -283,7 +283,7 @@ impl Engine {
                 self.shared.close();
                 return;
             }
-            worker.step_or_park(Some(ticker.patience()));
+            worker.step_or_park(Some(ticker.patience(now.instant)));
         }
     }
 

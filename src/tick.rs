@@ -2,8 +2,9 @@
 //!
 //! [`Ticker`] does no I/O and looks at no clock of its own, so that its rules can be tested by telling it stories.
 //!
-//! - An epoch begins when the one before the last is complete and [`Pace::epoch_min`] has passed, so epochs are as short as
-//!   the system can keep up with; when nothing arrives, every [`Pace::epoch_max`], but not in a replay.
+//! - An epoch begins when the one before the last is complete and something has arrived, so epochs are as short as the system can
+//!   keep up with. They begin every [`Pace::epoch_min`] at most, on average: what arrives at no steady beat seldom waits. When
+//!   nothing arrives, they begin every [`Pace::epoch_max`], but not in a replay.
 //! - The clock is the greatest event time reported so far, never ahead of the wall clock, never back.
 //! - A replay's last epoch begins when all that it has read is in the charts, so that one can ask what their tracks are called.
 //! - One commit is in flight at most. The next cut comes after [`Pace::commit_interval`], or when the workers hold
@@ -15,9 +16,13 @@ use reprise_dataflows::{CutPoint, Epoch, Stage, Tick};
 
 use crate::source::Report;
 
+/// Epochs that may begin one right after the other when there was none for a while.
+const EPOCHS_AT_ONCE: u32 = 4;
+
 /// How often things happen.
 #[derive(Clone, Debug)]
 pub struct Pace {
+    /// On average; up to [`EPOCHS_AT_ONCE`] that have not been needed may follow each other sooner.
     pub epoch_min: Duration,
     /// Instead of `epoch_min` while the sources are behind: freshness is out of reach then, and longer epochs cost less.
     pub epoch_min_behind: Duration,
@@ -68,6 +73,8 @@ pub struct Ticker {
     last: Option<Tick>,
     before_last: Option<Epoch>,
     ticked_at: Option<Instant>,
+    /// When as many epochs as may follow each other at once have not been needed (a token bucket, kept as the time at which it is full).
+    rested_at: Option<Instant>,
     cut_at: Option<Instant>,
     played_at: Option<Instant>,
     first_epoch: Epoch,
@@ -97,6 +104,7 @@ impl Ticker {
             last: None,
             before_last: None,
             ticked_at: None,
+            rested_at: None,
             cut_at: None,
             played_at: None,
             first_epoch: last_epoch.map_or(0, |epoch| epoch + 1),
@@ -146,10 +154,16 @@ impl Ticker {
         self.last.is_some_and(|tick| tick.stage == Stage::Stop && (tick.cut.is_some() || self.pace.replay))
     }
 
-    /// How long nothing will be due, unless a source reports.
-    pub fn patience(&self) -> Duration {
+    /// How long nothing will be due after `now`, unless a source reports or an epoch is complete.
+    pub fn patience(&self, now: Instant) -> Duration {
         let pending = self.workers.iter().any(|worker| worker.pending);
-        if pending && self.caught_up() { self.pace.epoch_min } else { self.pace.epoch_max / 10 }
+        let wait = self.rest().map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
+        if pending && self.caught_up() && !wait.is_zero() { wait } else { self.pace.epoch_max / 10 }
+    }
+
+    /// Until when epochs have been too many for another.
+    fn rest(&self) -> Option<Instant> {
+        self.rested_at.and_then(|at| at.checked_sub(self.pace.epoch_min * (EPOCHS_AT_ONCE - 1)))
     }
 
     /// The next tick, if it is time for it.
@@ -166,6 +180,7 @@ impl Ticker {
         self.last = Some(tick);
         self.clock_us = clock_us;
         self.ticked_at = Some(now.instant);
+        self.rested_at = Some(self.rested_at.map_or(now.instant, |at| at.max(now.instant)) + self.pace.epoch_min);
         self.workers.iter_mut().for_each(|worker| worker.pending = false);
         Some(tick)
     }
@@ -185,7 +200,7 @@ impl Ticker {
         let pending = now.asked || self.workers.iter().any(|worker| worker.pending);
         let wait = match (leaving, pending) {
             (true, _) => Duration::ZERO,
-            (false, true) if self.caught_up() => self.pace.epoch_min,
+            (false, true) if self.caught_up() => return self.rest().is_none_or(|until| now.instant >= until),
             (false, true) => self.pace.epoch_min_behind,
             // Who reads a lake again waits for the end, and each epoch of it counts anew what the one before has counted.
             (false, false) if self.pace.replay => return false,

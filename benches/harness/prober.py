@@ -1,16 +1,18 @@
 """Sends plays that nobody else plays, and sees when they are counted. Runs with the Python of `peers.tools`.
 
-    prober.py http BROKERS TOPIC ADDRESS PROBES WARM_UP_S     asks http://ADDRESS each millisecond, as a client does
+    prober.py stream BROKERS TOPIC ADDRESS PROBES WARM_UP_S   is told by http://ADDRESS what changes, as the page is
+    prober.py http BROKERS TOPIC ADDRESS PROBES WARM_UP_S     asks http://ADDRESS each millisecond
     prober.py look BROKERS TOPIC PROBES WARM_UP_S             reads the topic, and only looks for them: the limit
     prober.py song BROKERS TOPIC PROBES WARM_UP_S             only sends; a job of a peer sees them
 
-In `http` all probes are one song from one country, `probe`, so its list in the trending chart counts them: the n-th has been
+In `stream` and `http` all probes are one song from one country, `probe`, so its list in the trending chart counts them: the n-th has been
 seen when the count is n. In `song` each has a song of its own, named P and the microsecond it was sent at.
 
 Probes go out at their times whatever has become of the earlier ones: an answer that takes long delays all that it should have
-shown. Prints JSON: when the warm-up was over, what was sent, and in `http` and `look` how much later each was seen, all in µs.
+shown. Prints JSON: when the warm-up was over, what was sent, and but for `song` how much later each was seen, all in µs.
 """
 
+import http.client
 import json
 import random
 import socket
@@ -18,7 +20,7 @@ import sys
 import threading
 import time
 
-from confluent_kafka import Consumer, OFFSET_END, Producer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 PROBES_PER_S = 20
 POLL_S = 0.001
@@ -62,16 +64,40 @@ class Sender(threading.Thread):
         self.producer.poll(0)
 
 
-class Watcher:
+class Listener:
+    """A client of the event stream."""
+
+    def __init__(self, address):
+        connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=30)
+        # The status comes each second, so that one who waits for an event hears something.
+        connection.request("GET", f"/v1/stream?chart=trending&scope=country:{COUNTRY}&limit=1&every=0&status=true")
+        self.answer, self.seen = connection.getresponse(), 0
+        if self.answer.status != 200:
+            sys.exit(f"prober: {self.answer.status} {self.answer.read().decode()}")
+
+    def count(self):
+        line = self.answer.readline()
+        if not line:
+            sys.exit("prober: the stream has ended")
+        if line.startswith(b"data:"):
+            entries = json.loads(line.removeprefix(b"data:")).get("entries")
+            self.seen = entries[0]["plays"] if entries else self.seen
+        return self.seen
+
+
+class Asker:
     """A client that keeps its connection and asks again and again."""
 
     def __init__(self, address):
+        self.due = time.monotonic()
         host, _, port = address.removeprefix("http://").partition(":")
         self.socket = socket.create_connection((host, int(port)), timeout=30)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.question = (f"GET /v1/trending?scope=country:{COUNTRY}&limit=1 HTTP/1.1\r\nHost: {host}\r\n\r\n").encode()
 
     def count(self):
+        time.sleep(max(self.due - time.monotonic(), 0))
+        self.due = time.monotonic() + POLL_S
         self.socket.sendall(self.question)
         answer = b""
         while b"\r\n\r\n" not in answer:
@@ -98,7 +124,11 @@ class Looker:
     def __init__(self, brokers, topic):
         self.consumer, self.seen = Consumer({"bootstrap.servers": brokers, "group.id": "looker"}), 0
         partitions = self.consumer.list_topics(topic, timeout=10).topics[topic].partitions
-        self.consumer.assign([TopicPartition(topic, partition, OFFSET_END) for partition in partitions])
+        partitions = [TopicPartition(topic, partition) for partition in partitions]
+        for partition in partitions:
+            # Where it ends now, as no probe has been sent: the n-th that is seen must be the n-th that was sent.
+            _, partition.offset = self.consumer.get_watermark_offsets(partition, timeout=10)
+        self.consumer.assign(partitions)
 
     def count(self):
         self.seen += sum(record.key() == b"probe" for record in self.consumer.consume(1000, POLL_S))
@@ -109,15 +139,13 @@ def watch(watcher, sender):
     """How much later each probe was seen; fewer than were sent if some never were."""
     latencies_us, deadline = [], None
     while sender.is_alive() or len(latencies_us) < len(sender.sent_us):
-        asked = time.monotonic()
         count = watcher.count()
         seen_us = now_us()
         latencies_us += [seen_us - sent_us for sent_us in sender.sent_us[len(latencies_us):count]]
         if not sender.is_alive():
-            deadline = deadline or asked + LINGER_S
-            if asked > deadline:
+            deadline = deadline or time.monotonic() + LINGER_S
+            if time.monotonic() > deadline:
                 break
-        time.sleep(max(asked + POLL_S - time.monotonic(), 0))
     return latencies_us
 
 
@@ -127,7 +155,8 @@ def main():
     # Two threads that mostly wait, but neither may wait for the other's turn to be over.
     sys.setswitchinterval(0.0002)
     sender = Sender(brokers, topic, how == "song", warm_up_s + probes / PROBES_PER_S)
-    watcher = Watcher(rest[0]) if how == "http" else Looker(brokers, topic) if how == "look" else None
+    watchers = {"stream": lambda: Listener(rest[0]), "http": lambda: Asker(rest[0]), "look": lambda: Looker(brokers, topic)}
+    watcher = watchers[how]() if how in watchers else None
     from_us = now_us() + int(warm_up_s * 1e6)
     sender.start()
     latencies_us = watch(watcher, sender) if watcher else []

@@ -113,6 +113,32 @@ fn waits_for_the_epoch_before_the_last() {
     assert!(story.ticker.next(story.now).is_some());
 }
 
+/// After a rest some epochs follow each other at once; whatever arrives, they come every `epoch_min` on average, and patience lasts
+/// just until the next.
+#[test]
+fn epochs_come_in_bursts() {
+    let mut story = Story::live(Pace::default());
+    let epoch_min = Pace::default().epoch_min;
+    [0, 1].into_iter().for_each(|worker| story.read(worker, WALL_US, true));
+    story.tick_after(SECOND).unwrap();
+    for round in 0..5 {
+        story.wait(SECOND);
+        for _ in 0..EPOCHS_AT_ONCE {
+            story.read(0, WALL_US, true);
+            assert!(story.tick_after(Duration::ZERO).is_some(), "round {round}");
+        }
+        for _ in 0..3 {
+            story.read(1, WALL_US, true);
+            assert_eq!(story.tick_after(Duration::ZERO), None);
+            let wait = story.ticker.patience(story.now.instant);
+            assert_eq!(wait, epoch_min);
+            assert_eq!(story.tick_after(wait - Duration::from_nanos(1)), None);
+            assert!(story.tick_after(Duration::from_nanos(1)).is_some());
+        }
+        assert!(story.ticker.patience(story.now.instant) >= Pace::default().epoch_max / 10, "nothing is pending");
+    }
+}
+
 /// The clock follows the plays, stays behind the wall clock, never goes back, and drains the window when idle.
 #[test]
 fn clock() {
