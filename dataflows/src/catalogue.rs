@@ -44,8 +44,11 @@ pub struct Naming {
 pub struct Names {
     texts: Rc<RefCell<ByItem<Arc<str>>>>,
     /// Of each track, with the UTC day since when it is called so.
-    abouts: Rc<RefCell<ByItem<(i32, About)>>>,
+    called: Rc<RefCell<ByItem<(i32, Called)>>>,
 }
+
+/// A track's id, title and artist, which all who keep them share.
+pub type Called = Arc<(Arc<str>, About)>;
 
 type ByItem<V> = HashMap<ItemKey, V, RandomState>;
 
@@ -63,14 +66,14 @@ impl Names {
 
     /// What a track is called.
     pub fn about(&self, track: &ItemKey) -> Option<About> {
-        self.abouts.borrow().get(track).map(|(_, about)| about.clone())
+        self.called.borrow().get(track).map(|(_, called)| called.1.clone())
     }
 
     /// Calls `visit` with every track, in no order.
     pub fn each_track(&self, visit: &mut dyn FnMut(&ItemKey, &About)) {
         #[expect(clippy::iter_over_hash_type, reason = "who asks puts them in order")]
-        for (item, (_, about)) in self.abouts.borrow().iter() {
-            visit(item, about);
+        for (item, (_, called)) in self.called.borrow().iter() {
+            visit(item, &called.1);
         }
     }
 
@@ -94,7 +97,7 @@ pub struct Catalogue<'scope> {
     /// Of this worker's items.
     pub names: Names,
     /// The id, title and artist of every track whose title has been told.
-    pub titles: VecCollection<'scope, Epoch, (ItemKey, (String, About)), i64>,
+    pub titles: VecCollection<'scope, Epoch, (ItemKey, Called), i64>,
 }
 
 /// Gathers what sources say of items at the items' owners.
@@ -105,34 +108,33 @@ pub fn catalogue(namings: StreamVec<'_, Epoch, Naming>) -> Catalogue<'_> {
     let stream = namings.unary_frontier(exchange, "Catalogue", |_capability, _info| {
         let mut stash = Stash::new();
         // What was said last of those that are called otherwise since.
-        let mut renamed = HashMap::<ItemKey, (Arc<str>, Option<About>), RandomState>::default();
+        let mut renamed = HashMap::<ItemKey, Option<Called>, RandomState>::default();
         move |(input, frontier), output| {
             input.for_each_stamp(|capability, data| {
                 if let Some(capability) = capability.retain_least(output.output_index()) {
                     stash.extend(*capability.time(), capability, data.map(std::mem::take));
                 }
             });
-            let mut abouts = learned.abouts.borrow_mut();
+            let mut called = learned.called.borrow_mut();
             while let Some(Ready { time, containers, complete }) = stash.next(&[frontier]) {
                 for Naming { item, text, about } in containers.into_iter().flatten() {
                     let text = learned.learn(item, text);
-                    let Some(about) = about else { continue };
-                    let known = abouts.get(&item);
-                    if known.is_some_and(|known| *known >= about) {
+                    let Some((day, about)) = about else { continue };
+                    let known = called.get(&item).map(|(day, known)| (*day, &known.1));
+                    if known.is_some_and(|known| known >= (day, &about)) {
                         continue;
                     }
-                    let before = abouts.insert(item, about).map(|(_, about)| about);
-                    renamed.entry(item).or_insert((text, before));
+                    let before = called.insert(item, (day, Arc::new((text, about))));
+                    renamed.entry(item).or_insert(before.map(|(_, before)| before));
                 }
                 let Some(capability) = complete else { break };
                 let mut session = output.session(&capability);
                 #[expect(clippy::iter_over_hash_type, reason = "a collection has no order")]
-                for (item, (text, before)) in renamed.drain() {
-                    let mut change = |about, diff| session.give(((item, (text.to_string(), about)), time, diff));
-                    let after = abouts.get(&item).map(|(_, about)| about);
-                    if before.as_ref() != after {
-                        before.into_iter().for_each(|about| change(about, -1));
-                        after.cloned().into_iter().for_each(|about| change(about, 1));
+                for (item, before) in renamed.drain() {
+                    let after = called.get(&item).map(|(_, after)| after.clone());
+                    if before != after {
+                        before.into_iter().for_each(|before| session.give(((item, before), time, -1)));
+                        after.into_iter().for_each(|after| session.give(((item, after), time, 1)));
                     }
                 }
             }

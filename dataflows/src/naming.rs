@@ -28,8 +28,31 @@ pub struct Namings {
 struct Track {
     /// Empty until it is known.
     id: Arc<str>,
-    about: Option<Box<(i32, About)>>,
+    called: Option<Called>,
     changed: bool,
+}
+
+/// What a track is called since some day, in one piece: nearly each play is compared with it.
+struct Called {
+    day: i32,
+    title_bytes: u32,
+    title_and_artist: Box<str>,
+}
+
+impl Called {
+    fn new(day: i32, title: &str, artist: &str) -> Self {
+        Self { day, title_bytes: title.len() as u32, title_and_artist: [title, artist].concat().into() }
+    }
+
+    fn parts(&self) -> (i32, &str, &str) {
+        let (title, artist) = self.title_and_artist.split_at(self.title_bytes as usize);
+        (self.day, title, artist)
+    }
+
+    fn about(&self) -> (i32, About) {
+        let (day, title, artist) = self.parts();
+        (day, About { title: title.to_owned(), artist: artist.to_owned() })
+    }
 }
 
 impl Namings {
@@ -112,15 +135,13 @@ impl Namings {
 
     fn hear(&mut self, number: u32, day: i32, id: &str, title: &str, artist: &str) {
         let track = &mut self.tracks[number as usize];
-        if let Some((known_day, about)) = track.about.as_deref()
-            && (*known_day, about.title.as_str(), about.artist.as_str()) >= (day, title, artist)
-        {
+        if track.called.as_ref().is_some_and(|called| called.parts() >= (day, title, artist)) {
             return;
         }
         if track.id.is_empty() {
             track.id = id.into();
         }
-        track.about = Some(Box::new((day, About { title: title.to_owned(), artist: artist.to_owned() })));
+        track.called = Some(Called::new(day, title, artist));
         self.days[number as usize] = day;
         if !std::mem::replace(&mut track.changed, true) {
             self.changed.push(number);
@@ -132,7 +153,8 @@ impl Namings {
         let tracks = std::mem::take(&mut self.changed).into_iter().map(|number| {
             let track = &mut self.tracks[number as usize];
             track.changed = false;
-            Naming { item: self.keys[number as usize], text: track.id.clone(), about: track.about.as_deref().cloned() }
+            let about = track.called.as_ref().map(Called::about);
+            Naming { item: self.keys[number as usize], text: track.id.clone(), about }
         });
         self.artists.drain(..).chain(tracks)
     }

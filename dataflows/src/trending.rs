@@ -52,7 +52,7 @@ pub fn window<'scope>(
                         stash.extend(
                             *capability.time(),
                             capability,
-                            data.map(|data| data.drain(..).map(News::Tally).collect()),
+                            data.map(|data| vec![News::Tallies(std::mem::take(data))]),
                         );
                     }
                 });
@@ -65,7 +65,7 @@ pub fn window<'scope>(
                     for news in containers.into_iter().flatten() {
                         match news {
                             News::Clock(clock_us) => window.clock_us = clock_us,
-                            News::Tally(((key, item), _, count)) => window.new.push((key, item, count)),
+                            News::Tallies(tallies) => window.take(tallies),
                             News::Query(query) => asked.push(query),
                         }
                     }
@@ -86,7 +86,7 @@ pub fn window<'scope>(
 #[derive(Clone)]
 enum News {
     Clock(Option<i64>),
-    Tally((Tally, Epoch, i64)),
+    Tallies(Vec<(Tally, Epoch, i64)>),
     Query(Query),
 }
 
@@ -105,8 +105,8 @@ struct Window {
     panes: BTreeMap<i64, Pane>,
     /// The first pane of which all plays are there, since the clock has begun.
     known_from: Option<i64>,
-    /// Tallies of the open epoch.
-    new: Vec<(Key, ItemKey, i64)>,
+    /// Tallies of the open epoch: pane, key, item and count.
+    new: Vec<(i64, u32, u32, i64)>,
     keys: Numbered<Key>,
     items: Numbered<ItemKey>,
 }
@@ -130,21 +130,27 @@ impl Window {
         }
     }
 
+    /// Notes tallies of the open epoch, by numbers: of a history they are many, and all wait for its end.
+    fn take(&mut self, tallies: Vec<(Tally, Epoch, i64)>) {
+        self.new.extend(tallies.into_iter().map(|((mut key, item), _, count)| {
+            let pane = std::mem::take(&mut key.bucket);
+            (pane, self.keys.number(&key), self.items.number(&item), count)
+        }));
+    }
+
     /// Moves the window to the clock, then takes in the epoch's tallies, and says what changed in the window.
     fn close_epoch(&mut self, mut change: impl FnMut(Tally, i64)) {
         if let Some(clock_us) = self.clock_us {
             let end = clock_us.div_euclid(self.slide_us) + 1;
             self.slide(end - self.panes_in_window..end, &mut change);
         }
-        for (mut key, item, count) in std::mem::take(&mut self.new) {
-            let pane = std::mem::take(&mut key.bucket);
+        for (pane, key, item, count) in std::mem::take(&mut self.new) {
             if self.known_from.is_some_and(|known_from| pane < known_from) {
                 continue;
             }
-            let (key_number, item_number) = (self.keys.number(&key), self.items.number(&item));
-            self.panes.entry(pane).or_default().add(item_number, key_number, count);
+            self.panes.entry(pane).or_default().add(item, key, count);
             if self.in_window.contains(&pane) {
-                change((key, item), count);
+                change((self.keys.get(key).clone(), *self.items.get(item)), count);
             }
         }
     }
