@@ -3,8 +3,8 @@
 //! [`Ticker`] does no I/O and looks at no clock of its own, so that its rules can be tested by telling it stories.
 //!
 //! - An epoch begins when the one before the last is complete and something has arrived, so epochs are as short as the system can
-//!   keep up with. They begin every [`Pace::epoch_min`] at most, on average: what arrives at no steady beat seldom waits. When
-//!   nothing arrives, they begin every [`Pace::epoch_max`], but not in a replay.
+//!   keep up with. On average at most one begins each [`Pace::epoch_min`], but some may follow each other at once: what arrives at
+//!   no steady beat seldom waits. When nothing arrives, one begins each [`Pace::epoch_max`], but not in a replay.
 //! - The clock is the greatest event time reported so far, never ahead of the wall clock, never back.
 //! - A replay's last epoch begins when all that it has read is in the charts, so that one can ask what their tracks are called.
 //! - One commit is in flight at most. The next cut comes after [`Pace::commit_interval`], or when the workers hold
@@ -22,7 +22,7 @@ const EPOCHS_AT_ONCE: u32 = 4;
 /// How often things happen.
 #[derive(Clone, Debug)]
 pub struct Pace {
-    /// On average; up to [`EPOCHS_AT_ONCE`] that have not been needed may follow each other sooner.
+    /// From one epoch to the next, on average; up to [`EPOCHS_AT_ONCE`] that have not been needed may follow each other sooner.
     pub epoch_min: Duration,
     /// Instead of `epoch_min` while the sources are behind: freshness is out of reach then, and longer epochs cost less.
     pub epoch_min_behind: Duration,
@@ -154,7 +154,7 @@ impl Ticker {
         self.last.is_some_and(|tick| tick.stage == Stage::Stop && (tick.cut.is_some() || self.pace.replay))
     }
 
-    /// How long nothing will be due after `now`, unless a source reports or an epoch is complete.
+    /// How long nothing will be due after `now`, unless a source reports or an epoch is complete. Who asks something may wait as long.
     pub fn patience(&self, now: Instant) -> Duration {
         let pending = self.workers.iter().any(|worker| worker.pending);
         let wait = self.rest().map_or(Duration::ZERO, |until| until.saturating_duration_since(now));

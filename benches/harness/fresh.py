@@ -30,7 +30,7 @@ GENERATOR_S = 900
 SETTLE_S = 3
 HEAD = ["job", "plays/s", "p50 ms", "p90", "p99", "min – max", "max", "never seen", "reprise ÷ it, p99", "min – max", "goal"]
 NOTES = """\
-Of reprise: as a client of its event stream sees it, or one that asks over HTTP each millisecond. Of a peer: as the last operator of
+Of reprise: as a client of its event stream (`every=0`) sees it, or one that asks over HTTP each millisecond. Of a peer: as the last operator of
 its own process sees it. The figures are medians of the rounds; `plays/s` is what the generator reached. Probes are sent at once, the other
 plays when --linger is over."""
 

@@ -1,6 +1,6 @@
 """Sends plays that nobody else plays, and sees when they are counted. Runs with the Python of `peers.tools`.
 
-    prober.py stream BROKERS TOPIC ADDRESS PROBES WARM_UP_S   is told by http://ADDRESS what changes, as the page is
+    prober.py stream BROKERS TOPIC ADDRESS PROBES WARM_UP_S   is told by http://ADDRESS what changes, at each epoch
     prober.py http BROKERS TOPIC ADDRESS PROBES WARM_UP_S     asks http://ADDRESS each millisecond
     prober.py look BROKERS TOPIC PROBES WARM_UP_S             reads the topic, and only looks for them: the limit
     prober.py song BROKERS TOPIC PROBES WARM_UP_S             only sends; a job of a peer sees them

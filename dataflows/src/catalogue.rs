@@ -47,8 +47,14 @@ pub struct Names {
     called: Rc<RefCell<ByItem<(i32, Called)>>>,
 }
 
-/// A track's id, title and artist, which all who keep them share.
-pub type Called = Arc<(Arc<str>, About)>;
+/// A track with what it is called. Those of a process who keep it share it.
+pub type Called = Arc<Track>;
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Track {
+    pub id: Arc<str>,
+    pub about: About,
+}
 
 type ByItem<V> = HashMap<ItemKey, V, RandomState>;
 
@@ -66,14 +72,14 @@ impl Names {
 
     /// What a track is called.
     pub fn about(&self, track: &ItemKey) -> Option<About> {
-        self.called.borrow().get(track).map(|(_, called)| called.1.clone())
+        self.called.borrow().get(track).map(|(_, called)| called.about.clone())
     }
 
     /// Calls `visit` with every track, in no order.
     pub fn each_track(&self, visit: &mut dyn FnMut(&ItemKey, &About)) {
         #[expect(clippy::iter_over_hash_type, reason = "who asks puts them in order")]
         for (item, (_, called)) in self.called.borrow().iter() {
-            visit(item, &called.1);
+            visit(item, &called.about);
         }
     }
 
@@ -120,11 +126,11 @@ pub fn catalogue(namings: StreamVec<'_, Epoch, Naming>) -> Catalogue<'_> {
                 for Naming { item, text, about } in containers.into_iter().flatten() {
                     let text = learned.learn(item, text);
                     let Some((day, about)) = about else { continue };
-                    let known = called.get(&item).map(|(day, known)| (*day, &known.1));
+                    let known = called.get(&item).map(|(day, known)| (*day, &known.about));
                     if known.is_some_and(|known| known >= (day, &about)) {
                         continue;
                     }
-                    let before = called.insert(item, (day, Arc::new((text, about))));
+                    let before = called.insert(item, (day, Arc::new(Track { id: text, about })));
                     renamed.entry(item).or_insert(before.map(|(_, before)| before));
                 }
                 let Some(capability) = complete else { break };

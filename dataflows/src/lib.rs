@@ -139,7 +139,7 @@ pub fn build<'scope>(
     let owned = days.tops.concat(trending.tops);
 
     let wanted = owned.clone().map(|(_, item)| item).distinct_total_core::<i64>();
-    let titles = catalogue.titles.semijoin(wanted).map(|(_, called)| (called.0.to_string(), called.1.clone()));
+    let titles = catalogue.titles.semijoin(wanted).map(|(_, called)| (called.id.to_string(), called.about.clone()));
 
     let by_cell = Exchange::new(|((cell, _), _, _): &((Cell, String), Epoch, i64)| route(cell));
     let (names, tops) = (catalogue.names, definitions.clone());

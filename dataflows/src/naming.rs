@@ -28,18 +28,18 @@ pub struct Namings {
 struct Track {
     /// Empty until it is known.
     id: Arc<str>,
-    called: Option<Called>,
+    heard: Option<Heard>,
     changed: bool,
 }
 
-/// What a track is called since some day, in one piece: nearly each play is compared with it.
-struct Called {
+/// A title and artist, and the day since when, in one piece: nearly each play is compared with it.
+struct Heard {
     day: i32,
     title_bytes: u32,
     title_and_artist: Box<str>,
 }
 
-impl Called {
+impl Heard {
     fn new(day: i32, title: &str, artist: &str) -> Self {
         Self { day, title_bytes: title.len() as u32, title_and_artist: [title, artist].concat().into() }
     }
@@ -135,13 +135,13 @@ impl Namings {
 
     fn hear(&mut self, number: u32, day: i32, id: &str, title: &str, artist: &str) {
         let track = &mut self.tracks[number as usize];
-        if track.called.as_ref().is_some_and(|called| called.parts() >= (day, title, artist)) {
+        if track.heard.as_ref().is_some_and(|heard| heard.parts() >= (day, title, artist)) {
             return;
         }
         if track.id.is_empty() {
             track.id = id.into();
         }
-        track.called = Some(Called::new(day, title, artist));
+        track.heard = Some(Heard::new(day, title, artist));
         self.days[number as usize] = day;
         if !std::mem::replace(&mut track.changed, true) {
             self.changed.push(number);
@@ -153,7 +153,7 @@ impl Namings {
         let tracks = std::mem::take(&mut self.changed).into_iter().map(|number| {
             let track = &mut self.tracks[number as usize];
             track.changed = false;
-            let about = track.called.as_ref().map(Called::about);
+            let about = track.heard.as_ref().map(Heard::about);
             Naming { item: self.keys[number as usize], text: track.id.clone(), about }
         });
         self.artists.drain(..).chain(tracks)

@@ -132,10 +132,13 @@ impl Window {
 
     /// Notes tallies of the open epoch, by numbers: of a history they are many, and all wait for its end.
     fn take(&mut self, tallies: Vec<(Tally, Epoch, i64)>) {
-        self.new.extend(tallies.into_iter().map(|((mut key, item), _, count)| {
+        let known_from = self.known_from.unwrap_or(i64::MIN);
+        for ((mut key, item), _, count) in tallies {
             let pane = std::mem::take(&mut key.bucket);
-            (pane, self.keys.number(&key), self.items.number(&item), count)
-        }));
+            if pane >= known_from {
+                self.new.push((pane, self.keys.number(&key), self.items.number(&item), count));
+            }
+        }
     }
 
     /// Moves the window to the clock, then takes in the epoch's tallies, and says what changed in the window.

@@ -124,7 +124,7 @@ fn questions_that_cannot_be_answered(running: &Running) {
     refused("/v1/trending?at=2999-01-01T00:00:00Z", 404, "has not come so far");
     refused("/v1/trending?at=soon", 400, "soon");
     refused("/v1/stream?chart=nope", 404, "no chart `nope`");
-    refused("/v1/stream?every=0", 400, "milliseconds");
+    refused("/v1/stream?every=60001", 400, "milliseconds");
 }
 
 /// The events of a stream.

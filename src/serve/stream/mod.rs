@@ -41,10 +41,10 @@ pub const INTERVALS: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_
 /// Events that wait for one client.
 const QUEUE_EVENTS: usize = 64;
 /// What there is between two looks at a list for each client of any list, and for each list of a chart that is watched: then all of
-/// them take some hundredths of a core, and who waits for another answer does not wait long. A thousand clients hear news twice a second.
+/// them take a small part of a core, and who waits for another answer does not wait long. A thousand clients hear news twice a second.
 const PER_CLIENT: Duration = Duration::from_micros(400);
 const PER_CHART: Duration = Duration::from_micros(200);
-/// Such pauses are made up for together: a timer's grain is a millisecond, and who is alone is to hear of each epoch at once.
+/// Pauses are saved up until they are so long: a timer's grain is a millisecond, and who is alone is to hear of each epoch at once.
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 /// Clients of a list that are told at once, and what is left to others before the next: a thousand sockets written to in one go would take
 /// the thread from all who ask, and the processor from the dataflow.
@@ -171,12 +171,13 @@ impl Streams {
 /// Looks at a list again and again, and sends its clients what has changed, until nobody watches it any more.
 async fn keep(shared: Arc<Shared>, watched: Watched, list: Arc<Mutex<List>>, mut epochs: watch::Receiver<u64>) {
     let (mut news, mut watched_at) = (News { told_status: None, spoke: Instant::now() }, Instant::now());
-    let mut rested_at = Instant::now();
+    let mut rest = Rest { due: Instant::now() };
     loop {
-        let looked_at = Instant::now();
-        rested_at = rested_at.max(looked_at) + shared.streams.pause();
-        let rest = rested_at - looked_at;
-        tokio::time::sleep(if rest < PAUSE_MIN { watched.every } else { watched.every.max(rest) }).await;
+        let pause = watched.every.max(rest.after(Instant::now(), shared.streams.pause()));
+        // Even a sleep of no time takes a millisecond.
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
         // Epochs come at least every 200 ms, but for a run that reads its lake; clients are told that we live all the same.
         let _ = tokio::time::timeout(STATUS_INTERVAL, epochs.changed()).await;
         if shared.streams.closed.load(Ordering::Relaxed) {
@@ -195,6 +196,20 @@ async fn keep(shared: Arc<Shared>, watched: Watched, list: Arc<Mutex<List>>, mut
         if watched_at.elapsed() >= KEPT && shared.streams.forget(&watched) {
             return;
         }
+    }
+}
+
+/// What the looks at a list leave to others, saved up until there is enough for a timer.
+struct Rest {
+    due: Instant,
+}
+
+impl Rest {
+    /// How long to wait after a look, each of which is to leave `share` to others.
+    fn after(&mut self, look: Instant, share: Duration) -> Duration {
+        self.due = self.due.max(look) + share;
+        let rest = self.due - look;
+        if rest < PAUSE_MIN { Duration::ZERO } else { rest }
     }
 }
 

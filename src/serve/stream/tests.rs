@@ -180,6 +180,23 @@ async fn all_of_many_clients_are_told_once_also_who_comes_meanwhile() {
     assert_eq!(shared.streams.reloads.load(Ordering::Relaxed), 0);
 }
 
+/// However many listen, looks leave their share to others; and a look now and then is followed by the next at once.
+#[test]
+fn looks_leave_their_share() {
+    for (share_us, work_us) in [(600, 0), (600, 100), (200, 2000), (400_000, 10), (4_999, 0)] {
+        let [share, work] = [share_us, work_us].map(Duration::from_micros);
+        let (began, mut now) = (Instant::now(), Instant::now());
+        let mut rest = Rest { due: now };
+        for looks in 1..=1000 {
+            let pause = rest.after(now, share);
+            assert!(pause.is_zero() || (PAUSE_MIN..=PAUSE_MIN + share).contains(&pause), "{pause:?}");
+            now += pause + work;
+            assert!(now - began + PAUSE_MIN >= share * looks);
+            assert!(share >= work || pause.is_zero());
+        }
+    }
+}
+
 #[tokio::test]
 async fn there_are_so_many_and_no_more() {
     let shared = shared();
