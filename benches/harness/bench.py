@@ -15,7 +15,7 @@ from .measure import Failed, run
 LIMITS = os.path.join(ROOT, "target/release/examples")
 TURN_TIMEOUT_S = 1800
 # With 256 MiB, which is enough for tests, the broker collects garbage while it is measured. Where milliseconds count, each time it
-# does would be what is measured: it takes 10 to 90 of them.
+# does would be what is measured: it takes 30 to 90 of them.
 TIMED = ("fresh", "serve")
 BROKERS = {False: {"REPRISE_KAFKA_HEAP": "512m", "REPRISE_KAFKA_COLLECTOR": "SerialGC"},
            True: {"REPRISE_KAFKA_HEAP": "1g", "REPRISE_KAFKA_COLLECTOR": "ZGC"}}
