@@ -156,14 +156,19 @@ impl Ticker {
 
     /// How long nothing will be due after `now`, unless a source reports or an epoch is complete. Who asks something may wait as long.
     pub fn patience(&self, now: Instant) -> Duration {
-        let pending = self.workers.iter().any(|worker| worker.pending);
-        let wait = self.rest().map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
-        if pending && self.caught_up() && !wait.is_zero() { wait } else { self.pace.epoch_max / 10 }
+        let rest = self.rest(now);
+        if self.is_pending() && self.caught_up() && !rest.is_zero() { rest } else { self.pace.epoch_max / 10 }
     }
 
-    /// Until when epochs have been too many for another.
-    fn rest(&self) -> Option<Instant> {
-        self.rested_at.and_then(|at| at.checked_sub(self.pace.epoch_min * (EPOCHS_AT_ONCE - 1)))
+    /// How long after `now` epochs have been too many for another.
+    fn rest(&self, now: Instant) -> Duration {
+        let full = self.rested_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
+        full.saturating_sub(self.pace.epoch_min * (EPOCHS_AT_ONCE - 1))
+    }
+
+    /// Whether the open epoch has brought something.
+    fn is_pending(&self) -> bool {
+        self.workers.iter().any(|worker| worker.pending)
     }
 
     /// The next tick, if it is time for it.
@@ -197,10 +202,10 @@ impl Ticker {
         if leaving && self.pace.replay && !now.stop && now.complete_before <= last.epoch {
             return false;
         }
-        let pending = now.asked || self.workers.iter().any(|worker| worker.pending);
+        let pending = now.asked || self.is_pending();
         let wait = match (leaving, pending) {
             (true, _) => Duration::ZERO,
-            (false, true) if self.caught_up() => return self.rest().is_none_or(|until| now.instant >= until),
+            (false, true) if self.caught_up() => return self.rest(now.instant).is_zero(),
             (false, true) => self.pace.epoch_min_behind,
             // Who reads a lake again waits for the end, and each epoch of it counts anew what the one before has counted.
             (false, false) if self.pace.replay => return false,

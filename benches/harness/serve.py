@@ -1,6 +1,7 @@
 """Serving: what a thousand clients of the stream and two thousand requests a second cost those who wait for fresh charts.
 
-In each round the same run is probed as in `fresh`, by a client that asks, once alone and once beside them, while plays come in at 20,000 a second.
+In each round the same run is probed as in `fresh`, by a client that asks, once alone and once beside them, while plays come in
+at 20,000 a second.
 """
 
 import os

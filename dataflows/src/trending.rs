@@ -132,13 +132,17 @@ impl Window {
 
     /// Notes tallies of the open epoch, by numbers: of a history they are many, and all wait for its end.
     fn take(&mut self, tallies: Vec<(Tally, Epoch, i64)>) {
-        let known_from = self.known_from.unwrap_or(i64::MIN);
         for ((mut key, item), _, count) in tallies {
             let pane = std::mem::take(&mut key.bucket);
-            if pane >= known_from {
+            if !self.is_forgotten(pane) {
                 self.new.push((pane, self.keys.number(&key), self.items.number(&item), count));
             }
         }
+    }
+
+    /// Whether a pane is too old for any window that can be asked for.
+    fn is_forgotten(&self, pane: i64) -> bool {
+        self.known_from.is_some_and(|known_from| pane < known_from)
     }
 
     /// Moves the window to the clock, then takes in the epoch's tallies, and says what changed in the window.
@@ -148,7 +152,7 @@ impl Window {
             self.slide(end - self.panes_in_window..end, &mut change);
         }
         for (pane, key, item, count) in std::mem::take(&mut self.new) {
-            if self.known_from.is_some_and(|known_from| pane < known_from) {
+            if self.is_forgotten(pane) {
                 continue;
             }
             self.panes.entry(pane).or_default().add(item, key, count);
