@@ -57,7 +57,7 @@ fn partitions_that_are_added_while_running_are_read_too() {
     assert_eq!(offsets(&status, "start_offset"), (0..6).map(|partition| (partition, 0)).collect());
     // Partitions without a play are in the lake as well, so that it knows where they begin.
     let starts: BTreeMap<i64, i64> = (0..6).map(|partition| (partition, 0)).collect();
-    eventually("they are committed", || (log::account(folder.path()).starts == starts).then_some(()));
+    eventually("they are committed", || (log::newest(folder.path()).starts == starts).then_some(()));
     running.stop();
     replay(folder.path(), &[]).assert_equals(&all[..55], &default_charts());
     assert_every_offset_once(folder.path(), &topic);
