@@ -287,7 +287,13 @@ fn files(folder: &std::path::Path, batches: &[PlayBatch]) -> Vec<LakeFile> {
 }
 
 fn scan(files: &[LakeFile]) -> u64 {
-    let selection = Selection { times_us: i64::MIN..i64::MAX, window_us: None, counted: None, late_titles: None };
+    let selection = Selection {
+        times_us: i64::MIN..i64::MAX,
+        window_us: None,
+        one_window: false,
+        counted: None,
+        late_titles: None,
+    };
     let mut reader = Reader::new(files.to_vec(), plan(), selection);
     let mut rows = 0;
     while let Some(piece) = reader.next_piece().expect("the files are whole") {

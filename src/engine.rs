@@ -195,9 +195,14 @@ impl Engine {
             (None, live) => live.as_ref().map(|_| i64::MIN..i64::MAX),
         };
         // A run can be asked about any track at any time; a replay says what is in its charts.
-        let late_titles = self.live.is_none().then_some(self.fail);
-        let selection =
-            Selection { times_us: self.times_us.clone(), window_us, counted: self.counted.clone(), late_titles };
+        let is_replay = self.live.is_none();
+        let selection = Selection {
+            times_us: self.times_us.clone(),
+            window_us,
+            one_window: is_replay,
+            counted: self.counted.clone(),
+            late_titles: is_replay.then_some(self.fail),
+        };
         let wanted = self.files.iter().filter(|file| selection.wants(file));
         let files = share(wanted, worker, workers);
         lake(ticks, worker, files, plan, selection, self.progress.clone(), self.fail)

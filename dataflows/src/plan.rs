@@ -226,6 +226,19 @@ impl Grouping {
         !self.members.is_empty() && (is_window || !batch.is_for_window_only())
     }
 
+    /// The bucket that all plays of a batch fall in, as far as they count, if it is one.
+    pub fn bucket_of(&self, batch: &PlayBatch) -> Option<i64> {
+        match &self.time {
+            Time::Days(calendar) if calendar.zone.is_none() => Some(self.representative(batch.day()?).into()),
+            Time::Days(_) => None,
+            // Where there is one window, any of its panes will do.
+            Time::Panes(slide_us) => {
+                batch.timestamps_us()?;
+                Some((batch.only_window_us()?.end - 1).div_euclid(*slide_us))
+            }
+        }
+    }
+
     fn dimensions(&self) -> Option<Dimensions> {
         let Time::Days(calendar) = &self.time else { return None };
         let bounded = self.members.iter().filter(|member| member.period != Period::All);

@@ -164,29 +164,38 @@ impl Summariser {
             _ => self.namings.look(batch, &self.rows.tracks, &self.tracks.values),
         }
         for grouping in 0..self.plan.groupings.len() {
-            if !self.plan.groupings[grouping].wants(batch) {
-                continue;
+            let is_window = matches!(self.plan.groupings[grouping].time, Time::Panes(_));
+            match batch.only_window_us().filter(|_| is_window).zip(batch.timestamps_us()) {
+                Some((window_us, timestamps_us)) => {
+                    self.count_within(grouping, batch, |row| window_us.contains(&timestamps_us[row]));
+                }
+                None => self.count_within(grouping, batch, |_| true),
             }
-            match self.plan.groupings[grouping].eligible {
-                Eligible::All => self.count_eligible(grouping, batch, |_| true),
-                Eligible::Completed => {
-                    let Some(completed) = batch.completed() else { continue };
-                    // Arrow looks at a bit by a call, once for each play.
-                    let (bits, offset) = (completed.values().values(), completed.offset());
-                    self.count_eligible(grouping, batch, |row| {
-                        bits[(offset + row) / 8] >> ((offset + row) % 8) & 1 == 1
-                    });
-                }
-                eligible @ Eligible::ListenedMs(_) => {
-                    let (completed, durations_ms) = (batch.completed(), batch.durations_ms());
-                    let (Some(completed), Some(durations_ms)) = (completed, durations_ms) else { continue };
-                    let listened_ms = batch.listened_ms();
-                    self.count_eligible(grouping, batch, |row| {
-                        let listened_ms =
-                            listened_ms.filter(|column| column.is_valid(row)).map(|column| column.value(row));
-                        eligible.counts(completed.value(row), durations_ms.value(row), listened_ms)
-                    });
-                }
+        }
+    }
+
+    fn count_within(&mut self, index: usize, batch: &PlayBatch, within: impl Fn(usize) -> bool) {
+        if !self.plan.groupings[index].wants(batch) {
+            return;
+        }
+        match self.plan.groupings[index].eligible {
+            Eligible::All => self.count_eligible(index, batch, within),
+            Eligible::Completed => {
+                let Some(completed) = batch.completed() else { return };
+                // Arrow looks at a bit by a call, once for each play.
+                let (bits, offset) = (completed.values().values(), completed.offset());
+                self.count_eligible(index, batch, |row| {
+                    bits[(offset + row) / 8] >> ((offset + row) % 8) & 1 == 1 && within(row)
+                });
+            }
+            eligible @ Eligible::ListenedMs(_) => {
+                let (completed, durations_ms) = (batch.completed(), batch.durations_ms());
+                let (Some(completed), Some(durations_ms)) = (completed, durations_ms) else { return };
+                let listened_ms = batch.listened_ms();
+                self.count_eligible(index, batch, |row| {
+                    let listened_ms = listened_ms.filter(|column| column.is_valid(row)).map(|column| column.value(row));
+                    eligible.counts(completed.value(row), durations_ms.value(row), listened_ms) && within(row)
+                });
             }
         }
     }
@@ -214,13 +223,10 @@ impl Summariser {
     fn count_eligible(&mut self, index: usize, batch: &PlayBatch, eligible: impl Fn(usize) -> bool) {
         let grouping = &self.plan.groupings[index];
         let mut buckets = Buckets::new(grouping);
-        let day = match (&grouping.time, batch.day()) {
-            (Time::Days(calendar), Some(day)) if calendar.zone.is_none() => Some(grouping.representative(day).into()),
-            _ => None,
-        };
+        let shared = grouping.bucket_of(batch);
         // A source leaves the timestamps out where no play of the batch can be in the window.
         let timestamps_us = batch.timestamps_us();
-        if day.is_none() && timestamps_us.is_none() {
+        if shared.is_none() && timestamps_us.is_none() {
             return;
         }
         let (items, known) = match grouping.item {
@@ -250,7 +256,7 @@ impl Summariser {
         let device = |row: usize| if grouping.by_device { devices[row] } else { 0 };
         let tallies = &mut self.tallies[index];
         tallies.expect_items(known);
-        if let Some(bucket) = day.filter(|_| !grouping.by_device) {
+        if let Some(bucket) = shared.filter(|_| !grouping.by_device) {
             let countries = if grouping.by_country { self.countries.values.len() as u32 } else { 1 };
             self.grouped.group(items, country, countries, eligible);
             for (country, items) in self.grouped.iter() {
@@ -260,7 +266,7 @@ impl Summariser {
             return;
         }
         for (row, item) in items.iter().enumerate().filter(|(row, _)| eligible(*row)) {
-            let bucket = match (day, timestamps_us) {
+            let bucket = match (shared, timestamps_us) {
                 (Some(bucket), _) => bucket,
                 (None, Some(timestamps_us)) => buckets.of(timestamps_us[row]),
                 (None, None) => return,

@@ -163,7 +163,7 @@ proptest! {
         let questions = asked(limit);
         let numbered = |epoch: u64| (0..).zip(questions.clone()).map(move |(index, question)| (epoch, Query { id: epoch * 100 + index, question }));
         let queries: Vec<(u64, Query)> = (0..epochs.len() as u64).flat_map(numbered).collect();
-        let way = Way { workers, from_lake, late: false, in_turn, counted };
+        let way = Way { workers, from_lake, in_turn, counted, ..Way::PLAIN };
         let output = run(&definitions, &epochs, &way, &queries);
         let found = by_query(&output.answers.lock().unwrap());
         let mut plays = way.counted.clone();

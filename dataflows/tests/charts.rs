@@ -11,8 +11,8 @@ use reprise_dataflows::catalogue::About;
 use reprise_dataflows::definition::{Cell, Definitions};
 use reprise_dataflows::digest::Inputs;
 use reprise_dataflows::query::{Query, Question};
-use support::graph::{CHARTS, Output, Way, run, with_clocks};
-use support::{Play, Tops, at, brute_force, brute_force_titles, play, workers};
+use support::graph::{CHARTS, EpochInput, Output, Way, run, with_clocks};
+use support::{MONDAY_US, Play, Tops, at, brute_force, brute_force_titles, play, workers};
 
 fn named(definitions: &Definitions, ranked: BTreeMap<(Cell, String), i64>) -> Tops {
     let mut cells = BTreeMap::<_, BTreeMap<String, i64>>::new();
@@ -51,12 +51,11 @@ fn counted_once(definitions: &Definitions, chart: u32, plays: &[Play], clock_us:
     cells.flat_map(|(_, top)| top).map(|(_, count)| count).sum()
 }
 
-fn check(epochs: &[Vec<Play>], clock_steps_us: &[i64], way: &Way) {
+fn check(epochs: &[EpochInput], way: &Way) {
     let definitions = Arc::new(Definitions::parse(CHARTS).unwrap());
-    let epochs = with_clocks(epochs, clock_steps_us);
-    let output = run(&definitions, &epochs, way, &[]);
+    let output = run(&definitions, epochs, way, &[]);
     let mut plays = way.counted.clone();
-    for (epoch, (clock_us, of_epoch)) in (0..).zip(&epochs) {
+    for (epoch, (clock_us, of_epoch)) in (0..).zip(epochs) {
         plays.extend(of_epoch.iter().cloned());
         let context = format!("epoch {epoch}, {way:?}");
         let expected = brute_force(&definitions, &plays, *clock_us);
@@ -114,7 +113,22 @@ proptest! {
         from_lake in any::<bool>(),
         in_turn in any::<bool>(),
     ) {
-        check(&epochs, &clock_steps_us, &Way { workers, from_lake, late: false, in_turn, counted });
+        let way = Way { workers, from_lake, in_turn, counted, ..Way::PLAIN };
+        check(&with_clocks(&epochs, &clock_steps_us), &way);
+    }
+
+    /// Whoever knows that there is one window need not tell its plays apart.
+    #[test]
+    fn one_window_equals_a_brute_force(
+        counted in prop_oneof![Just(Vec::new()), prop::collection::vec(play(), 1..60)],
+        epochs in prop::collection::vec(prop::collection::vec(play(), 0..60), 1..4),
+        after_monday_us in -600_000_000..3_000_000_000i64,
+        workers in workers(),
+        from_lake in any::<bool>(),
+    ) {
+        let clock_us = Some(MONDAY_US + after_monday_us);
+        let epochs: Vec<EpochInput> = epochs.into_iter().map(|plays| (clock_us, plays)).collect();
+        check(&epochs, &Way { workers, from_lake, one_window: true, counted, ..Way::PLAIN });
     }
 
     /// Titles that are told when somebody asks are those that are told at once.
@@ -131,7 +145,7 @@ proptest! {
         let last = epochs.len() as u64 - 1;
         let track_ids: Vec<String> = asked.into_iter().map(|song| format!("S{song:02}")).collect();
         let query = Query { id: 0, question: Question::Titles { track_ids: track_ids.clone() } };
-        let way = Way { workers, from_lake: true, late: true, in_turn, counted: Vec::new() };
+        let way = Way { workers, from_lake: true, late: true, in_turn, ..Way::PLAIN };
         let late = run(&definitions, &epochs, &way, &[(last, query)]);
         let at_once = run(&definitions, &epochs, &Way { late: false, ..way }, &[]);
         prop_assert_eq!(at(&late.ranked, last), at(&at_once.ranked, last));

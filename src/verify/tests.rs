@@ -44,8 +44,13 @@ fn replayed(lake: &Path) -> anyhow::Result<Replayed> {
     let snapshot = Snapshot::open(lake, None)?;
     let plan = Plan::new(&Definitions::parse(CHARTS)?);
     let times_us = i64::MIN..i64::MAX;
-    let selection =
-        Selection { times_us: times_us.clone(), window_us: Some(times_us), counted: None, late_titles: None };
+    let selection = Selection {
+        times_us: times_us.clone(),
+        window_us: Some(times_us),
+        one_window: false,
+        counted: None,
+        late_titles: None,
+    };
     let mut reader = Reader::new(snapshot.files().to_vec(), plan.clone(), selection);
     let mut summariser = Summariser::new(&plan);
     while let Some(piece) = reader.next_piece()? {

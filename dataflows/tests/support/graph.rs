@@ -80,13 +80,21 @@ pub struct Way {
     pub from_lake: bool,
     /// From the lake, with titles that are told when somebody asks.
     pub late: bool,
+    /// As the source of a replay has them, which knows that the clock never moves.
+    pub one_window: bool,
     pub in_turn: bool,
     pub counted: Vec<Play>,
 }
 
 impl Way {
-    pub const PLAIN: Self =
-        Self { workers: Workers::ONE, from_lake: false, late: false, in_turn: true, counted: Vec::new() };
+    pub const PLAIN: Self = Self {
+        workers: Workers::ONE,
+        from_lake: false,
+        late: false,
+        one_window: false,
+        in_turn: true,
+        counted: Vec::new(),
+    };
 }
 
 /// Runs `build` over `epochs`; the queries of `asked` come with their epochs, to a worker each.
@@ -94,7 +102,7 @@ pub fn run(definitions: &Arc<Definitions>, epochs: &[EpochInput], way: &Way, ask
     let output = Output::default();
     let Output { ranked, titles, inputs, answers } = output.clone();
     let (definitions, epochs, asked) = (definitions.clone(), epochs.to_vec(), asked.to_vec());
-    let Way { workers, from_lake, late, in_turn, counted } = way.clone();
+    let Way { workers, from_lake, late, one_window, in_turn, counted } = way.clone();
     timely::execute(workers.config(), move |worker| {
         let mut ticks = InputHandle::<u64, CapacityContainerBuilder<Vec<Tick>>>::new();
         let mut plays = InputHandle::<u64, CapacityContainerBuilder<Vec<PlayBatch>>>::new();
@@ -117,7 +125,12 @@ pub fn run(definitions: &Arc<Definitions>, epochs: &[EpochInput], way: &Way, ask
         });
         let counted = batches(&share(&counted, worker.index(), worker.peers()), from_lake);
         checkpoint(&definitions, &counted, |tally, count| tallies.update(tally, count), |naming| namings.send(naming));
-        counted.into_iter().for_each(|batch| plays.send(batch.for_window_only()));
+        let window_us = epochs[0].0.filter(|_| one_window).map(|clock_us| definitions.trending.window(clock_us));
+        let windowed = |batch: PlayBatch| match window_us {
+            Some((start_us, end_us)) => batch.for_one_window(start_us..end_us),
+            None => batch,
+        };
+        counted.into_iter().for_each(|batch| plays.send(windowed(batch.for_window_only())));
         tallies.close();
         namings.close();
         for (epoch, (clock_us, of_epoch)) in (0..).zip(&epochs) {
@@ -128,7 +141,7 @@ pub fn run(definitions: &Arc<Definitions>, epochs: &[EpochInput], way: &Way, ask
                 // Of some files titles are told at once.
                 let is_late = late && piece[0].song != 0;
                 let batches = if is_late { late_batches(piece) } else { batches(piece, from_lake) };
-                batches.into_iter().for_each(|batch| plays.send(batch));
+                batches.into_iter().for_each(|batch| plays.send(windowed(batch)));
             }
             for (_, query) in share(&asked, worker.index(), worker.peers()).into_iter().filter(|(at, _)| *at == epoch) {
                 queries.send(query);

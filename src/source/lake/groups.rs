@@ -7,7 +7,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::DataType;
 use reprise_dataflows::play::{self, LateTitles, PlayBatch, Texts};
 
-use super::pages::{Column, is_bits, is_coded};
+use super::pages::{Column, is_bits, is_coded, is_moments};
 use super::reader::Opened;
 use crate::lake::{LakeFile, ROW_GROUP_ROWS_MAX};
 
@@ -30,8 +30,15 @@ pub struct Groups {
 struct Wanted {
     name: &'static str,
     place: usize,
-    /// Of texts, or else of bits.
-    is_text: bool,
+    of: Of,
+}
+
+/// What is in a column.
+#[derive(Clone, Copy)]
+enum Of {
+    Texts,
+    Bits,
+    Moments,
 }
 
 impl Opened {
@@ -50,11 +57,14 @@ impl Opened {
     /// The column `name`, if it is written as we write it.
     fn wanted(&self, name: &'static str) -> Option<Wanted> {
         let place = self.place(name)?;
-        let schema = play::schema();
-        let is_text = *schema.field_with_name(name).ok()?.data_type() == DataType::Utf8;
-        let fits = if is_text { is_coded } else { is_bits };
+        let (of, fits): (_, fn(&_) -> _) = match play::schema().field_with_name(name).ok()?.data_type() {
+            DataType::Utf8 => (Of::Texts, is_coded),
+            DataType::Boolean => (Of::Bits, is_bits),
+            DataType::Timestamp(..) => (Of::Moments, is_moments),
+            _ => return None,
+        };
         let mut columns = self.metadata.row_groups().iter().map(|group| group.column(place));
-        columns.all(fits).then_some(Wanted { name, place, is_text })
+        columns.all(fits).then_some(Wanted { name, place, of })
     }
 }
 
@@ -82,9 +92,13 @@ impl Groups {
             return Ok(None);
         }
         self.next += 1;
-        let arrays = self.columns.iter().map(|Wanted { name, place, is_text }| {
+        let arrays = self.columns.iter().map(|Wanted { name, place, of }| {
             let column = self.opened.column(group, *place)?;
-            let array: ArrayRef = if *is_text { Arc::new(column.texts()?) } else { Arc::new(column.bits()?) };
+            let array: ArrayRef = match of {
+                Of::Texts => Arc::new(column.texts()?),
+                Of::Bits => Arc::new(column.bits()?),
+                Of::Moments => Arc::new(column.moments()?),
+            };
             Ok((*name, array))
         });
         let batch = RecordBatch::try_from_iter(arrays.collect::<Result<Vec<_>>>()?)?;

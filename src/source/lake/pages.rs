@@ -9,12 +9,16 @@ use std::io;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
-use arrow::array::{BooleanArray, BooleanBufferBuilder, DictionaryArray, Int32Array, StringArray};
+use arrow::array::{
+    BooleanArray, BooleanBufferBuilder, DictionaryArray, Int32Array, StringArray, TimestampMicrosecondArray,
+};
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::Int32Type;
 use bytes::Bytes;
-use parquet::basic::{Encoding, Type};
+use parquet::basic::{Encoding, LogicalType, TimeUnit, Type};
 use parquet::column::page::{Page, PageReader};
+use parquet::column::reader::ColumnReaderImpl;
+use parquet::data_type::Int64Type;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::reader::{ChunkReader, Length};
@@ -38,6 +42,13 @@ pub fn is_coded(column: &ColumnChunkMetaData) -> bool {
 /// Whether a column is one of plain bits that are never missing.
 pub fn is_bits(column: &ColumnChunkMetaData) -> bool {
     holds_only(column, Type::BOOLEAN, Encoding::PLAIN)
+}
+
+/// Whether a column is one of moments in µs that are never missing.
+pub fn is_moments(column: &ColumnChunkMetaData) -> bool {
+    let logical = column.column_descr().logical_type_ref();
+    matches!(logical, Some(LogicalType::Timestamp(moment)) if moment.unit == TimeUnit::MICROS)
+        && holds_only(column, Type::INT64, Encoding::DELTA_BINARY_PACKED)
 }
 
 fn holds_only(column: &ColumnChunkMetaData, of: Type, encoding: Encoding) -> bool {
@@ -88,6 +99,20 @@ impl Column {
         }
         ensure!(bits.len() == self.rows, "there are {} bits, and the footer says {} rows", bits.len(), self.rows);
         Ok(BooleanArray::new(bits.finish(), None))
+    }
+
+    /// The whole column, if [`is_moments`] says that it is one of moments.
+    pub fn moments(&self) -> Result<TimestampMicrosecondArray> {
+        let mut moments = Vec::with_capacity(self.rows);
+        let mut reader = ColumnReaderImpl::<Int64Type>::new(self.about.column_descr_ptr(), Box::new(self.pages()?));
+        while reader.read_records(self.rows - moments.len(), None, None, &mut moments)?.0 > 0 {}
+        ensure!(
+            moments.len() == self.rows,
+            "there are {} moments, and the footer says {} rows",
+            moments.len(),
+            self.rows
+        );
+        Ok(TimestampMicrosecondArray::from(moments).with_timezone("UTC"))
     }
 
     fn coded(&self) -> Result<Coded> {

@@ -5,11 +5,11 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, Schema};
 use parquet::arrow::ArrowWriter;
-use parquet::basic::Compression;
+use parquet::basic::{Compression, Encoding};
 use parquet::file::properties::{WriterProperties, WriterVersion};
 use proptest::prelude::*;
 use reprise_dataflows::definition::Definitions;
@@ -22,12 +22,14 @@ use crate::lake::LakeFile;
 use crate::lake::seal;
 use crate::lake::tests::support::plays;
 
-type Play = (String, String, String, bool, String);
+type Play = (String, String, String, bool, String, i64);
+
+const HOUR_US: i64 = 3_600_000_000;
 
 fn play() -> impl Strategy<Value = Play> {
     let text = || prop_oneof!["[ab]{0,2}", "é{0,40}", Just("a title of some length".to_owned())];
     let country = prop_oneof![4 => Just("US".to_owned()), 1 => "[A-Z]{2}"];
-    ("S[0-9]{1,2}", text(), text(), any::<bool>(), country)
+    ("S[0-9]{1,2}", text(), text(), any::<bool>(), country, 0..HOUR_US)
 }
 
 /// How a file is written: whatever is allowed.
@@ -61,6 +63,8 @@ fn batch_of(of: &[Play]) -> RecordBatch {
     columns[0] = texts(|play| &play.0);
     columns[1] = texts(|play| &play.1);
     columns[2] = texts(|play| &play.2);
+    columns[4] =
+        Arc::new(TimestampMicrosecondArray::from_iter_values(of.iter().map(|play| play.5)).with_timezone("UTC"));
     columns[6] = Arc::new(BooleanArray::from_iter(of.iter().map(|play| Some(play.3))));
     columns[8] = texts(|play| &play.4);
     RecordBatch::try_new(batch.schema(), columns).unwrap()
@@ -75,6 +79,8 @@ fn write(folder: &TempDir, batch: &RecordBatch, layout: &Layout) -> LakeFile {
         .set_write_batch_size(layout.page_rows.min(16))
         .set_dictionary_page_size_limit(layout.dictionary_bytes)
         .set_column_dictionary_enabled("completed".into(), false)
+        .set_column_dictionary_enabled("timestamp".into(), false)
+        .set_column_encoding("timestamp".into(), Encoding::DELTA_BINARY_PACKED)
         .set_writer_version(if layout.second_version {
             WriterVersion::PARQUET_2_0
         } else {
@@ -92,7 +98,7 @@ fn write(folder: &TempDir, batch: &RecordBatch, layout: &Layout) -> LakeFile {
 
 fn file_at(path: &Path, rows: usize) -> LakeFile {
     let size_bytes = fs::metadata(path).unwrap().len();
-    let (min_timestamp_us, max_timestamp_us) = (Some(0), Some(0));
+    let (min_timestamp_us, max_timestamp_us) = (Some(0), Some(HOUR_US - 1));
     LakeFile {
         day: 0,
         hour: 0,
@@ -104,10 +110,17 @@ fn file_at(path: &Path, rows: usize) -> LakeFile {
     }
 }
 
-fn read(file: &LakeFile, late: bool) -> anyhow::Result<Vec<PlayBatch>> {
+/// The plays of a file, with their times if it is `in_window`.
+fn read(file: &LakeFile, late: bool, in_window: bool) -> anyhow::Result<Vec<PlayBatch>> {
     let plan = Plan::new(&Definitions::builtin());
     let late_titles = late.then_some((|error| panic!("{error:#}")) as fn(anyhow::Error));
-    let selection = Selection { times_us: i64::MIN..i64::MAX, window_us: None, counted: None, late_titles };
+    let selection = Selection {
+        times_us: i64::MIN..i64::MAX,
+        window_us: in_window.then_some(0..1),
+        one_window: false,
+        counted: None,
+        late_titles,
+    };
     let mut reader = Reader::new(vec![file.clone()], plan, selection);
     let mut batches = Vec::new();
     while let Some(piece) = reader.next_piece()? {
@@ -154,17 +167,18 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn what_is_written_is_read(of in prop::collection::vec(play(), 1..400), layout in layout(), even: bool) {
+    fn what_is_written_is_read(of in prop::collection::vec(play(), 1..400), layout in layout(), even: bool, in_window: bool) {
         let folder = tempfile::tempdir().unwrap();
         let batch = batch_of(&of);
         let file = write(&folder, &batch, &layout);
-        let (at_once, late) = (read(&file, false).unwrap(), read(&file, true).unwrap());
+        let (at_once, late) = (read(&file, false, in_window).unwrap(), read(&file, true, in_window).unwrap());
 
-        let names = ["song_id", "title", "artist", "country", "completed"];
+        let timestamp = if in_window { &["timestamp"][..] } else { &[] };
+        let names = [&["song_id", "title", "artist", "country", "completed"], timestamp].concat();
         for (name, column) in names.iter().zip(columns(&at_once, &names)) {
             prop_assert_eq!(&column, batch.column_by_name(name).unwrap(), "{}", name);
         }
-        let names = ["song_id", "country", "completed"];
+        let names = [&["song_id", "country", "completed"], timestamp].concat();
         for (name, column) in names.iter().zip(columns(&late, &names)) {
             prop_assert_eq!(&column, batch.column_by_name(name).unwrap(), "{}", name);
         }
@@ -214,14 +228,14 @@ proptest! {
         let at = at.index(bytes.len());
         bytes[at] ^= 1 << bit;
         fs::write(&file.path, bytes).unwrap();
-        let batches = read(&file, true);
+        let batches = read(&file, true, true);
         if let Ok(batches) = &batches {
             let titles = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| titles_of(batches, &|_| true)));
             let expected = of.iter().map(|play| (play.0.clone(), play.1.clone(), play.2.clone())).collect();
             prop_assert!(titles.is_err() || titles.is_ok_and(|titles| titles == expected));
         }
         if let Ok(batches) = batches {
-            let names = ["song_id", "country", "completed"];
+            let names = ["song_id", "country", "completed", "timestamp"];
             for (name, column) in names.iter().zip(columns(&batches, &names)) {
                 prop_assert_eq!(&column, batch.column_by_name(name).unwrap(), "{}", name);
             }
