@@ -16,11 +16,13 @@ from .measure import Failed, Process
 from .results import against
 
 US, US_ASKED, US_COMMITTING = "reprise", "reprise, a client that asks", "reprise, a commit every 5 s"
-OURS = (US, US_ASKED, US_COMMITTING)
+# What more of them cost: each epoch makes them wait for each other.
+US_TWO = "reprise, two workers"
+OURS = (US, US_ASKED, US_TWO, US_COMMITTING)
 # In Python, beside the thread that sends: what it sees late may be its own doing.
 LIMIT = "a consumer that only looks"
 LOW, HIGH = 10_000, 200_000
-GOALS = {US: "p99 ≤ 15 ms", US_ASKED: "p99 ≤ 15 ms", US_COMMITTING: "p99 ≤ 50 ms", "Spark": "", LIMIT: ""}
+GOALS = {US: "p99 ≤ 15 ms", US_ASKED: "p99 ≤ 15 ms", US_TWO: "p99 ≤ 15 ms", US_COMMITTING: "p99 ≤ 50 ms", "Spark": "", LIMIT: ""}
 PEER_GOAL = "≤ 0.2"
 JVM_MEMORY = "2g"
 READY_S = 180
@@ -56,6 +58,7 @@ class Fresh:
     def jobs(self):
         """Who takes part, and at which rate."""
         jobs = {US: (LOW, self.reprise("stream")), US_ASKED: (LOW, self.reprise("http")),
+                US_TWO: (LOW, self.reprise("stream", workers=2)),
                 US_COMMITTING: (HIGH, self.reprise("stream", "--commit-interval", "5s")), LIMIT: (LOW, self.limit)}
         for name, prepare in {"flink": self.flink, "pathway": self.pathway, "spark": self.spark}.items():
             if name in self.options.peers:
@@ -87,10 +90,10 @@ class Fresh:
         common = ["--jars", spark.jars, "--threads", self.options.workers, "--memory", JVM_MEMORY]
         return {"Spark": lambda topic, folder: [spark.python, job, *topic.source, "--folder", folder, *common]}
 
-    def reprise(self, client, *more):
+    def reprise(self, client, *more, workers=None):
         def measure(topic, folder):
             log, lake = os.path.join(folder, "run.log"), os.path.join(folder, "lake")
-            command = [self.options.reprise, "run", *topic.source, "--lake", lake, "-w", self.options.workers,
+            command = [self.options.reprise, "run", *topic.source, "--lake", lake, "-w", workers or self.options.workers,
                        "--listen", "127.0.0.1:0", *more]
             with Process(command, log=log) as process:
                 self.until(process, lambda: is_ready(log))

@@ -42,7 +42,6 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use differential_dataflow::VecCollection;
-use differential_dataflow::operators::ThresholdTotal;
 use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, ParallelizationContract, Pipeline};
@@ -132,14 +131,13 @@ pub fn build<'scope>(
     let by_item = Scatter(|((_, item), _, _): &(Tally, Epoch, i64)| item.route());
     let (days, days_inputs) = digest(summary.days.concat(tallied.tallies), &plan);
     let days = rank_items(days, queries.clone(), "RankDays", by_item, false, &plan, definitions, &catalogue);
-    let panes = summary.panes.concat(learned(&catalogue));
+    let panes = summary.panes.concat(catalogue.learned.clone());
     let (window, past) = window(panes, ticks, queries.clone(), definitions, &catalogue.names);
     let (window, window_inputs) = digest(window, &plan);
     let trending = rank_items(window, queries, "RankWindow", Pipeline, true, &plan, definitions, &catalogue);
     let owned = days.tops.concat(trending.tops);
 
-    let wanted = owned.clone().map(|(_, item)| item).distinct_total_core::<i64>();
-    let titles = catalogue.titles.semijoin(wanted).map(|(_, called)| (called.id.to_string(), called.about.clone()));
+    let titles = catalogue.titles_of(owned.clone().map(|(_, item)| item));
 
     let by_cell = Exchange::new(|((cell, _), _, _): &((Cell, String), Epoch, i64)| route(cell));
     let (names, tops) = (catalogue.names, definitions.clone());
@@ -171,7 +169,7 @@ where
     let (plan, tops, order, names) =
         (plan.clone(), definitions.clone(), catalogue.names.clone(), catalogue.names.clone());
     rank_and_answer(
-        tallies.concat(learned(catalogue)),
+        tallies.concat(catalogue.learned.clone()),
         queries,
         name,
         pact,
@@ -183,12 +181,6 @@ where
             found.map(move |found| Answer { id, found })
         },
     )
-}
-
-/// Nothing, ever. But its frontier says which epochs' texts the catalogue has learned: ties are broken by text, and answers are in
-/// texts, so no epoch may be ranked or answered before.
-fn learned<'scope>(catalogue: &Catalogue<'scope>) -> VecCollection<'scope, Epoch, Tally, i64> {
-    catalogue.titles.clone().flat_map(|_| None)
 }
 
 /// The number by which cells are spread over workers; the same in every process.
