@@ -46,6 +46,9 @@ pub struct Options {
     #[arg(long, value_name = "DIR", env = "REPRISE_LAKE")]
     lake: PathBuf,
     /// Threads that work on the dataflow.
+    ///
+    /// Many catch up sooner. One is freshest, and enough for some hundred thousand plays a second: no epoch has to wait until
+    /// others have had their turn.
     #[arg(short, long, value_name = "N", default_value_t = default_workers(), value_parser = workers, env = "REPRISE_WORKERS")]
     workers: usize,
     #[command(flatten)]
