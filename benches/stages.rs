@@ -290,7 +290,7 @@ fn scan(files: &[LakeFile]) -> u64 {
     let selection = Selection {
         times_us: i64::MIN..i64::MAX,
         window_us: None,
-        one_window: false,
+        is_window_fixed: false,
         counted: None,
         late_titles: None,
     };

@@ -194,13 +194,13 @@ impl Engine {
             (Some((start, end)), None) => Some(start..end),
             (None, live) => live.as_ref().map(|_| i64::MIN..i64::MAX),
         };
-        // A run can be asked about any track at any time; a replay says what is in its charts.
         let is_replay = self.live.is_none();
         let selection = Selection {
             times_us: self.times_us.clone(),
             window_us,
-            one_window: is_replay,
+            is_window_fixed: is_replay,
             counted: self.counted.clone(),
+            // A run can be asked about any track at any time; a replay says what is in its charts.
             late_titles: is_replay.then_some(self.fail),
         };
         let wanted = self.files.iter().filter(|file| selection.wants(file));

@@ -50,10 +50,11 @@ pub struct Names {
     called: Rc<RefCell<ByItem<(i32, Called)>>>,
 }
 
-/// A track with what it is called. Those of a process who keep it share it.
+/// A track with what it is called. Those of a worker who keep it share it.
 pub type Called = Arc<Track>;
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// The id of a track, its title and its artist.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Track {
     pub id: Arc<str>,
     pub about: About,
@@ -106,7 +107,7 @@ pub struct Catalogue<'scope> {
     /// Of this worker's items.
     pub names: Names,
     /// The id, title and artist of every track whose title has been told.
-    pub titles: VecCollection<'scope, Epoch, (ItemKey, Called), i64>,
+    titles: VecCollection<'scope, Epoch, (ItemKey, Called), i64>,
     /// Nothing, ever. But its frontier says which epochs' texts have been learned: ties are broken by text, and answers are in
     /// texts, so no epoch may be ranked or answered before.
     pub learned: VecCollection<'scope, Epoch, Tally, i64>,
@@ -132,7 +133,7 @@ impl<'scope> Catalogue<'scope> {
 /// Gathers what sources say of items at the items' owners.
 pub fn catalogue(namings: StreamVec<'_, Epoch, Naming>) -> Catalogue<'_> {
     let names = Names::default();
-    let learned = names.clone();
+    let own = names.clone();
     let exchange = Exchange::new(|naming: &Naming| naming.item.route());
     let stream = namings.unary_frontier(exchange, "Catalogue", |_capability, _info| {
         let mut stash = Stash::new();
@@ -144,10 +145,10 @@ pub fn catalogue(namings: StreamVec<'_, Epoch, Naming>) -> Catalogue<'_> {
                     stash.extend(*capability.time(), capability, data.map(std::mem::take));
                 }
             });
-            let mut called = learned.called.borrow_mut();
+            let mut called = own.called.borrow_mut();
             while let Some(Ready { time, containers, complete }) = stash.next(&[frontier]) {
                 for Naming { item, text, about } in containers.into_iter().flatten() {
-                    let text = learned.learn(item, text);
+                    let text = own.learn(item, text);
                     let Some((day, about)) = about else { continue };
                     let known = called.get(&item).map(|(day, known)| (*day, &known.about));
                     if known.is_some_and(|known| known >= (day, &about)) {

@@ -3,6 +3,8 @@
 //! Charts that count the same items of the same plays in the same time zone share a [`Grouping`]: its plays are counted
 //! once, by the finest [`Key`] that any of them needs, and rolled up to cells on the far side of the exchange.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 use crate::calendar::{Calendar, Period};
@@ -233,10 +235,16 @@ impl Grouping {
             Time::Days(_) => None,
             // Where there is one window, any of its panes will do.
             Time::Panes(slide_us) => {
-                batch.timestamps_us()?;
-                Some((batch.only_window_us()?.end - 1).div_euclid(*slide_us))
+                self.fixed_window(batch).map(|(window_us, _)| (window_us.end - 1).div_euclid(*slide_us))
             }
         }
+    }
+
+    /// For the trending window, if it is fixed: the window, and when the plays of a batch happened, of which those outside do not
+    /// count.
+    pub fn fixed_window<'a>(&self, batch: &'a PlayBatch) -> Option<(&'a Range<i64>, &'a [i64])> {
+        let window_us = batch.fixed_window_us().filter(|_| matches!(self.time, Time::Panes(_)))?;
+        Some((window_us, batch.timestamps_us()?))
     }
 
     fn dimensions(&self) -> Option<Dimensions> {

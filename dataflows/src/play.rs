@@ -106,7 +106,7 @@ pub struct PlayBatch {
     columns: RecordBatch,
     day: Option<i32>,
     window_only: bool,
-    only_window_us: Option<Range<i64>>,
+    fixed_window_us: Option<Range<i64>>,
     late_titles: Option<Arc<dyn LateTitles>>,
 }
 
@@ -147,7 +147,7 @@ impl PlayBatch {
     /// `day` is the UTC day (since 1970) that all the plays share, if the source knows it: the lake's partitions do, and
     /// then a chart of UTC periods needs no timestamps.
     pub fn new(columns: RecordBatch, day: Option<i32>) -> Self {
-        Self { columns, day, window_only: false, only_window_us: None, late_titles: None }
+        Self { columns, day, window_only: false, fixed_window_us: None, late_titles: None }
     }
 
     /// The same plays, of a known day, whose titles and artists are not among the columns, and whose ids are a dictionary without
@@ -171,13 +171,13 @@ impl PlayBatch {
 
     /// The same plays, where the clock never moves: these event times, in µs, are in the trending window, and no others ever will
     /// be. It need not be known when within it a play was.
-    pub fn for_one_window(self, window_us: Range<i64>) -> Self {
-        Self { only_window_us: Some(window_us), ..self }
+    pub fn with_fixed_window(self, window_us: Range<i64>) -> Self {
+        Self { fixed_window_us: Some(window_us), ..self }
     }
 
     /// The only trending window that there will be, if the source knows it.
-    pub fn only_window_us(&self) -> Option<&Range<i64>> {
-        self.only_window_us.as_ref()
+    pub fn fixed_window_us(&self) -> Option<&Range<i64>> {
+        self.fixed_window_us.as_ref()
     }
 
     pub fn columns(&self) -> &RecordBatch {

@@ -164,8 +164,7 @@ impl Summariser {
             _ => self.namings.look(batch, &self.rows.tracks, &self.tracks.values),
         }
         for grouping in 0..self.plan.groupings.len() {
-            let is_window = matches!(self.plan.groupings[grouping].time, Time::Panes(_));
-            match batch.only_window_us().filter(|_| is_window).zip(batch.timestamps_us()) {
+            match self.plan.groupings[grouping].fixed_window(batch) {
                 Some((window_us, timestamps_us)) => {
                     self.count_within(grouping, batch, |row| window_us.contains(&timestamps_us[row]));
                 }
@@ -342,5 +341,27 @@ mod tests {
         let mut counts = Vec::new();
         summariser.drain(|is_pane, _, count| counts.push((is_pane, count)));
         assert_eq!(counts, [(false, 1)]);
+    }
+
+    /// Of a window that is fixed the plays are counted together, in one of its panes.
+    #[test]
+    fn plays_of_a_fixed_window_share_a_pane() {
+        const MINUTE_US: i64 = 60_000_000;
+        let plan = Plan::new(&Definitions::builtin());
+        let minutes = [9, 10, 14, 19, 20];
+        let column = |name| -> ArrayRef {
+            match name {
+                "timestamp" => Arc::new(TimestampMicrosecondArray::from_iter_values(minutes.map(|at| at * MINUTE_US))),
+                "completed" => Arc::new(BooleanArray::from(vec![true; minutes.len()])),
+                _ => Arc::new(StringArray::from(vec!["text"; minutes.len()])),
+            }
+        };
+        let columns = plan.columns(true).into_iter().map(|name| (name, column(name)));
+        let batch = PlayBatch::new(RecordBatch::try_from_iter(columns).unwrap(), None);
+        let mut summariser = Summariser::new(&plan);
+        summariser.count(&batch.with_fixed_window(10 * MINUTE_US..20 * MINUTE_US));
+        let mut panes = Vec::new();
+        summariser.drain(|is_pane, (key, _), count| panes.extend(is_pane.then_some((key.bucket, count))));
+        assert_eq!(panes, [(19, 3)]);
     }
 }

@@ -51,8 +51,8 @@ fn counted_once(definitions: &Definitions, chart: u32, plays: &[Play], clock_us:
     cells.flat_map(|(_, top)| top).map(|(_, count)| count).sum()
 }
 
-fn check(epochs: &[EpochInput], way: &Way) {
-    let definitions = Arc::new(Definitions::parse(CHARTS).unwrap());
+fn check(charts: &str, epochs: &[EpochInput], way: &Way) {
+    let definitions = Arc::new(Definitions::parse(charts).unwrap());
     let output = run(&definitions, epochs, way, &[]);
     let mut plays = way.counted.clone();
     for (epoch, (clock_us, of_epoch)) in (0..).zip(epochs) {
@@ -114,21 +114,28 @@ proptest! {
         in_turn in any::<bool>(),
     ) {
         let way = Way { workers, from_lake, in_turn, counted, ..Way::PLAIN };
-        check(&with_clocks(&epochs, &clock_steps_us), &way);
+        check(CHARTS, &with_clocks(&epochs, &clock_steps_us), &way);
     }
 
     /// Whoever knows that there is one window need not tell its plays apart.
     #[test]
-    fn one_window_equals_a_brute_force(
+    fn a_fixed_window_equals_a_brute_force(
         counted in prop_oneof![Just(Vec::new()), prop::collection::vec(play(), 1..60)],
         epochs in prop::collection::vec(prop::collection::vec(play(), 0..60), 1..4),
         after_monday_us in -600_000_000..3_000_000_000i64,
+        trending in prop_oneof![
+            Just("scopes = ['global', 'country']"),
+            Just("scopes = ['global', 'device']\neligible = 'all'"),
+            Just("item = 'artist'\neligible = '30s'"),
+        ],
         workers in workers(),
         from_lake in any::<bool>(),
     ) {
         let clock_us = Some(MONDAY_US + after_monday_us);
         let epochs: Vec<EpochInput> = epochs.into_iter().map(|plays| (clock_us, plays)).collect();
-        check(&epochs, &Way { workers, from_lake, one_window: true, counted, ..Way::PLAIN });
+        let charts = CHARTS.replace("scopes = [\"global\", \"country\"]\n\n", &format!("{trending}\n\n"));
+        assert!(charts.contains(trending));
+        check(&charts, &epochs, &Way { workers, from_lake, fixed_window: true, counted, ..Way::PLAIN });
     }
 
     /// Titles that are told when somebody asks are those that are told at once.
@@ -138,14 +145,18 @@ proptest! {
         asked in prop::collection::btree_set(0u8..14, 0..14),
         workers in workers(),
         in_turn in any::<bool>(),
+        fixed_window in any::<bool>(),
     ) {
         let definitions = Arc::new(Definitions::builtin());
         let mut epochs = with_clocks(&epochs, &[100_000_000]);
+        if fixed_window {
+            epochs.iter_mut().for_each(|(clock_us, _)| *clock_us = Some(MONDAY_US + 900_000_000));
+        }
         epochs.push(epochs.last().map(|(clock_us, _)| (*clock_us, Vec::new())).unwrap());
         let last = epochs.len() as u64 - 1;
         let track_ids: Vec<String> = asked.into_iter().map(|song| format!("S{song:02}")).collect();
         let query = Query { id: 0, question: Question::Titles { track_ids: track_ids.clone() } };
-        let way = Way { workers, from_lake: true, late: true, in_turn, ..Way::PLAIN };
+        let way = Way { workers, from_lake: true, late: true, fixed_window, in_turn, ..Way::PLAIN };
         let late = run(&definitions, &epochs, &way, &[(last, query)]);
         let at_once = run(&definitions, &epochs, &Way { late: false, ..way }, &[]);
         prop_assert_eq!(at(&late.ranked, last), at(&at_once.ranked, last));

@@ -155,8 +155,13 @@ impl Maker {
         mut progress: impl FnMut(u64, u64),
     ) -> Result<Option<Self>> {
         let counted = self.base.as_ref().map(|base| base.counted(snapshot));
-        let selection =
-            Selection { times_us: i64::MIN..i64::MAX, window_us: None, one_window: false, counted, late_titles: None };
+        let selection = Selection {
+            times_us: i64::MIN..i64::MAX,
+            window_us: None,
+            is_window_fixed: false,
+            counted,
+            late_titles: None,
+        };
         let plan = plan.clone().without_window();
         let files: Vec<_> = snapshot.files().iter().filter(|file| selection.wants(file)).cloned().collect();
         let total = files.iter().map(|file| file.rows).sum();

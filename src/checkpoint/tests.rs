@@ -51,7 +51,7 @@ fn counts(lake: &Lake, plan: &Plan, checkpoint: Option<Arc<Checkpoint>>) -> Coun
     }
     let window_us = Some(AFTERNOON_US..i64::MAX);
     let selection =
-        Selection { times_us: i64::MIN..i64::MAX, window_us, one_window: false, counted, late_titles: None };
+        Selection { times_us: i64::MIN..i64::MAX, window_us, is_window_fixed: false, counted, late_titles: None };
     let mut reader = Reader::new(snapshot.files().to_vec(), plan.clone(), selection);
     let mut summariser = Summariser::new(plan);
     while let Some(piece) = reader.next_piece().unwrap() {

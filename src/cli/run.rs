@@ -47,8 +47,8 @@ pub struct Options {
     lake: PathBuf,
     /// Threads that work on the dataflow.
     ///
-    /// Many catch up sooner. One is freshest, and enough for some hundred thousand plays a second: no epoch has to wait until
-    /// others have had their turn.
+    /// Many catch up sooner. One is freshest, since every epoch waits for all of them; it is enough for a hundred thousand plays a
+    /// second and more.
     #[arg(short, long, value_name = "N", default_value_t = default_workers(), value_parser = workers, env = "REPRISE_WORKERS")]
     workers: usize,
     #[command(flatten)]

@@ -47,7 +47,7 @@ fn replayed(lake: &Path) -> anyhow::Result<Replayed> {
     let selection = Selection {
         times_us: times_us.clone(),
         window_us: Some(times_us),
-        one_window: false,
+        is_window_fixed: false,
         counted: None,
         late_titles: None,
     };

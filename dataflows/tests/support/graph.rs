@@ -81,7 +81,7 @@ pub struct Way {
     /// From the lake, with titles that are told when somebody asks.
     pub late: bool,
     /// As the source of a replay has them, which knows that the clock never moves.
-    pub one_window: bool,
+    pub fixed_window: bool,
     pub in_turn: bool,
     pub counted: Vec<Play>,
 }
@@ -91,7 +91,7 @@ impl Way {
         workers: Workers::ONE,
         from_lake: false,
         late: false,
-        one_window: false,
+        fixed_window: false,
         in_turn: true,
         counted: Vec::new(),
     };
@@ -102,7 +102,7 @@ pub fn run(definitions: &Arc<Definitions>, epochs: &[EpochInput], way: &Way, ask
     let output = Output::default();
     let Output { ranked, titles, inputs, answers } = output.clone();
     let (definitions, epochs, asked) = (definitions.clone(), epochs.to_vec(), asked.to_vec());
-    let Way { workers, from_lake, late, one_window, in_turn, counted } = way.clone();
+    let Way { workers, from_lake, late, fixed_window, in_turn, counted } = way.clone();
     timely::execute(workers.config(), move |worker| {
         let mut ticks = InputHandle::<u64, CapacityContainerBuilder<Vec<Tick>>>::new();
         let mut plays = InputHandle::<u64, CapacityContainerBuilder<Vec<PlayBatch>>>::new();
@@ -125,9 +125,9 @@ pub fn run(definitions: &Arc<Definitions>, epochs: &[EpochInput], way: &Way, ask
         });
         let counted = batches(&share(&counted, worker.index(), worker.peers()), from_lake);
         checkpoint(&definitions, &counted, |tally, count| tallies.update(tally, count), |naming| namings.send(naming));
-        let window_us = epochs[0].0.filter(|_| one_window).map(|clock_us| definitions.trending.window(clock_us));
+        let window_us = epochs[0].0.filter(|_| fixed_window).map(|clock_us| definitions.trending.window(clock_us));
         let windowed = |batch: PlayBatch| match window_us {
-            Some((start_us, end_us)) => batch.for_one_window(start_us..end_us),
+            Some((start_us, end_us)) => batch.with_fixed_window(start_us..end_us),
             None => batch,
         };
         counted.into_iter().for_each(|batch| plays.send(windowed(batch.for_window_only())));

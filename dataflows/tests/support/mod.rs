@@ -99,7 +99,8 @@ pub const MONDAY_US: i64 = 20_773 * DAY_US;
 
 /// Plays of few songs, so that ties abound: some within minutes, some weeks apart.
 pub fn play() -> impl Strategy<Value = Play> {
-    let offset_us = prop_oneof![3 => 0..1_800_000_000i64, 1 => -30 * DAY_US..3 * DAY_US];
+    let minute = (0..30i64).prop_map(|minute| 60_000_000 * minute);
+    let offset_us = prop_oneof![3 => 0..1_800_000_000i64, 1 => minute, 1 => -30 * DAY_US..3 * DAY_US];
     let country = prop_oneof![Just("US"), Just("JP"), Just(""), Just("global"), Just("a country of many letters")];
     let device = prop_oneof![Just("mobile"), Just("desktop"), Just("US")];
     (0u8..12, 0u8..3, 0u8..4, offset_us, 1i32..90_000, any::<bool>(), prop::option::of(0i32..90_000), country, device)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::DataType;
+use parquet::file::metadata::ColumnChunkMetaData;
 use reprise_dataflows::play::{self, LateTitles, PlayBatch, Texts};
 
 use super::pages::{Column, is_bits, is_coded, is_moments};
@@ -30,12 +31,12 @@ pub struct Groups {
 struct Wanted {
     name: &'static str,
     place: usize,
-    of: Of,
+    holds: Values,
 }
 
 /// What is in a column.
 #[derive(Clone, Copy)]
-enum Of {
+enum Values {
     Texts,
     Bits,
     Moments,
@@ -57,14 +58,15 @@ impl Opened {
     /// The column `name`, if it is written as we write it.
     fn wanted(&self, name: &'static str) -> Option<Wanted> {
         let place = self.place(name)?;
-        let (of, fits): (_, fn(&_) -> _) = match play::schema().field_with_name(name).ok()?.data_type() {
-            DataType::Utf8 => (Of::Texts, is_coded),
-            DataType::Boolean => (Of::Bits, is_bits),
-            DataType::Timestamp(..) => (Of::Moments, is_moments),
-            _ => return None,
-        };
+        let (holds, fits): (_, fn(&ColumnChunkMetaData) -> bool) =
+            match play::schema().field_with_name(name).ok()?.data_type() {
+                DataType::Utf8 => (Values::Texts, is_coded),
+                DataType::Boolean => (Values::Bits, is_bits),
+                DataType::Timestamp(..) => (Values::Moments, is_moments),
+                _ => return None,
+            };
         let mut columns = self.metadata.row_groups().iter().map(|group| group.column(place));
-        columns.all(fits).then_some(Wanted { name, place, of })
+        columns.all(fits).then_some(Wanted { name, place, holds })
     }
 }
 
@@ -92,12 +94,12 @@ impl Groups {
             return Ok(None);
         }
         self.next += 1;
-        let arrays = self.columns.iter().map(|Wanted { name, place, of }| {
+        let arrays = self.columns.iter().map(|Wanted { name, place, holds }| {
             let column = self.opened.column(group, *place)?;
-            let array: ArrayRef = match of {
-                Of::Texts => Arc::new(column.texts()?),
-                Of::Bits => Arc::new(column.bits()?),
-                Of::Moments => Arc::new(column.moments()?),
+            let array: ArrayRef = match holds {
+                Values::Texts => Arc::new(column.texts()?),
+                Values::Bits => Arc::new(column.bits()?),
+                Values::Moments => Arc::new(column.moments()?),
             };
             Ok((*name, array))
         });

@@ -2,8 +2,8 @@
 //!
 //! A replay counts dictionary keys, and looks at each text of a dictionary once. Arrow's reader makes arrays of its own of all of
 //! it, also of titles that nobody asks for. Here the pages are what Parquet's own page reader gives, checked and decompressed, and
-//! what is made of them is no more than what is needed. Only files that were written as ours are come here: texts that are all
-//! in one dictionary, and nothing that may be missing.
+//! what is made of them is no more than what is needed; moments come by Parquet's own decoder. Only files that were written as ours
+//! are come here: texts that are all in one dictionary, and nothing that may be missing.
 
 use std::io;
 use std::sync::Arc;
@@ -105,7 +105,7 @@ impl Column {
     pub fn moments(&self) -> Result<TimestampMicrosecondArray> {
         let mut moments = Vec::with_capacity(self.rows);
         let mut reader = ColumnReaderImpl::<Int64Type>::new(self.about.column_descr_ptr(), Box::new(self.pages()?));
-        while reader.read_records(self.rows - moments.len(), None, None, &mut moments)?.0 > 0 {}
+        reader.read_records(self.rows, None, None, &mut moments)?;
         ensure!(
             moments.len() == self.rows,
             "there are {} moments, and the footer says {} rows",

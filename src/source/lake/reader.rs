@@ -35,8 +35,8 @@ pub struct Selection {
     pub times_us: Range<i64>,
     /// The trending window at the clock that the charts will have, in µs; plays outside do not need their times.
     pub window_us: Option<Range<i64>>,
-    /// Whether the clock will stay there.
-    pub one_window: bool,
+    /// Whether the clock stays there.
+    pub is_window_fixed: bool,
     /// What a checkpoint has counted: wanted for the window only.
     pub counted: Option<Arc<Counted>>,
     /// Set if titles are read when somebody asks for them, where that can be.
@@ -72,8 +72,8 @@ struct OpenFile {
     day: i32,
     rows: Rows,
     in_window: bool,
-    /// The window, if some of its plays may be in it and there will be no other.
-    only_window_us: Option<Range<i64>>,
+    /// The window, if there will be no other.
+    fixed_window_us: Option<Range<i64>>,
     /// Set if some of its plays may be outside of the selection.
     bounds_us: Option<Range<i64>>,
     /// Set if some of its plays may be in a checkpoint.
@@ -143,8 +143,8 @@ impl Reader {
         let whole = bounds_us.is_none() && counted.is_none();
         let rows = open(file, &columns, whole, late)
             .with_context(|| format!("cannot read {}, a file of the lake", file.path.display()))?;
-        let only_window_us = self.selection.window_us.clone().filter(|_| in_window && self.selection.one_window);
-        Ok(OpenFile { path: file.path.clone(), day: file.day, rows, in_window, only_window_us, bounds_us, counted })
+        let fixed_window_us = self.selection.window_us.clone().filter(|_| self.selection.is_window_fixed);
+        Ok(OpenFile { path: file.path.clone(), day: file.day, rows, in_window, fixed_window_us, bounds_us, counted })
     }
 }
 
@@ -154,9 +154,7 @@ impl OpenFile {
         let batch = match &mut self.rows {
             Rows::Groups(groups) => {
                 let plays = groups.next().with_context(|| format!("cannot read {path}, a file of the lake"))?;
-                return Ok(
-                    plays.map(|plays| Piece { rows: plays.rows() as u64, plays: vec![self.in_its_window(plays)] })
-                );
+                return Ok(plays.map(|plays| Piece { rows: plays.rows() as u64, plays: vec![self.windowed(plays)] }));
             }
             Rows::Batches(batches) => batches.next(),
         };
@@ -172,16 +170,16 @@ impl OpenFile {
         Ok(Some(Piece { rows, plays }))
     }
 
-    fn in_its_window(&self, plays: PlayBatch) -> PlayBatch {
-        match &self.only_window_us {
-            Some(window_us) => plays.for_one_window(window_us.clone()),
+    fn windowed(&self, plays: PlayBatch) -> PlayBatch {
+        match &self.fixed_window_us {
+            Some(window_us) => plays.with_fixed_window(window_us.clone()),
             None => plays,
         }
     }
 
     /// The plays that are to be counted, and those that only the window wants.
     fn split(&self, batch: RecordBatch) -> Result<Vec<PlayBatch>> {
-        let batch_of = |columns| self.in_its_window(PlayBatch::new(columns, Some(self.day)));
+        let batch_of = |columns| self.windowed(PlayBatch::new(columns, Some(self.day)));
         let Some(counted) = &self.counted else { return Ok(vec![batch_of(batch)]) };
         let is_new = counted.lacks(&batch)?;
         let new_rows = is_new.true_count();

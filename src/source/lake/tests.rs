@@ -14,7 +14,7 @@ use parquet::file::properties::{WriterProperties, WriterVersion};
 use proptest::prelude::*;
 use reprise_dataflows::definition::Definitions;
 use reprise_dataflows::plan::Plan;
-use reprise_dataflows::play::PlayBatch;
+use reprise_dataflows::play::{HOUR_US, PlayBatch};
 use tempfile::TempDir;
 
 use super::{Reader, Selection, share};
@@ -23,8 +23,6 @@ use crate::lake::seal;
 use crate::lake::tests::support::plays;
 
 type Play = (String, String, String, bool, String, i64);
-
-const HOUR_US: i64 = 3_600_000_000;
 
 fn play() -> impl Strategy<Value = Play> {
     let text = || prop_oneof!["[ab]{0,2}", "é{0,40}", Just("a title of some length".to_owned())];
@@ -114,10 +112,12 @@ fn file_at(path: &Path, rows: usize) -> LakeFile {
 fn read(file: &LakeFile, late: bool, in_window: bool) -> anyhow::Result<Vec<PlayBatch>> {
     let plan = Plan::new(&Definitions::builtin());
     let late_titles = late.then_some((|error| panic!("{error:#}")) as fn(anyhow::Error));
+    let window_us = in_window.then_some(0..1);
     let selection = Selection {
         times_us: i64::MIN..i64::MAX,
-        window_us: in_window.then_some(0..1),
-        one_window: false,
+        window_us: window_us.clone(),
+        // As a replay asks, or a run.
+        is_window_fixed: late,
         counted: None,
         late_titles,
     };
@@ -127,6 +127,8 @@ fn read(file: &LakeFile, late: bool, in_window: bool) -> anyhow::Result<Vec<Play
         assert_eq!(piece.rows, piece.plays.iter().map(|plays| plays.rows() as u64).sum::<u64>());
         batches.extend(piece.plays);
     }
+    let window_us = window_us.filter(|_| late);
+    assert!(batches.iter().all(|plays| plays.fixed_window_us() == window_us.as_ref()));
     Ok(batches)
 }
 
