@@ -63,6 +63,7 @@ fn add<K: Clone + Eq + Hash>(sums: &mut Sums<K>, key: &K, diff: i64) {
             sums.remove(key);
         }
         Some(sum) => *sum += diff,
+        None if diff == 0 => {}
         None => {
             sums.insert(key.clone(), diff);
         }
