@@ -17,7 +17,7 @@ CATALOGUE = 100_000
 # Mondays. However many weeks there are, they end before the same one.
 WEEK_STARTS, NEXT_WEEK = {1: "2025-11-03", 10: "2025-09-01", 100: "2023-12-11"}, "2025-11-10"
 GOAL = "≤ 1.3"
-# It decodes ids, titles, artists and countries, and adds up. A replay reads most titles not at all, but ranks, and moments.
+# It decodes ids, titles, artists and countries, and adds up. A replay reads hardly any title, but moments, and it ranks.
 SCAN = "a scan"
 # Distinct tracks, and pairs of a track and a cell of the six charts.
 COUNT = """

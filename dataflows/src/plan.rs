@@ -114,7 +114,7 @@ impl Plan {
 
     /// The columns that summarising reads, from plays of which the UTC day is known. `window`: also for trending.
     pub fn columns(&self, window: bool) -> Vec<&'static str> {
-        let used = || self.groupings.iter().filter(|grouping| window || !matches!(grouping.time, Time::Panes(_)));
+        let used = || self.groupings.iter().filter(|grouping| window || !grouping.is_window());
         let mut columns = vec!["song_id", "title", "artist"];
         columns.extend(used().any(|grouping| grouping.by_country).then_some("country"));
         columns.extend(used().any(|grouping| grouping.by_device).then_some("device"));
@@ -222,10 +222,14 @@ impl Grouping {
         self.members.push(Member { chart, period, week_starts, scopes: scopes.to_vec() });
     }
 
+    /// Whether it is that of the trending window.
+    pub fn is_window(&self) -> bool {
+        matches!(self.time, Time::Panes(_))
+    }
+
     /// Whether the plays of a batch are to be counted.
     pub fn wants(&self, batch: &PlayBatch) -> bool {
-        let is_window = matches!(self.time, Time::Panes(_));
-        !self.members.is_empty() && (is_window || !batch.is_for_window_only())
+        !self.members.is_empty() && (self.is_window() || !batch.is_for_window_only())
     }
 
     /// The bucket that all plays of a batch fall in, as far as they count, if it is one.
@@ -243,7 +247,7 @@ impl Grouping {
     /// For the trending window, if it is fixed: the window, and when the plays of a batch happened, of which those outside do not
     /// count.
     pub fn fixed_window<'a>(&self, batch: &'a PlayBatch) -> Option<(&'a Range<i64>, &'a [i64])> {
-        let window_us = batch.fixed_window_us().filter(|_| matches!(self.time, Time::Panes(_)))?;
+        let window_us = batch.fixed_window_us().filter(|_| self.is_window())?;
         Some((window_us, batch.timestamps_us()?))
     }
 

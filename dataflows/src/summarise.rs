@@ -22,7 +22,7 @@ use crate::item::ItemKey;
 use crate::label::Label;
 use crate::naming::Namings;
 use crate::numbering::Numbering;
-use crate::plan::{Key, Plan, Time};
+use crate::plan::{Key, Plan};
 use crate::play::PlayBatch;
 use crate::query::{Query, Question};
 use crate::stash::{Ready, Stash};
@@ -296,7 +296,7 @@ impl Summariser {
     fn drain_some(&mut self, updates_min: usize, mut tally: impl FnMut(bool, Tally, i64)) -> bool {
         let groupings = self.plan.groupings.iter().zip(&mut self.tallies);
         for (grouping, tallies) in groupings.skip(self.drained) {
-            let is_pane = matches!(grouping.time, Time::Panes(_));
+            let is_pane = grouping.is_window();
             let items = match grouping.item {
                 ItemKind::Track => &self.tracks.values,
                 ItemKind::Artist => &self.artists.values,

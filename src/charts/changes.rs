@@ -1,7 +1,7 @@
 //! What changes in the charts from epoch to epoch.
 
-use std::collections::{BTreeMap, HashMap};
-use std::hash::Hash;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use reprise_dataflows::catalogue::About;
 use reprise_dataflows::definition::Cell;
@@ -23,26 +23,19 @@ pub struct Changes {
 /// between. Sums are kept rather than updates that are sorted now and then: that took 6 ms of one epoch each second.
 #[derive(Debug, Default)]
 pub struct Accumulated {
-    ranked: HashMap<Cell, Sums<String>>,
-    titles: Sums<(String, About)>,
+    ranked: BTreeMap<Cell, BTreeMap<String, i64>>,
+    titles: BTreeMap<(String, About), i64>,
     inputs: BTreeMap<u32, Inputs>,
 }
-
-/// What is not zero.
-type Sums<K> = HashMap<K, i64>;
 
 impl Accumulated {
     pub fn add(&mut self, later: &Changes) {
         let Changes { ranked, titles, inputs } = later;
         for of_cell in ranked.chunk_by(|((a, _), _), ((b, _), _)| a == b) {
-            let cell = &of_cell[0].0.0;
-            if !self.ranked.contains_key(cell) {
-                self.ranked.insert(cell.clone(), Sums::default());
-            }
-            let Some(sums) = self.ranked.get_mut(cell) else { continue };
-            of_cell.iter().for_each(|((_, item), diff)| add(sums, item, *diff));
+            let sums = self.ranked.entry(of_cell[0].0.0.clone()).or_default();
+            of_cell.iter().for_each(|((_, item), diff)| add(sums, item.clone(), *diff));
         }
-        titles.iter().for_each(|(title, diff)| add(&mut self.titles, title, *diff));
+        titles.iter().for_each(|(title, diff)| add(&mut self.titles, title.clone(), *diff));
         for (chart, change) in inputs {
             self.inputs.entry(*chart).or_default().add(*change);
         }
@@ -51,21 +44,23 @@ impl Accumulated {
     /// Everything since the last time, which may be nothing.
     pub fn take(&mut self) -> Changes {
         let Self { ranked, titles, inputs } = std::mem::take(self);
-        let of_cell =
-            |(cell, sums): (Cell, Sums<String>)| sums.into_iter().map(move |(item, diff)| ((cell.clone(), item), diff));
+        let of_cell = |(cell, sums): (Cell, BTreeMap<String, i64>)| {
+            sums.into_iter().map(move |(item, diff)| ((cell.clone(), item), diff))
+        };
         Changes { ranked: ranked.into_iter().flat_map(of_cell).collect(), titles: titles.into_iter().collect(), inputs }
     }
 }
 
-fn add<K: Clone + Eq + Hash>(sums: &mut Sums<K>, key: &K, diff: i64) {
-    match sums.get_mut(key) {
-        Some(sum) if *sum + diff == 0 => {
-            sums.remove(key);
-        }
-        Some(sum) => *sum += diff,
-        None if diff == 0 => {}
-        None => {
-            sums.insert(key.clone(), diff);
+/// Adds to one of `sums`, of which none is zero.
+pub(super) fn add<K: Ord>(sums: &mut BTreeMap<K, i64>, key: K, diff: i64) {
+    match sums.entry(key) {
+        Entry::Vacant(_) if diff == 0 => {}
+        Entry::Vacant(sum) => drop(sum.insert(diff)),
+        Entry::Occupied(mut sum) => {
+            *sum.get_mut() += diff;
+            if *sum.get() == 0 {
+                sum.remove();
+            }
         }
     }
 }

@@ -24,6 +24,7 @@ use reprise_dataflows::definition::{Definitions, ItemKind, Scope, TRENDING};
 use reprise_dataflows::digest::Inputs;
 
 pub use cell::{Answer, AsOf, ChartCell, Entry, instant};
+use changes::add;
 pub use changes::{Accumulated, Changes};
 pub use inputs::ChartInputs;
 pub use overview::Overview;
@@ -204,19 +205,6 @@ impl Charts {
             scope: scope.name(),
             as_of: self.as_of,
             entries: entries.collect(),
-        }
-    }
-}
-
-fn add(top: &mut Top, item: Box<str>, change: i64) {
-    match top.entry(item) {
-        Slot::Vacant(_) if change == 0 => {}
-        Slot::Vacant(item) => drop(item.insert(change)),
-        Slot::Occupied(mut count) => {
-            *count.get_mut() += change;
-            if *count.get() == 0 {
-                count.remove();
-            }
         }
     }
 }
