@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::catalogue::{About, Naming};
 use crate::definition::ItemKind;
 use crate::item::ItemKey;
@@ -14,6 +16,8 @@ use crate::play::{DAY_US, LateTitles, PlayBatch, Texts};
 pub struct Namings {
     /// By track number.
     tracks: Vec<Track>,
+    /// By track number; as many as have been looked at.
+    heard: Vec<Heard>,
     /// The latest day that each track was seen on, close together: most plays of a history need nothing else of their track.
     days: Vec<i32>,
     /// Tracks whose title is not said yet.
@@ -28,30 +32,48 @@ pub struct Namings {
 struct Track {
     /// Empty until it is known.
     id: Arc<str>,
-    heard: Option<Heard>,
     changed: bool,
 }
 
-/// A title and artist, and the day since when, in one piece: nearly each play is compared with it.
+/// A title and artist, and the day since when; of a day before all others until there are any.
+///
+/// Nearly each play is compared with it, and no cache holds those of many tracks. So it is mostly within two lines of a cache,
+/// which are fetched together, at a place that follows from the track's number: to look at several plays is to wait once.
+#[repr(C, align(128))]
 struct Heard {
     day: i32,
     title_bytes: u32,
-    title_and_artist: Box<str>,
+    title_and_artist: SmallVec<[u8; 96]>,
+}
+
+const _: () = assert!(size_of::<Heard>() == 128);
+
+/// Tracks whose memory is waited for together.
+const TOGETHER: usize = 16;
+
+impl Default for Heard {
+    fn default() -> Self {
+        Self { day: i32::MIN, title_bytes: 0, title_and_artist: SmallVec::new() }
+    }
 }
 
 impl Heard {
     fn new(day: i32, title: &str, artist: &str) -> Self {
-        Self { day, title_bytes: title.len() as u32, title_and_artist: [title, artist].concat().into() }
+        let mut title_and_artist = SmallVec::from_slice(title.as_bytes());
+        title_and_artist.extend_from_slice(artist.as_bytes());
+        Self { day, title_bytes: title.len() as u32, title_and_artist }
     }
 
-    fn parts(&self) -> (i32, &str, &str) {
+    /// In the order of which one wins.
+    fn parts(&self) -> (i32, &[u8], &[u8]) {
         let (title, artist) = self.title_and_artist.split_at(self.title_bytes as usize);
         (self.day, title, artist)
     }
 
-    fn about(&self) -> (i32, About) {
+    fn about(&self) -> Option<(i32, About)> {
         let (day, title, artist) = self.parts();
-        (day, About { title: title.to_owned(), artist: artist.to_owned() })
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        (day > i32::MIN).then(|| (day, About { title: text(title), artist: text(artist) }))
     }
 }
 
@@ -67,18 +89,31 @@ impl Namings {
     /// and these the `keys`.
     pub fn look(&mut self, batch: &PlayBatch, tracks: &[u32], keys: &[ItemKey]) {
         self.know(keys);
+        self.expect_titles();
         let texts = (batch.texts("song_id"), batch.texts("title"), batch.texts("artist"));
         let (Some(ids), Some(titles), Some(artists)) = texts else { return };
-        let (timestamps_us, day) = (batch.timestamps_us(), batch.day());
-        let mut seen = Seen::new(ids, titles, artists);
-        for (row, track) in tracks.iter().enumerate() {
-            let day = match (day, timestamps_us) {
-                (Some(day), _) if self.days[*track as usize] > day || seen.before(row) => continue,
-                (Some(day), _) => day,
-                (None, Some(timestamps_us)) => timestamps_us[row].div_euclid(DAY_US) as i32,
-                (None, None) => continue,
-            };
-            self.hear(*track, day, ids.get(row), titles.get(row), artists.get(row));
+        match (batch.day(), batch.timestamps_us()) {
+            (Some(day), _) => {
+                let mut seen = Seen::new(ids, titles, artists);
+                for (row, track) in tracks.iter().enumerate() {
+                    if self.days[*track as usize] <= day && !seen.before(row) {
+                        self.hear(*track, day, ids.get(row), titles.get(row), artists.get(row));
+                    }
+                }
+            }
+            (None, Some(timestamps_us)) => {
+                for (group, tracks) in tracks.chunks(TOGETHER).enumerate() {
+                    let mut known = [i32::MIN; TOGETHER];
+                    known.iter_mut().zip(tracks).for_each(|(day, track)| *day = self.heard[*track as usize].day);
+                    for ((row, track), known) in (group * TOGETHER..).zip(tracks).zip(known) {
+                        let day = timestamps_us[row].div_euclid(DAY_US) as i32;
+                        if known <= day {
+                            self.hear(*track, day, ids.get(row), titles.get(row), artists.get(row));
+                        }
+                    }
+                }
+            }
+            (None, None) => {}
         }
     }
 
@@ -115,8 +150,14 @@ impl Namings {
         self.keys.extend_from_slice(&keys[self.keys.len()..]);
     }
 
+    /// Makes room for what each track is called: of a history only a few are asked for.
+    fn expect_titles(&mut self) {
+        self.heard.resize_with(self.tracks.len(), Heard::default);
+    }
+
     /// Reads the late titles of the tracks with these numbers, on the latest day that this worker has seen each of them.
     pub fn ask(&mut self, numbers: impl Iterator<Item = u32>) {
+        self.expect_titles();
         let mut by_day = BTreeMap::<i32, HashMap<Arc<str>, u32>>::new();
         for number in numbers {
             let (day, id) = (self.days[number as usize], self.tracks[number as usize].id.clone());
@@ -134,14 +175,15 @@ impl Namings {
     }
 
     fn hear(&mut self, number: u32, day: i32, id: &str, title: &str, artist: &str) {
-        let track = &mut self.tracks[number as usize];
-        if track.heard.as_ref().is_some_and(|heard| heard.parts() >= (day, title, artist)) {
+        let heard = &mut self.heard[number as usize];
+        if heard.parts() >= (day, title.as_bytes(), artist.as_bytes()) {
             return;
         }
+        *heard = Heard::new(day, title, artist);
+        let track = &mut self.tracks[number as usize];
         if track.id.is_empty() {
             track.id = id.into();
         }
-        track.heard = Some(Heard::new(day, title, artist));
         self.days[number as usize] = day;
         if !std::mem::replace(&mut track.changed, true) {
             self.changed.push(number);
@@ -153,7 +195,7 @@ impl Namings {
         let tracks = std::mem::take(&mut self.changed).into_iter().map(|number| {
             let track = &mut self.tracks[number as usize];
             track.changed = false;
-            let about = track.heard.as_ref().map(Heard::about);
+            let about = self.heard.get(number as usize).and_then(Heard::about);
             Naming { item: self.keys[number as usize], text: track.id.clone(), about }
         });
         self.artists.drain(..).chain(tracks)
@@ -183,5 +225,47 @@ impl<'a> Seen<'a> {
         let Some([ids, titles, artists]) = self.columns else { return false };
         let pair = Some((titles[row], artists[row]));
         std::mem::replace(&mut self.titles_of[ids[row] as usize], pair) == pair
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// However long titles are, the pair of the latest day is said, then the greater one; each once.
+        #[test]
+        fn the_greatest_is_said(
+            epochs in prop::collection::vec(
+                prop::collection::vec((0u32..4, 0i32..3, "[aé]{0,60}", "[aé]{0,60}"), 0..8),
+                1..5,
+            ),
+        ) {
+            let keys: Vec<_> = (0..4).map(|track| ItemKey::new(ItemKind::Track, &format!("S{track}"))).collect();
+            let mut namings = Namings::default();
+            namings.know(&keys);
+            namings.expect_titles();
+            let mut greatest = BTreeMap::new();
+            for epoch in epochs {
+                let before = greatest.clone();
+                for (track, day, title, artist) in epoch {
+                    namings.hear(track, day, &format!("S{track}"), &title, &artist);
+                    let news = (day, About { title, artist });
+                    let known = greatest.entry(track).or_insert_with(|| news.clone());
+                    *known = news.max(known.clone());
+                }
+                let mut said: Vec<_> = namings.drain().collect();
+                said.sort_by_key(|naming| naming.text.clone());
+                let expected = greatest.iter().filter(|(track, about)| before.get(track) != Some(about));
+                let expected = expected.map(|(track, about)| Naming {
+                    item: keys[*track as usize],
+                    text: format!("S{track}").into(),
+                    about: Some(about.clone()),
+                });
+                prop_assert_eq!(said, expected.collect::<Vec<_>>());
+            }
+        }
     }
 }
