@@ -21,6 +21,7 @@ use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::Operator;
 
 use crate::item::ItemKey;
+use crate::numbers::Numbers;
 use crate::stash::{Ready, Stash};
 use crate::{Epoch, Tally};
 
@@ -44,10 +45,15 @@ pub struct Naming {
 /// An operator may look up an item at an epoch once the frontier of [`catalogue`]'s output has passed the epoch. A text never
 /// changes; what a track is called may be what a later epoch says.
 #[derive(Clone, Default)]
-pub struct Names {
-    texts: Rc<RefCell<ByItem<Arc<str>>>>,
-    /// Of each track, with the UTC day since when it is called so.
-    called: Rc<RefCell<ByItem<(i32, Called)>>>,
+pub struct Names(Rc<RefCell<Named>>);
+
+#[derive(Default)]
+struct Named {
+    items: Numbers<ItemKey>,
+    /// By number.
+    texts: Vec<Arc<str>>,
+    /// Of each track, by number, with the UTC day since when it is called so.
+    called: Vec<Option<(i32, Called)>>,
 }
 
 /// A track with what it is called. Those of a worker who keep it share it.
@@ -60,45 +66,58 @@ pub struct Track {
     pub about: About,
 }
 
-type ByItem<V> = HashMap<ItemKey, V, RandomState>;
-
 impl Names {
     /// The text of an item, or nothing if no source has named it.
     pub fn text(&self, item: &ItemKey) -> Arc<str> {
-        self.texts.borrow().get(item).cloned().unwrap_or_default()
+        self.0.borrow().text(item).cloned().unwrap_or_default()
     }
 
     /// Orders items by their texts, bytewise.
     pub fn compare(&self, a: &ItemKey, b: &ItemKey) -> Ordering {
-        let texts = self.texts.borrow();
-        texts.get(a).cmp(&texts.get(b))
+        let named = self.0.borrow();
+        named.text(a).cmp(&named.text(b))
     }
 
     /// What a track is called.
     pub fn about(&self, track: &ItemKey) -> Option<About> {
-        self.called.borrow().get(track).map(|(_, called)| called.about.clone())
+        let named = self.0.borrow();
+        let called = named.called[named.items.find(track)? as usize].as_ref();
+        called.map(|(_, called)| called.about.clone())
     }
 
-    /// Calls `visit` with every track, in no order.
+    /// Calls `visit` with every track, in the order in which they were named.
     pub fn each_track(&self, visit: &mut dyn FnMut(&ItemKey, &About)) {
-        #[expect(clippy::iter_over_hash_type, reason = "who asks puts them in order")]
-        for (item, (_, called)) in self.called.borrow().iter() {
-            visit(item, &called.about);
+        let named = self.0.borrow();
+        for (number, called) in (0..).zip(&named.called) {
+            if let Some((_, called)) = called {
+                visit(named.items.get(number), &called.about);
+            }
         }
     }
+}
 
-    /// Gives the text.
+impl Named {
+    fn text(&self, item: &ItemKey) -> Option<&Arc<str>> {
+        self.items.find(item).map(|number| &self.texts[number as usize])
+    }
+
+    /// Gives the number of the item.
     ///
     /// # Panics
     /// If another text has the same key: counts of the two would have been mixed, and no answer is better than a wrong one.
-    fn learn(&self, item: ItemKey, text: Arc<str>) -> Arc<str> {
-        let mut texts = self.texts.borrow_mut();
-        let known = texts.entry(item).or_insert_with(|| text.clone());
+    fn learn(&mut self, item: ItemKey, text: Arc<str>) -> u32 {
+        let number = self.items.number(&item);
+        if number as usize == self.texts.len() {
+            self.texts.push(text);
+            self.called.push(None);
+            return number;
+        }
+        let known = &self.texts[number as usize];
         assert!(
             *known == text,
             "two items have the same 128-bit key, which their charts would mix: {known:?} and {text:?}"
         );
-        known.clone()
+        number
     }
 }
 
@@ -137,31 +156,33 @@ pub fn catalogue(namings: StreamVec<'_, Epoch, Naming>) -> Catalogue<'_> {
     let exchange = Exchange::new(|naming: &Naming| naming.item.route());
     let stream = namings.unary_frontier(exchange, "Catalogue", |_capability, _info| {
         let mut stash = Stash::new();
-        // What was said last of those that are called otherwise since.
-        let mut renamed = HashMap::<ItemKey, Option<Called>, RandomState>::default();
+        // What was said last of those that are called otherwise since, by number.
+        let mut renamed = HashMap::<u32, Option<Called>, RandomState>::default();
         move |(input, frontier), output| {
             input.for_each_stamp(|capability, data| {
                 if let Some(capability) = capability.retain_least(output.output_index()) {
                     stash.extend(*capability.time(), capability, data.map(std::mem::take));
                 }
             });
-            let mut called = own.called.borrow_mut();
+            let mut named = own.0.borrow_mut();
             while let Some(Ready { time, containers, complete }) = stash.next(&[frontier]) {
                 for Naming { item, text, about } in containers.into_iter().flatten() {
-                    let text = own.learn(item, text);
+                    let number = named.learn(item, text);
                     let Some((day, about)) = about else { continue };
-                    let known = called.get(&item).map(|(day, known)| (*day, &known.about));
-                    if known.is_some_and(|known| known >= (day, &about)) {
+                    let id = named.texts[number as usize].clone();
+                    let called = &mut named.called[number as usize];
+                    if called.as_ref().is_some_and(|(known, called)| (*known, &called.about) >= (day, &about)) {
                         continue;
                     }
-                    let before = called.insert(item, (day, Arc::new(Track { id: text, about })));
-                    renamed.entry(item).or_insert(before.map(|(_, before)| before));
+                    let before = called.replace((day, Arc::new(Track { id, about })));
+                    renamed.entry(number).or_insert(before.map(|(_, before)| before));
                 }
                 let Some(capability) = complete else { break };
                 let mut session = output.session(&capability);
                 #[expect(clippy::iter_over_hash_type, reason = "a collection has no order")]
-                for (item, before) in renamed.drain() {
-                    let after = called.get(&item).map(|(_, after)| after.clone());
+                for (number, before) in renamed.drain() {
+                    let item = *named.items.get(number);
+                    let after = named.called[number as usize].as_ref().map(|(_, after)| after.clone());
                     if before != after {
                         before.into_iter().for_each(|before| session.give(((item, before), time, -1)));
                         after.into_iter().for_each(|after| session.give(((item, after), time, 1)));

@@ -18,7 +18,7 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use crate::item::ItemKey;
-use crate::key_numbers::KeyNumbers;
+use crate::numbers::Numbers;
 use crate::plan::{Key, Plan};
 use crate::{Epoch, Tally};
 
@@ -83,7 +83,7 @@ struct Digester {
     plan: Plan,
     /// By number of the key: the charts that it counts in, each with the hashes of its cells.
     charts_of_key: Vec<Vec<(usize, Vec<u64>)>>,
-    keys: KeyNumbers<Key>,
+    keys: Numbers<Key>,
     /// The charts that have been seen, each with its sum of `epoch`.
     sums: Vec<(u32, Inputs)>,
     epoch: Epoch,
@@ -101,8 +101,8 @@ impl Digester {
             self.close();
             self.epoch = epoch;
         }
-        let (number, is_new) = self.keys.number(key);
-        if is_new {
+        let number = self.keys.number(key) as usize;
+        if number == self.charts_of_key.len() {
             self.new_key(key);
         }
         for (chart, cells) in &self.charts_of_key[number] {

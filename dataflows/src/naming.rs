@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use crate::catalogue::{About, Naming};
 use crate::definition::ItemKind;
 use crate::item::ItemKey;
+use crate::numbers::TOGETHER;
 use crate::play::{DAY_US, LateTitles, PlayBatch, Texts};
 
 /// What one worker has said, and has to say.
@@ -47,9 +48,6 @@ struct Heard {
 }
 
 const _: () = assert!(size_of::<Heard>() == 128);
-
-/// Tracks whose memory is waited for together.
-const TOGETHER: usize = 16;
 
 impl Default for Heard {
     fn default() -> Self {

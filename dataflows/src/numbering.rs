@@ -1,47 +1,29 @@
 //! Texts numbered in the order in which a worker first sees them, so that counting is an add in an array.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::{Hash, Hasher};
 use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use foldhash::fast::RandomState;
 
+use crate::numbers::{Numbers, TOGETHER};
 use crate::play::Texts;
 
 /// Text → number, and what belongs to each number.
-///
-/// A history has millions of texts to look up, nearly all of them short and known, in tables that no cache holds. So short texts
-/// have a table of their own, where many look-ups are under way at once, and the two places that each has to read are small: a
-/// number by hash, and the text by number. Those that are seen often are seen early, and lie together.
 pub struct Numbering<V> {
-    state: RandomState,
-    /// By hash, the numbers of short texts; `FREE` where there is none. At least twice as many as numbers.
-    slots: Vec<u32>,
-    /// By number.
-    shorts: Vec<Short>,
-    long: HashMap<Box<str>, u32, RandomState>,
+    numbers: Numbers<Short>,
+    /// What stands for a text that is too long.
+    long: HashMap<Box<str>, Short, RandomState>,
     pub values: Vec<V>,
     /// The dictionary that was numbered last: batches may share theirs.
     dictionary: Option<(ArrayRef, Vec<u32>)>,
 }
 
-const FREE: u32 = u32::MAX;
-const SLOTS_MIN: usize = 64;
-/// Look-ups that wait for memory together.
-const TOGETHER: usize = 16;
-
 impl<V> Numbering<V> {
     pub fn new() -> Self {
-        Self {
-            state: RandomState::default(),
-            slots: vec![FREE; SLOTS_MIN],
-            shorts: Vec::new(),
-            long: HashMap::default(),
-            values: Vec::new(),
-            dictionary: None,
-        }
+        Self { numbers: Numbers::default(), long: HashMap::default(), values: Vec::new(), dictionary: None }
     }
 
     /// Writes the number of each row's text to `rows`. `value` makes what belongs to a text that is new.
@@ -73,94 +55,49 @@ impl<V> Numbering<V> {
 
     /// The number of a text, if it has one.
     pub fn find(&self, text: &str) -> Option<u32> {
-        let short = Short::new(text.as_bytes(), 0..text.len());
-        match short == Short::LONG {
-            true => self.long.get(text).copied(),
-            false => Some(self.slots[self.slot(&short)]).filter(|number| *number != FREE),
-        }
+        let short = Short::new(text.as_bytes(), 0..text.len()).or_else(|| self.long.get(text).copied());
+        self.numbers.find(&short?)
     }
 
     fn number_all(&mut self, texts: &StringArray, numbers: &mut Vec<u32>, value: &mut impl FnMut(&str) -> V) {
         let (offsets, bytes) = (texts.value_offsets(), texts.value_data());
-        let (mut shorts, mut found) = ([Short::LONG; TOGETHER], [FREE; TOGETHER]);
+        let mut shorts = [Short::default(); TOGETHER];
         numbers.reserve(texts.len());
         for first in (0..texts.len()).step_by(TOGETHER) {
             let last = texts.len().min(first + TOGETHER);
-            for (short, ends) in shorts.iter_mut().zip(offsets[first..=last].windows(2)) {
-                *short = Short::new(bytes, ends[0] as usize..ends[1] as usize);
+            for (index, (short, ends)) in (first..last).zip(shorts.iter_mut().zip(offsets[first..=last].windows(2))) {
+                *short = Short::new(bytes, ends[0] as usize..ends[1] as usize)
+                    .unwrap_or_else(|| self.stand_in(texts.value(index)));
             }
-            for (found, short) in found.iter_mut().zip(&shorts) {
-                *found = self.slots[self.place(short)];
-            }
-            for (index, (short, found)) in (first..last).zip(shorts.iter().zip(&found)) {
-                let is_known = self.shorts.get(*found as usize).is_some_and(|known| known == short);
-                numbers.push(if is_known { *found } else { self.get(texts.value(index), *short, value) });
-            }
+            let shorts = shorts[..last - first].iter();
+            self.numbers.number_all(shorts, numbers, |index| self.values.push(value(texts.value(first + index))));
         }
     }
 
-    #[expect(clippy::expect_used, reason = "the texts would have filled the memory long before")]
-    fn get(&mut self, text: &str, short: Short, value: &mut impl FnMut(&str) -> V) -> u32 {
-        let slot = if short == Short::LONG { None } else { Some(self.slot(&short)) };
-        let known = slot.map_or_else(|| self.long.get(text).copied(), |slot| Some(self.slots[slot]));
-        if let Some(number) = known.filter(|number| *number != FREE) {
-            return number;
+    fn stand_in(&mut self, text: &str) -> Short {
+        if let Some(short) = self.long.get(text) {
+            return *short;
         }
-        let number = u32::try_from(self.values.len()).ok().filter(|number| *number != FREE);
-        let number = number.expect("fewer than 2^32 - 1 distinct texts on a worker");
-        match slot {
-            Some(slot) => self.slots[slot] = number,
-            None => drop(self.long.insert(text.into(), number)),
-        }
-        self.shorts.push(short);
-        self.values.push(value(text));
-        if self.slots.len() < 2 * self.values.len() {
-            self.grow();
-        }
-        number
-    }
-
-    fn place(&self, short: &Short) -> usize {
-        self.state.hash_one(short) as usize & (self.slots.len() - 1)
-    }
-
-    /// Where the number of `short` is, or is to be.
-    fn slot(&self, short: &Short) -> usize {
-        let mut slot = self.place(short);
-        while self.slots[slot] != FREE && self.shorts[self.slots[slot] as usize] != *short {
-            slot = (slot + 1) & (self.slots.len() - 1);
-        }
-        slot
-    }
-
-    fn grow(&mut self) {
-        self.slots = vec![FREE; 4 * self.slots.len()];
-        for (short, number) in self.shorts.iter().zip(0..) {
-            if *short != Short::LONG {
-                let slot = self.slot(short);
-                self.slots[slot] = number;
-            }
-        }
+        let short = Short::stand_in(self.long.len() as u64);
+        self.long.insert(text.into(), short);
+        short
     }
 }
 
 /// A text of up to 23 bytes. Ids of tracks are seldom longer.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct Short([u64; Self::WORDS]);
 
 impl Short {
     const WORDS: usize = 3;
     /// The last byte is the length.
     const BYTES_MAX: usize = Self::WORDS * 8 - 1;
-    /// What stands for a text that is longer.
-    const LONG: Self = Self([u64::MAX; Self::WORDS]);
-
-    /// The text that is at `place` in `bytes`.
+    /// The text that is at `place` in `bytes`, unless it is longer.
     #[inline]
-    fn new(bytes: &[u8], place: Range<usize>) -> Self {
+    fn new(bytes: &[u8], place: Range<usize>) -> Option<Self> {
         let length = place.len();
         if length > Self::BYTES_MAX {
-            return Self::LONG;
+            return None;
         }
         let mut window = [0; Self::WORDS * 8];
         match bytes.get(place.start..).and_then(<[u8]>::first_chunk) {
@@ -172,7 +109,12 @@ impl Short {
             *word = u64::from_le_bytes(*bytes) & first_bytes(length.saturating_sub(8 * index));
         }
         words[Self::WORDS - 1] |= (length as u64) << 56;
-        Self(words)
+        Some(Self(words))
+    }
+
+    /// What no text is, a different one for each `index`.
+    fn stand_in(index: u64) -> Self {
+        Self([index, 0, u64::MAX])
     }
 }
 

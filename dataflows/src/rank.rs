@@ -23,7 +23,7 @@ use timely::dataflow::operators::{OkErr, Operator};
 use timely::order::TotalOrder;
 use timely::progress::Timestamp;
 
-use crate::key_numbers::KeyNumbers;
+use crate::numbers::Numbers;
 use crate::stash::{Ready, Stash};
 use crate::top::{CellTop, differences};
 
@@ -130,9 +130,8 @@ where
 
 /// The state of one worker's `rank`: what it counted, and what it last said.
 struct Tops<K, I, C, Cells, Top, Order> {
-    numbers: HashMap<I, u32, RandomState>,
-    items: Vec<I>,
-    keys: KeyNumbers<K>,
+    items: Numbers<I>,
+    keys: Numbers<K>,
     cells_of_key: Vec<Box<[u32]>>,
     cell_numbers: HashMap<C, u32, RandomState>,
     cells: Vec<CellTop<C>>,
@@ -155,9 +154,8 @@ where
 {
     fn new(cells_of: Cells, top_of: Top, order: Order) -> Self {
         Self {
-            numbers: HashMap::default(),
-            items: Vec::new(),
-            keys: KeyNumbers::default(),
+            items: Numbers::default(),
+            keys: Numbers::default(),
             cells_of_key: Vec::new(),
             cell_numbers: HashMap::default(),
             cells: Vec::new(),
@@ -170,37 +168,25 @@ where
     }
 
     fn add<T>(&mut self, updates: &[((K, I), T, i64)]) {
-        // All items first: they are looked up in a table that no cache holds, and none of that waits for the counts.
         let mut items = std::mem::take(&mut self.found);
-        items.extend(updates.iter().map(|((_, item), ..)| self.item_number(item)));
+        self.items.number_all(updates.iter().map(|((_, item), ..)| item), &mut items, |_| ());
         let mut left = &items[..];
         for run in updates.chunk_by(|((a, _), ..), ((b, _), ..)| a == b) {
             let (of_run, behind) = left.split_at(run.len());
             left = behind;
-            let (number, is_new) = self.keys.number(&run[0].0.0);
-            if is_new {
+            let number = self.keys.number(&run[0].0.0) as usize;
+            if number == self.cells_of_key.len() {
                 self.new_key(&run[0].0.0);
             }
             for cell in &self.cells_of_key[number] {
                 let diffs = of_run.iter().copied().zip(run.iter().map(|(_, _, diff)| *diff));
-                if self.cells[*cell as usize].add(diffs, self.items.len()) {
+                if self.cells[*cell as usize].add(diffs, self.items.all().len()) {
                     self.touched.push(*cell);
                 }
             }
         }
         items.clear();
         self.found = items;
-    }
-
-    #[expect(clippy::expect_used, reason = "the items would have filled the memory long before")]
-    fn item_number(&mut self, item: &I) -> u32 {
-        if let Some(number) = self.numbers.get(item) {
-            return *number;
-        }
-        let number = u32::try_from(self.items.len()).expect("fewer than 2^32 items on a worker");
-        self.numbers.insert(item.clone(), number);
-        self.items.push(item.clone());
-        number
     }
 
     fn new_key(&mut self, key: &K) {
@@ -220,9 +206,9 @@ where
         for cell in self.touched.drain(..) {
             let cell = &mut self.cells[cell as usize];
             let (items, order) = (&self.items, &self.order);
-            let before = cell.settle(&mut found, |a, b| order(&items[a as usize], &items[b as usize]));
+            let before = cell.settle(&mut found, |a, b| order(items.get(a), items.get(b)));
             for (item, diff) in differences(before, &cell.top) {
-                change((cell.cell.clone(), items[item as usize].clone()), diff);
+                change((cell.cell.clone(), items.get(item).clone()), diff);
             }
         }
     }
@@ -234,20 +220,20 @@ where
     C: Eq + Hash,
 {
     fn knows(&self, item: &I) -> bool {
-        self.numbers.contains_key(item)
+        self.items.find(item).is_some()
     }
 
     fn count(&self, cell: &C, item: &I) -> i64 {
-        match (self.cell_numbers.get(cell), self.numbers.get(item)) {
-            (Some(cell), Some(item)) => self.cells[*cell as usize].counts.get(*item),
+        match (self.cell_numbers.get(cell), self.items.find(item)) {
+            (Some(cell), Some(item)) => self.cells[*cell as usize].counts.get(item),
             _ => 0,
         }
     }
 
     fn each_cell(&self, item: Option<&I>, visit: &mut dyn FnMut(&C, i64, i64)) {
-        let item = item.and_then(|item| self.numbers.get(item));
+        let item = item.and_then(|item| self.items.find(item));
         for cell in &self.cells {
-            visit(&cell.cell, cell.sum, item.map_or(0, |item| cell.counts.get(*item)));
+            visit(&cell.cell, cell.sum, item.map_or(0, |item| cell.counts.get(item)));
         }
     }
 }

@@ -6,7 +6,6 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
-use std::hash::Hash;
 use std::ops::Range;
 
 use differential_dataflow::{AsCollection, VecCollection};
@@ -20,7 +19,7 @@ use crate::catalogue::Names;
 use crate::definition::{Cell, Definitions, ItemKind, TRENDING};
 use crate::exchange::Scatter;
 use crate::item::ItemKey;
-use crate::key_numbers::KeyNumbers;
+use crate::numbers::Numbers;
 use crate::pane::Pane;
 use crate::plan::{Key, Plan};
 use crate::query::{Answer, Found, Query, Question, named};
@@ -107,8 +106,10 @@ struct Window {
     known_from: Option<i64>,
     /// Tallies of the open epoch: pane, key, item and count.
     new: Vec<(i64, u32, u32, i64)>,
-    keys: Numbered<Key>,
-    items: Numbered<ItemKey>,
+    keys: Numbers<Key>,
+    items: Numbers<ItemKey>,
+    /// Numbers of items; empty between calls.
+    found: Vec<u32>,
 }
 
 impl Window {
@@ -125,19 +126,23 @@ impl Window {
             panes: BTreeMap::new(),
             known_from: None,
             new: Vec::new(),
-            keys: Numbered::default(),
-            items: Numbered::default(),
+            keys: Numbers::default(),
+            items: Numbers::default(),
+            found: Vec::new(),
         }
     }
 
     /// Notes tallies of the open epoch, by numbers: of a history they are many, and all wait for its end.
     fn take(&mut self, tallies: Vec<(Tally, Epoch, i64)>) {
-        for ((mut key, item), _, count) in tallies {
+        let mut items = std::mem::take(&mut self.found);
+        self.items.number_all(tallies.iter().map(|((_, item), ..)| item), &mut items, |_| ());
+        for (((mut key, _), _, count), item) in tallies.into_iter().zip(items.drain(..)) {
             let pane = std::mem::take(&mut key.bucket);
             if !self.is_forgotten(pane) {
-                self.new.push((pane, self.keys.number(&key), self.items.number(&item), count));
+                self.new.push((pane, self.keys.number(&key), item, count));
             }
         }
+        self.found = items;
     }
 
     /// Whether a pane is too old for any window that can be asked for.
@@ -188,7 +193,7 @@ impl Window {
         let Question::Window { end_us, scope, limit } = question else { return Vec::new() };
         let end = end_us.div_euclid(self.slide_us);
         let cell = Cell { chart: TRENDING, start_day: 0, scope: scope.clone() };
-        let asked_for: Vec<bool> = self.keys.all.iter().map(|key| self.plan.cells(key).contains(&cell)).collect();
+        let asked_for: Vec<bool> = self.keys.all().iter().map(|key| self.plan.cells(key).contains(&cell)).collect();
         let mut plays = HashMap::<u32, i64, RandomState>::default();
         let counts = self.panes.range(end - self.panes_in_window..end).flat_map(|(_, pane)| pane.counts());
         for (item, _, count) in counts.filter(|(_, key, _)| asked_for[*key as usize]) {
@@ -201,32 +206,5 @@ impl Window {
         let known_from = self.known_from.map(|pane| Found::KnownFrom(pane * self.slide_us));
         let found = plays.into_iter().map(|(item, plays)| named(self.item, &item, plays, names));
         known_from.into_iter().chain(found).collect()
-    }
-}
-
-/// What a worker has seen, numbered in the order in which it came.
-struct Numbered<K> {
-    numbers: KeyNumbers<K>,
-    all: Vec<K>,
-}
-
-impl<K: Clone + Eq + Hash> Numbered<K> {
-    #[expect(clippy::expect_used, reason = "they would have filled the memory long before")]
-    fn number(&mut self, key: &K) -> u32 {
-        let (number, is_new) = self.numbers.number(key);
-        if is_new {
-            self.all.push(key.clone());
-        }
-        u32::try_from(number).expect("fewer than 2^32 on a worker")
-    }
-
-    fn get(&self, number: u32) -> &K {
-        &self.all[number as usize]
-    }
-}
-
-impl<K: Clone + Eq + Hash> Default for Numbered<K> {
-    fn default() -> Self {
-        Self { numbers: KeyNumbers::default(), all: Vec::new() }
     }
 }

@@ -12,11 +12,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result, bail, ensure};
 use reprise_dataflows::catalogue::Naming;
 use reprise_dataflows::item::ItemKey;
-use reprise_dataflows::plan::Plan;
+use reprise_dataflows::numbers::Numbers;
+use reprise_dataflows::plan::{Key, Plan};
 use reprise_dataflows::summarise::Summariser;
 
 use super::bucket::{self, BUCKETS, Row, Tallies};
-use super::keys::{self, Keys};
 use super::manifest::{self, Manifest, Part};
 use super::{Checkpoint, PREFIX, folder, list};
 use crate::failpoint;
@@ -109,7 +109,7 @@ struct Maker {
     /// Where the buckets of the last round are: those of the base at first.
     current: Option<PathBuf>,
     base: Option<Checkpoint>,
-    keys: Keys,
+    keys: Numbers<Key>,
     tallies: Vec<Vec<Row>>,
     names: Vec<BTreeMap<ItemKey, Naming>>,
     waiting: usize,
@@ -130,7 +130,7 @@ impl Maker {
         Ok(Self {
             checkpoints: checkpoints.to_owned(),
             current: base.as_ref().map(|base| base.folder.clone()),
-            keys: Keys::new(base.as_ref().map_or_else(Vec::new, |base| base.keys.clone())),
+            keys: base.iter().flat_map(|base| &base.keys).cloned().collect(),
             plays: base.as_ref().map_or(0, |base| base.manifest.plays),
             base,
             tallies: vec![Vec::new(); BUCKETS],
@@ -202,15 +202,10 @@ impl Maker {
     /// Takes over what the summariser has counted.
     fn take(&mut self, summariser: &mut Summariser) -> Result<()> {
         let Self { keys, tallies, waiting, .. } = self;
-        let mut outcome = Ok(());
-        summariser.drain(|_, (key, item), plays| match keys.number(key) {
-            Ok(key) => {
-                tallies[bucket::of(&item)].push((key, item, plays));
-                *waiting += 1;
-            }
-            Err(error) => outcome = Err(error),
+        summariser.drain(|_, (key, item), plays| {
+            tallies[bucket::of(&item)].push((keys.number(&key), item, plays));
+            *waiting += 1;
         });
-        outcome?;
         for naming in summariser.drain_namings() {
             let known = self.names[bucket::of(&naming.item)].entry(naming.item).or_insert_with(|| naming.clone());
             if known.about < naming.about {
@@ -247,7 +242,7 @@ impl Maker {
         }
         let relative = |path: &Path| path.strip_prefix(snapshot.root()).unwrap_or(path).to_string_lossy().into_owned();
         let files: Vec<String> = snapshot.files().iter().map(|file| relative(&file.path)).collect();
-        disk::replace(&making.join(keys::FILE), &serde_json::to_vec(self.keys.list())?)?;
+        disk::replace(&making.join(manifest::KEYS), &serde_json::to_vec(self.keys.all())?)?;
         disk::replace(&making.join(manifest::FILES), &serde_json::to_vec(&files)?)?;
         let parts = |name: fn(usize) -> String| {
             (0..BUCKETS).map(|bucket| Part::of(&making.join(name(bucket)))).collect::<Result<Vec<_>>>()
@@ -262,7 +257,7 @@ impl Maker {
             offsets: progress.offsets.clone(),
             starts: progress.starts.clone(),
             dimensions: plan.dimensions(),
-            keys: Part::of(&making.join(keys::FILE))?,
+            keys: Part::of(&making.join(manifest::KEYS))?,
             files: Part::of(&making.join(manifest::FILES))?,
             tallies: parts(bucket::tallies_file)?,
             names: parts(bucket::names_file)?,

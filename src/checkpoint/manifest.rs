@@ -19,6 +19,8 @@ use crate::lake::disk;
 pub const FILE: &str = "manifest.json";
 /// The files of the lake that are in a checkpoint.
 pub const FILES: &str = "files.json";
+/// The keys that tallies name by their numbers. Those of an earlier checkpoint keep theirs.
+pub const KEYS: &str = "keys.json";
 /// Raised when what is in the files changes its meaning.
 pub const FORMAT: u32 = 1;
 /// A manifest is a few KiB, and some more for each partition.

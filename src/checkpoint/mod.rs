@@ -19,7 +19,6 @@
 
 mod bucket;
 mod chore;
-mod keys;
 mod make;
 mod manifest;
 #[cfg(test)]
@@ -150,7 +149,7 @@ impl Checkpoint {
                 bail!("it holds offsets of partition {partition} that the lake does not have");
             }
         }
-        let keys: Vec<Key> = manifest.json(folder, &manifest.keys, keys::FILE)?;
+        let keys: Vec<Key> = manifest.json(folder, &manifest.keys, manifest::KEYS)?;
         let files: Vec<String> = manifest.json(folder, &manifest.files, manifest::FILES)?;
         manifest.check_buckets(folder)?;
         Ok(Self { folder: folder.to_owned(), manifest, keys, translated: Vec::new(), files })
