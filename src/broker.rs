@@ -14,6 +14,9 @@ use rdkafka::types::RDKafkaErrorCode;
 /// How long to wait for an answer before the broker counts as unreachable.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Commits and ends of the run wait for the answer, so it is short.
+const TOPIC_ID_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Options that exactness rests on.
 const FIXED: [&str; 4] =
     ["auto.offset.reset", "enable.auto.commit", "enable.auto.offset.store", "enable.partition.eof"];
@@ -180,6 +183,11 @@ impl Broker {
     pub fn cluster_id(&self, consumer: &Consumer) -> Result<String> {
         let id = consumer.client().fetch_cluster_id(ANSWER_TIMEOUT);
         id.with_context(|| format!("{} does not say which cluster it belongs to", self.servers))
+    }
+
+    /// The topic's own id, by which it is told from one that is made anew under its name. `None` if the cluster gives topics none.
+    pub fn topic_id(&self, consumer: &Consumer) -> Result<Option<String>, RDKafkaErrorCode> {
+        reprise_kafka::topic_id(consumer.client(), &self.topic, TOPIC_ID_TIMEOUT)
     }
 
     /// The offsets that each of `partitions` holds.

@@ -6,10 +6,12 @@
 //! take many at once cost half; rdkafka does not offer them. Hence this crate, which holds all the unsafe code of the project.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
 
+mod describe;
 mod queue;
 mod receive;
 mod send;
 mod topic;
 
+pub use describe::topic_id;
 pub use receive::{Message, Receiver, Trouble};
 pub use send::Sender;

@@ -145,7 +145,7 @@ unsafe fn bytes<'a>(start: *const c_void, length: usize) -> Option<&'a [u8]> {
 }
 
 /// A copy of a C text, which may be null.
-fn text(start: *const c_char) -> String {
+pub fn text(start: *const c_char) -> String {
     // SAFETY: librdkafka ends its texts with a zero byte.
     let text = (!start.is_null()).then(|| unsafe { CStr::from_ptr(start) });
     text.map(|text| text.to_string_lossy().into_owned()).unwrap_or_default()

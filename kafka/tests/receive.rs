@@ -62,7 +62,7 @@ fn every_message_comes_once_and_in_order_and_then_the_end() {
     let cluster = cluster(&lengths);
     let mut receiver = receiver(&cluster.bootstrap_servers(), 3);
     let (mut nexts, mut ends) = ([0_i64; 3], [None; 3]);
-    assert_eq!(receiver.fetched_end(TOPIC, 0), None);
+    assert_eq!(receiver.fetched_end(TOPIC, 3), None, "it has no such partition");
     let began = Instant::now();
     while ends.iter().any(Option::is_none) {
         assert!(began.elapsed() < PATIENCE, "{nexts:?} of {lengths:?}, {ends:?}");

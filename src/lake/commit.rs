@@ -18,6 +18,7 @@ pub struct Committer {
     pub(super) plays: FencedTable,
     pub(super) dead_letters: FencedTable,
     progress: Progress,
+    check_origin: Box<dyn Fn(&Progress) -> Result<()> + Send>,
 }
 
 impl Committer {
@@ -60,7 +61,7 @@ impl Committer {
         let plays = FencedTable::take_over(plays, |found| found.max(floor) + 1)?;
         let incarnation = plays.progress().incarnation;
         let dead_letters = FencedTable::take_over(dead_letters, |_| incarnation)?;
-        let mut this = Self { plays, dead_letters, progress: Progress::default() };
+        let mut this = Self { plays, dead_letters, progress: Progress::default(), check_origin: Box::new(|_| Ok(())) };
         this.note_progress();
         Ok(this)
     }
@@ -69,6 +70,12 @@ impl Committer {
     pub fn wait_in(&mut self, room: &Room) {
         self.plays.room = room.clone();
         self.dead_letters.room = room.clone();
+    }
+
+    /// Has each commit call `check` before it begins, with the offsets and times of the partitions that have got on. It fails if what
+    /// is to be committed may be of another topic.
+    pub fn check_origin_by(&mut self, check: impl Fn(&Progress) -> Result<()> + Send + 'static) {
+        self.check_origin = Box::new(check);
     }
 
     /// How far the plays have come. The epoch is the newest in either table: each later one must be greater.
@@ -112,6 +119,8 @@ impl Committer {
     /// An error leaves the cut committed or not, and the process should end: the next [`Committer::open`] finds out.
     pub fn commit(&mut self, cut: Cut) -> Result<&Progress> {
         self.check(&cut)?;
+        let (offsets, times_ms) = (cut.offsets.clone(), cut.account.times_ms.clone());
+        (self.check_origin)(&Progress { offsets, times_ms, ..Progress::default() })?;
         if !cut.dead_letters.is_empty() {
             let offsets = self.dead_letter_offsets(&cut);
             self.dead_letters
@@ -181,5 +190,12 @@ fn check_identity(lake: &Path, table: &Table, identity: &Identity) -> Result<()>
             identity.cluster_id
         );
     }
-    Ok(())
+    match (table.topic_id(), &identity.topic_id) {
+        (Some(known), Some(found)) if known != found => bail!(
+            "topic {topic} is not the one that the lake {} was made from: its id was {known}, and now it is {found}. It was \
+             deleted and made anew: begin a new lake for it",
+            lake.display()
+        ),
+        _ => Ok(()),
+    }
 }

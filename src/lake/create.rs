@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::Identity;
 use super::disk::{self, STAGING};
-use super::table::{CLUSTER_ID, Kind, LOG, TOPIC, WRITTEN_BY, entry_name, random_uuid};
+use super::table::{CLUSTER_ID, Kind, LOG, TOPIC, TOPIC_ID, WRITTEN_BY, entry_name, random_uuid};
 
 /// Whether there is a table of `kind` in `lake`. An older log may have been cleaned up to a checkpoint, so version 0 alone does
 /// not say.
@@ -48,6 +48,10 @@ fn first_commit(kind: &Kind, identity: &Identity) -> Result<String> {
     let partitioned_by = (kind.partitioned_by)();
     let fields: Vec<_> = columns.fields().iter().cloned().chain(partitioned_by.iter().cloned().map(Arc::new)).collect();
     let schema = StructType::try_from_arrow(&Schema::new(fields)).context("the table's schema")?;
+    let mut origin = json!({TOPIC: identity.topic, CLUSTER_ID: identity.cluster_id});
+    if let Some(topic_id) = &identity.topic_id {
+        origin[TOPIC_ID] = json!(topic_id);
+    }
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
     let actions = [
         json!({"commitInfo": {"timestamp": now_ms, "operation": "CREATE TABLE", "operationParameters": {},
@@ -56,7 +60,7 @@ fn first_commit(kind: &Kind, identity: &Identity) -> Result<String> {
         json!({"metaData": {"id": random_uuid(), "format": {"provider": "parquet", "options": {}},
             "schemaString": serde_json::to_string(&schema)?,
             "partitionColumns": partitioned_by.iter().map(|field| field.name()).collect::<Vec<_>>(),
-            "configuration": {TOPIC: identity.topic, CLUSTER_ID: identity.cluster_id}, "createdTime": now_ms}}),
+            "configuration": origin, "createdTime": now_ms}}),
     ];
     Ok(actions.map(|action| action.to_string() + "\n").concat())
 }

@@ -55,6 +55,8 @@ pub struct Identity {
     /// The broker's cluster id.
     pub cluster_id: String,
     pub topic: String,
+    /// The topic's own id, if the cluster gives topics ids.
+    pub topic_id: Option<String>,
 }
 
 /// A staged file: what a writer sends to the committer.

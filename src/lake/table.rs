@@ -26,6 +26,7 @@ pub const WRITTEN_BY: &str = concat!("reprise/", env!("CARGO_PKG_VERSION"));
 
 pub const LOG: &str = "_delta_log";
 pub const TOPIC: &str = "reprise.topic";
+pub const TOPIC_ID: &str = "reprise.topic_id";
 pub const CLUSTER_ID: &str = "reprise.cluster_id";
 const EPOCH: &str = "reprise:epoch";
 const CLOCK: &str = "reprise:clock";
@@ -164,6 +165,11 @@ impl Table {
 
     pub fn topic(&self) -> Option<&str> {
         self.property(TOPIC)
+    }
+
+    /// `None` as well if the lake was begun by an earlier release.
+    pub fn topic_id(&self) -> Option<&str> {
+        self.property(TOPIC_ID)
     }
 
     pub fn cluster_id(&self) -> Option<&str> {

@@ -18,7 +18,7 @@ use crate::engine::{Engine, Live};
 use crate::lake::Room;
 use crate::serve::follower::Follower;
 use crate::serve::{self, Shared};
-use crate::source::kafka::{Found, discover};
+use crate::source::kafka::{Found, Origin, discover};
 use crate::source::lake::Progress;
 
 impl Run {
@@ -44,7 +44,9 @@ impl Run {
         follower.follow(start.leader.clone());
         let (ending, found) = (Ending::new(stop), Arc::<Found>::default());
         let known = start.starts.keys().copied().collect();
-        let discovery = discover(&self.broker, known, found.clone(), ending.clone())?;
+        // Process 0 looks whether it is still the same topic.
+        let origin = Arc::new(Origin::new(&self.broker, None)?);
+        let discovery = discover(&self.broker, origin, known, found.clone(), ending.clone())?;
         let memory = self.watch_memory(&ending)?;
         let engine = self.engine_of(start, team, found, ending.clone())?;
         drop(first);

@@ -36,7 +36,7 @@ use crate::monitor::monitor;
 use crate::otlp;
 use crate::publish::publisher;
 use crate::serve::{self, Access, Shared, Status};
-use crate::source::kafka::{Found, PASSED, Resumption, check_remade, discover, lost, resume};
+use crate::source::kafka::{Found, Origin, PASSED, Resumption, check_remade, discover, lost, resume};
 use crate::source::lake::{Counted, Progress};
 use crate::tick::Pace;
 use start::Start;
@@ -75,6 +75,7 @@ pub struct Run {
 
 /// A lake that has been taken over, and what the charts begin with.
 struct Opened {
+    origin: Arc<Origin>,
     committer: Committer,
     /// Where each partition goes on.
     starts: BTreeMap<i32, i64>,
@@ -117,7 +118,7 @@ impl Run {
             monitor(shared.clone(), self.broker.clone(), rebuilt.clone(), self.notes.clone())?,
             publisher(shared.clone(), &self.broker)?,
             self.changelog(&shared)?,
-            discover(&self.broker, known, found.clone(), ending.clone())?,
+            discover(&self.broker, opened.origin.clone(), known, found.clone(), ending.clone())?,
             self.caretaker(&shared)?,
             self.otlp.as_ref().map(|endpoint| otlp::export(endpoint, shared.clone())).transpose()?,
             self.watch_memory(&ending)?,
@@ -190,13 +191,16 @@ impl Run {
             let topic = &self.broker.topic;
             warn!(topic, partition = gap.partition, first = gap.first, end = gap.end, "{}", PASSED);
         }
+        let origin = Arc::new(Origin::new(&self.broker, identity.topic_id)?);
+        let same = origin.clone();
+        committer.check_origin_by(move |read| same.check_read(read));
         committer.begin(&starts)?;
         committer.pass(&gaps)?;
         let snapshot = Snapshot::open(&self.lake, None)?;
         balance::check(&self.lake, &snapshot)?;
         let checkpoint = checkpoint::newest(&self.lake, &snapshot, &Plan::new(&self.definitions))?.map(Arc::new);
         let counted = checkpoint.as_ref().map(|checkpoint| checkpoint.counted(&snapshot));
-        Ok(Some(Opened { committer, starts, snapshot, checkpoint, counted }))
+        Ok(Some(Opened { origin, committer, starts, snapshot, checkpoint, counted }))
     }
 
     /// Where a lake that has come so far goes on, if it can.
@@ -261,7 +265,7 @@ impl Run {
         shared: Arc<Shared>,
         ending: Ending,
     ) -> Engine {
-        let Opened { committer, starts, snapshot, checkpoint, counted } = opened;
+        let Opened { committer, starts, snapshot, checkpoint, counted, .. } = opened;
         let paused = shared.clone();
         Engine {
             team: Arc::new(team),
@@ -318,5 +322,10 @@ fn look(broker: &Broker) -> Result<(Identity, BTreeMap<i32, Extent>)> {
     let consumer = broker.asker()?;
     let partitions = broker.partitions(&consumer)?;
     let extents = broker.extents(&consumer, &partitions, ANSWER_TIMEOUT)?;
-    Ok((Identity { cluster_id: broker.cluster_id(&consumer)?, topic: broker.topic.clone() }, extents))
+    let topic_id = broker.topic_id(&consumer).unwrap_or_else(|error| {
+        let topic = &broker.topic;
+        warn!(topic, %error, "Kafka does not tell the topic's id; if it is made anew, only its records will show that");
+        None
+    });
+    Ok((Identity { cluster_id: broker.cluster_id(&consumer)?, topic: broker.topic.clone(), topic_id }, extents))
 }

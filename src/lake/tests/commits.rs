@@ -74,6 +74,14 @@ fn another_topic_or_cluster_is_refused_by_name() {
     let other = Identity { cluster_id: "cluster-b".into(), ..identity() };
     let said = message(Committer::open(&lake.path(), &other));
     assert!(said.contains("cluster-a") && said.contains("cluster-b"), "{said}");
+    let other = Identity { topic_id: Some("topic-b".into()), ..identity() };
+    let said = message(Committer::open(&lake.path(), &other));
+    assert!(said.contains("topic-a") && said.contains("topic-b"), "{said}");
+    // A cluster that gives topics no ids says nothing against it, nor does a lake that was begun without one.
+    Committer::open(&lake.path(), &Identity { topic_id: None, ..identity() }).unwrap();
+    let lake = Lake::new();
+    Committer::open(&lake.path(), &Identity { topic_id: None, ..identity() }).unwrap();
+    lake.open();
 }
 
 #[test]

@@ -90,7 +90,7 @@ impl Lake {
 }
 
 pub fn identity() -> Identity {
-    Identity { cluster_id: "cluster-a".into(), topic: "song-plays".into() }
+    Identity { cluster_id: "cluster-a".into(), topic: "song-plays".into(), topic_id: Some("topic-a".into()) }
 }
 
 /// Kafka partition and offset of every row of a file.

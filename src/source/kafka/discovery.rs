@@ -1,4 +1,4 @@
-//! A thread that looks at the topic now and then: partitions may be added to it, and it may be deleted.
+//! A thread that looks at the topic now and then: partitions may be added to it, it may be deleted, and it may be made anew.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow};
 use tracing::warn;
 
+use super::origin::Origin;
 use crate::background::Background;
 use crate::broker::{Broker, Consumer};
 use crate::ending::Ending;
@@ -57,9 +58,15 @@ impl Found {
 }
 
 /// Starts a thread that looks for partitions of `broker`'s topic beside those that are `known`, and ends the run when the
-/// topic is gone.
-pub fn discover(broker: &Broker, known: Vec<i32>, found: Arc<Found>, ending: Ending) -> Result<Background> {
-    let look = Look { consumer: broker.asker()?, broker: broker.clone(), known, found, gone_since: None };
+/// topic is gone, or is not its `origin` any more.
+pub fn discover(
+    broker: &Broker,
+    origin: Arc<Origin>,
+    known: Vec<i32>,
+    found: Arc<Found>,
+    ending: Ending,
+) -> Result<Background> {
+    let look = Look { consumer: broker.asker()?, broker: broker.clone(), origin, known, found, gone_since: None };
     let interval = interval(broker);
     Background::start("reprise-discovery", move |stop| look.repeat(interval, stop, &ending))
 }
@@ -74,6 +81,7 @@ fn interval(broker: &Broker) -> Duration {
 struct Look {
     consumer: Consumer,
     broker: Broker,
+    origin: Arc<Origin>,
     known: Vec<i32>,
     found: Arc<Found>,
     gone_since: Option<Instant>,
@@ -93,7 +101,7 @@ impl Look {
         }
     }
 
-    /// Fails if the topic is gone. Who cannot be asked says nothing; the readers log that.
+    /// Fails if the topic is gone or another one. Who cannot be asked says nothing; the readers log that.
     fn look(&mut self) -> Result<()> {
         let topic = &self.broker.topic;
         match self.broker.find(&self.consumer, ANSWER_TIMEOUT) {
@@ -103,6 +111,7 @@ impl Look {
                         "{topic}/{partition} is gone: was the topic deleted and made anew? Begin a new lake for it"
                     ));
                 }
+                self.origin.check()?;
                 if self.gone_since.take().is_some() {
                     self.found.returns.fetch_add(1, Ordering::Release);
                 }

@@ -5,7 +5,8 @@
 //!
 //! ```text
 //!  resume     where each partition goes on, and whether it is the topic that the lake knows
-//!  discovery  a thread that hears of partitions that are added, and of a topic that is deleted
+//!  discovery  a thread that hears of partitions that are added, and of a topic that is deleted or made anew
+//!  origin     whether it is still the same topic
 //!  reader     a consumer: every offset is a play, a dead letter, a hole, or missing
 //! ```
 //!
@@ -13,6 +14,7 @@
 //! before it is committed.
 
 mod discovery;
+mod origin;
 mod partition;
 mod reader;
 mod resume;
@@ -34,6 +36,7 @@ use crate::broker::Broker;
 use crate::ending::Ending;
 
 pub use discovery::{Found, discover};
+pub use origin::Origin;
 use reader::Reader;
 pub use resume::{PASSED, Resumption, check_remade, lost, resume};
 

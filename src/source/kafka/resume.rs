@@ -92,40 +92,61 @@ struct Tail {
 /// Compares the last record that the lake has of each partition with what Kafka has there. A topic that was deleted and
 /// made again may have as many offsets, but its records have other times.
 pub fn check_remade(broker: &Broker, extents: &BTreeMap<i32, Extent>, lake: &Progress) -> Result<()> {
-    let mut tails = tails(extents, lake);
+    let tails = tails(extents, lake);
+    let found = find(broker, &tails)?;
+    let known = found.iter().filter_map(|(partition, found)| Some((*partition, *tails.get(partition)?, (*found)?)));
+    known.into_iter().try_for_each(|(partition, tail, found)| check_tail(&broker.topic, partition, tail, found))?;
+    let slow: Vec<_> = tails.keys().filter(|partition| !found.contains_key(partition)).collect();
+    if !slow.is_empty() {
+        warn!(
+            topic = broker.topic,
+            partitions = ?slow,
+            "Kafka is slow, so it was not checked that these partitions are the ones that the lake knows"
+        );
+    }
+    Ok(())
+}
+
+/// Whether Kafka, which has these `extents` now, has the last record of no partition that was `read`: then all that was read is of a
+/// topic that was there before.
+pub fn is_of_another(broker: &Broker, extents: &BTreeMap<i32, Extent>, read: &Progress) -> Result<bool> {
+    let tails = tails(extents, read);
+    let found = find(broker, &tails)?;
+    Ok(tails.iter().all(|(partition, tail)| found.get(partition).is_some_and(|found| is_gone(*tail, *found))))
+}
+
+/// Whether what was `found` at or behind a record is certain to be another. Of a record without a time that cannot be said.
+fn is_gone(tail: Tail, found: Option<(i64, Option<i64>)>) -> bool {
+    tail.time_ms >= 0 && found != Some((tail.offset, Some(tail.time_ms)))
+}
+
+/// Offset and time of the first record at each of the `tails` or after it, if there is one. Of partitions that Kafka says nothing of
+/// in time there is nothing.
+fn find(broker: &Broker, tails: &BTreeMap<i32, Tail>) -> Result<BTreeMap<i32, Option<(i64, Option<i64>)>>> {
+    let mut all = BTreeMap::new();
     if tails.is_empty() {
-        return Ok(());
+        return Ok(all);
     }
     // One record of each is enough.
     let consumer = broker.consumer_with(&[("queued.min.messages", "1"), ("queued.max.messages.kbytes", "1024")])?;
     let mut assignment = TopicPartitionList::new();
-    for (partition, tail) in &tails {
+    for (partition, tail) in tails {
         assignment.add_partition_offset(&broker.topic, *partition, Offset::Offset(tail.offset))?;
     }
     consumer.assign(&assignment).with_context(|| format!("cannot read the partitions of topic {}", broker.topic))?;
     let began = Instant::now();
-    while !tails.is_empty() {
-        if began.elapsed() > ANSWER_TIMEOUT {
-            warn!(
-                topic = broker.topic,
-                partitions = ?tails.keys(),
-                "Kafka is slow, so it was not checked that these partitions are the ones that the lake knows"
-            );
-            break;
-        }
+    while all.len() < tails.len() && began.elapsed() <= ANSWER_TIMEOUT {
         match consumer.poll(Duration::from_millis(100)) {
             Some(Ok(message)) => {
-                if let Some(tail) = tails.remove(&message.partition()) {
-                    let found = (message.offset(), message.timestamp().to_millis());
-                    check_tail(&broker.topic, message.partition(), tail, found)?;
-                }
+                let found = (message.offset(), message.timestamp().to_millis());
+                all.entry(message.partition()).or_insert(Some(found));
             }
             // The record is gone, and nothing comes after it.
-            Some(Err(KafkaError::PartitionEOF(partition))) => drop(tails.remove(&partition)),
+            Some(Err(KafkaError::PartitionEOF(partition))) => drop(all.entry(partition).or_insert(None)),
             Some(Err(_)) | None => {}
         }
     }
-    Ok(())
+    Ok(all)
 }
 
 /// The records to look at: those that Kafka still has.
@@ -213,6 +234,15 @@ mod tests {
         assert!(said.contains("1970-01-01T00:00:00.1Z") && said.contains("offset 4"), "{said}");
         for found in [(4, Some(100)), (5, Some(101)), (4, None)] {
             check_tail("t", 0, tail(100), found).unwrap();
+        }
+        for (time_ms, found, gone) in [
+            (100, Some((4, Some(100))), false),
+            (100, Some((4, Some(101))), true),
+            (100, Some((5, Some(100))), true),
+            (100, None, true),
+            (-1, Some((4, Some(100))), false),
+        ] {
+            assert_eq!(is_gone(tail(time_ms), found), gone, "{time_ms} {found:?}");
         }
     }
 }

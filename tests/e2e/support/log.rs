@@ -31,6 +31,26 @@ pub fn account(lake: &Path) -> Account {
     account
 }
 
+/// Takes from a lake what earlier releases have not written: the id of its topic.
+pub fn forget_topic_id(lake: &Path) {
+    for table in ["song_plays", "dead_letters"] {
+        let path = lake.join(table).join("_delta_log").join(format!("{:020}.json", 0));
+        let commit = fs::read_to_string(&path).expect("the first commit");
+        let (before, rest) = commit.split_once("\"reprise.topic_id\":\"").expect("an id");
+        let (_, after) = rest.split_once('"').expect("its end");
+        let before = before.strip_suffix(',').unwrap_or(before);
+        let after = if before.ends_with('{') { after.strip_prefix(',').unwrap_or(after) } else { after };
+        fs::write(&path, format!("{before}{after}")).expect("write the first commit");
+        // They repeat it, and are there to be quick.
+        for entry in fs::read_dir(path.parent().expect("the log")).expect("the log") {
+            let path = entry.expect("an entry").path();
+            if path.extension().is_some_and(|extension| extension == "crc") {
+                fs::remove_file(path).expect("remove a checksum");
+            }
+        }
+    }
+}
+
 /// The account of the newest commit, also while more are written: files of the next may be there already.
 pub fn newest(lake: &Path) -> Account {
     let mut account = Account::default();
