@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use tracing::info;
+use jiff::Timestamp;
+use tracing::{info, warn};
 
 use crate::background::Background;
 use crate::broker::{Broker, Consumer};
@@ -16,6 +17,8 @@ use crate::serve::Shared;
 use crate::source::lake::Progress;
 
 const INTERVAL: Duration = Duration::from_secs(1);
+/// A broker that is started again, or moves its partitions, may say nothing for a moment.
+const SILENT_MIN: Duration = Duration::from_secs(5);
 
 /// Whether there is a terminal to show a live table on.
 pub fn has_screen() -> bool {
@@ -24,8 +27,9 @@ pub fn has_screen() -> bool {
 
 /// Starts a thread that looks at a run over `broker`'s topic once a second; `notes` are lines that stay below the table.
 pub fn monitor(shared: Arc<Shared>, broker: Broker, progress: Arc<Progress>, notes: Vec<String>) -> Result<Background> {
-    let watch =
-        move |stop: &AtomicBool| Watch { shared, broker, progress, notes, consumer: None, last: None }.run(stop);
+    let watch = move |stop: &AtomicBool| {
+        Watch { shared, broker, progress, notes, consumer: None, silent: None, last: None }.run(stop)
+    };
     Background::start("reprise-monitor", watch)
 }
 
@@ -35,6 +39,8 @@ struct Watch {
     progress: Arc<Progress>,
     notes: Vec<String>,
     consumer: Option<Consumer>,
+    /// Since when Kafka does not answer.
+    silent: Option<(Instant, Timestamp)>,
     /// When plays were last counted, and how many there were.
     last: Option<(Instant, u64)>,
 }
@@ -69,10 +75,24 @@ impl Watch {
         if self.consumer.is_none() {
             self.consumer = self.broker.asker().ok();
         }
-        if let Some(consumer) = &self.consumer
-            && let Ok(extents) = self.broker.extents(consumer, &partitions, INTERVAL / 2)
-        {
-            self.shared.measured(&extents);
+        let Some(consumer) = &self.consumer else { return };
+        match self.broker.extents(consumer, &partitions, INTERVAL / 2) {
+            Ok(extents) => {
+                if self.silent.take().is_some_and(|(since, _)| since.elapsed() >= SILENT_MIN) {
+                    info!("Kafka answers again");
+                }
+                self.shared.measured(&extents);
+            }
+            Err(error) => {
+                let (since, at) = *self.silent.get_or_insert_with(|| (Instant::now(), Timestamp::now()));
+                if since.elapsed() >= SILENT_MIN {
+                    let reason = format!("Kafka has not answered since {at:.0}: {error:#}");
+                    if self.shared.status().kafka_silent.is_none() {
+                        warn!("{reason}");
+                    }
+                    self.shared.kafka_is_silent(reason);
+                }
+            }
         }
     }
 
@@ -96,7 +116,8 @@ impl Watch {
             screen.push_str(&rebuilding);
             screen.push('\n');
         }
-        if let Some(reason) = &self.shared.status().paused {
+        let (paused, silent) = (self.shared.status().paused.clone(), self.shared.status().kafka_silent.clone());
+        for reason in paused.iter().chain(&silent) {
             screen.push_str(&fitted(reason, Some(width)));
             screen.push('\n');
         }

@@ -46,17 +46,17 @@ export async function show(main, { path, query, signal, again }) {
   }
   const wanted = query.get('scope') || GLOBAL;
   const scope = scopeFor(chart, wanted);
-  const { periods, scopes } = chart.with_entries;
-  const chosen = query.get('period') || periods.at(-1);
+  const { periods, newest, scopes } = chart.with_entries;
+  const chosen = query.get('period') || newest;
   const go = (change) => (location.hash = address(chart.name, { scope, period: query.get('period'), ...change }));
   setText(heading, sentence(chart.name));
   tabs.replaceChildren(...charts.map((one) => tab(one, one === chart, wanted)));
   pickers.replaceChildren(scopePicker(scopes, scope, (next) => go({ scope: next })));
   if (chosen) {
-    const newest = (period) => (period === periods.at(-1) ? undefined : period);
-    if (periods.length > 1) pickers.append(steps(periods, chosen, (next) => go({ period: newest(next) })));
+    const named = (period) => (period === newest ? undefined : period);
+    if (periods.length > 1) pickers.append(steps(periods, chosen, (next) => go({ period: named(next) })));
   }
-  const view = { chart, scope, chosen, sub, place, note, signal, isNewest: !chosen || chosen === periods.at(-1) };
+  const view = { chart, scope, chosen, sub, place, note, signal, isNewest: !chosen || chosen === newest };
   watch(view, periods);
   return `${sentence(chart.name)}, ${scopeName(scope)}`;
 }

@@ -53,7 +53,7 @@ export async function show(main, { query, signal }) {
 function choice(chart, track, query) {
   // The window moves on, and its period with it: only charts by calendar have periods to choose.
   const periods = isTrending(chart) ? [] : chart.with_entries.periods;
-  const period = periods.includes(query.get('period')) ? query.get('period') : periods.at(-1);
+  const period = periods.includes(query.get('period')) ? query.get('period') : isTrending(chart) ? undefined : chart.with_entries.newest;
   const by = track && query.get('by') !== 'plays' ? 'share' : 'plays';
   return { chart, track, periods, period, by };
 }

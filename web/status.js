@@ -16,6 +16,7 @@ const STATES = {
   live: { text: 'Live', spoken: 'Live' },
   catching: { text: 'Catching up', spoken: 'The server is catching up' },
   paused: { text: 'Paused', spoken: 'The server cannot commit for the moment' },
+  silent: { text: 'No Kafka', spoken: 'Kafka does not answer the server; nothing new comes' },
 };
 
 export function showStatus(strip, announce) {
@@ -51,6 +52,7 @@ export function showStatus(strip, announce) {
 
 function running(status) {
   if (status?.paused) return 'paused';
+  if (status?.kafka_silent) return 'silent';
   return status && !(status.caught_up && status.ready !== false) ? 'catching' : 'live';
 }
 
@@ -66,6 +68,7 @@ function read(parts, status, samples) {
   parts.rejected.parentElement.classList.toggle('warn', rejected > 0);
   parts.rejected.parentElement.title = reasons(status.dead_letters);
   setText(parts.lake, status.lake_version === null ? '–' : `v${count(status.lake_version)}`);
+  parts.lag.parentElement.title = status.kafka_silent ?? '';
   parts.lake.parentElement.title = status.paused ?? `${count(status.lake_plays)} plays in ${status.lake}`;
   wave(parts.bars, samples);
 }

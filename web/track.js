@@ -104,7 +104,7 @@ function stand(tiles, charts, id, signal) {
   return (cells) => {
     for (const { chart, number } of made) {
       const mine = cells.filter((cell) => cell.chart === chart.name && cell.scope === GLOBAL);
-      const newest = mine.find((cell) => cell.period === chart.with_entries.periods.at(-1)) ?? mine.at(-1);
+      const newest = mine.find((cell) => cell.period === chart.with_entries.newest) ?? mine.at(-1);
       setText(number, newest ? plays(newest.plays) : 'no plays');
     }
   };
@@ -189,7 +189,7 @@ function whereItPlays(card, charts, id, title, signal) {
   const chart = longest(charts.filter(hasCountries));
   card.append(el('header', { class: 'card-head' }, el('h2', { id: 'where' }, 'By country')));
   if (!chart) return card.append(notice('No chart counts by country'));
-  const period = isTrending(chart) ? undefined : chart.with_entries.periods.at(-1);
+  const period = isTrending(chart) ? undefined : chart.with_entries.newest;
   const linkTo = (scope) => (isTrending(chart) ? url('#/', { scope }) : address(chart.name, { scope }));
   const world = new World({ label: `Plays of ${title} by country`, linkTo, rows: 8 });
   card.firstElementChild.append(

@@ -173,13 +173,17 @@ impl Charts {
             .filter(move |(_, _, day)| start_day.is_none_or(|start_day| *day == start_day))
     }
 
-    /// The newest period of `chart` that has entries for `scope`, or for any, as the first day that a [`Cell`] has.
+    /// The newest period of `chart` that has entries for `scope`, or for any, as the first day that a [`Cell`] has. Of those that
+    /// the clock has reached, if there are any: a device whose clock is ahead must not be all that a reader sees.
     pub fn newest(&self, chart: u32, scope: Option<&Scope>) -> Option<i32> {
-        let Some(scope) = scope else {
-            return self.places_of(chart, None, None).map(|(_, _, start_day)| *start_day).max();
+        let until = |last: i32| match scope {
+            None => self.places_of(chart, None, None).map(|(_, _, day)| *day).filter(|day| *day <= last).max(),
+            Some(scope) => {
+                let periods = (chart, scope.clone(), i32::MIN)..=(chart, scope.clone(), last);
+                self.tops.range(periods).next_back().map(|((_, _, start_day), _)| *start_day)
+            }
         };
-        let periods = (chart, scope.clone(), i32::MIN)..=(chart, scope.clone(), i32::MAX);
-        self.tops.range(periods).next_back().map(|((_, _, start_day), _)| *start_day)
+        until(self.current(chart).unwrap_or(i32::MAX)).or_else(|| until(i32::MAX))
     }
 
     /// The first `limit` entries of one cell; without entries if nothing has been counted for it.

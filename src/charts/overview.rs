@@ -34,6 +34,9 @@ pub struct Overview {
 pub struct WithEntries {
     /// From the oldest to the newest.
     pub periods: Vec<String>,
+    /// The one that is meant when none is named. Later ones have not begun by the clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub newest: Option<String>,
     pub scopes: Vec<String>,
 }
 
@@ -77,6 +80,7 @@ impl Charts {
         scopes.dedup();
         WithEntries {
             periods: start_days.into_iter().map(|start_day| self.period(chart, Some(start_day)).0).collect(),
+            newest: self.newest(chart, None).map(|start_day| self.period(chart, Some(start_day)).0),
             scopes: scopes.into_iter().map(Scope::name).collect(),
         }
     }

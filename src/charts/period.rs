@@ -50,8 +50,8 @@ impl Charts {
         Some(definition.period.start(day, definition.calendar.week_starts))
     }
 
-    /// The first day of the period that is meant when none is named: the newest that has entries for `scope`, or for any, and
-    /// before there are any the one that the clock is in.
+    /// The first day of the period that is meant when none is named: the [`newest`](Self::newest) that has entries for `scope`, or
+    /// for any, and before there are any the one that the clock is in.
     pub fn usual(&self, chart: u32, scope: Option<&Scope>) -> Option<i32> {
         self.newest(chart, scope).or_else(|| self.current(chart))
     }

@@ -130,14 +130,19 @@ fn cells_are_found_by_each_part_of_their_name() {
 }
 
 #[test]
-fn the_newest_period_is_that_of_the_scope() {
+fn the_newest_period_is_that_of_the_scope_and_has_begun() {
     let mut charts = filled();
-    charts.apply(Changes { ranked: vec![counted(0, Scope::Global, WEEK + 7, "S1", 1)], ..Changes::default() });
+    let ahead = [Scope::Global, country("FR")].map(|scope| counted(0, scope, WEEK + 7, "S1", 1));
+    charts.apply(Changes { ranked: ahead.into(), ..Changes::default() });
+    assert_eq!(charts.newest(0, Some(&Scope::Global)), Some(WEEK));
+    assert_eq!(charts.newest(0, None), Some(WEEK));
+    assert_eq!(charts.newest(0, Some(&country("FR"))), Some(WEEK + 7), "there is no other");
+    assert_eq!(charts.current(0), Some(WEEK));
+    charts.set_as_of(AsOf { clock_us: Some(i64::from(WEEK + 7) * 86_400_000_000), ..charts.as_of() });
     assert_eq!(charts.newest(0, Some(&Scope::Global)), Some(WEEK + 7));
     assert_eq!(charts.newest(0, Some(&country("US"))), Some(WEEK));
     assert_eq!(charts.newest(0, Some(&country("DE"))), None);
     assert_eq!(charts.newest(0, None), Some(WEEK + 7));
-    assert_eq!(charts.current(0), Some(WEEK));
 }
 
 #[test]
@@ -147,12 +152,12 @@ fn the_overview_names_what_has_entries() {
     let expected = serde_json::json!([
         {"name": "trending", "window_ms": 600_000, "slide_ms": 60_000, "scopes": ["global", "country"], "item": "track",
          "measure": "plays", "eligible": "completed", "top": 50,
-         "with_entries": {"periods": [window], "scopes": ["global"]}},
+         "with_entries": {"periods": [window], "newest": window, "scopes": ["global"]}},
         {"name": "weekly", "period": "week", "scopes": ["global", "country"], "item": "track", "measure": "plays",
          "eligible": "completed", "top": 100,
-         "with_entries": {"periods": ["2026-W46", "2026-W47"], "scopes": ["global", "US"]}},
+         "with_entries": {"periods": ["2026-W46", "2026-W47"], "newest": "2026-W47", "scopes": ["global", "US"]}},
         {"name": "artists", "period": "all", "scopes": ["global", "device"], "item": "artist", "measure": "plays",
-         "eligible": "completed", "top": 100, "with_entries": {"periods": ["all"], "scopes": ["global"]}},
+         "eligible": "completed", "top": 100, "with_entries": {"periods": ["all"], "newest": "all", "scopes": ["global"]}},
     ]);
     assert_eq!(overview, expected);
 }

@@ -20,7 +20,7 @@ use super::bucket::{self, BUCKETS, Row, Tallies};
 use super::manifest::{self, Manifest, Part};
 use super::{Checkpoint, PREFIX, folder, list};
 use crate::failpoint;
-use crate::lake::{Snapshot, disk};
+use crate::lake::{Snapshot, check_is_lake, disk};
 use crate::source::lake::{Reader, Selection};
 
 /// Tallies that wait in memory, of 32 bytes each, before they are merged with those on disk.
@@ -49,6 +49,7 @@ pub enum Made {
 ///
 /// `progress` hears how many plays have been counted, and of how many; `stop` ends it early.
 pub fn make(lake: &Path, plan: &Plan, stop: &AtomicBool, progress: impl FnMut(u64, u64)) -> Result<Made> {
+    check_is_lake(lake)?;
     let folder = folder(lake);
     disk::create_folder(&folder)?;
     let lock = File::create(folder.join(LOCK)).with_context(|| format!("cannot write to {}", folder.display()))?;

@@ -147,7 +147,8 @@ mod tests {
     /// The detail of a problem is the error; trouble of the server may pass, a wrong question stays wrong.
     #[test]
     fn refusals_say_why() {
-        let (server, _) = server();
+        let (server, shared) = server();
+        shared.ready.store(false, std::sync::atomic::Ordering::Release);
         let Err(Failure::Refused(error)) = ask(server.address, "/v1/charts/daily") else { panic!("not refused") };
         assert!(error.to_string().contains("the charts are `trending`"), "{error}");
         let Err(Failure::Away(error)) = ask(server.address, "/readyz") else { panic!("not away") };

@@ -1,5 +1,6 @@
 //! `reprise replay`: the charts of the plays in a lake, through the same dataflow.
 
+use std::io::Write;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -110,7 +111,16 @@ pub fn run(options: Options) -> Result<()> {
     };
     charts.set_as_of(as_of);
     let filter = Filter { chart: options.chart, scope: options.scope, period: options.period, limit: None };
-    output::write(options.format, &charts.cells(&filter), options.output.as_deref())
+    let cells = charts.cells(&filter);
+    if cells.is_empty() {
+        // On stderr: no lines are what a program expects of nothing.
+        let _ = writeln!(
+            std::io::stderr(),
+            "no plays in {} are in the charts, scope, period and times that were asked for",
+            lake.display()
+        );
+    }
+    output::write(options.format, &cells, options.output.as_deref())
 }
 
 impl Options {
@@ -182,9 +192,8 @@ fn check(options: &Options, definitions: &Arc<Definitions>) -> Result<()> {
     if options.from.zip(options.to).is_some_and(|(from, to)| from >= to) {
         bail!("--from must be before --to");
     }
-    let Some(name) = &options.chart else { return Ok(()) };
-    let chart = definitions.index_of(name).unwrap_or(TRENDING);
-    if let Some(period) = options.period.as_deref().filter(|_| chart != TRENDING) {
+    let chart = options.chart.as_ref().map(|name| definitions.index_of(name).unwrap_or(TRENDING));
+    if let (Some(chart), Some(period)) = (chart.filter(|chart| *chart != TRENDING), &options.period) {
         Charts::new(definitions.clone()).start_day(chart, period)?;
     }
     let kind = match &options.scope {
@@ -193,11 +202,16 @@ fn check(options: &Options, definitions: &Arc<Definitions>) -> Result<()> {
         Some(Scope::Country(_)) => ScopeKind::Country,
         Some(Scope::Device(_)) => ScopeKind::Device,
     };
-    let scopes = definitions.chart(chart).map_or(&definitions.trending.scopes, |chart| &chart.scopes);
-    if !scopes.contains(&kind) {
-        bail!("{}", format!("chart {name} has no {kind:?} lists; it has {scopes:?}").to_lowercase());
+    let of = |chart: u32| definitions.chart(chart).map_or(&definitions.trending.scopes, |chart| &chart.scopes);
+    match (&options.chart, chart) {
+        (Some(name), Some(chart)) if !of(chart).contains(&kind) => {
+            bail!("{}", format!("chart {name} has no {kind:?} lists; it has {:?}", of(chart)).to_lowercase())
+        }
+        (None, _) if !(0..definitions.charts.len() as u32).chain([TRENDING]).any(|chart| of(chart).contains(&kind)) => {
+            bail!("{}", format!("no chart has {kind:?} lists").to_lowercase())
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// The definitions, without what is not asked for: what is not counted costs nothing.

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use axum::http::HeaderValue;
 use reprise_dataflows::definition::{Definitions, FILE_BYTES_MAX};
 
+use crate::lake::disk::refuse_object_store;
 use crate::serve::access::{Access, Token, parse_origin, token_text};
 
 /// Of a librdkafka option in a file.
@@ -190,7 +191,8 @@ pub fn start_log(level: &str) {
     };
 }
 
-/// `path` as people write it, made absolute.
+/// `path` as people write it, made absolute. A URL would become a folder of that name here.
 pub fn absolute(path: &Path) -> Result<PathBuf> {
+    refuse_object_store(path)?;
     std::path::absolute(path).with_context(|| format!("there is no way to {}", path.display()))
 }

@@ -46,7 +46,7 @@ pub use dead_letters::DeadLetter;
 pub use encoder::{Encoded, Encoder};
 pub use listing::LakeFile;
 pub use room::Room;
-pub use snapshot::{Snapshot, incarnation};
+pub use snapshot::{Snapshot, check_is_lake, incarnation};
 pub use writer::{ROW_GROUP_ROWS_MAX, Writer};
 
 /// Where the plays of a lake come from. Recorded when it is created, and compared ever after.

@@ -91,7 +91,7 @@ pub fn incarnation(lake: &Path) -> Result<i64> {
 }
 
 /// Says what is wrong with a folder that is no lake, in words that help.
-pub(super) fn check_is_lake(lake: &Path) -> Result<()> {
+pub fn check_is_lake(lake: &Path) -> Result<()> {
     disk::refuse_object_store(lake)?;
     let shown = lake.display();
     if lake.join(PLAYS.folder).join("_delta_log").is_dir() {

@@ -17,7 +17,7 @@
 //! GET /v1/openapi.json                           all of this, for programs
 //! GET /metrics                                   for Prometheus
 //! GET /healthz                                   200 while the process lives
-//! GET /readyz                                    200 once it has caught up with its lake and its topic, 503 before
+//! GET /readyz                                    200 once the charts of its lake are whole, 503 before
 //! ```
 //! With `durable=true` the charts are those of the last commit, otherwise of the newest complete epoch.
 
@@ -95,12 +95,22 @@ async fn chart(
 }
 
 fn answer(shared: &Shared, name: &str, request: &Request, durable: bool) -> Answered<Answer> {
-    let answer = if durable {
-        lookup::chart(&*self::durable(shared)?, name, request)
-    } else {
-        lookup::chart(&shared.charts(), name, request)
-    };
-    answer.map(Json)
+    if durable {
+        return lookup::chart(&*self::durable(shared)?, name, request).map(Json);
+    }
+    let answer = lookup::chart(&shared.charts(), name, request)?;
+    whole(shared)?;
+    Ok(Json(answer))
+}
+
+/// Charts that are only begun are not shown: they would look as if plays were lost.
+fn whole(shared: &Shared) -> Result<(), Problem> {
+    match shared.ready.load(Ordering::Acquire) {
+        true => Ok(()),
+        false => {
+            Err(Problem::unavailable("the charts of the lake are still being made; /v1/status says how far they are"))
+        }
+    }
 }
 
 fn durable(shared: &Shared) -> Result<Arc<Charts>, Problem> {
@@ -126,9 +136,7 @@ async fn stream(
         every: every.map_or(Ok(stream::EVERY), |every| stream_interval(&every))?,
         status: flag("status", status)?,
     };
-    if shared.incarnation() == 0 {
-        return Err(Problem::unavailable("the run has not opened its lake yet: ask again in a moment"));
-    }
+    whole(&shared)?;
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
     let body = shared.streams.open(&shared, watched, last).map_err(|full| {
         Problem::unavailable(match full {
@@ -158,7 +166,12 @@ async fn snapshot(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) 
     let durable = flag("durable", durable)?;
     let permit = shared.snapshots.clone().try_acquire_owned();
     let permit = permit.map_err(|_| Problem::unavailable("too many snapshots are being read: ask again later"))?;
-    let charts = if durable { self::durable(&shared)? } else { Arc::new(shared.charts().clone()) };
+    let charts = if durable {
+        self::durable(&shared)?
+    } else {
+        whole(&shared)?;
+        Arc::new(shared.charts().clone())
+    };
     let status = shared.status();
     let body = Snapshot::new(charts, status.topic.clone(), status.lake.clone(), permit);
     drop(status);

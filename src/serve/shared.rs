@@ -261,9 +261,15 @@ impl Shared {
         status.measure_lag();
     }
 
+    /// The broker does not say where the partitions end, for a reason.
+    pub fn kafka_is_silent(&self, reason: String) {
+        self.status_mut().kafka_silent = Some(reason);
+    }
+
     /// The broker has said where the partitions end.
     pub fn measured(&self, extents: &BTreeMap<i32, Extent>) {
         let mut status = self.status_mut();
+        status.kafka_silent = None;
         for (partition, extent) in extents {
             status.partition(*partition).end_offset = Some(extent.end);
         }

@@ -54,6 +54,9 @@ pub struct Status {
     pub ready: bool,
     /// Why nothing can be committed for the moment; `None` normally.
     pub paused: Option<String>,
+    /// Since when Kafka does not answer, and what is known of why; `None` normally. Lags are the last that were known then.
+    #[serde(default)]
+    pub kafka_silent: Option<String>,
     /// Records of all partitions that wait to be read; `None` until the broker has said where they end.
     pub lag: Option<i64>,
     pub partitions: Vec<PartitionStatus>,

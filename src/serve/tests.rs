@@ -19,6 +19,7 @@ use crate::lake::sink::Committed;
 /// A server over the charts of [`fixtures::filled`], on a free port.
 pub fn server() -> (Server, Arc<Shared>) {
     let shared = Arc::new(Shared::new(fixtures::filled()));
+    shared.ready.store(true, Ordering::Release);
     (start(SocketAddr::from(([127, 0, 0, 1], 0)), shared.clone(), Access::default()).unwrap(), shared)
 }
 
@@ -72,7 +73,11 @@ fn trending_is_one_cell() {
 #[test]
 fn nothing_has_been_played_yet() {
     let shared = Arc::new(Shared::new(fixtures::charts()));
-    let server = start(SocketAddr::from(([127, 0, 0, 1], 0)), shared, Access::default()).unwrap();
+    let server = start(SocketAddr::from(([127, 0, 0, 1], 0)), shared.clone(), Access::default()).unwrap();
+    for path in ["/v1/trending", "/v1/charts/weekly", "/v1/stream", "/v1/snapshot"] {
+        refused(&server, path, 503, "the charts of the lake are still being made");
+    }
+    shared.ready.store(true, Ordering::Release);
     for path in ["/v1/trending", "/v1/charts/weekly", "/v1/charts/weekly?scope=US"] {
         let cell = cell(&server, path);
         assert_eq!((cell.period.as_str(), cell.start_us, cell.entries.len()), ("../..", None, 0));
@@ -138,9 +143,13 @@ fn durable_charts_are_those_of_the_last_commit() {
         let path = format!("{path}?durable=true");
         assert!(problem(&server, Method::GET, &path, 503).contains("nothing is known to be durable yet"));
     }
-    let clock_us = Some(fixtures::instant_us("2026-11-20T14:41:40Z"));
-    shared.opened(2, AsOf { epoch: 5, clock_us, lake_version: Some(3), durable: true });
-    let tick = |epoch, cut| Tick { epoch, clock_us, stage: Stage::Live, cut };
+    let clock_us = |epoch| match epoch {
+        ..=5 => Some(fixtures::instant_us("2026-11-20T14:41:40Z")),
+        6..=7 => Some(fixtures::instant_us("2026-11-24T00:00:00Z")),
+        _ => Some(fixtures::instant_us("2026-12-01T00:00:00Z")),
+    };
+    shared.opened(2, AsOf { epoch: 5, clock_us: clock_us(5), lake_version: Some(3), durable: true });
+    let tick = |epoch, cut| Tick { epoch, clock_us: clock_us(epoch), stage: Stage::Live, cut };
     shared.advance(6, Some(tick(6, None)), Changes::default(), Vec::new());
     let play = |day| ((Cell { chart: 0, scope: Scope::Global, start_day: day }, "S1".to_owned()), 1);
     let changes = |ranked| Changes { ranked, ..Changes::default() };
@@ -151,7 +160,7 @@ fn durable_charts_are_those_of_the_last_commit() {
     let newest = cell(&server, "/v1/charts/weekly?durable=false");
     assert_eq!((newest.period.as_str(), newest.as_of.durable, newest.as_of.epoch), ("2026-W48", false, 7));
 
-    let cut = CutPoint { epoch: 7, clock_us };
+    let cut = CutPoint { epoch: 7, clock_us: clock_us(7) };
     shared.committed(&Committed { cut, version: 4, plays: 1, files: 1, bytes: 9, offsets: Default::default() });
     shared.advance(8, Some(tick(8, Some(cut))), changes(vec![play(20_787)]), Vec::new());
     let durable = cell(&server, "/v1/charts/weekly?durable=true");
@@ -194,6 +203,7 @@ fn few_snapshots_are_read_at_once() {
 fn health_and_readiness_are_two_things() {
     let (server, shared) = server();
     assert_eq!(send(&server, Method::GET, "/healthz?any=thing").status(), StatusCode::OK);
+    shared.ready.store(false, Ordering::Release);
     assert!(problem(&server, Method::GET, "/readyz", 503).contains("/v1/status"));
     shared.ready.store(true, Ordering::Release);
     assert_eq!(send(&server, Method::GET, "/readyz").status(), StatusCode::OK);

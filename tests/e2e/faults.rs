@@ -36,9 +36,12 @@ fn all_brokers_go_and_come_back() {
         (1..=3).for_each(|broker| mock.cluster.broker_down(broker).unwrap());
         mock.send(300);
         eventually("it says so", || running.program.stderr().contains(WARNING).then_some(()));
+        let silent = || running.status()["kafka_silent"].clone();
+        eventually("its status says so", || silent().as_str()?.contains("has not answered since").then_some(()));
         (1..=3).for_each(|broker| mock.cluster.broker_up(broker).unwrap());
         mock.arrived();
         has_read(running, 800);
+        eventually("nor does it any more", || silent().is_null().then_some(()));
     });
 }
 

@@ -54,7 +54,7 @@ const COUNTERS: [Metric; 14] = [
     ("reprise_questions_total", "Questions that the workers have answered.", |seen| seen.shared.questions.answered()),
 ];
 
-const GAUGES: [Metric; 12] = [
+const GAUGES: [Metric; 13] = [
     ("reprise_start_time_seconds", "When this process began to run, since 1970.", |seen| {
         seen.status.started_at_us.and_then(|us| u64::try_from(us / 1_000_000).ok()).unwrap_or(0)
     }),
@@ -68,6 +68,7 @@ const GAUGES: [Metric; 12] = [
     ("reprise_caught_up", "1 once every partition has been read to its end.", |seen| seen.status.caught_up.into()),
     ("reprise_ready", "1 once the charts of the lake are served.", |seen| seen.status.ready.into()),
     ("reprise_paused", "1 while nothing can be committed.", |seen| seen.status.paused.is_some().into()),
+    ("reprise_kafka_silent", "1 while Kafka does not answer.", |seen| seen.status.kafka_silent.is_some().into()),
     ("reprise_stream_clients", "Clients of /v1/stream.", |seen| {
         seen.shared.streams.clients.load(std::sync::atomic::Ordering::Relaxed)
     }),
