@@ -28,7 +28,7 @@ pub fn has_screen() -> bool {
 /// Starts a thread that looks at a run over `broker`'s topic once a second; `notes` are lines that stay below the table.
 pub fn monitor(shared: Arc<Shared>, broker: Broker, progress: Arc<Progress>, notes: Vec<String>) -> Result<Background> {
     let watch = move |stop: &AtomicBool| {
-        Watch { shared, broker, progress, notes, consumer: None, silent: None, last: None }.run(stop)
+        Watch { shared, broker, progress, notes, consumer: None, silent: None, last: None }.run(stop);
     };
     Background::start("reprise-monitor", watch)
 }

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use clap::Command;
+use clap::{Arg, ArgAction, Command};
 
 const FILE_BYTES_MAX: u64 = 64 << 10;
 
@@ -41,36 +41,59 @@ pub fn apply(command: Command, path: &Path) -> Result<Command> {
 
 /// Makes `value` the default of the option `name`, wherever there is one.
 fn default(command: Command, name: &str, value: toml::Value) -> Result<Command> {
-    let value = match value {
-        toml::Value::String(text) => text,
-        toml::Value::Integer(number) => number.to_string(),
-        toml::Value::Float(number) => number.to_string(),
-        toml::Value::Boolean(set) => set.to_string(),
-        _ => bail!("`{name}` must be a text, a number, or true or false"),
+    let several = value.is_array();
+    let values = match value {
+        toml::Value::Array(values) => values,
+        value => vec![value],
+    };
+    let text = |value| match value {
+        toml::Value::String(text) => Ok(text),
+        toml::Value::Integer(number) => Ok(number.to_string()),
+        toml::Value::Float(number) => Ok(number.to_string()),
+        toml::Value::Boolean(set) => Ok(set.to_string()),
+        _ => bail!(
+            "`{name}` must be a text, a number, or true or false, or a list of them if it may be given several times"
+        ),
     };
     // clap keeps defaults for as long as the process runs.
-    let value: &'static str = value.leak();
-    let mut known = false;
-    let command = default_below(command, name, value, &mut known);
-    if !known {
+    let values = values.into_iter().map(|value| Ok(&*text(value)?.leak())).collect::<Result<Vec<&'static str>>>()?;
+    let mut found = Found::default();
+    let command = default_below(command, name, &values, &mut found);
+    if !found.known {
         bail!(
             "no command has an option `{name}`; write options as they are called on the command line, without the dashes"
         );
     }
+    if several && found.single {
+        bail!("`{name}` takes one value, not a list");
+    }
     Ok(command)
 }
 
-/// Likewise for the subcommands of `command`, and theirs.
-fn default_below(mut command: Command, name: &str, value: &'static str, known: &mut bool) -> Command {
+/// What is known of an option.
+#[derive(Default)]
+struct Found {
+    known: bool,
+    /// Somewhere it may be given once only.
+    single: bool,
+}
+
+/// Likewise for the subcommands of `command`, and theirs. An option without a long name goes by its letter.
+fn default_below(mut command: Command, name: &str, values: &[&'static str], found: &mut Found) -> Command {
     let subcommands: Vec<String> =
         command.get_subcommands().map(|subcommand| subcommand.get_name().to_owned()).collect();
     for subcommand in subcommands {
         command = command.mut_subcommand(subcommand, |subcommand| {
-            let subcommand = default_below(subcommand, name, value, known);
-            let option = subcommand.get_arguments().find(|option| option.get_long() == Some(name));
-            let Some(id) = option.map(|option| option.get_id().clone()) else { return subcommand };
-            *known = true;
-            subcommand.mut_arg(id, |option| option.required(false).default_value(value))
+            let subcommand = default_below(subcommand, name, values, found);
+            let is_it = |option: &&Arg| match option.get_long() {
+                Some(long) => long == name,
+                None => option.get_short().is_some_and(|short| name.strip_prefix(short) == Some("")),
+            };
+            let Some(option) = subcommand.get_arguments().find(is_it) else { return subcommand };
+            let (id, several) = (option.get_id().clone(), matches!(option.get_action(), ArgAction::Append));
+            *found = Found { known: true, single: found.single || !several };
+            let values = values.to_vec();
+            subcommand.mut_arg(id, |option| option.required(false).default_values(values))
         });
     }
     command
@@ -117,7 +140,27 @@ mod tests {
     fn what_is_not_known_is_refused() {
         let error = format!("{:#}", parse("tpoic = \"plays\"", &["reprise", "run"]).unwrap_err());
         assert!(error.contains("no command has an option `tpoic`"), "{error}");
-        assert!(parse("topic = [1]", &["reprise", "run"]).is_err());
+        let error = format!("{:#}", parse("topic = [1]", &["reprise", "run"]).unwrap_err());
+        assert!(error.contains("`topic` takes one value"), "{error}");
+        assert!(parse("topic = [[1]]", &["reprise", "run"]).is_err());
+    }
+
+    /// Those of librdkafka have a letter for their name, and there may be many.
+    #[test]
+    fn options_that_may_be_given_several_times_have_lists() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("reprise.toml");
+        let given = |toml: &str, arguments: &[&str]| {
+            std::fs::write(&path, toml).unwrap();
+            let option = Arg::new("options").short('X').action(ArgAction::Append);
+            let command = apply(Command::new("reprise").subcommand(Command::new("run").arg(option)), &path).unwrap();
+            let matches = command.get_matches_from(arguments);
+            let (_, run) = matches.subcommand().unwrap();
+            run.get_many::<String>("options").unwrap().cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(given("X = ['a=1', 'b=2']", &["reprise", "run"]), ["a=1", "b=2"]);
+        assert_eq!(given("X = 'a=1'", &["reprise", "run"]), ["a=1"]);
+        assert_eq!(given("X = ['a=1', 'b=2']", &["reprise", "run", "-X", "c=3"]), ["c=3"]);
     }
 
     #[test]

@@ -13,7 +13,9 @@ use anyhow::{Context, Result, anyhow, bail};
 use rdkafka::mocking::MockCluster;
 
 use super::run::{with_history, workers};
-use super::shared::{ChartsFile, ServerAccess, absolute, default_workers, parse_duration, start_log, stop_flag};
+use super::shared::{
+    ChartsFile, ServerAccess, absolute, default_workers, listen_address, parse_duration, start_log, stop_flag,
+};
 use crate::broker::Broker;
 use crate::charts::Filter;
 use crate::ending::fail;
@@ -59,7 +61,7 @@ pub struct Options {
     #[command(flatten)]
     charts: ChartsFile,
     /// Where to answer HTTP; port 0 takes a free one.
-    #[arg(long, value_name = "ADDR", default_value = serve::DEFAULT_ADDRESS)]
+    #[arg(long, value_name = "ADDR", default_value = serve::DEFAULT_ADDRESS, value_parser = listen_address)]
     listen: SocketAddr,
     #[command(flatten)]
     access: ServerAccess,

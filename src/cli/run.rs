@@ -7,13 +7,15 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use clap::builder::NonEmptyStringValueParser;
 use reprise_dataflows::definition::Definitions;
 use url::Url;
 
 use super::cluster::refuse;
 use super::peers::Peers;
 use super::shared::{
-    ChartsFile, MemoryMax, ServerAccess, absolute, default_workers, parse_duration, parse_option, start_log, stop_flag,
+    ChartsFile, MemoryMax, ServerAccess, absolute, default_workers, listen_address, parse_duration, parse_option,
+    start_log, stop_flag,
 };
 use crate::broker::{Broker, DEFAULT_GROUP};
 use crate::charts::Filter;
@@ -40,7 +42,7 @@ pub struct Options {
     #[arg(long, env = "KAFKA_BOOTSTRAP_SERVERS")]
     brokers: String,
     /// The topic of the play events.
-    #[arg(long, default_value = "song-plays", env = "REPRISE_TOPIC")]
+    #[arg(long, default_value = "song-plays", value_parser = topic_name, env = "REPRISE_TOPIC")]
     topic: String,
     /// The folder of the lake; it is made if it is not there.
     #[arg(long, value_name = "DIR", env = "REPRISE_LAKE")]
@@ -54,11 +56,11 @@ pub struct Options {
     #[command(flatten)]
     charts: ChartsFile,
     /// Where to answer HTTP; port 0 takes a free one.
-    #[arg(long, value_name = "ADDR", default_value = serve::DEFAULT_ADDRESS, env = "REPRISE_LISTEN", overrides_with = "listen")]
+    #[arg(long, value_name = "ADDR", default_value = serve::DEFAULT_ADDRESS, value_parser = listen_address, env = "REPRISE_LISTEN", overrides_with = "listen")]
     listen: SocketAddr,
     #[command(flatten)]
     access: ServerAccess,
-    /// For how long past trending windows can be asked for.
+    /// For how long past trending windows can be asked for. Those from before this start cannot.
     #[arg(long, value_name = "SPAN", default_value = "2h", value_parser = parse_duration, env = "REPRISE_TRENDING_HISTORY")]
     trending_history: Duration,
     /// Where to begin in partitions that the lake has no offset for.
@@ -68,7 +70,7 @@ pub struct Options {
     #[arg(long, env = "REPRISE_ACCEPT_GAP")]
     accept_gap: bool,
     /// The consumer group under which committed offsets are published, for tools that measure lag.
-    #[arg(long, value_name = "NAME", default_value = DEFAULT_GROUP, env = "REPRISE_GROUP")]
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_GROUP, value_parser = NonEmptyStringValueParser::new(), env = "REPRISE_GROUP")]
     group: String,
     /// Publish what changes in the charts to this topic, after each commit: the last message of each key is a chart as it stands.
     /// It is made, compacted, if it is not there.

@@ -113,6 +113,11 @@ pub fn default_workers() -> usize {
     std::thread::available_parallelism().map_or(1, |processors| processors.get().min(8))
 }
 
+/// Reads where to listen.
+pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "it must be an IP address and a port, as in 127.0.0.1:7878 or [::1]:7878".to_owned())
+}
+
 /// Reads `name=value`, or `name=@FILE` with the value in a file, where other users do not see it.
 pub fn parse_option(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("it must be written name=value, as in socket.timeout.ms=10000")?;

@@ -13,12 +13,14 @@ use super::fenced::FencedTable;
 use super::table::{self, DEAD_LETTERS, PLAYS, Table};
 use super::{Account, Cut, Gap, Identity, Progress, Room, create, disk};
 
+type CheckOrigin = Box<dyn Fn(&Progress) -> Result<()> + Send>;
+
 /// The single writer of a lake, as far as its logs go.
 pub struct Committer {
     pub(super) plays: FencedTable,
     pub(super) dead_letters: FencedTable,
     progress: Progress,
-    check_origin: Box<dyn Fn(&Progress) -> Result<()> + Send>,
+    check_origin: CheckOrigin,
 }
 
 impl Committer {

@@ -41,7 +41,8 @@ pub async fn past_window(
     let known_from = found.iter().filter_map(|found| if let Found::KnownFrom(us) = found { Some(*us) } else { None });
     if known_from.max().is_none_or(|known_from_us| start_us < known_from_us) {
         return Err(Problem::not_found(format!(
-            "the window at {at} is no longer known, or was before this start: --trending-history says for how long windows are kept"
+            "the window at {at} is not known: it was before the server's start, or longer ago than --trending-history keeps them. \
+             `reprise replay --chart trending --clock {at}` counts it from the lake"
         )));
     }
     let of_window = AsOf { clock_us: Some(at_us), ..as_of };

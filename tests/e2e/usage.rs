@@ -288,3 +288,39 @@ fn a_lake_that_another_run_has_taken_over() {
     second.stop();
     assert_eq!(crate::support::lake::plays(folder.path()).len(), 2);
 }
+
+/// As a path a URL is a folder of that name, into which nobody wants to write.
+#[test]
+fn a_url_is_no_lake() {
+    for url in ["s3://bucket/music", "file:///tmp/music"] {
+        for command in [&["run", "--brokers", "x"][..], &["replay"], &["verify"], &["lake", "ls"]] {
+            let said = refusal(&[command, &["--lake", url]].concat(), &[]);
+            assert!(said.starts_with("status 1") && said.contains(url) && said.contains("object stores"), "{said}");
+        }
+    }
+}
+
+#[test]
+fn a_checkpoint_of_no_lake_leaves_nothing_behind() {
+    let folder = folder();
+    let lake = folder.path().join("typo");
+    let said = refusal(&["lake", "checkpoint", "--lake", &lake.display().to_string()], &[]);
+    assert!(said.contains("there is no lake"), "{said}");
+    assert!(!lake.exists());
+}
+
+#[test]
+fn a_replay_of_nothing_says_so() {
+    let folder = folder();
+    run_to_end(&topic_with_a_play(), folder.path(), &[]);
+    let replay = |options: &[&str]| {
+        let lake = folder.path().display().to_string();
+        reprise(&[&["replay", "--format", "json", "--lake", &lake], options].concat()).end()
+    };
+    let nothing = replay(&["--chart", "weekly", "--scope", "XX"]);
+    assert_eq!((nothing.status.code(), nothing.stdout.as_str()), (Some(0), ""));
+    assert!(nothing.stderr.starts_with("no plays in "), "{}", nothing.stderr);
+    let impossible = replay(&["--scope", "device:mobile"]);
+    assert_eq!(impossible.status.code(), Some(1));
+    assert!(impossible.stderr.contains("no chart has device lists"), "{}", impossible.stderr);
+}

@@ -82,6 +82,9 @@ pub fn lost(topic: &str, gaps: &[Gap]) -> Error {
     )
 }
 
+/// Offset and time of a record that Kafka has, in ms since 1970.
+type Record = (i64, Option<i64>);
+
 /// A record by which the lake knows its topic again: the last one before where it goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Tail {
@@ -116,13 +119,13 @@ pub fn is_of_another(broker: &Broker, extents: &BTreeMap<i32, Extent>, read: &Pr
 }
 
 /// Whether what was `found` at or behind a record is certain to be another. Of a record without a time that cannot be said.
-fn is_gone(tail: Tail, found: Option<(i64, Option<i64>)>) -> bool {
+fn is_gone(tail: Tail, found: Option<Record>) -> bool {
     tail.time_ms >= 0 && found != Some((tail.offset, Some(tail.time_ms)))
 }
 
-/// Offset and time of the first record at each of the `tails` or after it, if there is one. Of partitions that Kafka says nothing of
+/// The first record at each of the `tails` or after it, if there is one. Of partitions that Kafka says nothing of
 /// in time there is nothing.
-fn find(broker: &Broker, tails: &BTreeMap<i32, Tail>) -> Result<BTreeMap<i32, Option<(i64, Option<i64>)>>> {
+fn find(broker: &Broker, tails: &BTreeMap<i32, Tail>) -> Result<BTreeMap<i32, Option<Record>>> {
     let mut all = BTreeMap::new();
     if tails.is_empty() {
         return Ok(all);
@@ -161,7 +164,7 @@ fn tails(extents: &BTreeMap<i32, Extent>, lake: &Progress) -> BTreeMap<i32, Tail
 }
 
 /// Compares a record with the first that was `found`. Another offset says nothing: compaction leaves holes.
-fn check_tail(topic: &str, partition: i32, tail: Tail, found: (i64, Option<i64>)) -> Result<()> {
+fn check_tail(topic: &str, partition: i32, tail: Tail, found: Record) -> Result<()> {
     match found {
         (offset, Some(time_ms)) if offset == tail.offset && time_ms != tail.time_ms => bail!(
             "topic {topic} is not the one that the lake was made from: the record at {topic}/{partition} offset {offset} was \
