@@ -315,7 +315,7 @@ fn a_replay_of_nothing_says_so() {
     run_to_end(&topic_with_a_play(), folder.path(), &[]);
     let replay = |options: &[&str]| {
         let lake = folder.path().display().to_string();
-        reprise(&[&["replay", "--format", "json", "--lake", &lake], options].concat()).end()
+        reprise([&["replay", "--format", "json", "--lake", &lake], options].concat()).end()
     };
     let nothing = replay(&["--chart", "weekly", "--scope", "XX"]);
     assert_eq!((nothing.status.code(), nothing.stdout.as_str()), (Some(0), ""));
