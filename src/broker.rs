@@ -14,9 +14,6 @@ use rdkafka::types::RDKafkaErrorCode;
 /// How long to wait for an answer before the broker counts as unreachable.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Commits and ends of the run wait for the answer, so it is short.
-const TOPIC_ID_TIMEOUT: Duration = Duration::from_secs(2);
-
 /// Options that exactness rests on.
 const FIXED: [&str; 4] =
     ["auto.offset.reset", "enable.auto.commit", "enable.auto.offset.store", "enable.partition.eof"];
@@ -186,8 +183,15 @@ impl Broker {
     }
 
     /// The topic's own id, by which it is told from one that is made anew under its name. `None` if the cluster gives topics none.
-    pub fn topic_id(&self, consumer: &Consumer) -> Result<Option<String>, RDKafkaErrorCode> {
-        reprise_kafka::topic_id(consumer.client(), &self.topic, TOPIC_ID_TIMEOUT)
+    ///
+    /// A broker that leads one of its partitions is asked: it serves what consumers read.
+    pub fn topic_id(&self, consumer: &Consumer, timeout: Duration) -> Result<Option<String>, KafkaError> {
+        let metadata = consumer.fetch_metadata(Some(&self.topic), timeout)?;
+        let topic = metadata.topics().iter().find(|topic| topic.name() == self.topic);
+        let partitions = topic.map(|topic| topic.partitions()).unwrap_or_default();
+        let leader = partitions.iter().map(|partition| partition.leader()).find(|leader| *leader >= 0);
+        let leader = leader.ok_or(KafkaError::Global(RDKafkaErrorCode::UnknownTopicOrPartition))?;
+        reprise_kafka::topic_id(consumer.client(), &self.topic, leader, timeout).map_err(KafkaError::Global)
     }
 
     /// The offsets that each of `partitions` holds.

@@ -1,5 +1,6 @@
 //! What a person sees of a run: a live table in a terminal, or a line of the log every second.
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +20,8 @@ use crate::source::lake::Progress;
 const INTERVAL: Duration = Duration::from_secs(1);
 /// A broker that is started again, or moves its partitions, may say nothing for a moment.
 const SILENT_MIN: Duration = Duration::from_secs(5);
+/// Partitions that say nothing before no more are asked: each takes its time.
+const FAILURES_MAX: usize = 3;
 
 /// Whether there is a terminal to show a live table on.
 pub fn has_screen() -> bool {
@@ -76,14 +79,24 @@ impl Watch {
             self.consumer = self.broker.asker().ok();
         }
         let Some(consumer) = &self.consumer else { return };
-        match self.broker.extents(consumer, &partitions, INTERVAL / 2) {
-            Ok(extents) => {
+        let (mut extents, mut failures) = (BTreeMap::new(), Vec::new());
+        for partition in partitions {
+            match self.broker.extents(consumer, &[partition], INTERVAL / 2) {
+                Ok(extent) => extents.extend(extent),
+                Err(error) => failures.push(error),
+            }
+            if failures.len() == FAILURES_MAX {
+                break;
+            }
+        }
+        match failures.into_iter().next().filter(|_| extents.is_empty()) {
+            None => {
                 if self.silent.take().is_some_and(|(since, _)| since.elapsed() >= SILENT_MIN) {
                     info!("Kafka answers again");
                 }
                 self.shared.measured(&extents);
             }
-            Err(error) => {
+            Some(error) => {
                 let (since, at) = *self.silent.get_or_insert_with(|| (Instant::now(), Timestamp::now()));
                 if since.elapsed() >= SILENT_MIN {
                     let reason = format!("Kafka has not answered since {at:.0}: {error:#}");

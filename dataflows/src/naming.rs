@@ -87,9 +87,9 @@ impl Namings {
     /// and these the `keys`.
     pub fn look(&mut self, batch: &PlayBatch, tracks: &[u32], keys: &[ItemKey]) {
         self.know(keys);
-        self.expect_titles();
         let texts = (batch.texts("song_id"), batch.texts("title"), batch.texts("artist"));
         let (Some(ids), Some(titles), Some(artists)) = texts else { return };
+        self.expect_titles(self.tracks.len());
         match (batch.day(), batch.timestamps_us()) {
             (Some(day), _) => {
                 let mut seen = Seen::new(ids, titles, artists);
@@ -148,16 +148,16 @@ impl Namings {
         self.keys.extend_from_slice(&keys[self.keys.len()..]);
     }
 
-    /// Makes room for what each track is called: of a history only a few are asked for.
-    fn expect_titles(&mut self) {
-        self.heard.resize_with(self.tracks.len(), Heard::default);
+    /// Makes room for what the first `tracks` are called. Of a history few are asked for, which most often were seen early.
+    fn expect_titles(&mut self, tracks: usize) {
+        self.heard.resize_with(self.heard.len().max(tracks), Heard::default);
     }
 
     /// Reads the late titles of the tracks with these numbers, on the latest day that this worker has seen each of them.
     pub fn ask(&mut self, numbers: impl Iterator<Item = u32>) {
-        self.expect_titles();
         let mut by_day = BTreeMap::<i32, HashMap<Arc<str>, u32>>::new();
         for number in numbers {
+            self.expect_titles(number as usize + 1);
             let (day, id) = (self.days[number as usize], self.tracks[number as usize].id.clone());
             by_day.entry(day).or_default().insert(id, number);
         }
@@ -244,7 +244,7 @@ mod tests {
             let keys: Vec<_> = (0..4).map(|track| ItemKey::new(ItemKind::Track, &format!("S{track}"))).collect();
             let mut namings = Namings::default();
             namings.know(&keys);
-            namings.expect_titles();
+            namings.expect_titles(keys.len());
             let mut greatest = BTreeMap::new();
             for epoch in epochs {
                 let before = greatest.clone();

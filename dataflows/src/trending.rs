@@ -133,14 +133,13 @@ impl Window {
     }
 
     /// Notes tallies of the open epoch, by numbers: of a history they are many, and all wait for its end.
-    fn take(&mut self, tallies: Vec<(Tally, Epoch, i64)>) {
+    fn take(&mut self, mut tallies: Vec<(Tally, Epoch, i64)>) {
+        tallies.retain(|((key, _), ..)| !self.is_forgotten(key.bucket));
         let mut items = std::mem::take(&mut self.found);
         self.items.number_all(tallies.iter().map(|((_, item), ..)| item), &mut items, |_| ());
         for (((mut key, _), _, count), item) in tallies.into_iter().zip(items.drain(..)) {
             let pane = std::mem::take(&mut key.bucket);
-            if !self.is_forgotten(pane) {
-                self.new.push((pane, self.keys.number(&key), item, count));
-            }
+            self.new.push((pane, self.keys.number(&key), item, count));
         }
         self.found = items;
     }

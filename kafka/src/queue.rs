@@ -65,7 +65,8 @@ impl Queue {
                 let code = unsafe { rd_kafka_event_error(event) };
                 // SAFETY: as above.
                 let reason = unsafe { rd_kafka_event_error_string(event) };
-                Trouble::Error { code: code.into(), reason: text(reason) }
+                // SAFETY: it is null or ends with a zero byte, and lives as long as the event.
+                Trouble::Error { code: code.into(), reason: unsafe { text(reason) } }
             });
             // SAFETY: the event was ours, and nothing borrowed from it is left. Null is passed over.
             unsafe { rd_kafka_event_destroy(event) };
@@ -144,9 +145,12 @@ unsafe fn bytes<'a>(start: *const c_void, length: usize) -> Option<&'a [u8]> {
     NonNull::new(start.cast_mut()).map(|start| unsafe { slice::from_raw_parts(start.cast::<u8>().as_ptr(), length) })
 }
 
-/// A copy of a C text, which may be null.
-pub fn text(start: *const c_char) -> String {
-    // SAFETY: librdkafka ends its texts with a zero byte.
+/// A copy of a C text; of null, an empty one.
+///
+/// # Safety
+/// `start` is null, or there is a zero byte at the end of what is there.
+pub unsafe fn text(start: *const c_char) -> String {
+    // SAFETY: the caller's promise.
     let text = (!start.is_null()).then(|| unsafe { CStr::from_ptr(start) });
     text.map(|text| text.to_string_lossy().into_owned()).unwrap_or_default()
 }

@@ -8,6 +8,7 @@ use anyhow::{Result, bail};
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
 
+use super::run::topic_name;
 use super::shared::{parse_duration, parse_moment, parse_option, start_log, stop_flag};
 use crate::generate::plays::{LongTail, Mix, Period};
 use crate::generate::{self, Progress, SONGS_MAX, Summary, Traffic};
@@ -49,7 +50,7 @@ pub struct Options {
     #[arg(help_heading = "Kafka")]
     brokers: String,
     /// The topic; it is created if it is missing
-    #[arg(long, env = "REPRISE_TOPIC", default_value = "song-plays", help_heading = "Kafka")]
+    #[arg(long, env = "REPRISE_TOPIC", default_value = "song-plays", value_parser = topic_name, help_heading = "Kafka")]
     topic: String,
     /// Partitions of the topic if it has to be created
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(i32).range(1..=10_000))]

@@ -110,7 +110,8 @@ pub struct Options {
     #[arg(long, value_name = "URL", value_parser = parse_endpoint, env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
     otlp: Option<Url>,
     /// A librdkafka option, as in -X fetch.wait.max.ms=50; may be given several times. A value that nobody else is to see
-    /// goes in a file: -X sasl.password=@FILE.
+    /// goes in a file: -X sasl.password=@FILE. In --config they are a list, X = ["NAME=VALUE", …], which those of the command line
+    /// replace.
     #[arg(short = 'X', value_name = "NAME=VALUE", value_parser = parse_option)]
     options: Vec<(String, String)>,
     #[command(flatten)]
@@ -190,9 +191,9 @@ pub fn with_history(mut definitions: Arc<Definitions>, history: Duration) -> Arc
 }
 
 /// Reads the name of a topic.
-fn topic_name(text: &str) -> Result<String, String> {
+pub fn topic_name(text: &str) -> Result<String, String> {
     let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    if (1..=249).contains(&text.len()) && text.bytes().all(is_legal) && !text.bytes().all(|byte| byte == b'.') {
+    if (1..=249).contains(&text.len()) && text.bytes().all(is_legal) && ![".", ".."].contains(&text) {
         return Ok(text.to_owned());
     }
     Err("it must be letters, digits, dots, hyphens and underscores, 249 at most".to_owned())

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use reprise_dataflows::definition::Definitions;
 use reprise_dataflows::plan::Plan;
 use tracing::{info, warn};
@@ -321,11 +321,13 @@ fn rows_to_read(snapshot: &Snapshot, counted: Option<&Counted>) -> u64 {
 fn look(broker: &Broker) -> Result<(Identity, BTreeMap<i32, Extent>)> {
     let consumer = broker.asker()?;
     let partitions = broker.partitions(&consumer)?;
+    let topic_id = || {
+        let topic_id = broker.topic_id(&consumer, ANSWER_TIMEOUT);
+        topic_id.with_context(|| format!("{} does not tell the id of topic {}", broker.servers, broker.topic))
+    };
+    let before = topic_id()?;
     let extents = broker.extents(&consumer, &partitions, ANSWER_TIMEOUT)?;
-    let topic_id = broker.topic_id(&consumer).unwrap_or_else(|error| {
-        let topic = &broker.topic;
-        warn!(topic, %error, "Kafka does not tell the topic's id; if it is made anew, only its records will show that");
-        None
-    });
+    let topic_id = topic_id()?;
+    ensure!(topic_id == before, "topic {} is being made anew: start again when that is done", broker.topic);
     Ok((Identity { cluster_id: broker.cluster_id(&consumer)?, topic: broker.topic.clone(), topic_id }, extents))
 }

@@ -98,9 +98,10 @@ fn answer(shared: &Shared, name: &str, request: &Request, durable: bool) -> Answ
     if durable {
         return lookup::chart(&*self::durable(shared)?, name, request).map(Json);
     }
+    // Before they are read: they may become whole meanwhile.
+    let whole = whole(shared);
     let answer = lookup::chart(&shared.charts(), name, request)?;
-    whole(shared)?;
-    Ok(Json(answer))
+    whole.map(|()| Json(answer))
 }
 
 /// Charts that are only begun are not shown: they would look as if plays were lost.
@@ -136,7 +137,9 @@ async fn stream(
         every: every.map_or(Ok(stream::EVERY), |every| stream_interval(&every))?,
         status: flag("status", status)?,
     };
-    whole(&shared)?;
+    if shared.incarnation() == 0 {
+        return Err(Problem::unavailable("the run has not opened its lake yet: ask again in a moment"));
+    }
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
     let body = shared.streams.open(&shared, watched, last).map_err(|full| {
         Problem::unavailable(match full {

@@ -154,7 +154,7 @@ impl Shared {
             let charts = self.charts();
             self.durable().rebuilt(&charts);
             drop(charts);
-            self.ready.store(true, Ordering::Relaxed);
+            self.ready.store(true, Ordering::Release);
             self.status_mut().ready = true;
         }
         if self.status().caught_up != caught_up {

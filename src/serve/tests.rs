@@ -74,7 +74,7 @@ fn trending_is_one_cell() {
 fn nothing_has_been_played_yet() {
     let shared = Arc::new(Shared::new(fixtures::charts()));
     let server = start(SocketAddr::from(([127, 0, 0, 1], 0)), shared.clone(), Access::default()).unwrap();
-    for path in ["/v1/trending", "/v1/charts/weekly", "/v1/stream", "/v1/snapshot"] {
+    for path in ["/v1/trending", "/v1/charts/weekly", "/v1/snapshot"] {
         refused(&server, path, 503, "the charts of the lake are still being made");
     }
     shared.ready.store(true, Ordering::Release);

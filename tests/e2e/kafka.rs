@@ -202,9 +202,11 @@ fn a_topic_that_is_made_anew_between_two_looks_is_not_committed() {
     let running = Running::start(&topic, folder.path(), &options);
     running.caught_up(&topic);
     eventually("they are committed", || (log::newest(folder.path()).offsets == [(0, 10)].into()).then_some(()));
-    broker::delete(&topic);
-    broker::make_again(&topic, 1);
-    produce(&topic, 0, &plays("new", 30));
+    sleep_while(&running, || {
+        broker::delete(&topic);
+        broker::make_again(&topic, 1);
+        produce(&topic, 0, &plays("new", 30));
+    });
     let ended = running.program.end();
     assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
     assert_says(&ended.stderr, &["is not the one that this run began with", "made anew"]);

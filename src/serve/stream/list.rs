@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -82,7 +83,7 @@ pub struct List {
     pub clients: Vec<Client>,
     /// What the charts were as of the last time.
     looked_at: Option<AsOf>,
-    /// As the clients know them.
+    /// As the clients know them. None while the charts of the lake are still being made.
     cells: Vec<ChartCell>,
     pub(super) last: EventId,
     /// The newest events, and what came before the first of them.
@@ -93,8 +94,10 @@ pub struct List {
 
 impl List {
     pub fn new(watched: Watched, shared: &Shared) -> Self {
+        // Before they are read: they may become whole meanwhile.
+        let is_whole = shared.ready.load(Ordering::Acquire);
         let charts = shared.charts();
-        let cells = cells(&watched, &charts);
+        let cells = if is_whole { cells(&watched, &charts) } else { Vec::new() };
         let last = EventId { incarnation: shared.incarnation(), epoch: charts.as_of().epoch, sequence: 0 };
         Self {
             watched,
@@ -124,14 +127,23 @@ impl List {
 
     /// Looks at the charts. Gives the events of what has changed since the last time.
     pub fn look(&mut self, shared: &Shared) -> Vec<Bytes> {
+        if !shared.ready.load(Ordering::Acquire) {
+            return Vec::new();
+        }
         let charts = shared.charts();
         if self.looked_at.replace(charts.as_of()) == Some(charts.as_of()) {
             return Vec::new();
         }
-        let cells = cells(&self.watched, &charts);
+        let (cells, epoch) = (cells(&self.watched, &charts), charts.as_of().epoch);
         drop(charts);
+        let before = std::mem::replace(&mut self.cells, cells);
+        if before.is_empty() {
+            self.last = EventId { epoch, sequence: 0, ..self.last };
+            self.events_after = self.last;
+            return self.since(None);
+        }
         let mut events = Vec::new();
-        for (before, after) in std::mem::replace(&mut self.cells, cells).iter().zip(&self.cells) {
+        for (before, after) in before.iter().zip(&self.cells) {
             let Some(change) = change(before, after) else { continue };
             let epoch = after.as_of.epoch;
             let sequence = if self.last.epoch == epoch { self.last.sequence + 1 } else { 0 };

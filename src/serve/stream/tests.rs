@@ -16,7 +16,9 @@ fn watched() -> Watched {
 }
 
 fn shared() -> Arc<Shared> {
-    Arc::new(Shared::new(fixtures::charts()))
+    let shared = Shared::new(fixtures::charts());
+    shared.ready.store(true, Ordering::Release);
+    Arc::new(shared)
 }
 
 fn play(shared: &Shared, epoch: u64, song: u8, plays: i64) {
@@ -112,6 +114,28 @@ fn an_id_of_another_run_or_one_that_is_forgotten_starts_over() {
     assert!(list.since(Some(list.last)).is_empty());
     let (id, _) = list.events[200];
     assert_eq!(list.since(Some(id)).len(), 55);
+}
+
+/// A list is told when the charts of the lake are whole, not before.
+#[test]
+fn what_is_half_made_is_not_told() {
+    let shared = shared();
+    shared.ready.store(false, Ordering::Release);
+    let mut list = List::new(watched(), &shared);
+    play(&shared, 1, 1, 5);
+    assert!(list.since(None).is_empty() && list.look(&shared).is_empty());
+    play(&shared, 2, 1, 2);
+    shared.ready.store(true, Ordering::Release);
+    let events = list.look(&shared);
+    let mut known = Known::default();
+    events.iter().for_each(|event| known.hear(event));
+    known.check(&shared);
+    assert_eq!((events.len(), list.since(None)), (1, events));
+    play(&shared, 3, 1, 1);
+    let later = list.look(&shared);
+    assert_eq!(list.since(known.last), later);
+    later.iter().for_each(|event| known.hear(event));
+    known.check(&shared);
 }
 
 #[test]

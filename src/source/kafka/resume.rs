@@ -110,17 +110,25 @@ pub fn check_remade(broker: &Broker, extents: &BTreeMap<i32, Extent>, lake: &Pro
     Ok(())
 }
 
-/// Whether Kafka, which has these `extents` now, has the last record of no partition that was `read`: then all that was read is of a
-/// topic that was there before.
+/// Whether all that was `read` is certain to be of a topic that was there before the one that has these `extents`: of each partition
+/// the last record is behind its end, or has another in its place.
 pub fn is_of_another(broker: &Broker, extents: &BTreeMap<i32, Extent>, read: &Progress) -> Result<bool> {
+    let reaches = |partition: &i32| Some((read.offsets.get(partition)? - 1, extents.get(partition)?.end));
+    let within = |partition: &&i32| reaches(partition).is_some_and(|(offset, end)| offset < end);
     let tails = tails(extents, read);
     let found = find(broker, &tails)?;
-    Ok(tails.iter().all(|(partition, tail)| found.get(partition).is_some_and(|found| is_gone(*tail, *found))))
+    Ok(read.times_ms.keys().filter(within).all(|partition| {
+        let tail = tails.get(partition).zip(found.get(partition));
+        tail.is_some_and(|(tail, found)| is_another(*tail, *found))
+    }))
 }
 
-/// Whether what was `found` at or behind a record is certain to be another. Of a record without a time that cannot be said.
-fn is_gone(tail: Tail, found: Option<Record>) -> bool {
-    tail.time_ms >= 0 && found != Some((tail.offset, Some(tail.time_ms)))
+/// Whether there is certain to be another record in the place of this one. A place that is empty says nothing: retention and
+/// compaction delete.
+fn is_another(tail: Tail, found: Option<Record>) -> bool {
+    let place = found.filter(|(offset, _)| *offset == tail.offset);
+    let time_ms = place.and_then(|(_, time_ms)| time_ms);
+    tail.time_ms >= 0 && time_ms.is_some_and(|time_ms| time_ms != tail.time_ms)
 }
 
 /// The first record at each of the `tails` or after it, if there is one. Of partitions that Kafka says nothing of
@@ -238,14 +246,15 @@ mod tests {
         for found in [(4, Some(100)), (5, Some(101)), (4, None)] {
             check_tail("t", 0, tail(100), found).unwrap();
         }
-        for (time_ms, found, gone) in [
+        for (time_ms, found, another) in [
             (100, Some((4, Some(100))), false),
             (100, Some((4, Some(101))), true),
-            (100, Some((5, Some(100))), true),
-            (100, None, true),
+            (100, Some((5, Some(101))), false),
+            (100, Some((4, None)), false),
+            (100, None, false),
             (-1, Some((4, Some(100))), false),
         ] {
-            assert_eq!(is_gone(tail(time_ms), found), gone, "{time_ms} {found:?}");
+            assert_eq!(is_another(tail(time_ms), found), another, "{time_ms} {found:?}");
         }
     }
 }
