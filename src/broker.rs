@@ -164,6 +164,11 @@ impl Broker {
     /// The ids of the topic's partitions, in order; `None` if the broker says that there is no such topic. What it has to
     /// say against the topic is [`KafkaError::Global`]; other errors mean that it does not answer.
     pub fn find(&self, consumer: &Consumer, timeout: Duration) -> Result<Option<Vec<i32>>, KafkaError> {
+        Ok(self.leaders(consumer, timeout)?.map(|leaders| leaders.into_keys().collect()))
+    }
+
+    /// Likewise, each with the id of the broker that leads it; negative if none does.
+    fn leaders(&self, consumer: &Consumer, timeout: Duration) -> Result<Option<BTreeMap<i32, i32>>, KafkaError> {
         let metadata = consumer.fetch_metadata(Some(&self.topic), timeout)?;
         let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == self.topic) else { return Ok(None) };
         match topic.error().map(RDKafkaErrorCode::from) {
@@ -171,9 +176,9 @@ impl Broker {
             Some(RDKafkaErrorCode::UnknownTopicOrPartition) => return Ok(None),
             Some(error) => return Err(KafkaError::Global(error)),
         }
-        let mut partitions: Vec<i32> = topic.partitions().iter().map(|partition| partition.id()).collect();
-        partitions.sort_unstable();
-        Ok((!partitions.is_empty()).then_some(partitions))
+        let leaders = topic.partitions().iter().map(|partition| (partition.id(), partition.leader()));
+        let leaders: BTreeMap<i32, i32> = leaders.collect();
+        Ok((!leaders.is_empty()).then_some(leaders))
     }
 
     /// The cluster's own id, by which a lake knows that it is fed by the same cluster again.
@@ -186,10 +191,8 @@ impl Broker {
     ///
     /// A broker that leads one of its partitions is asked: it serves what consumers read.
     pub fn topic_id(&self, consumer: &Consumer, timeout: Duration) -> Result<Option<String>, KafkaError> {
-        let metadata = consumer.fetch_metadata(Some(&self.topic), timeout)?;
-        let topic = metadata.topics().iter().find(|topic| topic.name() == self.topic);
-        let partitions = topic.map(|topic| topic.partitions()).unwrap_or_default();
-        let leader = partitions.iter().map(|partition| partition.leader()).find(|leader| *leader >= 0);
+        let partitions = self.leaders(consumer, timeout)?.unwrap_or_default();
+        let leader = partitions.into_values().find(|leader| *leader >= 0);
         let leader = leader.ok_or(KafkaError::Global(RDKafkaErrorCode::UnknownTopicOrPartition))?;
         reprise_kafka::topic_id(consumer.client(), &self.topic, leader, timeout).map_err(KafkaError::Global)
     }

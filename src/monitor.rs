@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use tracing::{info, warn};
 
 use crate::background::Background;
-use crate::broker::{Broker, Consumer};
+use crate::broker::{Broker, Consumer, Extent};
 use crate::output::{screen_size, table::fitted, table::grouped};
 use crate::screen::{in_place, live_screen, status_lines};
 use crate::serve::Shared;
@@ -79,24 +79,14 @@ impl Watch {
             self.consumer = self.broker.asker().ok();
         }
         let Some(consumer) = &self.consumer else { return };
-        let (mut extents, mut failures) = (BTreeMap::new(), Vec::new());
-        for partition in partitions {
-            match self.broker.extents(consumer, &[partition], INTERVAL / 2) {
-                Ok(extent) => extents.extend(extent),
-                Err(error) => failures.push(error),
-            }
-            if failures.len() == FAILURES_MAX {
-                break;
-            }
-        }
-        match failures.into_iter().next().filter(|_| extents.is_empty()) {
-            None => {
+        match self.ends(consumer, &partitions) {
+            Ok(extents) => {
                 if self.silent.take().is_some_and(|(since, _)| since.elapsed() >= SILENT_MIN) {
                     info!("Kafka answers again");
                 }
                 self.shared.measured(&extents);
             }
-            Some(error) => {
+            Err(error) => {
                 let (since, at) = *self.silent.get_or_insert_with(|| (Instant::now(), Timestamp::now()));
                 if since.elapsed() >= SILENT_MIN {
                     let reason = format!("Kafka has not answered since {at:.0}: {error:#}");
@@ -106,6 +96,24 @@ impl Watch {
                     self.shared.kafka_is_silent(reason);
                 }
             }
+        }
+    }
+
+    /// What the partitions hold that answer. Fails if none does.
+    fn ends(&self, consumer: &Consumer, partitions: &[i32]) -> Result<BTreeMap<i32, Extent>> {
+        let (mut extents, mut failures) = (BTreeMap::new(), Vec::new());
+        for partition in partitions {
+            match self.broker.extents(consumer, &[*partition], INTERVAL / 2) {
+                Ok(extent) => extents.extend(extent),
+                Err(error) => failures.push(error),
+            }
+            if failures.len() == FAILURES_MAX {
+                break;
+            }
+        }
+        match failures.into_iter().next() {
+            Some(error) if extents.is_empty() => Err(error),
+            _ => Ok(extents),
         }
     }
 

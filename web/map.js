@@ -52,8 +52,8 @@ export async function show(main, { query, signal }) {
 // What the address asks for, as far as there is such a thing.
 function choice(chart, track, query) {
   // The window moves on, and its period with it: only charts by calendar have periods to choose.
-  const periods = isTrending(chart) ? [] : chart.with_entries.periods;
-  const period = periods.includes(query.get('period')) ? query.get('period') : isTrending(chart) ? undefined : chart.with_entries.newest;
+  const { periods, newest } = isTrending(chart) ? { periods: [] } : chart.with_entries;
+  const period = periods.includes(query.get('period')) ? query.get('period') : newest;
   const by = track && query.get('by') !== 'plays' ? 'share' : 'plays';
   return { chart, track, periods, period, by };
 }

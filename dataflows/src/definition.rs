@@ -171,6 +171,15 @@ impl Scope {
         self.to_string()
     }
 
+    /// The kind of list that it is asked of.
+    pub fn kind(&self) -> ScopeKind {
+        match self {
+            Self::Global => ScopeKind::Global,
+            Self::Country(_) => ScopeKind::Country,
+            Self::Device(_) => ScopeKind::Device,
+        }
+    }
+
     /// The inverse of [`Scope::name`]. Every country may be written with `country:`.
     pub fn parse(text: &str) -> Result<Self, UnknownScope> {
         if text == GLOBAL {

@@ -92,6 +92,7 @@ impl Short {
     const WORDS: usize = 3;
     /// The last byte is the length.
     const BYTES_MAX: usize = Self::WORDS * 8 - 1;
+
     /// The text that is at `place` in `bytes`, unless it is longer.
     #[inline]
     fn new(bytes: &[u8], place: Range<usize>) -> Option<Self> {

@@ -7,6 +7,7 @@ use std::ops::Range;
 use foldhash::fast::RandomState;
 
 use crate::calendar::LocalDays;
+use crate::numbers::Numbers;
 use crate::plan::{Grouping, Key, Time};
 use crate::play::DAY_US;
 
@@ -20,8 +21,8 @@ pub struct Place(u32);
 /// The counts of a grouping since they were last drained.
 #[derive(Default)]
 pub struct Tallies {
-    buckets: Numbers<i64>,
-    scopes: Numbers<(u32, u32)>,
+    buckets: Recent<i64>,
+    scopes: Recent<(u32, u32)>,
     /// By bucket number, the index into `counts` by scope number; `NONE` where there is none yet.
     by_bucket: Vec<Vec<u32>>,
     counts: Vec<Counts>,
@@ -223,26 +224,25 @@ impl Dense {
 /// Places for the keys that were asked for last.
 const RECENT: usize = 256;
 
-/// Keys numbered in the order in which they are first seen. Those that were asked for last are found without a hash map.
-struct Numbers<K> {
-    numbers: HashMap<K, u32, RandomState>,
+/// Numbered keys, of which those that were asked for last are found without a look at the table.
+struct Recent<K> {
+    numbers: Numbers<K>,
     recent: [(K, u32); RECENT],
 }
 
-impl<K: Copy + Default + Eq + Hash> Default for Numbers<K> {
+impl<K: Copy + Default + Eq + Hash> Default for Recent<K> {
     fn default() -> Self {
-        Self { numbers: HashMap::default(), recent: [(K::default(), NONE); RECENT] }
+        Self { numbers: Numbers::default(), recent: [(K::default(), NONE); RECENT] }
     }
 }
 
-impl<K: Copy + Default + Eq + Hash> Numbers<K> {
+impl<K: Copy + Default + Eq + Hash> Recent<K> {
     /// The number of a key. Of two keys that differ in the last bits of `place` neither displaces the other.
     #[inline]
     fn number(&mut self, key: K, place: usize) -> u32 {
         let recent = &mut self.recent[place % RECENT];
         if recent.0 != key || recent.1 == NONE {
-            let next = self.numbers.len() as u32;
-            *recent = (key, *self.numbers.entry(key).or_insert(next));
+            *recent = (key, self.numbers.number(&key));
         }
         recent.1
     }

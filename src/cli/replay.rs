@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use reprise_dataflows::definition::{Definitions, Scope, ScopeKind, TRENDING, TRENDING_NAME};
+use reprise_dataflows::definition::{Definitions, Scope, TRENDING, TRENDING_NAME};
 
 use serde::{Deserialize, Serialize};
 
 use super::peers::Peers;
 use super::run::workers;
 use super::shared::{ChartsFile, MemoryMax, absolute, default_workers, parse_moment, start_log};
-use crate::charts::{AsOf, Charts, Filter};
+use crate::charts::{AsOf, Charts, Filter, scopes};
 use crate::cluster::view::View;
 use crate::cluster::{Profile, Team, join};
 use crate::ending::{Ending, fail};
@@ -196,22 +196,17 @@ fn check(options: &Options, definitions: &Arc<Definitions>) -> Result<()> {
     if let (Some(chart), Some(period)) = (chart.filter(|chart| *chart != TRENDING), &options.period) {
         Charts::new(definitions.clone()).start_day(chart, period)?;
     }
-    let kind = match &options.scope {
-        None => return Ok(()),
-        Some(Scope::Global) => ScopeKind::Global,
-        Some(Scope::Country(_)) => ScopeKind::Country,
-        Some(Scope::Device(_)) => ScopeKind::Device,
-    };
-    let of = |chart: u32| definitions.chart(chart).map_or(&definitions.trending.scopes, |chart| &chart.scopes);
-    match (&options.chart, chart) {
-        (Some(name), Some(chart)) if !of(chart).contains(&kind) => {
-            bail!("{}", format!("chart {name} has no {kind:?} lists; it has {:?}", of(chart)).to_lowercase())
-        }
-        (None, _) if !(0..definitions.charts.len() as u32).chain([TRENDING]).any(|chart| of(chart).contains(&kind)) => {
-            bail!("{}", format!("no chart has {kind:?} lists").to_lowercase())
-        }
-        _ => Ok(()),
+    let Some(kind) = options.scope.as_ref().map(Scope::kind) else { return Ok(()) };
+    let all = (0..definitions.charts.len() as u32).chain([TRENDING]);
+    let mut asked = all.filter(|one| chart.is_none_or(|chart| chart == *one));
+    if asked.any(|chart| scopes(definitions, chart).contains(&kind)) {
+        return Ok(());
     }
+    let said = match options.chart.as_ref().zip(chart) {
+        Some((name, chart)) => format!("chart {name} has no {kind:?} lists; it has {:?}", scopes(definitions, chart)),
+        None => format!("no chart has {kind:?} lists"),
+    };
+    bail!("{}", said.to_lowercase())
 }
 
 /// The definitions, without what is not asked for: what is not counted costs nothing.

@@ -96,13 +96,8 @@ pub fn watched(charts: &Charts, names: Option<&str>, scope: Option<&str>) -> Res
 /// The scope of a name, if the chart has lists for its kind.
 pub fn one_scope(charts: &Charts, chart: u32, text: &str) -> Result<Scope, Problem> {
     let scope = Scope::parse(text).map_err(|error| Problem::not_found(error.to_string()))?;
-    let kind = match scope {
-        Scope::Global => ScopeKind::Global,
-        Scope::Country(_) => ScopeKind::Country,
-        Scope::Device(_) => ScopeKind::Device,
-    };
     let possible = scopes(charts.definitions(), chart);
-    if possible.contains(&kind) {
+    if possible.contains(&scope.kind()) {
         return Ok(scope);
     }
     let examples: Vec<&str> = possible.iter().map(|kind| example(*kind)).collect();

@@ -33,7 +33,10 @@ pub struct Origin {
 
 impl Origin {
     pub fn new(broker: &Broker, topic_id: Option<String>) -> Result<Self> {
-        let known = topic_id.map(|topic_id| Ok::<_, anyhow::Error>((topic_id, broker.asker()?))).transpose()?;
+        let known = match topic_id {
+            Some(topic_id) => Some((topic_id, broker.asker()?)),
+            None => None,
+        };
         Ok(Self { broker: broker.clone(), known })
     }
 

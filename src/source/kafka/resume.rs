@@ -97,9 +97,14 @@ struct Tail {
 pub fn check_remade(broker: &Broker, extents: &BTreeMap<i32, Extent>, lake: &Progress) -> Result<()> {
     let tails = tails(extents, lake);
     let found = find(broker, &tails)?;
-    let known = found.iter().filter_map(|(partition, found)| Some((*partition, *tails.get(partition)?, (*found)?)));
-    known.into_iter().try_for_each(|(partition, tail, found)| check_tail(&broker.topic, partition, tail, found))?;
-    let slow: Vec<_> = tails.keys().filter(|partition| !found.contains_key(partition)).collect();
+    let mut slow = Vec::new();
+    for (partition, tail) in tails {
+        match found.get(&partition) {
+            Some(Some(found)) => check_tail(&broker.topic, partition, tail, *found)?,
+            Some(None) => {}
+            None => slow.push(partition),
+        }
+    }
     if !slow.is_empty() {
         warn!(
             topic = broker.topic,
@@ -123,11 +128,10 @@ pub fn is_of_another(broker: &Broker, extents: &BTreeMap<i32, Extent>, read: &Pr
     }))
 }
 
-/// Whether there is certain to be another record in the place of this one. A place that is empty says nothing: retention and
-/// compaction delete.
+/// Whether what was `found` is another record in the place of this one. An empty place, or another offset, says nothing: retention and
+/// compaction leave holes. Nor does a time that is not known.
 fn is_another(tail: Tail, found: Option<Record>) -> bool {
-    let place = found.filter(|(offset, _)| *offset == tail.offset);
-    let time_ms = place.and_then(|(_, time_ms)| time_ms);
+    let time_ms = found.filter(|(offset, _)| *offset == tail.offset).and_then(|(_, time_ms)| time_ms);
     tail.time_ms >= 0 && time_ms.is_some_and(|time_ms| time_ms != tail.time_ms)
 }
 
@@ -171,17 +175,18 @@ fn tails(extents: &BTreeMap<i32, Extent>, lake: &Progress) -> BTreeMap<i32, Tail
     lake.times_ms.iter().filter_map(tail).collect()
 }
 
-/// Compares a record with the first that was `found`. Another offset says nothing: compaction leaves holes.
+/// Fails if what was `found` is another record.
 fn check_tail(topic: &str, partition: i32, tail: Tail, found: Record) -> Result<()> {
-    match found {
-        (offset, Some(time_ms)) if offset == tail.offset && time_ms != tail.time_ms => bail!(
-            "topic {topic} is not the one that the lake was made from: the record at {topic}/{partition} offset {offset} was \
-             of {}, and now it is of {}. Was the topic deleted and made anew? Begin a new lake for it",
+    if is_another(tail, Some(found)) {
+        bail!(
+            "topic {topic} is not the one that the lake was made from: the record at {topic}/{partition} offset {} was of {}, and \
+             now it is of {}. Was the topic deleted and made anew? Begin a new lake for it",
+            tail.offset,
             moment(tail.time_ms),
-            moment(time_ms)
-        ),
-        _ => Ok(()),
+            found.1.map_or_else(String::new, moment)
+        );
     }
+    Ok(())
 }
 
 fn moment(time_ms: i64) -> String {

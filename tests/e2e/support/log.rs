@@ -35,12 +35,12 @@ pub fn account(lake: &Path) -> Account {
 pub fn forget_topic_id(lake: &Path) {
     for table in ["song_plays", "dead_letters"] {
         let path = lake.join(table).join("_delta_log").join(format!("{:020}.json", 0));
-        let commit = fs::read_to_string(&path).expect("the first commit");
-        let (before, rest) = commit.split_once("\"reprise.topic_id\":\"").expect("an id");
-        let (_, after) = rest.split_once('"').expect("its end");
-        let before = before.strip_suffix(',').unwrap_or(before);
-        let after = if before.ends_with('{') { after.strip_prefix(',').unwrap_or(after) } else { after };
-        fs::write(&path, format!("{before}{after}")).expect("write the first commit");
+        let mut actions = actions(&fs::read_to_string(&path).expect("the first commit"));
+        let properties =
+            actions.iter_mut().find_map(|action| action.pointer_mut("/metaData/configuration")?.as_object_mut());
+        properties.and_then(|properties| properties.remove("reprise.topic_id")).expect("an id");
+        let lines: Vec<String> = actions.iter().map(Value::to_string).collect();
+        fs::write(&path, lines.join("\n") + "\n").expect("write the first commit");
         // They repeat it, and are there to be quick.
         for entry in fs::read_dir(path.parent().expect("the log")).expect("the log") {
             let path = entry.expect("an entry").path();
@@ -87,6 +87,9 @@ fn commits(lake: &Path) -> Vec<Value> {
     let mut paths: Vec<_> = fs::read_dir(folder).expect("a log").map(|entry| entry.expect("an entry").path()).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
     paths.sort();
-    let text: Vec<String> = paths.iter().map(|path| fs::read_to_string(path).expect("a commit")).collect();
-    text.iter().flat_map(|text| text.lines()).map(|line| serde_json::from_str(line).expect("an action")).collect()
+    paths.iter().flat_map(|path| actions(&fs::read_to_string(path).expect("a commit"))).collect()
+}
+
+fn actions(commit: &str) -> Vec<Value> {
+    commit.lines().map(|line| serde_json::from_str(line).expect("an action")).collect()
 }
