@@ -53,6 +53,9 @@ class Growth:
             tracks = self.scaled(TRACKS_BASE) * factor
             self.point("tracks", factor, tracks_plays, tracks, data.START, data.seconds_of(tracks_plays))
         for factor in self.factors:
+            plays, tracks = self.scaled(PLAYS_BASE) * factor, self.scaled(TRACKS_BASE) * factor
+            self.point("both", factor, plays, tracks, data.START, data.seconds_of(plays))
+        for factor in self.factors:
             plays = self.scaled(PLAYS_PER_WEEK) * factor
             self.point("weeks", factor, plays, CATALOGUE, WEEK_STARTS[factor], f"{7 * factor}d", then=self.later)
         return self
@@ -120,7 +123,7 @@ class Growth:
 
     def show(self):
         rows = []
-        for dimension in ("plays", "tracks", "weeks"):
+        for dimension in ("plays", "tracks", "both", "weeks"):
             for job in self.idle_cpu_s:
                 points = [point for point in self.points if (point["dimension"], point["job"]) == (dimension, job)]
                 rows += [self.row(point, points[0]) for point in points]

@@ -10,14 +10,11 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use differential_dataflow::operators::ThresholdTotal;
-use differential_dataflow::operators::arrange::arrangement::arrange_core;
-use differential_dataflow::trace::implementations::{KeyBatcher, KeySpine, ValBatcher, ValSpine};
 use differential_dataflow::{AsCollection, VecCollection};
 use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
-use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Operator;
 
 use crate::item::ItemKey;
@@ -126,27 +123,10 @@ pub struct Catalogue<'scope> {
     /// Of this worker's items.
     pub names: Names,
     /// The id, title and artist of every track whose title has been told.
-    titles: VecCollection<'scope, Epoch, (ItemKey, Called), i64>,
+    pub titles: VecCollection<'scope, Epoch, (ItemKey, Called), i64>,
     /// Nothing, ever. But its frontier says which epochs' texts have been learned: ties are broken by text, and answers are in
     /// texts, so no epoch may be ranked or answered before.
     pub learned: VecCollection<'scope, Epoch, Tally, i64>,
-}
-
-impl<'scope> Catalogue<'scope> {
-    /// The id, title and artist of each track in `items`, all of which are this worker's: nothing travels.
-    pub fn titles_of(
-        &self,
-        items: VecCollection<'scope, Epoch, ItemKey, i64>,
-    ) -> VecCollection<'scope, Epoch, (String, About), i64> {
-        let by_itself = |items: VecCollection<'scope, Epoch, ItemKey, i64>, name| {
-            let items = items.map(|item| (item, ())).inner;
-            arrange_core::<_, _, _, KeySpine<_, _, _>>(items, Pipeline, name, KeyBatcher::new)
-        };
-        let wanted = by_itself(by_itself(items, "Listed").distinct_total_core(), "Wanted");
-        let titles = self.titles.inner.clone();
-        let titles = arrange_core::<_, _, _, ValSpine<_, _, _, _>>(titles, Pipeline, "Titles", ValBatcher::new);
-        titles.join_core(wanted, |_, called: &Called, ()| Some((called.id.to_string(), called.about.clone())))
-    }
 }
 
 /// Gathers what sources say of items at the items' owners.

@@ -6,7 +6,7 @@
 //!                        ├─ panes ──► window ─► digest ──► rank ────┘
 //!                        │              │         └─► inputs
 //!  ticks ────────────────┼──────────────┘
-//!                        └─ namings ──► catalogue ──► semijoin (what is ranked) ──► titles
+//!                        └─ namings ──► catalogue ──► titles (of what is ranked)
 //!  queries ──► to the three that count: window and both of the first ranks ──► answers; and to summarise, for late titles
 //! ```
 //!
@@ -35,6 +35,7 @@ pub mod rank;
 mod stash;
 pub mod summarise;
 mod tally;
+mod titles;
 mod top;
 pub mod trending;
 
@@ -57,6 +58,7 @@ use play::PlayBatch;
 use query::{Answer, Query};
 use rank::{Ranked, rank, rank_and_answer};
 use summarise::summarise;
+use titles::titles_of;
 use trending::window;
 
 /// The dataflow's timestamp: the number of a batch of work that is complete as a whole, or not at all.
@@ -137,7 +139,7 @@ pub fn build<'scope>(
     let trending = rank_items(window, queries, "RankWindow", Pipeline, true, &plan, definitions, &catalogue);
     let owned = days.tops.concat(trending.tops);
 
-    let titles = catalogue.titles_of(owned.clone().map(|(_, item)| item));
+    let titles = titles_of(owned.clone().map(|(_, item)| item), catalogue.titles);
 
     let by_cell = Exchange::new(|((cell, _), _, _): &((Cell, String), Epoch, i64)| route(cell));
     let (names, tops) = (catalogue.names, definitions.clone());

@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -68,11 +68,19 @@ fn check(charts: &str, epochs: &[EpochInput], way: &Way) {
             assert_eq!(inputs.plays, counted_once(&definitions, chart, &plays, *clock_us), "{context}");
         }
 
-        let titles: BTreeMap<String, About> = at(&output.titles, epoch).into_keys().collect();
-        let expected = brute_force_titles(&plays);
-        for (_, item) in ranked.into_keys().filter(|(cell, _)| definitions.name(cell.chart) != "artists") {
-            assert_eq!(titles.get(&item), expected.get(&item), "{context}");
+        let told = at(&output.titles, epoch);
+        assert!(told.values().all(|times| *times == 1), "{context}: told twice in {told:?}");
+        let titles: BTreeMap<String, About> = told.clone().into_keys().collect();
+        assert_eq!(titles.len(), told.len(), "{context}: a track with two titles in {told:?}");
+        let tracks = ranked.into_keys().filter(|(cell, _)| definitions.name(cell.chart) != "artists");
+        let mut listed: BTreeSet<String> = tracks.map(|(_, item)| item).collect();
+        // Of several workers each lists more than comes to the top of all.
+        if way.workers.count > 1 {
+            listed.extend(titles.keys().cloned());
         }
+        let mut expected = brute_force_titles(&plays);
+        expected.retain(|id, _| listed.contains(id));
+        assert_eq!(titles, expected, "{context}");
     }
 }
 

@@ -33,8 +33,9 @@ use timely::scheduling::SyncActivator;
 use super::{Committer, Cut, DeadLetter, Gap, NewFile, Position, Room, Writer};
 use crate::source::Intake;
 
-/// Rows that are handed to a writer's thread at once: to wake it for each epoch would cost more than to encode its rows.
-const HAND_OVER_ROWS: usize = 8192;
+/// Rows that are handed to a writer's thread at once. To wake it for each epoch would cost more than to encode its rows, and
+/// while it encodes many at once others wait for the processor.
+const HAND_OVER_ROWS: usize = 1024;
 
 /// What a worker has staged for a cut.
 #[derive(Clone, Debug, Serialize, Deserialize)]
