@@ -12,7 +12,7 @@ from .measure import run
 FACTORS = [1, 10, 100]
 PLAYS_BASE, TRACKS_BASE, PLAYS_OF_TRACKS = 200_000, 10_000, 2_000_000
 # Plays grow with the weeks, as they do in life.
-PLAYS_PER_WEEK, LATER_PLAYS = 100_000, 1_000_000
+PLAYS_PER_WEEK, LATER_PLAYS = 400_000, 1_000_000
 CATALOGUE = 100_000
 # Mondays. However many weeks there are, they end before the same one.
 WEEK_STARTS, NEXT_WEEK = {1: "2025-11-03", 10: "2025-09-01", 100: "2023-12-11"}, "2025-11-10"
