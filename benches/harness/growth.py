@@ -54,7 +54,7 @@ class Growth:
             self.point("tracks", factor, tracks_plays, tracks, data.START, data.seconds_of(tracks_plays))
         for factor in self.factors:
             plays, tracks = self.scaled(PLAYS_BASE) * factor, self.scaled(TRACKS_BASE) * factor
-            self.point("both", factor, plays, tracks, data.START, data.seconds_of(plays))
+            self.point("plays-and-tracks", factor, plays, tracks, data.START, data.seconds_of(plays))
         for factor in self.factors:
             plays = self.scaled(PLAYS_PER_WEEK) * factor
             self.point("weeks", factor, plays, CATALOGUE, WEEK_STARTS[factor], f"{7 * factor}d", then=self.later)
@@ -123,7 +123,7 @@ class Growth:
 
     def show(self):
         rows = []
-        for dimension in ("plays", "tracks", "both", "weeks"):
+        for dimension in ("plays", "tracks", "plays-and-tracks", "weeks"):
             for job in self.idle_cpu_s:
                 points = [point for point in self.points if (point["dimension"], point["job"]) == (dimension, job)]
                 rows += [self.row(point, points[0]) for point in points]
@@ -142,6 +142,7 @@ class Growth:
 
     def keep(self):
         sizes = {name: getattr(self.options, name) for name in ("plays", "rounds", "workers")}
+        sizes |= {"plays_of_tracks": self.scaled(PLAYS_OF_TRACKS), "plays_per_week": self.scaled(PLAYS_PER_WEEK)}
         self.bench.keep("growth", sizes=sizes, idle_cpu_s=self.idle_cpu_s, points=self.points, closed=self.closed)
 
 

@@ -160,7 +160,7 @@ pub fn catalogue(namings: StreamVec<'_, Epoch, Naming>) -> Catalogue<'_> {
                 let Some(capability) = complete else { break };
                 let mut session = output.session(&capability);
                 #[expect(clippy::iter_over_hash_type, reason = "a collection has no order")]
-                for (number, before) in renamed.drain() {
+                for (number, before) in std::mem::take(&mut renamed) {
                     let item = *named.items.get(number);
                     let after = named.called[number as usize].as_ref().map(|(_, after)| after.clone());
                     if before != after {

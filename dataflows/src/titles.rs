@@ -1,12 +1,9 @@
 //! What the tracks are called that are in a list.
 //!
-//! Differential's `distinct` and `join` say the same, by three arrangements and six operators, each of which every epoch
-//! schedules: short epochs are a seventh slower with them, by the 99th percentile.
-
-use std::collections::HashMap;
+//! Differential's `distinct` and `join` say the same by seven operators, three of which keep arrangements, and every epoch
+//! schedules each of them. That is felt where epochs are short: `benches/PROFILE.md` has the figures.
 
 use differential_dataflow::{AsCollection, VecCollection};
-use foldhash::fast::RandomState;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Operator;
 
@@ -16,86 +13,89 @@ use crate::item::ItemKey;
 use crate::numbers::Numbers;
 use crate::stash::{Ready, Stash};
 
-/// The id, title and artist of each track that is among `items`, however often. All of them, and of those in `titles`, are this
-/// worker's: nothing travels.
+/// The id, title and artist of each track in `listed`, once. `listed` and `titles` are of this worker's items: nothing travels.
 pub fn titles_of<'scope>(
-    items: VecCollection<'scope, Epoch, ItemKey, i64>,
+    listed: VecCollection<'scope, Epoch, ItemKey, i64>,
     titles: VecCollection<'scope, Epoch, (ItemKey, Called), i64>,
 ) -> VecCollection<'scope, Epoch, (String, About), i64> {
-    let stream = items.inner.binary_frontier(titles.inner, Pipeline, Pipeline, "Titles", |_capability, _info| {
-        let (mut stash, mut tracks) = (Stash::new(), Tracks::default());
-        move |(items, items_frontier), (titles, titles_frontier), output| {
-            items.for_each_stamp(|capability, data| {
+    let stream = listed.inner.binary_frontier(titles.inner, Pipeline, Pipeline, "Titles", |_capability, _info| {
+        let (mut stash, mut told) = (Stash::new(), Titles::default());
+        move |(listed, listed_frontier), (titles, titles_frontier), output| {
+            listed.for_each_stamp(|capability, data| {
                 if let Some(capability) = capability.retain_least(output.output_index()) {
-                    let news = data.map(|items| vec![News::Listed(std::mem::take(items))]);
-                    stash.extend(*capability.time(), capability, news);
+                    let changes = data.map(|listed| vec![Changes::Listed(std::mem::take(listed))]);
+                    stash.extend(*capability.time(), capability, changes);
                 }
             });
             titles.for_each_stamp(|capability, data| {
                 if let Some(capability) = capability.retain_least(output.output_index()) {
-                    let news = data.map(|titles| vec![News::Called(std::mem::take(titles))]);
-                    stash.extend(*capability.time(), capability, news);
+                    let changes = data.map(|titles| vec![Changes::Called(std::mem::take(titles))]);
+                    stash.extend(*capability.time(), capability, changes);
                 }
             });
-            while let Some(Ready { time, containers, complete }) = stash.next(&[items_frontier, titles_frontier]) {
-                containers.into_iter().flatten().for_each(|news| tracks.hear(news));
+            while let Some(Ready { time, containers, complete }) = stash.next(&[listed_frontier, titles_frontier]) {
+                containers.into_iter().flatten().for_each(|changes| told.update(changes));
                 let Some(capability) = complete else { break };
                 let mut session = output.session(&capability);
-                tracks.end_epoch(|track, diff| session.give(((track.id.to_string(), track.about.clone()), time, diff)));
+                told.end_epoch(|track, diff| session.give(((track.id.to_string(), track.about.clone()), time, diff)));
             }
         }
     });
     stream.as_collection()
 }
 
-/// Updates of one epoch.
-enum News {
+/// Some of the updates of an epoch, in any order.
+enum Changes {
     Listed(Vec<(ItemKey, Epoch, i64)>),
     Called(Vec<((ItemKey, Called), Epoch, i64)>),
 }
 
-/// The tracks that have been listed or called something.
+/// What is told of a worker's tracks. Artists are listed too, and have no title.
 #[derive(Default)]
-struct Tracks {
+struct Titles {
     numbers: Numbers<ItemKey>,
     /// By number.
-    tracks: Vec<Listed>,
-    /// What was said before the open epoch of those that it is news of, by number.
-    touched: HashMap<u32, Option<Called>, RandomState>,
+    items: Vec<Item>,
+    /// What was told before the open epoch, of those of which that may have changed.
+    before: Vec<(u32, Option<Called>)>,
 }
 
-#[derive(Clone, Default)]
-struct Listed {
-    /// In how many lists it is.
-    lists: i64,
+#[derive(Default)]
+struct Item {
+    /// The sum of its counts in the lists that it is in: positive, or it is in none.
+    weight: i64,
     called: Option<Called>,
+    /// Whether it is in `before`.
+    is_noted: bool,
 }
 
-impl Listed {
-    fn said(&self) -> Option<&Called> {
-        self.called.as_ref().filter(|_| self.lists > 0)
+impl Item {
+    fn told(&self) -> Option<&Called> {
+        self.called.as_ref().filter(|_| self.weight > 0)
     }
 }
 
-impl Tracks {
-    fn hear(&mut self, news: News) {
-        match news {
-            News::Listed(items) => {
-                for (item, _, diff) in items {
+impl Titles {
+    fn update(&mut self, changes: Changes) {
+        match changes {
+            Changes::Listed(updates) => {
+                for (item, _, diff) in updates {
                     let number = self.number(&item);
-                    self.touch(number);
-                    self.tracks[number as usize].lists += diff;
+                    let weight = self.items[number as usize].weight;
+                    if (weight > 0) != (weight + diff > 0) {
+                        self.note(number);
+                    }
+                    self.items[number as usize].weight += diff;
                 }
             }
-            // What it was called is taken back too, and does not matter.
-            News::Called(titles) => {
-                for ((item, called), ..) in titles.into_iter().filter(|(_, _, diff)| *diff > 0) {
+            // What it was called is taken back in the same epoch, and goes without saying.
+            Changes::Called(updates) => {
+                for ((item, called), ..) in updates.into_iter().filter(|(_, _, diff)| *diff > 0) {
                     let number = self.number(&item);
-                    // Most are in no list, ever.
-                    if self.tracks[number as usize].lists != 0 {
-                        self.touch(number);
+                    if self.items[number as usize].weight > 0 {
+                        self.note(number);
                     }
-                    self.tracks[number as usize].called = Some(called);
+                    self.items[number as usize].called = Some(called);
                 }
             }
         }
@@ -103,25 +103,110 @@ impl Tracks {
 
     fn number(&mut self, item: &ItemKey) -> u32 {
         let number = self.numbers.number(item);
-        if number as usize == self.tracks.len() {
-            self.tracks.push(Listed::default());
+        if number as usize == self.items.len() {
+            self.items.push(Item::default());
         }
         number
     }
 
-    /// Notes what is said of a track before that changes.
-    fn touch(&mut self, number: u32) {
-        self.touched.entry(number).or_insert_with(|| self.tracks[number as usize].said().cloned());
+    /// Keeps what is told of an item, which is about to change.
+    fn note(&mut self, number: u32) {
+        let item = &mut self.items[number as usize];
+        if !std::mem::replace(&mut item.is_noted, true) {
+            self.before.push((number, item.told().cloned()));
+        }
     }
 
-    /// Gives what is said otherwise than before.
+    /// Gives what is told otherwise than before the epoch.
     fn end_epoch(&mut self, mut give: impl FnMut(&Track, i64)) {
-        #[expect(clippy::iter_over_hash_type, reason = "a collection has no order")]
-        for (number, before) in self.touched.drain() {
-            let after = self.tracks[number as usize].said();
+        for (number, before) in self.before.drain(..) {
+            let item = &mut self.items[number as usize];
+            item.is_noted = false;
+            let after = item.told();
             if before.as_ref() != after {
                 before.iter().for_each(|before| give(before, -1));
                 after.into_iter().for_each(|after| give(after, 1));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::definition::ItemKind;
+
+    const ITEMS: usize = 6;
+    const LISTS: usize = 3;
+
+    /// At the end of an epoch: in which lists each item is, how often, and what it is called.
+    type State = [([i64; LISTS], Option<u8>); ITEMS];
+
+    fn key(item: usize) -> ItemKey {
+        ItemKey::new(ItemKind::Track, &format!("S{item}"))
+    }
+
+    fn called(item: usize, title: u8) -> Called {
+        let about = About { title: format!("title {title}"), artist: "artist".to_owned() };
+        Arc::new(Track { id: format!("S{item}").into(), about })
+    }
+
+    /// Each update that makes `after` of `before`, as a container of its own.
+    fn changes(before: &State, after: &State) -> Vec<Changes> {
+        let mut changes = Vec::new();
+        for (item, ((counts, title), (new_counts, new_title))) in before.iter().zip(after).enumerate() {
+            for (count, new_count) in counts.iter().zip(new_counts).filter(|(count, new_count)| count != new_count) {
+                // `rank` gives a difference; taking back and adding is the same.
+                changes.push(Changes::Listed(vec![(key(item), 0, -count)]));
+                changes.push(Changes::Listed(vec![(key(item), 0, *new_count)]));
+            }
+            if let (false, Some(new_title)) = (title == new_title, new_title) {
+                title.iter().for_each(|title| {
+                    changes.push(Changes::Called(vec![((key(item), called(item, *title)), 0, -1)]));
+                });
+                changes.push(Changes::Called(vec![((key(item), called(item, *new_title)), 0, 1)]));
+            }
+        }
+        changes
+    }
+
+    fn state() -> impl Strategy<Value = State> {
+        let count = prop_oneof![3 => Just(0i64), 2 => 1i64..4];
+        prop::array::uniform((prop::array::uniform(count), prop::option::weighted(0.8, 0u8..3)))
+    }
+
+    proptest! {
+        /// Whatever the order of the updates of an epoch.
+        #[test]
+        fn those_that_are_listed_and_called_something_are_told(
+            epochs in prop::collection::vec((state(), any::<prop::sample::Selector>()), 1..8),
+        ) {
+            let (mut titles, mut told, mut before) = (Titles::default(), BTreeMap::new(), State::default());
+            for (mut after, selector) in epochs {
+                // A track is never called nothing again.
+                for ((_, title), (_, new_title)) in before.iter().zip(&mut after) {
+                    *new_title = new_title.or(*title);
+                }
+                let mut rest = changes(&before, &after);
+                while !rest.is_empty() {
+                    let next = selector.select(0..rest.len());
+                    titles.update(rest.swap_remove(next));
+                }
+                titles.end_epoch(|track, diff| {
+                    *told.entry((track.id.to_string(), track.about.title.clone())).or_insert(0) += diff;
+                });
+                told.retain(|_, times| *times != 0);
+                let listed = (0..).zip(&after).filter(|(_, (counts, _))| counts.iter().sum::<i64>() > 0);
+                let expected = listed.filter_map(|(item, (_, title))| {
+                    Some(((format!("S{item}"), format!("title {}", (*title)?)), 1))
+                });
+                prop_assert_eq!(&told, &BTreeMap::from_iter(expected));
+                before = after;
             }
         }
     }
