@@ -58,11 +58,16 @@ impl<C> CellTop<C> {
         if self.rescan {
             self.counts.for_each_positive(|item, count| found.push((item, count)));
         } else {
-            self.candidates.extend(self.top.iter().map(|(item, _)| *item));
             self.candidates.sort_unstable();
             self.candidates.dedup();
-            found.extend(self.candidates.iter().map(|item| (*item, self.counts.get(*item))));
-            found.retain(|(_, count)| *count > 0);
+            // Of those in the top that are no candidates, the counts are as they were.
+            let mut top = self.top.iter().copied().peekable();
+            for item in self.candidates.drain(..) {
+                found.extend(std::iter::from_fn(|| top.next_if(|(other, _)| *other < item)));
+                top.next_if(|(other, _)| *other == item);
+                found.extend(Some((item, self.counts.get(item))).filter(|(_, count)| *count > 0));
+            }
+            found.extend(top);
         }
         keep_top(found, self.k, order);
         self.threshold =
@@ -83,19 +88,29 @@ fn keep_top(found: &mut Vec<(u32, i64)>, k: usize, order: impl Fn(u32, u32) -> O
     if k == 0 {
         return found.clear();
     }
-    let (_, (_, last), _) = found.select_nth_unstable_by_key(k - 1, |(_, count)| Reverse(*count));
-    let last = *last;
+    let mut counts: Vec<i64> = found.iter().map(|(_, count)| *count).collect();
+    let last = *counts.select_nth_unstable_by_key(k - 1, |count| Reverse(*count)).1;
     found.retain(|(_, count)| *count >= last);
     if found.len() > k {
-        found.select_nth_unstable_by(k - 1, |a, b| b.1.cmp(&a.1).then_with(|| order(a.0, b.0)));
-        found.truncate(k);
+        let mut tied: Vec<u32> = found.extract_if(.., |(_, count)| *count == last).map(|(item, _)| item).collect();
+        let left = k - found.len();
+        tied.select_nth_unstable_by(left - 1, |a, b| order(*a, *b));
+        found.extend(tied[..left].iter().map(|item| (*item, last)));
     }
 }
 
 /// What has to be added to the counts in `before` to have those in `after`; both by item.
 pub fn differences(before: Vec<(u32, i64)>, after: &[(u32, i64)]) -> impl Iterator<Item = (u32, i64)> {
-    let mut updates: Vec<(u32, i64)> = before.into_iter().map(|(item, count)| (item, -count)).collect();
-    updates.extend_from_slice(after);
-    differential_dataflow::consolidation::consolidate(&mut updates);
-    updates.into_iter()
+    let (mut before, mut after) = (before.into_iter().peekable(), after.iter().copied().peekable());
+    let next = move || {
+        let item = match (before.peek(), after.peek()) {
+            (Some((a, _)), Some((b, _))) => *a.min(b),
+            (Some((item, _)), None) | (None, Some((item, _))) => *item,
+            (None, None) => return None,
+        };
+        let was = before.next_if(|(other, _)| *other == item).map_or(0, |(_, count)| count);
+        let is = after.next_if(|(other, _)| *other == item).map_or(0, |(_, count)| count);
+        Some((item, is - was))
+    };
+    std::iter::from_fn(next).filter(|(_, diff)| *diff != 0)
 }
