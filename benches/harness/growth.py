@@ -23,6 +23,7 @@ SCAN = "a scan"
 COUNT = """
 import sys, duckdb
 cells = [f"song_id{time}{scope}" for time in ("", ", week", ", month") for scope in ("", ", country")]
+duckdb.execute("SET enable_progress_bar = false")
 counts = ", ".join(f"count(DISTINCT ({cell}))" for cell in cells)
 print(*duckdb.execute(f'''
     SELECT {counts} FROM (
