@@ -124,7 +124,7 @@ class Growth:
 
     def show(self):
         rows = []
-        for dimension in ("plays", "tracks", "plays-and-tracks", "weeks"):
+        for dimension in dict.fromkeys(point["dimension"] for point in self.points):
             for job in self.idle_cpu_s:
                 points = [point for point in self.points if (point["dimension"], point["job"]) == (dimension, job)]
                 rows += [self.row(point, points[0]) for point in points]

@@ -62,7 +62,7 @@ impl<C> CellTop<C> {
             self.candidates.dedup();
             // Of those in the top that are no candidates, the counts are as they were.
             let mut top = self.top.iter().copied().peekable();
-            for item in self.candidates.drain(..) {
+            for &item in &self.candidates {
                 found.extend(std::iter::from_fn(|| top.next_if(|(other, _)| *other < item)));
                 top.next_if(|(other, _)| *other == item);
                 found.extend(Some((item, self.counts.get(item))).filter(|(_, count)| *count > 0));

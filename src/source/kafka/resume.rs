@@ -124,15 +124,15 @@ pub fn is_of_another(broker: &Broker, extents: &BTreeMap<i32, Extent>, read: &Pr
     let found = find(broker, &tails)?;
     Ok(read.times_ms.keys().filter(within).all(|partition| {
         let tail = tails.get(partition).zip(found.get(partition));
-        tail.is_some_and(|(tail, found)| is_another(*tail, *found))
+        tail.is_some_and(|(tail, found)| time_of_another(*tail, *found).is_some())
     }))
 }
 
-/// Whether what was `found` is another record in the place of this one. An empty place, or another offset, says nothing: retention and
-/// compaction leave holes. Nor does a time that is not known.
-fn is_another(tail: Tail, found: Option<Record>) -> bool {
-    let time_ms = found.filter(|(offset, _)| *offset == tail.offset).and_then(|(_, time_ms)| time_ms);
-    tail.time_ms >= 0 && time_ms.is_some_and(|time_ms| time_ms != tail.time_ms)
+/// The time of what was `found`, if it is another record in the place of this one. An empty place, or another offset, says nothing:
+/// retention and compaction leave holes. Nor does a time that is not known.
+fn time_of_another(tail: Tail, found: Option<Record>) -> Option<i64> {
+    let (_, time_ms) = found.filter(|(offset, _)| *offset == tail.offset)?;
+    time_ms.filter(|time_ms| tail.time_ms >= 0 && *time_ms != tail.time_ms)
 }
 
 /// The first record at each of the `tails` or after it, if there is one. Of partitions that Kafka says nothing of
@@ -177,13 +177,13 @@ fn tails(extents: &BTreeMap<i32, Extent>, lake: &Progress) -> BTreeMap<i32, Tail
 
 /// Fails if what was `found` is another record.
 fn check_tail(topic: &str, partition: i32, tail: Tail, found: Record) -> Result<()> {
-    if is_another(tail, Some(found)) {
+    if let Some(time_ms) = time_of_another(tail, Some(found)) {
         bail!(
             "topic {topic} is not the one that the lake was made from: the record at {topic}/{partition} offset {} was of {}, and \
              now it is of {}. Was the topic deleted and made anew? Begin a new lake for it",
             tail.offset,
             moment(tail.time_ms),
-            found.1.map_or_else(String::new, moment)
+            moment(time_ms)
         );
     }
     Ok(())
@@ -259,7 +259,7 @@ mod tests {
             (100, None, false),
             (-1, Some((4, Some(100))), false),
         ] {
-            assert_eq!(is_another(tail(time_ms), found), another, "{time_ms} {found:?}");
+            assert_eq!(time_of_another(tail(time_ms), found).is_some(), another, "{time_ms} {found:?}");
         }
     }
 }
