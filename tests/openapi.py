@@ -9,6 +9,7 @@ for its status. Exits with status 1 and a line that says what is not as it shoul
 import json
 import sys
 import urllib.error
+import urllib.parse
 import urllib.request
 
 from jsonschema import Draft202012Validator, FormatChecker
@@ -24,10 +25,10 @@ def ask(url):
         return answer.code, answer.headers.get_content_type(), answer.read()
 
 
-def questions(track):
+def questions(track, artist):
     """What is asked of each path: a query that is right, and some that are wrong."""
     return {
-        "/v1/trending": ["", "?scope=*", "?scope=US&limit=3", "?durable=true", "?limit=0", "?at=2000-01-01T00:00:00Z", "?x=1"],
+        "/v1/trending": ["", "?scope=*", "?scope=US&limit=3", "?durable=true", "?limit=0", "?at=2000-01-01T00:00:00Z", "?at=earliest", "?x=1"],
         "/v1/charts": ["", "?x=1"],
         "/v1/charts/weekly": ["", "?scope=*&period=*", "?scope=JP&limit=2", "?period=1", "?scope=device:x"],
         "/v1/charts/artists-tokyo": [""],
@@ -35,8 +36,11 @@ def questions(track):
         "/v1/charts/nope": [""],
         f"/v1/tracks/{track}": ["", "?chart=weekly", "?scope=US", "?chart=nope"],
         "/v1/tracks/nobody-knows-it": [""],
+        "/v1/tracks": [f"?id={track}", "?id=..", "?id=%2E", ""],
+        "/v1/artists": [f"?name={artist}", f"?name={artist}&limit=1", "?name=nobody", ""],
         "/v1/search": ["?q=a", "?q=zzzzzzzz", "?q=a&limit=1", "", "?q=a&limit=x"],
         "/v1/geo": ["", f"?track={track}", "?chart=by-device"],
+        "/v1/dead-letters": ["", "?limit=3", "?limit=0"],
         "/v1/status": [""],
         "/v1/openapi.json": [""],
         "/healthz": [""],
@@ -55,8 +59,9 @@ def template(document, path):
 
 
 def check_answers(document, url, track):
+    artist = urllib.parse.quote(json.loads(ask(f"{url}/v1/tracks/{track}")[2])["artist"])
     asked, count = set(), 0
-    for path, queries in questions(track).items():
+    for path, queries in questions(track, artist).items():
         known = template(document, path)
         asked.add(known)
         responses = document["paths"][known]["get"]["responses"]

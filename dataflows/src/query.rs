@@ -17,6 +17,9 @@ use crate::rank::Counted;
 /// Artists that one worker finds at most.
 pub const ARTISTS_MAX: usize = 1000;
 
+/// Tracks whose plays one worker adds up for an artist at most. Those beyond it are the least played.
+pub const ARTIST_TRACKS_MAX: usize = 20_000;
+
 /// A question, under a number by which its answers are known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Query {
@@ -32,6 +35,10 @@ pub enum Question {
     /// [`Found::Artist`], of each those that were played most on each worker: `limit` tracks, and [`ARTISTS_MAX`] artists, so that the
     /// sums of artists with little to their name may lack a part.
     Search { text: String, cell: Cell, limit: usize },
+    /// The tracks that bear this artist's name, and the artist's plays in each of `cells`: [`Found::Artist`], [`Found::Plays`], and
+    /// [`Found::Track`] for the `limit` tracks with the most plays in the first of the cells. Parts of different workers add up. A
+    /// cell of a chart of artists gives the artist's own count, any other cell the sum of the tracks.
+    Artist { name: String, cells: Vec<Cell>, limit: usize },
     /// What was played in each country in a period of a chart, and of it a track: [`Found::Country`].
     Countries { chart: u32, start_day: i32, track_id: Option<String> },
     /// The trending window that ended at `end_us`, as one cell: [`Found::Track`], or [`Found::Artist`] if it ranks those, and
@@ -85,6 +92,7 @@ impl Question {
             Self::Search { text, cell, limit } if (cell.chart == TRENDING) == is_window => {
                 search(text, cell, *limit, counted, names)
             }
+            Self::Artist { name, cells, limit } => artist(name, cells, *limit, counted, names, is_window),
             Self::Countries { chart, start_day, track_id } if (*chart == TRENDING) == is_window => {
                 let item = track_id.as_ref().map(|id| ItemKey::new(ItemKind::Track, id));
                 countries((*chart, *start_day), item.as_ref(), counted)
@@ -151,6 +159,37 @@ fn search(text: &str, cell: &Cell, limit: usize, counted: &dyn Counted<ItemKey, 
         artists.truncate(ARTISTS_MAX);
     }
     tracks.into_iter().map(track).chain(artists.into_iter().map(artist)).collect()
+}
+
+fn artist(
+    name: &str,
+    cells: &[Cell],
+    limit: usize,
+    counted: &dyn Counted<ItemKey, Cell>,
+    names: &Names,
+    is_window: bool,
+) -> Vec<Found> {
+    let counted_here = |cell: &&Cell| (cell.chart == TRENDING) == is_window;
+    let first = cells.first().filter(counted_here);
+    let mut tracks = Vec::new();
+    names.each_track(&mut |item, about| {
+        if about.artist == name && counted.knows(item) {
+            tracks.push((first.map_or(0, |cell| counted.count(cell, item)), *item));
+        }
+    });
+    let all = tracks.len();
+    tracks.sort_by_cached_key(|(plays, item)| (Reverse(*plays), names.text(item)));
+    tracks.truncate(ARTIST_TRACKS_MAX);
+    let key = ItemKey::new(ItemKind::Artist, name);
+    let sum = |cell: &Cell| tracks.iter().map(|(_, item)| counted.count(cell, item)).sum::<i64>();
+    let in_cell = |cell: &Cell| (cell.clone(), counted.count(cell, &key) + sum(cell));
+    let plays = cells.iter().filter(counted_here).map(in_cell).filter(|(_, plays)| *plays > 0);
+    let mut found: Vec<Found> = plays.map(|(cell, plays)| Found::Plays { cell, plays }).collect();
+    if first.is_some() && all > 0 {
+        found.push(Found::Artist { artist: name.to_owned(), plays: 0, tracks: all as u64 });
+        found.extend(tracks.iter().take(limit).map(|(plays, item)| named(ItemKind::Track, item, *plays, names)));
+    }
+    found
 }
 
 /// Whether `name` holds `text`, which is in lower case.

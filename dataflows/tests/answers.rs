@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use reprise_dataflows::calendar::{Calendar, Period};
 use reprise_dataflows::catalogue::About;
 use reprise_dataflows::definition::{Cell, Definitions, Scope, TRENDING};
 use reprise_dataflows::label::Label;
@@ -16,6 +17,7 @@ use support::{MONDAY_US, Play, Tops, brute_force, brute_force_titles, play, work
 
 const HISTORY_US: i64 = 20 * 60_000_000;
 const SLIDE_US: i64 = 60_000_000;
+const DAY_US: i64 = 86_400_000_000;
 
 /// The charts without an end to their tops.
 fn unlimited() -> Definitions {
@@ -30,12 +32,28 @@ fn ever() -> Cell {
     Cell { chart: definitions.index_of("ever").unwrap(), start_day: 0, scope: Scope::Global }
 }
 
+fn cells_of_artist() -> Vec<Cell> {
+    let definitions = unlimited();
+    let cell = |chart, scope| Cell { chart, start_day: 0, scope };
+    let artists = definitions.index_of("artists").unwrap();
+    let this_year = Period::Year.start((MONDAY_US / DAY_US) as i32, Calendar::default().week_starts);
+    let us = Scope::Country(Label::new("US"));
+    vec![
+        ever(),
+        cell(TRENDING, Scope::Global),
+        cell(TRENDING, us.clone()),
+        cell(ever().chart, us),
+        Cell { chart: artists, start_day: this_year, scope: Scope::Global },
+    ]
+}
+
 fn asked(limit: usize) -> Vec<Question> {
     vec![
         Question::Track("S03".to_owned()),
         Question::Track("nobody knows it".to_owned()),
         Question::Search { text: "ARTIST 2".to_owned(), cell: ever(), limit },
         Question::Search { text: "title 1".to_owned(), cell: ever(), limit: 1000 },
+        Question::Artist { name: "Artist 2".to_owned(), cells: cells_of_artist(), limit },
         Question::Countries { chart: ever().chart, start_day: 0, track_id: Some("S01".to_owned()) },
         Question::Countries { chart: TRENDING, start_day: 0, track_id: None },
     ]
@@ -63,6 +81,7 @@ fn check(question: &Question, found: &[Found], tops: &Tops, titles: &BTreeMap<St
         Question::Countries { chart, start_day, track_id } => {
             check_countries((*chart, *start_day), track_id.as_deref(), found, tops);
         }
+        Question::Artist { name, cells, limit } => check_artist(name, cells, *limit, found, tops, titles),
         Question::Window { .. } | Question::Titles { .. } => unreachable!("it has a test of its own"),
     }
 }
@@ -116,6 +135,45 @@ fn check_search(
         }
     }
     assert_eq!(sums, artists);
+}
+
+/// The sum of the tracks that bear the name; in a chart of artists the artist's own count.
+fn check_artist(
+    artist: &str,
+    cells: &[Cell],
+    limit: usize,
+    found: &[Found],
+    tops: &Tops,
+    titles: &BTreeMap<String, About>,
+) {
+    let theirs = || titles.iter().filter(|(_, about)| about.artist == artist).map(|(id, _)| id);
+    let mut expected = BTreeMap::new();
+    for cell in cells {
+        let top = tops.get(&name(&unlimited(), cell));
+        let plays = plays_of(top, artist) + theirs().map(|id| plays_of(top, id)).sum::<i64>();
+        expected.insert(cell.clone(), plays);
+    }
+    expected.retain(|_, plays| *plays > 0);
+    let (mut sums, mut tracks, mut count) = (BTreeMap::<Cell, i64>::new(), Vec::new(), 0);
+    for found in found {
+        match found {
+            Found::Plays { cell, plays } => *sums.entry(cell.clone()).or_default() += plays,
+            Found::Track { track_id, plays, .. } => tracks.push((-plays, track_id)),
+            Found::Artist { tracks, .. } => count += tracks,
+            _ => {}
+        }
+    }
+    assert_eq!(sums, expected);
+    let first = tops.get(&name(&unlimited(), &cells[0]));
+    let counted =
+        |id: &&String| tops.iter().any(|((chart, _, _), top)| chart != "trending" && plays_of(Some(top), id) > 0);
+    let mut best: Vec<_> = theirs().filter(counted).map(|id| (-plays_of(first, id), id)).collect();
+    assert_eq!(count, best.len() as u64);
+    best.sort();
+    best.truncate(limit);
+    tracks.sort();
+    tracks.truncate(limit);
+    assert_eq!(tracks, best);
 }
 
 fn check_countries((chart, start_day): (u32, i32), track_id: Option<&str>, found: &[Found], tops: &Tops) {
@@ -173,7 +231,7 @@ proptest! {
             let titles = brute_force_titles(&plays);
             for (_, Query { id, question }) in queries.iter().filter(|(at, _)| *at == epoch) {
                 // Unless epochs wait for each other, a track may be called what a later epoch says.
-                let is_by_name = matches!(question, Question::Search { .. } | Question::Track(_));
+                let is_by_name = matches!(question, Question::Search { .. } | Question::Artist { .. } | Question::Track(_));
                 if way.in_turn || !is_by_name {
                     check(question, found.get(id).map_or(&[], Vec::as_slice), &tops, &titles);
                 }

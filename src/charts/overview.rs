@@ -15,6 +15,9 @@ pub struct Overview {
     /// Absent of trending, which has a window instead.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub period: Option<Period>,
+    /// The time zone whose midnight ends a day, by its name in the IANA database; absent of UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
     /// Only of trending.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub window_ms: Option<i64>,
@@ -47,6 +50,7 @@ impl Charts {
         let window = Overview {
             name: self.definitions.name(TRENDING).to_owned(),
             period: None,
+            zone: None,
             window_ms: Some(trending.window_us / 1000),
             slide_ms: Some(trending.slide_us / 1000),
             scopes: trending.scopes.clone(),
@@ -59,6 +63,7 @@ impl Charts {
         let charts = (0..).zip(&self.definitions.charts).map(|(index, chart)| Overview {
             name: chart.name.clone(),
             period: Some(chart.period),
+            zone: chart.calendar.zone.as_ref().and_then(|zone| zone.iana_name().map(str::to_owned)),
             window_ms: None,
             slide_ms: None,
             scopes: chart.scopes.clone(),

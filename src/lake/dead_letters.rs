@@ -32,7 +32,7 @@ pub struct DeadLetter {
 
 impl DeadLetter {
     /// The timestamp as far as it is a moment between 1970 and 9999, in ms.
-    fn sane_timestamp_ms(&self) -> Option<i64> {
+    pub fn sane_timestamp_ms(&self) -> Option<i64> {
         self.kafka_timestamp_ms.filter(|ms| (0..=KAFKA_TIMESTAMP_MAX_MS).contains(ms))
     }
 

@@ -60,6 +60,7 @@ fn value() -> impl Strategy<Value = String> {
         "trending,weekly",
         ",",
         "2026-11-20T00:00:00Z",
+        "earliest",
         "9999-12-31T23:59:59Z",
         "-009999-01-01T00:00:00Z",
         "%",
@@ -86,16 +87,19 @@ fn target() -> impl Strategy<Value = String> {
         "/v1/charts",
         "/v1/charts/",
         "/v1/tracks/",
+        "/v1/tracks",
+        "/v1/artists",
         "/v1/search",
         "/v1/geo",
         "/v1/status",
+        "/v1/dead-letters",
         "/metrics",
         "/readyz",
         "/v1/openapi.json",
         "/v1/nothing",
     ]);
     let name = prop::sample::select(vec![
-        "scope", "period", "limit", "durable", "at", "chart", "q", "track", "every", "status", "x", "",
+        "scope", "period", "limit", "durable", "at", "chart", "q", "id", "name", "track", "every", "status", "x", "",
     ]);
     let query = prop::collection::vec((name, value()), 0..4);
     (path, value(), query).prop_map(|(path, rest, query)| {

@@ -5,6 +5,8 @@
 //! could do to it is bounded (connections, header, query, answer), and who wants to asks for a token ([`Access`]).
 
 pub mod access;
+mod artist;
+mod dead_letters;
 pub mod durable;
 pub mod feed;
 pub mod follower;

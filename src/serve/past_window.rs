@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use reprise_dataflows::calendar::parse_instant;
-use reprise_dataflows::definition::{ItemKind, TRENDING, TRENDING_NAME};
+use reprise_dataflows::definition::{ItemKind, Scope, TRENDING, TRENDING_NAME};
 use reprise_dataflows::query::{Found, Question};
 
 use super::problem::Problem;
@@ -14,7 +14,10 @@ use super::routes::Answered;
 use super::{Shared, lookup};
 use crate::charts::{Answer, AsOf, ChartCell, Entry};
 
-/// The trending window that the clock was in at the moment `at`.
+/// Asks for the oldest window that is known.
+const EARLIEST: &str = "earliest";
+
+/// The trending window that the clock was in at the moment `at`; with `earliest` the oldest that is known.
 pub async fn past_window(
     shared: &Arc<Shared>,
     at: &str,
@@ -27,7 +30,10 @@ pub async fn past_window(
             "a window of the past is never that of a commit: leave out `durable`, or `at`",
         ));
     }
-    let at_us = parse_instant(at).map_err(|error| Problem::bad_request(error.to_string()))?;
+    let at_us = match at {
+        EARLIEST => earliest_us(shared).await?,
+        at => parse_instant(at).map_err(|error| Problem::bad_request(error.to_string()))?,
+    };
     let scope = lookup::one_scope(&shared.charts(), TRENDING, scope.unwrap_or("global"))?;
     let trending = shared.charts().definitions().trending.clone();
     let (start_us, end_us) = trending.window(at_us);
@@ -38,8 +44,7 @@ pub async fn past_window(
     let limit = limit.unwrap_or(trending.top).min(trending.top);
     let question = Question::Window { end_us, scope: scope.clone(), limit };
     let Findings { as_of, found } = ask(shared, question).await?;
-    let known_from = found.iter().filter_map(|found| if let Found::KnownFrom(us) = found { Some(*us) } else { None });
-    if known_from.max().is_none_or(|known_from_us| start_us < known_from_us) {
+    if known_from_us(&found).is_none_or(|known_from_us| start_us < known_from_us) {
         return Err(Problem::not_found(format!(
             "the window at {at} is not known: it was before the server's start, or longer ago than --trending-history keeps them. \
              `reprise replay --chart trending --clock {at}` counts it from the lake"
@@ -57,6 +62,22 @@ pub async fn past_window(
         entries: entries(found, limit),
     };
     Ok(Json(Answer::One(cell)))
+}
+
+/// A clock whose window begins where plays begin to be told apart by their time.
+async fn earliest_us(shared: &Shared) -> Result<i64, Problem> {
+    let trending = shared.charts().definitions().trending.clone();
+    let now_us = shared.charts().as_of().clock_us;
+    let now_us = now_us.ok_or_else(|| Problem::not_found("nothing has been played yet, so there is no window"))?;
+    let end_us = trending.end_us(now_us);
+    let Findings { found, .. } = ask(shared, Question::Window { end_us, scope: Scope::Global, limit: 1 }).await?;
+    let first_end_us = known_from_us(&found).map_or(end_us, |from_us| (from_us + trending.window_us).min(end_us));
+    Ok(first_end_us - trending.slide_us)
+}
+
+/// From when on plays are told apart by their time, on all workers.
+fn known_from_us(found: &[Found]) -> Option<i64> {
+    found.iter().filter_map(|found| if let Found::KnownFrom(us) = found { Some(*us) } else { None }).max()
 }
 
 fn entries(found: Vec<Found>, limit: usize) -> Vec<Entry> {

@@ -3,6 +3,7 @@
 //! The charts that are served know only what is in a top. The workers know all, each of the tracks that it owns, so they are asked
 //! together, and what they say is put together here.
 
+use std::cmp::Ordering as Order;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -30,8 +31,8 @@ const LIMIT: usize = 20;
 const LIMIT_MAX: usize = 200;
 /// Characters that are searched for.
 const TEXT_MAX: usize = 200;
-/// Bytes of a track's id: as many as one that counts can have.
-const ID_BYTES_MAX: usize = 1024;
+/// Bytes of a track's id, or of an artist's name: as many as one that counts can have.
+pub const TEXT_BYTES_MAX: usize = 1024;
 const CELLS_MAX: usize = 100_000;
 
 #[derive(Serialize)]
@@ -46,7 +47,7 @@ pub struct Track {
 
 /// What numbers are of: a period of a chart.
 #[derive(Serialize)]
-struct Of {
+pub struct Of {
     chart: String,
     period: String,
     #[serde(rename = "start", with = "instant")]
@@ -57,19 +58,31 @@ struct Of {
 
 impl Of {
     /// `as_of` says which window it is, if it is that.
-    fn new(charts: &Charts, chart: u32, start_day: i32, as_of: AsOf) -> Self {
+    pub fn new(charts: &Charts, chart: u32, start_day: i32, as_of: AsOf) -> Self {
         let (period, start_us, end_us) = charts.period_as_of(chart, Some(start_day), as_of);
         Self { chart: charts.definitions().name(chart).to_owned(), period, start_us, end_us }
     }
 }
 
-/// The plays of a track in one cell.
+/// The plays of a track, or of an artist, in one cell.
 #[derive(Serialize)]
-struct Plays {
+pub struct Plays {
     #[serde(flatten)]
     of: Of,
     scope: String,
     plays: i64,
+}
+
+impl Plays {
+    /// What was counted in `cell`.
+    pub fn new(charts: &Charts, cell: &Cell, as_of: AsOf, plays: i64) -> Self {
+        Self { of: Of::new(charts, cell.chart, cell.start_day, as_of), scope: cell.scope.name(), plays }
+    }
+
+    /// The order of answers: by chart, period and scope.
+    pub fn by_name(a: &Self, b: &Self) -> Order {
+        (&a.of.chart, &a.of.period, &a.scope).cmp(&(&b.of.chart, &b.of.period, &b.scope))
+    }
 }
 
 #[derive(Serialize)]
@@ -83,12 +96,26 @@ pub struct Search {
     artists: Vec<FoundArtist>,
 }
 
+/// A track that a search, or an artist, has.
 #[derive(Serialize)]
-struct FoundTrack {
+pub struct FoundTrack {
     track_id: String,
     title: String,
     artist: String,
     plays: i64,
+}
+
+impl FoundTrack {
+    /// A track that may not have been named yet.
+    pub fn new(track_id: String, about: Option<About>, plays: i64) -> Self {
+        let (title, artist) = about.map(|About { title, artist }| (title, artist)).unwrap_or_default();
+        Self { track_id, title, artist, plays }
+    }
+
+    /// The order of answers. Equal plays are ordered by id.
+    pub fn most_played_first(a: &Self, b: &Self) -> Order {
+        b.plays.cmp(&a.plays).then_with(|| a.track_id.cmp(&b.track_id))
+    }
 }
 
 #[derive(Serialize)]
@@ -123,10 +150,21 @@ pub async fn track(
     RawQuery(query): RawQuery,
 ) -> Answered<Track> {
     let Path(track_id) = id.map_err(|_| Problem::bad_request("the id of the track is not UTF-8"))?;
-    let [chart, scope, period] = parameters(query.as_deref(), ["chart", "scope", "period"])?;
+    let filters = parameters(query.as_deref(), ["chart", "scope", "period"])?;
+    of_track(&shared, track_id, filters).await
+}
+
+/// Likewise with the id as a parameter: browsers and proxies take `.` and `..` in a path for folders, whether encoded or not.
+pub async fn track_by_id(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Answered<Track> {
+    let [id, chart, scope, period] = parameters(query.as_deref(), ["id", "chart", "scope", "period"])?;
+    let id = id.ok_or_else(|| Problem::bad_request("`id` is missing: the id of a track"))?;
+    of_track(&shared, id, [chart, scope, period]).await
+}
+
+async fn of_track(shared: &Shared, track_id: String, [chart, scope, period]: [Option<String>; 3]) -> Answered<Track> {
     check_id(&track_id)?;
     let wanted = chart.map(|name| lookup::chart_index(&shared.charts(), &name)).transpose()?;
-    let Findings { as_of, found } = ask(&shared, Question::Track(track_id.clone())).await?;
+    let Findings { as_of, found } = ask(shared, Question::Track(track_id.clone())).await?;
     let charts = shared.charts();
     let (mut about, mut plays) = (None::<About>, Vec::new());
     for found in found {
@@ -136,8 +174,7 @@ pub async fn track(
                 if wanted.is_none_or(|chart| chart == cell.chart)
                     && scope.as_ref().is_none_or(|scope| *scope == cell.scope.name()) =>
             {
-                let of = Of::new(&charts, cell.chart, cell.start_day, as_of);
-                plays.push(Plays { of, scope: cell.scope.name(), plays: count });
+                plays.push(Plays::new(&charts, &cell, as_of, count));
             }
             _ => {}
         }
@@ -155,7 +192,7 @@ pub async fn track(
             plays.len()
         )));
     }
-    plays.sort_by(|a, b| (&a.of.chart, &a.of.period, &a.scope).cmp(&(&b.of.chart, &b.of.period, &b.scope)));
+    plays.sort_by(Plays::by_name);
     let (title, artist) = about.map(|About { title, artist }| (title, artist)).unzip();
     Ok(Json(Track { track_id, title, artist, as_of, plays }))
 }
@@ -173,11 +210,7 @@ pub async fn search(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery
     let (mut tracks, mut artists) = (Vec::new(), BTreeMap::<String, (i64, u64)>::new());
     for found in found {
         match found {
-            Found::Track { track_id, about, plays } => {
-                let About { title, artist } =
-                    about.unwrap_or_else(|| About { title: String::new(), artist: String::new() });
-                tracks.push(FoundTrack { track_id, title, artist, plays });
-            }
+            Found::Track { track_id, about, plays } => tracks.push(FoundTrack::new(track_id, about, plays)),
             Found::Artist { artist, plays, tracks } => {
                 let sum = artists.entry(artist).or_default();
                 *sum = (sum.0 + plays, sum.1 + tracks);
@@ -185,7 +218,7 @@ pub async fn search(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery
             _ => {}
         }
     }
-    tracks.sort_by(|a, b| b.plays.cmp(&a.plays).then_with(|| a.track_id.cmp(&b.track_id)));
+    tracks.sort_by(FoundTrack::most_played_first);
     tracks.truncate(limit);
     let artists = artists.into_iter().map(|(artist, (plays, tracks))| FoundArtist { artist, plays, tracks });
     let mut artists: Vec<FoundArtist> = artists.collect();
@@ -196,7 +229,16 @@ pub async fn search(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery
 }
 
 /// The global cell in which a track has the most plays: that of the longest period, of the chart that is defined first.
-fn widest(charts: &Charts) -> Result<Cell, Problem> {
+pub fn widest(charts: &Charts) -> Result<Cell, Problem> {
+    let chart = longest(charts, ScopeKind::Global).ok_or_else(|| {
+        Problem::not_found("no chart counts the plays of tracks everywhere, so nothing can be searched")
+    })?;
+    let start_day = charts.usual(chart, Some(&Scope::Global)).unwrap_or(0);
+    Ok(Cell { chart, start_day, scope: Scope::Global })
+}
+
+/// Of the charts that count tracks by a kind of scope the one with the longest period, and of several the first.
+pub fn longest(charts: &Charts, kind: ScopeKind) -> Option<u32> {
     let definitions = charts.definitions();
     let length = |chart: u32| {
         definitions.chart(chart).map_or(0, |chart| match chart.period {
@@ -208,15 +250,8 @@ fn widest(charts: &Charts) -> Result<Cell, Problem> {
         })
     };
     let indices = [TRENDING].into_iter().chain((0..definitions.charts.len() as u32).rev());
-    let fits = |chart: &u32| {
-        charts.item_kind(*chart) == ItemKind::Track && scopes(definitions, *chart).contains(&ScopeKind::Global)
-    };
-    let chart = indices.filter(fits).max_by_key(|chart| length(*chart));
-    let chart = chart.ok_or_else(|| {
-        Problem::not_found("no chart counts the plays of tracks everywhere, so nothing can be searched")
-    })?;
-    let start_day = charts.usual(chart, Some(&Scope::Global)).unwrap_or(0);
-    Ok(Cell { chart, start_day, scope: Scope::Global })
+    let fits = |chart: &u32| charts.item_kind(*chart) == ItemKind::Track && scopes(definitions, *chart).contains(&kind);
+    indices.filter(fits).max_by_key(|chart| length(*chart))
 }
 
 pub async fn geo(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Answered<Geo> {
@@ -270,13 +305,14 @@ fn chart_by_country(charts: &Charts, name: Option<&str>, of_tracks: bool) -> Res
 }
 
 fn check_id(id: &str) -> Result<(), Problem> {
-    if id.len() > ID_BYTES_MAX {
-        return Err(Problem::bad_request(format!("no track's id is longer than {ID_BYTES_MAX} bytes")));
+    if id.len() > TEXT_BYTES_MAX {
+        return Err(Problem::bad_request(format!("no track's id is longer than {TEXT_BYTES_MAX} bytes")));
     }
     Ok(())
 }
 
-fn bounded(limit: Option<String>) -> Result<usize, Problem> {
+/// Reads `limit`, of answers that have a most.
+pub fn bounded(limit: Option<String>) -> Result<usize, Problem> {
     let limit = count(limit)?.unwrap_or(LIMIT);
     if limit > LIMIT_MAX {
         return Err(Problem::bad_request(format!("`limit` is {limit}, and {LIMIT_MAX} is the most")));

@@ -136,7 +136,7 @@ impl Questions {
 }
 
 fn is_costly(question: &Question) -> bool {
-    matches!(question, Question::Search { .. } | Question::Window { .. })
+    matches!(question, Question::Search { .. } | Question::Artist { .. } | Question::Window { .. })
 }
 
 #[cfg(test)]

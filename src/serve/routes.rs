@@ -3,13 +3,17 @@
 //! ```text
 //! GET /                                          the page; its parts are below /web/
 //! GET /v1/trending?scope=&limit=&durable=        one cell: the current window; with `*` as scope, an array
-//! GET /v1/trending?at=&scope=&limit=             the window that the clock was in at a moment of the past
+//! GET /v1/trending?at=&scope=&limit=             the window that the clock was in at a moment of the past;
+//!                                                `at=earliest`: the oldest that is known
 //! GET /v1/charts                                 what charts there are, and which periods and scopes have entries
 //! GET /v1/charts/{name}?scope=&period=&limit=&durable=
 //!                                                one cell; with `*` as scope or period, an array of cells
 //! GET /v1/tracks/{id}?chart=&scope=&period=      where a track has plays, in a top or not
+//! GET /v1/tracks?id=&chart=&scope=&period=       likewise; the id may be `..` here
+//! GET /v1/artists?name=&limit=                   the tracks of an artist, the plays over time and by country
 //! GET /v1/search?q=&limit=                       tracks and artists by a part of their names
 //! GET /v1/geo?chart=&period=&track=              plays by country
+//! GET /v1/dead-letters?limit=                    the newest records that are no plays, with the reason
 //! GET /v1/stream?chart=&scope=&limit=&every=&status=
 //!                                                what changes, as server-sent events (see `stream/`)
 //! GET /v1/snapshot?durable=                      every cell, as lines of JSON (see `snapshot.rs`)
@@ -44,7 +48,7 @@ use super::parameters::{count, flag, parameters};
 use super::problem::Problem;
 use super::snapshot::{self, Snapshot};
 use super::stream::{self, CLIENTS_MAX, Full, LISTS_MAX};
-use super::{Shared, Status, page, past_window, questioned};
+use super::{Shared, Status, artist, dead_letters, page, past_window, questioned};
 use crate::charts::{Answer, AsOf, Charts, Overview};
 
 pub type Answered<T> = Result<Json<T>, Problem>;
@@ -59,9 +63,12 @@ pub fn router(shared: Arc<Shared>, access: Access) -> Router {
         .route("/v1/trending", get(trending))
         .route("/v1/charts", get(charts))
         .route("/v1/charts/{name}", get(chart))
+        .route("/v1/artists", get(artist::artist))
+        .route("/v1/tracks", get(questioned::track_by_id))
         .route("/v1/tracks/{id}", get(questioned::track))
         .route("/v1/search", get(questioned::search))
         .route("/v1/geo", get(questioned::geo))
+        .route("/v1/dead-letters", get(dead_letters::dead_letters))
         .route("/v1/stream", get(stream))
         .route("/v1/snapshot", get(snapshot))
         .route("/v1/status", get(status))
@@ -212,7 +219,7 @@ async fn readyz(State(shared): State<Arc<Shared>>) -> Result<&'static str, Probl
 
 async fn nowhere() -> Problem {
     Problem::not_found(
-        "there is nothing here; there is /, /v1/trending, /v1/charts, /v1/charts/{name}, /v1/tracks/{id}, /v1/search, /v1/geo, \
-         /v1/stream, /v1/snapshot, /v1/status, /v1/openapi.json, /metrics, /healthz and /readyz",
+        "there is nothing here; there is /, /v1/trending, /v1/charts, /v1/charts/{name}, /v1/tracks, /v1/artists, /v1/search, /v1/geo, \
+         /v1/dead-letters, /v1/stream, /v1/snapshot, /v1/status, /v1/openapi.json, /metrics, /healthz and /readyz",
     )
 }

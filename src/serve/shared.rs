@@ -20,6 +20,7 @@ use crate::broker::Extent;
 use crate::charts::{AsOf, Changes, Charts};
 use crate::cluster::orders::ProcessReport;
 use crate::lake::sink::Committed;
+use crate::source::rejected::{NewestRejected, RejectedRecord};
 use crate::source::{KafkaReport, PartitionReport, Report};
 
 /// What the dataflow tells and HTTP answers from.
@@ -31,6 +32,8 @@ pub struct Shared {
     partitions: RwLock<BTreeMap<i32, PartitionReport>>,
     /// What the lake has committed.
     committed: RwLock<BTreeMap<i32, i64>>,
+    /// The newest dead letters of all workers.
+    rejected: Mutex<NewestRejected>,
     /// Why this process cannot write for the moment.
     paused: Mutex<Option<String>>,
     /// The newest report of each process.
@@ -54,7 +57,7 @@ pub struct Shared {
 impl Shared {
     pub fn new(charts: Charts) -> Self {
         let (durable, status, partitions, committed) = Default::default();
-        let (paused, processes, missing_before, ready) = Default::default();
+        let (rejected, paused, processes, missing_before, ready) = Default::default();
         let (incarnation, memory_max_bytes, questions, streams, metrics) = Default::default();
         Self {
             charts: RwLock::new(charts),
@@ -62,6 +65,7 @@ impl Shared {
             status,
             partitions,
             committed,
+            rejected,
             paused,
             processes,
             missing_before,
@@ -236,7 +240,8 @@ impl Shared {
         self.status_mut().paused = paused;
     }
 
-    fn reported_partitions(&self, KafkaReport { partitions: reports, closed, .. }: KafkaReport) {
+    fn reported_partitions(&self, KafkaReport { partitions: reports, closed, rejected, .. }: KafkaReport) {
+        self.rejected.lock().unwrap_or_else(PoisonError::into_inner).extend(rejected);
         let freshness_ms = closed.and_then(|(epoch, oldest_ms)| self.metrics.closed(epoch, oldest_ms));
         let committed = self.committed_offsets();
         let mut partitions = self.partitions.write().unwrap_or_else(PoisonError::into_inner);
@@ -259,6 +264,11 @@ impl Shared {
             partition.committed_offset = partition.committed_offset.or(committed.get(&report.partition).copied());
         }
         status.measure_lag();
+    }
+
+    /// The newest `limit` dead letters of this run that are still in memory, newest first.
+    pub fn newest_dead_letters(&self, limit: usize) -> Vec<RejectedRecord> {
+        self.rejected.lock().unwrap_or_else(PoisonError::into_inner).newest(limit).cloned().collect()
     }
 
     /// The broker does not say where the partitions end, for a reason.

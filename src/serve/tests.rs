@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use reprise_dataflows::definition::{Cell, Scope, TRENDING};
+use reprise_dataflows::play::Rejection;
 use reprise_dataflows::{CutPoint, Stage, Tick};
 use reqwest::blocking::{Client, Response};
 use reqwest::{Method, StatusCode};
@@ -15,6 +16,8 @@ use super::problem::Problem;
 use super::*;
 use crate::charts::{AsOf, Changes, ChartCell, tests as fixtures};
 use crate::lake::sink::Committed;
+use crate::source::rejected::RejectedRecord;
+use crate::source::{KafkaReport, PartitionReport, Report};
 
 /// A server over the charts of [`fixtures::filled`], on a free port.
 pub fn server() -> (Server, Arc<Shared>) {
@@ -133,6 +136,40 @@ fn status_is_what_was_told() {
     assert_eq!((&json["clock"], &json["started_at"]), (&"1970-01-01T00:00:00Z".into(), &Value::Null));
     assert_eq!(json["dead_letters"]["not_json"], 3);
     assert_eq!(serde_json::from_value::<Status>(json).unwrap(), status);
+}
+
+/// The newest dead letters come first, of whatever worker, and not more than are asked for.
+#[test]
+fn the_newest_dead_letters_are_told_with_their_reason() {
+    let (server, shared) = server();
+    shared.status_mut().topic = "song-plays".into();
+    assert_eq!(json(&server, "/v1/dead-letters"), serde_json::json!({"dead_letters": [], "counts": {}}));
+    for (worker, offset) in [(0, 7), (1, 3)] {
+        let mut partition = PartitionReport::new(worker as i32, 0);
+        partition.reject(Rejection::NotJson);
+        let record = RejectedRecord {
+            partition: worker as i32,
+            offset,
+            time_us: Some(0),
+            reason: "not_json".to_owned(),
+            detail: "expected value".to_owned(),
+            value: Some("{\u{1b}".to_owned()),
+        };
+        let report =
+            KafkaReport { worker, partitions: vec![partition], rejected: vec![record], ..KafkaReport::default() };
+        shared.reported(Report::Kafka(report));
+    }
+    let told = json(&server, "/v1/dead-letters?limit=1");
+    assert_eq!(
+        told,
+        serde_json::json!({
+            "dead_letters": [{"topic": "song-plays", "partition": 1, "offset": 3, "time": "1970-01-01T00:00:00Z",
+                "reason": "not_json", "detail": "expected value", "value": "{\u{1b}"}],
+            "counts": {"not_json": 2},
+        })
+    );
+    assert_eq!(json(&server, "/v1/dead-letters")["dead_letters"][1]["offset"], 7);
+    refused(&server, "/v1/dead-letters?limit=0", 400, "must be a whole number from 1");
 }
 
 /// The charts of the last commit are told apart from the newest, in every answer.

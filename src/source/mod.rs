@@ -4,6 +4,7 @@ pub mod checkpoint;
 pub mod json;
 pub mod kafka;
 pub mod lake;
+pub mod rejected;
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use timely::dataflow::StreamVec;
 
 use crate::cluster::orders::ProcessReport;
 use crate::lake::{DeadLetter, Gap, Position};
+use rejected::RejectedRecord;
 
 /// What a source has read of an epoch.
 #[derive(Debug, Default)]
@@ -67,6 +69,8 @@ pub struct KafkaReport {
     pub uncommitted_bytes: u64,
     /// The state of every owned partition.
     pub partitions: Vec<PartitionReport>,
+    /// The newest dead letters since the last report, oldest first.
+    pub rejected: Vec<RejectedRecord>,
 }
 
 /// How far a partition has been read, and what was found in it. Consumed is accepted, dead, a hole or missing.

@@ -76,9 +76,36 @@ fn workers_answer_what_a_brute_force_counts() {
         found.map(|track| (-track["plays"].as_i64().unwrap(), track["track_id"].as_str().unwrap())).collect();
     assert_eq!(found, tracks.into_iter().take(20).collect::<Vec<_>>());
 
+    artists(&running, song, &completed);
     past_windows(&running, &topic, plays);
     questions_that_cannot_be_answered(&running);
     running.stop();
+}
+
+/// The artist of `song`: the tracks, and the plays of all of them by chart, period and scope. A track by its id as a parameter is
+/// the same as by its path.
+fn artists(running: &Running, song: &Play, completed: &[&Play]) {
+    let theirs = || completed.iter().filter(|play| play.artist == song.artist);
+    let question = |path: &str, parameter: &str, value: &str| {
+        let mut url = reqwest::Url::parse(&format!("{}{path}", running.address)).unwrap();
+        url.query_pairs_mut().append_pair(parameter, value);
+        running.json(&url[url::Position::BeforePath..])
+    };
+    let artist = question("/v1/artists", "name", &song.artist);
+    let ids: std::collections::BTreeSet<&str> = theirs().map(|play| &*play.song_id).collect();
+    assert_eq!((&artist["artist"], &artist["track_count"]), (&json!(song.artist), &json!(ids.len())));
+    let first = &artist["tracks"][0];
+    let plays_of = |id: &Value| theirs().filter(|play| *id == *play.song_id).count();
+    assert_eq!(first["plays"], plays_of(&first["track_id"]), "{artist}");
+    let cell = |chart: &str, scope: &str| {
+        let mut cells = artist["plays"].as_array().unwrap().iter();
+        cells.find(|cell| cell["chart"] == chart && cell["scope"] == scope).map(|cell| cell["plays"].clone())
+    };
+    assert_eq!(cell("all-time", "global"), Some(json!(theirs().count())), "{artist}");
+    let here = theirs().filter(|play| play.country == song.country).count();
+    assert_eq!(cell("all-time", &song.country), Some(json!(here)), "{artist}");
+    let by_path = running.json(&format!("/v1/tracks/{}", song.song_id));
+    assert_eq!(question("/v1/tracks", "id", &song.song_id)["plays"], by_path["plays"]);
 }
 
 fn search(running: &Running, text: &str) -> String {
@@ -108,6 +135,11 @@ fn past_windows(running: &Running, topic: &str, plays: &[Play]) {
         let expected = cells(&plays, &chart, Some(at)).into_iter().find(|cell| cell["scope"] == *scope);
         assert_eq!(Some(answer), expected, "{back} minutes back");
     }
+    let earliest = running.json("/v1/trending?at=earliest");
+    let end: Timestamp = earliest["end"].as_str().unwrap().parse().unwrap();
+    let (known, before) = (end - SignedDuration::from_secs(1), end - SignedDuration::from_secs(61));
+    assert_eq!(running.json(&format!("/v1/trending?at={known}"))["period"], earliest["period"]);
+    assert_eq!(running.get(&format!("/v1/trending?at={before}")).0, 404);
 }
 
 fn questions_that_cannot_be_answered(running: &Running) {
@@ -116,6 +148,9 @@ fn questions_that_cannot_be_answered(running: &Running) {
         assert!(status == expected && body.contains(says), "{path}: {status} {body}");
     };
     refused("/v1/tracks/nobody-knows-it", 404, "/v1/search");
+    refused("/v1/tracks?id=..", 404, "no track `..`");
+    refused("/v1/tracks", 400, "`id` is missing");
+    refused("/v1/artists?name=nobody", 404, "no artist `nobody`");
     refused("/v1/search", 400, "`q` is missing");
     refused("/v1/search?q=a&limit=1000", 400, "200 is the most");
     refused("/v1/geo?chart=nope", 404, "no chart `nope`");

@@ -47,6 +47,15 @@ fn dead_letters_are_counted_by_reason() {
     assert_eq!(status["lag"], 0);
     assert_eq!(status["workers"], 2);
     assert_eq!(status["topic"], traffic.topic);
+    let told = running.json("/v1/dead-letters");
+    assert_eq!(told["counts"], status["dead_letters"]);
+    let newest = told["dead_letters"].as_array().unwrap();
+    assert_eq!(newest.len(), traffic.bad.len().min(100));
+    for letter in newest {
+        let is_sent =
+            traffic.bad.iter().any(|bad| letter["partition"] == bad.partition && letter["reason"] == *bad.reason);
+        assert!(is_sent && letter["topic"] == traffic.topic && letter["detail"] != "", "{letter}");
+    }
     let next = offsets(&status, "next_offset");
     assert_eq!(next.len().to_string(), PARTITIONS);
     assert_eq!(next.values().sum::<i64>(), traffic.records() as i64);

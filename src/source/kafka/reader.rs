@@ -23,6 +23,7 @@ use super::resume::{PASSED, check_remade, ends_before, lost};
 use crate::broker::{Broker, Extent, Listener};
 use crate::lake::{Gap, Position, Progress};
 use crate::source::json::Decoder;
+use crate::source::rejected::NewestRejected;
 use crate::source::{Intake, KafkaReport, Report};
 
 /// Rows of one batch: enough to spread its cost, few enough to stay in the processor's cache.
@@ -53,6 +54,8 @@ pub struct Reader {
     partitions: Vec<Partition>,
     harvest: Harvest,
     gaps: Vec<Gap>,
+    /// The newest dead letters since the last report.
+    rejected: NewestRejected,
     /// Offsets have been passed since the last report.
     moved: bool,
     /// Worker 0 has been told that the open epoch has brought something.
@@ -88,6 +91,7 @@ impl Reader {
             partitions,
             harvest: Harvest { decoder: Decoder::new(), dead_letters: Vec::new(), max_event_us: None },
             gaps: Vec::new(),
+            rejected: NewestRejected::default(),
             moved: false,
             announced: false,
             untaken: false,
@@ -301,6 +305,7 @@ impl Reader {
             return None;
         }
         self.uncommitted = true;
+        self.rejected.note(&self.harvest.dead_letters);
         let plays = (self.harvest.decoder.rows() > 0).then(|| self.harvest.decoder.finish());
         Some(Arc::new(Intake {
             plays,
@@ -325,6 +330,7 @@ impl Reader {
             uncommitted: self.uncommitted || self.untaken,
             uncommitted_bytes: self.uncommitted_bytes,
             partitions: self.partitions.iter().map(|state| state.report.clone()).collect(),
+            rejected: self.rejected.take(),
         })
     }
 }

@@ -1,0 +1,38 @@
+//! `/v1/dead-letters`: the newest records that are no plays, with the reason, from memory.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{RawQuery, State};
+use serde::Serialize;
+
+use super::Shared;
+use super::parameters::{count, parameters};
+use super::routes::Answered;
+use crate::source::rejected::{NEWEST_MAX, RejectedRecord};
+
+/// The newest dead letters of this run, and how many there are by reason.
+#[derive(Serialize)]
+pub struct DeadLetters {
+    /// Newest first.
+    dead_letters: Vec<OfTopic>,
+    /// All since the start of the run, as in `/v1/status`.
+    counts: BTreeMap<String, u64>,
+}
+
+#[derive(Serialize)]
+struct OfTopic {
+    topic: String,
+    #[serde(flatten)]
+    record: RejectedRecord,
+}
+
+/// Answers with at most `limit` of the newest; with all that are kept if there is none.
+pub async fn dead_letters(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Answered<DeadLetters> {
+    let [limit] = parameters(query.as_deref(), ["limit"])?;
+    let newest = shared.newest_dead_letters(count(limit)?.unwrap_or(NEWEST_MAX));
+    let status = shared.status();
+    let dead_letters = newest.into_iter().map(|record| OfTopic { topic: status.topic.clone(), record }).collect();
+    Ok(Json(DeadLetters { dead_letters, counts: status.dead_letters.clone() }))
+}
