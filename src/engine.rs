@@ -283,6 +283,7 @@ impl Engine {
             }
             let rebuilt = first_live.is_some_and(|epoch| now.complete_before >= epoch);
             ended_in = ended_in.or(last_epoch).filter(|_| ticker.caught_up());
+            self.shared.commit_is_due(ticker.commit_due(&now));
             self.shared.ticked(rebuilt, ended_in.is_some_and(|epoch| now.complete_before > epoch));
             if ticker.is_over() {
                 self.shared.close();

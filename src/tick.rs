@@ -149,6 +149,14 @@ impl Ticker {
         self.last.map_or(Stage::Rebuild, |tick| tick.stage)
     }
 
+    /// When the next commit is due: a moment that has passed while it is late or under way, `None` when there is nothing to
+    /// commit.
+    pub fn commit_due(&self, now: &Now) -> Option<Instant> {
+        let uncommitted = self.workers.iter().any(|worker| worker.uncommitted);
+        let due = || self.cut_at.unwrap_or(now.instant) + self.pace.commit_interval;
+        uncommitted.then(due).or_else(|| (!now.committed).then_some(now.instant))
+    }
+
     /// Whether the last tick has been minted: what was read is to be committed, and nothing more is to come.
     pub fn is_over(&self) -> bool {
         self.last.is_some_and(|tick| tick.stage == Stage::Stop && (tick.cut.is_some() || self.pace.replay))

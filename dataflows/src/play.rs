@@ -56,6 +56,22 @@ pub enum Rejection {
 }
 
 impl Rejection {
+    /// Every reason.
+    pub const ALL: [Self; 12] = [
+        Self::Empty,
+        Self::TooLarge,
+        Self::NotUtf8,
+        Self::TooDeep,
+        Self::NotJson,
+        Self::MissingField,
+        Self::WrongType,
+        Self::TextTooLong,
+        Self::BadTimestamp,
+        Self::TooOld,
+        Self::TooFarAhead,
+        Self::BadDuration,
+    ];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Empty => "empty",

@@ -31,6 +31,12 @@ pub fn check(lake: &Path, snapshot: &Snapshot) -> Result<()> {
     )
 }
 
+/// How many dead letters a lake has of the records that its offsets have passed.
+pub fn dead_letters(snapshot: &Snapshot) -> u64 {
+    let plays: u64 = snapshot.files().iter().map(|file| file.rows).sum();
+    records(snapshot.progress()).unsigned_abs().saturating_sub(plays)
+}
+
 /// Offsets that are plays or dead letters, by the account that commits keep.
 fn records(progress: &Progress) -> i64 {
     let of =

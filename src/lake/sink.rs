@@ -56,6 +56,8 @@ pub struct Committed {
     pub version: u64,
     /// How many plays it has added, in how many files of so many bytes.
     pub plays: u64,
+    /// How many dead letters it has added.
+    pub dead_letters: u64,
     pub files: u64,
     pub bytes: u64,
     pub offsets: BTreeMap<i32, i64>,
@@ -294,7 +296,7 @@ fn append(mut committer: Committer) -> impl FnMut(Vec<Written>) -> Result<Option
             cut.account.gaps.append(&mut written.gaps);
         }
         let (plays, bytes) = (sum(&cut.plays, |file| file.rows), sum(&cut.plays, |file| file.size_bytes));
-        let files = cut.plays.len() as u64;
+        let (files, dead_letters) = (cut.plays.len() as u64, sum(&cut.dead_letters, |file| file.rows));
         let point = CutPoint { epoch: cut.epoch, clock_us: cut.clock_us };
         let progress = committer.progress();
         let progress = if cut.offsets == progress.offsets && cut.clock_us == progress.clock_us {
@@ -306,6 +308,7 @@ fn append(mut committer: Committer) -> impl FnMut(Vec<Written>) -> Result<Option
             cut: point,
             version: progress.version,
             plays,
+            dead_letters,
             files,
             bytes,
             offsets: progress.offsets.clone(),

@@ -35,6 +35,7 @@ use crate::memory;
 use crate::monitor::monitor;
 use crate::otlp;
 use crate::publish::publisher;
+use crate::serve::status::Phase;
 use crate::serve::{self, Access, Shared, Status};
 use crate::source::kafka::{Found, Origin, PASSED, Resumption, check_remade, discover, lost, resume};
 use crate::source::lake::{Counted, Progress};
@@ -231,6 +232,8 @@ impl Run {
             address: address.to_owned(),
             lake: self.lake.display().to_string(),
             lake_version: Some(version),
+            phase: Phase::Rebuilding,
+            lake_dead_letters: balance::dead_letters(&opened.snapshot),
             lake_plays: opened.snapshot.files().iter().map(|file| file.rows).sum(),
             checkpoint_version: opened.checkpoint.as_ref().map(|checkpoint| checkpoint.manifest.version),
             missing,

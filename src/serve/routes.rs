@@ -203,7 +203,7 @@ async fn charts(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) ->
 
 async fn status(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Answered<Status> {
     let [] = parameters(query.as_deref(), [])?;
-    Ok(Json(shared.status().clone()))
+    Ok(Json(shared.status_now()))
 }
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> Result<Response, Problem> {

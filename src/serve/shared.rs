@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use reprise_dataflows::query::Answer;
 use reprise_dataflows::{Epoch, Tick};
@@ -14,7 +14,7 @@ use super::durable::{CommittedCut, Durable};
 use super::metrics::Metrics;
 use super::questions::Questions;
 use super::snapshot::READERS_MAX;
-use super::status::{PartitionStatus, Status};
+use super::status::{PartitionStatus, Phase, Status};
 use super::stream::Streams;
 use crate::broker::Extent;
 use crate::charts::{AsOf, Changes, Charts};
@@ -34,6 +34,8 @@ pub struct Shared {
     committed: RwLock<BTreeMap<i32, i64>>,
     /// The newest dead letters of all workers.
     rejected: Mutex<NewestRejected>,
+    /// When the next commit is due; `None` when there is nothing to commit.
+    commit_due: Mutex<Option<Instant>>,
     /// Why this process cannot write for the moment.
     paused: Mutex<Option<String>>,
     /// The newest report of each process.
@@ -57,7 +59,7 @@ pub struct Shared {
 impl Shared {
     pub fn new(charts: Charts) -> Self {
         let (durable, status, partitions, committed) = Default::default();
-        let (rejected, paused, processes, missing_before, ready) = Default::default();
+        let (rejected, commit_due, paused, processes, missing_before, ready) = Default::default();
         let (incarnation, memory_max_bytes, questions, streams, metrics) = Default::default();
         Self {
             charts: RwLock::new(charts),
@@ -66,6 +68,7 @@ impl Shared {
             partitions,
             committed,
             rejected,
+            commit_due,
             paused,
             processes,
             missing_before,
@@ -91,6 +94,13 @@ impl Shared {
 
     pub fn status(&self) -> RwLockReadGuard<'_, Status> {
         self.status.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A copy of the status, with what depends on the present moment.
+    pub fn status_now(&self) -> Status {
+        let due = *self.commit_due.lock().unwrap_or_else(PoisonError::into_inner);
+        let next_commit_ms = due.map(|due| due.saturating_duration_since(Instant::now()).as_millis() as u64);
+        Status { next_commit_ms, ..self.status().clone() }
     }
 
     pub fn status_mut(&self) -> RwLockWriteGuard<'_, Status> {
@@ -151,6 +161,11 @@ impl Shared {
         self.streams.close();
     }
 
+    /// When the next commit is due; `None` when there is nothing to commit.
+    pub fn commit_is_due(&self, at: Option<Instant>) {
+        *self.commit_due.lock().unwrap_or_else(PoisonError::into_inner) = at;
+    }
+
     /// Whether the charts of the lake are served, and whether those of all that Kafka had when its end was reached.
     pub fn ticked(&self, rebuilt: bool, caught_up: bool) {
         if rebuilt && !self.ready.load(Ordering::Relaxed) {
@@ -161,8 +176,16 @@ impl Shared {
             self.ready.store(true, Ordering::Release);
             self.status_mut().ready = true;
         }
-        if self.status().caught_up != caught_up {
-            self.status_mut().caught_up = caught_up;
+        let phase = match (self.ready.load(Ordering::Relaxed), caught_up) {
+            (false, _) => Phase::Rebuilding,
+            (true, false) => Phase::CatchingUp,
+            (true, true) => Phase::Live,
+        };
+        let before = self.status();
+        if (before.caught_up, before.phase) != (caught_up, phase) {
+            drop(before);
+            let mut status = self.status_mut();
+            (status.caught_up, status.phase) = (caught_up, phase);
         }
     }
 
@@ -180,7 +203,7 @@ impl Shared {
 
     /// A commit is in the log.
     pub fn committed(&self, commit: &Committed) {
-        let Committed { cut, version, plays, files, bytes, ref offsets } = *commit;
+        let Committed { cut, version, plays, dead_letters, files, bytes, ref offsets } = *commit;
         let totals = &self.metrics.totals;
         // A cut that says nothing new adds no version.
         if self.status().lake_version < Some(version) {
@@ -199,6 +222,8 @@ impl Shared {
         let mut status = self.status_mut();
         status.lake_version = Some(version);
         status.lake_plays += plays;
+        status.lake_dead_letters += dead_letters;
+        status.uncommitted_plays = status.accepted.saturating_sub(totals.commit_plays.load());
         for partition in &mut status.partitions {
             partition.committed_offset = offsets.get(&partition.partition).copied().or(partition.committed_offset);
         }
@@ -249,6 +274,7 @@ impl Shared {
         let mut status = self.status_mut();
         status.freshness_ms = freshness_ms.or(status.freshness_ms);
         status.accepted = partitions.values().map(|partition| partition.accepted).sum();
+        status.uncommitted_plays = status.accepted.saturating_sub(self.metrics.totals.commit_plays.load());
         status.holes = partitions.values().map(|partition| partition.holes).sum();
         let missing: u64 = partitions.values().map(|partition| partition.missing).sum();
         status.missing = self.missing_before.load(Ordering::Relaxed) + missing;
@@ -259,7 +285,8 @@ impl Shared {
         for report in partitions.values() {
             let partition = status.partition(report.partition);
             (partition.start_offset, partition.next_offset) = (report.start, report.next);
-            partition.end_offset = partition.end_offset.max(Some(report.next));
+            // The broker's word may be older than the report.
+            partition.end_offset = partition.end_offset.map(|end| end.max(report.next));
             // What the run has found in its lake is committed too.
             partition.committed_offset = partition.committed_offset.or(committed.get(&report.partition).copied());
         }
@@ -304,6 +331,7 @@ impl Status {
         for partition in &mut self.partitions {
             partition.lag = partition.end_offset.map(|end| (end - partition.next_offset).max(0));
         }
-        self.lag = self.partitions.iter().map(|partition| partition.lag).sum();
+        let lags = self.partitions.iter().map(|partition| partition.lag);
+        self.lag = lags.sum::<Option<i64>>().filter(|_| !self.partitions.is_empty());
     }
 }

@@ -6,10 +6,42 @@ use serde::{Deserialize, Serialize};
 
 use crate::charts::instant;
 
+/// How far a run has come since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// The lake is not opened yet.
+    #[default]
+    Opening,
+    /// The charts are being made from the lake.
+    Rebuilding,
+    /// Some partition has not been read to its end since the start: the charts lack what Kafka already has.
+    CatchingUp,
+    /// Every partition has been read to its end once.
+    Live,
+}
+
+impl Phase {
+    /// All phases, in the order in which a run passes through them.
+    pub const ALL: [Self; 4] = [Self::Opening, Self::Rebuilding, Self::CatchingUp, Self::Live];
+
+    /// The name in JSON and in the label of the metric.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Opening => "opening",
+            Self::Rebuilding => "rebuilding",
+            Self::CatchingUp => "catching_up",
+            Self::Live => "live",
+        }
+    }
+}
+
 /// What the run tells about itself; the dataflow's thread fills it in. Offsets are Kafka's.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     pub topic: String,
+    #[serde(default)]
+    pub phase: Phase,
     /// How many processes work together.
     #[serde(default)]
     pub processes: usize,
@@ -36,8 +68,18 @@ pub struct Status {
     pub checkpoint_version: Option<u64>,
     /// Plays in the lake, earlier runs included, as of `lake_version`.
     pub lake_plays: u64,
+    /// Dead letters in the lake, earlier runs included, as of `lake_version`.
+    #[serde(default)]
+    pub lake_dead_letters: u64,
+    /// Plays that were read since this start.
     pub accepted: u64,
-    /// Records that are not plays, by reason.
+    /// Those of `accepted` that are not yet in the lake.
+    #[serde(default)]
+    pub uncommitted_plays: u64,
+    /// Until the next commit is due, in ms; 0 while one is late or under way, `None` when there is nothing to commit.
+    #[serde(default)]
+    pub next_commit_ms: Option<u64>,
+    /// Records that are not plays and were read since this start, by reason.
     pub dead_letters: BTreeMap<String, u64>,
     /// Offsets without a record: compaction, and the markers of transactions.
     pub holes: u64,
@@ -72,8 +114,8 @@ pub struct PartitionStatus {
     pub next_offset: i64,
     /// The next one after those that are safe in the lake.
     pub committed_offset: Option<i64>,
-    /// The next one that a producer will get.
+    /// The next one that a producer will get; `None` until the broker has said it.
     pub end_offset: Option<i64>,
-    /// `end_offset` less `next_offset`.
+    /// `end_offset` less `next_offset`; `None` until the broker has said where the partition ends.
     pub lag: Option<i64>,
 }

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::problem::Problem;
 use super::*;
+use crate::broker::Extent;
 use crate::charts::{AsOf, Changes, ChartCell, tests as fixtures};
 use crate::lake::sink::Committed;
 use crate::source::rejected::RejectedRecord;
@@ -172,6 +173,42 @@ fn the_newest_dead_letters_are_told_with_their_reason() {
     refused(&server, "/v1/dead-letters?limit=0", 400, "must be a whole number from 1");
 }
 
+/// What nobody has said yet is unknown, not 0: where the partitions end, and with it the lag.
+#[test]
+fn the_status_says_what_is_not_in_the_lake_and_what_is_not_known() {
+    let (server, shared) = server();
+    let status = || json(&server, "/v1/status");
+    assert_eq!((&status()["phase"], &status()["lag"]), (&"opening".into(), &Value::Null));
+    let read = |accepted| {
+        let mut partition = PartitionReport::new(0, 0);
+        (partition.next, partition.accepted) = (accepted as i64, accepted);
+        shared.reported(Report::Kafka(KafkaReport { partitions: vec![partition], ..KafkaReport::default() }));
+    };
+    read(7);
+    let status_now = status();
+    assert_eq!((&status_now["lag"], &status_now["partitions"][0]["end_offset"]), (&Value::Null, &Value::Null));
+    assert_eq!((&status_now["uncommitted_plays"], &status_now["next_commit_ms"]), (&7.into(), &Value::Null));
+    shared.measured(&[(0, Extent { first: 0, end: 9 })].into());
+    assert_eq!(status()["lag"], 2);
+    // The broker's word is older than what has been read since.
+    read(10);
+    assert_eq!(status()["lag"], 0);
+
+    shared.commit_is_due(Some(Instant::now() + Duration::from_secs(60)));
+    assert!(status()["next_commit_ms"].as_u64().is_some_and(|ms| ms > 0 && ms <= 60_000), "{}", status());
+    let cut = CutPoint { epoch: 1, clock_us: None };
+    let offsets = [(0, 9)].into();
+    shared.committed(&Committed { cut, version: 1, plays: 8, dead_letters: 2, files: 1, bytes: 9, offsets });
+    shared.commit_is_due(None);
+    let committed = status();
+    assert_eq!((&committed["uncommitted_plays"], &committed["next_commit_ms"]), (&2.into(), &Value::Null));
+    assert_eq!((&committed["lake_plays"], &committed["lake_dead_letters"]), (&8.into(), &2.into()));
+    for (rebuilt, caught_up, phase) in [(true, false, "catching_up"), (true, true, "live")] {
+        shared.ticked(rebuilt, caught_up);
+        assert_eq!(status()["phase"], phase);
+    }
+}
+
 /// The charts of the last commit are told apart from the newest, in every answer.
 #[test]
 fn durable_charts_are_those_of_the_last_commit() {
@@ -198,7 +235,15 @@ fn durable_charts_are_those_of_the_last_commit() {
     assert_eq!((newest.period.as_str(), newest.as_of.durable, newest.as_of.epoch), ("2026-W48", false, 7));
 
     let cut = CutPoint { epoch: 7, clock_us: clock_us(7) };
-    shared.committed(&Committed { cut, version: 4, plays: 1, files: 1, bytes: 9, offsets: Default::default() });
+    shared.committed(&Committed {
+        cut,
+        version: 4,
+        plays: 1,
+        dead_letters: 0,
+        files: 1,
+        bytes: 9,
+        offsets: Default::default(),
+    });
     shared.advance(8, Some(tick(8, Some(cut))), changes(vec![play(20_787)]), Vec::new());
     let durable = cell(&server, "/v1/charts/weekly?durable=true");
     assert_eq!((durable.period.as_str(), durable.as_of.lake_version, durable.as_of.epoch), ("2026-W48", Some(4), 7));

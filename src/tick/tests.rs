@@ -227,3 +227,21 @@ fn stops_while_rebuilding() {
     let last = story.tick_after(SECOND).unwrap();
     assert!(last.clock_us == Some(42) && story.ticker.is_over());
 }
+
+/// Whoever waits for a commit is told when it is due: an interval after the last cut, and at once while it is under way.
+#[test]
+fn says_when_the_next_commit_is_due() {
+    let mut story = Story::live(Pace { commit_interval: 10 * SECOND, ..Pace::default() });
+    assert_eq!(story.ticker.commit_due(&story.now), None);
+    story.read(0, WALL_US, true);
+    story.tick_after(SECOND).unwrap();
+    assert_eq!(story.ticker.commit_due(&story.now), Some(story.now.instant + 10 * SECOND));
+    assert_eq!(story.tick_after(SECOND).unwrap().cut, None);
+    assert_eq!(story.ticker.commit_due(&story.now), Some(story.now.instant + 9 * SECOND));
+    assert!(story.tick_after(9 * SECOND).unwrap().cut.is_some());
+    let report = KafkaReport { worker: 0, caught_up: true, ..KafkaReport::default() };
+    story.ticker.report(&Report::Kafka(report), story.now.instant);
+    let writing = Now { committed: false, ..story.now };
+    assert_eq!(story.ticker.commit_due(&writing), Some(writing.instant));
+    assert_eq!(story.ticker.commit_due(&story.now), None);
+}

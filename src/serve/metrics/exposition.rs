@@ -4,8 +4,10 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use prometheus::proto::MetricFamily;
 use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use reprise_dataflows::play::Rejection;
 
 use super::super::problem::Problem;
+use super::super::status::Phase;
 use super::super::{Shared, Status};
 use crate::memory;
 
@@ -54,13 +56,17 @@ const COUNTERS: [Metric; 14] = [
     ("reprise_questions_total", "Questions that the workers have answered.", |seen| seen.shared.questions.answered()),
 ];
 
-const GAUGES: [Metric; 13] = [
+const GAUGES: [Metric; 15] = [
     ("reprise_start_time_seconds", "When this process began to run, since 1970.", |seen| {
         seen.status.started_at_us.and_then(|us| u64::try_from(us / 1_000_000).ok()).unwrap_or(0)
     }),
     ("reprise_workers", "Workers of the dataflow, in all processes.", |seen| seen.status.workers as u64),
     ("reprise_lake_version", "The newest version of the lake.", |seen| seen.status.lake_version.unwrap_or(0)),
     ("reprise_lake_plays", "Plays in the lake.", |seen| seen.status.lake_plays),
+    ("reprise_lake_dead_letters", "Dead letters in the lake.", |seen| seen.status.lake_dead_letters),
+    ("reprise_uncommitted_plays", "Plays that were read and are not yet in the lake.", |seen| {
+        seen.status.uncommitted_plays
+    }),
     ("reprise_cells", "Cells of charts that are served.", |seen| seen.cells),
     ("reprise_chart_titles", "Tracks in these cells.", |seen| seen.titles),
     (MEMORY, MEMORY_HELP, |_| held_bytes().unsigned_abs()),
@@ -116,13 +122,35 @@ fn build_info() -> prometheus::Result<IntGaugeVec> {
     Ok(info)
 }
 
+/// A series for each reason from the start: a counter that appears with its first burst has no increase that an alert could see.
+fn dead_letters(status: &Status) -> prometheus::Result<IntCounterVec> {
+    let options = Opts::new("reprise_dead_letters_total", "Records that are no plays, by the reason.");
+    let counters = IntCounterVec::new(options, &["reason"])?;
+    for reason in Rejection::ALL {
+        let _ = counters.with_label_values(&[reason.as_str()]);
+    }
+    for (reason, count) in &status.dead_letters {
+        counters.with_label_values(&[reason]).inc_by(*count);
+    }
+    Ok(counters)
+}
+
+fn phase(now: Phase) -> prometheus::Result<IntGaugeVec> {
+    let options = Opts::new("reprise_phase", "1 for the phase that the run is in, 0 for the others.");
+    let gauges = IntGaugeVec::new(options, &["phase"])?;
+    for phase in Phase::ALL {
+        gauges.with_label_values(&[phase.as_str()]).set((phase == now).into());
+    }
+    Ok(gauges)
+}
+
 /// All metrics, each with its samples.
 ///
 /// # Errors
 /// Likewise.
 pub fn families(shared: &Shared) -> prometheus::Result<Vec<MetricFamily>> {
     let (cells, titles) = shared.charts().sizes();
-    let status = shared.status().clone();
+    let status = shared.status_now();
     let seen = Seen { shared, status, cells: cells as u64, titles: titles as u64 };
     let registry = Registry::new();
     for (name, help, value) in COUNTERS {
@@ -144,12 +172,8 @@ pub fn families(shared: &Shared) -> prometheus::Result<Vec<MetricFamily>> {
         }
         registry.register(Box::new(gauges))?;
     }
-    let dead_letters = Opts::new("reprise_dead_letters_total", "Records that are no plays, by the reason.");
-    let dead_letters = IntCounterVec::new(dead_letters, &["reason"])?;
-    for (reason, count) in &seen.status.dead_letters {
-        dead_letters.with_label_values(&[reason]).inc_by(*count);
-    }
-    registry.register(Box::new(dead_letters))?;
+    registry.register(Box::new(dead_letters(&seen.status)?))?;
+    registry.register(Box::new(phase(seen.status.phase)?))?;
     registry.register(Box::new(build_info()?))?;
 
     let mut families = shared.metrics.registry.gather();

@@ -1,7 +1,8 @@
 //! What `/metrics` says, as a client reads it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use reprise_dataflows::play::Rejection;
 use reprise_dataflows::{Stage, Tick};
 
 use super::*;
@@ -35,6 +36,7 @@ fn says_what_the_run_knows() {
     is("reprise_plays_total", 48.0);
     is("reprise_dead_letters_total{reason=\"not_json\"}", 2.0);
     is("reprise_partition_next_offset{partition=\"3\"}", 150.0);
+    is("reprise_uncommitted_plays", 48.0);
     is("reprise_epochs_total", 1.0);
     is("reprise_epoch_duration_seconds_count", 1.0);
     is("reprise_http_requests_total{path=\"/v1/trending\",status=\"200\"}", 1.0);
@@ -42,6 +44,26 @@ fn says_what_the_run_knows() {
     is("reprise_http_request_duration_seconds_bucket{le=\"0.0025\"}", 0.0);
     assert!(samples["reprise_cells"] > 0.0 && samples["reprise_resident_memory_bytes"] > 0.0);
     assert!(shared.status().freshness_ms.is_some());
+}
+
+/// An alert looks at how a counter grows, so each series that it looks at exists before the first record.
+#[test]
+fn series_of_alerts_exist_from_the_start() {
+    let shared = Shared::new(fixtures::charts());
+    let samples = samples(&shared);
+    for reason in Rejection::ALL {
+        let name = format!("reprise_dead_letters_total{{reason=\"{}\"}}", reason.as_str());
+        assert_eq!(samples.get(&name), Some(&0.0), "{name}");
+    }
+    let alerts = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/compose/alerts.yml"));
+    let words = alerts.split(|character: char| !character.is_ascii_alphanumeric() && character != '_');
+    let names: BTreeSet<&str> = words.filter(|word| word.starts_with("reprise_")).collect();
+    assert!(names.len() > 5, "{names:?}");
+    for name in names.into_iter().filter(|name| *name != "reprise_partition_lag") {
+        assert!(samples.keys().any(|sample| sample.split('{').next() == Some(name)), "{name} has no series");
+    }
+    assert_eq!(samples["reprise_phase{phase=\"opening\"}"], 1.0);
+    assert_eq!(samples["reprise_phase{phase=\"live\"}"], 0.0);
 }
 
 /// A report may come before its epoch is served, or after.

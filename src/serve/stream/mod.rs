@@ -225,7 +225,7 @@ impl News {
         let mut events = list.look(shared);
         let now = Instant::now();
         if with_status && self.told_status.is_none_or(|at| now.duration_since(at) >= STATUS_INTERVAL) {
-            events.push(list::status(&shared.status()));
+            events.push(list::status(&shared.status_now()));
             self.told_status = Some(now);
         }
         if events.is_empty() && now.duration_since(self.spoke) >= SILENCE_MAX {
