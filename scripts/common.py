@@ -5,9 +5,19 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import urllib.request
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+# Where Cargo builds: a relative CARGO_TARGET_DIR is relative to the checkout, from which the scripts call it.
+TARGET = os.path.join(ROOT, os.environ.get("CARGO_TARGET_DIR") or "target")
+PROGRAM = os.path.join(TARGET, "release/reprise")
+
+
+def scratch(prefix):
+    """A new folder on the disk that Cargo builds on, for lakes and logs; /tmp is often a small one in memory."""
+    os.makedirs(TARGET, exist_ok=True)
+    return tempfile.mkdtemp(prefix=prefix, dir=TARGET)
 
 
 def broker():

@@ -28,11 +28,18 @@ def compose_says(complaints, path):
     print("deploy-check: without docker compose (Debian: docker-compose) its schema is not checked", file=sys.stderr)
 
 
+def with_variables(text, shift):
+    """As compose reads it, with each port that is a variable `shift` higher than its default."""
+    return re.sub(r"\$\{(\w+_PORT):-(\d+)\}", lambda found: str(int(found[2]) + shift), text)
+
+
 class Compose:
-    def __init__(self, complaints, path, root, image):
-        self.complaints, self.path, self.root, self.image = complaints, path, root, image
+    """The services, with ports that are `shift` higher than the defaults."""
+
+    def __init__(self, complaints, path, root, image, shift):
+        self.complaints, self.path, self.root, self.image, self.shift = complaints, path, root, image, shift
         with open(path) as file:
-            self.services = yaml.load(file, Loader)["services"]
+            self.services = yaml.load(with_variables(file.read(), shift), Loader)["services"]
 
     def unless(self, fits, what):
         self.complaints.unless(fits, self.path, what)
@@ -105,7 +112,8 @@ class Compose:
     def reprise(self, service, run):
         port = run.port("listen")
         self.unless(run.settings["listen"].startswith("0.0.0.0:"), "reprise listens where nobody outside its container reaches it")
-        self.unless(service["ports"] == [f"127.0.0.1:{port}:{port}"], f"reprise listens at {port}, and publishes {service['ports']}")
+        published = [f"127.0.0.1:{port + self.shift}:{port}"]
+        self.unless(service["ports"] == published, f"reprise listens at {port}, and publishes {service['ports']}, not {published}")
         self.unless(self.image.value("EXPOSE") == str(port), f"reprise listens at {port}, and the Dockerfile exposes another port")
         lake, folders = run.settings["lake"], [volume.split(":")[1] for volume in service["volumes"]]
         self.unless(any(is_below(lake, folder) for folder in folders), f"the lake is {lake}, and the volumes are {folders}")
@@ -131,6 +139,7 @@ class Compose:
 def check(complaints, path, root, image):
     compose_says(complaints, path)
     try:
-        Compose(complaints, path, root, image).check()
+        for shift in 0, 10000:
+            Compose(complaints, path, root, image, shift).check()
     except (yaml.YAMLError, KeyError, ValueError, TypeError) as error:
         complaints.add(path, f"is not as this script reads it: {error!r}")

@@ -12,7 +12,8 @@ from deploy_options import Run, is_below
 
 # The oldest and the newest that the package knows.
 VERSIONS = ["1.25", "1.37"]
-NEEDED = ["listen", "cluster-listen", "hosts", "process", "processes", "workers", "lake", "cluster-secret-file"]
+NEEDED = ["listen", "workers", "lake"]
+NEEDED_BY_CLUSTER = [*NEEDED, "cluster-listen", "hosts", "process", "processes", "cluster-secret-file"]
 # Labels that Kubernetes gives to the pods of a StatefulSet, for process 0.
 POD_NAME, POD_INDEX = "statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index"
 PROBES = ["startupProbe", "livenessProbe", "readinessProbe"]
@@ -62,6 +63,7 @@ class Manifest:
         self.pod = self.set["template"]["spec"]
         self.container, = self.pod["containers"]
         self.ports = {port["name"]: port["containerPort"] for port in self.container["ports"]}
+        self.is_cluster = "tcp-cluster" in self.ports
         variables = [(given["name"], given.get("value", "")) for given in self.container["env"]]
         words = [*self.container.get("command", []), *self.container.get("args", [])]
         self.run = Run(complaints, path, words, variables)
@@ -76,8 +78,11 @@ class Manifest:
         self.selectors()
         self.services()
         self.policies()
-        if self.run.has(*NEEDED):
-            self.processes()
+        if self.run.has(*(NEEDED_BY_CLUSTER if self.is_cluster else NEEDED)):
+            if self.is_cluster:
+                self.processes()
+            else:
+                self.unless(self.set["replicas"] == 1, f"there are {self.set['replicas']} replicas, and the lake has one writer")
             self.container_ports()
             self.probes()
             self.volumes()
@@ -101,10 +106,13 @@ class Manifest:
                 # Where a service has no address of its own, nobody translates its ports.
                 fits = service.get("clusterIP") != "None" or port["port"] == number
                 self.unless(fits, f"Service/{name} has port {port['port']}, and the container {number}")
-                fits = number != self.ports.get("http") or {POD_NAME, POD_INDEX} & set(service["selector"])
+                fits = not self.is_cluster or number != self.ports.get("http") or {POD_NAME, POD_INDEX} & set(service["selector"])
                 self.unless(fits, f"Service/{name} goes to the charts, and not to process 0 alone")
         name = self.set["serviceName"]
         peers = self.of_kind("Service").get(name, {})
+        if not self.is_cluster:
+            self.unless(peers, f"Service/{name}, which the StatefulSet names, is not there")
+            return
         fits = peers.get("clusterIP") == "None" and peers.get("publishNotReadyAddresses")
         self.unless(fits, f"Service/{name}, for the peers, is not there, not headless, or hides who is not ready")
 
@@ -119,8 +127,8 @@ class Manifest:
             for ports, sources in rules:
                 self.unless(ports <= there, f"NetworkPolicy/{name} has ports {ports}, and the container {there}")
                 selectors = [source.get("podSelector", {}).get("matchLabels") for source in sources]
-                fits = self.ports["tcp-cluster"] not in ports or (selectors and all(map(self.selects, selectors)))
-                self.unless(fits, f"NetworkPolicy/{name} lets strangers reach port {self.ports['tcp-cluster']}")
+                fits = self.ports.get("tcp-cluster") not in ports or (selectors and all(map(self.selects, selectors)))
+                self.unless(fits, f"NetworkPolicy/{name} lets strangers reach the port of the cluster")
 
     def processes(self):
         given, replicas = self.run.settings, self.set["replicas"]
@@ -134,8 +142,12 @@ class Manifest:
         self.unless(host == called, f"REPRISE_HOSTS has {host}, and the pods are called {called}")
 
     def container_ports(self):
-        wanted = {"http": self.run.port("listen"), "tcp-cluster": self.run.port("cluster-listen")}
+        wanted = {"http": self.run.port("listen")}
+        if self.is_cluster:
+            wanted["tcp-cluster"] = self.run.port("cluster-listen")
         self.unless(self.ports == wanted, f"the container has the ports {self.ports}, and its options {wanted}")
+        if not self.is_cluster:
+            return
         port = self.run.port("hosts")
         self.unless(port == wanted["tcp-cluster"], f"REPRISE_HOSTS has port {port}, and --cluster-listen {wanted['tcp-cluster']}")
 
@@ -147,21 +159,28 @@ class Manifest:
         for name in PROBES:
             asked = self.container.get(name, {}).get("httpGet", {})
             path, port = asked.get("path"), asked.get("port")
-            fits = path in routes[0] & routes[1] and self.ports.get(port, port) == self.ports["http"]
+            answered = routes[0] & routes[1] if self.is_cluster else routes[0]
+            fits = path in answered and self.ports.get(port, port) == self.ports["http"]
             self.unless(fits, f"the {name} asks for {path} at port {port}, which not every process answers")
 
     def volumes(self):
         volumes = {volume["name"]: volume for volume in self.pod["volumes"]}
+        # A claim of each pod's own is mounted by the name of its template.
+        templates = {claim["metadata"]["name"]: claim["spec"] for claim in self.set.get("volumeClaimTemplates", [])}
+        volumes |= dict.fromkeys(templates)
         mounts = self.container["volumeMounts"]
         for option in "lake", "cluster-secret-file", "charts":
             path = self.run.settings.get(option)
             mount = next((mount for mount in mounts if path and is_below(path, mount["mountPath"])), None)
             self.unless(mount or path is None, f"--{option} is {path}, where nothing is mounted")
             if mount and option == "lake":
-                claim = volumes.get(mount["name"], {}).get("persistentVolumeClaim", {}).get("claimName")
-                modes = self.of_kind("PersistentVolumeClaim").get(claim, {}).get("accessModes")
-                fits = modes == ["ReadWriteMany"] and not mount.get("readOnly")
-                self.unless(fits, f"the lake is in the volume {mount['name']}, which is no claim that is ReadWriteMany")
+                volume = volumes.get(mount["name"]) or {}
+                claim = volume.get("persistentVolumeClaim", {}).get("claimName")
+                claims = {**self.of_kind("PersistentVolumeClaim"), **templates}
+                modes = claims.get(claim or mount["name"], {}).get("accessModes")
+                wanted = "ReadWriteMany" if self.is_cluster else "ReadWriteOnce"
+                fits = modes == [wanted] and not mount.get("readOnly")
+                self.unless(fits, f"the lake is in the volume {mount['name']}, which is no claim that is {wanted}")
         for mount in mounts:
             self.unless(mount["name"] in volumes, f"the container mounts the volume {mount['name']}, which is not there")
 

@@ -118,7 +118,7 @@ class Run:
         """Whether all these options are given. Complains of those that are not."""
         missing = [f"--{name}" for name in names if name not in self.settings]
         if missing:
-            self.complain(f"a cluster of several machines needs {', '.join(missing)}")
+            self.complain(f"what is deployed needs {', '.join(missing)}")
         return not missing
 
     def port(self, name):

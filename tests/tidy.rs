@@ -68,6 +68,24 @@ fn the_dataflow_knows_nothing_of_the_outside_world() {
     });
 }
 
+/// What unpacks bytes by `bincode` 1, which nobody maintains any more (RUSTSEC-2025-0141): timely may, of what its own workers
+/// send each other behind the cluster's handshake, and nothing of ours, since bytes from a file or a topic are a stranger's.
+const UNPACKS_BY_BINCODE: &[&str] = &["bincode::", "EventReader", "EventWriter", "Bincode("];
+
+#[test]
+fn no_foreign_bytes_reach_bincode() {
+    check(|path, text| {
+        let is_shipped = ["src", "dataflows/src", "kafka/src"].iter().any(|folder| path.starts_with(folder));
+        let named: Vec<&str> = UNPACKS_BY_BINCODE.iter().filter(|name| text.contains(**name)).copied().collect();
+        (is_shipped && !named.is_empty()).then(|| format!("names {}: see deny.toml", named.join(", ")))
+    });
+    let manifests = ["Cargo.toml", "dataflows/Cargo.toml", "kafka/Cargo.toml"];
+    for manifest in manifests.map(|name| Path::new(env!("CARGO_MANIFEST_DIR")).join(name)) {
+        let text = fs::read_to_string(&manifest).unwrap();
+        assert!(!text.contains("\nbincode"), "{} depends on bincode: see deny.toml", manifest.display());
+    }
+}
+
 /// What is left to do is an issue, where others look for it.
 #[test]
 fn nothing_is_left_to_be_written() {

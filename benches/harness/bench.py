@@ -6,13 +6,13 @@ import subprocess
 import sys
 import tempfile
 
-from common import ROOT, broker, stop_broker
+from common import TARGET, broker, stop_broker
 
 from . import peers, results
 from .measure import Failed, run
 
 # Where `cargo build --release --examples` leaves the limits.
-LIMITS = os.path.join(ROOT, "target/release/examples")
+LIMITS = os.path.join(TARGET, "release/examples")
 TURN_TIMEOUT_S = 1800
 # With 256 MiB, which is enough for tests, the broker collects garbage while it is measured. Where milliseconds count, each time it
 # does would be what is measured: it takes 30 to 90 of them.

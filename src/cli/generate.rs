@@ -77,6 +77,9 @@ pub struct Options {
     #[arg(long, value_name = "N", requires = "history", value_parser = clap::value_parser!(u64).range(1..))]
     #[arg(help_heading = "When the plays happen")]
     history_plays: Option<u64>,
+    /// Leave the history out if the topic has records already, so that a restart does not add a second one
+    #[arg(long, requires = "history", help_heading = "When the plays happen")]
+    history_once: bool,
     /// Begin event times here (UTC), for example 2026-11-01 or 2026-11-01T18:30:00Z, instead of counting from now
     ///
     /// The history begins here, and live plays follow it 1/RATE s apart (with "max": 1 µs) whatever the clock says.
@@ -172,6 +175,7 @@ impl Options {
                 Rate::PerSecond(rate) => Some(rate),
                 Rate::Max => None,
             },
+            history_once: self.history_once,
             count: self.count,
             duration: self.duration,
             out: self.out.clone(),

@@ -46,6 +46,8 @@ pub struct Traffic {
     /// How many partitions the topic gets if it is missing.
     pub partitions: i32,
     pub mix: Mix,
+    /// Whether the history of `mix` is left out if the topic has records already.
+    pub history_once: bool,
     /// Live plays a second; `None` is as fast as possible, which a history always is.
     pub rate: Option<f64>,
     /// How many records in all; `None` is without end.
@@ -64,6 +66,7 @@ impl Default for Traffic {
             topic: "song-plays".to_owned(),
             partitions: 4,
             mix: Mix::default(),
+            history_once: false,
             rate: Some(1000.0),
             count: None,
             duration: None,
@@ -166,7 +169,12 @@ impl Run {
         let producer = Producer::connect(brokers, traffic)?;
         let transcript = traffic.out.as_deref().map(Transcript::create).transpose()?;
         let live_step_us = traffic.rate.map_or(STEP_WITHOUT_RATE_US, |rate| 1e6 / rate);
-        let plays = Plays::new(traffic.mix.clone(), now_us(), live_step_us);
+        let mut mix = traffic.mix.clone();
+        if traffic.history_once && mix.history.is_some() && producer.has_records()? {
+            tracing::warn!("topic '{}' has records already, so the history is left out", traffic.topic);
+            mix.history = None;
+        }
+        let plays = Plays::new(mix, now_us(), live_step_us);
         let partition = |song| topic::partition_of(plays.catalogue().id(song), producer.partitions()) as u32;
         Ok(Self {
             partitions: (0..plays.catalogue().songs()).map(partition).collect(),

@@ -13,7 +13,7 @@ use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext};
 use reprise_kafka::Sender;
 
 use super::Traffic;
-use crate::broker::{Listener, NEWS_MAX, unmade};
+use crate::broker::{ANSWER_TIMEOUT, Listener, NEWS_MAX, unmade};
 use crate::topic;
 
 /// How long to wait before trying again when the queue is full: it drains a batch in about this time.
@@ -94,6 +94,18 @@ impl Producer {
 
     pub fn partitions(&self) -> usize {
         self.partitions
+    }
+
+    /// Whether the topic has ever had a record: retention may have deleted what was there.
+    pub fn has_records(&self) -> Result<bool> {
+        for partition in 0..self.partitions as i32 {
+            let ends = self.client().client().fetch_watermarks(&self.topic, partition, ANSWER_TIMEOUT);
+            let (_, end) = ends.with_context(|| format!("cannot find the end of {}/{partition}", self.topic))?;
+            if end > 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Adds a record to what [`send`](Self::send) sends.

@@ -249,6 +249,26 @@ fn a_hold_and_a_stop_are_obeyed_within_a_burst() {
 }
 
 #[test]
+fn a_history_is_sent_once_if_that_is_asked() {
+    let cluster = cluster();
+    let history = Some(Period { length_us: 3600 * SECOND_US, records: 500 });
+    let mix = Mix { history, ..Mix::default() };
+    let traffic = Traffic { mix, history_once: true, rate: Some(1000.0), ..Traffic::default() };
+    // The greatest number of records of the history that were still to come when one had been sent.
+    let left_after_one = |traffic: &Traffic| {
+        let mut left = None;
+        let one = Traffic { count: Some(1), ..traffic.clone() };
+        let progress = |progress: &Progress| left = left.max(Some(progress.history_left));
+        send(&one, &cluster.bootstrap_servers(), &AtomicBool::new(false), |_| false, progress).unwrap();
+        left
+    };
+    assert_eq!(left_after_one(&traffic), Some(499), "an empty topic gets its history");
+    assert_eq!(left_after_one(&traffic), Some(0), "a restart adds none");
+    let again = Traffic { history_once: false, ..traffic };
+    assert_eq!(left_after_one(&again), Some(499), "unless it is not asked for");
+}
+
+#[test]
 fn a_rate_is_kept() {
     let cluster = cluster();
     let traffic = Traffic { rate: Some(2000.0), duration: Some(Duration::from_millis(1500)), ..Traffic::default() };
