@@ -1,4 +1,6 @@
-//! What a person sees of a run: a live table in a terminal, or a line of the log every second.
+//! What a person sees of a run: a live table in a terminal, or a line of the log when something has changed.
+
+mod lines;
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
@@ -8,13 +10,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use jiff::Timestamp;
+use reprise_dataflows::calendar::instant_name;
 use tracing::{info, warn};
+
+use lines::Lines;
 
 use crate::background::Background;
 use crate::broker::{Broker, Consumer, Extent};
-use crate::output::{screen_size, table::fitted, table::grouped};
-use crate::screen::{in_place, live_screen, status_lines};
-use crate::serve::Shared;
+use crate::output::{emphasised, screen_size, table::fitted, table::grouped};
+use crate::screen::{in_place, live_screen};
+use crate::serve::{Shared, Status};
 use crate::source::lake::Progress;
 
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -23,15 +28,16 @@ const SILENT_MIN: Duration = Duration::from_secs(5);
 /// Partitions that say nothing before no more are asked: each takes its time.
 const FAILURES_MAX: usize = 3;
 
-/// Whether there is a terminal to show a live table on.
+/// Whether there is a terminal to show a live table on. A dumb one cannot be drawn on.
 pub fn has_screen() -> bool {
-    std::io::stderr().is_terminal()
+    std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// Starts a thread that looks at a run over `broker`'s topic once a second; `notes` are lines that stay below the table.
 pub fn monitor(shared: Arc<Shared>, broker: Broker, progress: Arc<Progress>, notes: Vec<String>) -> Result<Background> {
     let watch = move |stop: &AtomicBool| {
-        Watch { shared, broker, progress, notes, consumer: None, silent: None, last: None }.run(stop);
+        let (consumer, silent, last, lines) = Default::default();
+        Watch { shared, broker, progress, notes, consumer, silent, last, lines }.run(stop);
     };
     Background::start("reprise-monitor", watch)
 }
@@ -46,6 +52,7 @@ struct Watch {
     silent: Option<(Instant, Timestamp)>,
     /// When plays were last counted, and how many there were.
     last: Option<(Instant, u64)>,
+    lines: Lines,
 }
 
 impl Watch {
@@ -57,18 +64,18 @@ impl Watch {
         while !done.load(Ordering::Relaxed) {
             self.ask();
             self.measure();
-            self.show(has_screen);
+            self.show(has_screen, false);
             std::thread::park_timeout(INTERVAL);
         }
         self.measure();
-        self.show(has_screen);
+        self.show(has_screen, true);
     }
 
-    fn show(&self, has_screen: bool) {
+    fn show(&mut self, has_screen: bool, is_last: bool) {
         if has_screen {
             self.draw();
         } else {
-            self.log();
+            self.log(is_last);
         }
     }
 
@@ -132,13 +139,16 @@ impl Watch {
     fn draw(&self) {
         let (width, height) = screen_size().unwrap_or((80, 24));
         let height = height.saturating_sub(self.notes.len() as u16 + 1);
-        let mut screen = live_screen(&self.shared.charts(), &self.shared.status(), width, height);
+        let screen = live_screen(&self.shared.charts(), &self.shared.status(), width, height);
+        let mut screen = emphasised(screen, &std::io::stderr());
         if let Some(rebuilding) = self.rebuilding() {
             screen.push_str(&rebuilding);
             screen.push('\n');
         }
-        let (paused, silent) = (self.shared.status().paused.clone(), self.shared.status().kafka_silent.clone());
-        for reason in paused.iter().chain(&silent) {
+        let status = self.shared.status();
+        let reasons = [&status.paused, &status.kafka_silent, &status.no_plays].map(Clone::clone);
+        drop(status);
+        for reason in reasons.iter().flatten() {
             screen.push_str(&fitted(reason, Some(width)));
             screen.push('\n');
         }
@@ -149,11 +159,40 @@ impl Watch {
         let _ = std::io::stderr().write_all(in_place(&screen).as_bytes());
     }
 
-    fn log(&self) {
-        let [counts, place] = status_lines(&self.shared.status());
-        match self.rebuilding() {
-            Some(rebuilding) => info!("{rebuilding}"),
-            None => info!("{counts} · {place}"),
+    fn log(&mut self, is_last: bool) {
+        let (now, status) = (Instant::now(), self.shared.status().clone());
+        if self.lines.warning_is_due(now, &status) {
+            self.warn_of_dead_letters(&status);
+        }
+        let (rows, of) = (self.progress.rows.load(Ordering::Relaxed), self.progress.rows_total);
+        if !self.lines.line_is_due(now, &status, rows, is_last) {
+            return;
+        }
+        if !status.ready && of > 0 {
+            info!(plays = rows, of, "reading the charts from the lake");
+            return;
+        }
+        info!(
+            plays_per_second = status.plays_per_second.round() as u64,
+            accepted = status.accepted,
+            dead_letters = status.dead_letters.values().sum::<u64>(),
+            lag = status.lag,
+            lake_plays = status.lake_plays,
+            lake_version = status.lake_version,
+            clock = status.clock_us.map(instant_name),
+            exchanged_bytes = (status.processes > 1).then_some(status.exchanged_bytes),
+            "counted"
+        );
+    }
+
+    fn warn_of_dead_letters(&self, status: &Status) {
+        const NEXT: &str = "`LAKE/dead_letters` keeps them; \"Bad input\" in README.md says what a play is";
+        if let Some(no_plays) = &status.no_plays {
+            return warn!("{no_plays}. {NEXT}");
+        }
+        if let Some(most) = self.shared.most_rejected(status) {
+            let dead_letters = status.dead_letters.values().sum::<u64>();
+            warn!(dead_letters, accepted = status.accepted, "some records are no plays: mostly {}. {NEXT}", most.text);
         }
     }
 

@@ -32,8 +32,8 @@ pub fn live_screen(charts: &Charts, status: &Status, width: u16, height: u16) ->
     screen
 }
 
-/// What moves, and where things are: the one line per second that a run without a terminal logs.
-pub fn status_lines(status: &Status) -> [String; 2] {
+/// What moves, and where things are: two lines below the table.
+fn status_lines(status: &Status) -> [String; 2] {
     let rejected: u64 = status.dead_letters.values().sum();
     let reasons: Vec<String> =
         status.dead_letters.iter().map(|(reason, count)| format!("{reason} {}", grouped(*count))).collect();

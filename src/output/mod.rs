@@ -58,8 +58,23 @@ pub fn write(format: Format, cells: &[ChartCell], path: Option<&Path>) -> Result
 fn print(format: Format, cells: &[ChartCell]) -> Result<()> {
     check(format, None)?;
     let mut out = BufWriter::new(io::stdout().lock());
-    let written = write_text(format, cells, screen_width(), &mut out).and_then(|()| out.flush());
+    let written = match format {
+        Format::Table => out.write_all(emphasised(table::tables(cells, screen_width()), &io::stdout()).as_bytes()),
+        _ => write_text(format, cells, None, &mut out),
+    };
+    let written = written.and_then(|()| out.flush());
     unless_closed(written).context("standard output cannot be written")
+}
+
+/// `text` with its headings in bold, if `stream` shows colours. Headings are the first line, and each one after an empty line.
+pub fn emphasised(text: String, stream: &impl IsTerminal) -> String {
+    if colours(stream) { table::emphasised(&text) } else { text }
+}
+
+/// Whether `stream` is a terminal that shows colours, and nobody has asked for none (<https://no-color.org>).
+pub fn colours(stream: &impl IsTerminal) -> bool {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    stream.is_terminal() && !is_set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// Prints `text` to standard output.

@@ -31,35 +31,43 @@ pub fn table(cell: &ChartCell, width: Option<u16>) -> String {
 
 /// The entries in columns, without their cell's name and without a final line feed.
 pub fn list(entries: &[Entry], width: Option<u16>) -> String {
+    let tracks = entries.iter().any(|entry| entry.title.is_some());
+    let header: &[&str] = if tracks { &["#rank", "title", "artist", "#plays"] } else { &["#rank", "artist", "#plays"] };
+    let rows = entries.iter().map(|entry| {
+        let title = tracks.then(|| entry.title.clone().unwrap_or_default());
+        let ends = [entry.artist.clone(), grouped(entry.plays)];
+        [entry.rank.to_string()].into_iter().chain(title).chain(ends).collect()
+    });
+    columns(header, rows, width)
+}
+
+/// `rows` of texts below `header`, one line each, cut to `width` columns if one is given, without a final line feed. Columns
+/// whose header begins with `#` are numbers: they are on the right, and never cut.
+pub fn columns(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>, width: Option<u16>) -> String {
     const LINE_BELOW_HEADER: TableStyle =
         presets::NOTHING.header_separator(comfy_table::LineStyle::none().fill('─').junction('─'));
-    let tracks = entries.iter().any(|entry| entry.title.is_some());
+    let line = |texts: Vec<String>| {
+        let mut row = Row::from(texts.iter().map(|text| printable(text)).collect::<Vec<_>>());
+        row.max_height(1);
+        row
+    };
     let mut table = Table::new();
     // No text has a NUL after `printable`, so nothing is broken at words: what is too long is cut where its column ends.
     table.load_style(LINE_BELOW_HEADER).set_content_arrangement(ContentArrangement::Dynamic).set_delimiter('\0');
     if let Some(width) = width {
         table.set_width(width);
     }
-    let title = tracks.then_some("title");
-    table.set_header(line(["rank"].into_iter().chain(title).chain(["artist", "plays"]).map(str::to_owned)));
-    for entry in entries {
-        let title = tracks.then(|| printable(entry.title.as_deref().unwrap_or_default()).into_owned());
-        let ends = [printable(&entry.artist).into_owned(), grouped(entry.plays)];
-        table.add_row(line([entry.rank.to_string()].into_iter().chain(title).chain(ends)));
+    table.set_header(line(header.iter().map(|name| name.trim_start_matches('#').to_owned()).collect()));
+    for row in rows {
+        table.add_row(line(row));
     }
-    for number in [0, table.column_count() - 1] {
+    for (number, _) in header.iter().enumerate().filter(|(_, name)| name.starts_with('#')) {
         if let Some(column) = table.column_mut(number) {
             column.set_cell_alignment(CellAlignment::Right);
             column.set_constraint(ColumnConstraint::ContentWidth);
         }
     }
     table.trim_fmt()
-}
-
-fn line(texts: impl Iterator<Item = String>) -> Row {
-    let mut row = Row::from(texts.collect::<Vec<_>>());
-    row.max_height(1);
-    row
 }
 
 /// `text`, escaped as [`printable`] does and cut to `width` columns.
@@ -78,6 +86,17 @@ pub fn fitted(text: &str, width: Option<u16>) -> String {
     let mut fitting: String = fits.collect();
     fitting.extend((width > 0).then_some('…'));
     fitting
+}
+
+/// `text` with its headings in bold: the first line, and each one after an empty line.
+pub fn emphasised(text: &str) -> String {
+    let mut is_heading = true;
+    let lines = text.split_inclusive('\n').map(|line| {
+        let content = line.trim_end_matches('\n');
+        let bold = std::mem::replace(&mut is_heading, content.is_empty()) && !content.is_empty();
+        if bold { format!("\x1b[1m{content}\x1b[0m{}", &line[content.len()..]) } else { line.to_owned() }
+    });
+    lines.collect()
 }
 
 /// `text` with the characters that a terminal would act upon written as escapes, like `\n` or `\u{1b}`.

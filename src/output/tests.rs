@@ -194,3 +194,15 @@ fn a_closed_pipe_is_success() {
         unless_closed(write_text(format, &[cell(&["one"])], None, &mut Closed)).unwrap();
     }
 }
+
+/// Headings are told from what stands below them by their places alone, and their texts stay as they are.
+#[test]
+fn headings_are_emphasised() {
+    let bold = |text: &str| format!("\u{1b}[1m{text}\u{1b}[0m");
+    let tables = table::tables(&[cell(&["one"]), artists()], None);
+    let emphasised = table::emphasised(&tables);
+    assert_eq!(emphasised.matches("\u{1b}[1m").count(), 2, "{emphasised}");
+    let name = tables.lines().next().unwrap();
+    assert!(emphasised.starts_with(&format!("{}\n", bold(name))), "{emphasised}");
+    assert_eq!(table::emphasised("\n\na"), format!("\n\n{}", bold("a")));
+}

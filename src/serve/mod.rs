@@ -23,6 +23,7 @@ mod patient;
 pub mod problem;
 mod questioned;
 mod questions;
+mod rejects;
 mod routes;
 mod shared;
 pub mod snapshot;

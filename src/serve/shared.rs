@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use super::durable::{CommittedCut, Durable};
 use super::metrics::Metrics;
 use super::questions::Questions;
+use super::rejects::{self, Rejects};
 use super::snapshot::READERS_MAX;
 use super::status::{PartitionStatus, Phase, Status};
 use super::stream::Streams;
@@ -282,6 +283,8 @@ impl Shared {
         for (reason, count) in partitions.values().flat_map(|partition| &partition.dead_letters) {
             *status.dead_letters.entry(reason.clone()).or_default() += count;
         }
+        let most = if status.accepted == 0 { self.most_rejected(&status) } else { None };
+        status.no_plays = most.map(|most| rejects::no_plays(status.dead_letters.values().sum(), &most));
         for report in partitions.values() {
             let partition = status.partition(report.partition);
             (partition.start_offset, partition.next_offset) = (report.start, report.next);
@@ -296,6 +299,12 @@ impl Shared {
     /// The newest `limit` dead letters of this run that are still in memory, newest first.
     pub fn newest_dead_letters(&self, limit: usize) -> Vec<RejectedRecord> {
         self.rejected.lock().unwrap_or_else(PoisonError::into_inner).newest(limit).cloned().collect()
+    }
+
+    /// What most of the dead letters of `status` are.
+    pub fn most_rejected(&self, status: &Status) -> Option<Rejects> {
+        let rejected = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
+        rejects::most(&status.topic, &status.dead_letters, rejected.newest(usize::MAX))
     }
 
     /// The broker does not say where the partitions end, for a reason.

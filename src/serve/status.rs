@@ -99,6 +99,9 @@ pub struct Status {
     /// Since when Kafka does not answer, and what is known of why; `None` normally. Lags are the last that were known then.
     #[serde(default)]
     pub kafka_silent: Option<String>,
+    /// A sentence if records have come since the start and none was a play: how many, and what is wrong with the most of them.
+    #[serde(default)]
+    pub no_plays: Option<String>,
     /// Records of all partitions that wait to be read; `None` until the broker has said where they end.
     pub lag: Option<i64>,
     pub partitions: Vec<PartitionStatus>,

@@ -16,6 +16,7 @@
 //! beyond the grammar is that the number of a known field must not be beyond 64-bit floating point (`1e400`).
 
 mod columns;
+mod explain;
 mod fields;
 #[cfg(test)]
 mod properties;
@@ -35,7 +36,7 @@ use fields::{Fields, Name};
 use quick::Quick;
 
 /// Bytes that the detail of a rejection may have.
-pub const DETAIL_BYTES_MAX: usize = 240;
+pub const DETAIL_BYTES_MAX: usize = 512;
 
 /// What a Kafka record holds of a play.
 #[derive(Clone, Copy, Debug)]
@@ -119,7 +120,7 @@ impl Decoder {
             return Ok(play.timestamp_us);
         }
         let fields = read(text)?;
-        let play = check(&fields, record.timestamp_ms)?;
+        let play = check(&fields, record.timestamp_ms).map_err(|rejected| explain::missing(rejected, &fields, text))?;
         self.columns.append(&play, record.partition, record.offset);
         Ok(play.timestamp_us)
     }
@@ -150,7 +151,7 @@ fn read(text: &str) -> Result<Fields<'_>, Rejected> {
             format_args!("nested deeper than the {EVENT_DEPTH_MAX} levels that are allowed"),
         ));
     }
-    serde_json::from_str(text).map_err(|error| Rejected::new(Rejection::NotJson, format_args!("{error}")))
+    serde_json::from_str(text).map_err(|error| unreadable(Rejection::NotJson, text.as_bytes(), &error))
 }
 
 /// What can be said of the bytes before they are read as JSON.
@@ -167,8 +168,17 @@ fn guard(value: &[u8]) -> Result<&str, Rejected> {
     }
     simdutf8::basic::from_utf8(value).or_else(|_| {
         // It does not say where, and this one does.
-        std::str::from_utf8(value).map_err(|error| Rejected::new(Rejection::NotUtf8, format_args!("{error}")))
+        std::str::from_utf8(value).map_err(|error| unreadable(Rejection::NotUtf8, value, &error))
     })
+}
+
+/// The rejection of bytes that cannot be read for `error`, unless their framing says more.
+#[cold]
+fn unreadable(reason: Rejection, value: &[u8], error: &dyn fmt::Display) -> Rejected {
+    match explain::framing(value) {
+        Some(framing) => Rejected::new(reason, format_args!("{framing}")),
+        None => Rejected::new(reason, format_args!("{error}")),
+    }
 }
 
 /// Opening brackets and braces, those inside texts included. In chunks whose count fits a byte, which the compiler turns
@@ -203,7 +213,7 @@ fn nests_deeper(json: &[u8], depth_max: usize) -> bool {
 fn check<'a>(fields: &'a Fields<'_>, kafka_ms: Option<i64>) -> Result<Play<'a>, Rejected> {
     let song_id = fields.text(Name::SongId)?;
     if song_id.is_empty() {
-        return Err(Rejected::new(Rejection::MissingField, format_args!("song_id: the text is empty")));
+        return Err(Rejected::new(Rejection::MissingField, format_args!("song_id")));
     }
     Ok(Play {
         song_id,

@@ -28,6 +28,10 @@ pub use restarts::Restarts;
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// How long the others may take to say what they have lost, when one has died. A frozen one says nothing.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// The status of a process that has done its work, and failed with what it was to give.
+pub const DONE_IN_VAIN: u8 = 3;
+/// Those of processes that would end the same way if they were started again: wrong usage is one.
+const FINAL: [i32; 2] = [2, DONE_IN_VAIN as i32];
 /// Of 64 random bits each.
 const SECRET_WORDS: usize = 4;
 
@@ -50,6 +54,8 @@ enum Outcome {
     Stopped,
     /// A process has died, and the others have ended because of that.
     Died(String),
+    /// A process has ended as it would again.
+    Failed(String),
 }
 
 impl Supervisor {
@@ -70,6 +76,7 @@ impl Supervisor {
             let died = match watch(&mut members, signals)? {
                 Outcome::Done | Outcome::Stopped => return Ok(()),
                 Outcome::Died(died) => died,
+                Outcome::Failed(failed) => bail!("{failed}"),
             };
             drop(members);
             let Some(restarts) = &mut self.restarts else { bail!("{died}") };
@@ -128,8 +135,11 @@ fn watch(members: &mut [Member], signals: &AtomicUsize) -> Result<Outcome> {
                 None => running += 1,
                 // Who is to stop has reasons of its own to end, as that another has ended before it.
                 Some(status) if !status.success() && died.is_none() && (!stopping || member.process == 0) => {
-                    died =
-                        Some((Instant::now(), format!("process {} has ended with {}", member.process, shown(status))));
+                    let ended = format!("process {} has ended with {}", member.process, shown(status));
+                    if status.code().is_some_and(|code| FINAL.contains(&code)) {
+                        return Ok(Outcome::Failed(ended));
+                    }
+                    died = Some((Instant::now(), ended));
                 }
                 Some(_) => {}
             }

@@ -52,6 +52,11 @@ impl Name {
         Self::ListenedMs,
     ];
 
+    /// Those without which a record is no play.
+    pub fn required() -> &'static [Self] {
+        &Self::ALL[..Self::EventId as usize]
+    }
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::SongId => "song_id",
@@ -162,14 +167,13 @@ impl<'a> Fields<'a> {
     }
 
     #[inline]
-    fn get(&self, name: Name) -> &Found<'a> {
+    pub fn get(&self, name: Name) -> &Found<'a> {
         &self.0[name as usize]
     }
 
     #[cold]
     fn missing(&self, name: Name) -> Rejected {
-        let how = if matches!(self.get(name), Found::Null) { "null" } else { "absent" };
-        Rejected::new(Rejection::MissingField, format_args!("{}: it is {how}", name.as_str()))
+        Rejected::new(Rejection::MissingField, format_args!("{}", name.as_str()))
     }
 
     #[cold]

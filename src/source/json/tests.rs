@@ -153,11 +153,45 @@ fn required_fields_must_be_there() {
     for name in required {
         let mut without = event();
         without.as_object_mut().unwrap().remove(&name);
-        assert_rejected(decode(without), Rejection::MissingField, &format!("{name}: it is absent"));
-        assert_rejected(decode(with(&name, Value::Null)), Rejection::MissingField, &format!("{name}: it is null"));
+        assert_rejected(decode(without), Rejection::MissingField, &format!("missing: {name}; keys: "));
+        assert_rejected(decode(with(&name, Value::Null)), Rejection::MissingField, &format!("null: {name}; keys: "));
     }
-    assert_rejected(decode(with("song_id", "")), Rejection::MissingField, "song_id");
-    assert_rejected(decode("{}"), Rejection::MissingField, "song_id");
+    assert_rejected(decode(with("song_id", "")), Rejection::MissingField, "empty: song_id; keys: ");
+    assert_rejected(decode("{}"), Rejection::MissingField, "keys: none");
+}
+
+/// A detail names every field that is missing, and the paths that are there instead.
+#[test]
+fn details_name_all_that_is_missing_and_all_that_is_there() {
+    let event = json!({
+        "song_id": null, "title": 7, "track": {"id": "1", "more": {"deep": 1}, "none": {}}, "tags": [{"a": 1}], "\u{1b}[2J": 1
+    });
+    let rejected = decode(event).unwrap_err();
+    assert_eq!(rejected.reason, Rejection::MissingField);
+    assert_eq!(
+        rejected.detail,
+        "missing: artist, user_id, timestamp, duration_ms, completed, device, country; null: song_id; keys: \\u{1b}[2J, \
+         song_id, tags, title, track.id, track.more, track.none"
+    );
+    // Another rule that is broken first does not hide what is missing.
+    let mut wrong = with("song_id", 42);
+    wrong.as_object_mut().unwrap().remove("country");
+    assert_rejected(
+        decode(wrong),
+        Rejection::WrongType,
+        "song_id: expected a text, found 42; missing: country; keys: ",
+    );
+    assert_rejected(decode("{\"\":{}}"), Rejection::MissingField, "country; keys: ");
+}
+
+/// Records of a schema registry are named as such, whatever the bytes after its five say.
+#[test]
+fn framed_records_are_named() {
+    let framed = |payload: &[u8]| decode_at(Some(&[&[0, 0, 0, 1, 2], payload].concat()), None);
+    assert_rejected(framed(b"\x02a\x02b"), Rejection::NotJson, "(Avro or Protobuf, schema id 258)");
+    assert_rejected(framed(b"\xff\xfe"), Rejection::NotUtf8, "(Avro or Protobuf, schema id 258)");
+    assert_rejected(framed(event().to_string().as_bytes()), Rejection::NotJson, "(JSON Schema, schema id 258)");
+    assert_rejected(decode_at(Some(b"\0\0\0\0"), None), Rejection::NotJson, "expected value");
 }
 
 #[test]
