@@ -31,8 +31,8 @@ USER 878:878
 ENV REPRISE_LAKE=/lake
 VOLUME /lake
 EXPOSE 7878
-# It lives if it answers. Whether it has caught up is another question: /readyz.
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=6 CMD ["/usr/local/bin/reprise", "trending", "--limit", "1"]
+# It lives if it answers. Whether it has read its lake is another question: `reprise health --ready`.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=6 CMD ["/usr/local/bin/reprise", "health"]
 # Ctrl-C and SIGTERM commit what was read, and leave.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/usr/local/bin/reprise"]

@@ -113,7 +113,7 @@ class Image:
         self.unless(fits, f"starts {entry}, and not `reprise` as a list of words")
         self.unless(isinstance(command, list), "has no HEALTHCHECK that is a list of words: there is no shell in the image")
         if isinstance(command, list):
-            Run(self.complaints, self.path, command, [], "trending")
+            Run(self.complaints, self.path, command, [], "health")
 
 
 def check(complaints, path, root):

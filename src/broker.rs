@@ -17,6 +17,8 @@ pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Options that exactness rests on.
 const FIXED: [&str; 4] =
     ["auto.offset.reset", "enable.auto.commit", "enable.auto.offset.store", "enable.partition.eof"];
+/// Where Kafka is unless told otherwise.
+pub const DEFAULT_SERVERS: &str = "localhost:9092";
 /// What the group is called unless told otherwise.
 pub const DEFAULT_GROUP: &str = "reprise";
 /// How much of what librdkafka has to say is listened to when it gives no answer.
@@ -87,7 +89,22 @@ pub struct Extent {
     pub end: i64,
 }
 
+/// Refuses what librdkafka does not know among `options`, or has no such value for.
+pub fn check_options(options: &[(String, String)]) -> Result<()> {
+    let mut config = ClientConfig::new();
+    config.extend(options.iter().cloned());
+    config.create_native_config().map(drop).map_err(unmade)
+}
+
 impl Broker {
+    /// Refuses options that are not possible, or that exactness rests on.
+    pub fn check_options(&self) -> Result<()> {
+        if let Some((name, _)) = self.options.iter().find(|(name, _)| FIXED.contains(&name.as_str())) {
+            bail!("the Kafka option {name} cannot be changed: that no play is lost or counted twice rests on it");
+        }
+        check_options(&self.options)
+    }
+
     pub fn new(servers: &str, topic: &str) -> Self {
         let (servers, topic, group) = (servers.to_owned(), topic.to_owned(), DEFAULT_GROUP.to_owned());
         Self { servers, topic, group, options: Vec::new() }
@@ -133,12 +150,7 @@ impl Broker {
             // Enough to bridge a fetch. Each message that waits takes several hundred bytes, and is cold when its turn comes.
             .set("queued.min.messages", "10000")
             .set("queued.max.messages.kbytes", "24576");
-        for (name, value) in &self.options {
-            if FIXED.contains(&name.as_str()) {
-                bail!("the Kafka option {name} cannot be changed: that no play is lost or counted twice rests on it");
-            }
-            config.set(name, value);
-        }
+        config.extend(self.options.iter().cloned());
         for (name, value) in special {
             config.set(*name, *value);
         }

@@ -3,26 +3,36 @@
 use std::io::{self, BufWriter, Write};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use url::Url;
 
 use super::client::{Client, Failure};
-use super::shared::TokenFile;
+use super::instance::Instance;
 use crate::charts::ChartCell;
 use crate::output::{self, Format, table};
-use crate::{screen, serve};
+use crate::screen;
 
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  reprise trending
+  reprise trending --scope DE --limit 10 --watch
+  reprise trending --scope '*' --format csv")]
 pub struct TrendingOptions {
     #[command(flatten)]
     asking: Asking,
 }
 
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  reprise chart weekly
+  reprise chart weekly --scope US --period 2026-W47 --limit 10
+  reprise chart monthly --scope '*' --period '*' --format json")]
 pub struct ChartOptions {
     /// The chart, such as `weekly`.
     #[arg(value_parser = chart_name)]
@@ -37,11 +47,8 @@ pub struct ChartOptions {
 /// What both commands take.
 #[derive(clap::Args)]
 struct Asking {
-    /// The instance to ask.
-    #[arg(long, env = "REPRISE_URL", default_value_t = format!("http://{}", serve::DEFAULT_ADDRESS))]
-    url: String,
     #[command(flatten)]
-    token: TokenFile,
+    instance: Instance,
     /// `global`, a country such as `US`, or a device such as `device:mobile`; `*` for all.
     #[arg(long, default_value = "global")]
     scope: String,
@@ -66,7 +73,7 @@ pub fn chart(options: ChartOptions) -> Result<()> {
 }
 
 /// What cannot be a chart's name is told apart here, so that a name can never lead to another path of the server.
-fn chart_name(text: &str) -> Result<String, &'static str> {
+pub fn chart_name(text: &str) -> Result<String, &'static str> {
     let possible = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let is_name = !text.is_empty() && text.bytes().all(possible);
     is_name.then(|| text.to_owned()).ok_or("names of charts are lower-case letters, digits and hyphens")
@@ -78,26 +85,14 @@ fn text_format() -> impl TypedValueParser<Value = Format> {
 }
 
 fn address(asking: &Asking, path: &[&str], period: Option<&str>) -> Result<Url> {
-    let given = &asking.url;
-    let absolute = if given.contains("://") { given.clone() } else { format!("http://{given}") };
-    let mut url = Url::parse(&absolute).with_context(|| format!("--url {given} is not a URL"))?;
-    if url.scheme() != "http" {
-        bail!("--url {given}: reprise answers plain http://, nothing else");
-    }
-    // Only a URL that has no host could not have a path.
-    if let Ok(mut segments) = url.path_segments_mut() {
-        segments.pop_if_empty().extend(path);
-    }
     let limit = asking.limit.map(|limit| limit.to_string());
     let parameters = [("scope", Some(asking.scope.as_str())), ("period", period), ("limit", limit.as_deref())];
-    let given = parameters.into_iter().filter_map(|(name, value)| Some((name, value?)));
-    url.query_pairs_mut().clear().extend_pairs(given);
-    Ok(url)
+    asking.instance.url(path, &parameters)
 }
 
 impl Asking {
     fn show(&self, url: &Url) -> Result<()> {
-        let client = Client::new(self.token.text()?.as_deref())?;
+        let client = self.instance.client()?;
         if self.watch {
             return self.watch(&client, url);
         }
@@ -162,7 +157,12 @@ fn redraw(
     let room = usize::from(height).saturating_sub(1 + usize::from(news.is_some()));
     let lines: Vec<&str> = tables.lines().take(room).chain(news.as_deref()).collect();
     let mut out = io::stdout().lock();
-    write!(out, "{}{}", if first { CLEAR } else { "" }, screen::in_place(&lines.join("\n")))?;
+    write!(
+        out,
+        "{}{}",
+        if first { CLEAR } else { "" },
+        screen::in_place(&output::emphasised(lines.join("\n"), &io::stdout()))
+    )?;
     out.flush()
 }
 

@@ -1,27 +1,25 @@
 //! `reprise lake checkpoint`: counts a lake by hand, so that the next start need not.
 
-use std::path::PathBuf;
-
 use anyhow::{Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use reprise_dataflows::plan::Plan;
 
-use super::shared::{ChartsFile, absolute, start_log, stop_flag};
+use super::lake_folder::LakeFolder;
+use super::shared::{ChartsFile, start_log, stop_flag};
 use crate::checkpoint::{self, Made};
 use crate::output::table::grouped;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  reprise lake checkpoint --lake ./lake
-  reprise lake checkpoint --lake ./lake --charts my-charts.toml
+  reprise lake checkpoint ./lake
+  reprise lake checkpoint ./lake --charts my-charts.toml
 
 A running instance makes one by itself every --checkpoint-interval. What is counted depends on
 the charts, so give the same --charts as to `reprise run`.")]
 pub struct Options {
-    /// The folder of the lake.
-    #[arg(long, value_name = "DIR", env = "REPRISE_LAKE")]
-    lake: PathBuf,
+    #[command(flatten)]
+    pub lake: LakeFolder,
     #[command(flatten)]
     charts: ChartsFile,
 }
@@ -29,7 +27,7 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<()> {
     start_log("warn");
     let plan = Plan::new(&*options.charts.load()?);
-    let lake = absolute(&options.lake)?;
+    let lake = options.lake.to_write()?;
     let stop = stop_flag("the checkpoint that is being made is given up")?;
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     let style = ProgressStyle::with_template("{bar:40} {human_pos} of {human_len} plays, {per_sec}, {eta} left");

@@ -8,6 +8,7 @@ use reqwest::StatusCode;
 use reqwest::blocking::Response;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
+use serde::de::DeserializeOwned;
 use url::Url;
 
 use crate::charts::{Answer, ChartCell};
@@ -61,15 +62,22 @@ impl Client {
 
     /// The cells that `url` answers with.
     pub fn ask(&self, url: &Url) -> Result<Vec<ChartCell>, Failure> {
+        self.json::<Answer>(url).map(Answer::into_cells)
+    }
+
+    /// The JSON that `url` answers with.
+    pub fn json<T: DeserializeOwned>(&self, url: &Url) -> Result<T, Failure> {
+        let answer = serde_json::from_slice(&self.get(url)?);
+        let context = || format!("{} answers with other JSON than a reprise of this version: is it one?", origin(url));
+        answer.with_context(context).map_err(Failure::Refused)
+    }
+
+    /// The body that `url` answers with.
+    pub fn get(&self, url: &Url) -> Result<Vec<u8>, Failure> {
         let response = self.0.get(url.clone()).send().map_err(|error| no_answer(url, error))?;
         let status = response.status();
         let body = body(url, response, ANSWER_BYTES_MAX, "set a --limit")?;
-        if !status.is_success() {
-            return Err(refusal(url, status, &body));
-        }
-        let answer: Result<Answer, _> = serde_json::from_slice(&body);
-        let answer = answer.with_context(|| format!("what {} answers is not a chart: is it a reprise?", origin(url)));
-        answer.map(Answer::into_cells).map_err(Failure::Refused)
+        if status.is_success() { Ok(body) } else { Err(refusal(url, status, &body)) }
     }
 
     /// The snapshot at `url`, as it is: it is taken whole, so that the instance need not wait for a replay.

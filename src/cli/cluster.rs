@@ -8,11 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use clap::error::ErrorKind;
-use clap::{CommandFactory, Error};
 
+use super::Command;
 use super::shared::{parse_duration, start_log};
-use super::{Command, Reprise};
+use super::usage::wrong;
 use crate::cluster::place::PROCESSES_MAX;
 use crate::supervise::{Restarts, Supervisor};
 
@@ -51,21 +50,18 @@ pub fn run(options: Options, config: Option<PathBuf>) -> Result<()> {
             (Some(restarts), vec!["--listen".into(), "127.0.0.1:0".into()])
         }
         Command::Replay(replay) if !replay.peers.are_given() => (None, Vec::new()),
-        Command::Run(_) | Command::Replay(_) => refuse(
-            "`reprise cluster` makes the addresses and the secret of its processes: leave out -n, -p, --hostfile, --hosts, \
-             --cluster-secret-file and --cluster-listen, also as environment variables and in --config",
-        ),
-        _ => refuse("only `run` and `replay` work in several processes"),
+        Command::Run(_) | Command::Replay(_) => {
+            return Err(wrong(
+                "`reprise cluster` makes the addresses and the secret of its processes: leave out -n, -p, --hostfile, --hosts, \
+                 --cluster-secret-file and --cluster-listen, also as environment variables and in --config",
+            ));
+        }
+        _ => return Err(wrong("only `run` and `replay` work in several processes")),
     };
     start_log("info");
     let signals = count_signals()?;
     let processes = options.processes as usize;
     Supervisor { processes, arguments, follower_arguments, restarts }.run(&signals)
-}
-
-/// Ends the process as clap does at wrong usage.
-pub fn refuse(why: &str) -> ! {
-    Error::raw(ErrorKind::ArgumentConflict, format!("{why}\n")).with_cmd(&Reprise::command()).exit()
 }
 
 /// How often somebody has wanted us to leave.

@@ -4,22 +4,25 @@
 //! is held back by what has been consumed, and everything that is meant to last goes to the lake.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use rdkafka::mocking::MockCluster;
+use tempfile::TempDir;
 
 use super::run::{with_history, workers};
 use super::shared::{
-    ChartsFile, ServerAccess, absolute, default_workers, listen_address, parse_duration, start_log, stop_flag,
+    ChartsFile, ServerAccess, absolute, check_output, default_workers, listen_address, parse_duration, start_log,
+    stop_flag,
 };
+use super::usage::wrong;
 use crate::broker::Broker;
 use crate::charts::Filter;
 use crate::ending::fail;
-use crate::generate::plays::{Mix, Period};
+use crate::generate::plays::{LongTail, Mix, Period};
 use crate::generate::{self, Traffic};
 use crate::lake::care::Spans;
 use crate::monitor::has_screen;
@@ -33,52 +36,75 @@ const PARTITIONS: i32 = 4;
 /// How far the generator may be ahead of what is consumed, in records of one partition.
 const AHEAD_MAX: u64 = 10_000 - generate::BURST_MAX;
 const HISTORY_PLAYS_MAX: u64 = 200_000;
+/// As in a catalogue of music, few songs have most of the plays.
+const TAIL: LongTail = LongTail { songs: 5000, skew: 0.8 };
+/// How long a song takes at least to come into favour and go out of it again, so that rows of the charts move now and then.
+const CYCLE_S: u64 = 20 * 60;
+/// Where lakes of demos are, below the working directory.
+const LAKES: &str = "lakes";
 /// For how long past windows can be asked for.
 const TRENDING_HISTORY: Duration = Duration::from_secs(2 * 3600);
 
 #[derive(clap::Args)]
 #[command(after_help = "\
+Examples:
+  reprise demo                                        until Ctrl-C; then its lake is removed
+  reprise demo --keep --rate 500 --history 365d
+  reprise demo --charts examples/charts.toml --listen 127.0.0.1:8080
+
 The broker of the demo is a mock inside of this process. With a real one:
   scripts/kafka start && eval \"$(scripts/kafka env)\"
   reprise generate --history 30d &
   reprise run --lake ./lake")]
 pub struct Options {
     /// Plays a second, after the history.
+    #[arg(help_heading = "Source")]
     #[arg(long, value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     rate: u64,
     /// How far back the plays begin.
+    #[arg(help_heading = "Source")]
     #[arg(long, value_name = "SPAN", default_value = "30d", value_parser = parse_duration)]
     history: Duration,
     /// How many plays lie in that past, 200000 at most.
+    #[arg(help_heading = "Source")]
     #[arg(long, value_name = "N", default_value_t = HISTORY_PLAYS_MAX, value_parser = clap::value_parser!(u64).range(0..=HISTORY_PLAYS_MAX))]
     history_plays: u64,
-    /// A folder for the lake that does not exist yet, instead of one in ./lakes.
+    /// Keep the lake when the demo ends, in a new folder below ./lakes.
+    #[arg(help_heading = "Lake")]
+    #[arg(long, conflicts_with = "lake")]
+    keep: bool,
+    /// Keep the lake in this folder, which must not exist yet.
+    #[arg(help_heading = "Lake")]
     #[arg(long, value_name = "DIR")]
     lake: Option<PathBuf>,
-    /// Threads that work on the dataflow.
-    #[arg(short, long, value_name = "N", default_value_t = default_workers(), value_parser = workers)]
-    workers: usize,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Charts")]
     charts: ChartsFile,
-    /// Where to answer HTTP; port 0 takes a free one.
-    #[arg(long, value_name = "ADDR", default_value = serve::DEFAULT_ADDRESS, value_parser = listen_address)]
-    listen: SocketAddr,
-    #[command(flatten)]
-    access: ServerAccess,
     /// Print all charts at the end.
+    #[arg(help_heading = "Charts")]
     #[arg(long, value_enum)]
     format: Option<Format>,
     /// Where to print them, instead of stdout.
+    #[arg(help_heading = "Charts")]
     #[arg(long, value_name = "PATH", requires = "format")]
     output: Option<PathBuf>,
+    /// Where to answer HTTP; port 0 takes a free one.
+    #[arg(help_heading = "Serving")]
+    #[arg(long, value_name = "ADDR", default_value = serve::DEFAULT_ADDRESS, value_parser = listen_address)]
+    listen: SocketAddr,
+    #[command(flatten, next_help_heading = "Serving")]
+    access: ServerAccess,
+    /// Threads that work on the dataflow.
+    #[arg(help_heading = "Advanced")]
+    #[arg(short, long, value_name = "N", default_value_t = default_workers(), value_parser = workers)]
+    workers: usize,
 }
 
 pub fn run(options: Options) -> Result<()> {
     start_log(if has_screen() { "warn" } else { "info" });
     if let Some(format) = options.format {
-        output::check(format, options.output.as_deref())?;
+        check_output(format, options.output.as_deref())?;
     }
-    let lake = fresh_lake(options.lake)?;
+    let lake = DemoLake::new(options.lake, options.keep)?;
     let stop = stop_flag("committing what was read")?;
     // The mock lives on the thread that made it, this one, for as long as the run.
     let cluster =
@@ -87,7 +113,7 @@ pub fn run(options: Options) -> Result<()> {
     let servers = cluster.bootstrap_servers();
     let run = Run {
         broker: Broker::new(&servers, TOPIC),
-        lake: absolute(&lake)?,
+        lake: absolute(lake.path())?,
         workers: options.workers,
         place: None,
         definitions: with_history(options.charts.load()?, TRENDING_HISTORY),
@@ -113,6 +139,8 @@ pub fn run(options: Options) -> Result<()> {
             history: history(options.history, options.history_plays),
             late: 0.01,
             malformed: 0.0005,
+            long_tail: Some(TAIL),
+            cycle_plays: Some(options.rate * CYCLE_S),
             ..Mix::default()
         },
         rate: Some(options.rate as f64),
@@ -124,15 +152,13 @@ pub fn run(options: Options) -> Result<()> {
         output::write(format, &shared.charts().cells(&Filter::default()), options.output.as_deref())?;
     }
     let plays = output::table::grouped(shared.status().lake_plays);
-    eprintln!("\nThe lake holds {plays} plays. See their charts again: reprise replay --lake {}", lake.display());
-    Ok(())
+    lake.close(&plays)
 }
 
-fn notes(lake: &std::path::Path) -> Vec<String> {
+fn notes(lake: &DemoLake) -> Vec<String> {
     vec![
-        format!("lake {}", lake.display()),
+        lake.note(),
         "the broker is a mock in this process; with a real one: scripts/kafka start, then reprise run".to_owned(),
-        "Ctrl-C ends the demo, and leaves the lake".to_owned(),
     ]
 }
 
@@ -141,19 +167,72 @@ fn history(span: Duration, records: u64) -> Option<Period> {
     (records > 0 && length_us > 0).then_some(Period { length_us, records })
 }
 
-/// The folder of a lake that no other run has written to.
-fn fresh_lake(chosen: Option<PathBuf>) -> Result<PathBuf> {
-    let Some(lake) = chosen else {
-        let now = jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S").to_string();
-        return Ok(PathBuf::from(format!("lakes/demo-{now}-{}", std::process::id())));
-    };
-    if lake.exists() {
-        bail!(
-            "{} exists already, and a demo begins with a lake of its own: name another folder with --lake",
-            lake.display()
-        );
+/// The folder of the demo's lake.
+enum DemoLake {
+    Kept(PathBuf),
+    /// Removed when it is dropped.
+    Temporary(TempDir),
+}
+
+impl DemoLake {
+    /// A folder that no other run has written to.
+    fn new(chosen: Option<PathBuf>, keep: bool) -> Result<Self> {
+        if let Some(lake) = chosen {
+            if lake.exists() {
+                return Err(wrong(format!(
+                    "{} exists already, and a demo begins with a lake of its own: name another folder with --lake",
+                    lake.display()
+                )));
+            }
+            return Ok(Self::Kept(lake));
+        }
+        if keep {
+            let now = jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S").to_string();
+            return Ok(Self::Kept(PathBuf::from(format!("{LAKES}/demo-{now}-{}", std::process::id()))));
+        }
+        let folder = std::fs::create_dir_all(LAKES)
+            .and_then(|()| tempfile::Builder::new().prefix("demo-").tempdir_in(std::path::absolute(LAKES)?));
+        folder
+            .map(Self::Temporary)
+            .context("the demo's lake cannot be made in ./lakes: name a folder for it with --lake")
     }
-    Ok(lake)
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Kept(path) => path,
+            Self::Temporary(folder) => folder.path(),
+        }
+    }
+
+    /// What becomes of it.
+    fn note(&self) -> String {
+        match self {
+            Self::Kept(path) => format!("Ctrl-C ends the demo, and leaves its lake in {}", path.display()),
+            Self::Temporary(folder) => {
+                format!("Ctrl-C ends the demo, and removes its lake {}; --keep keeps one", folder.path().display())
+            }
+        }
+    }
+
+    /// Says what is left of a lake of so many plays, and removes it if it is not to be kept.
+    fn close(self, plays: &str) -> Result<()> {
+        match self {
+            Self::Kept(path) => {
+                let lake = path.display();
+                eprintln!(
+                    "\nThe lake {lake} holds {plays} plays. See their charts again: reprise replay --lake {lake}"
+                );
+            }
+            Self::Temporary(folder) => {
+                let lake = folder.path().display().to_string();
+                folder.close().with_context(|| format!("the demo's lake {lake} cannot be removed"))?;
+                // It stays if there are others in it.
+                let _ = std::fs::remove_dir(LAKES);
+                eprintln!("\nRemoved the lake {lake} with its {plays} plays. To keep one: reprise demo --keep");
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Sends traffic from a thread of its own, never far ahead of what has been consumed.

@@ -4,12 +4,14 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
 
 use super::run::topic_name;
 use super::shared::{parse_duration, parse_moment, parse_option, start_log, stop_flag};
+use super::usage::{WrongUsage, wrong};
+use crate::broker::{DEFAULT_SERVERS, check_options};
 use crate::generate::plays::{LongTail, Mix, Period};
 use crate::generate::{self, Progress, SONGS_MAX, Summary, Traffic};
 
@@ -46,7 +48,7 @@ Examples:
 #[command(after_long_help = EXPLANATION, after_help = "More, with examples: reprise generate --help")]
 pub struct Options {
     /// Where Kafka is: host:port, several with commas
-    #[arg(long, value_name = "HOST:PORT", env = "KAFKA_BOOTSTRAP_SERVERS", default_value = "localhost:9092")]
+    #[arg(long, value_name = "HOST:PORT", env = "KAFKA_BOOTSTRAP_SERVERS", default_value = DEFAULT_SERVERS)]
     #[arg(help_heading = "Kafka")]
     brokers: String,
     /// The topic; it is created if it is missing
@@ -132,6 +134,7 @@ enum Rate {
 
 pub fn run(options: Options) -> Result<()> {
     let traffic = options.traffic()?;
+    check_options(&traffic.client_options).wrong_usage()?;
     start_log("warn");
     let stop = stop_flag("delivering what was sent")?;
     let mut screen = Screen::new();
@@ -144,18 +147,20 @@ pub fn run(options: Options) -> Result<()> {
 impl Options {
     fn traffic(&self) -> Result<Traffic> {
         if self.duplicates + self.malformed > 1.0 {
-            bail!("--duplicates and --malformed are shares of all records; together they may not be more than 1");
+            return Err(wrong(
+                "--duplicates and --malformed are shares of all records; together they may not be more than 1",
+            ));
         }
         let micros = |span: Duration| i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
         if let Some(start_us) = self.start {
             let end_us = start_us.saturating_add(micros(self.history.unwrap_or_default()));
             if start_us < START_MIN_US || end_us > Timestamp::now().as_microsecond() {
-                bail!("--start must be after 2000-01-01, and not less than --history before now");
+                return Err(wrong("--start must be after 2000-01-01, and not less than --history before now"));
             }
         }
         let history_plays = self.history_plays.or(self.count).unwrap_or(HISTORY_PLAYS).max(1);
         if self.history_plays > self.count.or(self.history_plays) {
-            bail!("--history-plays is more than --count, so the history would never be complete");
+            return Err(wrong("--history-plays is more than --count, so the history would never be complete"));
         }
         let period = |length| Period { length_us: micros(length), records: history_plays };
         Ok(Traffic {
@@ -164,6 +169,7 @@ impl Options {
             mix: Mix {
                 seed: self.seed.unwrap_or_else(any_seed),
                 long_tail: self.songs.map(|songs| LongTail { songs, skew: self.skew }),
+                cycle_plays: None,
                 users: self.users,
                 history: self.history.map(period),
                 start_us: self.start,

@@ -1,22 +1,23 @@
 //! `reprise lake`: what is in a lake, and its care by hand. All of it may be done beside a running instance.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use comfy_table::{CellAlignment, Table, TableStyle, presets};
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use reprise_dataflows::calendar::instant_name;
 
+use super::instance::Format;
+use super::lake_folder::LakeFolder;
 use super::run::workers;
-use super::shared::{absolute, default_workers, parse_duration, start_log, stop_flag};
+use super::shared::{default_workers, parse_duration, start_log, stop_flag};
 use super::{checkpoint, verify};
 use crate::failpoint;
 use crate::lake::care::{self, Attention, DayUsage, Lock, TableUsage, Usage};
-use crate::output::table::grouped;
+use crate::output::table::{columns, grouped};
 use crate::output::unless_closed;
 
 /// How long to wait for another process that looks after the lake.
@@ -37,28 +38,13 @@ pub enum Command {
 }
 
 #[derive(clap::Args)]
-struct Place {
-    /// The folder of the lake.
-    #[arg(long, value_name = "DIR", env = "REPRISE_LAKE")]
-    lake: PathBuf,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
-    /// For people.
-    Table,
-    /// One JSON object.
-    Json,
-}
-
-#[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  reprise lake ls --lake ./lake
-  reprise lake ls --lake ./lake --format json | jq '.tables[0].total'")]
+  reprise lake ls ./lake
+  reprise lake ls ./lake --format json | jq '.tables[0].total'")]
 pub struct LsOptions {
     #[command(flatten)]
-    place: Place,
+    lake: LakeFolder,
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
 }
@@ -66,12 +52,12 @@ pub struct LsOptions {
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  reprise lake check --lake ./lake                   the same as `reprise verify --lake ./lake`
+  reprise lake check ./lake                   the same as `reprise verify ./lake`
 
 The exit status is 0 if all is as it should be, and 1 if not.")]
 pub struct CheckOptions {
     #[command(flatten)]
-    place: Place,
+    lake: LakeFolder,
     /// Threads that read.
     #[arg(short, long, value_name = "N", default_value_t = default_workers(), value_parser = workers, env = "REPRISE_WORKERS")]
     workers: usize,
@@ -80,14 +66,14 @@ pub struct CheckOptions {
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  reprise lake compact --lake ./lake                 hours that have got no file for two hours, as `run` does by itself
-  reprise lake compact --lake ./lake --all           all hours, now
-  reprise lake vacuum --lake ./lake --retain 1h      later: the files that have been replaced
+  reprise lake compact ./lake                 hours that have got no file for two hours, as `run` does by itself
+  reprise lake compact ./lake --all           all hours, now
+  reprise lake vacuum ./lake --retain 1h      later: the files that have been replaced
 
 Readers that go by the names of files, not by the log, see the plays of a compacted hour twice until it is vacuumed.")]
 pub struct CompactOptions {
     #[command(flatten)]
-    place: Place,
+    lake: LakeFolder,
     /// Only hours that have got no file for so long.
     #[arg(long, value_name = "SPAN", default_value = "2h", value_parser = parse_duration)]
     quiet: Duration,
@@ -99,12 +85,12 @@ pub struct CompactOptions {
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  reprise lake vacuum --lake ./lake --dry-run        how much there is to delete
-  reprise lake vacuum --lake ./lake                  what no version of the last hour has
-  reprise lake vacuum --lake ./lake --retain 0s      all that the newest version does not have; nobody may be reading")]
+  reprise lake vacuum ./lake --dry-run        how much there is to delete
+  reprise lake vacuum ./lake                  what no version of the last hour has
+  reprise lake vacuum ./lake --retain 0s      all that the newest version does not have; nobody may be reading")]
 pub struct VacuumOptions {
     #[command(flatten)]
-    place: Place,
+    lake: LakeFolder,
     /// Keep what any version of this span of time has: as long as readers may take.
     #[arg(long, value_name = "SPAN", default_value = "1h", value_parser = parse_duration)]
     retain: Duration,
@@ -117,16 +103,16 @@ pub fn run(command: Command) -> Result<()> {
     start_log("warn");
     failpoint::warn_if_set();
     match command {
-        Command::Ls(options) => ls(&options),
-        Command::Check(options) => verify::alone(&absolute(&options.place.lake)?, options.workers),
-        Command::Compact(options) => compact(&options),
-        Command::Vacuum(options) => vacuum(&options),
-        Command::Checkpoint(options) => checkpoint::run(&options),
+        Command::Ls(options) => options.lake.advise(ls(&options)),
+        Command::Check(options) => options.lake.advise(verify::alone(&options.lake.absolute()?, options.workers)),
+        Command::Compact(options) => options.lake.advise(compact(&options)),
+        Command::Vacuum(options) => options.lake.advise(vacuum(&options)),
+        Command::Checkpoint(options) => options.lake.advise(checkpoint::run(&options)),
     }
 }
 
 fn ls(options: &LsOptions) -> Result<()> {
-    let usage = care::usage(&absolute(&options.place.lake)?)?;
+    let usage = care::usage(&options.lake.absolute()?)?;
     let text = match options.format {
         Format::Table => describe(&usage),
         Format::Json => serde_json::to_string(&usage)? + "\n",
@@ -136,7 +122,7 @@ fn ls(options: &LsOptions) -> Result<()> {
 }
 
 fn compact(options: &CompactOptions) -> Result<()> {
-    let lake = absolute(&options.place.lake)?;
+    let lake = options.lake.to_write()?;
     let quiet = if options.all { Duration::ZERO } else { options.quiet };
     let lock = lock(&lake)?;
     let stop = stop_flag("finishing the commit under way")?;
@@ -153,7 +139,7 @@ fn compact(options: &CompactOptions) -> Result<()> {
 }
 
 fn vacuum(options: &VacuumOptions) -> Result<()> {
-    let lake = absolute(&options.place.lake)?;
+    let lake = options.lake.to_write()?;
     let lock = lock(&lake)?;
     let stop = stop_flag("leaving the rest for another time")?;
     let (retain, dry_run) = (options.retain, options.dry_run);
@@ -227,24 +213,11 @@ fn describe(usage: &Usage) -> String {
 }
 
 fn days(usage: &TableUsage) -> String {
-    const LINE_BELOW_HEADER: TableStyle =
-        presets::NOTHING.header_separator(comfy_table::LineStyle::none().fill('─').junction('─'));
-    let mut table = Table::new();
-    table.load_style(LINE_BELOW_HEADER);
-    table.set_header(["day", "partitions", "files", "rows", "size", "smallest", "largest"]);
     let row = |name: &str, day: &DayUsage| {
         let bytes = [day.bytes, day.smallest_bytes, day.largest_bytes].map(|bytes| HumanBytes(bytes).to_string());
         let counts = [day.partitions as u64, day.files as u64, day.rows].map(grouped);
         [vec![name.to_owned()], counts.to_vec(), bytes.to_vec()].concat()
     };
-    for (date, day) in &usage.days {
-        table.add_row(row(date, day));
-    }
-    table.add_row(row("all", &usage.total));
-    for number in 1..table.column_count() {
-        if let Some(column) = table.column_mut(number) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    table.trim_fmt()
+    let rows = usage.days.iter().map(|(date, day)| row(date, day)).chain([row("all", &usage.total)]);
+    columns(&["day", "#partitions", "#files", "#rows", "#size", "#smallest", "#largest"], rows, None)
 }

@@ -4,14 +4,23 @@ mod chart;
 mod checkpoint;
 mod client;
 mod cluster;
+mod completions;
 mod config;
+mod dead_letters;
 mod demo;
 mod generate;
+mod health;
+mod instance;
 mod lake;
+mod lake_folder;
 mod peers;
 mod replay;
 mod run;
+mod search;
 mod shared;
+mod status;
+mod track;
+mod usage;
 mod verify;
 
 use std::ffi::OsString;
@@ -20,10 +29,24 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use usage::WrongUsage;
+
+use crate::output;
 
 /// Music charts from Kafka: live, stored in a Parquet lake, and replayed through the same dataflow.
 #[derive(Parser)]
-#[command(version, propagate_version = true)]
+#[command(
+    version,
+    propagate_version = true,
+    after_help = "\
+Examples:
+  reprise demo                                          all of it on this machine
+  reprise run --brokers localhost:9092 --lake ./lake    read Kafka, keep the charts, store every play
+  reprise trending --watch                              what a running instance says
+  reprise replay ./lake                                 the charts again, from the lake alone
+
+The exit status is 0 if it is done, 1 if something failed, and 2 if the command is wrong."
+)]
 struct Reprise {
     /// A TOML file of options, by their long names; flags and environment variables win.
     #[arg(long, value_name = "FILE", global = true)]
@@ -48,7 +71,14 @@ enum Command {
     /// Compare a running instance with a replay of its lake, or check a lake alone.
     Verify(verify::Options),
     /// Look after a lake: what is in it, compaction, vacuum, checkpoints.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  reprise lake ls ./lake
+  reprise lake check ./lake
+  reprise lake compact ./lake && reprise lake vacuum ./lake"
+    )]
     Lake(lake::Command),
     /// Run or replay in several processes on this machine, restarted together.
     Cluster(cluster::Options),
@@ -56,6 +86,26 @@ enum Command {
     Trending(chart::TrendingOptions),
     /// Ask a running instance for a chart.
     Chart(chart::ChartOptions),
+    /// Ask a running instance how it is doing.
+    Status(status::Options),
+    /// Ask a running instance for tracks and artists by a part of their names.
+    Search(search::Options),
+    /// Ask a running instance where a track has plays.
+    Track(track::Options),
+    /// Ask a running instance for the records that are no plays.
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  reprise dead-letters ls"
+    )]
+    DeadLetters(dead_letters::Command),
+    /// Ask a running instance whether it lives: the exit status says.
+    Health(health::Options),
+    /// Print the completions of a shell.
+    Completions(completions::CompletionsOptions),
+    /// Print the manual page, or that of a command.
+    Man(completions::ManOptions),
 }
 
 /// Runs the command and turns its outcome into the exit status: 0 done, 1 failed, 2 wrong usage.
@@ -63,8 +113,11 @@ pub fn main() -> ExitCode {
     match parse(std::env::args_os().collect()).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            let (red, plain) = if output::colours(&std::io::stderr()) { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
+            let is_usage = error.is::<usage::Wrong>();
+            let hint = if is_usage { "\n\nFor more information, try '--help'." } else { "" };
+            eprintln!("{red}error:{plain} {error:#}{hint}");
+            ExitCode::from(if is_usage { 2 } else { 1 })
         }
     }
 }
@@ -73,7 +126,7 @@ pub fn main() -> ExitCode {
 fn parse(arguments: Vec<OsString>) -> Result<Reprise> {
     let mut command = Reprise::command();
     if let Some(path) = config::path(&arguments) {
-        command = config::apply(command, &path)?;
+        command = config::apply(command, &path).wrong_usage()?;
     }
     let parsed = Reprise::from_arg_matches(&command.get_matches_from(arguments));
     Ok(parsed.unwrap_or_else(|error| error.exit()))
@@ -85,11 +138,21 @@ fn run(Reprise { config, log_format, command }: Reprise) -> Result<()> {
         Command::Demo(options) => demo::run(options),
         Command::Generate(options) => generate::run(*options),
         Command::Run(options) => run::run(*options),
-        Command::Replay(options) => replay::run(*options),
+        Command::Replay(options) => {
+            let lake = options.lake.clone();
+            lake.advise(replay::run(*options))
+        }
         Command::Verify(options) => verify::run(options),
         Command::Lake(command) => lake::run(command),
         Command::Cluster(options) => cluster::run(options, config),
         Command::Trending(options) => chart::trending(options),
         Command::Chart(options) => chart::chart(options),
+        Command::Status(options) => status::run(&options),
+        Command::Search(options) => search::run(&options),
+        Command::Track(options) => track::run(&options),
+        Command::DeadLetters(command) => dead_letters::run(&command),
+        Command::Health(options) => health::run(&options),
+        Command::Completions(options) => completions::completions(Reprise::command(), &options),
+        Command::Man(options) => completions::man(Reprise::command(), &options),
     }
 }

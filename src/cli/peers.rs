@@ -12,7 +12,7 @@ use crate::cluster::Secret;
 use crate::cluster::place::{self, PROCESSES_MAX, Place};
 
 #[derive(clap::Args, Clone, Debug)]
-#[command(next_help_heading = "Several processes (`reprise cluster` starts them on one machine)")]
+#[command(next_help_heading = "Cluster (`reprise cluster` starts one on this machine)")]
 pub struct Peers {
     /// How many processes work together; as many as there are addresses, unless given.
     #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=PROCESSES_MAX as u64), env = "REPRISE_PROCESSES")]
@@ -55,6 +55,11 @@ impl Peers {
             || cluster_listen.is_some()
             || files.iter().any(|file| file.is_some())
             || texts.iter().any(|text| text.is_some())
+    }
+
+    /// Whether `reprise cluster` has started this process.
+    pub fn is_supervised(&self) -> bool {
+        self.stop_with_stdin
     }
 
     /// Where this process is in its cluster, if it is in one.

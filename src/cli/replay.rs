@@ -13,9 +13,11 @@ use reprise_dataflows::definition::{Definitions, Scope, TRENDING, TRENDING_NAME}
 
 use serde::{Deserialize, Serialize};
 
+use super::lake_folder::LakeFolder;
 use super::peers::Peers;
 use super::run::workers;
-use super::shared::{ChartsFile, MemoryMax, absolute, default_workers, parse_moment, start_log};
+use super::shared::{ChartsFile, MemoryMax, check_output, default_workers, parse_moment, start_log};
+use super::usage::WrongUsage;
 use crate::charts::{AsOf, Charts, Filter, scopes};
 use crate::cluster::view::View;
 use crate::cluster::{Profile, Team, join};
@@ -31,46 +33,54 @@ use crate::tick::Pace;
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  reprise replay --lake ./lake                              every chart, as tables
-  reprise replay --lake ./lake --chart monthly --scope US --format csv
-  reprise replay --lake ./lake --charts other.toml          with other windows and rules
-  reprise replay --lake ./lake --from 2026-11-01 --to 2026-11-08 --format json")]
+  reprise replay ./lake                              every chart, as tables
+  reprise replay ./lake --chart monthly --scope US --format csv
+  reprise replay ./lake --charts other.toml          with other windows and rules
+  reprise replay ./lake --from 2026-11-01 --to 2026-11-08 --format json")]
 pub struct Options {
-    /// The folder of the lake.
-    #[arg(long, value_name = "DIR", env = "REPRISE_LAKE")]
-    lake: PathBuf,
+    #[command(flatten, next_help_heading = "Lake")]
+    pub lake: LakeFolder,
     /// Only plays from this moment on: 2026-11-20, or 2026-11-20T14:00:00Z.
+    #[arg(help_heading = "Lake")]
     #[arg(long, value_name = "T", value_parser = parse_moment)]
     from: Option<i64>,
     /// Only plays before this moment.
+    #[arg(help_heading = "Lake")]
     #[arg(long, value_name = "T", value_parser = parse_moment)]
     to: Option<i64>,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Charts")]
     charts: ChartsFile,
-    #[command(flatten)]
-    memory_max: MemoryMax,
     /// Only this chart.
+    #[arg(help_heading = "Charts")]
     #[arg(long, value_name = "NAME")]
     chart: Option<String>,
     /// Only this scope: global, a country such as US, or device:mobile.
+    #[arg(help_heading = "Charts")]
     #[arg(long, value_name = "S", value_parser = parse_scope)]
     scope: Option<Scope>,
     /// Only this period, as in 2026-11-20, 2026-W47, 2026-11, 2026 or all.
+    #[arg(help_heading = "Charts")]
     #[arg(long, value_name = "P")]
     period: Option<String>,
     /// The moment that the trending window is for, instead of that of the last commit.
+    #[arg(help_heading = "Charts")]
     #[arg(long, value_name = "T", value_parser = parse_moment)]
     clock: Option<i64>,
+    #[arg(help_heading = "Output")]
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
     /// Where to write, instead of stdout.
+    #[arg(help_heading = "Output")]
     #[arg(long, value_name = "PATH")]
     output: Option<PathBuf>,
-    /// Threads that work on the dataflow.
-    #[arg(short, long, value_name = "N", default_value_t = default_workers(), value_parser = workers, env = "REPRISE_WORKERS")]
-    workers: usize,
     #[command(flatten)]
     pub peers: Peers,
+    /// Threads that work on the dataflow.
+    #[arg(help_heading = "Advanced")]
+    #[arg(short, long, value_name = "N", default_value_t = default_workers(), value_parser = workers, env = "REPRISE_WORKERS")]
+    workers: usize,
+    #[command(flatten, next_help_heading = "Advanced")]
+    memory_max: MemoryMax,
 }
 
 /// What process 0 of a cluster tells the others.
@@ -84,10 +94,10 @@ pub fn run(options: Options) -> Result<()> {
     start_log("warn");
     // As on Ctrl-C: a replay has nothing to commit.
     options.peers.stop_with_stdin(|| std::process::exit(130))?;
-    let definitions = only(options.charts.load()?, options.chart.as_deref())?;
-    output::check(options.format, options.output.as_deref())?;
-    check(&options, &definitions)?;
-    let lake = absolute(&options.lake)?;
+    let definitions = only(options.charts.load()?, options.chart.as_deref()).wrong_usage()?;
+    check_output(options.format, options.output.as_deref())?;
+    check(&options, &definitions).wrong_usage()?;
+    let lake = options.lake.absolute()?;
     let times_us = options.from.unwrap_or(i64::MIN)..options.to.unwrap_or(i64::MAX);
     let _memory = memory::watch(options.memory_max.bytes(), fail)?;
     let Some(team) = options.team(&definitions)? else { return Ok(()) };
@@ -127,7 +137,7 @@ impl Options {
     /// The workers, with those of the other processes. None if it was stopped before all had come.
     fn team(&self, definitions: &Definitions) -> Result<Option<Team>> {
         let stop = Arc::new(AtomicBool::new(false));
-        let Some(place) = self.peers.place()? else { return Ok(Some(Team::alone(self.workers))) };
+        let Some(place) = self.peers.place().wrong_usage()? else { return Ok(Some(Team::alone(self.workers))) };
         let mut profile = Profile::new("replay", self.workers, definitions);
         profile.set("times (--from, --to, --clock)", format!("{:?}", (self.from, self.to, self.clock)));
         let cluster = join(&place, &profile, &stop, Arc::new(fail))?;

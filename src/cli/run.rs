@@ -6,116 +6,140 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use clap::builder::NonEmptyStringValueParser;
 use reprise_dataflows::definition::Definitions;
+use tracing::warn;
 use url::Url;
 
-use super::cluster::refuse;
 use super::peers::Peers;
 use super::shared::{
-    ChartsFile, MemoryMax, ServerAccess, absolute, default_workers, listen_address, parse_duration, parse_option,
-    start_log, stop_flag,
+    ChartsFile, MemoryMax, ServerAccess, absolute, check_output, default_workers, listen_address, parse_duration,
+    parse_option, start_log, stop_flag,
 };
-use crate::broker::{Broker, DEFAULT_GROUP};
+use super::usage::{WrongUsage, wrong};
+use crate::broker::{Broker, DEFAULT_GROUP, DEFAULT_SERVERS};
 use crate::charts::Filter;
 use crate::failpoint;
-use crate::lake::care;
+use crate::lake::{care, owner};
 use crate::monitor::has_screen;
 use crate::otlp::parse_endpoint;
 use crate::output::{self, Format};
 use crate::run::Run;
 use crate::serve;
+use crate::supervise::DONE_IN_VAIN;
 use crate::tick::Pace;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  reprise run --brokers localhost:9092 --topic song-plays --lake ./lake
-  reprise run --brokers localhost:9092 --lake ./lake --until-caught-up --format json
+  reprise run --lake ./lake                                            Kafka at localhost:9092, the topic song-plays
+  reprise run --brokers kafka:9092 --topic plays --lake ./lake
+  reprise run --lake ./lake --until-caught-up --format json            to the end of the topic, then all charts
   reprise run --lake /shared/lake --hostfile hosts -p 0 --cluster-secret-file secret      one process of several
 
 Started again on the same lake it goes on where the last commit ended.
 Ctrl-C commits what was read, and leaves.")]
 pub struct Options {
     /// Where Kafka is: host:port, several separated by commas.
-    #[arg(long, env = "KAFKA_BOOTSTRAP_SERVERS")]
+    #[arg(help_heading = "Source")]
+    #[arg(long, value_name = "HOST:PORT", env = "KAFKA_BOOTSTRAP_SERVERS", default_value = DEFAULT_SERVERS)]
     brokers: String,
     /// The topic of the play events.
+    #[arg(help_heading = "Source")]
     #[arg(long, default_value = "song-plays", value_parser = topic_name, env = "REPRISE_TOPIC")]
     topic: String,
+    /// Where to begin in partitions that the lake has no offset for.
+    #[arg(help_heading = "Source")]
+    #[arg(long, value_enum, default_value = "earliest", env = "REPRISE_FROM")]
+    from: From,
+    /// Go on although Kafka has deleted plays before they were read; the lake will say which are missing.
+    #[arg(help_heading = "Source")]
+    #[arg(long, env = "REPRISE_ACCEPT_GAP")]
+    accept_gap: bool,
+    /// Read every partition to its end, commit, and leave.
+    #[arg(help_heading = "Source")]
+    #[arg(long)]
+    until_caught_up: bool,
+    /// The consumer group under which committed offsets are published, for tools that measure lag.
+    #[arg(help_heading = "Source")]
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_GROUP, value_parser = NonEmptyStringValueParser::new(), env = "REPRISE_GROUP")]
+    group: String,
     /// The folder of the lake; it is made if it is not there.
+    #[arg(help_heading = "Lake")]
     #[arg(long, value_name = "DIR", env = "REPRISE_LAKE")]
     lake: PathBuf,
+    /// How often what was read is committed to the lake.
+    #[arg(help_heading = "Lake")]
+    #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = parse_duration, env = "REPRISE_COMMIT_INTERVAL")]
+    commit_interval: Duration,
+    /// How often the lake is counted in the background, so that the next start is quick.
+    #[arg(help_heading = "Lake")]
+    #[arg(long, value_name = "SPAN", default_value = "5m", value_parser = parse_duration, env = "REPRISE_CHECKPOINT_INTERVAL")]
+    checkpoint_interval: Duration,
+    /// An hour of the lake that has got no file for so long is compacted: its small files become few.
+    #[arg(help_heading = "Lake")]
+    #[arg(long, value_name = "SPAN", default_value = "2h", value_parser = parse_duration, env = "REPRISE_COMPACT_AFTER")]
+    compact_after: Duration,
+    /// How long files stay that the newest version of the lake does not have: as long as readers may take.
+    #[arg(help_heading = "Lake")]
+    #[arg(long, value_name = "SPAN", default_value = "1h", value_parser = parse_duration, env = "REPRISE_RETAIN")]
+    retain: Duration,
+    #[command(flatten, next_help_heading = "Charts")]
+    charts: ChartsFile,
+    /// For how long past trending windows can be asked for. Those from before this start cannot.
+    #[arg(help_heading = "Charts")]
+    #[arg(long, value_name = "SPAN", default_value = "2h", value_parser = parse_duration, env = "REPRISE_TRENDING_HISTORY")]
+    trending_history: Duration,
+    /// After so long without any play the trending window goes on with the wall clock.
+    #[arg(help_heading = "Charts")]
+    #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = parse_duration, env = "REPRISE_IDLE")]
+    idle: Duration,
+    /// Publish what changes in the charts to this topic, after each commit: the last message of each key is a chart as it stands.
+    /// It is made, compacted, if it is not there.
+    #[arg(help_heading = "Charts")]
+    #[arg(long, value_name = "TOPIC", value_parser = topic_name, env = "REPRISE_CHANGELOG")]
+    changelog: Option<String>,
+    /// Print all charts at the end.
+    #[arg(help_heading = "Charts")]
+    #[arg(long, value_enum, requires = "until_caught_up")]
+    format: Option<Format>,
+    /// Where to print them, instead of stdout.
+    #[arg(help_heading = "Charts")]
+    #[arg(long, value_name = "PATH", requires = "format")]
+    output: Option<PathBuf>,
+    /// Where to answer HTTP; port 0 takes a free one.
+    #[arg(help_heading = "Serving")]
+    #[arg(long, value_name = "ADDR", default_value = serve::DEFAULT_ADDRESS, value_parser = listen_address, env = "REPRISE_LISTEN", overrides_with = "listen")]
+    listen: SocketAddr,
+    #[command(flatten, next_help_heading = "Serving")]
+    access: ServerAccess,
+    /// Send the metrics to an OpenTelemetry collector, by OTLP over HTTP, as in http://localhost:4318. Headers that it asks for are
+    /// those of OTEL_EXPORTER_OTLP_HEADERS.
+    #[arg(help_heading = "Serving")]
+    #[arg(long, value_name = "URL", value_parser = parse_endpoint, env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    otlp: Option<Url>,
+    #[command(flatten)]
+    pub peers: Peers,
     /// Threads that work on the dataflow.
     ///
     /// Many catch up sooner. One is freshest, since every epoch waits for all of them; it is enough for a hundred thousand plays a
     /// second and more.
+    #[arg(help_heading = "Advanced")]
     #[arg(short, long, value_name = "N", default_value_t = default_workers(), value_parser = workers, env = "REPRISE_WORKERS")]
     workers: usize,
-    #[command(flatten)]
-    charts: ChartsFile,
-    /// Where to answer HTTP; port 0 takes a free one.
-    #[arg(long, value_name = "ADDR", default_value = serve::DEFAULT_ADDRESS, value_parser = listen_address, env = "REPRISE_LISTEN", overrides_with = "listen")]
-    listen: SocketAddr,
-    #[command(flatten)]
-    access: ServerAccess,
-    /// For how long past trending windows can be asked for. Those from before this start cannot.
-    #[arg(long, value_name = "SPAN", default_value = "2h", value_parser = parse_duration, env = "REPRISE_TRENDING_HISTORY")]
-    trending_history: Duration,
-    /// Where to begin in partitions that the lake has no offset for.
-    #[arg(long, value_enum, default_value = "earliest", env = "REPRISE_FROM")]
-    from: From,
-    /// Go on although Kafka has deleted plays before they were read; the lake will say which are missing.
-    #[arg(long, env = "REPRISE_ACCEPT_GAP")]
-    accept_gap: bool,
-    /// The consumer group under which committed offsets are published, for tools that measure lag.
-    #[arg(long, value_name = "NAME", default_value = DEFAULT_GROUP, value_parser = NonEmptyStringValueParser::new(), env = "REPRISE_GROUP")]
-    group: String,
-    /// Publish what changes in the charts to this topic, after each commit: the last message of each key is a chart as it stands.
-    /// It is made, compacted, if it is not there.
-    #[arg(long, value_name = "TOPIC", value_parser = topic_name, env = "REPRISE_CHANGELOG")]
-    changelog: Option<String>,
-    /// Read every partition to its end, commit, and leave.
-    #[arg(long)]
-    until_caught_up: bool,
-    /// Print all charts at the end.
-    #[arg(long, value_enum, requires = "until_caught_up")]
-    format: Option<Format>,
-    /// Where to print them, instead of stdout.
-    #[arg(long, value_name = "PATH", requires = "format")]
-    output: Option<PathBuf>,
-    /// How often what was read is committed to the lake.
-    #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = parse_duration, env = "REPRISE_COMMIT_INTERVAL")]
-    commit_interval: Duration,
     /// Commit earlier when a worker holds so many MiB.
+    #[arg(help_heading = "Advanced")]
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=65536), env = "REPRISE_BUFFER")]
     buffer: u64,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Advanced")]
     memory_max: MemoryMax,
-    /// How often the lake is counted in the background, so that the next start is quick.
-    #[arg(long, value_name = "SPAN", default_value = "5m", value_parser = parse_duration, env = "REPRISE_CHECKPOINT_INTERVAL")]
-    checkpoint_interval: Duration,
-    /// After so long without any play the trending window goes on with the wall clock.
-    #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = parse_duration, env = "REPRISE_IDLE")]
-    idle: Duration,
-    /// An hour of the lake that has got no file for so long is compacted: its small files become few.
-    #[arg(long, value_name = "SPAN", default_value = "2h", value_parser = parse_duration, env = "REPRISE_COMPACT_AFTER")]
-    compact_after: Duration,
-    /// How long files stay that the newest version of the lake does not have: as long as readers may take.
-    #[arg(long, value_name = "SPAN", default_value = "1h", value_parser = parse_duration, env = "REPRISE_RETAIN")]
-    retain: Duration,
-    /// Send the metrics to an OpenTelemetry collector, by OTLP over HTTP, as in http://localhost:4318. Headers that it asks for are
-    /// those of OTEL_EXPORTER_OTLP_HEADERS.
-    #[arg(long, value_name = "URL", value_parser = parse_endpoint, env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
-    otlp: Option<Url>,
     /// A librdkafka option, as in -X fetch.wait.max.ms=50; may be given several times. A value that nobody else is to see
     /// goes in a file: -X sasl.password=@FILE. In --config they are a list, X = ["NAME=VALUE", …], which those of the command line
     /// replace.
+    #[arg(help_heading = "Advanced")]
     #[arg(short = 'X', value_name = "NAME=VALUE", value_parser = parse_option)]
     options: Vec<(String, String)>,
-    #[command(flatten)]
-    pub peers: Peers,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -126,9 +150,9 @@ pub enum From {
 
 pub fn run(options: Options) -> Result<()> {
     if options.changelog.as_ref() == Some(&options.topic) {
-        refuse("--changelog must be another topic than that of the plays");
+        return Err(wrong("--changelog must be another topic than that of the plays"));
     }
-    let place = options.peers.place()?;
+    let place = options.peers.place().wrong_usage()?;
     let has_table = has_screen() && place.as_ref().is_none_or(|place| place.process == 0);
     start_log(if has_table { "warn" } else { "info" });
     failpoint::warn_if_set();
@@ -142,13 +166,11 @@ pub fn run(options: Options) -> Result<()> {
         until_caught_up: options.until_caught_up,
         ..Pace::default()
     };
+    let broker =
+        Broker { servers: options.brokers, topic: options.topic, group: options.group, options: options.options };
+    broker.check_options().wrong_usage()?;
     let run = Run {
-        broker: Broker {
-            servers: options.brokers,
-            topic: options.topic,
-            group: options.group,
-            options: options.options,
-        },
+        broker,
         lake: absolute(&options.lake)?,
         workers: options.workers,
         place,
@@ -166,12 +188,16 @@ pub fn run(options: Options) -> Result<()> {
         notes: Vec::new(),
     };
     if let Some(format) = options.format {
-        output::check(format, options.output.as_deref())?;
+        check_output(format, options.output.as_deref())?;
+    }
+    let lake = run.lake.clone();
+    if let Some(foreign) = owner::foreign(&lake) {
+        warn!("{foreign}");
     }
     if run.is_follower() {
-        return run.follow(stop);
+        return run.follow(stop).map_err(|error| owner::advised(error, &lake));
     }
-    let shared = run.run(stop.clone(), |_| Ok(()))?;
+    let shared = run.run(stop.clone(), |_| Ok(())).map_err(|error| owner::advised(error, &lake))?;
     if let Some(format) = options.format {
         if stop.load(Ordering::Relaxed) {
             bail!(
@@ -180,7 +206,15 @@ pub fn run(options: Options) -> Result<()> {
         }
         output::write(format, &shared.charts().cells(&Filter::default()), options.output.as_deref())?;
     }
-    Ok(())
+    // Whoever waits for the charts of a topic must learn that it has none.
+    match shared.status().no_plays.clone().filter(|_| options.until_caught_up) {
+        Some(no_plays) if options.peers.is_supervised() => {
+            eprintln!("error: {no_plays}");
+            std::process::exit(DONE_IN_VAIN.into());
+        }
+        Some(no_plays) => Err(anyhow!(no_plays)),
+        None => Ok(()),
+    }
 }
 
 /// `definitions` with past windows kept for `history`.

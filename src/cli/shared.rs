@@ -12,7 +12,9 @@ use anyhow::{Context, Result, bail};
 use axum::http::HeaderValue;
 use reprise_dataflows::definition::{Definitions, FILE_BYTES_MAX};
 
+use super::usage::WrongUsage;
 use crate::lake::disk::refuse_object_store;
+use crate::output::{self, Format, colours};
 use crate::serve::access::{Access, Token, parse_origin, token_text};
 
 /// Of a librdkafka option in a file.
@@ -37,7 +39,7 @@ impl ChartsFile {
             }
             Ok(Definitions::parse(&std::fs::read_to_string(path)?)?)
         };
-        read().map(Arc::new).with_context(|| format!("cannot use the charts file {}", path.display()))
+        read().map(Arc::new).with_context(|| format!("cannot use the charts file {}", path.display())).wrong_usage()
     }
 }
 
@@ -69,8 +71,11 @@ pub struct ServerAccess {
 impl ServerAccess {
     pub fn load(&self, listen: SocketAddr) -> Result<Access> {
         let token = match &self.token.token_file {
-            Some(path) => Some(Token::read(path)?),
-            None => token_from_environment()?.map(|text| Token::new(&text)).transpose().context(TOKEN_VARIABLE)?,
+            Some(path) => Some(Token::read(path).wrong_usage()?),
+            None => {
+                let text = token_from_environment().wrong_usage()?;
+                text.map(|text| Token::new(&text)).transpose().context(TOKEN_VARIABLE).wrong_usage()?
+            }
         };
         let is_local = listen.ip().is_loopback();
         if token.is_none() && !is_local {
@@ -155,6 +160,12 @@ pub fn parse_moment(text: &str) -> Result<i64, String> {
     reprise_dataflows::calendar::parse_instant(text).map_err(|error| error.to_string())
 }
 
+/// Whether a result can be written so, before long work for it begins. That a format needs a file is wrong usage.
+pub fn check_output(format: Format, path: Option<&Path>) -> Result<()> {
+    let checked = output::check(format, path);
+    if path.is_none() { checked.wrong_usage() } else { checked }
+}
+
 /// Sets a flag at the first Ctrl-C or SIGTERM, and leaves at the second.
 pub fn stop_flag(doing: &'static str) -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
@@ -186,8 +197,8 @@ pub fn start_log(level: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env();
     let filter =
         filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(format!("warn,librdkafka=off,reprise={level}")));
-    let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_target(false);
+    let log =
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours(&std::io::stderr())).with_target(false);
     // It would say on stderr that stderr is closed, and panic.
     let log = log.log_internal_errors(false).with_writer(std::io::stderr);
     let _ = match LOG_FORMAT.get() {
@@ -198,6 +209,6 @@ pub fn start_log(level: &str) {
 
 /// `path` as people write it, made absolute. A URL would become a folder of that name here.
 pub fn absolute(path: &Path) -> Result<PathBuf> {
-    refuse_object_store(path)?;
+    refuse_object_store(path).wrong_usage()?;
     std::path::absolute(path).with_context(|| format!("there is no way to {}", path.display()))
 }

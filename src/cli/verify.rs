@@ -1,15 +1,17 @@
 //! `reprise verify`: live equals replay, or the first difference; and a lake is whole, or what is wrong with it.
 
 use std::io::BufReader;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use url::Url;
 
 use super::client::{Client, Failure};
+use super::lake_folder::LakeFolder;
 use super::replay::Replay;
 use super::run::workers;
-use super::shared::{ChartsFile, TokenFile, absolute, default_workers, start_log};
+use super::shared::{ChartsFile, TokenFile, default_workers, start_log};
+use super::usage::WrongUsage;
 use crate::charts::{Charts, Filter};
 use crate::cluster::Team;
 use crate::lake::Snapshot;
@@ -22,39 +24,42 @@ use crate::verify::{
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  reprise verify --lake ./lake --against http://127.0.0.1:7878
-  reprise verify --lake ./lake --against http://127.0.0.1:7878 --charts charts.toml
-  reprise verify --lake ./lake
+  reprise verify ./lake --against http://127.0.0.1:7878
+  reprise verify ./lake --against http://127.0.0.1:7878 --charts charts.toml
+  reprise verify ./lake
 
 The exit status is 0 if all is as it should be, and 1 if not.")]
 pub struct Options {
-    /// The folder of the lake.
-    #[arg(long, value_name = "DIR", env = "REPRISE_LAKE")]
-    lake: PathBuf,
+    #[command(flatten, next_help_heading = "Lake")]
+    lake: LakeFolder,
     /// A running instance, whose charts are compared with a replay of the lake. Without it the lake itself is checked.
+    #[arg(help_heading = "Serving")]
     #[arg(long, value_name = "URL")]
     against: Option<String>,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Serving")]
     token: TokenFile,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Charts")]
     charts: ChartsFile,
     /// Threads that work on the dataflow.
+    #[arg(help_heading = "Advanced")]
     #[arg(short, long, value_name = "N", default_value_t = default_workers(), value_parser = workers, env = "REPRISE_WORKERS")]
     workers: usize,
 }
 
 pub fn run(options: Options) -> Result<()> {
     start_log("warn");
-    let lake = absolute(&options.lake)?;
+    let lake = options.lake.absolute()?;
     match &options.against {
-        Some(url) => against(&options, url, &lake),
-        None => alone(&lake, options.workers),
+        Some(url) => options.lake.advise(against(&options, url, &lake)),
+        None => options.lake.advise(alone(&lake, options.workers)),
     }
 }
 
 fn against(options: &Options, url: &str, lake: &Path) -> Result<()> {
     let definitions = options.charts.load()?;
-    let body = Client::new(options.token.text()?.as_deref())?.snapshot(&address(url)?).map_err(Failure::into_error)?;
+    let body = Client::new(options.token.text().wrong_usage()?.as_deref())?
+        .snapshot(&address(url).wrong_usage()?)
+        .map_err(Failure::into_error)?;
     let live = Live::open(BufReader::new(body.as_slice())).with_context(|| not_a_reprise(url))?;
     let as_of = live.header.as_of;
     let version = as_of.lake_version.filter(|_| as_of.durable).with_context(|| not_a_reprise(url))?;

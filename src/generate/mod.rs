@@ -10,6 +10,7 @@ mod names;
 mod pace;
 pub mod plays;
 mod producer;
+mod sway;
 #[cfg(test)]
 mod tests;
 mod timeline;

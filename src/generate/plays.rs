@@ -9,6 +9,7 @@ use reprise_dataflows::play::Rejection;
 use super::catalogue::Catalogue;
 use super::dice::{Alias, Dice};
 use super::flaws::{self, Flaws};
+use super::sway::Sway;
 use super::timeline::{COUNTRIES, Day, History};
 
 const SECOND_US: i64 = 1_000_000;
@@ -25,6 +26,8 @@ pub struct Mix {
     pub seed: u64,
     /// `None`: the fifty songs of the reference.
     pub long_tail: Option<LongTail>,
+    /// The plays in which a song comes into favour and goes out of it again, at least. `None`: popularity stays as it is.
+    pub cycle_plays: Option<u64>,
     /// How many users there are; their ids begin with `U1000`.
     pub users: u64,
     pub history: Option<Period>,
@@ -56,6 +59,7 @@ impl Default for Mix {
         Self {
             seed: 0,
             long_tail: None,
+            cycle_plays: None,
             users: 9000,
             history: None,
             start_us: None,
@@ -92,6 +96,7 @@ pub struct Plays {
     dice: Dice,
     day: Day,
     devices: Alias,
+    sway: Option<Sway>,
     date: DateText,
     history: Option<History>,
     /// The event time of the next live play, where it does not come from the caller.
@@ -119,6 +124,7 @@ impl Plays {
                 Some(tail) => Catalogue::long_tail(tail.songs, tail.skew),
             },
             dice: Dice::new(mix.seed),
+            sway: mix.cycle_plays.map(Sway::new),
             devices: Alias::new(&DEVICES.map(|(_, share)| share)),
             date: DateText::new(),
             history: mix.history.as_ref().map(|period| History::new(&day, start_us, end_us, period.records)),
@@ -179,7 +185,11 @@ impl Plays {
 
     fn play(&mut self, time_us: i64, value: &mut Vec<u8>) -> usize {
         let dice = &mut self.dice;
-        let song = self.catalogue.draw(dice);
+        let draw = |dice: &mut Dice| self.catalogue.draw(dice);
+        let song = match &mut self.sway {
+            Some(sway) => sway.choose(dice, draw),
+            None => draw(dice),
+        };
         value.extend_from_slice(self.catalogue.opening(song));
         push_number(value, 1000 + dice.below(self.mix.users));
         value.extend_from_slice(br#"","timestamp":""#);

@@ -81,7 +81,8 @@ fn assert_share(what: &str, count: usize, all: usize, expected: f64) {
 fn the_same_seed_gives_the_same_bytes() {
     let mix = Mix { history: Some(Period { length_us: 86_400 * SECOND_US, records: 5000 }), ..dirty() };
     let tail = Mix { long_tail: Some(LongTail { songs: 5000, skew: 1.1 }), ..mix.clone() };
-    for mix in [mix, tail] {
+    let swaying = Mix { cycle_plays: Some(1000), ..tail.clone() };
+    for mix in [mix, tail, swaying] {
         let first = take(mix.clone(), 10_000);
         assert!(first == take(mix.clone(), 10_000));
         assert!(first != take(Mix { seed: 43, ..mix }, 10_000));

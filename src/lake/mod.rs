@@ -26,6 +26,7 @@ mod fenced;
 mod hours;
 mod intent;
 mod listing;
+pub mod owner;
 mod room;
 pub mod seal;
 pub mod sink;

@@ -1,9 +1,11 @@
 //! What is no play is kept as it came, with the reason, and never stops anything.
 
+use crate::support::cluster::cluster;
 use crate::support::fixture::{PARTITIONS, folder, traffic};
 use crate::support::lake::{self, DeadLetter};
 use crate::support::plays::Play;
-use crate::support::running::{Running, offsets, run_to_end};
+use crate::support::program::reprise;
+use crate::support::running::{Running, offsets, run, run_to_end};
 use crate::support::{broker, heavy};
 
 /// Every bad record that was sent is in the table, byte for byte, and nothing else is.
@@ -119,4 +121,72 @@ impl ReplaceNull for Vec<u8> {
     fn replace_null(self, text: &str) -> Self {
         String::from_utf8(self).unwrap().replace("null", text).into_bytes()
     }
+}
+
+/// Nine well-known event shapes, none of them ours, one a line: `format`, `note` and `record`.
+const FOREIGN: &str = include_str!("../cases/raw-formats.jsonl");
+const REQUIRED: [&str; 9] =
+    ["song_id", "title", "artist", "user_id", "timestamp", "duration_ms", "completed", "device", "country"];
+
+fn foreign_records() -> Vec<serde_json::Value> {
+    FOREIGN.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["record"].clone()).collect()
+}
+
+/// A topic of other people's events ends the run with status 1, and each dead letter says what is missing and what is there.
+#[test]
+fn a_topic_of_other_events_is_loud() {
+    let (records, folder, topic) = (foreign_records(), folder(), broker::topic("foreign", 1));
+    broker::produce(&topic, 0, records.iter().map(ToString::to_string));
+    let words = run(&topic, folder.path(), &["-w", "1", "--until-caught-up", "--format", "json"]);
+    let ended = reprise(&words).end();
+    assert_eq!((ended.status.code(), ended.stdout.as_str()), (Some(1), ""), "{}", ended.stderr);
+    let error = ended.stderr.lines().find(|line| line.starts_with("error: ")).unwrap_or_default();
+    assert!(error.starts_with("error: 9 records, none is a play"), "{}", ended.stderr);
+    assert!(error.contains("missing_field (missing: song_id, ") && error.contains("; keys: "), "{error}");
+    assert!(error.ends_with(&format!("of {topic}/0")), "{error}");
+    let warning = ended.stderr.lines().find(|line| line.contains("WARN") && line.contains("none is a play"));
+    assert!(warning.is_some_and(|line| line.contains("LAKE/dead_letters")), "{}", ended.stderr);
+
+    let mut letters = lake::dead_letters(folder.path());
+    letters.sort_by_key(|letter| letter.offset);
+    assert_eq!(letters.len(), records.len());
+    for (letter, record) in letters.iter().zip(&records) {
+        let (missing, keys) = letter.detail.split_once("; keys: ").unwrap_or_default();
+        let absent = REQUIRED.iter().filter(|name| record.get(name).is_none());
+        assert!(absent.clone().all(|name| missing.contains(name)), "{}: {record}", letter.detail);
+        let first = record.as_object().unwrap().keys().next().unwrap();
+        assert!(keys.contains(first.as_str()), "{}: {record}", letter.detail);
+    }
+    assert!(letters[7].detail.contains("payload.song_id"), "an envelope shows where the fields are: {:?}", letters[7]);
+
+    // Started again it finds nothing new, which is no failure.
+    assert!(reprise(&words).end().status.success());
+}
+
+/// A supervisor does not start again what would find nothing to read, and so succeed.
+#[test]
+fn a_cluster_says_that_no_record_is_a_play() {
+    let (folder, topic) = (folder(), broker::topic("foreign-cluster", 2));
+    broker::produce(&topic, 1, foreign_records().iter().map(ToString::to_string));
+    let ended = reprise(cluster("2", run(&topic, folder.path(), &["-w", "1", "--until-caught-up"]))).end();
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("9 records, none is a play"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("starting all again"), "{}", ended.stderr);
+    assert_eq!(lake::dead_letters(folder.path()).len(), 9);
+}
+
+/// `/v1/status` says so while it lasts, and the framing of a schema registry by its name.
+#[test]
+fn the_status_says_that_no_record_is_a_play() {
+    let (folder, topic) = (folder(), broker::topic("framed", 1));
+    let framed = [&[0, 0, 0, 0, 7][..], b"\x02a\x06DE"].concat();
+    broker::produce(&topic, 0, [&framed, &framed]);
+    let running = Running::start(&topic, folder.path(), &["-w", "1"]);
+    let status = running.caught_up(&topic);
+    let no_plays = status["no_plays"].as_str().unwrap_or_default();
+    let expected = "2 records, none is a play: not_json (framed for a schema registry (Avro or Protobuf, schema id 7)";
+    assert!(no_plays.starts_with(expected), "{status}");
+    broker::produce(&topic, 0, [Play::new("a", "2025-01-01T00:00:00Z").json()]);
+    assert_eq!(running.caught_up(&topic)["no_plays"], serde_json::Value::Null);
+    running.stop();
 }

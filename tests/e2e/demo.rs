@@ -1,10 +1,12 @@
 //! `reprise demo`: everything in one process, without a terminal, left by Ctrl-C.
 
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::support::fixture::folder;
 use crate::support::oracle::Printed;
-use crate::support::program::reprise;
+use crate::support::program::{Program, clean, reprise};
 use crate::support::running::{Running, replay};
 use crate::support::{eventually, heavy};
 
@@ -27,6 +29,9 @@ fn a_demo_leaves_a_lake_that_replays_to_the_charts_that_it_showed_last() {
         (running.status()["lake_plays"].as_i64() > Some(200_000)).then_some(())
     });
     assert!(!running.json("/v1/trending")["entries"].as_array().unwrap().is_empty(), "something is trending");
+    let trending = running.json("/v1/trending");
+    let plays = |rank: usize| trending["entries"][rank - 1]["plays"].as_i64().unwrap();
+    assert!(plays(1) > 3 * plays(15), "few songs have most of the plays: {trending}");
     running.program.signal("INT");
     let ended = running.program.succeed();
     assert!(ended.stderr.contains("mock"), "it says that its broker is a mock: {}", ended.stderr);
@@ -38,4 +43,41 @@ fn a_demo_leaves_a_lake_that_replays_to_the_charts_that_it_showed_last() {
     assert_eq!(replayed.lines.len(), last.lines.len());
     let different = replayed.lines.iter().zip(&last.lines).find(|(replayed, last)| replayed != last);
     assert_eq!(different, None, "the first cell that differs: replayed, and shown last");
+}
+
+/// A small demo in the working directory `folder`, whose plays have begun to reach its lake.
+fn small(folder: &Path, options: &[&str]) -> Running {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_reprise"));
+    clean(&mut command);
+    command.current_dir(folder).args(["demo", "--listen", "127.0.0.1:0", "--history-plays", "1000", "--rate", "100"]);
+    let running = Running::of(Program::spawn(command.args(options)));
+    eventually("plays are in the lake", || (running.status()["lake_plays"].as_i64() > Some(0)).then_some(()));
+    running
+}
+
+/// It says where its lake is, and leaves nothing behind, whichever signal ends it.
+#[test]
+fn a_demo_removes_its_lake() {
+    for signal in ["INT", "TERM"] {
+        let folder = folder();
+        let running = small(folder.path(), &[]);
+        let lake = running.status()["lake"].as_str().unwrap().to_owned();
+        assert!(Path::new(&lake).starts_with(folder.path().canonicalize().unwrap()), "{lake}");
+        assert!(running.program.stderr().contains(&format!("removes its lake {lake}")), "{}", running.program.stderr());
+        running.program.signal(signal);
+        let ended = running.program.succeed();
+        assert!(ended.stderr.contains(&format!("Removed the lake {lake} with its ")), "{}", ended.stderr);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn a_demo_keeps_its_lake_if_asked_to() {
+    let folder = folder();
+    let running = small(folder.path(), &["--keep"]);
+    let lake = running.status()["lake"].as_str().unwrap().to_owned();
+    running.program.signal("TERM");
+    let ended = running.program.succeed();
+    assert!(ended.stderr.contains("See their charts again: reprise replay --lake lakes/demo-"), "{}", ended.stderr);
+    assert!(!replay(Path::new(&lake), &[]).lines.is_empty());
 }

@@ -6,11 +6,13 @@
 
 mod accounting;
 mod api;
+mod asking;
 mod care;
 mod changelog;
 mod chaos;
 mod checkpoints;
 mod cluster;
+mod command_line;
 mod cut;
 mod dead_letters;
 mod demo;
@@ -18,6 +20,7 @@ mod disk;
 mod faults;
 mod http;
 mod kafka;
+mod logging;
 mod memory;
 mod oddities;
 mod readers;

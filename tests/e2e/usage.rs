@@ -37,12 +37,18 @@ fn topic_with_a_play() -> String {
 #[test]
 fn wrong_options() {
     let wrong = |words: &[&str]| refusal(words, &[]);
-    assert_snapshot!(wrong(&["run", "--lake", "x"]), @r"
+    assert_snapshot!(wrong(&["run"]), @r"
     status 2
     error: the following required arguments were not provided:
-      --brokers <BROKERS>
+      --lake <DIR>
 
-    Usage: reprise run --brokers <BROKERS> --lake <DIR>
+    Usage: reprise run --lake <DIR>
+
+    For more information, try '--help'.
+    ");
+    assert_snapshot!(wrong(&["lake", "ls"]), @r"
+    status 2
+    error: which lake? Give its folder as an argument, with --lake, or in REPRISE_LAKE
 
     For more information, try '--help'.
     ");
@@ -72,18 +78,6 @@ fn wrong_options() {
 
     For more information, try '--help'.
     ");
-    let others: [&[&str]; 7] = [
-        &["run", "--brokers", "x", "--lake", "x", "--format", "json"],
-        &["run", "--brokers", "x", "--lake", "x", "--frmo", "latest"],
-        &["run", "--brokers", "x", "--lake", "x", "--listen", "nowhere"],
-        &["replay", "--lake", "x", "--scope", ""],
-        &["replay"],
-        &["chart", "../weekly"],
-        &["nonsense"],
-    ];
-    for words in others {
-        assert!(wrong(words).starts_with("status 2\nerror: "), "{words:?}");
-    }
 }
 
 #[test]
@@ -179,22 +173,30 @@ fn a_charts_file_that_is_wrong() {
         refusal(&words, &names)
     };
     assert_snapshot!(charts("[[chart]]\nname = \"x\"\nperiod = \"fortnight\"\n"), @r#"
-    status 1
+    status 2
     error: cannot use the charts file FOLDER/charts.toml: line 3: chart `x`: `period` is "fortnight", but must be `day`, `week`, `month`, `year` or `all`
+
+    For more information, try '--help'.
     "#);
     assert_snapshot!(charts("[[chart]\n"), @r"
-    status 1
+    status 2
     error: cannot use the charts file FOLDER/charts.toml: line 1: not TOML: unclosed array table, expected `]`
+
+    For more information, try '--help'.
     ");
     assert_snapshot!(charts("[[chart]]\nname = \"x\"\nperiod = \"day\"\nmeasure = \"listeners\"\n"), @r"
-    status 1
+    status 2
     error: cannot use the charts file FOLDER/charts.toml: line 4: chart `x`: this version does not have `listeners` for `measure` yet
+
+    For more information, try '--help'.
     ");
     std::fs::remove_file(&file).unwrap();
     let words = ["replay", "--lake", "x", "--charts", file.to_str().unwrap()];
     assert_snapshot!(refusal(&words, &names), @r"
-    status 1
+    status 2
     error: cannot use the charts file FOLDER/charts.toml: No such file or directory (os error 2)
+
+    For more information, try '--help'.
     ");
 }
 
@@ -220,9 +222,11 @@ fn options_from_a_file() {
 
     let wrong = config("tpoic = 1\n", &["run"]);
     let said = names.iter().fold(wrong.stderr, |said, (text, name)| said.replace(text, name));
-    assert_eq!(wrong.status.code(), Some(1));
+    assert_eq!(wrong.status.code(), Some(2));
     assert_snapshot!(said, @r"
     error: cannot use the configuration file FOLDER/reprise.toml: no command has an option `tpoic`; write options as they are called on the command line, without the dashes
+
+    For more information, try '--help'.
     ");
 }
 
@@ -245,12 +249,16 @@ fn librdkafka_options_that_are_not_possible() {
     let folder = folder();
     let option = |option: &str| refusal(&words("plays", folder.path(), &["-X", option]), &[]);
     assert_snapshot!(option("enable.partition.eof=false"), @r"
-    status 1
+    status 2
     error: the Kafka option enable.partition.eof cannot be changed: that no play is lost or counted twice rests on it
+
+    For more information, try '--help'.
     ");
     assert_snapshot!(option("nonsense=1"), @r#"
-    status 1
+    status 2
     error: the Kafka option nonsense is not possible: No such configuration property: "nonsense"
+
+    For more information, try '--help'.
     "#);
 }
 
@@ -295,7 +303,7 @@ fn a_url_is_no_lake() {
     for url in ["s3://bucket/music", "file:///tmp/music"] {
         for command in [&["run", "--brokers", "x"][..], &["replay"], &["verify"], &["lake", "ls"]] {
             let said = refusal(&[command, &["--lake", url]].concat(), &[]);
-            assert!(said.starts_with("status 1") && said.contains(url) && said.contains("object stores"), "{said}");
+            assert!(said.starts_with("status 2") && said.contains(url) && said.contains("object stores"), "{said}");
         }
     }
 }
@@ -321,6 +329,6 @@ fn a_replay_of_nothing_says_so() {
     assert_eq!((nothing.status.code(), nothing.stdout.as_str()), (Some(0), ""));
     assert!(nothing.stderr.starts_with("no plays in "), "{}", nothing.stderr);
     let impossible = replay(&["--scope", "device:mobile"]);
-    assert_eq!(impossible.status.code(), Some(1));
+    assert_eq!(impossible.status.code(), Some(2));
     assert!(impossible.stderr.contains("no chart has device lists"), "{}", impossible.stderr);
 }

@@ -47,14 +47,28 @@ pub fn instant_name(timestamp_us: i64) -> String {
 /// What is finer than a µs is cut off.
 pub fn parse_instant(text: &str) -> Result<i64, Unreadable> {
     // jiff's parser of civil times drops offsets and zones; completing the text to an instant lets none pass unread.
+    let seconds = without_seconds(text).then(|| format!("{}:00{}", &text[..MINUTES_END], &text[MINUTES_END..]));
+    let text_with_seconds = seconds.as_deref().unwrap_or(text);
     ["", "Z", "T00:00:00Z"]
         .iter()
-        .find_map(|completion| format!("{text}{completion}").parse::<Timestamp>().ok())
+        .find_map(|completion| format!("{text_with_seconds}{completion}").parse::<Timestamp>().ok())
         .map(|instant| instant.as_nanosecond().div_euclid(1000) as i64)
         .ok_or_else(|| Unreadable {
             found: text.to_owned(),
             expected: "a time such as `2026-11-20`, `2026-11-20 14:00:00` (UTC) or `2026-11-20T14:00:00+01:00`",
         })
+}
+
+/// Where the minutes end in `2026-11-20T14:00`.
+const MINUTES_END: usize = 16;
+
+/// Whether `text` begins with a date, hours and minutes that no seconds follow.
+fn without_seconds(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let is_time = bytes.get(13) == Some(&b':') && matches!(bytes.get(10), Some(b'T' | b't' | b' '));
+    is_time
+        && text.is_char_boundary(MINUTES_END)
+        && matches!(bytes.get(MINUTES_END), None | Some(b'Z' | b'z' | b'+' | b'-'))
 }
 
 pub(super) fn weekday(day: i32) -> Weekday {

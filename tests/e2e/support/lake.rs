@@ -25,6 +25,7 @@ pub struct DeadLetter {
     pub offset: i64,
     pub topic: String,
     pub reason: String,
+    pub detail: String,
     pub key: Option<String>,
     pub base64: Option<String>,
 }
@@ -101,6 +102,7 @@ fn play_rows(batch: &RecordBatch) -> Vec<Row> {
 
 fn dead_letter_rows(batch: &RecordBatch) -> Vec<DeadLetter> {
     let (topic, reason) = (strings(batch, "topic"), strings(batch, "reason"));
+    let detail = strings(batch, "detail");
     let partition: &Int32Array = column(batch, "kafka_partition").as_primitive();
     let offset: &Int64Array = column(batch, "kafka_offset").as_primitive();
     let bytes = |name: &str| column(batch, name).as_any().downcast_ref::<BinaryArray>().expect(name).clone();
@@ -110,6 +112,7 @@ fn dead_letter_rows(batch: &RecordBatch) -> Vec<DeadLetter> {
         offset: offset.value(row),
         topic: topic.value(row).to_owned(),
         reason: reason.value(row).to_owned(),
+        detail: detail.value(row).to_owned(),
         key: key.is_valid(row).then(|| String::from_utf8_lossy(key.value(row)).into_owned()),
         base64: value.is_valid(row).then(|| BASE64_STANDARD.encode(value.value(row))),
     };

@@ -1,0 +1,68 @@
+//! `reprise dead-letters`: the records that a running instance has kept because they are no plays.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use serde::Deserialize;
+
+use super::instance::{Format, Instance};
+use crate::output::table::{columns, fitted, grouped};
+
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// Show the newest dead letters: where they are, why they are no plays, and how many there are of each reason.
+    Ls(LsOptions),
+}
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  reprise dead-letters ls
+  reprise dead-letters ls --limit 5
+  reprise dead-letters ls --format json | jq -r '.dead_letters[].value'")]
+pub struct LsOptions {
+    /// Dead letters at most, the newest [default: as many as the instance gives].
+    #[arg(long, value_name = "N")]
+    limit: Option<std::num::NonZeroUsize>,
+    #[command(flatten)]
+    instance: Instance,
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+}
+
+#[derive(Deserialize)]
+struct DeadLetters {
+    dead_letters: Vec<DeadLetter>,
+    counts: BTreeMap<String, u64>,
+}
+
+#[derive(Deserialize)]
+struct DeadLetter {
+    topic: String,
+    partition: i32,
+    offset: i64,
+    time: Option<String>,
+    reason: String,
+    detail: String,
+}
+
+/// Asks the instance, and prints what it says.
+pub fn run(Command::Ls(options): &Command) -> Result<()> {
+    let limit = options.limit.map(|limit| limit.to_string());
+    let parameters = [("limit", limit.as_deref())];
+    options.instance.print(&["v1", "dead-letters"], &parameters, options.format, describe)
+}
+
+fn describe(DeadLetters { dead_letters, counts }: DeadLetters, width: Option<u16>) -> String {
+    if counts.is_empty() && dead_letters.is_empty() {
+        return "no dead letters".to_owned();
+    }
+    let counts =
+        columns(&["reason", "#records"], counts.into_iter().map(|(name, count)| vec![name, grouped(count)]), width);
+    let letters = dead_letters.into_iter().map(|letter| {
+        let place = format!("{}/{} at {}", letter.topic, letter.partition, letter.offset);
+        vec![place, letter.time.unwrap_or_else(|| "–".to_owned()), letter.reason, letter.detail]
+    });
+    let heading = fitted("newest first, with what is wrong", width);
+    format!("{counts}\n\n{heading}\n{}", columns(&["place", "time", "reason", "detail"], letters, width))
+}

@@ -1,0 +1,75 @@
+//! The lake that a command looks at: `reprise lake ls ./lake`, or `--lake ./lake`, or `REPRISE_LAKE`.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches, value_parser};
+
+use super::shared::absolute;
+use crate::lake::owner;
+
+/// The folder of a lake, as an argument or as an option. Not derived: an environment variable, which is the default of a
+/// container, must not conflict with the argument.
+#[derive(Clone, Debug)]
+pub struct LakeFolder(PathBuf);
+
+const ARGUMENT: &str = "lake_folder";
+const OPTION: &str = "lake";
+
+impl LakeFolder {
+    /// Its absolute path.
+    pub fn absolute(&self) -> Result<PathBuf> {
+        absolute(&self.0)
+    }
+
+    /// Its absolute path, for a command that writes there: it warns if the lake belongs to another user.
+    pub fn to_write(&self) -> Result<PathBuf> {
+        let lake = self.absolute()?;
+        if let Some(foreign) = owner::foreign(&lake) {
+            tracing::warn!("{foreign}");
+        }
+        Ok(lake)
+    }
+
+    /// What was done with it, and if that was not permitted whose it is.
+    pub fn advise<T>(&self, outcome: Result<T>) -> Result<T> {
+        outcome.map_err(|error| owner::advised(error, &self.0))
+    }
+}
+
+impl Args for LakeFolder {
+    fn augment_args(command: Command) -> Command {
+        let path = || value_parser!(PathBuf);
+        let argument = Arg::new(ARGUMENT).value_name("LAKE").value_parser(path()).help("The folder of the lake");
+        let option = Arg::new(OPTION).long("lake").value_name("DIR").value_parser(path()).env("REPRISE_LAKE");
+        command.arg(argument).arg(option.help("The folder of the lake, if it is not given as an argument"))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for LakeFolder {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        let path = |name| matches.get_one::<PathBuf>(name).cloned();
+        match (path(ARGUMENT), path(OPTION)) {
+            (Some(_), Some(_)) if matches.value_source(OPTION) == Some(ValueSource::CommandLine) => Err(Error::raw(
+                ErrorKind::ArgumentConflict,
+                "the lake is given twice: leave out --lake, or the argument\n",
+            )),
+            (Some(path), _) | (None, Some(path)) => Ok(Self(path)),
+            (None, None) => Err(Error::raw(
+                ErrorKind::MissingRequiredArgument,
+                "which lake? Give its folder as an argument, with --lake, or in REPRISE_LAKE\n",
+            )),
+        }
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}

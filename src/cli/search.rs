@@ -1,0 +1,68 @@
+//! `reprise search`: tracks and artists of a running instance by a part of their names.
+
+use anyhow::Result;
+use serde::Deserialize;
+
+use super::instance::{Format, Instance};
+use crate::output::table::{columns, fitted, grouped};
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  reprise search bell
+  reprise search \"the late\" --limit 5
+  reprise search bell --format json | jq -r '.tracks[].track_id'")]
+pub struct Options {
+    /// A part of a title or of an artist's name.
+    #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    text: String,
+    /// Tracks and artists at most [default: 20].
+    #[arg(long, value_name = "N")]
+    limit: Option<std::num::NonZeroUsize>,
+    #[command(flatten)]
+    instance: Instance,
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+}
+
+#[derive(Deserialize)]
+struct Search {
+    query: String,
+    chart: String,
+    period: String,
+    tracks: Vec<Track>,
+    artists: Vec<Artist>,
+}
+
+#[derive(Deserialize)]
+struct Track {
+    track_id: String,
+    title: String,
+    artist: String,
+    plays: i64,
+}
+
+#[derive(Deserialize)]
+struct Artist {
+    artist: String,
+    plays: i64,
+    tracks: u64,
+}
+
+pub fn run(options: &Options) -> Result<()> {
+    let limit = options.limit.map(|limit| limit.to_string());
+    let parameters = [("q", Some(options.text.as_str())), ("limit", limit.as_deref())];
+    options.instance.print(&["v1", "search"], &parameters, options.format, describe)
+}
+
+fn describe(found: Search, width: Option<u16>) -> String {
+    if found.tracks.is_empty() && found.artists.is_empty() {
+        return fitted(&format!("nothing has {:?} in its name", found.query), width);
+    }
+    let name = fitted(&format!("plays of {} · {}", found.chart, found.period), width);
+    let tracks = found.tracks.into_iter().map(|it| vec![it.track_id, it.title, it.artist, grouped(it.plays)]);
+    let artists = found.artists.into_iter().map(|it| vec![it.artist, grouped(it.tracks), grouped(it.plays)]);
+    let tracks = columns(&["track", "title", "artist", "#plays"], tracks, width);
+    let artists = columns(&["artist", "#tracks", "#plays"], artists, width);
+    format!("{name}\n{tracks}\n\n{artists}")
+}

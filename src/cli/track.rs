@@ -1,0 +1,72 @@
+//! `reprise track`: the plays of a track of a running instance, in every chart, period and scope.
+
+use anyhow::Result;
+use serde::Deserialize;
+
+use super::chart::chart_name;
+use super::instance::{Format, Instance};
+use crate::output::table::{columns, fitted, grouped};
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  reprise track S000032
+  reprise track S000032 --chart weekly --scope global
+  reprise track S000032 --format json")]
+pub struct Options {
+    /// The id of the track, as `reprise search` and the charts show it.
+    #[arg(value_parser = track_id)]
+    id: String,
+    /// Only this chart.
+    #[arg(long, value_name = "NAME", value_parser = chart_name)]
+    chart: Option<String>,
+    /// Only this period, such as 2026-W47.
+    #[arg(long, value_name = "P", requires = "chart")]
+    period: Option<String>,
+    /// Only this scope: global, a country such as US, or device:mobile.
+    #[arg(long, value_name = "S")]
+    scope: Option<String>,
+    #[command(flatten)]
+    instance: Instance,
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+}
+
+#[derive(Deserialize)]
+struct Track {
+    track_id: String,
+    title: Option<String>,
+    artist: Option<String>,
+    plays: Vec<Plays>,
+}
+
+#[derive(Deserialize)]
+struct Plays {
+    chart: String,
+    period: String,
+    scope: String,
+    plays: i64,
+}
+
+/// URLs drop segments that are `.` or `..`, also when they are escaped.
+fn track_id(text: &str) -> Result<String, &'static str> {
+    let is_id = !["", ".", ".."].contains(&text);
+    is_id.then(|| text.to_owned()).ok_or("it must be the id of a track, which `.` and `..` cannot be in a URL")
+}
+
+pub fn run(options: &Options) -> Result<()> {
+    let Options { chart, period, scope, .. } = options;
+    let parameters = [("chart", chart.as_deref()), ("scope", scope.as_deref()), ("period", period.as_deref())];
+    options.instance.print(&["v1", "tracks", &options.id], &parameters, options.format, describe)
+}
+
+fn describe(track: Track, width: Option<u16>) -> String {
+    let unknown = || "–".to_owned();
+    let (title, artist) = (track.title.unwrap_or_else(unknown), track.artist.unwrap_or_else(unknown));
+    let name = fitted(&format!("{} · {title} · {artist}", track.track_id), width);
+    if track.plays.is_empty() {
+        return format!("{name}\n no plays");
+    }
+    let rows = track.plays.into_iter().map(|it| vec![it.chart, it.period, it.scope, grouped(it.plays)]);
+    format!("{name}\n{}", columns(&["chart", "period", "scope", "#plays"], rows, width))
+}

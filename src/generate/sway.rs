@@ -1,0 +1,97 @@
+//! Popularity that changes slowly, so that a chart of it moves: each song is in favour for a while, and then less so.
+//!
+//! How much a song is in favour is a function of its place in the catalogue and of how many plays there were before, so
+//! a seed still gives the same plays. It uses additions and multiplications alone, which are exact on every machine.
+
+use super::dice::Dice;
+
+/// How far popularity swings to both sides of its mean.
+const DEPTH: f64 = 0.5;
+/// Draws of a song at most: one in three is kept even where all are out of favour.
+const DRAWS_MAX: usize = 16;
+/// Multiples of these spread evenly over 0 to 1 (the plastic number's powers).
+const PHASE_STEP: f64 = 0.754_877_666_246_692_8;
+const LENGTH_STEP: f64 = 0.569_840_290_998_053_3;
+
+/// The swing of all songs.
+pub struct Sway {
+    /// The shortest cycle of a song, in plays of all songs; the longest is twice as long.
+    cycle_plays: f64,
+    plays: u64,
+}
+
+impl Sway {
+    pub fn new(cycle_plays: u64) -> Self {
+        Self { cycle_plays: cycle_plays.max(1) as f64, plays: 0 }
+    }
+
+    /// The song of the next play, of those that `draw` gives by their mean popularity.
+    pub fn choose(&mut self, dice: &mut Dice, draw: impl Fn(&mut Dice) -> usize) -> usize {
+        self.plays += 1;
+        let mut song = draw(dice);
+        for _ in 1..DRAWS_MAX {
+            if dice.chance((1.0 + DEPTH * self.favour(song)) / (1.0 + DEPTH)) {
+                break;
+            }
+            song = draw(dice);
+        }
+        song
+    }
+
+    /// From −1 to 1, up and down in straight lines.
+    fn favour(&self, song: usize) -> f64 {
+        let spread = |step: f64| (song as f64 * step).fract();
+        let cycles = self.plays as f64 / (self.cycle_plays * (1.0 + spread(LENGTH_STEP)));
+        1.0 - 4.0 * ((cycles + spread(PHASE_STEP)).fract() - 0.5).abs()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::generate::catalogue::Catalogue;
+
+    const WINDOW: usize = 100_000;
+
+    /// The first fifteen songs of each of `windows` windows, one after the other, with their plays.
+    fn tops(windows: usize) -> Vec<Vec<(usize, u32)>> {
+        let (catalogue, mut dice, mut sway) = (Catalogue::long_tail(5000, 0.8), Dice::new(1), Sway::new(2_000_000));
+        let mut top = || {
+            let mut plays = vec![0; catalogue.songs()];
+            (0..WINDOW).for_each(|_| plays[sway.choose(&mut dice, |dice| catalogue.draw(dice))] += 1);
+            let mut songs: Vec<(usize, u32)> = plays.into_iter().enumerate().collect();
+            songs.sort_by_key(|(song, plays)| (std::cmp::Reverse(*plays), *song));
+            songs.truncate(15);
+            songs
+        };
+        (0..windows).map(|_| top()).collect()
+    }
+
+    /// Rows move, and not all at once: from window to window most of a chart stays, and over a cycle much of it has moved.
+    #[test]
+    fn a_chart_moves_gently() {
+        let tops = tops(20);
+        for pair in tops.windows(2) {
+            let stayed = pair[0].iter().filter(|(song, _)| pair[1].iter().any(|(other, _)| other == song)).count();
+            assert!(stayed >= 11, "{pair:?}");
+        }
+        let order = |top: &[(usize, u32)]| top.iter().map(|(song, _)| *song).collect::<Vec<_>>();
+        let moves = tops.windows(2).filter(|pair| order(&pair[0]) != order(&pair[1])).count();
+        assert!(moves >= 15, "{moves}");
+    }
+
+    /// The first has several times the plays of the fifteenth.
+    #[test]
+    fn a_chart_has_a_long_tail() {
+        for top in tops(20) {
+            assert!(top[0].1 > 4 * top[14].1, "{top:?}");
+        }
+    }
+
+    #[test]
+    fn the_mean_is_the_popularity_that_was_asked_for() {
+        let (mut dice, mut sway) = (Dice::new(3), Sway::new(1000));
+        let firsts = (0..200_000).filter(|_| sway.choose(&mut dice, |dice| usize::from(dice.chance(0.5))) == 0).count();
+        assert!((90_000..110_000).contains(&firsts), "{firsts}");
+    }
+}

@@ -1,0 +1,72 @@
+//! The commands that ask a running instance: what they print, and how they end when it says no.
+
+use serde_json::Value;
+
+use crate::support::broker;
+use crate::support::fixture::folder;
+use crate::support::plays::Play;
+use crate::support::program::{Ended, reprise};
+use crate::support::running::Running;
+
+/// An instance that has read three plays of two tracks.
+fn instance() -> (Running, tempfile::TempDir) {
+    let (topic, folder) = (broker::topic("asking", 1), folder());
+    broker::produce(&topic, 0, ["a", "b", "a"].map(|song| Play::new(song, "2025-01-01T00:00:00Z").json()));
+    let running = Running::start(&topic, folder.path(), &["-w", "1"]);
+    running.caught_up(&topic);
+    (running, folder)
+}
+
+fn ask(running: &Running, words: &[&str]) -> Ended {
+    reprise(words.iter().chain(&["--url", running.address.as_str()])).end()
+}
+
+#[test]
+fn an_instance_tells_of_itself() {
+    let (running, folder) = instance();
+    let succeed = |words: &[&str]| {
+        let ended = ask(&running, words);
+        assert!(ended.status.success(), "{words:?}: {}", ended.stderr);
+        ended.stdout
+    };
+    let status = succeed(&["status"]);
+    let lake = folder.path().to_str().unwrap();
+    assert!(status.contains(lake) && status.lines().any(|line| line == "accepted            3"), "{status}");
+    assert!(status.contains("committed offset"), "partitions are a table: {status}");
+    let json: Value = serde_json::from_str(&succeed(&["status", "--format", "json"])).unwrap();
+    assert_eq!(json["accepted"], 3);
+
+    let title = Play::new("a", "2025-01-01T00:00:00Z").title;
+    let found = succeed(&["search", &title.to_uppercase()]);
+    assert!(found.contains(&title), "{found}");
+    assert!(succeed(&["search", "nobody sings this"]).contains("nothing has"));
+
+    let track = succeed(&["track", "a"]);
+    assert!(track.contains("all-time") && track.lines().next().unwrap().starts_with("a · "), "{track}");
+    let weekly = succeed(&["track", "a", "--chart", "weekly", "--scope", "global"]);
+    assert!(weekly.contains("2025-W01") && !weekly.contains("all-time"), "{weekly}");
+    let json: Value = serde_json::from_str(&succeed(&["track", "a", "--format", "json"])).unwrap();
+    assert_eq!(json["track_id"], "a");
+
+    assert_eq!(succeed(&["health"]), "ok\n");
+    assert_eq!(succeed(&["health", "--ready"]), "ready\n");
+    running.stop();
+}
+
+/// No is an answer that scripts can see.
+#[test]
+fn what_an_instance_refuses_is_status_1() {
+    let (running, _folder) = instance();
+    for words in [&["track", "nobody"][..], &["chart", "nonsense"], &["chart", "weekly", "--period", "2026-13"]] {
+        let ended = ask(&running, words);
+        assert_eq!((ended.status.code(), ended.stdout.as_str()), (Some(1), ""), "{words:?}: {}", ended.stderr);
+        assert!(ended.stderr.starts_with("error: "), "{}", ended.stderr);
+    }
+    let address = running.address.clone();
+    running.stop();
+    for words in [&["health"][..], &["status"], &["search", "x"], &["track", "a"]] {
+        let ended = reprise(words.iter().chain(&["--url", address.as_str()])).end();
+        assert_eq!(ended.status.code(), Some(1), "{words:?}");
+        assert!(ended.stderr.contains("no reprise answers at"), "{}", ended.stderr);
+    }
+}
