@@ -1,6 +1,7 @@
 //! `reprise track`: the plays of a track of a running instance, in every chart, period and scope.
 
 use anyhow::Result;
+use clap::builder::NonEmptyStringValueParser;
 use serde::Deserialize;
 
 use super::chart::chart_name;
@@ -15,7 +16,7 @@ Examples:
   reprise track S000032 --format json")]
 pub struct Options {
     /// The id of the track, as `reprise search` and the charts show it.
-    #[arg(value_parser = track_id)]
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     id: String,
     /// Only this chart.
     #[arg(long, value_name = "NAME", value_parser = chart_name)]
@@ -48,16 +49,12 @@ struct Plays {
     plays: i64,
 }
 
-/// URLs drop segments that are `.` or `..`, also when they are escaped.
-fn track_id(text: &str) -> Result<String, &'static str> {
-    let is_id = !["", ".", ".."].contains(&text);
-    is_id.then(|| text.to_owned()).ok_or("it must be the id of a track, which `.` and `..` cannot be in a URL")
-}
-
 pub fn run(options: &Options) -> Result<()> {
     let Options { chart, period, scope, .. } = options;
-    let parameters = [("chart", chart.as_deref()), ("scope", scope.as_deref()), ("period", period.as_deref())];
-    options.instance.print(&["v1", "tracks", &options.id], &parameters, options.format, describe)
+    let filters = [("chart", chart.as_deref()), ("scope", scope.as_deref()), ("period", period.as_deref())];
+    // In the path, an id of `.` or `..` would be a folder.
+    let parameters = [&[("id", Some(options.id.as_str()))], &filters[..]].concat();
+    options.instance.print(&["v1", "tracks"], &parameters, options.format, describe)
 }
 
 fn describe(track: Track, width: Option<u16>) -> String {

@@ -60,7 +60,12 @@ fn an_instance_tells_of_itself() {
 #[test]
 fn what_an_instance_refuses_is_status_1() {
     let (running, _folder) = instance();
-    for words in [&["track", "nobody"][..], &["chart", "nonsense"], &["chart", "weekly", "--period", "2026-13"]] {
+    for words in [
+        &["track", "nobody"][..],
+        &["track", ".."],
+        &["chart", "nonsense"],
+        &["chart", "weekly", "--period", "2026-13"],
+    ] {
         let ended = ask(&running, words);
         assert_eq!((ended.status.code(), ended.stdout.as_str()), (Some(1), ""), "{words:?}: {}", ended.stderr);
         assert!(ended.stderr.starts_with("error: "), "{}", ended.stderr);

@@ -73,7 +73,7 @@ chart weekly --url http://                               | --url
 status --format csv                                      | --format
 search                                                   | <TEXT>
 search x --limit none                                    | --limit
-track ..                                                 | id of the track
+track                                                    | <ID>
 track a --period 2026-11                                 | --chart
 health --url https://a                                   | plain http
 completions                                              | <SHELL>

@@ -186,6 +186,11 @@ fn the_status_says_that_no_record_is_a_play() {
     let no_plays = status["no_plays"].as_str().unwrap_or_default();
     let expected = "2 records, none is a play: not_json (framed for a schema registry (Avro or Protobuf, schema id 7)";
     assert!(no_plays.starts_with(expected), "{status}");
+    let asked = reprise(["dead-letters", "ls", "--url", &running.address]).succeed().stdout;
+    assert!(
+        asked.contains("not_json") && asked.contains(&format!("{topic}/0 at 1")) && asked.contains("schema id 7"),
+        "{asked}"
+    );
     broker::produce(&topic, 0, [Play::new("a", "2025-01-01T00:00:00Z").json()]);
     assert_eq!(running.caught_up(&topic)["no_plays"], serde_json::Value::Null);
     running.stop();
