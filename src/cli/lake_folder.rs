@@ -15,6 +15,7 @@ use crate::lake::owner;
 #[derive(Clone, Debug)]
 pub struct LakeFolder(PathBuf);
 
+const HINT: &str = "\n\nFor more information, try '--help'.\n";
 const ARGUMENT: &str = "lake_folder";
 const OPTION: &str = "lake";
 
@@ -58,12 +59,12 @@ impl FromArgMatches for LakeFolder {
         match (path(ARGUMENT), path(OPTION)) {
             (Some(_), Some(_)) if matches.value_source(OPTION) == Some(ValueSource::CommandLine) => Err(Error::raw(
                 ErrorKind::ArgumentConflict,
-                "the lake is given twice: leave out --lake, or the argument\n",
+                format!("the lake is given twice: leave out --lake, or the argument{HINT}"),
             )),
             (Some(path), _) | (None, Some(path)) => Ok(Self(path)),
             (None, None) => Err(Error::raw(
                 ErrorKind::MissingRequiredArgument,
-                "which lake? Give its folder as an argument, with --lake, or in REPRISE_LAKE\n",
+                format!("which lake? Give its folder as an argument, with --lake, or in REPRISE_LAKE{HINT}"),
             )),
         }
     }

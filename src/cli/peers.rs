@@ -93,14 +93,16 @@ impl Peers {
             return Ok(None);
         }
         let process = self.process.as_deref().context("-p is needed: which of the processes is this one, from 0?")?;
-        Ok(Some(Place {
+        let place = Place {
             process: place::number(process, place::host_name)?,
             addresses: addresses.into_iter().take(processes).collect(),
             listen: self.cluster_listen,
             secret: self.cluster_secret_file.as_deref().map(Secret::read).transpose()?,
             join_timeout: self.join_timeout,
             stall_timeout: self.stall_timeout,
-        }))
+        };
+        place.check()?;
+        Ok(Some(place))
     }
 
     /// Does `stop` at the end of stdin, if that is asked for.

@@ -107,7 +107,11 @@ fn every_help_has_examples() {
     while let Some(command) = commands.pop() {
         let help = reprise(command.iter().map(String::as_str).chain(["--help"])).succeed().stdout;
         let below: Vec<&str> = help.split_once("\nCommands:\n").map_or(Vec::new(), |(_, rest)| {
-            rest.lines().take_while(|line| !line.is_empty()).filter_map(|line| line.split_whitespace().next()).collect()
+            let lines = rest.lines().take_while(|line| !line.is_empty());
+            // What is said of a command may go on in the next line, further to the right.
+            lines
+                .filter_map(|line| line.strip_prefix("  ")?.split(' ').next().filter(|name| !name.is_empty()))
+                .collect()
         });
         for name in below.iter().filter(|name| **name != "help") {
             commands.push([&command[..], &[(*name).to_owned()]].concat());
