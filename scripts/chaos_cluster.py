@@ -73,8 +73,8 @@ class Cluster(Trial):
         self.supervisors.append(Supervisor(started, self.log, self.size[0]))
         return started
 
-    def supervise(self, **options):
-        self.run(**options)
+    def supervise(self, take_over=False, **options):
+        self.run(*(["--take-over"] if take_over else []), **options)
         self.deaths = 0
         return self.supervisors[-1]
 
@@ -236,7 +236,8 @@ class Cluster(Trial):
         frozen = members[self.random.choice(sorted(members))]
         frozen.send(signal.SIGSTOP)
         self.abandon(supervisor, frozen)
-        self.supervisor = self.supervise(restarts=RESTARTS)
+        # It may be process 0, which holds the lake as long as it lives.
+        self.supervisor = self.supervise(restarts=RESTARTS, take_over=True)
         self.until_ready(self.supervisor.process)
         frozen.send(signal.SIGCONT)
         self.expect_nobody([frozen])

@@ -51,6 +51,8 @@ class Trial:
         self.log = None
         self.starts = 0
         self.aborts = 0
+        # What went wrong and did not end the trial.
+        self.faults = collections.Counter()
         self.processes = []
 
     def run(self, *arguments, failpoint=None, pace=BUSY):

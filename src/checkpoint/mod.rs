@@ -60,10 +60,14 @@ pub fn folder(lake: &Path) -> PathBuf {
     lake.join(FOLDER)
 }
 
-/// The newest checkpoint that `snapshot` can be rebuilt from for `plan`. Those that are damaged are passed over with a warning,
-/// and those that lack something with a word.
-pub fn newest(lake: &Path, snapshot: &Snapshot, plan: &Plan) -> Result<Option<Checkpoint>> {
-    for (version, folder) in list(lake)?.into_iter().rev() {
+/// The newest checkpoint that `snapshot` can be rebuilt from for `plan`. Those that cannot be read are passed over with a warning,
+/// and those that lack something with a word: without a checkpoint the lake itself is read.
+pub fn newest(lake: &Path, snapshot: &Snapshot, plan: &Plan) -> Option<Checkpoint> {
+    let listed = list(lake).unwrap_or_else(|error| {
+        tracing::warn!("no checkpoint is used, and the lake is read instead: {error:#}");
+        Vec::new()
+    });
+    for (version, folder) in listed.into_iter().rev() {
         if version > snapshot.version() {
             continue;
         }
@@ -75,7 +79,7 @@ pub fn newest(lake: &Path, snapshot: &Snapshot, plan: &Plan) -> Result<Option<Ch
                 );
             }
             Ok(checkpoint) => match plan.translation(&checkpoint.manifest.dimensions) {
-                Ok(translation) => return Ok(Some(checkpoint.translate(&translation))),
+                Ok(translation) => return Some(checkpoint.translate(&translation)),
                 Err(lacks) => {
                     tracing::info!(
                         checkpoint = %folder.display(),
@@ -86,7 +90,7 @@ pub fn newest(lake: &Path, snapshot: &Snapshot, plan: &Plan) -> Result<Option<Ch
             },
         }
     }
-    Ok(None)
+    None
 }
 
 /// The checkpoint of a `version`, which another process of the cluster has found to be good for `plan`.

@@ -121,6 +121,7 @@ pub fn run(options: Options) -> Result<()> {
         access: options.access.load(options.listen)?,
         from_latest: false,
         accept_gap: false,
+        take_over: false,
         memory_max_bytes: None,
         pace: Pace { commit_interval: Duration::from_secs(2), ..Pace::default() },
         care: Spans::default(),

@@ -128,6 +128,45 @@ pub struct Options {
     #[arg(help_heading = "Advanced")]
     #[arg(short, long, value_name = "N", default_value_t = default_workers(), value_parser = workers, env = "REPRISE_WORKERS")]
     workers: usize,
+    #[command(flatten)]
+    charts: ChartsFile,
+    /// Where to answer HTTP; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR", default_value = serve::DEFAULT_ADDRESS, value_parser = listen_address, env = "REPRISE_LISTEN", overrides_with = "listen")]
+    listen: SocketAddr,
+    #[command(flatten)]
+    access: ServerAccess,
+    /// For how long past trending windows can be asked for. Those from before this start cannot.
+    #[arg(long, value_name = "SPAN", default_value = "2h", value_parser = parse_duration, env = "REPRISE_TRENDING_HISTORY")]
+    trending_history: Duration,
+    /// Where to begin in partitions that the lake has no offset for.
+    #[arg(long, value_enum, default_value = "earliest", env = "REPRISE_FROM")]
+    from: From,
+    /// Go on although Kafka has deleted plays before they were read; the lake will say which are missing.
+    #[arg(long, env = "REPRISE_ACCEPT_GAP")]
+    accept_gap: bool,
+    /// Take the lake over from the process that writes to it now: that one commits nothing more, and ends within seconds. Without
+    /// this a start is refused as long as that process lives.
+    #[arg(long, env = "REPRISE_TAKE_OVER")]
+    take_over: bool,
+    /// The consumer group under which committed offsets are published, for tools that measure lag.
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_GROUP, value_parser = NonEmptyStringValueParser::new(), env = "REPRISE_GROUP")]
+    group: String,
+    /// Publish what changes in the charts to this topic, after each commit: the last message of each key is a chart as it stands.
+    /// It is made, compacted, if it is not there.
+    #[arg(long, value_name = "TOPIC", value_parser = topic_name, env = "REPRISE_CHANGELOG")]
+    changelog: Option<String>,
+    /// Read every partition to its end, commit, and leave.
+    #[arg(long)]
+    until_caught_up: bool,
+    /// Print all charts at the end.
+    #[arg(long, value_enum, requires = "until_caught_up")]
+    format: Option<Format>,
+    /// Where to print them, instead of stdout.
+    #[arg(long, value_name = "PATH", requires = "format")]
+    output: Option<PathBuf>,
+    /// How often what was read is committed to the lake.
+    #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = parse_duration, env = "REPRISE_COMMIT_INTERVAL")]
+    commit_interval: Duration,
     /// Commit earlier when a worker holds so many MiB.
     #[arg(help_heading = "Advanced")]
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=65536), env = "REPRISE_BUFFER")]
@@ -179,6 +218,7 @@ pub fn run(options: Options) -> Result<()> {
         access: options.access.load(options.listen)?,
         from_latest: options.from == From::Latest,
         accept_gap: options.accept_gap,
+        take_over: options.take_over,
         memory_max_bytes: options.memory_max.bytes(),
         pace,
         care: care::Spans { compact_after: options.compact_after, retain: options.retain },

@@ -12,9 +12,7 @@ use anyhow::{Context, Result, bail};
 use axum::http::HeaderValue;
 use reprise_dataflows::definition::{Definitions, FILE_BYTES_MAX};
 
-use super::usage::WrongUsage;
-use crate::lake::disk::refuse_object_store;
-use crate::output::{self, Format, colours};
+use crate::lake::disk::{refuse_ambiguous, refuse_object_store};
 use crate::serve::access::{Access, Token, parse_origin, token_text};
 
 /// Of a librdkafka option in a file.
@@ -207,8 +205,13 @@ pub fn start_log(level: &str) {
     };
 }
 
-/// `path` as people write it, made absolute. A URL would become a folder of that name here.
+/// The folder of a lake as people write it, made absolute.
+///
+/// # Errors
+/// When it cannot be the folder of a lake: a URL, which would become a folder of that name, or what the log would not be found in.
 pub fn absolute(path: &Path) -> Result<PathBuf> {
-    refuse_object_store(path).wrong_usage()?;
-    std::path::absolute(path).with_context(|| format!("there is no way to {}", path.display()))
+    refuse_object_store(path)?;
+    let lake = std::path::absolute(path).with_context(|| format!("there is no way to {}", path.display()))?;
+    refuse_ambiguous(&lake)?;
+    Ok(lake)
 }

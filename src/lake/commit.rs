@@ -24,16 +24,32 @@ pub struct Committer {
 }
 
 impl Committer {
-    /// How far the lake in the folder `lake` has come, without becoming its writer; nowhere if there is none yet. Refuses the
-    /// same lakes as [`Committer::open`].
+    /// How far the lake in the folder `lake` has come, without becoming its writer or changing anything; nowhere if there is
+    /// none yet.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the lake or with where it came from. What is refused must be refused here: [`Committer::open`]
+    /// ends the process that writes to the lake.
     pub fn found(lake: &Path, identity: &Identity) -> Result<Progress> {
         disk::refuse_object_store(lake)?;
+        [&PLAYS, &DEAD_LETTERS].into_iter().try_for_each(|kind| create::refuse_foreign(lake, kind))?;
         if !create::exists(lake, &PLAYS)? {
             return Ok(Progress::default());
         }
         let plays = Table::open(lake, &PLAYS, table::engine()?, None)?;
         check_identity(lake, &plays, identity)?;
-        plays.progress()
+        if create::exists(lake, &DEAD_LETTERS)? {
+            check_identity(lake, &Table::open(lake, &DEAD_LETTERS, table::engine()?, None)?, identity)?;
+        }
+        let found = plays.progress()?;
+        if found.epoch.is_some() && found.offsets.is_empty() {
+            bail!(
+                "the lake {} has plays, and its log does not say up to which offsets: it is damaged, or was made before \
+                 version 0.1.0; `reprise replay` reads it. To go on from Kafka give --lake another folder",
+                lake.display()
+            );
+        }
+        Ok(found)
     }
 
     /// Opens the lake in the folder `lake`, creating it if need be, and becomes its only writer: from here on every
@@ -50,14 +66,6 @@ impl Committer {
             anyhow::Ok(table)
         };
         let (plays, dead_letters) = (open(&PLAYS)?, open(&DEAD_LETTERS)?);
-        let found = plays.progress()?;
-        if found.epoch.is_some() && found.offsets.is_empty() {
-            bail!(
-                "the lake {} has plays, and its log does not say up to which offsets: it is damaged, or was made before \
-                 version 0.1.0; give --lake another folder",
-                lake.display()
-            );
-        }
         // The dead letters follow the plays. That theirs is greater happens when somebody has deleted the plays.
         let floor = dead_letters.progress()?.incarnation;
         let plays = FencedTable::take_over(plays, |found| found.max(floor) + 1)?;
@@ -195,7 +203,8 @@ fn check_identity(lake: &Path, table: &Table, identity: &Identity) -> Result<()>
     match (table.topic_id(), &identity.topic_id) {
         (Some(known), Some(found)) if known != found => bail!(
             "topic {topic} is not the one that the lake {} was made from: its id was {known}, and now it is {found}. It was \
-             deleted and made anew: begin a new lake for it",
+             deleted and made again, which is another topic to Kafka. This lake is whole, and `reprise replay` reads it: keep it, \
+             and give the new topic a lake of its own by --lake",
             lake.display()
         ),
         _ => Ok(()),

@@ -22,8 +22,8 @@ pub fn exists(lake: &Path, kind: &Kind) -> Result<bool> {
     Ok(log.is_dir() && disk::names(&log)?.iter().any(is_version))
 }
 
-/// Creates the table of `kind` in `lake` with the folders that writers need, unless it exists.
-pub fn create(lake: &Path, kind: &Kind, identity: &Identity) -> Result<()> {
+/// Refuses a folder that holds something, and no table.
+pub fn refuse_foreign(lake: &Path, kind: &Kind) -> Result<()> {
     let root = lake.join(kind.folder);
     if root.is_dir()
         && let Some(foreign) = disk::names(&root)?.into_iter().find(|name| name != LOG && name != STAGING)
@@ -31,6 +31,13 @@ pub fn create(lake: &Path, kind: &Kind, identity: &Identity) -> Result<()> {
     {
         bail!("{} holds {foreign}, but no {LOG}: it is not a lake of ours; give --lake another folder", root.display());
     }
+    Ok(())
+}
+
+/// Creates the table of `kind` in `lake` with the folders that writers need, unless it exists.
+pub fn create(lake: &Path, kind: &Kind, identity: &Identity) -> Result<()> {
+    refuse_foreign(lake, kind)?;
+    let root = lake.join(kind.folder);
     for folder in [root.join(STAGING), root.join(LOG)] {
         disk::create_folder(&folder)
             .with_context(|| format!("cannot make a lake in {}: give --lake a writable folder", lake.display()))?;

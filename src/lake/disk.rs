@@ -2,12 +2,14 @@
 //!
 //! A rename or a new file survives a power cut only after its *folder* has been synced, so each of these does both.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use delta_kernel::object_store::{self, local::LocalFileSystem};
 use twox_hash::XxHash64;
+use url::Url;
 
 /// The folder inside a table for files that no commit holds yet. Readers that go by name skip what begins with `_`.
 pub const STAGING: &str = "_staging";
@@ -21,6 +23,55 @@ pub fn refuse_object_store(root: &Path) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Opens the file of a lock, and makes it if it is not there. It is never deleted: two processes could then lock two files of
+/// the same name.
+pub fn open_lock(path: &Path) -> Result<File> {
+    let opened = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path);
+    opened.with_context(|| format!("cannot open {}", path.display()))
+}
+
+/// Locks a file for this process, until the file is closed, at the latest by the end of the process. Returns false if another
+/// process, or another open file of this one, holds the lock.
+///
+/// # Errors
+/// When the file system has no locks.
+pub fn try_lock(file: &File) -> std::io::Result<bool> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Refuses a lake whose log would be looked for elsewhere. The Delta kernel names files by URLs, and does not encode the names
+/// that it has listed: `team%20a` becomes `team a` on the way, and `a\b` becomes `a/b`.
+///
+/// `lake` is absolute. What it links to counts, as far as it exists.
+pub fn refuse_ambiguous(lake: &Path) -> Result<()> {
+    let existing = lake.ancestors().find(|folder| folder.exists()).unwrap_or(lake);
+    let resolved = existing.canonicalize().unwrap_or_else(|_| existing.to_owned());
+    let resolved = resolved.join(lake.strip_prefix(existing).unwrap_or(Path::new("")));
+    let seen = as_the_kernel_sees(&resolved);
+    if seen.as_deref() == Some(resolved.as_path()) {
+        return Ok(());
+    }
+    let seen = seen.map_or_else(|| "no folder".to_owned(), |seen| format!("{seen:?}"));
+    bail!(
+        "{lake:?} cannot be a lake: its path{} is taken for that of {seen} by readers that go by URLs. Use a folder whose path has no \
+         backslash, no % before two hexadecimal digits, no control characters, and is UTF-8",
+        if resolved == lake { String::new() } else { format!(", which is {resolved:?},") },
+    );
+}
+
+/// The folder that the Delta kernel comes to when it lists `folder` and reads what it has found.
+fn as_the_kernel_sees(folder: &Path) -> Option<PathBuf> {
+    let mut url = Url::from_directory_path(folder).ok()?;
+    let listed = object_store::path::Path::from_url_path(url.path()).ok()?;
+    url.set_path(&format!("/{}", listed.as_ref()));
+    let found = object_store::path::Path::from_url_path(url.path()).ok()?;
+    LocalFileSystem::new().path_to_filesystem(&found).ok()
 }
 
 /// Makes the names in `folder` durable.
@@ -151,5 +202,47 @@ fn sync_parent(path: &Path) -> Result<()> {
         Some(parent) if parent.as_os_str().is_empty() => sync_folder(Path::new(".")),
         Some(parent) => sync_folder(parent),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_folders_that_the_kernel_finds_are_lakes() {
+        let long = "x".repeat(250);
+        for good in [
+            "a",
+            "team a",
+            "a#b",
+            "a?b=c",
+            "100%",
+            "%zz",
+            "ü 日本",
+            "a:b;c",
+            "a*b[c]{d}",
+            "~",
+            "a'b\"c",
+            "+&=,@!$",
+            long.as_str(),
+        ] {
+            refuse_ambiguous(&Path::new("/nowhere").join(good).join("lake")).unwrap();
+        }
+        for bad in ["team%20a", "a%2Fb", "%41", "a\\b", "a\nb", "a\tb"] {
+            let said = refuse_ambiguous(&Path::new("/nowhere").join(bad)).unwrap_err().to_string();
+            assert!(said.contains("cannot be a lake") && !said.contains(char::is_control), "{said}");
+        }
+    }
+
+    /// The folder that the path leads to is what the kernel is given.
+    #[test]
+    fn what_a_path_links_to_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let (target, link) = (folder.path().join("team%20a"), folder.path().join("link"));
+        fs::create_dir(&target).unwrap();
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        let said = refuse_ambiguous(&link.join("lake")).unwrap_err().to_string();
+        assert!(said.contains("link/lake") && said.contains("team%20a/lake") && said.contains("team a/lake"), "{said}");
     }
 }

@@ -23,9 +23,11 @@
 //!    or its author was stopped by (5) before it renamed anything.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use anyhow::{Error, Result, anyhow, bail};
 
+use super::holder::recorded_other;
 use super::intent::{self, DamagedIntent, Intent};
 use super::table::{Marks, Table};
 use super::{Account, NewFile, Progress, Room, care, disk};
@@ -51,7 +53,7 @@ impl FencedTable {
             let found = table.progress()?.incarnation;
             let incarnation = choose(found);
             if incarnation <= found {
-                return Err(overtaken(&table, found));
+                return Err(overtaken(lake_of(&table), found));
             }
             if table.append(&[], &Marks { incarnation, ..Marks::default() })? {
                 let progress = table.progress()?;
@@ -191,7 +193,7 @@ impl FencedTable {
     fn require(&self, expected: &BTreeMap<i32, i64>) -> Result<()> {
         let found = self.table.progress()?;
         if found.incarnation != self.progress.incarnation {
-            return Err(overtaken(&self.table, found.incarnation));
+            return Err(overtaken(lake_of(&self.table), found.incarnation));
         }
         if found.offsets != *expected {
             bail!(
@@ -240,11 +242,17 @@ impl FencedTable {
     }
 }
 
-fn overtaken(table: &Table, incarnation: i64) -> Error {
+fn lake_of(table: &Table) -> &Path {
+    table.root.parent().unwrap_or(&table.root)
+}
+
+/// Another process has become the writer of `lake`, by the `incarnation` that its log says.
+pub fn overtaken(lake: &Path, incarnation: i64) -> Error {
+    let by = recorded_other(lake).map_or_else(String::new, |writer| format!(" ({writer})"));
     anyhow!(
-        "another instance (incarnation {incarnation}) has taken over this lake, as the table {} says: \
-         let only one `reprise run` write to a lake",
-        table.root.display()
+        "another instance (incarnation {incarnation}) has taken over this lake, {}{by}; nothing more was committed. Let only one \
+         `reprise run` write to a lake",
+        lake.display()
     )
 }
 

@@ -5,6 +5,7 @@
 //!                 _staging/part-….snappy.parquet.inprogress       written and fsynced, not committed
 //!                 _staging/commit-<incarnation>-<epoch>.json      the intent of a commit under way
 //!                 _staging/compact…, care.lock                    the same of a compaction, and who may do one
+//!                 _staging/writer.lock                            which process writes, for people
 //!                 _delta_log/                                     files, offsets, epoch, clock, incarnation
 //! LAKE/dead_letters/date=2026-11-20/…                             likewise
 //! ```
@@ -23,6 +24,7 @@ mod dead_letters;
 pub mod disk;
 mod encoder;
 mod fenced;
+mod holder;
 mod hours;
 mod intent;
 mod listing;
@@ -32,6 +34,7 @@ pub mod seal;
 pub mod sink;
 mod snapshot;
 mod statistics;
+mod successor;
 mod table;
 #[cfg(test)]
 pub mod tests;
@@ -45,9 +48,11 @@ pub use account::{Account, Gap, Position, origin_hash};
 pub use commit::Committer;
 pub use dead_letters::DeadLetter;
 pub use encoder::{Encoded, Encoder};
+pub use holder::{Holder, WriterProcess};
 pub use listing::LakeFile;
 pub use room::Room;
 pub use snapshot::{Snapshot, check_is_lake, incarnation};
+pub use successor::SuccessorWatch;
 pub use writer::{ROW_GROUP_ROWS_MAX, Writer};
 
 /// Where the plays of a lake come from. Recorded when it is created, and compared ever after.

@@ -227,8 +227,10 @@ fn stage(mut writer: Writer, room: Room) -> impl FnMut(Work) -> Result<Option<Wr
         Ok(Some(Written {
             epoch: cut.epoch,
             clock_us: cut.clock_us,
-            plays: room.wait_for(|| writer.stage_plays(cut.epoch))?,
-            dead_letters: room.wait_for(|| writer.write_dead_letters(cut.epoch, &dead_letters))?,
+            plays: room.wait_for(|| writer.stage_plays(cut.epoch)).map_err(|error| writer.explain(error))?,
+            dead_letters: room
+                .wait_for(|| writer.write_dead_letters(cut.epoch, &dead_letters))
+                .map_err(|error| writer.explain(error))?,
             positions: positions.into_values().collect(),
             gaps,
         }))

@@ -30,7 +30,8 @@ pub const TOPIC_ID: &str = "reprise.topic_id";
 pub const CLUSTER_ID: &str = "reprise.cluster_id";
 const EPOCH: &str = "reprise:epoch";
 const CLOCK: &str = "reprise:clock";
-const INCARNATION: &str = "reprise:incarnation";
+/// The transaction id under which the log says which start of a writer an entry is of.
+pub const INCARNATION: &str = "reprise:incarnation";
 /// How many partitions the topic was ever known to have.
 const PARTITIONS: &str = "reprise:partitions";
 /// More than any cluster has: a log that speaks of more is damaged.

@@ -9,7 +9,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 use arrow::array::RecordBatch;
 use parquet::basic::{Compression, Encoding};
 use parquet::file::metadata::ParquetMetaData;
@@ -18,6 +18,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use super::disk::{self, STAGING};
 use super::encoder::{Encoded, Encoder, encode};
 use super::intent::file_name;
+use super::successor::or_overtaken;
 use super::table::{self, DEAD_LETTERS, Kind, PLAYS, Table, WRITTEN_BY};
 use super::{DeadLetter, NewFile, dead_letters, statistics};
 use crate::failpoint;
@@ -67,6 +68,11 @@ impl Writer {
             hours: BTreeMap::new(),
             dead_letter_offsets: progress.offsets,
         })
+    }
+
+    /// Why this writer has failed: see [`or_overtaken`].
+    pub fn explain(&self, error: Error) -> Error {
+        or_overtaken(&self.lake, self.incarnation, error)
     }
 
     /// Takes `plays`, whose columns are those of [`reprise_dataflows::play::schema`], for the next files.

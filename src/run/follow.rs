@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use reprise_dataflows::plan::Plan;
 use tracing::info;
 
@@ -37,7 +37,6 @@ impl Run {
             return Ok(());
         };
         let first = team.watch_first()?;
-        self.check_cluster(&start, &stop)?;
         let listening = format!("http://{}", server.address);
         let leader = start.leader.as_deref().unwrap_or("(on its own loopback)");
         info!(process = team.process(), %listening, leader, lake = %self.lake.display(), "running");
@@ -60,19 +59,6 @@ impl Run {
         drop((discovery, memory));
         server.stop();
         ending.outcome()
-    }
-
-    /// Fails if this process would read another Kafka cluster than process 0 does: the offsets of one mean nothing in the other.
-    fn check_cluster(&self, start: &Start, stop: &AtomicBool) -> Result<()> {
-        let broker = self.broker.clone();
-        let found = unless_stopped(stop, move || broker.cluster_id(&broker.asker()?))?;
-        ensure!(
-            found.is_none() || found == start.cluster_id,
-            "this process reads the Kafka cluster {}, and process 0 the cluster {}: give both the same --brokers",
-            found.unwrap_or_default(),
-            start.cluster_id.as_deref().unwrap_or("of an unknown id")
-        );
-        Ok(())
     }
 
     fn engine_of(self, start: Start, team: Arc<Team>, found: Arc<Found>, ending: Ending) -> Result<Engine> {

@@ -4,43 +4,42 @@
 //! follow it.
 
 mod follow;
+mod open;
 mod start;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use reprise_dataflows::definition::Definitions;
 use reprise_dataflows::plan::Plan;
-use tracing::{info, warn};
+use tracing::info;
 use url::Url;
 
 use crate::background::{Background, Closing, unless_stopped};
-use crate::broker::{ANSWER_TIMEOUT, Broker, Extent};
+use crate::broker::Broker;
 use crate::changelog;
 use crate::charts::{AsOf, Charts};
-use crate::checkpoint::{self, Checkpoint};
+use crate::checkpoint;
 use crate::cluster::place::is_loopback;
-use crate::cluster::view::View;
 use crate::cluster::{Place, Profile, Team, join};
 use crate::ending::{Ending, fail};
 use crate::engine::{Engine, Live};
 use crate::lake::care;
-use crate::lake::{self, Committer, Identity, LakeFile, Room, Snapshot, balance};
+use crate::lake::{LakeFile, Room, Snapshot};
 use crate::memory;
 use crate::monitor::monitor;
 use crate::otlp;
 use crate::publish::publisher;
 use crate::serve::status::Phase;
 use crate::serve::{self, Access, Shared, Status};
-use crate::source::kafka::{Found, Origin, PASSED, Resumption, check_remade, discover, lost, resume};
+use crate::source::kafka::{Found, discover};
 use crate::source::lake::{Counted, Progress};
 use crate::tick::Pace;
-use start::Start;
+use open::Opened;
 
 /// Between the stop of one process and that of another by the same hand, at most.
 const STOP_TOGETHER: Duration = Duration::from_millis(300);
@@ -61,6 +60,8 @@ pub struct Run {
     pub from_latest: bool,
     /// Go on behind offsets that Kafka no longer has.
     pub accept_gap: bool,
+    /// Become the writer of the lake although another process is.
+    pub take_over: bool,
     /// What this process may hold, instead of most of what there is.
     pub memory_max_bytes: Option<u64>,
     pub pace: Pace,
@@ -74,17 +75,6 @@ pub struct Run {
     pub notes: Vec<String>,
 }
 
-/// A lake that has been taken over, and what the charts begin with.
-struct Opened {
-    origin: Arc<Origin>,
-    committer: Committer,
-    /// Where each partition goes on.
-    starts: BTreeMap<i32, i64>,
-    snapshot: Snapshot,
-    checkpoint: Option<Arc<Checkpoint>>,
-    counted: Option<Arc<Counted>>,
-}
-
 impl Run {
     /// Whether this process is one of a cluster that commits and serves nothing by itself, and is to [`Run::follow`].
     pub fn is_follower(&self) -> bool {
@@ -94,16 +84,17 @@ impl Run {
     /// Runs until `stop` is set, or all is read if that is asked for. `started` is called when HTTP answers.
     pub fn run(self, stop: Arc<AtomicBool>, started: impl FnOnce(&Arc<Shared>) -> Result<()>) -> Result<Arc<Shared>> {
         let shared = Arc::new(Shared::new(Charts::new(self.definitions.clone())));
-        // Before the lake is taken over: a second start by mistake ends here, and leaves the first one alone.
         let server = serve::start(self.listen, shared.clone(), self.access.clone())?;
         let begun = Arc::new(AtomicBool::new(false));
         let Some(team) = self.team(&stop, &begun)? else { return Ok(shared) };
         let watch = team.watch()?;
-        let Some(opened) = self.open(&stop)? else {
+        let address = format!("http://{}", server.address);
+        // As everything that may not work, before the lake is taken over: until then it may have a writer that is well.
+        let exporter = self.otlp.as_ref().map(|endpoint| otlp::export(endpoint, shared.clone())).transpose()?;
+        let Some((opened, holding)) = self.open(&address, &stop)? else {
             team.leave();
             return Ok(shared);
         };
-        let address = format!("http://{}", server.address);
         team.announce(&opened.start(self.seen_by_others(server.address)))?;
         self.tell(&opened, &shared, &address, &team);
         let (lake, partitions) = (self.lake.display(), opened.starts.len());
@@ -121,8 +112,9 @@ impl Run {
             self.changelog(&shared)?,
             discover(&self.broker, opened.origin.clone(), known, found.clone(), ending.clone())?,
             self.caretaker(&shared)?,
-            self.otlp.as_ref().map(|endpoint| otlp::export(endpoint, shared.clone())).transpose()?,
+            exporter,
             self.watch_memory(&ending)?,
+            holding,
         );
         let engine = self.engine(opened, team, rebuilt, found, shared.clone(), ending.clone());
         drop(watch);
@@ -147,6 +139,9 @@ impl Run {
         let Some(place) = &self.place else { return Ok(Some(Team::alone(self.workers))) };
         let mut profile = Profile::new("run", self.workers, &self.definitions);
         profile.set("topic", &self.broker.topic);
+        // The offsets of one cluster mean nothing in another.
+        let Some(cluster_id) = self.cluster_id(stop)? else { return Ok(None) };
+        profile.set("Kafka cluster (--brokers)", cluster_id);
         profile.set("option --accept-gap", self.accept_gap);
         let (stops, has_begun) = (stop.clone(), begun.clone());
         let lost = move |error| {
@@ -163,6 +158,16 @@ impl Run {
         Ok(cluster.map(|cluster| Team { threads: self.workers, cluster: Some(cluster) }))
     }
 
+    /// The id of the Kafka cluster that this process reads. Nothing if it was stopped meanwhile.
+    fn cluster_id(&self, stop: &AtomicBool) -> Result<Option<String>> {
+        let broker = self.broker.clone();
+        unless_stopped(stop, move || {
+            let asker = broker.asker()?;
+            broker.partitions(&asker)?;
+            broker.cluster_id(&asker)
+        })
+    }
+
     /// Where the other processes send those who want charts, as a URL; none if this process listens on loopback and they may be
     /// elsewhere.
     fn seen_by_others(&self, address: SocketAddr) -> Option<String> {
@@ -173,44 +178,6 @@ impl Run {
             ip if ip.is_loopback() && !is_loopback(first) => None,
             _ => Some(format!("http://{address}")),
         }
-    }
-
-    /// Takes the lake over, and finds out where each partition goes on. Nothing if it was stopped meanwhile.
-    fn open(&self, stop: &AtomicBool) -> Result<Option<Opened>> {
-        let broker = self.broker.clone();
-        let Some((identity, extents)) = unless_stopped(stop, move || look(&broker))? else { return Ok(None) };
-        // Before the lake is taken over: who is refused must not have ended the instance that writes to it.
-        let found = Committer::found(&self.lake, &identity)?;
-        self.resume(&extents, &found)?;
-        let (broker, known) = (self.broker.clone(), extents.clone());
-        if unless_stopped(stop, move || check_remade(&broker, &known, &found))?.is_none() {
-            return Ok(None);
-        }
-        let mut committer = Committer::open(&self.lake, &identity)?;
-        let Resumption { starts, gaps } = self.resume(&extents, committer.progress())?;
-        for gap in &gaps {
-            let topic = &self.broker.topic;
-            warn!(topic, partition = gap.partition, first = gap.first, end = gap.end, "{}", PASSED);
-        }
-        let origin = Arc::new(Origin::new(&self.broker, identity.topic_id)?);
-        let same = origin.clone();
-        committer.check_origin_by(move |read| same.check_read(read));
-        committer.begin(&starts)?;
-        committer.pass(&gaps)?;
-        let snapshot = Snapshot::open(&self.lake, None)?;
-        balance::check(&self.lake, &snapshot)?;
-        let checkpoint = checkpoint::newest(&self.lake, &snapshot, &Plan::new(&self.definitions))?.map(Arc::new);
-        let counted = checkpoint.as_ref().map(|checkpoint| checkpoint.counted(&snapshot));
-        Ok(Some(Opened { origin, committer, starts, snapshot, checkpoint, counted }))
-    }
-
-    /// Where a lake that has come so far goes on, if it can.
-    fn resume(&self, extents: &BTreeMap<i32, Extent>, progress: &lake::Progress) -> Result<Resumption> {
-        let resumption = resume(&self.broker.topic, extents, progress, self.from_latest).and_then(|resumption| {
-            let accepted = self.accept_gap || resumption.gaps.is_empty();
-            if accepted { Ok(resumption) } else { Err(lost(&self.broker.topic, &resumption.gaps)) }
-        });
-        resumption.context("cannot go on with this lake")
     }
 
     /// Tells those who ask what the run begins with.
@@ -298,39 +265,8 @@ impl Run {
     }
 }
 
-impl Opened {
-    /// What the other processes are told, with the URL of this one.
-    fn start(&self, leader: Option<String>) -> Start {
-        let progress = self.committer.progress();
-        Start {
-            incarnation: progress.incarnation,
-            last_epoch: progress.epoch,
-            starts: self.starts.clone(),
-            cluster_id: self.snapshot.cluster_id().map(str::to_owned),
-            view: View::of(&self.snapshot),
-            checkpoint: self.checkpoint.as_ref().map(|checkpoint| checkpoint.manifest.version),
-            leader,
-        }
-    }
-}
-
 /// Plays of the lake that no checkpoint has counted.
 fn rows_to_read(snapshot: &Snapshot, counted: Option<&Counted>) -> u64 {
     let is_counted = |file: &LakeFile| counted.is_some_and(|counted| counted.files.contains(&file.path));
     snapshot.files().iter().filter(|file| !is_counted(file)).map(|file| file.rows).sum()
-}
-
-/// What the broker says of the topic.
-fn look(broker: &Broker) -> Result<(Identity, BTreeMap<i32, Extent>)> {
-    let consumer = broker.asker()?;
-    let partitions = broker.partitions(&consumer)?;
-    let topic_id = || {
-        let topic_id = broker.topic_id(&consumer, ANSWER_TIMEOUT);
-        topic_id.with_context(|| format!("{} does not tell the id of topic {}", broker.servers, broker.topic))
-    };
-    let before = topic_id()?;
-    let extents = broker.extents(&consumer, &partitions, ANSWER_TIMEOUT)?;
-    let topic_id = topic_id()?;
-    ensure!(topic_id == before, "topic {} is being made anew: start again when that is done", broker.topic);
-    Ok((Identity { cluster_id: broker.cluster_id(&consumer)?, topic: broker.topic.clone(), topic_id }, extents))
 }

@@ -20,8 +20,6 @@ pub struct Start {
     pub view: View,
     /// The version of the checkpoint that has counted a part of it.
     pub checkpoint: Option<u64>,
-    /// The Kafka cluster that all are to read.
-    pub cluster_id: Option<String>,
     /// Where the charts are served, as a URL; none if only process 0's own machine can ask it.
     pub leader: Option<String>,
 }

@@ -229,7 +229,7 @@ fn who_has_been_overtaken_leaves_the_topic_alone() {
     let first = Running::start(&topic, folder.path(), &with(&changelog, &[]));
     follows(&first, &topic, &changelog);
     first.program.signal("STOP");
-    let second = Running::start(&topic, folder.path(), &with(&changelog, &[]));
+    let second = Running::start(&topic, folder.path(), &with(&changelog, &["--take-over"]));
     produce(&topic, "SE", 3);
     follows(&second, &topic, &changelog);
     first.program.signal("CONT");

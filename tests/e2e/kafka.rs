@@ -188,7 +188,7 @@ fn a_topic_that_is_made_anew_while_it_is_read_ends_the_run() {
     let ended = running.program.end();
     assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
     // Making it again may take so long that it counts as deleted.
-    assert!(["made anew", "no longer exists"].iter().any(|said| ended.stderr.contains(said)), "{}", ended.stderr);
+    assert!(["made again", "no longer exists"].iter().any(|said| ended.stderr.contains(said)), "{}", ended.stderr);
     lake::assert_holds(folder.path(), &plays("old", 10));
 }
 
@@ -209,11 +209,11 @@ fn a_topic_that_is_made_anew_between_two_looks_is_not_committed() {
     });
     let ended = running.program.end();
     assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
-    assert_says(&ended.stderr, &["is not the one that this run began with", "made anew"]);
+    assert_says(&ended.stderr, &["is not the one that this run began with", "made again"]);
     lake::assert_holds(folder.path(), &plays("old", 10));
     assert_says(
         &fails(&topic, folder.path(), &[]).stderr,
-        &["is not the one that the lake", "its id was", "made anew"],
+        &["is not the one that the lake", "its id was", "made again", "keep it"],
     );
 }
 
@@ -229,15 +229,18 @@ fn a_topic_that_was_made_anew_is_refused() {
     broker::delete(&topic);
     broker::make_again(&topic, 2);
     produce(&topic, 0, &plays("new", 20));
-    assert_says(&fails(&topic, folder.path(), &[]).stderr, &["offset 30", "made anew"]);
+    assert_says(&fails(&topic, folder.path(), &[]).stderr, &["offset 30", "made again", "Keep this lake"]);
     for more in [10, 20] {
         produce(&topic, 0, &plays("new", more));
         let refused = fails(&topic, folder.path(), &["--accept-gap"]);
-        assert_says(&refused.stderr, &["is not the one that the lake was made from", "offset 29", "Begin a new lake"]);
+        assert_says(&refused.stderr, &["is not the one that the lake was made from", "offset 29", "Keep this lake"]);
     }
     broker::delete(&topic);
     broker::make_again(&topic, 1);
-    assert_says(&fails(&topic, folder.path(), &[]).stderr, &[&format!("{topic}/1, a partition"), "made anew"]);
+    assert_says(
+        &fails(&topic, folder.path(), &[]).stderr,
+        &[&format!("{topic}/1, a partition"), "made again", "Keep this lake"],
+    );
     assert!(replay(folder.path(), &[]).lines == old.lines, "the lake is as it was");
 }
 

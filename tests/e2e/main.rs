@@ -29,5 +29,6 @@ mod same_answer;
 mod stops;
 mod strangers;
 mod support;
+mod takeovers;
 mod usage;
 mod verify;

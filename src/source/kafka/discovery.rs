@@ -8,6 +8,7 @@ use anyhow::{Result, anyhow};
 use tracing::warn;
 
 use super::origin::Origin;
+use super::resume::KEEP;
 use crate::background::Background;
 use crate::broker::{Broker, Consumer};
 use crate::ending::Ending;
@@ -107,9 +108,7 @@ impl Look {
         match self.broker.find(&self.consumer, ANSWER_TIMEOUT) {
             Ok(Some(partitions)) => {
                 if let Some(partition) = self.known.iter().find(|known| !partitions.contains(known)) {
-                    return Err(anyhow!(
-                        "{topic}/{partition} is gone: was the topic deleted and made anew? Begin a new lake for it"
-                    ));
+                    return Err(anyhow!("{topic}/{partition} is gone: was the topic deleted and made again? {KEEP}"));
                 }
                 self.origin.check()?;
                 if self.gone_since.take().is_some() {
@@ -125,7 +124,7 @@ impl Look {
                 });
                 if since.elapsed() >= GONE_MAX {
                     return Err(anyhow!(
-                        "topic {topic} no longer exists on {}: it was deleted. If it is made again, begin a new lake for it",
+                        "topic {topic} no longer exists on {}: it was deleted. {KEEP}",
                         self.broker.servers
                     ));
                 }

@@ -36,9 +36,9 @@ use crate::broker::Broker;
 use crate::ending::Ending;
 
 pub use discovery::{Found, discover};
-pub use origin::Origin;
+pub use origin::{Origin, patiently};
 use reader::Reader;
-pub use resume::{PASSED, Resumption, check_remade, lost, resume};
+pub use resume::{PASSED, Resumption, check_remade, extents, lost, resume};
 
 /// Records wake the operator. For what else there may be (errors, partitions that were added) it looks by itself.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);

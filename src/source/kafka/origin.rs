@@ -13,7 +13,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 use tracing::warn;
 
-use super::resume::is_of_another;
+use super::resume::{KEEP, is_of_another};
 use crate::broker::{ANSWER_TIMEOUT, Broker, Consumer};
 use crate::lake::Progress;
 
@@ -50,7 +50,7 @@ impl Origin {
         match found {
             Some(found) if found != known => Err(anyhow!(
                 "topic {} is not the one that this run began with: its id was {known}, and now it is {found}. It was deleted and \
-                 made anew: begin a new lake for it",
+                 made again. {KEEP}",
                 self.broker.topic
             )),
             _ => Ok(()),
@@ -84,8 +84,8 @@ impl Origin {
     }
 }
 
-/// Asks until there is an answer, or for so long.
-fn patiently<T>(patience: Duration, ask: impl Fn() -> Result<T>) -> Result<T> {
+/// Asks until there is an answer, for as long as `patience` lasts; then the last error is the answer.
+pub fn patiently<T>(patience: Duration, ask: impl Fn() -> Result<T>) -> Result<T> {
     let began = Instant::now();
     loop {
         match ask() {

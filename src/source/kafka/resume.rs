@@ -10,12 +10,17 @@ use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::warn;
 
-use crate::broker::{ANSWER_TIMEOUT, Broker, Extent};
+use crate::broker::{ANSWER_TIMEOUT, Broker, Consumer, Extent};
 use crate::lake::{Gap, Progress};
 
 /// What the log says of a gap that was accepted.
 pub const PASSED: &str = "going on behind offsets that Kafka has deleted before they were read, as --accept-gap says; \
                           the lake has them on record as missing";
+/// What to do with a lake whose topic is not there any more.
+pub const KEEP: &str = "Keep this lake: it is whole, and `reprise replay` reads it. A topic that was made again needs a lake of its own (--lake)";
+/// How long a broker may know less of the topic than was read of it, and how often it is asked.
+const BEHIND_MAX: Duration = Duration::from_secs(5);
+const AGAIN: Duration = Duration::from_millis(200);
 /// Gaps that a message names one by one.
 const NAMED_MAX: usize = 8;
 
@@ -28,24 +33,16 @@ pub struct Resumption {
     pub gaps: Vec<Gap>,
 }
 
-/// Where each partition of `topic` goes on: where the lake ends, or where `from_latest` says if the lake is new.
-///
-/// # Errors
-/// If these cannot be the offsets of the topic that the lake was made from.
-pub fn resume(topic: &str, extents: &BTreeMap<i32, Extent>, lake: &Progress, from_latest: bool) -> Result<Resumption> {
-    if let Some(partition) = lake.offsets.keys().find(|partition| !extents.contains_key(partition)) {
-        bail!(
-            "the lake holds plays of {topic}/{partition}, a partition that the topic does not have: was the topic made anew? \
-             Begin a new lake for it"
-        );
-    }
-    let (mut starts, mut gaps) = (BTreeMap::new(), Vec::new());
+/// Where each partition goes on: where the lake ends, or where `from_latest` says if the lake is new. Nothing is refused here:
+/// `extents` may be older than `lake`, which another process has written to meanwhile.
+pub fn resume(extents: &BTreeMap<i32, Extent>, lake: &Progress, from_latest: bool) -> Resumption {
+    // A partition that was found since then is in the lake alone.
+    let (mut starts, mut gaps) = (lake.offsets.clone(), Vec::new());
     for (&partition, &Extent { first, end }) in extents {
         let start = match lake.offsets.get(&partition) {
             // Not for a partition that was added later: what it has got by now would be lost.
             None if from_latest && lake.offsets.is_empty() => end,
             None => first,
-            Some(&next) if next > end => return Err(ends_before(topic, partition, next, end)),
             Some(&next) if next < first => {
                 gaps.push(Gap { partition, first: next, end: first });
                 first
@@ -54,14 +51,48 @@ pub fn resume(topic: &str, extents: &BTreeMap<i32, Extent>, lake: &Progress, fro
         };
         starts.insert(partition, start);
     }
-    Ok(Resumption { starts, gaps })
+    Resumption { starts, gaps }
+}
+
+/// The extents of all partitions of the topic, which reach as far as `lake` has been read: ask for them after the lake's offsets.
+/// A broker that leads a partition since a moment ago may know less, so it is asked again for a while.
+///
+/// # Errors
+/// If these cannot be the offsets of the topic that the lake was made from.
+pub fn extents(broker: &Broker, asker: &Consumer, lake: &Progress) -> Result<BTreeMap<i32, Extent>> {
+    let began = Instant::now();
+    loop {
+        let partitions = broker.partitions(asker)?;
+        let extents = broker.extents(asker, &partitions, ANSWER_TIMEOUT)?;
+        match check_reach(&broker.topic, &extents, lake) {
+            Ok(()) => return Ok(extents),
+            Err(error) if began.elapsed() >= BEHIND_MAX => return Err(error),
+            Err(_) => std::thread::sleep(AGAIN),
+        }
+    }
+}
+
+/// Fails if the topic has less than was read of it.
+fn check_reach(topic: &str, extents: &BTreeMap<i32, Extent>, lake: &Progress) -> Result<()> {
+    for (&partition, &next) in &lake.offsets {
+        match extents.get(&partition) {
+            None => bail!(
+                "the lake holds plays of {topic}/{partition}, a partition that the topic does not have: was the topic deleted and \
+                 made again? {KEEP}"
+            ),
+            Some(extent) if next > extent.end => return Err(ends_before(topic, partition, next, extent.end)),
+            Some(_) => {}
+        }
+    }
+    Ok(())
 }
 
 /// Kafka has less of a partition than has been read.
 pub fn ends_before(topic: &str, partition: i32, next: i64, end: i64) -> Error {
     anyhow!(
-        "{topic}/{partition} has been read up to offset {next}, and Kafka ends at {end}: was the topic made anew? Begin a new \
-         lake for it"
+        "{topic}/{partition} has been read up to offset {next}, and Kafka ends at {end}: has a broker lost records, as by an unclean \
+         election of a leader, or was the topic deleted and made again? If the brokers are still recovering, start again when they \
+         are done. {KEEP}"
     )
 }
 
@@ -78,7 +109,7 @@ pub fn lost(topic: &str, gaps: &[Gap]) -> Error {
     anyhow!(
         "{offsets} offsets are missing, which the lake needs next: {named}{others}. Kafka has deleted them before they were \
          read: give the topic more retention. To go on without them, and have that on record in the lake, start with \
-         --accept-gap; or begin a new lake"
+         --accept-gap"
     )
 }
 
@@ -180,7 +211,7 @@ fn check_tail(topic: &str, partition: i32, tail: Tail, found: Record) -> Result<
     if let Some(time_ms) = time_of_another(tail, Some(found)) {
         bail!(
             "topic {topic} is not the one that the lake was made from: the record at {topic}/{partition} offset {} was of {}, and \
-             now it is of {}. Was the topic deleted and made anew? Begin a new lake for it",
+             now it is of {}. Was the topic deleted and made again? {KEEP}",
             tail.offset,
             moment(tail.time_ms),
             moment(time_ms)
@@ -205,14 +236,14 @@ mod tests {
         Progress { offsets: (0..).zip(offsets.iter().copied()).collect(), ..Progress::default() }
     }
 
-    fn message(result: Result<Resumption>) -> String {
-        format!("{:#}", result.expect_err("an error"))
+    fn refusal(of: &[(i64, i64)], offsets: &[i64]) -> String {
+        check_reach("t", &extents(of), &lake(offsets)).expect_err("an error").to_string()
     }
 
     #[test]
     fn goes_on_where_the_lake_ends() {
         let topic = extents(&[(5, 20), (0, 10), (3, 9)]);
-        let starts = |lake: &Progress, latest| resume("t", &topic, lake, latest).unwrap().starts;
+        let starts = |lake: &Progress, latest| resume(&topic, lake, latest).starts;
         assert_eq!(starts(&lake(&[]), false), [(0, 5), (1, 0), (2, 3)].into());
         assert_eq!(starts(&lake(&[]), true), [(0, 20), (1, 10), (2, 9)].into());
         assert_eq!(starts(&lake(&[20, 5]), true), [(0, 20), (1, 5), (2, 3)].into(), "an added partition");
@@ -220,7 +251,7 @@ mod tests {
 
     #[test]
     fn says_what_is_missing() {
-        let found = resume("t", &extents(&[(5, 20), (7, 9)]), &lake(&[2, 7]), false).unwrap();
+        let found = resume(&extents(&[(5, 20), (7, 9)]), &lake(&[2, 7]), false);
         let gap = Gap { partition: 0, first: 2, end: 5 };
         assert_eq!(found, Resumption { starts: [(0, 5), (1, 7)].into(), gaps: vec![gap] });
         let said = lost("t", &[gap, Gap { partition: 4, first: 10, end: 11 }]).to_string();
@@ -231,12 +262,20 @@ mod tests {
         assert!(said.contains("--accept-gap"), "{said}");
     }
 
+    /// The writer that is overtaken commits until it is, and may have found partitions.
+    #[test]
+    fn what_was_committed_since_kafka_was_asked_is_no_reason_to_refuse() {
+        let found = resume(&extents(&[(0, 4), (0, 7)]), &lake(&[9, 7, 3]), true);
+        assert_eq!(found, Resumption { starts: [(0, 9), (1, 7), (2, 3)].into(), gaps: vec![] });
+    }
+
+    /// The advice must not make anybody throw away a lake.
     #[test]
     fn refuses_a_topic_that_is_shorter_than_the_lake() {
-        assert!(
-            message(resume("t", &extents(&[(0, 4)]), &lake(&[5]), false)).contains("t/0 has been read up to offset 5")
-        );
-        assert!(message(resume("t", &extents(&[(0, 4)]), &lake(&[4, 0]), false)).contains("t/1, a partition"));
+        let (short, fewer) = (refusal(&[(0, 4)], &[5]), refusal(&[(0, 4)], &[4, 0]));
+        assert!(short.contains("t/0 has been read up to offset 5") && short.contains("Keep this lake"), "{short}");
+        assert!(fewer.contains("t/1, a partition") && fewer.contains("Keep this lake"), "{fewer}");
+        check_reach("t", &extents(&[(7, 9), (0, 0)]), &lake(&[9, 0])).unwrap();
     }
 
     #[test]

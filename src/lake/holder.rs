@@ -1,0 +1,212 @@
+//! Which process writes to a lake, so that a second one that is started by mistake is refused before it does any harm.
+//!
+//! The process that writes holds a lock of the operating system on `LAKE/song_plays/_staging/writer.lock`, and the file says
+//! which process that is. The lock ends with its process, however that dies, so a restart never waits for a dead one. Between
+//! machines a lock is seen only where the file system passes locks on; elsewhere there is only the record, which the process
+//! erases when it ends in good order.
+//!
+//! All of this is a courtesy to people. That a lake has one writer rests on the incarnation alone (`fenced.rs`).
+
+use std::fmt::{self, Display, Formatter};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Error, Result, anyhow};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tracing::{debug, warn};
+
+use super::disk::{self, STAGING};
+use super::table::PLAYS;
+use super::{Progress, SuccessorWatch};
+use crate::background::Background;
+use crate::cluster::place::host_name;
+use crate::ending::fail;
+
+const NAME: &str = "writer.lock";
+/// How long to wait for a process that is ending: it lets the lock go when it is gone.
+const ENDING_MAX: Duration = Duration::from_secs(2);
+/// How often to try a lock that another process holds.
+const TRY_INTERVAL: Duration = Duration::from_millis(50);
+/// How soon a process learns that it has been overtaken.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+/// Of the record. What is longer was not written by us.
+const RECORD_BYTES_MAX: usize = 4096;
+
+/// A process that writes to a lake.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WriterProcess {
+    /// The name of its machine, or of its container.
+    pub host: String,
+    pub pid: u32,
+    /// Where it answers HTTP, as a URL.
+    pub address: String,
+    /// In RFC 3339.
+    pub started: String,
+}
+
+impl WriterProcess {
+    /// This process, which answers at `address`.
+    pub fn this(address: String) -> Self {
+        let started = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        Self { host: this_host(), pid: std::process::id(), address, started }
+    }
+
+    fn is_this(&self) -> bool {
+        self.pid == std::process::id() && self.host == this_host()
+    }
+}
+
+impl Display for WriterProcess {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { host, pid, address, started } = self;
+        write!(f, "process {pid} on {host}, which answers at {address} and was started {started}")
+    }
+}
+
+fn this_host() -> String {
+    host_name().map_or_else(|_| "an unknown host".to_owned(), |name| name.trim().to_owned())
+}
+
+/// The lock of a lake, and the record of this process beside it. Dropping it erases the record and lets the lock go.
+pub struct Holder {
+    path: PathBuf,
+    file: File,
+    this: WriterProcess,
+    lock: Lock,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lock {
+    Ours,
+    AnOthers,
+    /// The file system has no locks.
+    Missing,
+}
+
+impl Holder {
+    /// Takes the lock of `lake` for this process. If another one holds the lock and this one is to `take_over`, it goes on
+    /// without, and [`Holder::watch`] takes the lock later.
+    ///
+    /// # Errors
+    /// When another process holds the lock, and this one is not to take over.
+    pub fn take(lake: &Path, this: WriterProcess, take_over: bool) -> Result<Self> {
+        let folder = lake.join(PLAYS.folder).join(STAGING);
+        disk::create_folder(&folder)
+            .with_context(|| format!("cannot make a lake in {}: give --lake a writable folder", lake.display()))?;
+        let path = folder.join(NAME);
+        let file = disk::open_lock(&path)?;
+        let mut holder = Self { path, file, this, lock: Lock::AnOthers };
+        let began = Instant::now();
+        holder.try_lock();
+        while holder.lock == Lock::AnOthers && !take_over {
+            if began.elapsed() >= ENDING_MAX {
+                return Err(holder.refusal(lake));
+            }
+            std::thread::sleep(TRY_INTERVAL);
+            holder.try_lock();
+        }
+        holder.warn_of_predecessor(lake);
+        Ok(holder)
+    }
+
+    fn try_lock(&mut self) {
+        self.lock = match disk::try_lock(&self.file) {
+            Ok(true) => Lock::Ours,
+            Ok(false) => Lock::AnOthers,
+            Err(error) => {
+                warn!(
+                    lock = %self.path.display(), %error,
+                    "the file system of the lake has no locks: a second `reprise run` by mistake would not be refused"
+                );
+                Lock::Missing
+            }
+        }
+    }
+
+    fn refusal(&self, lake: &Path) -> Error {
+        let lake = lake.display();
+        let by = self.recorded().map_or_else(|| "another process".to_owned(), |writer| writer.to_string());
+        anyhow!(
+            "the lake {lake} is in use: it is written by {by}. Stop that one first, or start with --take-over \
+             (REPRISE_TAKE_OVER=true), and that one ends within seconds. Nothing was changed"
+        )
+    }
+
+    /// Says which process was there, if that one has not ended in good order and nothing shows whether it is dead: it ran on
+    /// another machine, or still holds the lock.
+    fn warn_of_predecessor(&self, lake: &Path) {
+        if let Some(writer) = self.recorded()
+            && (self.lock != Lock::Ours || writer.host != self.this.host)
+        {
+            warn!(
+                lake = %lake.display(), host = writer.host, process = writer.pid, address = writer.address,
+                "taking the lake over from {writer}; if it still runs it can commit nothing more, and ends within seconds"
+            );
+        }
+    }
+
+    /// Records this process as the writer. Call it when the lake has been taken over; then it is too late to fail.
+    pub fn sign(&self) {
+        // In place: the lock belongs to the file, not to its name. A reader that comes between the two finds no record.
+        let written = serde_json::to_vec(&self.this).map_err(Error::from).and_then(|record| {
+            self.file.set_len(0)?;
+            Ok(self.file.write_all_at(&record, 0)?)
+        });
+        if let Err(error) = written {
+            warn!(path = %self.path.display(), "cannot record that this process writes to the lake: {error:#}");
+        }
+    }
+
+    /// Starts a thread that holds the lock until it is dropped. Every second it looks at the log of `lake`, which had come to
+    /// `progress`, and ends the process when another one has taken over. If the lock was still another's, it takes it later.
+    pub fn watch(mut self, lake: &Path, progress: &Progress) -> Result<Background> {
+        let mut successor = SuccessorWatch::new(lake, progress.version, progress.incarnation);
+        Background::start("reprise-holder", move |stop| {
+            loop {
+                std::thread::park_timeout(if self.lock == Lock::AnOthers { TRY_INTERVAL } else { WATCH_INTERVAL });
+                if stop.load(Ordering::Relaxed) {
+                    return;
+                }
+                match successor.look() {
+                    Ok(None) => {}
+                    Ok(Some(overtaken)) => fail(overtaken),
+                    Err(error) => debug!("it is not known whether another process has taken over the lake: {error:#}"),
+                }
+                if self.lock == Lock::AnOthers {
+                    self.try_lock();
+                }
+            }
+        })
+    }
+
+    fn recorded(&self) -> Option<WriterProcess> {
+        let mut record = vec![0; RECORD_BYTES_MAX];
+        let length = self.file.read_at(&mut record, 0).ok()?;
+        parse(&record[..length])
+    }
+}
+
+/// A record, but for control characters: it is printed, and others may have written it.
+fn parse(record: &[u8]) -> Option<WriterProcess> {
+    let record = std::str::from_utf8(record).ok()?;
+    serde_json::from_str(record).ok().filter(|writer: &WriterProcess| !writer.to_string().contains(char::is_control))
+}
+
+impl Drop for Holder {
+    /// A record that is another's stays: this process has been overtaken, or has never become the writer.
+    fn drop(&mut self) {
+        if self.recorded().as_ref() == Some(&self.this) {
+            let _ = self.file.set_len(0);
+        }
+    }
+}
+
+/// The process that is recorded as the writer of `lake`, if it is another than this one.
+pub fn recorded_other(lake: &Path) -> Option<WriterProcess> {
+    let record = std::fs::read(lake.join(PLAYS.folder).join(STAGING).join(NAME)).ok()?;
+    parse(&record).filter(|writer| !writer.is_this())
+}
