@@ -7,3 +7,4 @@ mod crashes;
 mod many;
 mod reading;
 pub mod support;
+mod takeovers;
