@@ -29,6 +29,7 @@ use anyhow::{Error, Result, anyhow, bail};
 
 use super::holder::recorded_other;
 use super::intent::{self, DamagedIntent, Intent};
+use super::successor::or_overtaken;
 use super::table::{Marks, Table};
 use super::{Account, NewFile, Progress, Room, care, disk};
 use crate::failpoint;
@@ -87,16 +88,22 @@ impl FencedTable {
         account: Account,
     ) -> Result<()> {
         let intent = self.intent(epoch, clock_us, files, offsets, account);
+        let committed = self.commit_intent(&intent);
+        // A successor deletes what it finds under way, so any step may miss its files; that is not the reason.
+        committed.map_err(|error| or_overtaken(lake_of(&self.table), intent.incarnation, error))
+    }
+
+    fn commit_intent(&mut self, intent: &Intent) -> Result<()> {
         let room = self.room.clone();
-        room.wait_for(|| self.declare(&intent))?;
-        room.wait_for(|| self.publish(&intent))?;
+        room.wait_for(|| self.declare(intent))?;
+        room.wait_for(|| self.publish(intent))?;
         room.wait_for(|| {
             failpoint::reach("renamed")?;
-            self.append_intent(&intent)
+            self.append_intent(intent)
         })?;
         room.wait_for(|| {
             failpoint::reach("appended")?;
-            self.forget(&intent)
+            self.forget(intent)
         })
     }
 
@@ -137,13 +144,8 @@ impl FencedTable {
         self.require(&intent.offsets_before)
     }
 
-    pub(super) fn publish(&mut self, intent: &Intent) -> Result<()> {
-        intent.publish(&self.table.root).or_else(|error| {
-            // A successor that undoes our intent makes renames fail: say so, rather than that a file is missing.
-            self.table.refresh()?;
-            self.require(&intent.offsets_before)?;
-            Err(error)
-        })
+    pub(super) fn publish(&self, intent: &Intent) -> Result<()> {
+        intent.publish(&self.table.root)
     }
 
     pub(super) fn append_intent(&mut self, intent: &Intent) -> Result<()> {
