@@ -88,7 +88,7 @@ enum Lock {
 }
 
 impl Holder {
-    /// Takes the lock of `lake` for this process. If another one holds the lock and this one is to `take_over`, it goes on
+    /// Takes the lock of `lake` for this process, and records it as the writer that it is about to become. If another one holds the lock and this one is to `take_over`, it goes on
     /// without, and [`Holder::watch`] takes the lock later.
     ///
     /// # Errors
@@ -110,6 +110,7 @@ impl Holder {
             holder.try_lock();
         }
         holder.warn_of_predecessor(lake);
+        holder.sign();
         Ok(holder)
     }
 
@@ -143,14 +144,14 @@ impl Holder {
             && (self.lock != Lock::Ours || writer.host != self.this.host)
         {
             warn!(
-                lake = %lake.display(), host = writer.host, process = writer.pid, address = writer.address,
+                lake = %lake.display(), host = writer.host, process = writer.pid,
                 "taking the lake over from {writer}; if it still runs it can commit nothing more, and ends within seconds"
             );
         }
     }
 
-    /// Records this process as the writer. Call it when the lake has been taken over; then it is too late to fail.
-    pub fn sign(&self) {
+    /// Records this process as the writer. Before it takes the lake over, so that the process which is overtaken can name it.
+    fn sign(&self) {
         // In place: the lock belongs to the file, not to its name. A reader that comes between the two finds no record.
         let written = serde_json::to_vec(&self.this).map_err(Error::from).and_then(|record| {
             self.file.set_len(0)?;

@@ -60,7 +60,6 @@ impl Run {
     fn take_over(&self, preflight: Preflight, holder: Holder) -> Result<(Opened, Background)> {
         let Preflight { identity, extents, origin } = preflight;
         let mut committer = Committer::open(&self.lake, &identity)?;
-        holder.sign();
         let Resumption { starts, gaps } = resume(&extents, committer.progress(), self.from_latest);
         for gap in &gaps {
             let topic = &self.broker.topic;
