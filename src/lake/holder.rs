@@ -88,8 +88,8 @@ enum Lock {
 }
 
 impl Holder {
-    /// Takes the lock of `lake` for this process, and records it as the writer that it is about to become. If another one holds the lock and this one is to `take_over`, it goes on
-    /// without, and [`Holder::watch`] takes the lock later.
+    /// Takes the lock of `lake` for this process, and records it as the writer that it is about to become. If another one holds
+    /// the lock and this one is to `take_over`, it goes on without, and [`Holder::watch`] takes the lock later.
     ///
     /// # Errors
     /// When another process holds the lock, and this one is not to take over.

@@ -74,17 +74,17 @@ pub fn extents(broker: &Broker, asker: &Consumer, lake: &Progress) -> Result<BTr
 
 /// Fails if the topic has less than was read of it.
 fn check_reach(topic: &str, extents: &BTreeMap<i32, Extent>, lake: &Progress) -> Result<()> {
-    for (&partition, &next) in &lake.offsets {
-        match extents.get(&partition) {
-            None => bail!(
-                "the lake holds plays of {topic}/{partition}, a partition that the topic does not have: was the topic deleted and \
-                 made again? {KEEP}"
-            ),
-            Some(extent) if next > extent.end => return Err(ends_before(topic, partition, next, extent.end)),
-            Some(_) => {}
-        }
+    if let Some(partition) = lake.offsets.keys().find(|partition| !extents.contains_key(partition)) {
+        bail!(
+            "the lake holds plays of {topic}/{partition}, a partition that the topic does not have: was the topic deleted and \
+             made again? {KEEP}"
+        );
     }
-    Ok(())
+    let short = extents.iter().find_map(|(&partition, extent)| {
+        let next = *lake.offsets.get(&partition)?;
+        (next > extent.end).then(|| ends_before(topic, partition, next, extent.end))
+    });
+    short.map_or(Ok(()), Err)
 }
 
 /// Kafka has less of a partition than has been read.
