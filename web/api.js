@@ -19,6 +19,10 @@ export function url(path, parameters = {}) {
   return query ? `${path}?${query}` : path;
 }
 
+// The id is a parameter, since browsers take `.` and `..` in a path for folders, encoded or not.
+export const trackApi = (id) => url('/v1/tracks', { id });
+export const artistApi = (name, limit) => url('/v1/artists', { name, limit });
+
 export const chartUrl = (chart, parameters) => url(`/v1/charts/${encodeURIComponent(chart)}`, parameters);
 
 export async function get(path, signal) {
@@ -36,12 +40,19 @@ export async function find(path, signal) {
   }
 }
 
+// Gives `{ answer, tag }`, or null if the server still says what it said under `tag`.
+export async function getChanged(path, tag) {
+  const response = await ask(path, tag ? { 'If-None-Match': tag } : {});
+  if (response.status === 304) return null;
+  return { answer: await response.json(), tag: response.headers.get('etag') };
+}
+
 async function ask(path, headers, signal) {
   for (;;) {
     const sent = token();
     if (sent) headers.Authorization = `Bearer ${sent}`;
     const response = await fetch(path, { headers, signal, cache: 'no-store' });
-    if (response.ok) return response;
+    if (response.ok || response.status === 304) return response;
     if (response.status !== 401) throw await problemOf(response);
     await askForToken(sent);
   }

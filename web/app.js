@@ -1,15 +1,34 @@
 // Starts the page: decides by the address which view is shown, and keeps what all views share.
 
+import { showAlerts } from './alerts.js';
+import * as artist from './artist.js';
 import * as charts from './charts.js';
-import { setText } from './dom.js';
+import * as deadLetters from './dead-letters.js';
+import { el, setText } from './dom.js';
 import { notice } from './list.js';
+import { follow } from './live.js';
 import * as map from './map.js';
+import * as scroll from './scroll.js';
 import * as search from './search.js';
+import * as server from './server.js';
 import { showStatus } from './status.js';
 import * as track from './track.js';
 import * as trending from './trending.js';
 
-const VIEWS = { '': trending, charts, map, tracks: track, search };
+const unknown = { show: showUnknown };
+
+const VIEWS = new Map(
+  Object.entries({
+    '': trending,
+    charts,
+    map,
+    tracks: track,
+    artists: artist,
+    search,
+    server,
+    'dead-letters': deadLetters,
+  }),
+);
 
 const main = document.querySelector('main');
 const speaker = document.querySelector('#speaker');
@@ -33,7 +52,8 @@ function decode(part) {
 
 async function route() {
   const { path, query } = parse(location.hash);
-  const view = VIEWS[path[0]] ?? trending;
+  const view = VIEWS.get(path[0]) ?? unknown;
+  const wasHere = scroll.enter();
   const again = view === shown;
   leave?.abort();
   leave = new AbortController();
@@ -41,7 +61,8 @@ async function route() {
   const isFirst = shown === null;
   const control = controlName(document.activeElement);
   shown = view;
-  markPlace(path[0]);
+  markPlace(path[0], query.get('scope'));
+  scroll.hold();
   try {
     const title = await view.show(main, { path, query, signal, announce, again });
     if (signal.aborted) return;
@@ -50,10 +71,12 @@ async function route() {
     if (signal.aborted) return;
     failed(problem, signal);
   }
+  scroll.release();
   if (again && control) controlNamed(control)?.focus({ preventScroll: true });
+  if (wasHere) scroll.restore();
   if (isFirst || again) return;
   // A new page is read from its top, with whatever reads it.
-  scrollTo(0, 0);
+  if (!wasHere) scrollTo(0, 0);
   if (!document.activeElement?.matches('input')) main.querySelector('h1')?.focus({ preventScroll: true });
 }
 
@@ -72,9 +95,34 @@ function failed(problem, signal) {
   setTimeout(() => signal.aborted || route(), 2000);
 }
 
-function markPlace(name) {
+async function showUnknown(place, { path }) {
+  follow();
+  const links = [
+    ['#/', 'Trending'],
+    ['#/charts', 'Charts'],
+    ['#/map', 'Map'],
+    ['#/server', 'The server'],
+  ];
+  place.replaceChildren(
+    el(
+      'section',
+      { class: 'narrow', 'aria-labelledby': 'heading' },
+      el(
+        'header',
+        { class: 'head' },
+        el('h1', { id: 'heading', class: 'long', tabindex: '-1' }, 'There is no such page'),
+      ),
+      notice(`Nothing is called “${path.join('/')}”`, 'These are there:', links),
+    ),
+  );
+  return 'No such page';
+}
+
+// The place that is chosen stays chosen on the other pages.
+function markPlace(name, scope) {
   for (const link of document.querySelectorAll('.places a')) {
-    const here = link.getAttribute('href').replace(/^#\//, '') === name;
+    const here = link.dataset.place === name;
+    link.href = `#/${link.dataset.place}${scope ? `?${new URLSearchParams({ scope })}` : ''}`;
     if (here) link.setAttribute('aria-current', 'page');
     else link.removeAttribute('aria-current');
   }
@@ -100,6 +148,7 @@ function wireTheme(button) {
 
 wireTheme(document.querySelector('#theme'));
 search.wireSearch(document.querySelector('#search'));
+showAlerts(document.querySelector('#alerts'));
 showStatus(document.querySelector('#strip'), announce);
 addEventListener('hashchange', route);
 document.querySelector('.skip').addEventListener('click', (event) => {

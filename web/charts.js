@@ -1,13 +1,16 @@
 // The charts by calendar: one list of a chart, for a place and a period.
 //
-// The newest period is followed live. An older one can still change, since late plays count where they belong, so it is
-// asked for again now and then.
+// The newest period is followed live, into the next one when it ends. An older one can still change, since late plays count
+// where they belong, so it is asked for again now and then.
 
-import { chartUrl, find, get } from './api.js';
+import { chartUrl, find } from './api.js';
+import { chartList, onCharts, refresh } from './catalogue.js';
 import { el, setText } from './dom.js';
 import { RankedList, notice, placeFor, ranksOf } from './list.js';
-import { follow } from './live.js';
-import { chartList, isTrending, periodPicker, scopeFor, scopePicker } from './pickers.js';
+import { follow, hear } from './live.js';
+import { nothingYet, otherPlaces } from './nothing.js';
+import { around, isTrending, periodStepper, scopeFor, scopePicker } from './pickers.js';
+import { saves } from './saves.js';
 import { GLOBAL, days, period as periodName, scope as scopeName, sentence } from './words.js';
 
 const ASK_AGAIN_MS = 15_000;
@@ -20,109 +23,189 @@ export function address(name, { scope = GLOBAL, period } = {}) {
   return `#/charts/${encodeURIComponent(name)}${query.size ? `?${query}` : ''}`;
 }
 
-export async function show(main, { path, query, signal, again }) {
-  const heading = el('h1', { id: 'heading', tabindex: '-1' }, 'Charts');
-  const sub = el('p', { class: 'sub' }, 'Weekly and longer');
-  const pickers = el('div', { class: 'pickers tall wide' });
-  const tabs = el('nav', { class: 'tabs', 'aria-label': 'Charts' });
-  const place = placeFor(main, again, ROWS);
-  const note = el('p', { class: 'note' });
-  main.replaceChildren(
-    el(
+export async function show(main, { path, query, signal, announce, again }) {
+  const view = new Chart(path[1], query, signal, announce, placeFor(main, again, ROWS));
+  main.replaceChildren(view.element);
+  const update = (charts) => view.update(charts.filter((chart) => !isTrending(chart)));
+  onCharts(signal, update);
+  update(await chartList());
+  return view.chart ? `${sentence(view.chart.name)}, ${scopeName(view.scope)}` : 'Charts';
+}
+
+class Chart {
+  chart = null;
+  scope = null;
+  shown = null;
+  status = null;
+  // What is watched, as a text, and how that is ended.
+  watched = null;
+  leave = null;
+
+  constructor(name, query, signal, announce, place) {
+    Object.assign(this, { name, query, signal, place });
+    this.heading = el('h1', { id: 'heading', tabindex: '-1' }, 'Charts');
+    this.sub = el('p', { class: 'sub' }, 'Weekly and longer');
+    this.note = el('p', { class: 'note' });
+    this.tabs = el('nav', { class: 'tabs', 'aria-label': 'Charts' });
+    const go = (change) => (location.hash = this.address(change));
+    this.where = scopePicker((scope) => go({ scope }));
+    this.when = periodStepper((period) => go({ period: this.named(period) }));
+    const pickers = el('div', { class: 'pickers tall wide' }, this.where.element, this.when.element);
+    const shown = () => ({
+      // Whoever gets the link is to see the same period, whenever that is.
+      link: new URL(this.address({ period: this.shown?.period }), location.href).href,
+      name: [this.chart?.name, this.shown?.period, this.scope].join('-'),
+      cell: this.shown,
+    });
+    this.element = el(
       'section',
       { class: 'narrow', 'aria-labelledby': 'heading' },
-      el('header', { class: 'head' }, el('div', {}, heading, sub), pickers),
-      tabs,
+      el('header', { class: 'head' }, el('div', {}, this.heading, this.sub), pickers),
+      this.tabs,
       place,
-      note,
-    ),
-  );
-  const charts = (await chartList()).filter((chart) => !isTrending(chart));
-  if (signal.aborted) return '';
-  const chart = charts.find(({ name }) => name === path[1]) ?? charts[0];
-  if (!chart || (path[1] && chart.name !== path[1])) {
-    place.replaceChildren(notice('There is no such chart', 'The charts file of the server decides which there are.'));
-    return 'Charts';
-  }
-  const wanted = query.get('scope') || GLOBAL;
-  const scope = scopeFor(chart, wanted);
-  const { periods, newest, scopes } = chart.with_entries;
-  const chosen = query.get('period') || newest;
-  const go = (change) => (location.hash = address(chart.name, { scope, period: query.get('period'), ...change }));
-  setText(heading, sentence(chart.name));
-  tabs.replaceChildren(...charts.map((one) => tab(one, one === chart, wanted)));
-  pickers.replaceChildren(scopePicker(scopes, scope, (next) => go({ scope: next })));
-  if (chosen) {
-    const named = (period) => (period === newest ? undefined : period);
-    if (periods.length > 1) pickers.append(steps(periods, chosen, (next) => go({ period: named(next) })));
-  }
-  const view = { chart, scope, chosen, sub, place, note, signal, isNewest: !chosen || chosen === newest };
-  watch(view, periods);
-  return `${sentence(chart.name)}, ${scopeName(scope)}`;
-}
-
-const tab = (chart, isCurrent, scope) =>
-  el(
-    'a',
-    { href: address(chart.name, { scope: scopeFor(chart, scope) }), 'aria-current': isCurrent ? 'page' : null },
-    sentence(chart.name),
-  );
-
-function steps(periods, chosen, go) {
-  const at = periods.indexOf(chosen);
-  const step = (label, sign, period) =>
-    el(
-      'button',
-      { class: 'step', type: 'button', 'aria-label': label, disabled: !period, onclick: () => go(period) },
-      sign,
+      el('div', { class: 'foot' }, this.note, saves(shown, announce)),
     );
-  return el(
-    'div',
-    { class: 'stepper' },
-    step('Earlier', '‹', periods[at - 1]),
-    periodPicker(periods, chosen, go),
-    step('Later', '›', periods[at + 1]),
-  );
-}
+    const stopHearing = hear('status', (status) => {
+      this.status = status;
+      if (this.shown && !this.shown.entries.length) this.draw(this.shown);
+    });
+    signal.addEventListener('abort', stopHearing);
+  }
 
-async function watch(view, periods) {
-  const { chart, scope, chosen, sub, place, note, signal } = view;
-  const list = new RankedList(`${sentence(chart.name)}, ${scopeName(scope)}`);
-  let before = null;
-  const draw = (cell) => {
-    if (cell.chart !== chart.name || cell.scope !== scope) return;
-    setText(sub, [scopeName(scope), periodName(cell.period), days(cell.start, cell.end)].filter(Boolean).join(' · '));
-    if (!cell.entries.length)
-      return refuse('Nothing here yet', 'When somebody plays something, it will be here by itself.');
-    if (!list.element.isConnected) place.replaceChildren(list.element);
-    list.show(cell.entries, before);
-  };
-  const refuse = (title, text) => place.replaceChildren(notice(title, text));
-  const refused = (problem) => refuse('No chart for this place and time', problem.message);
+  address(change) {
+    return address(this.chart.name, { scope: this.scope, period: this.query.get('period'), ...change });
+  }
 
-  const earlier = periods[periods.indexOf(chosen) - 1];
-  if (earlier) {
-    find(chartUrl(chart.name, { scope, period: earlier }), signal).then(
+  // The newest period goes without a name, so that the page goes on to the next.
+  named(period) {
+    return period === this.chart.with_entries.newest ? undefined : period;
+  }
+
+  // What the server says there is has changed.
+  update(charts) {
+    if (this.signal.aborted) return;
+    const chart = charts.find(({ name }) => name === this.name) ?? (this.name ? null : charts[0]);
+    const wanted = this.query.get('scope') ?? GLOBAL;
+    this.showTabs(charts, chart, wanted);
+    if (!chart) {
+      const links = charts.map(({ name }) => [address(name), sentence(name)]);
+      this.place.replaceChildren(
+        notice('There is no such chart', 'The charts file of the server decides which there are.', links),
+      );
+      return;
+    }
+    this.chart = chart;
+    this.scope = scopeFor(chart, wanted);
+    const { periods, newest, scopes } = chart.with_entries;
+    this.chosen = this.query.get('period') ?? newest ?? null;
+    setText(this.heading, sentence(chart.name));
+    this.where.show(scopes, this.scope);
+    if (this.chosen) this.when.show(periods, this.chosen);
+    const isNewest = !this.query.get('period') || this.chosen === newest;
+    const what = JSON.stringify([chart.name, this.scope, isNewest ? null : this.chosen]);
+    // What was not there may be there now.
+    if (what !== this.watched || this.refused) this.watch(what, isNewest);
+  }
+
+  showTabs(charts, current, scope) {
+    const tabs = charts.map((one) =>
+      el(
+        'a',
+        { href: address(one.name, { scope: scopeFor(one, scope) }), 'aria-current': one === current ? 'page' : null },
+        sentence(one.name),
+      ),
+    );
+    const holder = el('nav', {}, ...tabs);
+    if (holder.innerHTML !== this.tabs.innerHTML) this.tabs.replaceChildren(...tabs);
+  }
+
+  watch(what, isNewest) {
+    [this.watched, this.refused] = [what, false];
+    this.leave?.abort();
+    this.leave = new AbortController();
+    const signal = AbortSignal.any([this.signal, this.leave.signal]);
+    this.list = new RankedList(`${sentence(this.chart.name)}, ${scopeName(this.scope)}`);
+    if (isNewest) {
+      const draw = (cell) => this.draw(cell);
+      const refused = (problem) => this.refuse(problem);
+      const quiet = follow({ chart: this.chart.name, scope: this.scope, limit: this.chart.top }, draw, refused);
+      signal.addEventListener('abort', quiet);
+    } else {
+      follow();
+      this.askAgain(this.chosen, signal);
+    }
+  }
+
+  async askAgain(period, signal) {
+    while (!signal.aborted) {
+      try {
+        const cell = await find(chartUrl(this.chart.name, { scope: this.scope, period }), signal);
+        if (cell) this.draw(cell);
+        else this.refuse(null);
+      } catch (problem) {
+        if (problem.status && !signal.aborted) this.refuse(problem);
+      }
+      await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS));
+    }
+  }
+
+  draw(cell) {
+    if (cell.chart !== this.chart.name || cell.scope !== this.scope) return;
+    this.shown = cell;
+    const dates = this.chart.period === 'day' ? '' : days(cell.start, cell.end, this.chart.zone);
+    const parts = [scopeName(this.scope), periodName(cell.period), dates, zoneText(this.chart)];
+    setText(this.sub, parts.filter(Boolean).join(' · '));
+    const { periods, scopes } = this.chart.with_entries;
+    // A period has begun, or a place has its first plays.
+    const isNews = !periods.includes(cell.period) || !scopes.includes(cell.scope);
+    if (cell.entries.length && isNews) refresh().catch(() => {});
+    this.compare(cell.period, periods);
+    if (!cell.entries.length) return this.place.replaceChildren(this.nothing(cell));
+    if (!this.list.element.isConnected) this.place.replaceChildren(this.list.element);
+    this.list.show(cell.entries, this.before?.ranks ?? null);
+  }
+
+  // Why a list is empty, and what has entries.
+  nothing(cell) {
+    const { periods, scopes } = this.chart.with_entries;
+    const said = periods.length ? null : nothingYet(this.status);
+    if (said) return said;
+    if (!periods.includes(cell.period) && periods.length) {
+      const near = [...around(periods, cell.period), periods.at(-1)].filter(Boolean);
+      const links = [...new Set(near)].map((period) => [this.address({ period: this.named(period) }), periodName(period)]);
+      const range = periods.length > 1 ? `There are plays from ${periodName(periods[0])} to ${periodName(periods.at(-1))}.` : '';
+      return notice(`No plays in ${periodName(cell.period)}`, range, links);
+    }
+    const places = otherPlaces(scopes, this.scope, (scope) => this.address({ scope }));
+    return notice('Nothing here yet', 'When somebody plays something, it will be here by itself.', places);
+  }
+
+  refuse(problem) {
+    this.refused = true;
+    const { periods, scopes } = this.chart.with_entries;
+    const wrongPeriod = this.query.get('period') && !periods.includes(this.query.get('period'));
+    const links = wrongPeriod
+      ? periods.slice(-6).map((period) => [this.address({ period: this.named(period) }), periodName(period)])
+      : otherPlaces(scopes, this.scope, (scope) => this.address({ scope }));
+    this.place.replaceChildren(notice('No chart for this place and time', problem?.message ?? '', links));
+  }
+
+  // Asks once for the period before `period`, with which its ranks are compared.
+  compare(period, periods) {
+    const [earlier] = around(periods, period);
+    if (!earlier || this.before?.of === `${period} ${earlier}`) return;
+    const before = { of: `${period} ${earlier}`, ranks: null };
+    this.before = before;
+    find(chartUrl(this.chart.name, { scope: this.scope, period: earlier }), this.signal).then(
       (cell) => {
         if (!cell) return;
-        before = ranksOf(cell.entries);
-        setText(note, `Arrows compare with the period before: ${periodName(earlier)}.`);
+        before.ranks = ranksOf(cell.entries);
+        setText(this.note, `Arrows compare with the period before: ${periodName(earlier)}.`);
+        if (this.shown) this.draw(this.shown);
       },
       () => {},
     );
   }
-  if (view.isNewest) {
-    const end = follow({ chart: chart.name, scope, limit: chart.top }, draw, refused);
-    signal.addEventListener('abort', end);
-    return;
-  }
-  follow();
-  while (!signal.aborted) {
-    try {
-      draw(await get(chartUrl(chart.name, { scope, period: chosen }), signal));
-    } catch (problem) {
-      if (problem.status) refused(problem);
-    }
-    await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS));
-  }
 }
+
+const zoneText = ({ zone }) => (zone ? `days of ${zone.split('/').at(-1).replaceAll('_', ' ')}` : '');

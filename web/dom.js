@@ -35,13 +35,23 @@ export function bar(part = 0) {
 
 export const fillBar = (element, part) => (element.firstChild.style.transform = `translateX(${(part - 1) * 100}%)`);
 
-// A list to choose from. `groups` are `[label, [[value, text], …]]`; without a label the options stand by themselves.
-export function picker(label, groups, chosen, onPick) {
-  const options = groups.flatMap(([group, choices]) => {
-    const made = choices.map(([value, text]) => el('option', { value, selected: value === chosen }, text));
-    return group ? [el('optgroup', { label: group }, ...made)] : made;
-  });
-  const select = el('select', { onchange: () => onPick(select.value) }, ...options);
-  select.setAttribute('aria-label', label);
-  return el('div', { class: 'picker' }, el('span', { class: 'label', 'aria-hidden': 'true' }, label), select);
+// A list to choose from, which is shown again when there is something else to choose: `show(groups, chosen)`. `groups` are
+// `[label, [[value, text], …]]`; without a label the options stand by themselves.
+export function picker(label, onPick) {
+  const select = el('select', { 'aria-label': label, onchange: () => onPick(select.value) });
+  let shown = '';
+  const show = (groups, chosen) => {
+    // A list that somebody has opened must not be made anew for nothing.
+    const next = JSON.stringify([groups, chosen]);
+    if (next === shown) return;
+    shown = next;
+    select.replaceChildren(
+      ...groups.flatMap(([group, choices]) => {
+        const made = choices.map(([value, text]) => el('option', { value, selected: value === chosen }, text));
+        return group ? [el('optgroup', { label: group }, ...made)] : made;
+      }),
+    );
+  };
+  const element = el('div', { class: 'picker' }, el('span', { class: 'label', 'aria-hidden': 'true' }, label), select);
+  return { element, show };
 }

@@ -4,13 +4,14 @@
 // eye, and a link that has the focus keeps it.
 
 import { bar, el, fillBar, setText } from './dom.js';
+import { plan, travel } from './travel.js';
 import { count, plays } from './words.js';
 
-const TRAVEL = { duration: 520, easing: 'cubic-bezier(.2,.8,.2,1)' };
 const calm = matchMedia('(prefers-reduced-motion: reduce)');
 
 export const keyOf = (entry) => entry.track_id ?? entry.artist;
 export const trackUrl = (id) => `#/tracks/${encodeURIComponent(id)}`;
+export const artistUrl = (name) => `#/artists/${encodeURIComponent(name)}`;
 export const searchUrl = (query) => `#/search?${new URLSearchParams({ q: query })}`;
 
 // How an entry has moved since then: `before` maps keys to ranks, and null says that nothing is known of then.
@@ -33,12 +34,23 @@ export class RankedList {
     this.rows = new Map();
   }
 
+  // While rows are on their way, the newest list waits: a row that turns back half way would leave a hole.
   show(entries, before = null) {
-    const was = this.places();
-    const travels = was.size > 0 && !calm.matches && !document.hidden;
+    this.next = { entries, before };
+    if (!this.travels) this.showNext();
+  }
+
+  showNext() {
+    const { entries, before } = this.next;
+    this.next = null;
+    const was = [...this.rows.keys()];
     const focused = document.activeElement;
     const most = Math.max(1, ...entries.map((entry) => entry.plays));
     const rows = entries.map((entry) => this.rows.get(keyOf(entry)) ?? new Row(entry));
+    const keys = entries.map(keyOf);
+    const moves = this.isSeen() && was.length && was.join('\n') !== keys.join('\n') ? plan(was, keys) : null;
+    const height = moves && this.rows.get(was[0]).element.offsetHeight;
+    const ghosts = moves && new Map([...moves.folds.keys()].map((key) => [key, this.rows.get(key).ghost()]));
     const stay = new Set(rows);
     for (const row of this.rows.values()) if (!stay.has(row)) row.element.remove();
     this.order(rows);
@@ -48,7 +60,16 @@ export class RankedList {
     // How long a reader has waited: for the tests, and for whoever measures.
     if (!performance.getEntriesByName('first-chart').length) performance.mark('first-chart');
     if (focused !== document.activeElement && focused?.isConnected) focused.focus({ preventScroll: true });
-    if (travels) this.travel(was);
+    if (!moves) return;
+    this.travels = true;
+    travel(this.element, this.rows, moves, ghosts, height).then(() => {
+      this.travels = false;
+      if (this.next) this.showNext();
+    });
+  }
+
+  isSeen() {
+    return this.element.isConnected && !calm.matches && !document.hidden;
   }
 
   // Who has the focus is moved, where the browser can, rather than taken out and put back: that keeps it. The others are
@@ -61,36 +82,6 @@ export class RankedList {
       else this.element.insertBefore(element, place);
     }
   }
-
-  // Where rows are seen now, in the middle of a journey too.
-  places() {
-    return new Map([...this.rows].map(([key, row]) => [key, row.element.getBoundingClientRect().top]));
-  }
-
-  // All is written, then all is read, then all is written: anything else would lay the page out once for each row.
-  travel(was) {
-    const moved = [...this.rows.values()].filter((row) => row.goesTo !== row.element.offsetTop);
-    for (const row of moved) row.journey?.cancel();
-    const steps = moved.map((row) => [
-      row,
-      row.element.offsetTop,
-      was.get(row.key) - row.element.getBoundingClientRect().top,
-    ]);
-    for (const [row, goesTo, distance] of steps) {
-      row.goesTo = goesTo;
-      if (Number.isNaN(distance)) row.element.animate([{ opacity: 0 }, { opacity: 1 }], TRAVEL);
-      else if (Math.abs(distance) >= 1) row.journey = row.element.animate(journey(distance), TRAVEL);
-    }
-  }
-}
-
-// Who climbs passes in front of who falls.
-function journey(distance) {
-  const zIndex = distance > 0 ? 2 : 1;
-  return [
-    { transform: `translateY(${distance}px)`, zIndex },
-    { transform: 'none', zIndex },
-  ];
 }
 
 class Row {
@@ -98,9 +89,9 @@ class Row {
     this.key = keyOf(entry);
     this.rank = el('span', { class: 'rank' });
     this.move = el('span', { class: 'move' });
-    const href = entry.track_id ? trackUrl(entry.track_id) : searchUrl(entry.artist);
+    const href = entry.track_id === undefined ? artistUrl(entry.artist) : trackUrl(entry.track_id);
     this.link = el('a', { class: 'title', href, dir: 'auto' });
-    this.artist = el('span', { class: 'artist', dir: 'auto' });
+    this.artist = el('a', { class: 'artist', dir: 'auto' });
     this.bar = bar();
     this.plays = el('span', { class: 'plays' });
     this.element = el(
@@ -119,11 +110,24 @@ class Row {
     this.element.classList.toggle('first', entry.rank === 1);
     const isTrack = entry.track_id !== undefined;
     setText(this.link, isTrack ? (entry.title ?? entry.track_id) : entry.artist);
-    setText(this.artist, isTrack ? (entry.artist ?? '') : '');
+    const artist = isTrack ? (entry.artist ?? '') : '';
+    setText(this.artist, artist);
+    if (artist) this.artist.href = artistUrl(artist);
+    else this.artist.removeAttribute('href');
     fillBar(this.bar, entry.plays / most);
     setText(this.plays, count(entry.plays));
     this.plays.title = plays(entry.plays);
     this.showMove(move);
+  }
+
+  // A picture of the row: nothing of it can be reached, and it is not read out.
+  ghost() {
+    const ghost = this.element.cloneNode(true);
+    ghost.classList.add('leaving');
+    ghost.removeAttribute('data-key');
+    ghost.setAttribute('aria-hidden', 'true');
+    ghost.setAttribute('inert', '');
+    return ghost;
   }
 
   showMove(move) {
@@ -149,10 +153,28 @@ function skeleton(rows) {
   return el('ol', { class: 'ranking', 'aria-hidden': 'true' }, ...lines);
 }
 
-export const notice = (title, text) =>
+// `links` are `[address, text]`: where there is something to see.
+export const notice = (title, text, links = []) =>
   el(
     'div',
     { class: 'notice', role: 'status' },
     el('p', { class: 'notice-title' }, title),
     text ? el('p', {}, text) : null,
+    links.length ? el('ul', { class: 'chips' }, ...links.map(([href, name]) => el('li', {}, el('a', { href }, name)))) : null,
+  );
+
+// Rows that are found: `{ href, name, detail, number }`.
+export const hits = (found) =>
+  found.map(({ href, name, detail, number }) =>
+    el(
+      'li',
+      {},
+      el(
+        'span',
+        { class: 'name' },
+        el('a', { class: 'title', href, dir: 'auto' }, name),
+        detail ? el('span', { class: 'artist', dir: 'auto' }, detail) : null,
+      ),
+      el('span', { class: 'plays' }, number),
+    ),
   );

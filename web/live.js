@@ -15,10 +15,12 @@ const LET_GO_AFTER_MS = 60_000;
 const hearers = { status: new Set(), state: new Set() };
 let current = null;
 let state = 'connecting';
+let newestStatus = null;
 
 export function hear(what, listener) {
   hearers[what].add(listener);
   if (what === 'state') listener(state);
+  if (what === 'status' && newestStatus) listener(newestStatus);
   return () => hearers[what].delete(listener);
 }
 
@@ -36,7 +38,7 @@ const STATUS_ONLY = streamUrl({ limit: 1 });
 
 // Calls `onCell` with whole cells of `chart` for `scope`, first soon and then when they change. `onProblem` hears what
 // the server refuses. Whoever follows next takes the stream over; without a chart it is for the status alone.
-export function follow({ chart, scope, limit = 1 } = {}, onCell = () => {}, onProblem = () => {}) {
+export function follow({ chart, scope, limit } = { limit: 1 }, onCell = () => {}, onProblem = () => {}) {
   current?.end();
   const stream = new Stream(streamUrl({ chart, scope, limit }), onCell, onProblem);
   current = stream;
@@ -67,13 +69,16 @@ class Stream {
       this.letGo = false;
       try {
         await this.read();
+        this.starting = false;
       } catch (problem) {
         if (this.ended) return;
         if (this.refuses(problem)) continue;
+        // A run that has not opened its lake yet has no stream, but it answers.
+        this.starting = problem.status === 503;
       }
       if (this.ended) return;
       if (!this.letGo) {
-        setState('lost');
+        setState(this.starting ? 'starting' : 'lost');
         await this.sleep(RETRY_MS[Math.min(this.failures++, RETRY_MS.length - 1)] * (0.8 + 0.4 * Math.random()));
       }
     }
@@ -112,7 +117,10 @@ class Stream {
 
   // Returns whether to read on.
   take({ type, id, data }) {
-    if (type === 'status') tell('status', data);
+    if (type === 'status') {
+      newestStatus = data;
+      tell('status', data);
+    }
     if (type === 'reload') this.lastEventId = '';
     if (id) this.lastEventId = id;
     if (type === 'cell') this.draw(data);

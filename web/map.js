@@ -1,12 +1,13 @@
 // The world by a chart's plays, or by the share that one track has of them.
 
-import { get, url } from './api.js';
+import { get, trackApi, url } from './api.js';
+import { chartList, onCharts } from './catalogue.js';
 import { address } from './charts.js';
 import { el, picker, setText } from './dom.js';
 import { notice, trackUrl } from './list.js';
 import { follow } from './live.js';
-import { chartList, chartPicker, hasCountries, isTrending, periodPicker } from './pickers.js';
-import { sentence } from './words.js';
+import { chartPicker, hasCountries, isTrending, periodPicker } from './pickers.js';
+import { period as periodName, sentence } from './words.js';
 import { World, watchWorld } from './world.js';
 
 const EVERY_MS = 4000;
@@ -20,10 +21,12 @@ const COLOURS = [
 
 export async function show(main, { query, signal }) {
   const track = query.get('track');
+  const scope = query.get('scope');
   const sub = el('p', { class: 'sub' }, 'Plays by country');
   const pickers = el('div', { class: track ? 'pickers tall' : 'pickers' });
   let linkTo = () => '#/';
-  const world = new World({ label: 'Map of the world by plays', linkTo: (scope) => linkTo(scope) });
+  const label = 'Map of the world by plays';
+  const world = new World({ label, linkTo: (chosen) => linkTo(chosen), chosen: scope });
   const list = el('div', { class: 'card' }, el('h2', {}, 'Countries'), world.list);
   const place = el('div', { class: 'atlas' }, el('div', { class: 'card' }, world.picture, world.legend), list);
   const heading = el('h1', { id: 'heading', tabindex: '-1' }, 'The world');
@@ -32,49 +35,68 @@ export async function show(main, { query, signal }) {
     el('section', { 'aria-labelledby': 'heading' }, el('header', { class: 'head' }, title, pickers), place),
   );
   follow();
-  const charts = (await chartList()).filter(hasCountries);
-  if (signal.aborted) return '';
-  const chart = charts.find(({ name }) => name === query.get('chart')) ?? charts[0];
-  if (!chart) {
-    place.replaceChildren(notice('No chart counts by country', 'The charts file of the server decides that.'));
-    return 'The world';
-  }
-  const chosen = choice(chart, track, query);
-  fillPickers(pickers, charts, chosen);
-  const what = chosen.by === 'share' ? 'Share of each country’s plays' : 'Plays by country';
-  setText(sub, `${what} · ${sentence(chart.name)}`);
-  linkTo = (scope) =>
-    isTrending(chart) ? url('#/', { scope }) : address(chart.name, { scope, period: query.get('period') });
-  watchWorld(world, list, { ...chosen, chart: chart.name, everyMs: EVERY_MS, signal });
+  const choose = new Choice(pickers, query);
+  let leave = null;
+  let watched = '';
+  const update = (all) => {
+    if (signal.aborted) return;
+    const charts = all.filter((chart) => hasCountries(chart) && (!track || chart.item === 'track'));
+    const chart = charts.find(({ name }) => name === query.get('chart')) ?? charts[0];
+    if (!chart) return place.replaceChildren(notice('No chart counts by country', 'The charts file of the server decides that.'));
+    const chosen = choose.among(charts, chart);
+    const what = chosen.by === 'share' ? 'Share of each country’s plays' : 'Plays by country';
+    setText(sub, [what, sentence(chart.name), chosen.period ? periodName(chosen.period) : ''].filter(Boolean).join(' · '));
+    linkTo = (other) =>
+      isTrending(chart) ? url('#/', { scope: other }) : address(chart.name, { scope: other, period: query.get('period') });
+    const { period, by } = chosen;
+    if (watched === `${chart.name} ${period}`) return;
+    watched = `${chart.name} ${period}`;
+    leave?.abort();
+    leave = new AbortController();
+    const until = AbortSignal.any([signal, leave.signal]);
+    watchWorld(world, list, { chart: chart.name, period, track, by, everyMs: EVERY_MS, signal: until });
+  };
+  onCharts(signal, update);
+  update(await chartList());
   return 'The world';
 }
 
-// What the address asks for, as far as there is such a thing.
-function choice(chart, track, query) {
-  // The window moves on, and its period with it: only charts by calendar have periods to choose.
-  const { periods, newest } = isTrending(chart) ? { periods: [] } : chart.with_entries;
-  const period = periods.includes(query.get('period')) ? query.get('period') : newest;
-  const by = track && query.get('by') !== 'plays' ? 'share' : 'plays';
-  return { chart, track, periods, period, by };
-}
+// The pickers, and what the address asks for, as far as there is such a thing.
+class Choice {
+  constructor(place, query) {
+    this.query = query;
+    const track = query.get('track');
+    const scope = query.get('scope');
+    const go = (change) => (location.hash = mapUrl({ ...this.now, track, scope, ...change }));
+    this.charts = chartPicker((chart) => go({ chart, period: null }));
+    this.periods = periodPicker((period) => go({ period }));
+    this.colours = picker('Colour', (by) => go({ by }));
+    this.all = el('a', { class: 'button' }, 'All tracks');
+    place.append(this.charts.element, this.periods.element);
+    if (track) place.append(this.colours.element, this.all);
+  }
 
-function fillPickers(pickers, charts, { chart, track, periods, period, by }) {
-  const now = { chart: chart.name, period, track, by: track ? by : null };
-  const go = (change) => (location.hash = mapUrl({ ...now, ...change }));
-  pickers.append(chartPicker(charts, chart.name, (next) => go({ chart: next, period: null })));
-  if (periods.length > 1) pickers.append(periodPicker(periods, period, (next) => go({ period: next })));
-  if (!track) return;
-  pickers.append(
-    picker('Colour', [['', COLOURS]], by, (next) => go({ by: next })),
-    el('a', { class: 'button', href: mapUrl({ chart: chart.name, period }) }, 'All tracks'),
-  );
+  among(charts, chart) {
+    const { query } = this;
+    // The window moves on, and its period with it: only charts by calendar have periods to choose.
+    const { periods, newest } = isTrending(chart) ? { periods: [] } : chart.with_entries;
+    const period = periods.includes(query.get('period')) ? query.get('period') : newest;
+    const by = query.has('track') && query.get('by') !== 'plays' ? 'share' : 'plays';
+    this.now = { chart: chart.name, period: query.get('period'), by: query.get('by') };
+    this.charts.show(charts, chart.name);
+    this.periods.element.hidden = periods.length < 2;
+    if (periods.length > 1) this.periods.show(periods, period);
+    this.colours.show([['', COLOURS]], by);
+    this.all.href = mapUrl({ chart: chart.name, period: query.get('period') });
+    return { period, by };
+  }
 }
 
 // A line of its own, of one line's height whatever the title is, so that nothing below it moves when the title comes.
 function about(track, signal) {
   const link = el('a', { href: trackUrl(track), dir: 'auto' }, track);
   const line = el('p', { class: 'sub one-line' }, link);
-  get(`/v1/tracks/${encodeURIComponent(track)}`, signal).then(
+  get(trackApi(track), signal).then(
     ({ title, artist }) => {
       setText(link, title ?? track);
       if (artist) line.append(`, ${artist}`);

@@ -2,12 +2,13 @@
 
 import { get, url } from './api.js';
 import { el, setText } from './dom.js';
-import { notice, searchUrl, trackUrl } from './list.js';
+import { artistUrl, hits, notice, searchUrl, trackUrl } from './list.js';
 import { follow } from './live.js';
-import { count, plays } from './words.js';
+import { chartName, count, period as periodName, plays, several as counted } from './words.js';
 
 const PAUSE_MS = 150;
 const LIMIT = 30;
+const LIMIT_MAX = 200;
 
 // The field of the header leads to the page of results, and stays where it is while one types.
 export function wireSearch(field) {
@@ -65,54 +66,41 @@ export async function show(main, { query, signal, announce, again }) {
     setText(sub, 'Type a part of a title or of an artist’s name above.');
     return 'Search';
   }
-  const { tracks, artists } = await get(url('/v1/search', { q: wanted, limit: LIMIT }), signal);
-  const found = `${several(tracks.length, 'track')}, ${several(artists.length, 'artist')}`;
-  setText(sub, `“${wanted}”: ${found}`);
-  announce(found);
+  const limit = query.has('all') ? LIMIT_MAX : LIMIT;
+  const found = await get(url('/v1/search', { q: wanted, limit }), signal);
+  const { tracks, artists, chart, period } = found;
+  const said = `${several(tracks.length, limit, 'track')}, ${several(artists.length, limit, 'artist')}`;
+  const of = period === 'all' || chart === 'trending' ? '' : `, ${periodName(period)}`;
+  setText(sub, `“${wanted}”: ${said}. Plays are those of ${chartName(chart)}${of}.`);
+  announce(said);
+  const isShort = limit < LIMIT_MAX && Math.max(tracks.length, artists.length) >= limit;
+  const more = el('a', { class: 'button', href: url('#/search', { q: wanted, all: 1 }) }, 'Show more');
   results.replaceChildren(
     ...(tracks.length + artists.length
-      ? lists(tracks, artists)
+      ? lists(found)
       : [notice('Nothing found', 'Only what has been played can be found.')]),
+    ...(isShort ? [el('p', { class: 'more' }, more)] : []),
   );
   return `Search: ${wanted}`;
 }
 
-function lists(tracks, artists) {
+function lists({ tracks, artists }) {
   const section = (name, items) =>
-    items.length ? [el('h2', {}, name), el('ul', { class: 'hits', 'aria-label': name }, ...items)] : [];
-  return [
-    ...section(
-      'Tracks',
-      tracks.map((track) =>
-        hit(trackUrl(track.track_id), track.title ?? track.track_id, track.artist ?? '', plays(track.plays)),
-      ),
-    ),
-    ...section(
-      'Artists',
-      artists.map((one) =>
-        hit(
-          searchUrl(one.artist),
-          one.artist,
-          `${count(one.tracks)} ${one.tracks === 1 ? 'track' : 'tracks'}`,
-          plays(one.plays),
-        ),
-      ),
-    ),
-  ];
+    items.length ? [el('h2', {}, name), el('ul', { class: 'hits', 'aria-label': name }, ...hits(items))] : [];
+  const track = ({ track_id: id, title, artist, plays: number }) => ({
+    href: trackUrl(id),
+    name: title || id,
+    detail: artist,
+    number: plays(number),
+  });
+  const artist = ({ artist: name, tracks: number, plays: all }) => ({
+    href: artistUrl(name),
+    name,
+    detail: counted(number, 'track'),
+    number: plays(all),
+  });
+  return [...section('Tracks', tracks.map(track)), ...section('Artists', artists.map(artist))];
 }
 
-const several = (number, name) =>
-  `${count(number)}${number >= LIMIT ? ' or more' : ''} ${name}${number === 1 ? '' : 's'}`;
-
-const hit = (href, name, detail, number) =>
-  el(
-    'li',
-    {},
-    el(
-      'span',
-      { class: 'name' },
-      el('a', { class: 'title', href, dir: 'auto' }, name),
-      el('span', { class: 'artist', dir: 'auto' }, detail),
-    ),
-    el('span', { class: 'plays' }, number),
-  );
+const several = (number, limit, name) =>
+  `${count(number)}${number >= limit ? ' or more' : ''} ${name}${number === 1 ? '' : 's'}`;

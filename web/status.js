@@ -4,7 +4,7 @@
 
 import { el, setText, svg } from './dom.js';
 import { hear } from './live.js';
-import { compact, count, duration } from './words.js';
+import { compact, count, duration, plays } from './words.js';
 
 const SAMPLES = 60;
 const BAR = 4;
@@ -12,11 +12,16 @@ const HEIGHT = 28;
 
 const STATES = {
   connecting: { text: 'Connecting', spoken: 'Connecting to the server' },
+  starting: { text: 'Starting', spoken: 'The server is starting' },
   lost: { text: 'Reconnecting', spoken: 'The connection is lost; trying again' },
   live: { text: 'Live', spoken: 'Live' },
-  catching: { text: 'Catching up', spoken: 'The server is catching up' },
+  opening: { text: 'Opening', spoken: 'The server opens its lake' },
+  rebuilding: { text: 'Reading lake', spoken: 'The server reads its lake' },
+  catching: { text: 'Catching up', spoken: 'The server reads the history of its topic' },
   paused: { text: 'Paused', spoken: 'The server cannot commit for the moment' },
   silent: { text: 'No Kafka', spoken: 'Kafka does not answer the server; nothing new comes' },
+  waiting: { text: 'Held up', spoken: 'Records wait behind a transaction that nobody has ended' },
+  wrong: { text: 'No plays', spoken: 'Records came, but none of them is a play' },
 };
 
 export function showStatus(strip, announce) {
@@ -32,7 +37,7 @@ export function showStatus(strip, announce) {
     strip.dataset.state = document.documentElement.dataset.live = name;
     setText(parts.state, text);
     // Everybody expects a page to be live, so that is news only after something else.
-    if (name !== told && !(name === 'live' && told in { '': 1, connecting: 1 }) && name !== 'connecting')
+    if (name !== told && !(name === 'live' && ['', 'connecting'].includes(told)) && name !== 'connecting')
       announce(spoken);
     told = name;
   };
@@ -50,33 +55,44 @@ export function showStatus(strip, announce) {
   });
 }
 
+// The name of the state that the server is in. A phase that is not live is told as it is, since what is shown then is the past.
 function running(status) {
-  if (status?.paused) return 'paused';
-  if (status?.kafka_silent) return 'silent';
-  return status && !(status.caught_up && status.ready !== false) ? 'catching' : 'live';
+  if (!status) return 'connecting';
+  if (status.paused) return 'paused';
+  if (status.kafka_silent) return 'silent';
+  if (status.phase && status.phase !== 'live') return PHASES[status.phase] ?? 'catching';
+  if (!status.caught_up || status.ready === false) return 'catching';
+  if (status.open_transaction) return 'waiting';
+  return status.no_plays ? 'wrong' : 'live';
 }
+
+const PHASES = { opening: 'opening', rebuilding: 'rebuilding', catching_up: 'catching' };
+
+const isKnown = (number) => number !== null && number !== undefined;
 
 function read(parts, status, samples) {
   const rejected = Object.values(status.dead_letters).reduce((sum, number) => sum + number, 0);
   setText(parts.rate, compact(Math.round(status.plays_per_second)));
-  setText(
-    parts.freshness,
-    status.freshness_ms === null || status.freshness_ms === undefined ? '–' : duration(status.freshness_ms),
-  );
-  setText(parts.lag, status.lag === null ? '–' : compact(status.lag));
+  setText(parts.freshness, isKnown(status.freshness_ms) ? duration(status.freshness_ms) : '–');
+  setText(parts.lag, isKnown(status.lag) ? compact(status.lag) : '–');
   setText(parts.rejected, compact(rejected));
-  parts.rejected.parentElement.classList.toggle('warn', rejected > 0);
-  parts.rejected.parentElement.title = reasons(status.dead_letters);
-  setText(parts.lake, status.lake_version === null ? '–' : `v${count(status.lake_version)}`);
-  parts.lag.parentElement.title = status.kafka_silent ?? '';
-  parts.lake.parentElement.title = status.paused ?? `${count(status.lake_plays)} plays in ${status.lake}`;
+  const titled = (part, title) => (part.closest('.gauge').title = title);
+  parts.rejected.closest('.gauge').classList.toggle('warn', rejected > 0);
+  titled(parts.rejected, `Since the start: ${reasons(status.dead_letters)}${inLake(status.lake_dead_letters)}`);
+  setText(parts.lake, isKnown(status.lake_version) ? `v${count(status.lake_version)}` : '–');
+  const lag = isKnown(status.lag) ? 'Records that wait to be read' : 'Not known until Kafka has said where the topic ends';
+  titled(parts.lag, status.kafka_silent ?? lag);
+  titled(parts.rate, `${plays(status.accepted)} since the start${inLake(status.lake_plays)}`);
+  titled(parts.lake, status.paused ?? `${plays(status.lake_plays)} in ${status.lake}`);
   wave(parts.bars, samples);
 }
+
+const inLake = (number) => (isKnown(number) ? `; ${count(number)} in the lake` : '');
 
 const reasons = (letters) =>
   Object.entries(letters)
     .map(([reason, number]) => `${count(number)} × ${reason}`)
-    .join('\n') || 'Every record was a play';
+    .join(', ') || 'none';
 
 function wave(bars, samples) {
   const most = Math.max(1, ...samples);
@@ -97,17 +113,20 @@ function build(strip) {
     { class: 'wave', viewBox: `0 0 ${SAMPLES * BAR} ${HEIGHT}`, preserveAspectRatio: 'none', 'aria-hidden': 'true' },
     ...bars,
   );
-  const gauge = (label, name) => {
+  // Those that lead somewhere are links.
+  const gauge = (label, name, href) => {
     const value = el('dd', {}, '–');
-    return [value, el('div', { class: `gauge ${name}` }, el('dt', {}, label), value)];
+    const holder = href ? el('a', { href, 'aria-label': label }, '–') : null;
+    if (holder) value.replaceChildren(holder);
+    return [holder ?? value, el('div', { class: `gauge ${name}` }, el('dt', {}, label), value)];
   };
   const [rate, rateGauge] = gauge('Plays/s', 'rate');
   const [freshness, freshnessGauge] = gauge('Freshness', 'freshness');
   const [lag, lagGauge] = gauge('Lag', 'lag');
-  const [rejected, rejectedGauge] = gauge('Dead letters', 'rejected');
-  const [lake, lakeGauge] = gauge('Lake', 'lake');
+  const [rejected, rejectedGauge] = gauge('Dead letters', 'rejected', '#/dead-letters');
+  const [lake, lakeGauge] = gauge('Lake', 'lake', '#/server');
   strip.replaceChildren(
-    el('p', { class: 'state' }, el('span', { class: 'dot', 'aria-hidden': 'true' }), state),
+    el('a', { class: 'state', href: '#/server' }, el('span', { class: 'dot', 'aria-hidden': 'true' }), state),
     picture,
     el('dl', { class: 'gauges' }, rateGauge, freshnessGauge, lagGauge, rejectedGauge, lakeGauge),
   );

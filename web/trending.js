@@ -1,10 +1,14 @@
 // What is played now: the trending window, as it moves, beside the map of where it is played.
 
+import { chartList, onCharts, refresh } from './catalogue.js';
 import { el, setText } from './dom.js';
 import { RankedList, keyOf, notice, placeFor, ranksOf } from './list.js';
-import { follow } from './live.js';
-import { chartList, isTrending, rewinder, scopePicker } from './pickers.js';
-import { GLOBAL, clock, duration, scope as scopeName } from './words.js';
+import { follow, hear } from './live.js';
+import { nothingYet, otherPlaces } from './nothing.js';
+import { isTrending, scopeFor, scopePicker } from './pickers.js';
+import { rewinder } from './rewind.js';
+import { saves } from './saves.js';
+import { GLOBAL, duration, moment, scope as scopeName } from './words.js';
 import { World, watchWorld } from './world.js';
 
 const ROWS = 20;
@@ -14,78 +18,166 @@ const MAP_EVERY_MS = 5000;
 // Two that fight for the first rank would leave no time to hear anything else.
 const ANNOUNCE_EVERY_MS = 20_000;
 
-const here = (scope) => (scope === GLOBAL ? '#/' : `#/?${new URLSearchParams({ scope })}`);
+const here = (scope, { all } = {}) => {
+  const query = new URLSearchParams({ ...(scope === GLOBAL ? {} : { scope }), ...(all ? { all: 1 } : {}) });
+  return query.size ? `#/?${query}` : '#/';
+};
 
 export async function show(main, { query, signal, announce, again }) {
-  const scope = query.get('scope') || GLOBAL;
-  const parts = {
-    place: placeFor(main, again, ROWS),
-    heading: el('h1', { id: 'heading', tabindex: '-1' }, 'Trending now'),
-    sub: el('p', { class: 'sub' }, 'The plays of the last minutes'),
-    pickers: el('div', { class: 'pickers' }),
-  };
-  const rewind = play(parts, scope, signal, announce);
-  const where = showWhere(scope, signal);
-  const head = el('header', { class: 'head' }, el('div', {}, parts.heading, parts.sub), parts.pickers);
-  const note = el('p', { class: 'note' }, 'Arrows compare with a minute ago, as far as this page has seen it.');
-  const list = el('section', { 'aria-labelledby': 'heading' }, head, rewind, parts.place, note);
-  main.replaceChildren(el('div', { class: 'columns' }, list, where));
-  await fillPicker(parts.pickers, scope, signal);
-  return `Trending${scope === GLOBAL ? '' : `, ${scopeName(scope)}`}`;
+  const view = new Trending(query, signal, announce, placeFor(main, again, ROWS));
+  main.replaceChildren(view.element);
+  view.begin(query.get('scope') ?? GLOBAL);
+  const update = (charts) => view.update(charts.find(isTrending));
+  onCharts(signal, update);
+  update(await chartList());
+  return `Trending${view.scope === GLOBAL ? '' : `, ${scopeName(view.scope)}`}`;
 }
 
-// Follows the window, and returns the slider with which it is left.
-function play({ place, heading, sub }, scope, signal, announce) {
-  const list = new RankedList(`Trending, ${scopeName(scope)}`);
-  const memory = new Memory();
-  const leader = new Leader(announce);
-  let newest = null;
-  const draw = (cell, before) => {
-    setText(sub, windowText(cell));
-    if (!cell.entries.length) return place.replaceChildren(notice('Quiet', 'Nothing was played in this window.'));
-    if (!list.element.isConnected) place.replaceChildren(list.element);
-    list.show(cell.entries, before);
-  };
-  const drawNewest = () => {
-    setText(heading, 'Trending now');
-    if (newest) draw(newest, memory.ranksBefore(newest.entries));
-  };
-  const rewind = rewinder({
-    parameters: { scope, limit: ROWS },
-    now: () => (newest?.as_of.clock ? Date.parse(newest.as_of.clock) : Date.now()),
-    onPast: (cell, minutes) => {
-      setText(heading, 'Trending then');
-      if (cell) draw(cell, null);
-      else place.replaceChildren(notice('Forgotten', `This server does not remember what was ${minutes} minutes ago.`));
-    },
-    onLive: drawNewest,
-    signal,
+class Trending {
+  memory = new Memory();
+  chart = null;
+  newest = null;
+  status = null;
+  scope = null;
+
+  constructor(query, signal, announce, place) {
+    Object.assign(this, { query, signal, announce, place, showsAll: query.has('all') });
+    this.leader = new Leader(announce);
+    this.heading = el('h1', { id: 'heading', tabindex: '-1' }, 'Trending now');
+    this.sub = el('p', { class: 'sub' }, 'The plays of the last minutes');
+    this.where = scopePicker((scope) => (location.hash = here(scope, { all: this.showsAll })));
+    this.more = el('p', { class: 'more' });
+    this.rewind = rewinder({
+      parameters: () => ({ scope: this.scope, limit: this.showsAll ? undefined : ROWS }),
+      now: () => (this.newest?.as_of.clock ? Date.parse(this.newest.as_of.clock) : Date.now()),
+      slideMs: () => this.chart?.slide_ms ?? MINUTE_MS,
+      onPast: (cell, minutes) => this.drawPast(cell, minutes),
+      onLive: () => this.drawNewest(),
+      signal,
+    });
+    const pickers = el('div', { class: 'pickers' }, this.where.element);
+    const head = el('header', { class: 'head' }, el('div', {}, this.heading, this.sub), pickers);
+    const note = el('p', { class: 'note' }, 'Arrows compare with a minute ago, as far as this page has seen it.');
+    const shown = () => ({ link: location.href, name: `trending-${this.scope}`, cell: this.shown });
+    const foot = el('div', { class: 'foot' }, note, this.more, saves(shown, announce));
+    const list = el('section', { 'aria-labelledby': 'heading' }, head, this.rewind.element, place, foot);
+    this.world = el('div', {});
+    this.element = el('div', { class: 'columns' }, list, this.world);
+    signal.addEventListener(
+      'abort',
+      hear('status', (status) => {
+        this.status = status;
+        if (!this.shown?.entries.length && this.newest) this.drawNewest();
+      }),
+    );
+  }
+
+  // Follows the list for `scope`, and shows on the map which one it is.
+  begin(scope) {
+    if (scope === this.scope) return;
+    this.scope = scope;
+    this.list = new RankedList(`Trending, ${scopeName(scope)}`);
+    [this.newest, this.refused] = [null, false];
+    this.leaveMap?.abort();
+    this.leaveMap = new AbortController();
+    this.world.replaceChildren(whereItPlays(scope, AbortSignal.any([this.signal, this.leaveMap.signal])));
+    this.follow();
+  }
+
+  follow() {
+    this.refused = false;
+    const hear = (cell) => this.hear(cell);
+    const refused = (problem) => this.refuse(problem);
+    this.signal.addEventListener('abort', follow({ chart: 'trending', scope: this.scope }, hear, refused));
+  }
+
+  // What the server says there is has changed: what was not there may be there now.
+  update(chart) {
+    if (!chart || this.signal.aborted) return;
+    this.chart = chart;
+    // Without an address that names a place, it is the widest that there is.
+    this.begin(this.query.get('scope') ?? scopeFor(chart, GLOBAL));
+    this.where.show(chart.with_entries.scopes, this.scope);
+    if (this.refused) this.follow();
+    this.showMore();
+  }
+
+  hear(cell) {
+    if (cell.scope !== this.scope) return;
+    const isFirst = !this.newest?.as_of.clock;
+    this.newest = cell;
+    if (isFirst && cell.as_of.clock) this.rewind.askEarliest();
+    this.rewind.offer();
+    if (cell.entries.length && this.chart && !this.chart.with_entries.scopes.includes(cell.scope)) refresh();
+    if (this.rewind.isBack()) return;
+    this.drawNewest();
+    this.leader.tell(cell.entries[0]);
+  }
+
+  refuse(problem) {
+    this.refused = true;
+    const scopes = this.chart?.with_entries.scopes ?? [];
+    this.place.replaceChildren(
+      notice(`No list for “${this.scope}”`, problem.message, otherPlaces(scopes, this.scope, here)),
+    );
+  }
+
+  drawNewest() {
+    const isHistory = this.status && this.status.phase && this.status.phase !== 'live';
+    setText(this.heading, isHistory ? 'Trending, so far' : 'Trending now');
+    if (this.newest) this.draw(this.newest, this.memory.ranksBefore(this.newest.entries));
+  }
+
+  drawPast(cell, minutes) {
+    setText(this.heading, 'Trending then');
+    if (cell) this.draw(cell, null);
+    else
+      this.place.replaceChildren(
+        notice('Forgotten', `This server does not remember what was ${minutes} minutes ago.`),
+      );
+  }
+
+  draw(cell, before) {
+    this.shown = cell;
+    setText(this.sub, windowText(cell));
+    this.showMore();
+    if (!cell.entries.length) {
+      const scopes = this.chart?.with_entries.scopes ?? [];
+      this.place.replaceChildren(
+        nothingYet(this.status) ?? notice('Quiet', 'Nothing was played in this window.', otherPlaces(scopes, this.scope, here)),
+      );
+      return;
+    }
+    if (!this.list.element.isConnected) this.place.replaceChildren(this.list.element);
+    this.list.show(this.showsAll ? cell.entries : cell.entries.slice(0, ROWS), before);
+  }
+
+  // A link, so that the way back leads to the short list.
+  showMore() {
+    const all = Math.max(this.newest?.entries.length ?? 0, this.shown?.entries.length ?? 0);
+    const text = this.showsAll ? `Show the first ${ROWS}` : all > ROWS ? `Show all ${all}` : '';
+    if (this.more.textContent === text) return;
+    const address = here(this.scope, { all: !this.showsAll });
+    this.more.replaceChildren(...(text ? [el('a', { class: 'button', href: address }, text)] : []));
+  }
+}
+
+function whereItPlays(scope, signal) {
+  const world = new World({
+    label: 'Plays of the trending window by country',
+    linkTo: (chosen) => here(chosen),
+    rows: COUNTRIES,
+    chosen: scope,
   });
-  const hear = (cell) => {
-    if (cell.scope !== scope) return;
-    newest = cell;
-    if (rewind.isBack()) return;
-    drawNewest();
-    leader.tell(cell.entries[0]);
-  };
-  const refused = (problem) => place.replaceChildren(notice('No list for this place', problem.message));
-  signal.addEventListener('abort', follow({ chart: 'trending', scope, limit: ROWS }, hear, refused));
-  return rewind.element;
-}
-
-async function fillPicker(pickers, scope, signal) {
-  const trending = (await chartList()).find(isTrending);
-  if (signal.aborted) return;
-  const scopes = trending?.with_entries.scopes ?? [];
-  pickers.replaceChildren(scopePicker(scopes, scope, (chosen) => (location.hash = here(chosen))));
-}
-
-function showWhere(scope, signal) {
-  const world = new World({ label: 'Plays of the trending window by country', linkTo: here, rows: COUNTRIES });
   const card = el(
     'section',
     { class: 'card', 'aria-labelledby': 'where' },
-    el('h2', { id: 'where' }, 'Where it plays'),
+    el(
+      'header',
+      { class: 'card-head' },
+      el('h2', { id: 'where' }, 'Where it plays'),
+      el('a', { href: '#/map?chart=trending' }, 'All countries'),
+    ),
     world.picture,
     world.legend,
     world.list,
@@ -98,7 +190,7 @@ function showWhere(scope, signal) {
 
 function windowText({ start, end, entries }) {
   if (!start || !end) return entries.length ? '' : 'Waiting for the first plays';
-  return `The ${duration(Date.parse(end) - Date.parse(start))} until ${clock(end)}`;
+  return `The ${duration(Date.parse(end) - Date.parse(start))} until ${moment(end)}`;
 }
 
 // Ranks that this page has seen, for about a minute: the window is too young for a list of last time.

@@ -1,41 +1,50 @@
-// How numbers, countries, periods and charts are written for people.
+// How numbers, places, periods and charts are written for people.
 //
-// In the reader's own language where the browser knows it; days are UTC, as the charts are.
+// In the reader's own language where the browser knows it. Moments are UTC; the days of a chart are those of its zone.
 
 const whole = new Intl.NumberFormat();
 const short = new Intl.NumberFormat(undefined, { notation: 'compact', maximumFractionDigits: 1 });
 const percent = new Intl.NumberFormat(undefined, { style: 'percent', maximumSignificantDigits: 2 });
 const regions = new Intl.DisplayNames(undefined, { type: 'region', fallback: 'code' });
-const day = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short', timeZone: 'UTC' });
-const dayOfYear = new Intl.DateTimeFormat(undefined, {
-  day: 'numeric',
-  month: 'short',
-  year: 'numeric',
-  timeZone: 'UTC',
-});
+const DAY = { day: 'numeric', month: 'short' };
+const dayIn = (zone) => new Intl.DateTimeFormat(undefined, { ...DAY, timeZone: zone });
+const day = dayIn('UTC');
+const dayOfYear = new Intl.DateTimeFormat(undefined, { ...DAY, year: 'numeric', timeZone: 'UTC' });
 const month = new Intl.DateTimeFormat(undefined, { month: 'long', year: 'numeric', timeZone: 'UTC' });
 const minute = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', timeZone: 'UTC' });
 
 export const GLOBAL = 'global';
 const DEVICE = 'device:';
 const COUNTRY = 'country:';
+const HOUR_MS = 3_600_000;
+
+// Words that are not written like others.
+const SPELLED = { tv: 'TV', ios: 'iOS', pc: 'PC', uk: 'UK', us: 'US', usa: 'USA', eu: 'EU' };
 
 export const count = (number) => whole.format(number);
 // Four digits take no more room than "1.3k", and say more.
 export const compact = (number) => (number < 10_000 ? whole : short).format(number);
 export const share = (part) => percent.format(part);
-export const plays = (number) => `${whole.format(number)} ${number === 1 ? 'play' : 'plays'}`;
+export const several = (number, one, many = `${one}s`) => `${whole.format(number)} ${number === 1 ? one : many}`;
+export const plays = (number) => several(number, 'play');
 export const isDevice = (scope) => scope.startsWith(DEVICE);
 export const isCountry = (scope) => scope !== GLOBAL && !isDevice(scope);
-export const device = (scope) => sentence(scope.slice(DEVICE.length));
+export const device = (scope) => sentence(scope.slice(DEVICE.length)) || 'Unknown device';
 export const clock = (instant) => `${minute.format(new Date(instant))} UTC`;
+
+// A moment as people say it: with its day, unless that is within half a day of now.
+export function moment(instant, now = Date.now()) {
+  const isNear = Math.abs(now - Date.parse(instant)) < 12 * HOUR_MS;
+  return isNear ? clock(instant) : `${dayOfYear.format(new Date(instant))}, ${clock(instant)}`;
+}
 
 export function country(code) {
   try {
-    return regions.of(code);
+    const name = regions.of(code);
+    return name === code && code === 'ZZ' ? 'Unknown country' : name;
   } catch {
     // Plays may come from "countries" that are none.
-    return code;
+    return code || 'No country';
   }
 }
 
@@ -50,18 +59,28 @@ export function isoCode(code) {
 
 export function scope(name) {
   if (name === GLOBAL) return 'Worldwide';
-  if (isDevice(name)) return `On ${device(name).toLowerCase()}`;
-  return country(name.replace(COUNTRY, ''));
+  if (isDevice(name)) return `On ${within(device(name))}`;
+  return country(countryOf(name));
 }
+
+// The country's code of a scope.
+export const countryOf = (scope) => (scope.startsWith(COUNTRY) ? scope.slice(COUNTRY.length) : scope);
 
 // The scope of a country's lists. What could be taken for something else says that it is a country.
 export const countryScope = (code) => (/^[A-Z]{2}$/.test(code) ? code : `${COUNTRY}${code}`);
 
-// `all-time` becomes "All time".
+// `all-time` becomes "All time", `smart-tv` "Smart TV".
 export function sentence(name) {
-  const words = name.replaceAll('-', ' ').trim();
-  return words.charAt(0).toUpperCase() + words.slice(1);
+  const words = name.replaceAll(/[-_]/g, ' ').trim().split(/ +/);
+  const text = words.map((word) => SPELLED[word.toLowerCase()] ?? word).join(' ');
+  return /^[a-z]+[A-Z]/.test(text) ? text : text.charAt(0).toUpperCase() + text.slice(1);
 }
+
+// A name in the middle of a sentence: "all time", but "TV".
+const within = (text) => (/^[A-Z][a-z]/.test(text) ? text.charAt(0).toLowerCase() + text.slice(1) : text);
+
+// The name of a chart in the middle of a sentence.
+export const chartName = (name) => within(sentence(name));
 
 export function period(name) {
   const week = /^(\d+)-W(\d+)$/.exec(name);
@@ -69,7 +88,9 @@ export function period(name) {
   if (/^\d+-\d+-\d+$/.test(name)) return dayOfYear.format(new Date(`${name}T00:00:00Z`));
   if (/^\d+-\d+$/.test(name)) return month.format(new Date(`${name}-01T00:00:00Z`));
   if (name === 'all') return 'All time';
-  if (name.includes('/')) return `Until ${clock(name.split('/')[1])}`;
+  // Before the first play there is no period.
+  if (name === '../..') return '';
+  if (name.includes('/')) return `Until ${moment(name.split('/')[1])}`;
   return name;
 }
 
@@ -82,10 +103,19 @@ export function shortPeriod(name) {
   return period(name);
 }
 
-// The days from `start` up to, not including, `end`.
-export function days(start, end) {
+// The days from `start` up to, not including, `end`, as a calendar in `zone` has them.
+export function days(start, end, zone) {
   if (!start || !end) return '';
-  return day.formatRange(new Date(start), new Date(Date.parse(end) - 1));
+  return inZone((known) => dayIn(known).formatRange(new Date(start), new Date(Date.parse(end) - 1)), zone);
+}
+
+// What `format` makes of a zone, if the browser knows it, or else of UTC.
+function inZone(format, zone) {
+  try {
+    return format(zone ?? 'UTC');
+  } catch {
+    return format('UTC');
+  }
 }
 
 export function duration(milliseconds) {

@@ -6,15 +6,15 @@
 import { find, url } from './api.js';
 import { bar, el, setText, svg } from './dom.js';
 import { notice } from './list.js';
-import { compact, country, count, countryScope, isoCode, plays, share } from './words.js';
+import { compact, country, count, countryOf, countryScope, isoCode, plays, share } from './words.js';
 
 let shapes;
 const loadShapes = () => (shapes ??= fetch('/web/world.json').then((response) => response.json()));
 
-// `linkTo(scope)` is where a country leads. `by` is "plays", or "share": what part of a country's plays is the track's.
+// `linkTo(scope)` is where a country leads, and `chosen` the scope that is marked. `by` is "plays", or "share": what part of a country's plays is the track's.
 export class World {
-  constructor({ label, linkTo, rows = Infinity }) {
-    Object.assign(this, { label, linkTo, rows, countries: new Map(), values: new Map() });
+  constructor({ label, linkTo, rows = Infinity, chosen = null }) {
+    Object.assign(this, { label, linkTo, rows, chosen, countries: new Map(), values: new Map() });
     this.paths = new Map();
     this.tip = el('p', { class: 'tip', hidden: true, 'aria-hidden': 'true' });
     this.picture = el('div', { class: 'world' }, this.tip);
@@ -96,6 +96,10 @@ export class World {
       const value = this.values.get(code);
       path.dataset.country = code ?? shape;
       path.classList.toggle('played', value !== undefined);
+      const isChosen = this.chosen !== null && shape === isoCode(countryOf(this.chosen));
+      path.classList.toggle('chosen', isChosen);
+      // Its outline would be below those of its neighbours.
+      if (isChosen && path.nextElementSibling) path.parentNode.append(path);
       path.style.fill =
         value === undefined ? '' : `color-mix(in oklab, var(--map-high) ${this.shade(value)}%, var(--map-low))`;
     }
@@ -105,13 +109,21 @@ export class World {
     const focused = document.activeElement?.closest?.('.countries a')?.dataset.country;
     const all = [...this.values.values()].reduce((sum, value) => sum + value, 0);
     this.list.replaceChildren(
-      ...known.slice(0, this.rows).map(({ country: code }) => {
+      ...this.listed(known).map(({ country: code }) => {
         const value = this.values.get(code);
         const part = this.by === 'share' ? '' : share(value / all);
         return el(
           'li',
           {},
-          el('a', { href: this.linkTo(countryScope(code)), 'data-country': code }, country(code)),
+          el(
+            'a',
+            {
+              href: this.linkTo(countryScope(code)),
+              'data-country': code,
+              'aria-current': countryScope(code) === this.chosen ? 'true' : null,
+            },
+            country(code),
+          ),
           bar(value / this.most),
           el('span', { class: 'plays' }, this.text(value)),
           part ? el('span', { class: 'part' }, part) : null,
@@ -122,6 +134,14 @@ export class World {
       [...this.list.querySelectorAll('a')]
         .find((link) => link.dataset.country === focused)
         ?.focus({ preventScroll: true });
+  }
+
+  // The first of them, and the chosen one, wherever it is.
+  listed(known) {
+    const first = known.slice(0, this.rows);
+    const isChosen = (one) => countryScope(one.country) === this.chosen;
+    const chosen = first.some(isChosen) ? undefined : known.find(isChosen);
+    return chosen ? [...first.slice(0, -1), chosen] : first;
   }
 
   point(event) {

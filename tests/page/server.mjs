@@ -8,6 +8,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+import { createTopic, produce } from './produce.mjs';
+
 const PROGRAM = process.env.REPRISE_BIN ?? fileURLToPath(new URL('../../target/release/reprise', import.meta.url));
 const BROKERS = process.env.KAFKA_BOOTSTRAP_SERVERS;
 const CHARTS = fileURLToPath(new URL('charts.toml', import.meta.url));
@@ -34,8 +36,10 @@ export async function eventually(what, answer, patienceMs = PATIENCE_MS) {
 export const GIVEN = process.env.REPRISE_URL?.replace(/\/$/, '');
 
 export class Server {
-  static async start() {
+  // `charts` is the file of its charts.
+  static async start({ charts = CHARTS } = {}) {
     const server = new Server();
+    server.charts = charts;
     try {
       if (GIVEN) server.url = GIVEN;
       else await server.fill();
@@ -49,13 +53,37 @@ export class Server {
     }
   }
 
+  // A server over a topic of one partition that has nothing yet.
+  static async empty({ charts = CHARTS } = {}) {
+    const server = new Server();
+    server.charts = charts;
+    try {
+      await server.prepare();
+      await createTopic(BROKERS, server.topic);
+      await server.run();
+      return server;
+    } catch (error) {
+      await server.stop();
+      throw error;
+    }
+  }
+
   // A port of our choice, for the page must find the server at the same address after a restart.
-  async fill() {
+  async prepare() {
     if (!BROKERS) throw new Error('KAFKA_BOOTSTRAP_SERVERS is not set: scripts/page starts a Kafka and sets it');
     this.port = await freePort();
     this.url = `http://127.0.0.1:${this.port}`;
-    this.topic = `test-page-${Date.now()}-${process.pid}`;
+    this.topic = `test-page-${Date.now()}-${process.pid}-${Math.random().toString(36).slice(2, 8)}`;
     this.folder = await mkdtemp(join(tmpdir(), 'reprise-page-'));
+  }
+
+  // Puts records of any kind into the first partition.
+  produce(values) {
+    return produce(BROKERS, this.topic, values);
+  }
+
+  async fill() {
+    await this.prepare();
     await this.play({ count: 20_000, history: '20d', seed: 7 });
     await this.play({ count: 3000, seed: 8 });
     await this.run();
@@ -65,7 +93,7 @@ export class Server {
   async run() {
     const options = ['--topic', this.topic, '--lake', join(this.folder, 'lake'), '--listen', `127.0.0.1:${this.port}`];
     this.log = '';
-    this.process = spawn(PROGRAM, ['run', '--brokers', BROKERS, '--charts', CHARTS, '-w', '1', ...options], {
+    this.process = spawn(PROGRAM, ['run', '--brokers', BROKERS, '--charts', this.charts, '-w', '1', ...options], {
       stdio: ['ignore', 'ignore', 'pipe'],
     });
     this.process.stderr.on('data', (text) => (this.log += text));

@@ -1,0 +1,179 @@
+// A page that stays open: what it offers follows the server, from before the first play into the next week.
+
+import assert from 'node:assert/strict';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+
+import { DESKTOP, launch, open, rows } from './browser.mjs';
+import { play } from './produce.mjs';
+import { GIVEN, Server, eventually } from './server.mjs';
+
+const DAY_MS = 86_400_000;
+
+let browser;
+let folder;
+
+before(async () => {
+  [browser, folder] = await Promise.all([launch(), mkdtemp(join(tmpdir(), 'reprise-charts-'))]);
+});
+
+after(async () => {
+  await browser?.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+async function opened(server, hash, check) {
+  const page = await open(browser, `${server.url}/${hash}`, DESKTOP);
+  try {
+    await check(page);
+  } finally {
+    await page.finish();
+  }
+}
+
+async function over(server, check) {
+  try {
+    await check(server);
+  } finally {
+    await server.stop();
+  }
+}
+
+const many = (number, change) => Array.from({ length: number }, (_, user) => play({ user_id: `U${user}`, ...change }));
+const choices = (page, label) =>
+  page.$$eval(`select[aria-label="${label}"] option`, (options) => options.map((option) => option.value));
+
+test('what is opened before the first play gets its places, its periods and its list', { skip: GIVEN }, async () => {
+  await over(await Server.empty(), async (server) => {
+    await opened(server, '', async (page) => {
+      await opened(server, '#/charts/weekly', async (charts) => {
+        await page.waitForSelector('.notice');
+        await charts.waitForSelector('.notice');
+        await server.produce([...many(5, { country: 'JP' }), ...many(4, { country: 'BR', timestamp: new Date(Date.now() - 8 * DAY_MS).toISOString() })]);
+        for (const one of [page, charts]) {
+          await eventually('the list', async () => (await rows(one)).length > 0);
+          await eventually('the places', async () => (await choices(one, 'Where')).includes('JP'));
+        }
+        await eventually('both weeks', async () => (await choices(charts, 'When')).length === 2);
+      });
+    });
+  });
+});
+
+test('a chart without a worldwide list is shown for a place that it has', { skip: GIVEN }, async () => {
+  const charts = join(folder, 'places.toml');
+  await writeFile(charts, '[trending]\nscopes = ["country"]\n[[chart]]\nname = "daily-places"\nperiod = "day"\nscopes = ["country"]\n');
+  await over(await Server.empty({ charts }), async (server) => {
+    const page = await open(browser, 'about:blank', DESKTOP);
+    page.ignore((text) => /404/.test(text));
+    await page.goto(server.url);
+    await page.waitForSelector('.notice');
+    await server.produce(many(5, { country: 'JP' }));
+    await eventually('the list', async () => (await rows(page)).length === 1);
+    await page.goto(`${server.url}/#/charts/daily-places`);
+    await eventually('the list by day', async () => (await rows(page)).length === 1);
+    await page.finish();
+  });
+});
+
+test('a page that is open over the end of a week goes on to the new one', { skip: GIVEN }, async () => {
+  await over(await Server.empty(), async (server) => {
+    const lastWeek = new Date(Date.now() - 8 * DAY_MS).toISOString();
+    await server.produce(many(5, { song_id: 'OLD', timestamp: lastWeek }));
+    await opened(server, '#/charts/weekly', async (page) => {
+      await eventually('last week', async () => (await rows(page))[0]?.key === 'OLD');
+      const [old] = (await server.get('/v1/charts')).charts.find(({ name }) => name === 'weekly').with_entries.periods;
+      await server.produce(many(5, { song_id: 'NEW' }));
+      await eventually('this week', async () => (await rows(page))[0]?.key === 'NEW');
+      await eventually('both weeks to choose from', async () => (await choices(page, 'When')).length === 2);
+      await eventually('the way to last week', () => page.isEnabled('button[aria-label="Earlier"]'));
+      await eventually('a mark of what is new', async () => (await page.textContent('.row .move')).includes('new'));
+      await page.click('button[aria-label="Earlier"]');
+      await page.waitForURL(new RegExp(`period=${old}`));
+      await eventually('last week again', async () => (await rows(page))[0]?.key === 'OLD');
+    });
+  });
+});
+
+test('a day of a chart in Tokyo has the dates of Tokyo', { skip: GIVEN }, async () => {
+  const charts = join(folder, 'tokyo.toml');
+  const chart = (period) => `[[chart]]\nname = "${period}"\nperiod = "${period}"\nzone = "Asia/Tokyo"\nscopes = ["global"]\n`;
+  await writeFile(charts, chart('day') + chart('week'));
+  await over(await Server.empty({ charts }), async (server) => {
+    await server.produce(many(3, { timestamp: '2026-11-20T16:00:00Z' }));
+    const expected = { day: '21 Nov 2026', week: 'Week 47, 2026 · 16 – 22 Nov' };
+    for (const [period, text] of Object.entries(expected)) {
+      await opened(server, `#/charts/${period}`, async (page) => {
+        await page.waitForSelector('.row[data-key]');
+        assert.equal((await page.textContent('.sub')).replaceAll(/\s/g, ' '), `Worldwide · ${text} · days of Tokyo`);
+      });
+    }
+  });
+});
+
+// The status is one that a run has when something is wrong.
+async function withStatus(server, change, hash, check) {
+  const page = await open(browser, 'about:blank', DESKTOP);
+  page.mayLose = true;
+  // The stream ends when all is told, so each state is there for a moment only.
+  await page.addInitScript(() => {
+    window.states = [];
+    const note = ({ target, addedNodes }) => {
+      if (target.className === 'state-text') window.states.push(...[...addedNodes].map((text) => text.data));
+    };
+    new MutationObserver((all) => all.forEach(note)).observe(document, { subtree: true, childList: true });
+  });
+  const status = { ...(await server.get('/v1/status')), ...change };
+  await page.route('**/v1/stream**', async (route) => {
+    const cell = await server.get('/v1/trending');
+    const body = `event: status\ndata: ${JSON.stringify(status)}\n\nid: 1\nevent: cell\ndata: ${JSON.stringify(cell)}\n\n`;
+    await route.fulfill({ contentType: 'text/event-stream', body });
+  });
+  try {
+    await page.goto(`${server.url}/${hash}`);
+    await check(page);
+  } finally {
+    await page.finish();
+  }
+}
+
+const says = (page, selector, text) =>
+  eventually(text, async () => (await page.textContent(selector)).includes(text));
+
+test('what is wrong is told in words', { skip: GIVEN }, async () => {
+  await over(await Server.empty(), async (server) => {
+    const alert = (change, text) => withStatus(server, change, '', (page) => says(page, '#alerts', text));
+    await alert({ clock_ahead_ms: 720_000 }, 'clock is 12 min ahead');
+    await alert({ open_transaction: { records: 1204, since: '2026-11-30T14:02:00Z' } }, '1,204 records wait behind a transaction');
+    await alert({ window_misses: { plays: 100, missed: 90 } }, '90% of the plays of the last five minutes');
+    await alert({ kafka_silent: 'since noon' }, 'Kafka does not answer: since noon');
+    const none = '900 records came, and none is a play';
+    await withStatus(server, { no_plays: none }, '', async (page) => {
+      await says(page, '.place .notice', none);
+      await page.click('.notice a');
+      await page.waitForURL(/#\/dead-letters/);
+    });
+  });
+});
+
+test('while history is read, nothing is called live', { skip: GIVEN }, async () => {
+  await over(await Server.empty(), async (server) => {
+    for (const [phase, text] of [['opening', 'Opening'], ['rebuilding', 'Reading lake'], ['catching_up', 'Catching up'], ['live', 'Live']]) {
+      await withStatus(server, { phase, lag: null }, '', async (page) => {
+        const states = () => page.evaluate(() => window.states);
+        await eventually(text, async () => (await states()).includes(text));
+        assert.equal((await states()).includes('Live'), phase === 'live', String(await states()));
+        await says(page, '.gauge.lag dd', '–');
+      });
+    }
+  });
+});
+
+test('a table has nothing that a spreadsheet would run', async () => {
+  const source = await readFile(new URL('../../web/csv.js', import.meta.url));
+  const { csv } = await import(`data:text/javascript;base64,${source.toString('base64')}`);
+  const table = csv([['=1', '+1', '-1', '@a', '\tx', '\rx', 'a,b', 'a"b', 'a\nb', null, -1]]);
+  assert.equal(table, `'=1,'+1,'-1,'@a,"'\tx","'\rx","a,b","a""b","a\nb",,-1\r\n`);
+});

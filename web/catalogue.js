@@ -1,0 +1,70 @@
+// What charts there are, and which places and periods have entries: the list of the server, kept up to date.
+//
+// The server is asked again and again, because a run that starts has nothing at first, and because weeks end while a tab
+// is open. It answers with 304 while nothing has changed, which is cheap.
+
+import { getChanged } from './api.js';
+import { hear } from './live.js';
+
+const EVERY_MS = 10_000;
+// While the server reads its lake or history, there is something new all the time.
+const SOON_MS = 2000;
+
+const listeners = new Set();
+let charts = null;
+let tag = null;
+let asking = null;
+let timer;
+let settled = false;
+
+// Resolves to the list as it is now.
+export async function chartList() {
+  if (!charts) await refresh();
+  return charts;
+}
+
+// Calls `listener` with the list whenever it has changed, until `signal` is aborted.
+export function onCharts(signal, listener) {
+  listeners.add(listener);
+  signal.addEventListener('abort', () => listeners.delete(listener));
+  plan();
+}
+
+// Asks at once. Whoever asks meanwhile shares the answer.
+export function refresh() {
+  asking ??= ask().finally(() => (asking = null));
+  return asking;
+}
+
+async function ask() {
+  const changed = await getChanged('/v1/charts', charts && tag);
+  if (!changed) return;
+  charts = changed.answer.charts;
+  tag = changed.tag;
+  for (const listener of listeners) listener(charts);
+}
+
+function plan() {
+  clearTimeout(timer);
+  if (!listeners.size) return;
+  timer = setTimeout(
+    async () => {
+      // A lost connection is told elsewhere, and what was known stays.
+      if (!document.hidden) await refresh().catch(() => {});
+      plan();
+    },
+    settled ? EVERY_MS : SOON_MS,
+  );
+}
+
+const refreshQuietly = () => listeners.size && refresh().catch(() => {});
+
+// After a break the server may be another, or have become ready.
+hear('state', (state) => state === 'live' && refreshQuietly());
+hear('status', (status) => {
+  const now = status.phase ? status.phase === 'live' : Boolean(status.caught_up && status.ready !== false);
+  if (now === settled) return;
+  settled = now;
+  refreshQuietly();
+});
+document.addEventListener('visibilitychange', () => !document.hidden && refreshQuietly());
