@@ -4,7 +4,7 @@ import { artistApi, find, url } from './api.js';
 import { chartList } from './catalogue.js';
 import { address } from './charts.js';
 import { el, setText } from './dom.js';
-import { hits, notice, trackUrl } from './list.js';
+import { hits, notice, put, trackUrl } from './list.js';
 import { follow } from './live.js';
 import { hasCountries, isTrending } from './pickers.js';
 import { saves } from './saves.js';
@@ -28,22 +28,24 @@ export async function show(main, { path, query, signal, announce }) {
   );
   follow();
   const read = () => find(artistApi(name, showsAll ? TRACKS_MAX : TRACKS), signal);
-  const [charts, artist] = await Promise.all([chartList(), read()]);
+  const [charts, first] = await Promise.all([chartList(), read()]);
   if (signal.aborted) return '';
-  if (!artist) {
-    body.replaceChildren(notice('Nobody has played this artist', 'Or none of the plays counts for a chart.'));
-    return name;
-  }
-  const parts = sections(body, charts, { name, showsAll, announce, signal });
-  const draw = (next) => {
-    setText(sub, several(next.track_count, 'track'));
-    parts.forEach((part) => part(next));
+  let parts = null;
+  const draw = (artist) => {
+    if (!artist) {
+      put(body, notice('Nobody has played this artist', 'Or none of the plays counts for a chart.'));
+      return;
+    }
+    parts ??= sections(body, charts, { name, showsAll, announce, signal });
+    setText(sub, several(artist.track_count, 'track'));
+    parts.forEach((part) => part(artist));
   };
-  draw(artist);
+  draw(first);
   again(read, draw, signal);
   return name;
 }
 
+// An artist that nobody has played may be played yet.
 async function again(read, draw, signal) {
   for (;;) {
     await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));

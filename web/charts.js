@@ -6,7 +6,7 @@
 import { chartUrl, find } from './api.js';
 import { chartList, onCharts, refresh } from './catalogue.js';
 import { el, setText } from './dom.js';
-import { RankedList, notice, placeFor, ranksOf } from './list.js';
+import { RankedList, notice, placeFor, put, ranksOf } from './list.js';
 import { follow, hear } from './live.js';
 import { nothingYet, otherPlaces } from './nothing.js';
 import { around, isTrending, periodStepper, scopeFor, scopePicker } from './pickers.js';
@@ -89,7 +89,8 @@ class Chart {
     this.showTabs(charts, chart, wanted);
     if (!chart) {
       const links = charts.map(({ name }) => [address(name), sentence(name)]);
-      this.place.replaceChildren(
+      put(
+        this.place,
         notice('There is no such chart', 'The charts file of the server decides which there are.', links),
       );
       return;
@@ -160,7 +161,7 @@ class Chart {
     const isNews = !periods.includes(cell.period) || !scopes.includes(cell.scope);
     if (cell.entries.length && isNews) refresh().catch(() => {});
     this.compare(cell.period, periods);
-    if (!cell.entries.length) return this.place.replaceChildren(this.nothing(cell));
+    if (!cell.entries.length) return put(this.place, this.nothing(cell));
     if (!this.list.element.isConnected) this.place.replaceChildren(this.list.element);
     this.list.show(cell.entries, this.before?.ranks ?? null);
   }
@@ -187,7 +188,7 @@ class Chart {
     const links = wrongPeriod
       ? periods.slice(-6).map((period) => [this.address({ period: this.named(period) }), periodName(period)])
       : otherPlaces(scopes, this.scope, (scope) => this.address({ scope }));
-    this.place.replaceChildren(notice('No chart for this place and time', problem?.message ?? '', links));
+    put(this.place, notice('No chart for this place and time', problem?.message ?? '', links));
   }
 
   // Asks once for the period before `period`, with which its ranks are compared.

@@ -88,5 +88,5 @@ const letter = ({ topic, partition, offset, time, reason, detail, value }, key) 
     el('h2', {}, named(reason)),
     el('p', { class: 'where' }, `${topic}/${partition} at ${count(offset)}${time ? `, ${moment(time)}` : ''}`),
     el('p', {}, detail),
-    value === null ? null : el('pre', { tabindex: '0', 'aria-label': 'How the record begins', dir: 'auto' }, value),
+    value === null || value === '' ? null : el('pre', { tabindex: '0', 'aria-label': 'How the record begins', dir: 'auto' }, value),
   );

@@ -153,6 +153,13 @@ function skeleton(rows) {
   return el('ol', { class: 'ranking', 'aria-hidden': 'true' }, ...lines);
 }
 
+// Shows what says why there is no list. The same again is left alone, or a link in it could not be clicked, and it would be
+// read out again and again.
+export function put(place, element) {
+  if (place.childElementCount === 1 && place.firstElementChild.outerHTML === element.outerHTML) return;
+  place.replaceChildren(element);
+}
+
 // `links` are `[address, text]`: where there is something to see.
 export const notice = (title, text, links = []) =>
   el(

@@ -7,7 +7,7 @@ import { el, picker, setText } from './dom.js';
 import { notice, trackUrl } from './list.js';
 import { follow } from './live.js';
 import { chartPicker, hasCountries, isTrending, periodPicker } from './pickers.js';
-import { period as periodName, sentence } from './words.js';
+import { sentence } from './words.js';
 import { World, watchWorld } from './world.js';
 
 const EVERY_MS = 4000;
@@ -45,7 +45,7 @@ export async function show(main, { query, signal }) {
     if (!chart) return place.replaceChildren(notice('No chart counts by country', 'The charts file of the server decides that.'));
     const chosen = choose.among(charts, chart);
     const what = chosen.by === 'share' ? 'Share of each country’s plays' : 'Plays by country';
-    setText(sub, [what, sentence(chart.name), chosen.period ? periodName(chosen.period) : ''].filter(Boolean).join(' · '));
+    setText(sub, `${what} · ${sentence(chart.name)}`);
     linkTo = (other) =>
       isTrending(chart) ? url('#/', { scope: other }) : address(chart.name, { scope: other, period: query.get('period') });
     const { period, by } = chosen;

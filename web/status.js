@@ -116,9 +116,10 @@ function build(strip) {
   // Those that lead somewhere are links.
   const gauge = (label, name, href) => {
     const value = el('dd', {}, '–');
-    const holder = href ? el('a', { href, 'aria-label': label }, '–') : null;
+    const id = `gauge-${name}`;
+    const holder = href ? el('a', { href, id: `${id}-now`, 'aria-labelledby': `${id} ${id}-now` }, '–') : null;
     if (holder) value.replaceChildren(holder);
-    return [holder ?? value, el('div', { class: `gauge ${name}` }, el('dt', {}, label), value)];
+    return [holder ?? value, el('div', { class: `gauge ${name}` }, el('dt', { id }, label), value)];
   };
   const [rate, rateGauge] = gauge('Plays/s', 'rate');
   const [freshness, freshnessGauge] = gauge('Freshness', 'freshness');

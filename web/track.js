@@ -4,7 +4,7 @@ import { find, trackApi, url } from './api.js';
 import { chartList } from './catalogue.js';
 import { address } from './charts.js';
 import { bar, el, setText } from './dom.js';
-import { artistUrl, notice } from './list.js';
+import { artistUrl, notice, put } from './list.js';
 import { follow } from './live.js';
 import { hasCountries, isTrending, longest } from './pickers.js';
 import { standing, timeline } from './standing.js';
@@ -28,29 +28,32 @@ export async function show(main, { path, query, signal }) {
   );
   follow();
   const read = () => find(trackApi(id), signal);
-  const [charts, track] = await Promise.all([chartList(), read()]);
+  const [charts, first] = await Promise.all([chartList(), read()]);
   if (signal.aborted) return '';
-  if (!track) {
-    body.replaceChildren(notice('Nobody has played this track', 'Or none of its plays counts for a chart.'));
-    return id;
-  }
-  const title = track.title || id;
-  setText(heading, title);
-  if (track.artist) artist.replaceChildren(el('a', { href: artistUrl(track.artist) }, track.artist));
-  const parts = sections(body, charts, id, title, query, signal);
-  parts.draw(track);
-  again(read, parts, signal);
-  return track.artist ? `${title}, ${track.artist}` : title;
+  let parts = null;
+  const draw = (track) => {
+    if (!track && !parts) put(body, notice('Nobody has played this track', 'Or none of its plays counts for a chart.'));
+    if (!track) return;
+    const title = track.title || id;
+    setText(heading, title);
+    if (track.artist && !parts) artist.replaceChildren(el('a', { href: artistUrl(track.artist) }, track.artist));
+    parts ??= sections(body, charts, id, title, query, signal);
+    parts.draw(track);
+  };
+  draw(first);
+  again(read, draw, signal);
+  return first?.artist ? `${heading.textContent}, ${first.artist}` : heading.textContent;
 }
 
-async function again(read, parts, signal) {
+// A track that nobody has played may be played yet.
+async function again(read, draw, signal) {
   for (;;) {
     await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
     if (signal.aborted) return;
     if (document.hidden) continue;
     // What is seen stays while the connection is lost.
     const track = await read().catch(() => null);
-    if (track && !signal.aborted) parts.draw(track);
+    if (track && !signal.aborted) draw(track);
   }
 }
 

@@ -2,7 +2,7 @@
 
 import { chartList, onCharts, refresh } from './catalogue.js';
 import { el, setText } from './dom.js';
-import { RankedList, keyOf, notice, placeFor, ranksOf } from './list.js';
+import { RankedList, keyOf, notice, placeFor, put, ranksOf } from './list.js';
 import { follow, hear } from './live.js';
 import { nothingYet, otherPlaces } from './nothing.js';
 import { isTrending, scopeFor, scopePicker } from './pickers.js';
@@ -117,7 +117,8 @@ class Trending {
   refuse(problem) {
     this.refused = true;
     const scopes = this.chart?.with_entries.scopes ?? [];
-    this.place.replaceChildren(
+    put(
+      this.place,
       notice(`No list for “${this.scope}”`, problem.message, otherPlaces(scopes, this.scope, here)),
     );
   }
@@ -132,7 +133,8 @@ class Trending {
     setText(this.heading, 'Trending then');
     if (cell) this.draw(cell, null);
     else
-      this.place.replaceChildren(
+      put(
+        this.place,
         notice('Forgotten', `This server does not remember what was ${minutes} minutes ago.`),
       );
   }
@@ -143,7 +145,8 @@ class Trending {
     this.showMore();
     if (!cell.entries.length) {
       const scopes = this.chart?.with_entries.scopes ?? [];
-      this.place.replaceChildren(
+      put(
+        this.place,
         nothingYet(this.status) ?? notice('Quiet', 'Nothing was played in this window.', otherPlaces(scopes, this.scope, here)),
       );
       return;

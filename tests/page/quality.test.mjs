@@ -18,6 +18,10 @@ const VIEWS = [
   '#/tracks/TRACK',
   '#/search?q=a',
   '#/tracks/none',
+  '#/artists/ARTIST',
+  '#/dead-letters',
+  '#/server',
+  '#/nowhere',
 ];
 
 let server;
@@ -37,7 +41,7 @@ async function opened(hash, options, check) {
   // What is not there is a 404, and the browser says so.
   if (hash.endsWith('/none')) page.ignore((text) => /404/.test(text));
   try {
-    await page.goto(`${server.url}/${hash.replace('TRACK', server.track)}`);
+    await page.goto(`${server.url}/${hash.replace('TRACK', server.track).replace('ARTIST', encodeURIComponent(server.artist))}`);
     await settled(page);
     return await check(page);
   } finally {
@@ -48,7 +52,7 @@ async function opened(hash, options, check) {
 // What the view wants to show is there.
 async function settled(page) {
   await page.waitForSelector('#strip[data-state="live"]');
-  await page.waitForSelector('.row[data-key], .played, .tiles, .hits, .notice');
+  await page.waitForSelector('.row[data-key], .played, .tiles, .hits, .notice, .letters, tbody');
   await page.waitForLoadState('load');
   await page.waitForTimeout(400);
 }
@@ -139,6 +143,8 @@ test('a title is text, whatever it says', async () => {
       json: {
         as_of: {},
         query: 'x',
+        chart: 'weekly',
+        period: '2026-W49',
         tracks: [{ track_id: '"><b>', title: hostile, artist: hostile, plays: 1 }],
         artists: [{ artist: hostile, plays: 1, tracks: 1 }],
       },

@@ -43,8 +43,9 @@ export class Server {
     try {
       if (GIVEN) server.url = GIVEN;
       else await server.fill();
-      const first = async () => (await server.get('/v1/trending')).entries[0]?.track_id;
-      server.track = await eventually('a track that is trending', first);
+      const first = async () => (await server.get('/v1/trending')).entries[0];
+      const { track_id: track, artist } = await eventually('a track that is trending', first);
+      Object.assign(server, { track, artist });
       return server;
     } catch (error) {
       // Or it would outlive the tests, and keep them waiting.
