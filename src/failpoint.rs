@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Every point that there is.
-pub const NAMES: [&str; 17] = [
+pub const NAMES: [&str; 20] = [
     "staged",
     "intended",
     "renaming",
@@ -22,6 +22,9 @@ pub const NAMES: [&str; 17] = [
     "compact-renaming",
     "compact-renamed",
     "compact-appended",
+    "publish-linked",
+    "publish-deleted",
+    "publish-appended",
     "vacuum",
     "checkpoint-writing",
     "checkpoint-written",

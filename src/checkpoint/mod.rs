@@ -34,6 +34,7 @@ use reprise_dataflows::catalogue::Naming;
 use reprise_dataflows::plan::{Dimensions, Key, Plan, Translation};
 
 use crate::lake::Snapshot;
+use crate::lake::disk::MERGED;
 use crate::source::lake::Counted;
 
 pub use bucket::BUCKETS;
@@ -166,7 +167,10 @@ impl Checkpoint {
 
     /// What a reader of the lake has to leave out.
     pub fn counted(&self, snapshot: &Snapshot) -> Arc<Counted> {
-        let files: HashSet<PathBuf> = self.files.iter().map(|path| snapshot.root().join(path)).collect();
+        // A merged file is published under another name, with the plays that it had.
+        let published = self.files.iter().filter_map(|path| path.strip_prefix(MERGED)?.strip_prefix('/'));
+        let files = self.files.iter().map(String::as_str).chain(published);
+        let files: HashSet<PathBuf> = files.map(|path| snapshot.root().join(path)).collect();
         Arc::new(Counted { files, offsets: self.manifest.offsets.clone() })
     }
 

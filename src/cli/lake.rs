@@ -31,7 +31,7 @@ pub enum Command {
     Check(CheckOptions),
     /// Make few files of many small ones, hour by hour.
     Compact(CompactOptions),
-    /// Delete the files that no version of the lake needs.
+    /// Delete the files that no version of the lake needs, and publish the merged ones that replace them.
     Vacuum(VacuumOptions),
     /// Count the lake now, so that the next start of `reprise run` is quick.
     Checkpoint(checkpoint::Options),
@@ -66,19 +66,20 @@ pub struct CheckOptions {
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  reprise lake compact ./lake                 hours that have got no file for two hours, as `run` does by itself
-  reprise lake compact ./lake --all           all hours, now
-  reprise lake vacuum ./lake --retain 1h      later: the files that have been replaced
+  reprise lake compact --lake ./lake                 files that are older than two hours, as `run` does by itself
+  reprise lake compact --lake ./lake --all           files of any age
+  reprise lake vacuum --lake ./lake --retain 1h      later: put the merged files in the place of those that they replace
 
-Readers that go by the names of files, not by the log, see the plays of a compacted hour twice until it is vacuumed.")]
+Readers that go by the log see the merged files at once. Readers that go by the names of files see the small files until a
+vacuum deletes them, and the merged ones from then on.")]
 pub struct CompactOptions {
     #[command(flatten)]
-    lake: LakeFolder,
-    /// Only hours that have got no file for so long.
-    #[arg(long, value_name = "SPAN", default_value = "2h", value_parser = parse_duration)]
-    quiet: Duration,
-    /// Hours that are still growing too.
-    #[arg(long, conflicts_with = "quiet")]
+    place: Place,
+    /// Merge only files that are older than this.
+    #[arg(long, alias = "quiet", value_name = "SPAN", default_value = "2h", value_parser = parse_duration)]
+    older_than: Duration,
+    /// Merge files of any age, also in hours that are still growing.
+    #[arg(long, conflicts_with = "older_than")]
     all: bool,
 }
 
@@ -122,11 +123,11 @@ fn ls(options: &LsOptions) -> Result<()> {
 }
 
 fn compact(options: &CompactOptions) -> Result<()> {
-    let lake = options.lake.to_write()?;
-    let quiet = if options.all { Duration::ZERO } else { options.quiet };
+    let lake = absolute(&options.place.lake)?;
+    let after = if options.all { Duration::ZERO } else { options.older_than };
     let lock = lock(&lake)?;
     let stop = stop_flag("finishing the commit under way")?;
-    let compacted = with_bar("compacting", &stop, |attention| care::compact(&lake, &lock, quiet, attention))?;
+    let compacted = with_bar("compacting", &stop, |attention| care::compact(&lake, &lock, after, attention))?;
     let (before, after) = (HumanBytes(compacted.bytes_before), HumanBytes(compacted.bytes_after));
     eprintln!(
         "compacted {} partitions: {} files of {before} became {} of {after}",
@@ -146,6 +147,9 @@ fn vacuum(options: &VacuumOptions) -> Result<()> {
     let vacuumed = with_bar("deleting", &stop, |attention| care::vacuum(&lake, &lock, retain, dry_run, attention))?;
     let deleted = if dry_run { "would delete" } else { "deleted" };
     eprintln!("{deleted} {} files, {}", vacuumed.files, HumanBytes(vacuumed.bytes));
+    if vacuumed.published > 0 {
+        eprintln!("put {} compacted files in the place of those that they replace", vacuumed.published);
+    }
     if !dry_run {
         care::clean_logs(&lake, &lock, retain)?;
     }

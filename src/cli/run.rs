@@ -173,6 +173,24 @@ pub struct Options {
     buffer: u64,
     #[command(flatten, next_help_heading = "Advanced")]
     memory_max: MemoryMax,
+    /// How often the lake is counted in the background, so that the next start is quick.
+    #[arg(long, value_name = "SPAN", default_value = "5m", value_parser = parse_duration, env = "REPRISE_CHECKPOINT_INTERVAL")]
+    checkpoint_interval: Duration,
+    /// After so long without any play the trending window goes on with the wall clock.
+    #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = parse_duration, env = "REPRISE_IDLE")]
+    idle: Duration,
+    /// Merge the small files of an hour of the lake that are older than this. Their number is looked at too, so late plays
+    /// do not keep an hour in pieces.
+    #[arg(long, value_name = "SPAN", default_value = "2h", value_parser = parse_duration, env = "REPRISE_COMPACT_AFTER")]
+    compact_after: Duration,
+    /// Keep replaced files for this long: the longest that a reader of the lake may take. Readers by the names of files see
+    /// the replaced files until then, and the merged ones afterwards.
+    #[arg(long, value_name = "SPAN", default_value = "1h", value_parser = parse_duration, env = "REPRISE_RETAIN")]
+    retain: Duration,
+    /// Send the metrics to an OpenTelemetry collector, by OTLP over HTTP, as in http://localhost:4318. Headers that it asks for are
+    /// those of OTEL_EXPORTER_OTLP_HEADERS.
+    #[arg(long, value_name = "URL", value_parser = parse_endpoint, env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    otlp: Option<Url>,
     /// A librdkafka option, as in -X fetch.wait.max.ms=50; may be given several times. A value that nobody else is to see
     /// goes in a file: -X sasl.password=@FILE. In --config they are a list, X = ["NAME=VALUE", …], which those of the command line
     /// replace.

@@ -189,14 +189,16 @@ pub enum LogFormat {
 /// Set once, before anything is logged.
 pub static LOG_FORMAT: OnceLock<LogFormat> = OnceLock::new();
 
-/// Starts the log, on stderr: what `RUST_LOG` says, or ours from `level` on and warnings of others, but for librdkafka's:
-/// what it writes comes to us as errors too, and `broker.rs` says it once.
+/// Starts the log, on stderr: what `RUST_LOG` says, or ours from `level` on and warnings of others, but for those of
+/// librdkafka and of the Delta kernel: what they write comes to us as errors too, and is said once, by whoever cannot do
+/// without.
 pub fn start_log(level: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env();
-    let filter =
-        filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(format!("warn,librdkafka=off,reprise={level}")));
-    let log =
-        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours(&std::io::stderr())).with_target(false);
+    let filter = filter.unwrap_or_else(|_| {
+        tracing_subscriber::EnvFilter::new(format!("warn,librdkafka=off,delta_kernel=off,reprise={level}"))
+    });
+    let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_target(false);
     // It would say on stderr that stderr is closed, and panic.
     let log = log.log_internal_errors(false).with_writer(std::io::stderr);
     let _ = match LOG_FORMAT.get() {

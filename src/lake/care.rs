@@ -5,6 +5,8 @@
 //! 2. Nothing here has an incarnation or writes offsets. A compaction is a Delta commit that changes no data: it is rebased on
 //!    whatever writers append, and given up if one of its files has gone from the log.
 //! 3. What a reader may still have open is deleted only after `retain`.
+//! 4. Readers that go by the names of files, rather than by the log, see each play once, but for the instant in which a
+//!    merged file takes the place of those that it replaces.
 
 mod caretaker;
 mod compact;
@@ -13,6 +15,7 @@ mod lock;
 mod log;
 mod merge;
 mod plan;
+mod publish;
 #[cfg(test)]
 mod tests;
 mod usage;
@@ -37,7 +40,7 @@ use super::table::{self, Kind, Table};
 /// When what is done by itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Spans {
-    /// How long a partition has to be quiet before it is compacted.
+    /// How old a small file has to be before it is merged with others of its partition.
     pub compact_after: Duration,
     /// How long files are kept that the newest version does not have.
     pub retain: Duration,

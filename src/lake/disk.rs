@@ -14,6 +14,10 @@ use url::Url;
 /// The folder inside a table for files that no commit holds yet. Readers that go by name skip what begins with `_`.
 pub const STAGING: &str = "_staging";
 
+/// The folder inside a table for merged files whose originals are still there: the log names them, and readers that go by
+/// name do not find them. Below it they have the path that they will get when the originals are deleted.
+pub const MERGED: &str = "_merged";
+
 /// Refuses what is no folder of this machine: object stores have no atomic rename and link.
 pub fn refuse_object_store(root: &Path) -> Result<()> {
     if root.to_string_lossy().contains("://") {
@@ -158,14 +162,25 @@ pub fn names(folder: &Path) -> Result<Vec<String>> {
 /// The files in the folders `date=…/hour=…` of a table, sorted. Links are not followed.
 pub fn partitioned_files(table: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
+    for_each_partition(table, |_, of_partition| {
+        files.extend(of_partition);
+        Ok(())
+    })?;
+    files.sort();
+    Ok(files)
+}
+
+/// Calls `visit` with each of the folders `date=…/hour=…` of a table and the files in it. Links are not followed.
+pub fn for_each_partition(table: &Path, mut visit: impl FnMut(&Path, Vec<PathBuf>) -> Result<()>) -> Result<()> {
     let mut folders = vec![table.to_path_buf()];
     while let Some(folder) = folders.pop() {
         let context = || format!("cannot list the folder {}", folder.display());
         let entries = match fs::read_dir(&folder) {
-            // Who vacuums removes empty folders.
+            // A vacuum removes empty folders.
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
             entries => entries.with_context(context)?,
         };
+        let mut files = Vec::new();
         for entry in entries {
             let entry = entry.with_context(context)?;
             let kind = entry.file_type().with_context(context)?;
@@ -175,9 +190,12 @@ pub fn partitioned_files(table: &Path) -> Result<Vec<PathBuf>> {
                 files.push(entry.path());
             }
         }
+        if !files.is_empty() {
+            files.sort();
+            visit(&folder, files)?;
+        }
     }
-    files.sort();
-    Ok(files)
+    Ok(())
 }
 
 fn write_temporary(path: &Path, content: &[u8]) -> Result<PathBuf> {

@@ -6,6 +6,7 @@
 //!                 _staging/commit-<incarnation>-<epoch>.json      the intent of a commit under way
 //!                 _staging/compact…, care.lock                    the same of a compaction, and who may do one
 //!                 _staging/writer.lock                            which process writes, for people
+//!                 _merged/date=2026-11-20/hour=14/compacted-…     merged files whose originals are still there
 //!                 _delta_log/                                     files, offsets, epoch, clock, incarnation
 //! LAKE/dead_letters/date=2026-11-20/…                             likewise
 //! ```

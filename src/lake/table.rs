@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use arrow::datatypes::{DataType, Field, SchemaRef};
-use delta_kernel::Engine;
 use delta_kernel::committer::FileSystemCommitter;
 use delta_kernel::engine::arrow_data::ArrowEngineData;
 use delta_kernel::object_store::local::LocalFileSystem;
-use delta_kernel::snapshot::{IncrementalReplay, Snapshot, SnapshotRef};
+use delta_kernel::snapshot::{IncrementalReplay, Snapshot, SnapshotBuilder, SnapshotRef};
 use delta_kernel::transaction::{CommitResult, CommittedTransaction, UpdateTableOperation};
+use delta_kernel::{Engine, KernelError};
 use delta_kernel_default_engine::DefaultEngineBuilder;
 use delta_kernel_default_engine::executor::tokio::TokioMultiThreadExecutor;
 use reprise_dataflows::play;
@@ -114,8 +114,7 @@ impl Table {
     pub fn open(lake: &Path, kind: &'static Kind, engine: Arc<dyn Engine>, version: Option<u64>) -> Result<Self> {
         let folder = lake.join(kind.folder);
         let root = folder.canonicalize().with_context(|| format!("cannot open the table {}", folder.display()))?;
-        let Ok(url) = Url::from_directory_path(&root) else { bail!("{} is not an absolute path", root.display()) };
-        let mut builder = Snapshot::builder_for(url).with_incremental_crc_replay(IncrementalReplay::Unlimited);
+        let mut builder = builder(&root)?;
         if let Some(version) = version {
             builder = builder.at_version(version);
         }
@@ -285,12 +284,33 @@ impl Table {
         Ok(ids)
     }
 
+    /// Writes a checksum that owes nothing to the one before. After some commits of other tools, such as a VACUUM, the kernel
+    /// cannot carry the number of files on, and neither can it after any later commit. A checkpoint has all files, so they
+    /// are counted from that, once, and then carried on again.
+    fn recount(&self) -> Result<SnapshotRef> {
+        let engine = self.engine.as_ref();
+        self.snapshot.checkpoint(engine, None)?;
+        // At this version: a later one may be that of another process, which has taken over.
+        let counted = builder(&self.root)?.at_version(self.snapshot.version()).build(engine)?;
+        let (_, counted) = counted.write_checksum(engine)?;
+        tracing::info!(
+            table = %self.root.display(),
+            version = counted.version(),
+            "another tool has committed to the table, so its files have been counted again"
+        );
+        Ok(counted)
+    }
+
     /// Writes a checksum, and at times a checkpoint, so that opening does not grow with the log. The commit is done
     /// already, so a failure here costs time and nothing else.
     fn accelerate(&mut self, before: u64) {
-        match self.snapshot.write_checksum(self.engine.as_ref()) {
-            Ok((_, snapshot)) => self.snapshot = snapshot,
-            Err(error) => tracing::warn!(%error, table = %self.root.display(), "no checksum of the log"),
+        let written = match self.snapshot.write_checksum(self.engine.as_ref()) {
+            Err(KernelError::ChecksumWriteUnsupported(_)) => self.recount(),
+            written => written.map(|(_, snapshot)| snapshot).map_err(Into::into),
+        };
+        match written {
+            Ok(snapshot) => self.snapshot = snapshot,
+            Err(error) => tracing::warn!(table = %self.root.display(), "no checksum of the log: {error:#}"),
         }
         if self.snapshot.version() / COMMITS_PER_CHECKPOINT == before / COMMITS_PER_CHECKPOINT {
             return;
@@ -300,6 +320,12 @@ impl Table {
             Err(error) => tracing::warn!(%error, table = %self.root.display(), "no checkpoint of the log"),
         }
     }
+}
+
+/// How a table is opened: a checksum of the log, brought up to date, stands for all its commits.
+fn builder(root: &Path) -> Result<SnapshotBuilder> {
+    let Ok(url) = Url::from_directory_path(root) else { bail!("{} is not an absolute path", root.display()) };
+    Ok(Snapshot::builder_for(url).with_incremental_crc_replay(IncrementalReplay::Unlimited))
 }
 
 fn partition_mark(name: &str, topic: &str, partition: i32) -> String {

@@ -2,20 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 
 use crate::support::charts::default_charts;
 use crate::support::fixture::{Traffic, folder};
 use crate::support::plays::Play;
-use crate::support::program::{reprise_with, succeed};
+use crate::support::program::{Program, reprise_with, succeed};
 use crate::support::running::{Running, offsets, replay, run_to_end};
-use crate::support::{broker, eventually, heavy, lake, unique};
+use crate::support::{broker, eventually, heavy, lake, python, repository, unique};
 
 /// Where each of them may die.
 const COMPACTION_POINTS: [&str; 5] =
     ["compact-staged", "compact-intended", "compact-renaming", "compact-renamed", "compact-appended"];
-const VACUUM_POINTS: [&str; 2] = ["vacuum", "vacuum*3"];
+const VACUUM_POINTS: [&str; 6] =
+    ["vacuum", "vacuum*3", "publish-linked", "publish-linked*2", "publish-deleted", "publish-appended"];
 
 fn words(options: &str) -> Vec<&str> {
     options.split_whitespace().collect()
@@ -144,6 +146,146 @@ fn a_run_compacts_what_is_quiet_and_deletes_what_was_replaced() {
     running.stop();
     lake::assert_holds(lake, &traffic.plays);
     replay(lake, &[]).assert_equals(&traffic.plays, &default_charts());
+}
+
+/// Plays for hours of long ago, one commit after the other, as from phones that come back from a journey.
+#[test]
+fn late_plays_that_never_stop_do_not_stop_compaction() {
+    const FILES_MAX: u64 = 60;
+    let topic = broker::topic("trickle", 1);
+    let folder = folder();
+    let lake = folder.path();
+    let mut plays: Vec<Play> = Vec::new();
+    let options = ["-w", "1", "--commit-interval", "50ms", "--compact-after", "1s", "--retain", "1s"];
+    let running = Running::start(&topic, lake, &options);
+    let files = |table: &str| number(&usage(lake), &format!("/tables/0/{table}"));
+    // Each in a commit and a file of its own; that they are ever few shows that they are merged while more come.
+    let merged = (1..=400).find(|_| {
+        let play = Play::new(&(plays.len() % 5).to_string(), "2025-10-01T05:05:00Z");
+        broker::produce(&topic, 0, [play.json()]);
+        plays.push(play);
+        eventually("it is in the lake", || (running.status()["lake_plays"] == plays.len()).then_some(()));
+        plays.len() > 2 * FILES_MAX as usize && plays.len() % 10 == 0 && files("total/files") < FILES_MAX
+    });
+    assert!(merged.is_some(), "{} plays are in {} files", plays.len(), files("total/files"));
+    // Nor do what was replaced and what was merged pile up on the disk.
+    eventually("what was replaced is gone", || (files("untracked_files") == 0).then_some(()));
+    running.stop();
+    lake::assert_holds(lake, &plays);
+    replay(lake, &[]).assert_equals(&plays, &default_charts());
+}
+
+/// Counts by name and by the log, as `tests/poll.py` has found them.
+struct Counts {
+    path: std::path::PathBuf,
+}
+
+impl Counts {
+    fn all(&self) -> Vec<(usize, usize)> {
+        let text = std::fs::read_to_string(&self.path).expect("the counts");
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        let counts = whole.lines().map(|line| line.split_once(' ').expect("two counts"));
+        counts.map(|(by_name, by_log)| (by_name.parse().unwrap(), by_log.parse().unwrap())).collect()
+    }
+
+    /// Waits until the reader has looked a few times more.
+    fn more(&self) {
+        let before = self.all().len();
+        eventually("it has looked again", || (self.all().len() > before + 3).then_some(()));
+    }
+}
+
+/// DuckDB by the recipes of the README, all the time, while a lake is compacted and vacuumed beside a run.
+#[test]
+fn readers_by_name_see_each_play_once_while_files_are_merged() {
+    const ROUNDS: usize = 3;
+    let Some(python) = python::environment() else {
+        return eprintln!("LEFT OUT: no other reader has looked at the lake");
+    };
+    let topic = broker::topic("names", 2);
+    let folder = folder();
+    let (lake, stop) = (folder.path().join("lake"), folder.path().join("stop"));
+    let counts = Counts { path: folder.path().join("counts") };
+    let running = Running::start(&topic, &lake, &["-w", "2", "--commit-interval", "100ms"]);
+    let mut sent = Sent::default();
+    for _ in 0..ROUNDS {
+        for _ in 0..3 {
+            sent.send(&topic);
+            eventually("it is in the lake", || (running.status()["lake_plays"] == sent.plays.len()).then_some(()));
+        }
+        // Nothing is committed from here on: the two counts are the same at any time.
+        let mut reader = Command::new(python);
+        reader.arg(repository().join("tests/poll.py")).args([&lake, &stop]);
+        reader.stdout(std::fs::File::create(&counts.path).expect("a file for the counts"));
+        let mut reader = reader.spawn().expect("Python runs");
+        counts.more();
+        succeed(care("compact", &lake, &["--all"]));
+        counts.more();
+        succeed(care("vacuum", &lake, &["--retain", "1h"]));
+        counts.more();
+        succeed(care("vacuum", &lake, &["--retain", "0s"]));
+        counts.more();
+        std::fs::write(&stop, "").expect("the folder can be written");
+        assert!(reader.wait().expect("it ends").success());
+        std::fs::remove_file(&stop).expect("it was there");
+        let (plays, all) = (sent.plays.len(), counts.all());
+        assert!(all.iter().all(|(by_name, by_log)| *by_log == plays && *by_name >= plays), "{plays}: {all:?}");
+        let twice = all.iter().filter(|(by_name, _)| *by_name > plays).count();
+        assert!(twice <= 1, "{twice} of {} counts by name had plays twice: {all:?}", all.len());
+        let usage = usage(&lake);
+        assert_eq!(number(&usage, "/tables/0/total/files"), number(&usage, "/tables/0/total/partitions"), "{usage}");
+    }
+    running.stop();
+    lake::assert_holds(&lake, &sent.plays);
+}
+
+/// Other tools may look after the lake beside a run: nothing is lost, and nothing is said for ever after.
+#[test]
+fn what_other_tools_do_to_a_lake_is_taken_quietly() {
+    let Some(python) = python::environment() else {
+        return eprintln!("LEFT OUT: no other tool has touched the lake");
+    };
+    let topic = broker::topic("others", 2);
+    let folder = folder();
+    let lake = folder.path();
+    let mut sent = Sent::default();
+    sent.send(&topic);
+    let running = Running::start(&topic, lake, &["-w", "2", "--commit-interval", "100ms"]);
+    let other = |what: &str| {
+        let mut other = Command::new(python);
+        other.arg(repository().join("tests/others.py")).arg(lake).arg(what);
+        Program::spawn(&mut other).succeed().stdout
+    };
+    sent.send_commits(&topic, &running);
+    for what in ["vacuum", "checkpoint", "optimize", "vacuum"] {
+        eventually("all is in the lake", || (running.status()["lake_plays"] == sent.plays.len()).then_some(()));
+        // What was replaced is what a VACUUM without patience deletes. An OPTIMIZE has to find something to do.
+        if what != "optimize" {
+            succeed(care("compact", lake, &["--all"]));
+        }
+        let said = other(what);
+        assert!(what != "vacuum" || said.contains("VACUUM END"), "{said}");
+        replay(lake, &[]).assert_equals(&sent.plays, &default_charts());
+        succeed(care("vacuum", lake, &["--retain", "1h"]));
+        for _ in 0..3 {
+            sent.send(&topic);
+            eventually("it is in the lake", || (running.status()["lake_plays"] == sent.plays.len()).then_some(()));
+        }
+        let log = lake.join("song_plays/_delta_log");
+        let newest = number(&usage(lake), "/tables/0/version");
+        assert!(log.join(format!("{newest:020}.crc")).exists(), "{what}: the newest version has no checksum");
+    }
+    running.caught_up(&topic);
+    let said = running.program.stderr();
+    let loud: Vec<&str> = said.lines().filter(|line| line.contains("ERROR") || line.contains(" WARN")).collect();
+    assert!(loud.is_empty(), "{loud:#?}");
+    running.stop();
+    succeed(care("compact", lake, &["--all"]));
+    succeed(care("vacuum", lake, &["--retain", "0s"]));
+    lake::assert_holds(lake, &sent.plays);
+    assert_eq!(number(&usage(lake), "/tables/0/untracked_files"), 0);
+    succeed(["verify", "--lake", lake.to_str().expect("UTF-8")]);
+    run_to_end(&topic, lake, &[]).assert_equals(&sent.plays, &default_charts());
 }
 
 #[test]

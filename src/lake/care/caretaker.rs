@@ -73,6 +73,9 @@ fn care(lake: &Path, lock: &Lock, spans: Spans, stop: &AtomicBool) -> Result<()>
         info!("compacted {} partitions of the lake: {before} files became {after}", compacted.partitions);
     }
     let vacuumed = vacuum(lake, lock, spans.retain, false, &attention).context("vacuum")?;
+    if vacuumed.published > 0 {
+        info!("put {} compacted files in the place of those that they replace", vacuumed.published);
+    }
     if vacuumed.files > 0 {
         info!("deleted {} files that no version of the lake needs, {} bytes", vacuumed.files, vacuumed.bytes);
     }

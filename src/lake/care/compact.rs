@@ -1,9 +1,12 @@
-//! Compaction: the small files of a quiet partition become few of a sensible size, in one Delta commit that changes no data.
+//! Compaction: the small files of a partition become few of a sensible size, in one Delta commit that changes no data.
 //!
 //! ```text
 //! merge, sync, compare digests ─ intent ─ rename ─ sync ─ append (remove + add, no data change) ─ forget the intent
 //! next holder of the lock:  intents: in the log → forget, not → delete their files ─ delete staged leftovers
 //! ```
+//!
+//! A merged file goes into the folder `_merged`, where readers that go by name do not find it: for them the small files are
+//! still there, until `publish.rs` puts it in their place.
 //!
 //! **Invariants**, beside those of `fenced.rs`:
 //! 1. All of it happens under the lock, so an intent that its holder finds was left by a dead process.
@@ -23,8 +26,8 @@ use delta_kernel::transaction::{CommitResult, UpdateTableOperation};
 use serde::{Deserialize, Serialize};
 
 use super::entries::{entries, removals};
-use super::plan::{self, Job};
-use super::{Attention, Lock, ago, merge, open};
+use super::plan::{self, Job, Rule};
+use super::{Attention, Lock, merge, open};
 use crate::failpoint;
 use crate::lake::disk::{self, STAGING};
 use crate::lake::table::{DEAD_LETTERS, Kind, PLAYS, Table, WRITTEN_BY, random_uuid};
@@ -55,26 +58,29 @@ pub(super) struct CompactIntent {
     pub removed: Vec<String>,
 }
 
-/// Compacts all partitions of the lake that have got no file for `quiet`. What cannot be read is left out, with a warning.
-pub fn compact(lake: &Path, _lock: &Lock, quiet: Duration, attention: &Attention<'_>) -> Result<Compacted> {
+/// Merges the small files of the lake that have been there for `after`, see `plan.rs`. What cannot be read is left out, with
+/// a warning.
+pub fn compact(lake: &Path, _lock: &Lock, after: Duration, attention: &Attention<'_>) -> Result<Compacted> {
+    let rule = Rule::new(after);
     let mut outcome = Compacted::default();
     let mut tables = Vec::new();
     for kind in [&PLAYS, &DEAD_LETTERS] {
         let table = open(lake, kind)?;
         settle(&table)?;
-        tables.push((kind, plan::jobs(entries(&table)?, ago(quiet)), table));
+        tables.push((kind, plan::plan(&table, &rule)?, table));
     }
-    let total = tables.iter().flat_map(|(_, jobs, _)| jobs).map(Job::size_bytes).sum();
+    let total = tables.iter().map(|(_, plan, _)| plan.bytes).sum();
     let mut bytes = 0;
     let mut done = |more| {
         bytes += more;
         (attention.progress)(bytes, total);
     };
-    for (kind, jobs, table) in &mut tables {
-        for jobs in plan::commits(std::mem::take(jobs)) {
+    for (kind, plan, table) in &mut tables {
+        for folders in &plan.commits {
             if attention.is_over() {
                 return Ok(outcome);
             }
+            let jobs = plan::jobs(table, folders, &rule)?;
             rewrite(kind, table, jobs, attention, &mut done, &mut outcome)?;
         }
     }

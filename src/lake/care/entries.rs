@@ -1,10 +1,11 @@
 //! The files that a table's log names, as the log names them: what care is taken of.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use arrow::array::{Array, AsArray, RecordBatch, StringArray, StructArray};
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, StringArray, StructArray};
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::Int64Type;
 use delta_kernel::FilteredEngineData;
 use delta_kernel::engine::arrow_data::{ArrowEngineData, EngineDataArrowExt};
@@ -12,6 +13,7 @@ use delta_kernel::scan::StatsOptions;
 use serde::Deserialize;
 use url::Url;
 
+use crate::lake::disk::MERGED;
 use crate::lake::listing::resolve;
 use crate::lake::table::Table;
 
@@ -21,8 +23,8 @@ pub struct Entry {
     /// As the log has it: relative to the table, and escaped as in a URL.
     pub name: String,
     pub path: PathBuf,
-    /// Column and value; a value that is missing is a null.
-    pub partition: BTreeMap<String, Option<String>>,
+    /// Column and value, by column; a value that is missing is a null.
+    pub partition: Vec<(String, Option<String>)>,
     pub size_bytes: u64,
     pub rows: Option<u64>,
     /// When it was written, in ms since 1970.
@@ -31,27 +33,33 @@ pub struct Entry {
     pub has_deletions: bool,
 }
 
-/// All files of `table`, in the order of their names.
+/// All files of `table`, in the order of their names. A lake of years has hundreds of thousands: [`for_each`] holds none.
 pub fn entries(table: &Table) -> Result<Vec<Entry>> {
-    let root = Url::from_directory_path(&table.root).ok().context("the table's path is not absolute")?;
     let mut entries = Vec::new();
-    for data in scan(table)? {
-        let batch = data?.apply_selection_vector()?.try_into_record_batch()?;
-        let columns = Columns::new(&batch)?;
-        for row in 0..batch.num_rows() {
-            entries.push(columns.entry(row, &root, table)?);
-        }
-    }
+    for_each(table, |entry| {
+        entries.push(entry);
+        Ok(())
+    })?;
     entries.sort_by(|a: &Entry, b| a.name.cmp(&b.name));
     Ok(entries)
+}
+
+/// Calls `visit` with each file of `table`, one after the other in no particular order.
+pub fn for_each(table: &Table, mut visit: impl FnMut(Entry) -> Result<()>) -> Result<()> {
+    let root = Url::from_directory_path(&table.root).ok().context("the table's path is not absolute")?;
+    scan(table, |data| {
+        let batch = data.apply_selection_vector()?.try_into_record_batch()?;
+        let columns = Columns::new(&batch)?;
+        (0..batch.num_rows()).try_for_each(|row| visit(columns.entry(row, &root, table)?))
+    })
 }
 
 /// What a Delta transaction takes to remove the files `names`, or `None` if the log lacks one of them.
 pub fn removals(table: &Table, names: &BTreeSet<&str>) -> Result<Option<Vec<FilteredEngineData>>> {
     let mut found = 0;
     let mut removals = Vec::new();
-    for data in scan(table)? {
-        let (data, selected) = data?.into_parts();
+    scan(table, |data| {
+        let (data, selected) = data.into_parts();
         let batch = data.try_into_record_batch()?;
         let paths = Columns::new(&batch)?.paths;
         let is_removed = |row: usize| selected.get(row).copied().unwrap_or(true) && names.contains(paths.value(row));
@@ -59,18 +67,25 @@ pub fn removals(table: &Table, names: &BTreeSet<&str>) -> Result<Option<Vec<Filt
         let count = removed.iter().filter(|removed| **removed).count();
         if count > 0 {
             found += count;
-            removals.push(FilteredEngineData::try_new(Box::new(ArrowEngineData::new(batch)), removed)?);
+            // Only these rows: whole batches would be the log of all partitions.
+            let batch = filter_record_batch(&batch, &BooleanArray::from(removed))?;
+            let selected = vec![true; batch.num_rows()];
+            removals.push(FilteredEngineData::try_new(Box::new(ArrowEngineData::new(batch)), selected)?);
         }
-    }
+        Ok(())
+    })?;
     Ok((found == names.len()).then_some(removals))
 }
 
-fn scan(table: &Table) -> Result<impl Iterator<Item = Result<FilteredEngineData>>> {
+/// Calls `visit` with each batch of the kernel's listing of `table`.
+fn scan(table: &Table, mut visit: impl FnMut(FilteredEngineData) -> Result<()>) -> Result<()> {
     let scan = table.snapshot().clone().scan_builder().with_stats(StatsOptions::json_only()).without_row_transforms();
     let context = || format!("cannot list the files of {}", table.root.display());
-    let found = scan.build().with_context(context)?.scan_metadata(table.engine()).with_context(context)?;
-    let found: Vec<_> = found.map(|found| anyhow::Ok(found.with_context(context)?.scan_files)).collect();
-    Ok(found.into_iter())
+    let scan = scan.build().with_context(context)?;
+    for found in scan.scan_metadata(table.engine()).with_context(context)? {
+        visit(found.with_context(context)?.scan_files)?;
+    }
+    Ok(())
 }
 
 /// A batch of the kernel's listing, its columns by type.
@@ -88,6 +103,33 @@ struct Columns<'a> {
 struct Statistics {
     #[serde(rename = "numRecords")]
     rows: Option<u64>,
+}
+
+impl Entry {
+    /// Where its plays belong, relative to the table and with a slash at the end, as in `date=2026-11-20/hour=14/`. `None`
+    /// if our writers do not use such values: they must not become the name of a folder.
+    pub fn folder(&self) -> Option<String> {
+        let is_ours =
+            |value: &str| !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+        let parts = self.partition.iter().map(|(column, value)| {
+            let value = value.as_ref().filter(|value| is_ours(value))?;
+            Some(format!("{column}={value}/"))
+        });
+        parts.collect()
+    }
+
+    /// Column and value of its partition. A value that is missing is left out.
+    pub fn partition_values(&self) -> Vec<(String, String)> {
+        self.partition.iter().filter_map(|(column, value)| Some((column.clone(), value.clone()?))).collect()
+    }
+
+    /// Where a merged file that is not published yet will be, relative to the table; `None` for any other file.
+    pub fn final_name(&self) -> Option<&str> {
+        let name = self.name.strip_prefix(MERGED)?.strip_prefix('/')?;
+        let file = name.strip_prefix(self.folder()?.as_str())?;
+        // The log is data: only a name that our compaction gives may become one outside of that folder.
+        (file.ends_with(".parquet") && !file.contains(['/', '%'])).then_some(name)
+    }
 }
 
 impl<'a> Columns<'a> {
@@ -125,12 +167,16 @@ impl<'a> Columns<'a> {
         })
     }
 
-    fn partition(&self, row: usize) -> Result<BTreeMap<String, Option<String>>> {
+    fn partition(&self, row: usize) -> Result<Vec<(String, Option<String>)>> {
         let maps = self.partitions.column_by_name("partitionValues").and_then(|maps| maps.as_map_opt());
         let entries = maps.context("the listing lacks partitions")?.value(row);
         let keys = entries.column(0).as_string_opt::<i32>().context("partition columns are not texts")?;
         let values = entries.column(1).as_string_opt::<i32>().context("partition values are not texts")?;
         let pairs = keys.iter().zip(values);
-        Ok(pairs.filter_map(|(key, value)| Some((key?.to_owned(), value.map(str::to_owned)))).collect())
+        let mut partition: Vec<_> =
+            pairs.filter_map(|(key, value)| Some((key?.to_owned(), value.map(str::to_owned)))).collect();
+        // `date` before `hour`, as the folders have them: in the log the order means nothing.
+        partition.sort();
+        Ok(partition)
     }
 }

@@ -17,7 +17,7 @@ use parquet::arrow::{ArrowWriter, ProjectionMask};
 use super::Attention;
 use super::entries::Entry;
 use super::plan::{Job, TARGET_BYTES};
-use crate::lake::disk::{self, STAGING};
+use crate::lake::disk::{self, MERGED, STAGING};
 use crate::lake::seal::{self, Seal};
 use crate::lake::table::{DEAD_LETTERS, Kind};
 use crate::lake::writer::{describe, properties, staged_path};
@@ -174,7 +174,9 @@ impl Merger<'_> {
         let Some((name, writer)) = &mut self.open else { return Ok(()) };
         let finished = seal::finish(writer).and_then(|metadata| Ok((writer.inner().sync_all()?, metadata).1));
         let metadata = finished.with_context(|| format!("cannot write the compacted file {name}"))?;
-        self.files.push(describe(self.kind, self.table, name, self.job.partition.clone(), &metadata)?);
+        let file = describe(self.kind, self.table, name, self.job.partition.clone(), &metadata)?;
+        // Not where readers by name would find it: see `publish.rs`.
+        self.files.push(NewFile { path: format!("{MERGED}/{}", file.path), ..file });
         self.open = None;
         Ok(())
     }

@@ -3,6 +3,7 @@
 mod compaction;
 mod crashes;
 mod logs;
+mod publishing;
 mod vacuuming;
 
 use std::fs::{self, File};
@@ -14,7 +15,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::compact::{CompactIntent, Compacted, stage};
-use super::plan::jobs;
+use super::plan::{Rule, jobs, plan};
 use super::vacuum::Vacuumed;
 use super::{Attention, Lock, ago, compact, entries, vacuum};
 use crate::lake::table::{Kind, PLAYS, Table, engine};
@@ -62,7 +63,9 @@ fn open(lake: &Lake, kind: &'static Kind) -> Table {
 /// A compaction of all plays up to where its files are staged.
 fn staged(lake: &Lake, id: &str) -> (Table, CompactIntent) {
     let table = open(lake, &PLAYS);
-    let jobs = jobs(entries(&table).unwrap(), ago(Duration::ZERO));
+    let rule = Rule::new(Duration::ZERO);
+    let folders = plan(&table, &rule).unwrap().commits.into_iter().flatten().collect();
+    let jobs = jobs(&table, &folders, &rule).unwrap();
     let (intent, _) = stage(&PLAYS, &table, id, jobs, &attention(), &mut |_| {}).unwrap();
     (table, intent)
 }
@@ -71,6 +74,14 @@ fn staged(lake: &Lake, id: &str) -> (Table, CompactIntent) {
 fn rows(lake: &Lake, kind: &'static Kind) -> Vec<String> {
     let mut rows: Vec<String> =
         entries(&open(lake, kind)).unwrap().iter().flat_map(|entry| rows_of(&entry.path)).collect();
+    rows.sort();
+    rows
+}
+
+/// The same for readers that go by the names of files.
+fn rows_by_name(lake: &Lake, kind: &'static Kind) -> Vec<String> {
+    let files = crate::lake::disk::partitioned_files(&lake.path().join(kind.folder)).unwrap();
+    let mut rows: Vec<String> = files.iter().flat_map(|path| rows_of(path)).collect();
     rows.sort();
     rows
 }
@@ -109,6 +120,15 @@ fn hour_us(hour: i64) -> i64 {
 fn set_age(path: &Path, age: Duration) {
     let file = File::options().read(true).open(path).unwrap();
     file.set_modified(ago(age)).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+}
+
+/// Makes the newest commit of the plays as old as if it had been made `age` ago, and all before it twice as old.
+fn set_age_of_log(lake: &Lake, age: Duration) {
+    let log = lake.plays().join("_delta_log");
+    let newest = names(&log).into_iter().rfind(|name| name.ends_with(".json")).unwrap();
+    for name in names(&log) {
+        set_age(&log.join(&name), if name < newest { 2 * age } else { age });
+    }
 }
 
 fn names(folder: &Path) -> Vec<String> {

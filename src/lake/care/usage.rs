@@ -1,16 +1,16 @@
 //! What a lake takes: files, rows and bytes by day, what no log names, and how far it has come. For `reprise lake ls`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
 use serde::Serialize;
 
-use super::entries::entries;
+use super::entries::for_each;
 use super::log::Log;
 use crate::charts::instant;
-use crate::lake::disk::{self, STAGING};
+use crate::lake::disk::{self, MERGED, STAGING};
 use crate::lake::table::{self, DEAD_LETTERS, Kind, PLAYS, Table};
 use crate::lake::{Progress, snapshot};
 
@@ -80,19 +80,25 @@ fn table_usage(kind: &Kind, table: &Table) -> Result<TableUsage> {
         untracked_bytes: 0,
         staged_files: staged(&table.root)?,
     };
-    let entries = entries(table)?;
-    let mut partitions = BTreeSet::new();
-    for entry in &entries {
-        let date = entry.partition.get("date").cloned().flatten().unwrap_or_default();
-        let partition = usize::from(partitions.insert(&entry.partition));
+    let (mut partitions, mut tracked) = (HashSet::new(), HashSet::new());
+    for_each(table, |entry| {
+        let date = entry.partition.iter().find(|(column, _)| column == "date");
+        let date = date.and_then(|(_, date)| date.clone()).unwrap_or_default();
+        tracked.insert(entry.path);
+        let partition = usize::from(partitions.insert(entry.partition));
         for usage in [&mut usage.total, usage.days.entry(date).or_default()] {
             usage.add(entry.rows.unwrap_or(0), entry.size_bytes, partition);
         }
-    }
-    let tracked: BTreeSet<&Path> = entries.iter().map(|entry| entry.path.as_path()).collect();
-    for path in disk::partitioned_files(&table.root)?.iter().filter(|path| !tracked.contains(path.as_path())) {
-        usage.untracked_files += 1;
-        usage.untracked_bytes += fs::metadata(path).map_or(0, |metadata| metadata.len());
+        Ok(())
+    })?;
+    for place in [table.root.clone(), table.root.join(MERGED)] {
+        disk::for_each_partition(&place, |_, files| {
+            for path in files.iter().filter(|path| !tracked.contains(*path)) {
+                usage.untracked_files += 1;
+                usage.untracked_bytes += fs::metadata(path).map_or(0, |metadata| metadata.len());
+            }
+            Ok(())
+        })?;
     }
     Ok(usage)
 }

@@ -103,3 +103,28 @@ fn what_dead_processes_were_writing_is_removed() {
     assert_eq!(clean(&lake), 2);
     assert_eq!(lake.rows(), expected(3));
 }
+
+/// The kernel cannot carry the number of files on over such a commit, nor over any later one.
+#[test]
+fn after_a_vacuum_of_another_tool_files_are_counted_once() {
+    let lake = Lake::new();
+    let (mut committer, mut writer) = lake.open();
+    let mut commit = |epoch: i64| {
+        committer.commit(cut_of_plays(&mut writer, epoch as u64, epoch - 1, epoch)).unwrap();
+        committer.progress().version
+    };
+    commit(1);
+    let mut version = commit(2);
+    let log = lake.plays().join("_delta_log");
+    for operation in ["VACUUM START", "VACUUM END"] {
+        version += 1;
+        let entry = format!("{{\"commitInfo\":{{\"timestamp\":1,\"operation\":\"{operation}\"}}}}\n");
+        fs::write(log.join(format!("{version:020}.json")), entry).unwrap();
+    }
+    let versions: Vec<u64> = (3..8).map(&mut commit).collect();
+    assert!(versions.iter().all(|version| log_of(&lake, ".crc").contains(version)), "{:?}", log_of(&lake, ".crc"));
+    assert_eq!(log_of(&lake, ".checkpoint.parquet"), versions[..1], "once");
+    assert_eq!(lake.rows(), expected(7));
+    let (committer, _) = lake.open();
+    assert_eq!(committer.progress().offsets[&0], 7);
+}

@@ -42,7 +42,7 @@ fn orphans_are_found_and_removed() {
     let counted = vacuum(&lake.path(), &lock, HOUR, true, &attention()).unwrap();
     assert!(orphans.iter().all(|orphan| orphan.exists()), "a dry run only counts");
     assert_eq!(counted, vacuum(&lake.path(), &lock, HOUR, false, &attention()).unwrap());
-    assert_eq!(counted, Vacuumed { files: 2, bytes: 22 });
+    assert_eq!(counted, Vacuumed { files: 2, bytes: 22, published: 0 });
     assert!(!lake.plays().join("date=2020-02-02").exists(), "nor do empty folders stay");
     assert_eq!(lake.rows(), expected(6));
     fs::remove_file(other).unwrap();
@@ -65,7 +65,9 @@ fn files_that_a_past_version_has_stay_for_a_while() {
     set_age(&log.join(format!("{:020}.json", newest.version())), HOUR + Duration::from_secs(60));
     assert_eq!(vacuum_all(&lake, HOUR).files, 9);
     assert!(past.files().iter().all(|file| !file.path.exists()));
+    assert!(newest.files().iter().all(|file| file.path.exists()));
     assert_eq!(lake.rows(), expected(9));
+    assert_eq!(vacuum_all(&lake, Duration::ZERO).files, 3, "the first names of the merged files");
     lake.assert_no_orphans();
 }
 

@@ -1,0 +1,30 @@
+"""Counts the plays of a lake again and again, by the names of files and by the log, until the file STOP is there.
+
+    poll.py LAKE STOP
+
+Prints a line for each time that it has looked: the count by name (DuckDB), and the count by the log (delta-rs and DuckDB).
+A reader whose file is deleted while it reads it fails, and looks again: that is no count.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import deltalake
+import duckdb
+
+plays, stop = Path(sys.argv[1]) / "song_plays", Path(sys.argv[2])
+
+
+def count(files):
+    return duckdb.execute("SELECT count(*) FROM read_parquet($files)", {"files": files}).fetchone()[0]
+
+
+while not stop.exists():
+    try:
+        by_name = count(str(plays / "date=*/hour=*/*.parquet"))
+        by_log = count([uri.removeprefix("file://") for uri in deltalake.DeltaTable(plays).file_uris()])
+        print(by_name, by_log, flush=True)
+    except (duckdb.Error, OSError):
+        pass
+    time.sleep(0.01)
