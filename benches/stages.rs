@@ -16,7 +16,7 @@ use arrow::array::RecordBatch;
 use differential_dataflow::AsCollection;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::{ArrowWriter, ProjectionMask};
-use reprise::stages::{Decoder, Encoder, LakeFile, LongTail, Mix, Plays, Reader, Record, Selection};
+use reprise::stages::{Decoder, Encoded, Encoder, LakeFile, LongTail, Mix, Plays, Reader, Record, Selection};
 use reprise_dataflows::definition::Definitions;
 use reprise_dataflows::plan::Plan;
 use reprise_dataflows::play::{DAY_US, HOUR_US, PlayBatch};
@@ -256,7 +256,11 @@ fn summed(tallies: &[(bool, Tally, i64)]) -> usize {
 fn encode(batches: &[PlayBatch]) -> usize {
     let mut encoder = Encoder::default();
     batches.iter().for_each(|batch| encoder.add(batch.columns().clone()).expect("these are plays"));
-    encoder.finish().expect("memory does not fail").values().map(|file| file.bytes.len()).sum()
+    ended(encoder).map(|(_, file)| file.bytes.len()).sum()
+}
+
+fn ended(mut encoder: Encoder) -> impl Iterator<Item = (i64, Encoded)> {
+    std::iter::from_fn(move || encoder.next_file().expect("memory does not fail"))
 }
 
 fn write_by_default(batches: &[PlayBatch]) -> usize {
@@ -269,21 +273,20 @@ fn write_by_default(batches: &[PlayBatch]) -> usize {
 fn files(folder: &std::path::Path, batches: &[PlayBatch]) -> Vec<LakeFile> {
     let mut encoder = Encoder::default();
     batches.iter().for_each(|batch| encoder.add(batch.columns().clone()).expect("these are plays"));
-    let encoded = encoder.finish().expect("memory does not fail");
-    let file = |(hour, file): (i64, reprise::stages::Encoded)| {
+    let file = |(hour, file): (i64, Encoded)| {
         let path = folder.join(format!("{hour}.parquet"));
         std::fs::write(&path, &file.bytes).expect("there is room");
         LakeFile {
             day: hour.div_euclid(24) as i32,
             hour: hour.rem_euclid(24) as u8,
-            path,
+            path: path.into(),
             size_bytes: file.bytes.len() as u64,
             rows: file.metadata.file_metadata().num_rows() as u64,
             min_timestamp_us: Some(hour * HOUR_US),
             max_timestamp_us: Some((hour + 1) * HOUR_US - 1),
         }
     };
-    encoded.into_iter().map(file).collect()
+    ended(encoder).map(file).collect()
 }
 
 fn scan(files: &[LakeFile]) -> u64 {

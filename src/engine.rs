@@ -31,7 +31,7 @@ use crate::cluster::link::Link;
 use crate::cluster::orders::{Order, ProcessReport, obey, pulse};
 use crate::ending::Ending;
 use crate::lake::sink::{self, Committed};
-use crate::lake::{Committer, LakeFile, Room};
+use crate::lake::{Committer, Gathering, LakeFile, Room};
 use crate::serve::Shared;
 use crate::serve::feed::feed;
 use crate::source::checkpoint::checkpoint;
@@ -54,7 +54,8 @@ pub struct Engine {
     /// The plays of the lake that the charts begin with: what a checkpoint has counted, and what it has not.
     pub checkpoint: Option<Arc<Checkpoint>>,
     pub counted: Option<Arc<Counted>>,
-    pub files: Vec<LakeFile>,
+    /// The files of the lake, once for each worker of this process: each takes one, and the list is gone when all have.
+    pub files: Mutex<Vec<Arc<[LakeFile]>>>,
     pub times_us: Range<i64>,
     pub progress: Arc<Progress>,
     /// What is read after the lake, and where it is kept; a replay has none.
@@ -78,6 +79,8 @@ pub struct Live {
     pub incarnation: i64,
     /// Where writers and committer wait while the disk is full.
     pub room: Room,
+    /// Where the writers of this process meet at a cut.
+    pub gathering: Arc<Gathering>,
     /// Taken by worker 0; the processes without it have none.
     pub committer: Mutex<Option<Committer>>,
 }
@@ -112,6 +115,11 @@ impl Inputs {
         self.beginnings.advance_to(tick.epoch + 1);
         self.orders.advance_to(tick.epoch + 1);
     }
+}
+
+/// `files`, for so many workers.
+pub fn for_each_worker(files: &[LakeFile], workers: usize) -> Mutex<Vec<Arc<[LakeFile]>>> {
+    Mutex::new(vec![files.into(); workers])
 }
 
 impl Engine {
@@ -203,8 +211,8 @@ impl Engine {
             // A run can be asked about any track at any time; a replay says what is in its charts.
             late_titles: is_replay.then_some(self.fail),
         };
-        let wanted = self.files.iter().filter(|file| selection.wants(file));
-        let files = share(wanted, worker, workers);
+        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+        let files = share(files.iter().filter(|file| selection.wants(file)), worker, workers);
         lake(ticks, worker, files, plan, selection, self.progress.clone(), self.fail)
     }
 
@@ -231,10 +239,10 @@ impl Engine {
         committed: &ProbeHandle<Epoch>,
     ) -> Result<()> {
         let worker = ticks.scope().index();
-        let writer = sink::writer(&live.lake, live.incarnation, worker)?;
+        let writer = sink::writer(&live.lake, live.incarnation, worker, &live.room, &live.gathering)?;
         let first = worker == 0;
         let committer = first.then(|| live.committer.lock().unwrap_or_else(PoisonError::into_inner).take()).flatten();
-        let written = sink::write(intakes, ticks, writer, live.room.clone(), self.fail)?;
+        let written = sink::write(intakes, ticks, writer, self.fail)?;
         let commits = sink::commit(written, committer, live.room.clone(), self.fail)?;
         let shared = self.shared.clone();
         commits.inspect(move |commit: &Committed| shared.committed(commit)).probe_with(committed);

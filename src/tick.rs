@@ -7,8 +7,11 @@
 //!   no steady beat seldom waits. When nothing arrives, one begins each [`Pace::epoch_max`], but not in a replay.
 //! - The clock is the greatest event time reported so far, never ahead of the wall clock, never back.
 //! - A replay's last epoch begins when all that it has read is in the charts, so that one can ask what their tracks are called.
-//! - One commit is in flight at most. The next cut comes after [`Pace::commit_interval`], or when the workers hold
+//! - One commit is in flight at most. The next cut comes after [`Pace::commit_interval`], or when a worker holds
 //!   [`Pace::buffer_bytes`] that are not committed.
+//! - While history is read the first cuts after a start come sooner and hold fewer files ([`files_max`]), and each may take four
+//!   times as long and as many as the one before. So a process that dies again and again within seconds gets on: a commit that
+//!   is too large for it would be begun by each and finished by none.
 
 use std::time::{Duration, Instant};
 
@@ -18,6 +21,18 @@ use crate::source::Report;
 
 /// Epochs that may begin one right after the other when there was none for a while.
 const EPOCHS_AT_ONCE: u32 = 4;
+
+/// The first cut after a start, while history is read: after so long, or when a worker has plays of so many hours.
+const FIRST_CUT_AFTER: Duration = Duration::from_millis(250);
+const FIRST_CUT_FILES: u64 = 64;
+/// How much more the next one may take.
+const CUT_GROWTH: u32 = 4;
+
+/// How many files of one worker a commit may have when there have been so many `cuts` since the start. Beyond this a reader waits
+/// for the next cut.
+pub fn files_max(cuts: u32) -> u64 {
+    FIRST_CUT_FILES.saturating_mul(u64::from(CUT_GROWTH).saturating_pow(cuts))
+}
 
 /// How often things happen.
 #[derive(Clone, Debug)]
@@ -76,6 +91,8 @@ pub struct Ticker {
     /// When as many epochs as may follow each other at once have not been needed (a token bucket, kept as the time at which it is full).
     rested_at: Option<Instant>,
     cut_at: Option<Instant>,
+    /// Since the start.
+    cuts: u32,
     played_at: Option<Instant>,
     first_epoch: Epoch,
     clock_us: Option<i64>,
@@ -92,6 +109,7 @@ struct Worker {
     pending: bool,
     uncommitted: bool,
     uncommitted_bytes: u64,
+    uncommitted_files: u64,
     /// Plays so far.
     accepted: u64,
 }
@@ -106,6 +124,7 @@ impl Ticker {
             ticked_at: None,
             rested_at: None,
             cut_at: None,
+            cuts: 0,
             played_at: None,
             first_epoch: last_epoch.map_or(0, |epoch| epoch + 1),
             clock_us,
@@ -129,6 +148,7 @@ impl Ticker {
                 worker.pending |= kafka.moved;
                 worker.uncommitted = kafka.uncommitted;
                 worker.uncommitted_bytes = kafka.uncommitted_bytes;
+                worker.uncommitted_files = kafka.uncommitted_files;
                 let accepted = kafka.partitions.iter().map(|partition| partition.accepted).sum();
                 let played = std::mem::replace(&mut worker.accepted, accepted) < accepted;
                 if played || self.played_at.is_none() {
@@ -249,13 +269,30 @@ impl Ticker {
         self.clock_us.max(event_us.map(|event_us| event_us.min(now.wall_us)))
     }
 
+    /// Whether a worker holds as much as a commit is to have.
+    fn is_full(&self) -> bool {
+        let files_max = files_max(self.cuts);
+        let is_full = |worker: &Worker| {
+            worker.uncommitted_bytes >= self.pace.buffer_bytes || worker.uncommitted_files >= files_max
+        };
+        self.workers.iter().any(is_full)
+    }
+
+    /// How long after the last cut the next one is due.
+    fn cut_interval(&self) -> Duration {
+        if self.caught_up() {
+            return self.pace.commit_interval;
+        }
+        let growth = CUT_GROWTH.saturating_pow(self.cuts);
+        FIRST_CUT_AFTER.saturating_mul(growth).min(self.pace.commit_interval)
+    }
+
     /// A cut, if there is something to commit and it is time, and always before leaving.
     fn next_cut(&mut self, stage: Stage, now: &Now) -> Option<CutPoint> {
         let last = self.last.filter(|last| last.stage != Stage::Rebuild)?;
         let cut_at = *self.cut_at.get_or_insert(now.instant);
         let uncommitted = self.workers.iter().any(|worker| worker.uncommitted);
-        let full = self.workers.iter().any(|worker| worker.uncommitted_bytes >= self.pace.buffer_bytes);
-        let due = full || now.instant.duration_since(cut_at) >= self.pace.commit_interval;
+        let due = self.is_full() || now.instant.duration_since(cut_at) >= self.cut_interval();
         let leaving = last.stage == Stage::Stop;
         // Plays are not committed without a clock: a replay could not tell which window was served.
         let clockless = last.clock_us.is_none() && self.max_event_us.is_some();
@@ -267,6 +304,7 @@ impl Ticker {
             return None;
         }
         self.cut_at = Some(now.instant);
+        self.cuts = self.cuts.saturating_add(1);
         Some(CutPoint { epoch: last.epoch, clock_us: last.clock_us })
     }
 }

@@ -169,8 +169,9 @@ impl Checkpoint {
     pub fn counted(&self, snapshot: &Snapshot) -> Arc<Counted> {
         // A merged file is published under another name, with the plays that it had.
         let published = self.files.iter().filter_map(|path| path.strip_prefix(MERGED)?.strip_prefix('/'));
-        let files = self.files.iter().map(String::as_str).chain(published);
-        let files: HashSet<PathBuf> = files.map(|path| snapshot.root().join(path)).collect();
+        let names: HashSet<&Path> = self.files.iter().map(String::as_str).chain(published).map(Path::new).collect();
+        let is_named = |path: &Path| path.strip_prefix(snapshot.root()).is_ok_and(|name| names.contains(name));
+        let files = snapshot.files().iter().filter(|file| is_named(&file.path)).map(|file| file.path.clone()).collect();
         Arc::new(Counted { files, offsets: self.manifest.offsets.clone() })
     }
 

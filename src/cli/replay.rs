@@ -22,7 +22,7 @@ use crate::charts::{AsOf, Charts, Filter, scopes};
 use crate::cluster::view::View;
 use crate::cluster::{Profile, Team, join};
 use crate::ending::{Ending, fail};
-use crate::engine::Engine;
+use crate::engine::{Engine, for_each_worker};
 use crate::lake::{LakeFile, Snapshot};
 use crate::memory;
 use crate::output::{self, Format};
@@ -175,6 +175,7 @@ impl Replay {
         let rows_total = self.files.iter().map(|file| file.rows).sum();
         let progress = Arc::new(Progress { rows_total, ..Progress::default() });
         let shared = Arc::new(Shared::new(Charts::new(self.definitions.clone())));
+        let files = for_each_worker(&self.files, self.team.threads);
         let engine = Engine {
             team: Arc::new(self.team),
             definitions: self.definitions,
@@ -184,7 +185,7 @@ impl Replay {
             // A replay proves things, so it takes no short cuts.
             checkpoint: None,
             counted: None,
-            files: self.files,
+            files,
             times_us: self.times_us,
             progress: progress.clone(),
             live: None,

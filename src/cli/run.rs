@@ -167,8 +167,8 @@ pub struct Options {
     /// How often what was read is committed to the lake.
     #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = parse_duration, env = "REPRISE_COMMIT_INTERVAL")]
     commit_interval: Duration,
-    /// Commit earlier when a worker holds so many MiB.
-    #[arg(help_heading = "Advanced")]
+    /// Commit earlier when a worker holds so many MiB that are not committed. Each hour that its plays lie in counts 2 KiB beside
+    /// them: it becomes a file.
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=65536), env = "REPRISE_BUFFER")]
     buffer: u64,
     #[command(flatten, next_help_heading = "Advanced")]

@@ -188,7 +188,7 @@ impl Commits {
                 ));
             }
         }
-        let listed: BTreeMap<&Path, u64> = files.iter().map(|file| (file.path.as_path(), file.size_bytes)).collect();
+        let listed: BTreeMap<&Path, u64> = files.iter().map(|file| (&*file.path, file.size_bytes)).collect();
         for (path, size_bytes) in &self.files {
             if listed.get(path.as_path()) != Some(size_bytes) {
                 problems.push(format!(

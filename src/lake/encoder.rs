@@ -1,15 +1,18 @@
 //! Plays into Parquet in memory, as they come: what waits for its commit is a fifth of what was read, and all memory but that is
 //! used again at once.
 //!
-//! A file is written when it is whole, so an attempt that finds the disk full can be made again.
+//! Only an hour with many plays has a file that grows. The plays of other hours wait as they were read, and become files at the
+//! cut, one after the other: an imported history may have thousands of hours, and each open file takes 20 KiB and more.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use anyhow::Result;
 use arrow::array::RecordBatch;
 use parquet::arrow::ArrowWriter;
 use parquet::file::metadata::ParquetMetaData;
 
+use super::gathering::Gathering;
 use super::hours::{self, Hours};
 use super::seal;
 use super::table::{Kind, PLAYS};
@@ -23,7 +26,7 @@ const OPEN_MAX: usize = 4;
 pub struct Encoder {
     /// By hour since 1970.
     open: BTreeMap<i64, ArrowWriter<Vec<u8>>>,
-    /// What waits for the cut: batches of hours beyond those that can be open.
+    /// The plays of all other hours.
     waiting: Hours,
 }
 
@@ -37,52 +40,80 @@ impl Encoder {
     /// Takes a batch, whose columns are those of [`reprise_dataflows::play::schema`].
     pub fn add(&mut self, batch: RecordBatch) -> Result<()> {
         let hours = hours::of(&batch)?;
-        let new = hours.iter().filter(|hour| !self.open.contains_key(hour)).count();
-        if self.open.len() + new > OPEN_MAX {
-            return self.waiting.insert(batch);
-        }
+        let (mut written, mut all) = (Vec::new(), true);
         for hour in &hours {
-            let writer = writer_of(&mut self.open, *hour)?;
+            let Some(writer) = self.open.get_mut(hour) else {
+                all = false;
+                continue;
+            };
             match hours.len() {
                 1 => writer.write(&batch)?,
                 _ => writer.write(&hours::only(&batch, *hour)?)?,
             }
+            written.push(*hour);
+        }
+        if !all {
+            let rest = if written.is_empty() { batch } else { hours::except(&batch, &written)? };
+            self.waiting.insert(rest)?;
+            self.open_large()?;
         }
         Ok(())
     }
 
-    /// Ends the file of each hour since 1970, and begins anew.
-    pub fn finish(&mut self) -> Result<BTreeMap<i64, Encoded>> {
-        let (mut open, waiting) = (std::mem::take(&mut self.open), std::mem::take(&mut self.waiting));
-        let mut encoded = BTreeMap::new();
-        for (hour, batches) in waiting.iter() {
-            let writer = writer_of(&mut open, hour)?;
-            batches.into_iter().try_for_each(|batch| Ok::<_, anyhow::Error>(writer.write(&batch?)?))?;
-            // One hour after the other, so that a month of history is not encoded at once.
-            if let Some(writer) = open.remove(&hour) {
-                encoded.insert(hour, end(writer)?);
-            }
+    /// Begins the files of hours that have got many plays.
+    fn open_large(&mut self) -> Result<()> {
+        while self.open.len() < OPEN_MAX
+            && let Some(hour) = self.waiting.take_large()
+        {
+            let writer = writer_of(&mut self.open, hour)?;
+            write(writer, self.waiting.take(hour))?;
         }
-        for (hour, writer) in open {
-            encoded.insert(hour, end(writer)?);
-        }
-        Ok(encoded)
+        Ok(())
+    }
+
+    /// Shares what waits with the other workers of the process, so that each hour is in one file.
+    pub fn gather(&mut self, gathering: &Gathering, worker: usize) -> Result<()> {
+        let waiting = std::mem::take(&mut self.waiting);
+        self.waiting = gathering.exchange(worker, waiting, self.open.keys().copied())?;
+        Ok(())
+    }
+
+    /// Ends the file of the first hour since 1970 that has plays, and gives it. The next call gives that of the next hour; after
+    /// the last one there is none, and the encoder begins anew.
+    ///
+    /// # Errors
+    /// When plays cannot be encoded. The encoder cannot be used any more then.
+    pub fn next_file(&mut self) -> Result<Option<(i64, Encoded)>> {
+        self.waiting.settle()?;
+        let open = self.open.keys().next().copied();
+        let Some(hour) = self.waiting.first().into_iter().chain(open).min() else {
+            self.waiting = Hours::default();
+            return Ok(None);
+        };
+        let writer = writer_of(&mut self.open, hour)?;
+        write(writer, self.waiting.take(hour))?;
+        self.open.remove(&hour).map(|writer| Ok((hour, end(writer)?))).transpose()
     }
 }
 
 /// A whole file of `batches`.
 pub fn encode(kind: &Kind, batches: impl Iterator<Item = Result<RecordBatch>>) -> Result<Encoded> {
     let mut writer = begin(kind)?;
+    write(&mut writer, batches)?;
+    end(writer)
+}
+
+fn write(writer: &mut ArrowWriter<Vec<u8>>, batches: impl Iterator<Item = Result<RecordBatch>>) -> Result<()> {
     for batch in batches {
         writer.write(&batch?)?;
     }
-    end(writer)
+    Ok(())
 }
 
 fn writer_of(open: &mut BTreeMap<i64, ArrowWriter<Vec<u8>>>, hour: i64) -> Result<&mut ArrowWriter<Vec<u8>>> {
     match open.entry(hour) {
-        std::collections::btree_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
-        std::collections::btree_map::Entry::Vacant(entry) => Ok(entry.insert(begin(&PLAYS)?)),
+        Entry::Occupied(entry) => Ok(entry.into_mut()),
+        Entry::Vacant(entry) => Ok(entry.insert(begin(&PLAYS)?)),
     }
 }
 

@@ -1,26 +1,40 @@
 //! Plays by the UTC hour of their event time: each hour is a partition of the table.
 //!
-//! Live traffic lies in one hour almost always, and in two when that ends. What lies in more hours than can grow at once is
-//! gathered hour by hour across batches, so that a month of history read at once becomes one piece per hour, not one per hour and
-//! batch.
+//! Live traffic lies in one hour almost always, and in two when that ends. A history that is read at once lies in many. Its plays
+//! stay in the batches that they came in, and an hour knows where its own are; they are gathered when its file is written. So an
+//! hour costs little while it waits, and becomes one piece rather than one for each batch.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
-use arrow::compute::{filter_record_batch, interleave_record_batch};
+use arrow::compute::{concat_batches, filter_record_batch, interleave_record_batch};
 use arrow::datatypes::TimestampMicrosecondType;
-use reprise_dataflows::play::HOUR_US;
+use reprise_dataflows::play::{self, HOUR_US};
 
 /// Rows that are gathered into one batch: bounds the memory, and the bytes of a text column.
 const GATHERED_ROWS_MAX: usize = 1 << 16;
+/// Smaller batches are put together until they have so many rows: a batch takes some kilobytes beside its rows.
+const BATCH_ROWS_MIN: usize = 1024;
+/// An hour with so many rows is worth a file of its own that grows as they come.
+const LARGE_ROWS: usize = 4096;
+/// So many plays that lie one after the other are not copied.
+const SLICE_ROWS_MIN: usize = 1024;
 
-/// Plays grouped by hour, most of them not copied yet.
+/// Plays grouped by hour, none of them copied yet.
 #[derive(Default)]
 pub struct Hours {
     hours: BTreeMap<i64, Hour>,
-    mixed: Vec<RecordBatch>,
+    batches: Vec<RecordBatch>,
+    /// Batches that are too small to be kept as they are, and their rows.
+    small: Vec<RecordBatch>,
+    small_rows: usize,
+    /// Hours that have become large.
+    large: BTreeSet<i64>,
 }
+
+/// Batch and row of each of its plays, in the order of the batches.
+type Hour = Vec<(u32, u32)>;
 
 /// The hours since 1970 that plays of a batch lie in.
 pub fn of(batch: &RecordBatch) -> Result<BTreeSet<i64>> {
@@ -38,9 +52,18 @@ pub fn of(batch: &RecordBatch) -> Result<BTreeSet<i64>> {
 
 /// The plays of a batch that lie in an hour since 1970.
 pub fn only(batch: &RecordBatch, hour: i64) -> Result<RecordBatch> {
+    filter(batch, |other| other == hour)
+}
+
+/// The plays of a batch that lie in none of `hours` since 1970.
+pub fn except(batch: &RecordBatch, hours: &[i64]) -> Result<RecordBatch> {
+    filter(batch, |hour| !hours.contains(&hour))
+}
+
+fn filter(batch: &RecordBatch, is_wanted: impl Fn(i64) -> bool) -> Result<RecordBatch> {
     let hours = timestamps_us(batch)?.iter().map(|at| at.div_euclid(HOUR_US));
-    let is_in_hour: BooleanArray = hours.map(|other| Some(other == hour)).collect();
-    Ok(filter_record_batch(batch, &is_in_hour)?)
+    let wanted: BooleanArray = hours.map(|hour| Some(is_wanted(hour))).collect();
+    Ok(filter_record_batch(batch, &wanted)?)
 }
 
 fn timestamps_us(batch: &RecordBatch) -> Result<&[i64]> {
@@ -49,42 +72,102 @@ fn timestamps_us(batch: &RecordBatch) -> Result<&[i64]> {
     Ok(column.context("a batch of plays lacks its timestamps")?.values())
 }
 
-#[derive(Default)]
-struct Hour {
-    whole: Vec<RecordBatch>,
-    /// Batch and row in `mixed`.
-    rows: Vec<(usize, usize)>,
-}
-
 impl Hours {
+    /// Takes a batch. Small ones are seen by the other methods after [`Hours::settle`] only.
     pub fn insert(&mut self, batch: RecordBatch) -> Result<()> {
-        let hours = of(&batch)?;
-        let (Some(hour), Some(last)) = (hours.first(), hours.last()) else { return Ok(()) };
-        if hour == last {
-            self.hours.entry(*hour).or_default().whole.push(batch);
+        self.small_rows += batch.num_rows();
+        self.small.push(batch);
+        if self.small_rows >= BATCH_ROWS_MIN { self.settle() } else { Ok(()) }
+    }
+
+    /// Sorts in the batches that were too small so far.
+    pub fn settle(&mut self) -> Result<()> {
+        let small = std::mem::take(&mut self.small);
+        if std::mem::take(&mut self.small_rows) == 0 {
             return Ok(());
         }
-        let timestamps = timestamps_us(&batch)?;
+        let batch = match <[RecordBatch; 1]>::try_from(small) {
+            Ok([batch]) => batch,
+            Err(small) => concat_batches(&play::schema(), &small).context("cannot put small batches together")?,
+        };
+        let place = u32::try_from(self.batches.len()).context("too many batches wait for a cut")?;
         let mut row = 0;
-        for run in timestamps.chunk_by(|a, b| a.div_euclid(HOUR_US) == b.div_euclid(HOUR_US)) {
-            let hour = self.hours.entry(run[0].div_euclid(HOUR_US)).or_default();
-            hour.rows.extend((row..row + run.len()).map(|row| (self.mixed.len(), row)));
-            row += run.len();
+        for run in timestamps_us(&batch)?.chunk_by(|a, b| a.div_euclid(HOUR_US) == b.div_euclid(HOUR_US)) {
+            let hour = run[0].div_euclid(HOUR_US);
+            let rows = self.hours.entry(hour).or_default();
+            rows.extend((row..row + run.len() as u32).map(|row| (place, row)));
+            if rows.len() >= LARGE_ROWS {
+                self.large.insert(hour);
+            }
+            row += run.len() as u32;
         }
-        self.mixed.push(batch);
+        self.batches.push(batch);
         Ok(())
     }
 
-    /// The hours since 1970 that have plays, with their plays, in order of time.
-    pub fn iter(&self) -> impl Iterator<Item = (i64, impl Iterator<Item = Result<RecordBatch>>)> {
-        let mixed: Vec<&RecordBatch> = self.mixed.iter().collect();
-        self.hours.iter().map(move |(hour, plays)| {
-            let mixed = mixed.clone();
-            let gathered = plays
-                .rows
-                .chunks(GATHERED_ROWS_MAX)
-                .map(move |rows| interleave_record_batch(&mixed, rows).context("cannot gather the plays of an hour"));
-            (*hour, plays.whole.iter().cloned().map(Ok).chain(gathered))
+    /// The first hour since 1970 that has plays.
+    pub fn first(&self) -> Option<i64> {
+        self.hours.keys().next().copied()
+    }
+
+    /// An hour since 1970 that has become large; each is given once.
+    pub fn take_large(&mut self) -> Option<i64> {
+        self.large.pop_first()
+    }
+
+    /// Takes the plays of an hour since 1970 out.
+    pub fn take(&mut self, hour: i64) -> impl Iterator<Item = Result<RecordBatch>> {
+        let rows = self.hours.remove(&hour).unwrap_or_default();
+        let (this, mut taken) = (&*self, 0);
+        std::iter::from_fn(move || {
+            let rest = &rows[taken..];
+            let (batch, row) = *rest.first()?;
+            let run = rest.partition_point(|(other, _)| *other == batch);
+            if run >= SLICE_ROWS_MIN && rest[run - 1].1 - row == run as u32 - 1 {
+                taken += run;
+                return Some(Ok(this.batches[batch as usize].slice(row as usize, run)));
+            }
+            let some = &rest[..rest.len().min(GATHERED_ROWS_MAX)];
+            taken += some.len();
+            Some(this.gather(some))
         })
+    }
+
+    /// Takes in what waits elsewhere.
+    pub fn append(&mut self, mut other: Self) -> Result<()> {
+        other.settle()?;
+        let before = u32::try_from(self.batches.len()).context("too many batches wait for a cut")?;
+        self.batches.append(&mut other.batches);
+        for (hour, rows) in other.hours {
+            self.hours.entry(hour).or_default().extend(rows.into_iter().map(|(batch, row)| (batch + before, row)));
+        }
+        Ok(())
+    }
+
+    /// Takes the hours since 1970 out that are `wanted`.
+    pub fn split(&mut self, wanted: impl Fn(i64) -> bool) -> Self {
+        let mut hours = BTreeMap::new();
+        self.hours.retain(|hour, rows| {
+            let stays = !wanted(*hour);
+            if !stays {
+                hours.insert(*hour, std::mem::take(rows));
+            }
+            stays
+        });
+        Self { hours, batches: self.batches.clone(), ..Self::default() }
+    }
+
+    /// Copies `rows` into one batch. Only the batches that have some are looked at: there may be hundreds.
+    fn gather(&self, rows: &[(u32, u32)]) -> Result<RecordBatch> {
+        let mut batches = Vec::new();
+        let mut last = None;
+        let mut places = Vec::with_capacity(rows.len());
+        for &(batch, row) in rows {
+            if last.replace(batch) != Some(batch) {
+                batches.push(&self.batches[batch as usize]);
+            }
+            places.push((batches.len() - 1, row as usize));
+        }
+        interleave_record_batch(&batches, &places).context("cannot gather the plays of an hour")
     }
 }

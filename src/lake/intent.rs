@@ -150,7 +150,7 @@ pub fn publish(table: &Path, files: &[NewFile], point: &str) -> Result<()> {
         // Those above too, even if they were there: who created them may have died before syncing them.
         folders.extend(to.ancestors().skip(1).take_while(|above| above.starts_with(table)).map(Path::to_path_buf));
     }
-    folders.iter().try_for_each(|folder| disk::sync_folder(folder))
+    disk::sync_folders(&folders)
 }
 
 /// Renames `from` to `to`, unless that has been done, and creates the folder that it needs. Whoever vacuums removes folders

@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use arrow::array::{Array, AsArray, RecordBatch, StringArray, StructArray};
@@ -30,7 +31,8 @@ pub struct LakeFile {
     pub day: i32,
     /// The UTC hour of its plays, 0 to 23.
     pub hour: u8,
-    pub path: PathBuf,
+    /// Shared, because lists of files are copied, and there may be hundreds of thousands.
+    pub path: Arc<Path>,
     pub size_bytes: u64,
     pub rows: u64,
     /// Not after the earliest play, in µs since 1970; `None` if neither the log nor the file says.
@@ -146,7 +148,15 @@ impl<'a> Listing<'a> {
             }
         };
         let size_bytes = self.sizes[row] as u64;
-        Ok(LakeFile { day: day.get_days(), hour, path, size_bytes, rows, min_timestamp_us, max_timestamp_us })
+        Ok(LakeFile {
+            day: day.get_days(),
+            hour,
+            path: path.into(),
+            size_bytes,
+            rows,
+            min_timestamp_us,
+            max_timestamp_us,
+        })
     }
 
     pub fn partition(&self, row: usize, column: &str) -> Result<String> {

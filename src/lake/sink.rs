@@ -30,7 +30,7 @@ use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::Operator;
 use timely::scheduling::SyncActivator;
 
-use super::{Committer, Cut, DeadLetter, Gap, NewFile, Position, Room, Writer};
+use super::{Committer, Cut, DeadLetter, Gap, Gathering, NewFile, Position, Room, Writer};
 use crate::source::Intake;
 
 /// Rows that are handed to a writer's thread at once. To wake it for each epoch would cost more than to encode its rows, and
@@ -99,19 +99,17 @@ impl<Q: Send + 'static, A: Send + 'static> Desk<Q, A> {
     }
 }
 
-/// Stages each worker's plays and dead letters at every cut, and waits in `room` while the disk is full. What cannot be
-/// written goes to `fail`, which does not return.
+/// Stages each worker's plays and dead letters at every cut. What cannot be written goes to `fail`, which does not return.
 pub fn write<'scope>(
     intakes: StreamVec<'scope, Epoch, Arc<Intake>>,
     ticks: StreamVec<'scope, Epoch, Tick>,
     writer: Writer,
-    room: Room,
     fail: impl Fn(anyhow::Error) + 'static,
 ) -> Result<StreamVec<'scope, Epoch, Written>> {
     let mut failed = None;
     let worker = intakes.scope().worker();
     let written = intakes.binary_frontier(ticks, Pipeline, Pipeline, "Write", |_capability, info| {
-        let desk = Desk::open("reprise-writer", worker.sync_activator_for(info.address.to_vec()), stage(writer, room));
+        let desk = Desk::open("reprise-writer", worker.sync_activator_for(info.address.to_vec()), stage(writer));
         let desk = desk.map_err(|error| failed = Some(error)).ok();
         let mut waiting = BTreeMap::<Epoch, Vec<Arc<Intake>>>::new();
         let mut ready = Ready::default();
@@ -208,7 +206,7 @@ impl Beside {
 }
 
 /// Encodes intakes, and makes staged files of them at a cut.
-fn stage(mut writer: Writer, room: Room) -> impl FnMut(Work) -> Result<Option<Written>> + Send {
+fn stage(mut writer: Writer) -> impl FnMut(Work) -> Result<Option<Written>> + Send {
     let mut beside = Beside::default();
     move |work| {
         let cut = match work {
@@ -227,9 +225,9 @@ fn stage(mut writer: Writer, room: Room) -> impl FnMut(Work) -> Result<Option<Wr
         Ok(Some(Written {
             epoch: cut.epoch,
             clock_us: cut.clock_us,
-            plays: room.wait_for(|| writer.stage_plays(cut.epoch)).map_err(|error| writer.explain(error))?,
-            dead_letters: room
-                .wait_for(|| writer.write_dead_letters(cut.epoch, &dead_letters))
+            plays: writer.stage_plays(cut.epoch).map_err(|error| writer.explain(error))?,
+            dead_letters: writer
+                .write_dead_letters(cut.epoch, &dead_letters)
                 .map_err(|error| writer.explain(error))?,
             positions: positions.into_values().collect(),
             gaps,
@@ -322,7 +320,11 @@ fn sum(files: &[NewFile], value: impl Fn(&NewFile) -> i64) -> u64 {
     files.iter().map(|file| value(file).unsigned_abs()).sum()
 }
 
-/// Opens the writer of a worker.
-pub fn writer(lake: &Path, incarnation: i64, worker: usize) -> Result<Writer> {
-    Writer::new(lake, incarnation, worker).with_context(|| format!("cannot write to the lake {}", lake.display()))
+/// Opens the writer of a worker, which waits in `room` while the disk is full, and meets those of its process in `gathering`.
+pub fn writer(lake: &Path, incarnation: i64, worker: usize, room: &Room, gathering: &Arc<Gathering>) -> Result<Writer> {
+    let mut writer = Writer::new(lake, incarnation, worker)
+        .with_context(|| format!("cannot write to the lake {}", lake.display()))?;
+    writer.wait_in(room.clone());
+    writer.gather_in(gathering.clone());
+    Ok(writer)
 }

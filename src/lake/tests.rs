@@ -6,5 +6,6 @@ mod commits;
 mod crashes;
 mod many;
 mod reading;
+mod spread;
 pub mod support;
 mod takeovers;

@@ -4,9 +4,10 @@
 //! becomes part of the lake when the committer says so, or is deleted at the next start.
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Error, Result, bail};
@@ -20,7 +21,7 @@ use super::encoder::{Encoded, Encoder, encode};
 use super::intent::file_name;
 use super::successor::or_overtaken;
 use super::table::{self, DEAD_LETTERS, Kind, PLAYS, Table, WRITTEN_BY};
-use super::{DeadLetter, NewFile, dead_letters, statistics};
+use super::{DeadLetter, Gathering, NewFile, Room, dead_letters, statistics};
 use crate::failpoint;
 
 /// Rows that readers skip or take as one.
@@ -28,6 +29,10 @@ pub const ROW_GROUP_ROWS_MAX: usize = 1 << 20;
 /// Large enough for the songs of a whole row group: a column that outgrows its dictionary goes on without one, and
 /// replay counts dictionary keys much faster than texts.
 const DICTIONARY_BYTES_MAX: usize = 8 << 20;
+
+/// Files that are encoded, written and synced together, if they are small.
+const TOGETHER_MAX: usize = 256;
+const TOGETHER_BYTES_MAX: usize = 8 << 20;
 
 /// Writes the files of one worker.
 pub struct Writer {
@@ -38,11 +43,15 @@ pub struct Writer {
     /// Files written so far.
     sequence: u64,
     encoder: Encoder,
-    /// Files of plays by hour since 1970, which are not staged yet.
-    hours: BTreeMap<i64, Encoded>,
+    /// Where this and the other writers of the process meet at a cut.
+    gathering: Arc<Gathering>,
     /// Below these the dead letters of each Kafka partition are in their table already.
     dead_letter_offsets: BTreeMap<i32, i64>,
+    room: Room,
 }
+
+/// A file that is to be written: the values of its partition columns, and what is in it.
+type Unwritten = (Vec<(String, String)>, Encoded);
 
 impl Writer {
     /// A writer for `worker`, a number that no other worker of the cluster has, in the `incarnation` that the committer
@@ -65,8 +74,9 @@ impl Writer {
             worker,
             sequence: 0,
             encoder: Encoder::default(),
-            hours: BTreeMap::new(),
+            gathering: Arc::new(Gathering::new(1)),
             dead_letter_offsets: progress.offsets,
+            room: Room::default(),
         })
     }
 
@@ -75,20 +85,29 @@ impl Writer {
         or_overtaken(&self.lake, self.incarnation, error)
     }
 
+    /// Lets it wait in `room` while the disk is full, instead of failing.
+    pub fn wait_in(&mut self, room: Room) {
+        self.room = room;
+    }
+
+    /// Has it meet the other writers of this process in `gathering`, which must know of all of them.
+    pub fn gather_in(&mut self, gathering: Arc<Gathering>) {
+        self.gathering = gathering;
+    }
+
     /// Takes `plays`, whose columns are those of [`reprise_dataflows::play::schema`], for the next files.
     pub fn encode(&mut self, plays: RecordBatch) -> Result<()> {
         self.encoder.add(plays)
     }
 
-    /// Stages the plays that were taken since this last succeeded, as one file per UTC hour. If it fails it can be tried again.
+    /// Stages the plays that were taken since this was last called, as one file per UTC hour.
     pub fn stage_plays(&mut self, epoch: u64) -> Result<Vec<NewFile>> {
-        let hours = self.encoder.finish()?;
-        self.hours.extend(hours);
-        let mut files = Vec::new();
-        let staged = self.stage_hours(epoch, &mut files);
-        let files = self.finish(&PLAYS, files, staged)?;
-        self.hours.clear();
-        Ok(files)
+        self.encoder.gather(&self.gathering, self.worker)?;
+        self.stage_each(&PLAYS, epoch, |this| {
+            let Some((hour, encoded)) = this.encoder.next_file()? else { return Ok(None) };
+            let date = ("date".to_string(), date(hour.div_euclid(24))?);
+            Ok(Some((vec![date, ("hour".to_string(), hour.rem_euclid(24).to_string())], encoded)))
+        })
     }
 
     /// Takes plays and stages them.
@@ -107,69 +126,83 @@ impl Writer {
     ) -> Result<Vec<NewFile>> {
         let reached = &self.dead_letter_offsets;
         let is_new = |letter: &&DeadLetter| reached.get(&letter.partition).is_none_or(|next| letter.offset >= *next);
-        let days = dead_letters::by_day(letters.into_iter().filter(is_new));
-        let mut files = Vec::new();
-        let staged = self.stage_dead_letters(epoch, days, &mut files);
-        self.finish(&DEAD_LETTERS, files, staged)
+        let mut days = dead_letters::by_day(letters.into_iter().filter(is_new));
+        self.stage_each(&DEAD_LETTERS, epoch, |this| {
+            let Some((day, letters)) = days.pop_first() else { return Ok(None) };
+            let encoded = encode(&DEAD_LETTERS, dead_letters::batches(&this.topic, &letters))?;
+            Ok(Some((vec![("date".to_string(), date(day.into())?)], encoded)))
+        })
     }
 
-    fn stage_hours(&mut self, epoch: u64, files: &mut Vec<NewFile>) -> Result<()> {
-        let hours = std::mem::take(&mut self.hours);
-        let staged = hours.iter().try_for_each(|(hour, encoded)| {
-            let partition = vec![
-                ("date".to_string(), date(hour.div_euclid(24))?),
-                ("hour".to_string(), hour.rem_euclid(24).to_string()),
-            ];
-            files.push(self.write(&PLAYS, epoch, partition, encoded)?);
-            Ok(())
-        });
-        self.hours = hours;
-        staged.and_then(|()| Ok(failpoint::reach("staged")?))
-    }
-
-    fn stage_dead_letters(
+    /// Stages the files that `next` gives until there is none, a few at a time, so that only those are in memory. If it fails it
+    /// leaves none behind: whoever stops a run on a full disk needs room for the next start.
+    fn stage_each(
         &mut self,
+        kind: &'static Kind,
         epoch: u64,
-        days: BTreeMap<i32, Vec<&DeadLetter>>,
-        files: &mut Vec<NewFile>,
-    ) -> Result<()> {
-        let topic = self.topic.clone();
-        for (day, letters) in days {
-            let partition = vec![("date".to_string(), date(day.into())?)];
-            let encoded = encode(&DEAD_LETTERS, dead_letters::batches(&topic, &letters))?;
-            files.push(self.write(&DEAD_LETTERS, epoch, partition, &encoded)?);
-        }
-        Ok(())
-    }
-
-    /// Makes the names of staged files durable. Or removes the files if not all of them were staged: who tries again
-    /// stages new ones, and on a full disk these are in the way.
-    fn finish(&self, kind: &Kind, files: Vec<NewFile>, staged: Result<()>) -> Result<Vec<NewFile>> {
+        mut next: impl FnMut(&mut Self) -> Result<Option<Unwritten>>,
+    ) -> Result<Vec<NewFile>> {
         let folder = self.lake.join(kind.folder);
-        let staged = staged.and_then(|()| match files.is_empty() {
-            true => Ok(()),
-            false => disk::sync_folder(&folder.join(STAGING)),
-        });
-        if let Err(error) = staged {
-            files.iter().try_for_each(|file| disk::remove_if_there(&folder.join(&file.staged)))?;
+        let mut files = Vec::new();
+        let mut stage_all = || loop {
+            let (mut some, mut bytes) = (Vec::new(), 0);
+            while some.len() < TOGETHER_MAX
+                && bytes < TOGETHER_BYTES_MAX
+                && let Some(unwritten) = next(self)?
+            {
+                bytes += unwritten.1.bytes.len();
+                some.push(unwritten);
+            }
+            if some.is_empty() {
+                return self.finish(kind, &files);
+            }
+            let room = self.room.clone();
+            files.append(&mut room.wait_for(|| self.stage(kind, epoch, &some))?);
+        };
+        if let Err(error) = stage_all() {
+            remove(&folder, &files)?;
             return Err(error);
         }
         Ok(files)
     }
 
-    fn write(
-        &mut self,
-        kind: &Kind,
-        epoch: u64,
-        partition_values: Vec<(String, String)>,
-        encoded: &Encoded,
-    ) -> Result<NewFile> {
-        let name = file_name(self.incarnation, epoch, self.worker, self.sequence);
-        self.sequence += 1;
-        let path = self.lake.join(kind.folder).join(staged_path(&name));
-        write_file(&path, &encoded.bytes).with_context(|| format!("cannot write {}", path.display()))?;
-        describe(kind, &self.lake.join(kind.folder), &name, partition_values, &encoded.metadata)
+    /// Makes the names of staged files durable.
+    fn finish(&self, kind: &Kind, files: &[NewFile]) -> Result<()> {
+        self.room.wait_for(|| {
+            if kind.folder == PLAYS.folder {
+                failpoint::reach("staged")?;
+            }
+            match files.is_empty() {
+                true => Ok(()),
+                false => disk::sync_folder(&self.lake.join(kind.folder).join(STAGING)),
+            }
+        })
     }
+
+    /// Writes and syncs files. Leaves none if that fails.
+    fn stage(&mut self, kind: &Kind, epoch: u64, files: &[Unwritten]) -> Result<Vec<NewFile>> {
+        let folder = self.lake.join(kind.folder);
+        let (mut staged, mut open) = (Vec::new(), Vec::new());
+        let mut write = || {
+            for (partition_values, encoded) in files {
+                let name = file_name(self.incarnation, epoch, self.worker, self.sequence);
+                self.sequence += 1;
+                let path = folder.join(staged_path(&name));
+                open.push(write_file(&path, &encoded.bytes)?);
+                staged.push(describe(kind, &folder, &name, partition_values.clone(), &encoded.metadata)?);
+            }
+            disk::sync_all(&open).with_context(|| format!("cannot sync files in {}", folder.join(STAGING).display()))
+        };
+        if let Err(error) = write() {
+            remove(&folder, &staged)?;
+            return Err(error);
+        }
+        Ok(staged)
+    }
+}
+
+fn remove(folder: &Path, staged: &[NewFile]) -> Result<()> {
+    staged.iter().try_for_each(|file| disk::remove_if_there(&folder.join(&file.staged)))
 }
 
 /// What the log will say of the file `name`, which is staged in the folder `table`.
@@ -202,14 +235,15 @@ pub fn staged_path(name: &str) -> String {
     format!("{STAGING}/{name}.inprogress")
 }
 
-/// Writes and syncs one file, which must not exist. Leaves none if that fails.
-fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all());
-    if written.is_err() {
+/// Writes one file, which must not exist, and leaves it open to be synced. Leaves none if that fails.
+fn write_file(path: &Path, bytes: &[u8]) -> Result<File> {
+    let created = OpenOptions::new().write(true).create_new(true).open(path);
+    let mut file = created.with_context(|| format!("cannot create {}", path.display()))?;
+    if let Err(error) = file.write_all(bytes) {
         disk::remove_if_there(path)?;
+        return Err(error).with_context(|| format!("cannot write {}", path.display()));
     }
-    Ok(written?)
+    Ok(file)
 }
 
 /// How each column is written. Statistics cost time for every value, so only the columns that somebody prunes by have

@@ -14,8 +14,8 @@ use crate::charts::Charts;
 use crate::checkpoint;
 use crate::cluster::Team;
 use crate::ending::{Ending, fail};
-use crate::engine::{Engine, Live};
-use crate::lake::Room;
+use crate::engine::{Engine, Live, for_each_worker};
+use crate::lake::{Gathering, Room};
 use crate::serve::follower::Follower;
 use crate::serve::{self, Shared};
 use crate::source::kafka::{Found, Origin, discover};
@@ -83,7 +83,7 @@ impl Run {
             clock_us: snapshot.progress().clock_us,
             checkpoint,
             counted,
-            files: snapshot.files().to_vec(),
+            files: for_each_worker(snapshot.files(), self.workers),
             times_us: i64::MIN..i64::MAX,
             progress: Arc::new(Progress { rows_total, ..Progress::default() }),
             live: Some(Live {
@@ -93,6 +93,7 @@ impl Run {
                 accept_gap: self.accept_gap,
                 lake: self.lake,
                 incarnation: start.incarnation,
+                gathering: Arc::new(Gathering::new(self.workers)),
                 room: Room::new(ending.asked(), move |reason| paused.pause(reason)),
                 committer: Mutex::new(None),
             }),

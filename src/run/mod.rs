@@ -27,9 +27,9 @@ use crate::checkpoint;
 use crate::cluster::place::is_loopback;
 use crate::cluster::{Place, Profile, Team, join};
 use crate::ending::{Ending, fail};
-use crate::engine::{Engine, Live};
+use crate::engine::{Engine, Live, for_each_worker};
 use crate::lake::care;
-use crate::lake::{LakeFile, Room, Snapshot};
+use crate::lake::{Gathering, LakeFile, Room, Snapshot};
 use crate::memory;
 use crate::monitor::monitor;
 use crate::otlp;
@@ -245,7 +245,7 @@ impl Run {
             clock_us: snapshot.progress().clock_us,
             checkpoint,
             counted,
-            files: snapshot.files().to_vec(),
+            files: for_each_worker(snapshot.files(), self.workers),
             times_us: i64::MIN..i64::MAX,
             progress: rebuilt,
             live: Some(Live {
@@ -255,6 +255,7 @@ impl Run {
                 accept_gap: self.accept_gap,
                 lake: self.lake,
                 incarnation: committer.progress().incarnation,
+                gathering: Arc::new(Gathering::new(self.workers)),
                 room: Room::new(ending.asked(), move |reason| paused.pause(reason)),
                 committer: Mutex::new(Some(committer)),
             }),

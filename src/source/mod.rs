@@ -65,8 +65,10 @@ pub struct KafkaReport {
     pub caught_up: bool,
     /// Something has been read since the last cut.
     pub uncommitted: bool,
-    /// Bytes of it.
+    /// What it takes in memory until it is committed.
     pub uncommitted_bytes: u64,
+    /// The files that it will be.
+    pub uncommitted_files: u64,
     /// The state of every owned partition.
     pub partitions: Vec<PartitionReport>,
     /// The newest dead letters since the last report, oldest first.

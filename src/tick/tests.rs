@@ -176,6 +176,50 @@ fn cuts() {
     assert!(story.tick_after(SECOND).unwrap().cut.is_some());
 }
 
+/// While history is read the first cuts come early, and each takes longer than the one before; when it has been read they come as
+/// they were asked for.
+#[test]
+fn the_first_cuts_come_early() {
+    let mut story = Story::live(Pace { commit_interval: 30 * SECOND, ..Pace::default() });
+    for after in [FIRST_CUT_AFTER, SECOND, 4 * SECOND, 16 * SECOND, 30 * SECOND, 30 * SECOND] {
+        story.read(0, WALL_US, false);
+        story.tick_after(Duration::ZERO);
+        story.read(0, WALL_US, false);
+        assert_eq!(story.tick_after(after - Duration::from_millis(100)).unwrap().cut, None, "{after:?}");
+        story.read(0, WALL_US, false);
+        assert!(story.tick_after(Duration::from_millis(100)).unwrap().cut.is_some(), "{after:?}");
+    }
+    let mut story = Story::live(Pace { commit_interval: 30 * SECOND, ..Pace::default() });
+    [0, 1].into_iter().for_each(|worker| story.read(worker, WALL_US, true));
+    story.tick_after(Duration::ZERO);
+    [0, 1].into_iter().for_each(|worker| story.read(worker, WALL_US, true));
+    assert_eq!(story.tick_after(29 * SECOND).unwrap().cut, None);
+}
+
+/// A commit has a bounded number of files, four times as many as the one before.
+#[test]
+fn a_cut_is_due_when_it_needs_many_files() {
+    let mut story = Story::live(Pace::default());
+    let read = |story: &mut Story, uncommitted_files: u64| {
+        [0, 1].into_iter().for_each(|worker| story.read(worker, WALL_US, true));
+        let report = KafkaReport {
+            caught_up: true,
+            uncommitted: true,
+            uncommitted_files,
+            max_event_us: Some(WALL_US),
+            ..KafkaReport::default()
+        };
+        story.ticker.report(&Report::Kafka(report), story.now.instant);
+        story.tick_after(Duration::from_millis(100)).unwrap().cut.is_some()
+    };
+    assert!(!read(&mut story, 0), "there is a clock now");
+    for cuts in 0..8 {
+        assert!(!read(&mut story, files_max(cuts) - 1), "{cuts}");
+        assert!(read(&mut story, files_max(cuts)), "{cuts}");
+    }
+    assert!(files_max(0) < 100 && files_max(1000) == u64::MAX);
+}
+
 /// To leave, the sources are stopped first; then everything is cut, at the clock that is served.
 #[test]
 fn leaves() {

@@ -26,6 +26,7 @@ mod oddities;
 mod readers;
 mod restart;
 mod same_answer;
+mod spread;
 mod stops;
 mod strangers;
 mod support;

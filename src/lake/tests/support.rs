@@ -75,7 +75,7 @@ impl Lake {
     /// Fails if there is a file of plays that the log does not name, or the other way round.
     pub fn assert_no_orphans(&self) {
         let snapshot = Snapshot::open(&self.path(), None).unwrap();
-        let mut named: Vec<_> = snapshot.files().iter().map(|file| file.path.clone()).collect();
+        let mut named: Vec<_> = snapshot.files().iter().map(|file| file.path.to_path_buf()).collect();
         named.sort();
         assert_eq!(named, self.files_on_disk("song_plays"));
     }

@@ -18,6 +18,7 @@ mod origin;
 mod partition;
 mod reader;
 mod resume;
+mod spread;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

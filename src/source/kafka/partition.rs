@@ -2,6 +2,7 @@
 
 use reprise_kafka::Message;
 
+use super::spread::Spread;
 use crate::lake::{DeadLetter, Gap, Position};
 use crate::source::PartitionReport;
 use crate::source::json::{Decoder, Record};
@@ -19,6 +20,8 @@ pub struct Harvest {
     pub decoder: Decoder,
     pub dead_letters: Vec<DeadLetter>,
     pub max_event_us: Option<i64>,
+    /// Of what was read since the last cut.
+    pub spread: Spread,
 }
 
 impl Partition {
@@ -62,10 +65,12 @@ impl Partition {
             Ok(event_us) => {
                 self.report.accepted += 1;
                 harvest.max_event_us = harvest.max_event_us.max(Some(event_us));
+                harvest.spread.add_play(event_us);
                 0
             }
             Err(rejected) => {
                 self.report.reject(rejected.reason);
+                harvest.spread.add_dead_letter(timestamp_ms);
                 harvest.dead_letters.push(DeadLetter {
                     partition,
                     offset,
@@ -87,7 +92,12 @@ mod tests {
 
     #[test]
     fn only_a_record_that_was_read_is_at_the_end() {
-        let mut harvest = Harvest { decoder: Decoder::new(), dead_letters: Vec::new(), max_event_us: None };
+        let mut harvest = Harvest {
+            decoder: Decoder::new(),
+            dead_letters: Vec::new(),
+            max_event_us: None,
+            spread: Spread::default(),
+        };
         let mut partition = Partition::new(0, 5);
         assert!(!partition.is_at(5));
         let message = Message { partition: 0, offset: 7, timestamp_ms: Some(1), key: None, value: None };

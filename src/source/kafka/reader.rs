@@ -20,11 +20,13 @@ use tracing::{info, warn};
 use super::Share;
 use super::partition::{Harvest, Partition};
 use super::resume::{PASSED, check_remade, ends_before, lost};
+use super::spread::{FILE_BYTES, Spread};
 use crate::broker::{Broker, Extent, Listener};
 use crate::lake::{Gap, Position, Progress};
 use crate::source::json::Decoder;
 use crate::source::rejected::NewestRejected;
 use crate::source::{Intake, KafkaReport, Report};
+use crate::tick::files_max;
 
 /// Rows of one batch: enough to spread its cost, few enough to stay in the processor's cache.
 const BATCH_ROWS_MAX: usize = 16 << 10;
@@ -53,6 +55,10 @@ pub struct Reader {
     returns: usize,
     partitions: Vec<Partition>,
     harvest: Harvest,
+    /// Since the start.
+    cuts: u32,
+    /// Files that the next cut may have of this worker.
+    files_max: u64,
     gaps: Vec<Gap>,
     /// The newest dead letters since the last report.
     rejected: NewestRejected,
@@ -89,7 +95,14 @@ impl Reader {
             found: 0,
             returns: 0,
             partitions,
-            harvest: Harvest { decoder: Decoder::new(), dead_letters: Vec::new(), max_event_us: None },
+            harvest: Harvest {
+                decoder: Decoder::new(),
+                dead_letters: Vec::new(),
+                max_event_us: None,
+                spread: Spread::default(),
+            },
+            cuts: 0,
+            files_max: files_max(0),
             gaps: Vec::new(),
             rejected: NewestRejected::default(),
             moved: false,
@@ -122,13 +135,29 @@ impl Reader {
         (self.epoch_rows, self.epoch_bytes, self.announced) = (0, 0, false);
         if tick.cut.is_some() {
             (self.uncommitted, self.uncommitted_bytes) = (false, 0);
+            self.harvest.spread = Spread::default();
+            self.cuts = self.cuts.saturating_add(1);
+            self.files_max = files_max(self.cuts);
         }
     }
 
     pub fn is_full(&self) -> bool {
         self.epoch_rows >= EPOCH_ROWS_MAX
             || self.epoch_bytes >= EPOCH_BYTES_MAX
-            || self.uncommitted_bytes >= self.share.uncommitted_bytes_max
+            || self.held_bytes() >= self.share.uncommitted_bytes_max
+            || self.is_spread_too_far()
+    }
+
+    /// Whether a cut needs as many files as it may have. It is asked after every record, so that one commit is bounded however
+    /// far the plays of one turn are spread.
+    #[inline]
+    fn is_spread_too_far(&self) -> bool {
+        self.harvest.spread.files() >= self.files_max
+    }
+
+    /// What waits for the next cut, with what its files take.
+    fn held_bytes(&self) -> u64 {
+        self.uncommitted_bytes + self.harvest.spread.files() * FILE_BYTES
     }
 
     pub fn is_batch_full(&self) -> bool {
@@ -167,6 +196,9 @@ impl Reader {
                     rejected_bytes += state.accept(&message, &mut self.harvest);
                     self.epoch_rows += 1;
                     (self.moved, self.untaken) = (true, true);
+                    if self.is_spread_too_far() {
+                        break;
+                    }
                 }
                 Some(Err(Trouble::End { partition, offset })) => self.end(partition, offset),
                 Some(Err(Trouble::Error { code, reason })) => self.judge(code, &reason)?,
@@ -328,7 +360,8 @@ impl Reader {
             max_event_us: self.harvest.max_event_us,
             caught_up: self.partitions.iter().all(|state| state.ended),
             uncommitted: self.uncommitted || self.untaken,
-            uncommitted_bytes: self.uncommitted_bytes,
+            uncommitted_bytes: self.held_bytes(),
+            uncommitted_files: self.harvest.spread.files(),
             partitions: self.partitions.iter().map(|state| state.report.clone()).collect(),
             rejected: self.rejected.take(),
         })

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::fs::File;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -47,7 +47,7 @@ pub struct Selection {
 #[derive(Clone, Debug, Default)]
 pub struct Counted {
     /// Files of which every play is in it. Others may hold plays that are and plays that are not.
-    pub files: HashSet<PathBuf>,
+    pub files: HashSet<Arc<Path>>,
     /// Of each Kafka partition the first offset that is not in it.
     pub offsets: BTreeMap<i32, i64>,
 }
@@ -68,7 +68,7 @@ pub struct Reader {
 }
 
 struct OpenFile {
-    path: PathBuf,
+    path: Arc<Path>,
     day: i32,
     rows: Rows,
     in_window: bool,
@@ -117,7 +117,11 @@ impl Reader {
             match self.files.pop_front() {
                 Some(file) if self.selection.wants(&file) => self.open = Some(self.open(&file)?),
                 Some(_) => {}
-                None => return Ok(None),
+                None => {
+                    // Its room is not needed any more.
+                    self.files = VecDeque::new();
+                    return Ok(None);
+                }
             }
         }
     }

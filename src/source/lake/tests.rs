@@ -97,15 +97,7 @@ fn write(folder: &TempDir, batch: &RecordBatch, layout: &Layout) -> LakeFile {
 fn file_at(path: &Path, rows: usize) -> LakeFile {
     let size_bytes = fs::metadata(path).unwrap().len();
     let (min_timestamp_us, max_timestamp_us) = (Some(0), Some(HOUR_US - 1));
-    LakeFile {
-        day: 0,
-        hour: 0,
-        path: path.to_owned(),
-        size_bytes,
-        rows: rows as u64,
-        min_timestamp_us,
-        max_timestamp_us,
-    }
+    LakeFile { day: 0, hour: 0, path: path.into(), size_bytes, rows: rows as u64, min_timestamp_us, max_timestamp_us }
 }
 
 /// The plays of a file, with their times if it is `in_window`.
@@ -201,7 +193,7 @@ proptest! {
     #[test]
     fn shares_are_all_of_the_files(sizes in prop::collection::vec((0u64..1000, 0i32..3, 0u8..24), 0..60), workers in 1usize..5) {
         let of = |(index, (size_bytes, day, hour)): (usize, &(u64, i32, u8))| {
-            let path = format!("{index}").into();
+            let path = Path::new(&format!("{index}")).into();
             LakeFile { day: *day, hour: *hour, path, size_bytes: *size_bytes, rows: 1, min_timestamp_us: None, max_timestamp_us: None }
         };
         let files: Vec<LakeFile> = sizes.iter().enumerate().map(of).collect();
