@@ -11,7 +11,7 @@
 //!   [`Pace::buffer_bytes`] that are not committed.
 //! - While history is read the first cuts after a start come sooner and hold fewer files ([`files_max`]), and each may take four
 //!   times as long and as many as the one before. So a process that dies again and again within seconds gets on: a commit that
-//!   is too large for it would be begun by each and finished by none.
+//!   is too large for it would be begun by each and finished by none. One cut comes as soon as everything has been read.
 
 use std::time::{Duration, Instant};
 
@@ -93,6 +93,8 @@ pub struct Ticker {
     cut_at: Option<Instant>,
     /// Since the start.
     cuts: u32,
+    /// A cut has been made after everything had been read.
+    has_cut_all: bool,
     played_at: Option<Instant>,
     first_epoch: Epoch,
     clock_us: Option<i64>,
@@ -125,6 +127,7 @@ impl Ticker {
             rested_at: None,
             cut_at: None,
             cuts: 0,
+            has_cut_all: false,
             played_at: None,
             first_epoch: last_epoch.map_or(0, |epoch| epoch + 1),
             clock_us,
@@ -173,7 +176,7 @@ impl Ticker {
     /// commit.
     pub fn commit_due(&self, now: &Now) -> Option<Instant> {
         let uncommitted = self.workers.iter().any(|worker| worker.uncommitted);
-        let due = || self.cut_at.unwrap_or(now.instant) + self.pace.commit_interval;
+        let due = || self.cut_at.unwrap_or(now.instant) + self.cut_interval();
         uncommitted.then(due).or_else(|| (!now.committed).then_some(now.instant))
     }
 
@@ -281,7 +284,7 @@ impl Ticker {
     /// How long after the last cut the next one is due.
     fn cut_interval(&self) -> Duration {
         if self.caught_up() {
-            return self.pace.commit_interval;
+            return if self.has_cut_all { self.pace.commit_interval } else { Duration::ZERO };
         }
         let growth = CUT_GROWTH.saturating_pow(self.cuts);
         FIRST_CUT_AFTER.saturating_mul(growth).min(self.pace.commit_interval)
@@ -305,6 +308,7 @@ impl Ticker {
         }
         self.cut_at = Some(now.instant);
         self.cuts = self.cuts.saturating_add(1);
+        self.has_cut_all |= self.caught_up();
         Some(CutPoint { epoch: last.epoch, clock_us: last.clock_us })
     }
 }

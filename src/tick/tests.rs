@@ -181,19 +181,23 @@ fn cuts() {
 #[test]
 fn the_first_cuts_come_early() {
     let mut story = Story::live(Pace { commit_interval: 30 * SECOND, ..Pace::default() });
+    story.read(0, WALL_US, false);
+    assert_eq!(story.tick_after(SECOND).unwrap().cut, None, "there is a clock now");
     for after in [FIRST_CUT_AFTER, SECOND, 4 * SECOND, 16 * SECOND, 30 * SECOND, 30 * SECOND] {
-        story.read(0, WALL_US, false);
-        story.tick_after(Duration::ZERO);
         story.read(0, WALL_US, false);
         assert_eq!(story.tick_after(after - Duration::from_millis(100)).unwrap().cut, None, "{after:?}");
         story.read(0, WALL_US, false);
         assert!(story.tick_after(Duration::from_millis(100)).unwrap().cut.is_some(), "{after:?}");
     }
     let mut story = Story::live(Pace { commit_interval: 30 * SECOND, ..Pace::default() });
-    [0, 1].into_iter().for_each(|worker| story.read(worker, WALL_US, true));
-    story.tick_after(Duration::ZERO);
-    [0, 1].into_iter().for_each(|worker| story.read(worker, WALL_US, true));
-    assert_eq!(story.tick_after(29 * SECOND).unwrap().cut, None);
+    let mut cut_after = |time: Duration| {
+        [0, 1].into_iter().for_each(|worker| story.read(worker, WALL_US, true));
+        story.tick_after(time).unwrap().cut.is_some()
+    };
+    assert!(!cut_after(SECOND), "there is a clock now");
+    assert!(cut_after(SECOND), "everything has been read for the first time");
+    assert!(!cut_after(29 * SECOND));
+    assert!(cut_after(SECOND));
 }
 
 /// A commit has a bounded number of files, four times as many as the one before.
@@ -213,7 +217,8 @@ fn a_cut_is_due_when_it_needs_many_files() {
         story.tick_after(Duration::from_millis(100)).unwrap().cut.is_some()
     };
     assert!(!read(&mut story, 0), "there is a clock now");
-    for cuts in 0..8 {
+    assert!(read(&mut story, 0), "everything has been read for the first time");
+    for cuts in 1..9 {
         assert!(!read(&mut story, files_max(cuts) - 1), "{cuts}");
         assert!(read(&mut story, files_max(cuts)), "{cuts}");
     }
@@ -277,14 +282,21 @@ fn stops_while_rebuilding() {
 fn says_when_the_next_commit_is_due() {
     let mut story = Story::live(Pace { commit_interval: 10 * SECOND, ..Pace::default() });
     assert_eq!(story.ticker.commit_due(&story.now), None);
-    story.read(0, WALL_US, true);
+    let read = |story: &mut Story| [0, 1].into_iter().for_each(|worker| story.read(worker, WALL_US, true));
+    read(&mut story);
     story.tick_after(SECOND).unwrap();
+    assert_eq!(story.ticker.commit_due(&story.now), Some(story.now.instant), "everything has been read");
+    read(&mut story);
+    assert!(story.tick_after(SECOND).unwrap().cut.is_some());
+    read(&mut story);
     assert_eq!(story.ticker.commit_due(&story.now), Some(story.now.instant + 10 * SECOND));
     assert_eq!(story.tick_after(SECOND).unwrap().cut, None);
     assert_eq!(story.ticker.commit_due(&story.now), Some(story.now.instant + 9 * SECOND));
     assert!(story.tick_after(9 * SECOND).unwrap().cut.is_some());
-    let report = KafkaReport { worker: 0, caught_up: true, ..KafkaReport::default() };
-    story.ticker.report(&Report::Kafka(report), story.now.instant);
+    for worker in 0..2 {
+        let report = KafkaReport { worker, caught_up: true, ..KafkaReport::default() };
+        story.ticker.report(&Report::Kafka(report), story.now.instant);
+    }
     let writing = Now { committed: false, ..story.now };
     assert_eq!(story.ticker.commit_due(&writing), Some(writing.instant));
     assert_eq!(story.ticker.commit_due(&story.now), None);
