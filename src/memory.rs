@@ -21,24 +21,64 @@ pub fn limit_bytes(max_bytes: Option<u64>) -> Option<u64> {
     max_bytes.or_else(|| Some(available_bytes()? / 10 * 9))
 }
 
+/// What of a process's memory can be measured; the rest is what it counts: charts, and the numbers of tracks behind them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Parts {
+    /// Answers of HTTP that their clients have not read yet.
+    pub answers_bytes: u64,
+    /// What was read from Kafka and is not in the lake yet.
+    pub uncommitted_bytes: u64,
+}
+
+/// Why a process that holds `held_bytes` ends: its greatest part, and what helps against that.
+fn reason(held_bytes: u64, max_bytes: u64, parts: Parts) -> String {
+    let Parts { answers_bytes, uncommitted_bytes } = parts;
+    let counted_bytes = held_bytes.saturating_sub(answers_bytes + uncommitted_bytes);
+    let (cause, advice) = if answers_bytes > counted_bytes.max(uncommitted_bytes) {
+        (
+            "most of it are answers that HTTP clients have asked for and do not read",
+            "See who asks (/metrics counts requests by path), and let a proxy limit them",
+        )
+    } else if uncommitted_bytes > counted_bytes {
+        (
+            "most of it is what was read and is not in the lake yet",
+            "Lower --buffer or --commit-interval, use fewer workers (-w), or give it more (--memory-max, or the limit of its container)",
+        )
+    } else {
+        (
+            "what it counts does not fit",
+            "Give it more (--memory-max, or the limit of its container), count fewer charts (--charts), or share the work among more \
+             machines",
+        )
+    };
+    format!(
+        "this process holds {} MiB, and may hold {}: {cause} (charts and counts {} MiB, read and not committed {}, answers that \
+         wait {}). {advice}",
+        held_bytes / MIB,
+        max_bytes / MIB,
+        counted_bytes / MIB,
+        uncommitted_bytes / MIB,
+        answers_bytes / MIB
+    )
+}
+
 /// Calls `over` once, from a thread of its own, when this process holds more than `max_bytes`. By default that is nine tenths of
-/// what the machine has, or the control group that the process is in. Where the system does not tell, nothing is watched.
+/// what the machine has, or the control group that the process is in. The error names the greatest of the `parts`. Where the system does not tell, nothing is watched.
 ///
 /// # Errors
 /// When the thread cannot be started.
-pub fn watch(max_bytes: Option<u64>, over: impl Fn(Error) + Send + 'static) -> Result<Background> {
+pub fn watch(
+    max_bytes: Option<u64>,
+    parts: impl Fn() -> Parts + Send + 'static,
+    over: impl Fn(Error) + Send + 'static,
+) -> Result<Background> {
     let max_bytes = limit_bytes(max_bytes);
     Background::start("reprise-memory", move |stop: &AtomicBool| {
         let Some(max_bytes) = max_bytes else { return };
         while !stop.load(Ordering::Relaxed) {
             let Some(held_bytes) = held_bytes() else { return };
             if held_bytes > max_bytes {
-                return over(anyhow!(
-                    "this process holds {} MiB, and may hold {}: what it counts does not fit. Give it more (--memory-max, or the \
-                     limit of its container), count fewer charts (--charts), or share the work among more machines",
-                    held_bytes / MIB,
-                    max_bytes / MIB
-                ));
+                return over(anyhow!(reason(held_bytes, max_bytes, parts())));
             }
             std::thread::park_timeout(INTERVAL);
         }
@@ -105,12 +145,26 @@ mod tests {
         assert_eq!(found("9:memory:/\n"), Some(4000));
     }
 
+    #[test]
+    fn the_reason_is_what_takes_most() {
+        let said = |answers: u64, uncommitted: u64| {
+            reason(1000 * MIB, 900 * MIB, Parts { answers_bytes: answers * MIB, uncommitted_bytes: uncommitted * MIB })
+        };
+        assert!(
+            said(0, 0)
+                .contains("holds 1000 MiB, and may hold 900: what it counts does not fit (charts and counts 1000")
+        );
+        assert!(said(300, 300).contains("what it counts") && said(300, 300).contains("counts 400 MiB"));
+        assert!(said(600, 100).contains("clients have asked for and do not read"));
+        assert!(said(100, 600).contains("--buffer"));
+    }
+
     #[cfg(target_os = "linux")]
     #[test]
     fn who_holds_too_much_is_told_once() {
         let (send, told) = std::sync::mpsc::channel();
         let over = move |error: Error| send.send(error.to_string()).unwrap();
-        let watched = watch(Some(MIB), over).unwrap();
+        let watched = watch(Some(MIB), Parts::default, over).unwrap();
         let said = told.recv_timeout(Duration::from_secs(10)).unwrap();
         assert!(said.contains("may hold 1:"), "{said}");
         drop(watched);
@@ -122,7 +176,7 @@ mod tests {
     fn who_does_not_is_not() {
         assert!(held_bytes().unwrap() < available_bytes().unwrap());
         let (send, told) = std::sync::mpsc::channel();
-        let watched = watch(None, move |_| send.send(()).unwrap()).unwrap();
+        let watched = watch(None, Parts::default, move |_| send.send(()).unwrap()).unwrap();
         assert!(told.recv_timeout(3 * INTERVAL).is_err());
         drop(watched);
     }

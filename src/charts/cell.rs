@@ -8,6 +8,8 @@ use reprise_dataflows::catalogue::About;
 use reprise_dataflows::definition::ItemKind;
 use serde::{Deserialize, Serialize};
 
+use super::Available;
+
 /// What a cell's numbers stand for: how much had been counted, and how much of that is safe in the lake.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AsOf {
@@ -38,6 +40,9 @@ pub struct ChartCell {
     pub as_of: AsOf,
     /// From rank 1 down.
     pub entries: Vec<Entry>,
+    /// Which cells have entries, where HTTP answers with one that has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub available: Option<Available>,
 }
 
 /// A line of a chart. An artist chart has neither track id nor title.

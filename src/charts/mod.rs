@@ -4,6 +4,7 @@
 //! them. It keeps of every cell the items that are in its top now, and folds in the differences of whole epochs at a
 //! cost in proportion to them. Ranks are given out when a cell is read: a cell is short, and most are never looked at.
 
+mod available;
 mod cell;
 mod changes;
 mod inputs;
@@ -23,11 +24,12 @@ use reprise_dataflows::catalogue::About;
 use reprise_dataflows::definition::{Definitions, ItemKind, Scope, TRENDING};
 use reprise_dataflows::digest::Inputs;
 
+pub use available::Available;
 pub use cell::{Answer, AsOf, ChartCell, Entry, instant};
 use changes::add;
 pub use changes::{Accumulated, Changes};
 pub use inputs::ChartInputs;
-pub use overview::Overview;
+pub use overview::{Overview, Page, SCOPES_MAX};
 pub use period::scopes;
 
 /// Where a cell is kept: chart, scope, first day. Of a chart and scope the newest period comes last.
@@ -126,9 +128,9 @@ impl Charts {
         cells.map(|(chart, scope, day)| self.cell(*chart, scope, Some(*day), filter.limit)).collect()
     }
 
-    /// All places in the order in which [`cells`](Self::cells) are.
-    pub fn sorted_places(&self) -> Vec<Place> {
-        self.sorted(self.tops.keys().collect()).into_iter().cloned().collect()
+    /// The places that `filter` asks for, in the order in which [`cells`](Self::cells) are.
+    pub fn sorted_places(&self, filter: &Filter) -> Vec<Place> {
+        self.sorted(self.places(filter)).into_iter().cloned().collect()
     }
 
     fn sorted<'a>(&self, mut places: Vec<&'a Place>) -> Vec<&'a Place> {
@@ -176,6 +178,8 @@ impl Charts {
     /// The newest period of `chart` that has entries for `scope`, or for any, as the first day that a [`Cell`] has. Of those that
     /// the clock has reached, if there are any: a device whose clock is ahead must not be all that a reader sees.
     pub fn newest(&self, chart: u32, scope: Option<&Scope>) -> Option<i32> {
+        // A chart with global lists has every period there: what counts anywhere counts globally.
+        let scope = scope.or_else(|| self.has_global(chart).then_some(&Scope::Global));
         let until = |last: i32| match scope {
             None => self.places_of(chart, None, None).map(|(_, _, day)| *day).filter(|day| *day <= last).max(),
             Some(scope) => {
@@ -209,6 +213,7 @@ impl Charts {
             scope: scope.name(),
             as_of: self.as_of,
             entries: entries.collect(),
+            available: None,
         }
     }
 }

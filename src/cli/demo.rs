@@ -118,6 +118,7 @@ pub fn run(options: Options) -> Result<()> {
         place: None,
         definitions: with_history(options.charts.load()?, TRENDING_HISTORY),
         listen: options.listen,
+        probe_listen: None,
         access: options.access.load(options.listen)?,
         from_latest: false,
         accept_gap: false,

@@ -99,7 +99,7 @@ pub fn run(options: Options) -> Result<()> {
     check(&options, &definitions).wrong_usage()?;
     let lake = options.lake.absolute()?;
     let times_us = options.from.unwrap_or(i64::MIN)..options.to.unwrap_or(i64::MAX);
-    let _memory = memory::watch(options.memory_max.bytes(), fail)?;
+    let _memory = memory::watch(options.memory_max.bytes(), memory::Parts::default, fail)?;
     let Some(team) = options.team(&definitions)? else { return Ok(()) };
     let watch = team.watch()?;
     let Some((snapshot, clock_us)) = options.what(&lake, &team)? else { return Ok(()) };

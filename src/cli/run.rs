@@ -133,6 +133,10 @@ pub struct Options {
     /// Where to answer HTTP; port 0 takes a free one.
     #[arg(long, value_name = "ADDR", default_value = serve::DEFAULT_ADDRESS, value_parser = listen_address, env = "REPRISE_LISTEN", overrides_with = "listen")]
     listen: SocketAddr,
+    /// Also answer /healthz, /readyz and /metrics here, and nothing else: whoever watches over the process gets an answer however
+    /// many clients there are at --listen.
+    #[arg(long, value_name = "ADDR", value_parser = listen_address, env = "REPRISE_PROBE_LISTEN")]
+    probe_listen: Option<SocketAddr>,
     #[command(flatten)]
     access: ServerAccess,
     /// For how long past trending windows can be asked for. Those from before this start cannot.
@@ -233,6 +237,7 @@ pub fn run(options: Options) -> Result<()> {
         place,
         definitions: with_history(options.charts.load()?, options.trending_history),
         listen: options.listen,
+        probe_listen: options.probe_listen,
         access: options.access.load(options.listen)?,
         from_latest: options.from == From::Latest,
         accept_gap: options.accept_gap,

@@ -13,7 +13,7 @@ use axum::http::HeaderValue;
 use reprise_dataflows::definition::{Definitions, FILE_BYTES_MAX};
 
 use crate::lake::disk::{refuse_ambiguous, refuse_object_store};
-use crate::serve::access::{Access, Token, parse_origin, token_text};
+use crate::serve::access::{Access, Token, parse_host, parse_origin, token_text};
 
 /// Of a librdkafka option in a file.
 const OPTION_BYTES_MAX: u64 = 1 << 20;
@@ -64,6 +64,10 @@ pub struct ServerAccess {
     /// Let pages of this origin read the answers, as in https://charts.example; * is any.
     #[arg(long, value_name = "ORIGIN", value_parser = parse_origin, env = "REPRISE_CORS")]
     cors: Option<HeaderValue>,
+    /// The public name of a proxy in front of this server, such as charts.example; may be given several times. Without a token only
+    /// requests to the names of this machine and to these are answered, and no client address is limited: the proxy has to.
+    #[arg(long = "allowed-host", value_name = "HOST", value_delimiter = ',', value_parser = parse_host, env = "REPRISE_ALLOWED_HOST")]
+    allowed_hosts: Vec<String>,
 }
 
 impl ServerAccess {
@@ -81,7 +85,9 @@ impl ServerAccess {
                 "{listen} can be reached from elsewhere, and answers anybody: --token-file asks for a token"
             );
         }
-        Ok(Access { is_local: is_local && token.is_none(), token, cors: self.cors.clone() })
+        let allowed_hosts = self.allowed_hosts.clone();
+        let checks_host = token.is_none() && (is_local || !allowed_hosts.is_empty());
+        Ok(Access { checks_host, allowed_hosts, token, cors: self.cors.clone() })
     }
 }
 

@@ -19,6 +19,7 @@ fn cell(titles: &[&str]) -> ChartCell {
         scope: "US".to_owned(),
         as_of: AsOf::default(),
         entries: entries.collect(),
+        available: None,
     }
 }
 

@@ -16,6 +16,7 @@ use crate::cluster::Team;
 use crate::ending::{Ending, fail};
 use crate::engine::{Engine, Live, for_each_worker};
 use crate::lake::{Gathering, Room};
+use crate::memory::{self, Parts};
 use crate::serve::follower::Follower;
 use crate::serve::{self, Shared};
 use crate::source::kafka::{Found, Origin, discover};
@@ -25,7 +26,9 @@ impl Run {
     /// Runs until process 0 ends the run, or this process is to stop, which ends it everywhere.
     pub fn follow(self, stop: Arc<AtomicBool>) -> Result<()> {
         let follower = Arc::new(Follower::default());
-        let server = serve::start_follower(self.listen, follower.clone())?;
+        let server = serve::start_follower(self.listen, "--listen", follower.clone())?;
+        let probes = self.probe_listen.map(|listen| serve::start_follower(listen, "--probe-listen", follower.clone()));
+        let _probes = probes.transpose()?;
         let begun = Arc::new(AtomicBool::new(false));
         let Some(team) = self.team(&stop, &begun)? else { return Ok(()) };
         let team = Arc::new(team);
@@ -46,8 +49,9 @@ impl Run {
         // Process 0 looks whether it is still the same topic.
         let origin = Arc::new(Origin::new(&self.broker, None)?);
         let discovery = discover(&self.broker, origin, known, found.clone(), ending.clone())?;
-        let memory = self.watch_memory(&ending)?;
+        let (max_bytes, over) = (self.memory_max_bytes, ending.clone());
         let engine = self.engine_of(start, team, found, ending.clone())?;
+        let memory = memory::watch(max_bytes, Parts::default, move |error| over.because(error))?;
         drop(first);
         if !engine.team.await_all()? {
             engine.team.leave();

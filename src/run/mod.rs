@@ -55,6 +55,8 @@ pub struct Run {
     pub place: Option<Place>,
     pub definitions: Arc<Definitions>,
     pub listen: SocketAddr,
+    /// Where only those who watch over the process are answered.
+    pub probe_listen: Option<SocketAddr>,
     pub access: Access,
     /// Begin at the end of partitions that a new lake has no offset for, instead of at their first offset.
     pub from_latest: bool,
@@ -85,6 +87,8 @@ impl Run {
     pub fn run(self, stop: Arc<AtomicBool>, started: impl FnOnce(&Arc<Shared>) -> Result<()>) -> Result<Arc<Shared>> {
         let shared = Arc::new(Shared::new(Charts::new(self.definitions.clone())));
         let server = serve::start(self.listen, shared.clone(), self.access.clone())?;
+        let probes = self.probe_listen.map(|listen| serve::start_probes(listen, shared.clone(), self.access.clone()));
+        let probes = probes.transpose()?;
         let begun = Arc::new(AtomicBool::new(false));
         let Some(team) = self.team(&stop, &begun)? else { return Ok(shared) };
         let watch = team.watch()?;
@@ -98,6 +102,9 @@ impl Run {
         team.announce(&opened.start(self.seen_by_others(server.address)))?;
         self.tell(&opened, &shared, &address, &team);
         let (lake, partitions) = (self.lake.display(), opened.starts.len());
+        if let Some(probes) = &probes {
+            info!(probe_address = %format!("http://{}", probes.address), "probes are answered");
+        }
         info!(%address, %lake, workers = team.workers(), partitions, "running");
         started(&shared)?;
         let rebuilt = Arc::new(Progress {
@@ -113,7 +120,7 @@ impl Run {
             discover(&self.broker, opened.origin.clone(), known, found.clone(), ending.clone())?,
             self.caretaker(&shared)?,
             exporter,
-            self.watch_memory(&ending)?,
+            self.watch_memory(&ending, &shared)?,
             holding,
         );
         let engine = self.engine(opened, team, rebuilt, found, shared.clone(), ending.clone());
@@ -123,14 +130,15 @@ impl Run {
         engine.run()?;
         drop(threads);
         server.stop();
+        drop(probes);
         ending.outcome()?;
         Ok(shared)
     }
 
     /// Ends the run when it holds more than it may.
-    fn watch_memory(&self, ending: &Ending) -> Result<Background> {
-        let ending = ending.clone();
-        memory::watch(self.memory_max_bytes, move |error| ending.because(error))
+    fn watch_memory(&self, ending: &Ending, shared: &Arc<Shared>) -> Result<Background> {
+        let (ending, shared) = (ending.clone(), shared.clone());
+        memory::watch(self.memory_max_bytes, move || shared.memory_parts(), move |error| ending.because(error))
     }
 
     /// The workers, with those of the other processes. None if it was stopped before all had come. Until the run has `begun` there

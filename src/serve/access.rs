@@ -29,9 +29,11 @@ pub struct Access {
     pub token: Option<Token>,
     /// The origin whose pages may read the answers, such as `https://charts.example`, or `*`.
     pub cors: Option<HeaderValue>,
-    /// Whether it answers only to the names of this machine. A web site can give its own name the address of loopback, and would
-    /// read there what is meant for who sits before the machine.
-    pub is_local: bool,
+    /// Whether it answers only to the names of this machine, and to `allowed_hosts`. A web site can give its own name the address
+    /// of loopback (DNS rebinding), and its pages would read there what is meant for who sits before the machine.
+    pub checks_host: bool,
+    /// The public names under which a proxy in front of this server is asked.
+    pub allowed_hosts: Vec<String>,
 }
 
 /// A bearer token (RFC 6750). It is never printed.
@@ -92,11 +94,25 @@ pub fn parse_origin(text: &str) -> Result<HeaderValue, String> {
     value.ok_or_else(|| "it must be an origin such as https://charts.example, or *".to_owned())
 }
 
+/// Reads a host's name as `--allowed-host` takes it.
+///
+/// # Errors
+/// What it should look like.
+pub fn parse_host(text: &str) -> Result<String, String> {
+    let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    let name = text.trim_end_matches('.');
+    if !name.is_empty() && name.len() <= 253 && name.bytes().all(is_legal) {
+        return Ok(name.to_owned());
+    }
+    Err("it must be the name of a host without a port, such as charts.example".to_owned())
+}
+
 impl Access {
     /// Why a request is not let through, if it is not.
     pub fn refuse(&self, path: &str, headers: &HeaderMap) -> Option<Response> {
-        if self.is_local && !headers.get(header::HOST).is_none_or(is_this_machine) {
-            let detail = "this server is for its own machine: ask it as localhost, or let it --listen elsewhere";
+        if self.checks_host && !headers.get(header::HOST).is_none_or(|host| self.is_known(host)) {
+            let detail = "this server does not go by the name that it was asked by: ask it as localhost, or start it with \
+                          --allowed-host and the name that clients use";
             return Some(Problem::new(StatusCode::MISDIRECTED_REQUEST, detail).into_response());
         }
         let token = self.token.as_ref().filter(|_| needs_token(path))?;
@@ -110,6 +126,20 @@ impl Access {
                       or REPRISE_TOKEN";
         let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
         Some((challenge, Problem::new(StatusCode::UNAUTHORIZED, detail)).into_response())
+    }
+
+    /// Whether clients reach this server through a proxy, so that many of them have one address.
+    pub fn is_behind_proxy(&self) -> bool {
+        !self.allowed_hosts.is_empty()
+    }
+
+    /// Whether a `Host` is `localhost`, an address and no name, or an allowed name. The port does not matter.
+    fn is_known(&self, host: &HeaderValue) -> bool {
+        let Ok(authority) = host.to_str().unwrap_or_default().parse::<Authority>() else { return false };
+        let name = authority.host();
+        let address = name.trim_start_matches('[').trim_end_matches(']');
+        let is = |other: &str| name.trim_end_matches('.').eq_ignore_ascii_case(other);
+        is("localhost") || address.parse::<IpAddr>().is_ok() || self.allowed_hosts.iter().any(|allowed| is(allowed))
     }
 
     /// The answer to a browser that asks whether a page of another origin may ask.
@@ -139,14 +169,6 @@ impl Access {
 /// The page itself tells nothing, and who watches over processes has no token.
 fn needs_token(path: &str) -> bool {
     !(matches!(path, "/" | "/healthz" | "/readyz") || path.starts_with("/web/"))
-}
-
-/// Whether a `Host` is `localhost`, or an address and no name.
-fn is_this_machine(host: &HeaderValue) -> bool {
-    let Ok(authority) = host.to_str().unwrap_or_default().parse::<Authority>() else { return false };
-    let name = authority.host();
-    let address = name.trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()
 }
 
 #[cfg(test)]
@@ -184,15 +206,33 @@ mod tests {
 
     #[test]
     fn a_name_that_leads_here_from_elsewhere_is_refused() {
-        let access = Access { is_local: true, ..Access::default() };
+        let allowed_hosts = vec!["charts.example".to_owned()];
+        let access = Access { checks_host: true, allowed_hosts, ..Access::default() };
         let refused = |host: &'static str| {
             access.refuse("/", &[(header::HOST, HeaderValue::from_static(host))].into_iter().collect()).is_some()
         };
-        for host in ["localhost", "localhost:7878", "LOCALHOST", "127.0.0.1:7878", "[::1]:7878", "10.0.0.1"] {
+        for host in [
+            "localhost",
+            "localhost:7878",
+            "LOCALHOST",
+            "127.0.0.1:7878",
+            "[::1]:7878",
+            "10.0.0.1",
+            "charts.example",
+            "Charts.Example.:443",
+        ] {
             assert!(!refused(host), "{host}");
         }
-        for host in ["evil.example", "evil.example:7878", "localhost.evil.example", "127.0.0.1.evil.example", "", "a b"]
-        {
+        for host in [
+            "evil.example",
+            "evil.example:7878",
+            "localhost.evil.example",
+            "charts.example.evil.example",
+            "evil-charts.example",
+            "127.0.0.1.evil.example",
+            "",
+            "a b",
+        ] {
             assert!(refused(host), "{host}");
         }
     }
@@ -203,6 +243,14 @@ mod tests {
         let said = |text| Token::new(text).err().unwrap().to_string();
         assert!(said("0123456789abcde").contains("15 bytes"));
         assert!(said("0123456789 abcdef").contains("characters"));
+    }
+
+    #[test]
+    fn hosts() {
+        assert_eq!(parse_host("charts.example.").unwrap(), "charts.example");
+        for wrong in ["", ".", "https://charts.example", "charts.example:443", "*", "a b", "ä.example"] {
+            assert!(parse_host(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

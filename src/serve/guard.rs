@@ -6,15 +6,18 @@ use std::time::Instant;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use memchr::{memchr, memmem};
 
+use super::Shared;
 use super::access::Access;
+use super::budget::{Budget, FULL};
 use super::parameters::QUERY_BYTES_MAX;
 use super::problem::Problem;
-use super::{Shared, snapshot, stream};
+use super::readers::Streamed;
+use super::routes::is_probe;
 
 /// The page runs nothing but its own parts, and asks nobody but us.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
@@ -45,7 +48,10 @@ pub async fn guard(State(Guard { shared, access }): State<Guard>, request: Reque
     let known: Vec<HeaderValue> = request.headers().get_all(header::IF_NONE_MATCH).iter().cloned().collect();
     let mut response = match refuse(&request, &access) {
         Some(refusal) => refusal,
-        None => tagged(next.run(request).await, &known).await,
+        None => {
+            let budget = (!is_probe(request.uri().path())).then_some(&shared.budget);
+            tagged(next.run(request).await, &known, budget).await
+        }
     };
     let headers = response.headers_mut();
     headers.extend(HEADERS);
@@ -73,34 +79,33 @@ fn refuse(request: &Request, access: &Access) -> Option<Response> {
 }
 
 /// The answer with a weak tag, by which a client that has the same already is told so. Answers that say the same of different
-/// epochs are the same, unless they are durable: those stand for a version of the lake.
-async fn tagged(response: Response, known: &[HeaderValue]) -> Response {
-    if response.status() != StatusCode::OK || is_stream(response.headers()) {
+/// epochs are the same, unless they are durable: those stand for a version of the lake. An answer that is made while it is read
+/// has no tag. Without a `budget` it is answered however much memory others hold.
+async fn tagged(response: Response, known: &[HeaderValue], budget: Option<&Budget>) -> Response {
+    if response.status() != StatusCode::OK || response.extensions().get::<Streamed>().is_some() {
         return response;
     }
     let (mut head, body) = response.into_parts();
     // The body is in memory already.
     let Ok(body) = to_bytes(body, usize::MAX).await else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
-    let Ok(tag) = HeaderValue::from_str(&tag(&body)) else { return Response::from_parts(head, Body::from(body)) };
-    // A weak comparison: with `W/` or without.
-    let bare = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
-    let ours = bare(tag.to_str().unwrap_or_default());
-    let mut theirs = known.iter().filter_map(|known| known.to_str().ok()).flat_map(|known| known.split(','));
-    let is_known = theirs.any(|one| one.trim() == "*" || bare(one) == ours);
-    head.headers.insert(header::ETAG, tag);
-    if !is_known {
-        return Response::from_parts(head, Body::from(body));
+    if let Ok(tag) = HeaderValue::from_str(&tag(&body)) {
+        // A weak comparison: with `W/` or without.
+        let bare = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+        let ours = bare(tag.to_str().unwrap_or_default());
+        let mut theirs = known.iter().filter_map(|known| known.to_str().ok()).flat_map(|known| known.split(','));
+        head.headers.insert(header::ETAG, tag);
+        if theirs.any(|one| one.trim() == "*" || bare(one) == ours) {
+            head.status = StatusCode::NOT_MODIFIED;
+            for gone in [header::CONTENT_TYPE, header::CONTENT_LENGTH] {
+                head.headers.remove(gone);
+            }
+            return Response::from_parts(head, Body::empty());
+        }
     }
-    head.status = StatusCode::NOT_MODIFIED;
-    for gone in [header::CONTENT_TYPE, header::CONTENT_LENGTH] {
-        head.headers.remove(gone);
+    match budget.map_or_else(|| Some(body.clone()), |budget| budget.hold(body.clone())) {
+        Some(body) => Response::from_parts(head, Body::from(body)),
+        None => Problem::unavailable(FULL).into_response(),
     }
-    Response::from_parts(head, Body::empty())
-}
-
-fn is_stream(headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE);
-    kind.is_some_and(|kind| kind == snapshot::MEDIA_TYPE || kind == stream::MEDIA_TYPE)
 }
 
 /// A hash of an answer, without what it says of the epochs. In a text of ours a quote has a backslash before it, so none is

@@ -1,53 +1,71 @@
 //! Accepts connections and bounds what each may cost.
 //!
 //! `axum::serve` has no limit to the number of connections and no timeout for a client that sends its header a byte an
-//! hour, so hyper is driven here directly. At the limit nothing is refused: new connections wait in the kernel's queue
-//! until one ends, and idle ones end soon.
+//! hour, so hyper is driven here directly. Which connection ends when there are too many is said in `connections.rs`.
 
-use std::net::TcpListener;
+use std::convert::Infallible;
+use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::{Body, Bytes, HttpBody};
+use axum::http::{HeaderValue, Request, Response, header};
+use axum::response::IntoResponse;
+use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use super::connections::{Busy, Connections, OPEN_MAX, Place};
 use super::patient::Patient;
+use super::problem::Problem;
+use super::routes::is_probe;
 
-const CONNECTIONS_MAX: u32 = 4096;
+/// Sockets that may be open beside the connections that have a place: those that have just lost theirs.
+const ENDING_MAX: usize = 256;
+/// How long a connection that has lost its place may take to send the rest of its last answer.
+const ENDING_TIMEOUT: Duration = Duration::from_secs(1);
 /// Headers of a request.
 const HEADERS_MAX: usize = 64;
 /// How long a client may take nothing of what it is sent.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// For the whole header of a request, and for the pause before it on a connection that is kept alive.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Bytes of a request's header, and of an answer that waits in our memory for the client to read.
-const BUFFER_BYTES_MAX: usize = 64 << 10;
+/// Bytes of a request's header, and of what a connection has taken of its answer and not sent yet, before it takes more.
+const BUFFER_BYTES_MAX: usize = 16 << 10;
+/// Bytes of an answer that a connection takes at once. Only when it has taken the last of them it waits for a request again.
+const PIECE_BYTES: usize = 64 << 10;
 /// How long open requests may take once the server stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 /// Files and sockets that are open at once.
 const FILES_MAX: u64 = 65_536;
+/// The share of them that connections get at most: the lake and Kafka need some as well.
+const FILES_SHARE: usize = 4;
 /// The pause after a failed accept: when file descriptors have run out, trying again at once only burns a core.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves `router` until `stopped` becomes true.
-pub async fn serve(socket: TcpListener, router: Router, stopped: watch::Receiver<bool>) {
+/// Serves `router` until `stopped` becomes true. `limits_addresses` is false where a proxy brings the requests of many.
+pub async fn serve(socket: TcpListener, router: Router, limits_addresses: bool, stopped: watch::Receiver<bool>) {
     let socket = match tokio::net::TcpListener::from_std(socket) {
         Ok(socket) => socket,
         Err(error) => return tracing::error!("HTTP cannot be served: {error}"),
     };
-    raise_file_limit();
-    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX as usize));
+    let open_max = OPEN_MAX.min(file_limit() / FILES_SHARE);
+    let sockets = Arc::new(Semaphore::new(open_max + ENDING_MAX));
+    let connections = Arc::new(Connections::new(open_max, limits_addresses));
     let accept_all = async {
         loop {
             // The semaphore is never closed, so there is always a permit in the end.
-            let Ok(permit) = permits.clone().acquire_owned().await else { return };
+            let Ok(permit) = sockets.clone().acquire_owned().await else { return };
             match socket.accept().await {
-                Ok((stream, _)) => drop(tokio::spawn(connection(stream, router.clone(), stopped.clone(), permit))),
+                Ok((stream, client)) => accepted(stream, client, &connections, &router, &stopped, permit),
                 Err(error) => {
                     tracing::warn!("a connection could not be accepted: {error}");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -61,17 +79,36 @@ pub async fn serve(socket: TcpListener, router: Router, stopped: watch::Receiver
         _ = stop.wait_for(|stop| *stop) => {}
     }
     // All permits are back when all connections have ended.
-    let _ = tokio::time::timeout(STOP_TIMEOUT, permits.acquire_many(CONNECTIONS_MAX)).await;
+    let _ = tokio::time::timeout(STOP_TIMEOUT, sockets.acquire_many((open_max + ENDING_MAX) as u32)).await;
 }
 
-/// Lets this process have as many files and sockets open as it may: shells give a thousand for programs of another age.
-fn raise_file_limit() {
+fn accepted(
+    stream: TcpStream,
+    client: SocketAddr,
+    connections: &Arc<Connections>,
+    router: &Router,
+    stopped: &watch::Receiver<bool>,
+    permit: OwnedSemaphorePermit,
+) {
+    let place = Arc::new(connections.admit(client.ip()));
+    tokio::spawn(connection(stream, router.clone(), place, stopped.clone(), permit));
+}
+
+/// Lets this process have as many files and sockets open as it may: shells give a thousand for programs of another age. Gives
+/// how many that are.
+fn file_limit() -> usize {
     let limit = getrlimit(Resource::Nofile);
     let wanted = limit.maximum.map_or(FILES_MAX, |most| most.min(FILES_MAX));
-    if limit.current.is_some_and(|current| current < wanted)
-        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), ..limit })
-    {
-        tracing::debug!("the limit of open files stays as it is: {error}");
+    let current = limit.current.unwrap_or(FILES_MAX);
+    if current >= wanted {
+        return usize::try_from(current).unwrap_or(usize::MAX);
+    }
+    match setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), ..limit }) {
+        Ok(()) => wanted as usize,
+        Err(error) => {
+            tracing::debug!("the limit of open files stays as it is: {error}");
+            current as usize
+        }
     }
 }
 
@@ -80,15 +117,20 @@ fn raise_file_limit() {
 async fn connection(
     stream: TcpStream,
     router: Router,
+    place: Arc<Place>,
     mut stopped: watch::Receiver<bool>,
     _permit: OwnedSemaphorePermit,
 ) {
+    let answering = place.clone();
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(BUFFER_BYTES_MAX)
         .max_headers(HEADERS_MAX)
-        .serve_connection(TokioIo::new(Patient::new(stream, WRITE_TIMEOUT)), TowerToHyperService::new(router));
+        .serve_connection(
+            TokioIo::new(Patient::new(stream, WRITE_TIMEOUT)),
+            service_fn(move |request| answer(router.clone(), answering.clone(), request)),
+        );
     let mut connection = std::pin::pin!(connection);
     let stop = async { drop(stopped.wait_for(|stop| *stop).await) };
     let ended = tokio::select! {
@@ -97,8 +139,76 @@ async fn connection(
             connection.as_mut().graceful_shutdown();
             connection.await
         }
+        () = place.ending.notified() => {
+            connection.as_mut().graceful_shutdown();
+            tokio::time::timeout(ENDING_TIMEOUT, connection).await.unwrap_or(Ok(()))
+        }
     };
     if let Err(error) = ended {
         tracing::debug!("a connection ended early: {error}");
+    }
+}
+
+/// Answers one request, and keeps the connection busy until all of the answer is taken.
+async fn answer(
+    router: Router,
+    place: Arc<Place>,
+    request: Request<Incoming>,
+) -> Result<Response<Tracked>, Infallible> {
+    let busy = place.busy();
+    let mut response = if place.is_crowded && !is_probe(request.uri().path()) {
+        Problem::unavailable(
+            "all connections are busy, or too many of them come from your address: ask again later. If a proxy stands in front, \
+             name the host that clients ask with --allowed-host",
+        )
+        .into_response()
+    } else {
+        TowerToHyperService::new(router).call(request).await?
+    };
+    if place.is_crowded {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response.map(|body| Tracked { body, rest: Bytes::new(), _busy: busy }))
+}
+
+/// A body in pieces, as long as which the connection is busy.
+struct Tracked {
+    body: Body,
+    rest: Bytes,
+    _busy: Busy,
+}
+
+impl HttpBody for Tracked {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if self.rest.is_empty() {
+            match ready!(Pin::new(&mut self.body).poll_frame(context)).map(|frame| frame.map(Frame::into_data)) {
+                Some(Ok(Ok(data))) => self.rest = data,
+                Some(Ok(Err(other))) => return Poll::Ready(Some(Ok(other))),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
+            }
+        }
+        let length = self.rest.len().min(PIECE_BYTES);
+        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(length)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let (rest, body) = (self.rest.len() as u64, self.body.size_hint());
+        let mut hint = SizeHint::new();
+        hint.set_lower(body.lower() + rest);
+        if let Some(upper) = body.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint
     }
 }

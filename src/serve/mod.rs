@@ -6,12 +6,15 @@
 
 pub mod access;
 mod artist;
+pub mod budget;
+mod connections;
 mod dead_letters;
 pub mod durable;
 pub mod feed;
 pub mod follower;
 #[cfg(test)]
 mod fuzz;
+mod geo;
 mod guard;
 mod listener;
 mod lookup;
@@ -23,7 +26,7 @@ mod patient;
 pub mod problem;
 mod questioned;
 mod questions;
-mod rejects;
+pub mod readers;
 mod routes;
 mod shared;
 pub mod snapshot;
@@ -63,35 +66,49 @@ pub struct Server {
 /// # Errors
 /// If nothing can listen there, most often because something already does.
 pub fn start(listen: SocketAddr, shared: Arc<Shared>, access: Access) -> Result<Server> {
-    start_with(listen, routes::router(shared, access))
+    let limits_addresses = !access.is_behind_proxy();
+    start_with(listen, "--listen", routes::router(shared, access), limits_addresses)
 }
 
-/// Likewise for a process of a cluster that serves no charts.
-pub fn start_follower(listen: SocketAddr, follower: Arc<follower::Follower>) -> Result<Server> {
-    start_with(listen, follower::router(follower))
+/// Listens on `listen`, and answers only how the process is, on a thread of its own: however busy the other server is, whoever
+/// watches over the process gets an answer.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_probes(listen: SocketAddr, shared: Arc<Shared>, access: Access) -> Result<Server> {
+    let limits_addresses = !access.is_behind_proxy();
+    start_with(listen, "--probe-listen", routes::probes(shared, access), limits_addresses)
 }
 
-fn start_with(listen: SocketAddr, router: Router) -> Result<Server> {
-    let socket = TcpListener::bind(listen).map_err(|error| cannot_listen(listen, error))?;
+/// Listens on `listen`, which was given as `option`, in a process of a cluster that serves no charts.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_follower(listen: SocketAddr, option: &'static str, follower: Arc<follower::Follower>) -> Result<Server> {
+    start_with(listen, option, follower::router(follower), true)
+}
+
+fn start_with(listen: SocketAddr, option: &'static str, router: Router, limits_addresses: bool) -> Result<Server> {
+    let socket = TcpListener::bind(listen).map_err(|error| cannot_listen(listen, option, error))?;
     socket.set_nonblocking(true)?;
     let address = socket.local_addr()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     let (stop, stopped) = watch::channel(false);
-    let serve = move || runtime.block_on(listener::serve(socket, router, stopped));
+    let serve = move || runtime.block_on(listener::serve(socket, router, limits_addresses, stopped));
     let thread = std::thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(serve);
     Ok(Server { address, stop, thread: Some(thread.context("the thread for HTTP cannot be started")?) })
 }
 
-fn cannot_listen(listen: SocketAddr, error: std::io::Error) -> anyhow::Error {
+fn cannot_listen(listen: SocketAddr, option: &str, error: std::io::Error) -> anyhow::Error {
     let port_0 = SocketAddr::new(listen.ip(), 0);
     match error.kind() {
         ErrorKind::AddrInUse => anyhow!(
             "something already listens on {listen}, perhaps another reprise: stop it, or choose another address with \
-             --listen ({port_0} takes a free port)"
+             {option} ({port_0} takes a free port)"
         ),
-        ErrorKind::AddrNotAvailable => anyhow!("this machine has no address {}: choose one with --listen", listen.ip()),
+        ErrorKind::AddrNotAvailable => anyhow!("this machine has no address {}: choose one with {option}", listen.ip()),
         ErrorKind::PermissionDenied => {
-            anyhow!("port {} needs rights that we do not have: choose one from 1024 with --listen", listen.port())
+            anyhow!("port {} needs rights that we do not have: choose one from 1024 with {option}", listen.port())
         }
         _ => anyhow!(error).context(format!("cannot listen on {listen}")),
     }

@@ -34,7 +34,7 @@ pub async fn past_window(
         EARLIEST => earliest_us(shared).await?,
         at => parse_instant(at).map_err(|error| Problem::bad_request(error.to_string()))?,
     };
-    let scope = lookup::one_scope(&shared.charts(), TRENDING, scope.unwrap_or("global"))?;
+    let scope = lookup::one_scope(&shared.charts(), TRENDING, scope.unwrap_or("global"), true)?;
     let trending = shared.charts().definitions().trending.clone();
     let (start_us, end_us) = trending.window(at_us);
     let now_us = shared.charts().as_of().clock_us;
@@ -60,6 +60,7 @@ pub async fn past_window(
         scope: scope.name(),
         as_of,
         entries: entries(found, limit),
+        available: None,
     };
     Ok(Json(Answer::One(cell)))
 }

@@ -1,10 +1,10 @@
-//! Answers that the workers are asked for: a track anywhere, a search, the map. `past_window.rs` asks for windows of the past.
+//! Answers that the workers are asked for: a track anywhere, a search. `geo.rs` asks for the map, and `past_window.rs` asks for windows of the past.
 //!
 //! The charts that are served know only what is in a top. The workers know all, each of the tracks that it owns, so they are asked
 //! together, and what they say is put together here.
 
 use std::cmp::Ordering as Order;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use super::problem::Problem;
 use super::questions::Findings;
 use super::routes::Answered;
 use super::{Shared, lookup};
-use crate::charts::{AsOf, Charts, instant, scopes};
+use crate::charts::{AsOf, Available, Charts, instant, scopes};
 
 /// An epoch takes milliseconds, but the one that a commit or a search is in may take longer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -34,6 +34,8 @@ const TEXT_MAX: usize = 200;
 /// Bytes of a track's id, or of an artist's name: as many as one that counts can have.
 pub const TEXT_BYTES_MAX: usize = 1024;
 const CELLS_MAX: usize = 100_000;
+/// Periods and scopes that are named where a track has none of the plays that are asked for.
+const ELSEWHERE_MAX: usize = 20;
 
 #[derive(Serialize)]
 pub struct Track {
@@ -43,6 +45,9 @@ pub struct Track {
     as_of: AsOf,
     /// By chart, period and scope.
     plays: Vec<Plays>,
+    /// Where the track has plays, if it has none where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    available: Option<Available>,
 }
 
 /// What numbers are of: a period of a chart.
@@ -57,6 +62,16 @@ pub struct Of {
 }
 
 impl Of {
+    /// The name of the chart.
+    pub fn chart(&self) -> &str {
+        &self.chart
+    }
+
+    /// The name of the period.
+    pub fn period(&self) -> &str {
+        &self.period
+    }
+
     /// `as_of` says which window it is, if it is that.
     pub fn new(charts: &Charts, chart: u32, start_day: i32, as_of: AsOf) -> Self {
         let (period, start_us, end_us) = charts.period_as_of(chart, Some(start_day), as_of);
@@ -126,24 +141,6 @@ struct FoundArtist {
     tracks: u64,
 }
 
-#[derive(Serialize)]
-pub struct Geo {
-    #[serde(flatten)]
-    of: Of,
-    track_id: Option<String>,
-    as_of: AsOf,
-    countries: Vec<Country>,
-}
-
-#[derive(Serialize)]
-struct Country {
-    country: String,
-    /// All that the chart counts there.
-    plays: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    track_plays: Option<i64>,
-}
-
 pub async fn track(
     State(shared): State<Arc<Shared>>,
     id: Result<Path<String>, PathRejection>,
@@ -164,16 +161,14 @@ pub async fn track_by_id(State(shared): State<Arc<Shared>>, RawQuery(query): Raw
 async fn of_track(shared: &Shared, track_id: String, [chart, scope, period]: [Option<String>; 3]) -> Answered<Track> {
     check_id(&track_id)?;
     let wanted = chart.map(|name| lookup::chart_index(&shared.charts(), &name)).transpose()?;
+    let scope = filters(shared, wanted, scope.as_deref(), period.as_deref())?;
     let Findings { as_of, found } = ask(shared, Question::Track(track_id.clone())).await?;
     let charts = shared.charts();
     let (mut about, mut plays) = (None::<About>, Vec::new());
     for found in found {
         match found {
             Found::Called(called) => about = Some(called),
-            Found::Plays { cell, plays: count }
-                if wanted.is_none_or(|chart| chart == cell.chart)
-                    && scope.as_ref().is_none_or(|scope| *scope == cell.scope.name()) =>
-            {
+            Found::Plays { cell, plays: count } if wanted.is_none_or(|chart| chart == cell.chart) => {
                 plays.push(Plays::new(&charts, &cell, as_of, count));
             }
             _ => {}
@@ -185,6 +180,9 @@ async fn of_track(shared: &Shared, track_id: String, [chart, scope, period]: [Op
             "no track `{track_id}` has been played; /v1/search finds tracks by their names"
         )));
     }
+    let of_chart = elsewhere(&plays);
+    let scope = scope.map(|scope| scope.name());
+    plays.retain(|plays| scope.as_ref().is_none_or(|scope| *scope == plays.scope));
     plays.retain(|plays| period.as_ref().is_none_or(|period| *period == plays.of.period));
     if plays.len() > CELLS_MAX {
         return Err(Problem::bad_request(format!(
@@ -194,7 +192,48 @@ async fn of_track(shared: &Shared, track_id: String, [chart, scope, period]: [Op
     }
     plays.sort_by(Plays::by_name);
     let (title, artist) = about.map(|About { title, artist }| (title, artist)).unzip();
-    Ok(Json(Track { track_id, title, artist, as_of, plays }))
+    let available = plays.is_empty().then_some(of_chart);
+    Ok(Json(Track { track_id, title, artist, as_of, plays, available }))
+}
+
+/// The scope that is asked for. Fails if there can be no such scope or period, of the `wanted` chart or else of any.
+fn filters(
+    shared: &Shared,
+    wanted: Option<u32>,
+    scope: Option<&str>,
+    period: Option<&str>,
+) -> Result<Option<Scope>, Problem> {
+    let charts = shared.charts();
+    let is_whole = shared.ready.load(Ordering::Acquire);
+    let indices: Vec<u32> = match wanted {
+        Some(chart) => vec![chart],
+        None => (0..charts.definitions().charts.len() as u32).chain([TRENDING]).collect(),
+    };
+    let first = |answers: Vec<Result<Option<Scope>, Problem>>| -> Result<Option<Scope>, Problem> {
+        let mut refused = None;
+        for answer in answers {
+            match answer {
+                Ok(found) => return Ok(found),
+                Err(problem) => refused = refused.or(Some(problem)),
+            }
+        }
+        refused.map_or(Ok(None), Err)
+    };
+    let parsed = |chart: &u32, text: &str| lookup::one_scope(&charts, *chart, text, is_whole).map(Some);
+    let scope = scope.map(|text| first(indices.iter().map(|chart| parsed(chart, text)).collect())).transpose()?;
+    let has = |chart: &u32, text: &str| lookup::start_day(&charts, *chart, None, Some(text)).map(|_| None);
+    period.map(|text| first(indices.iter().map(|chart| has(chart, text)).collect())).transpose()?;
+    Ok(scope.flatten())
+}
+
+/// Some of the periods and scopes in which a track has plays.
+fn elsewhere(plays: &[Plays]) -> Available {
+    let periods: BTreeSet<&str> = plays.iter().map(|plays| plays.of.period.as_str()).collect();
+    let scopes: BTreeSet<&str> = plays.iter().map(|plays| plays.scope.as_str()).collect();
+    Available {
+        periods: periods.into_iter().rev().take(ELSEWHERE_MAX).map(str::to_owned).collect(),
+        scopes: scopes.into_iter().take(ELSEWHERE_MAX).map(str::to_owned).collect(),
+    }
 }
 
 pub async fn search(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Answered<Search> {
@@ -254,57 +293,8 @@ pub fn longest(charts: &Charts, kind: ScopeKind) -> Option<u32> {
     indices.filter(fits).max_by_key(|chart| length(*chart))
 }
 
-pub async fn geo(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Answered<Geo> {
-    let [chart, period, track_id] = parameters(query.as_deref(), ["chart", "period", "track"])?;
-    track_id.as_ref().map_or(Ok(()), |id| check_id(id))?;
-    let (chart, start_day) =
-        places_by_country(&shared.charts(), chart.as_deref(), period.as_deref(), track_id.is_some())?;
-    let question = Question::Countries { chart, start_day, track_id: track_id.clone() };
-    let Findings { as_of, found } = ask(&shared, question).await?;
-    let mut countries = BTreeMap::<String, (i64, i64)>::new();
-    for found in found {
-        if let Found::Country { cell: Cell { scope: Scope::Country(country), .. }, plays, of_track } = found {
-            let sum = countries.entry(country.as_str().to_owned()).or_default();
-            *sum = (sum.0 + plays, sum.1 + of_track);
-        }
-    }
-    let of = Of::new(&shared.charts(), chart, start_day, as_of);
-    let country =
-        |(country, (plays, of_track))| Country { country, plays, track_plays: track_id.is_some().then_some(of_track) };
-    let countries = countries.into_iter().map(country).collect();
-    Ok(Json(Geo { of, track_id, as_of, countries }))
-}
-
-/// The chart and period that are asked for, the newest by default.
-fn places_by_country(
-    charts: &Charts,
-    name: Option<&str>,
-    period: Option<&str>,
-    of_tracks: bool,
-) -> Result<(u32, i32), Problem> {
-    let chart = chart_by_country(charts, name, of_tracks)?;
-    Ok((chart, lookup::start_day(charts, chart, None, period)?.unwrap_or(0)))
-}
-
-/// The chart of this name, or the first that counts by country.
-fn chart_by_country(charts: &Charts, name: Option<&str>, of_tracks: bool) -> Result<u32, Problem> {
-    let definitions = charts.definitions();
-    let fits = |chart: &u32| {
-        scopes(definitions, *chart).contains(&ScopeKind::Country)
-            && (!of_tracks || charts.item_kind(*chart) == ItemKind::Track)
-    };
-    let Some(name) = name else {
-        let mut indices = (0..definitions.charts.len() as u32).chain([TRENDING]);
-        return indices.find(fits).ok_or_else(|| Problem::not_found("no chart counts by country"));
-    };
-    let chart = lookup::chart_index(charts, name)?;
-    let problem = || {
-        Problem::not_found(format!("`{name}` does not count {} by country", if of_tracks { "tracks" } else { "plays" }))
-    };
-    Some(chart).filter(fits).ok_or_else(problem)
-}
-
-fn check_id(id: &str) -> Result<(), Problem> {
+/// Refuses an id that no track can have.
+pub fn check_id(id: &str) -> Result<(), Problem> {
     if id.len() > TEXT_BYTES_MAX {
         return Err(Problem::bad_request(format!("no track's id is longer than {TEXT_BYTES_MAX} bytes")));
     }

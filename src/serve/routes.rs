@@ -5,14 +5,14 @@
 //! GET /v1/trending?scope=&limit=&durable=        one cell: the current window; with `*` as scope, an array
 //! GET /v1/trending?at=&scope=&limit=             the window that the clock was in at a moment of the past;
 //!                                                `at=earliest`: the oldest that is known
-//! GET /v1/charts                                 what charts there are, and which periods and scopes have entries
+//! GET /v1/charts?after=&limit=                   what charts there are, and which periods and scopes have entries
 //! GET /v1/charts/{name}?scope=&period=&limit=&durable=
 //!                                                one cell; with `*` as scope or period, an array of cells
 //! GET /v1/tracks/{id}?chart=&scope=&period=      where a track has plays, in a top or not
 //! GET /v1/tracks?id=&chart=&scope=&period=       likewise; the id may be `..` here
 //! GET /v1/artists?name=&limit=                   the tracks of an artist, the plays over time and by country
 //! GET /v1/search?q=&limit=                       tracks and artists by a part of their names
-//! GET /v1/geo?chart=&period=&track=              plays by country
+//! GET /v1/geo?chart=&period=&track=&after=&limit=              plays by country
 //! GET /v1/dead-letters?limit=                    the newest records that are no plays, with the reason
 //! GET /v1/stream?chart=&scope=&limit=&every=&status=
 //!                                                what changes, as server-sent events (see `stream/`)
@@ -32,24 +32,26 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
-use reprise_dataflows::definition::TRENDING_NAME;
+use axum::{Extension, Json, Router};
+use reprise_dataflows::definition::{Scope, TRENDING_NAME};
 use serde::Serialize;
 
 use super::access::Access;
+use super::budget::FULL;
 use super::guard::{Guard, guard};
-use super::lookup::{self, Request};
+use super::lookup::{self, Found, Request};
 use super::metrics;
 use super::parameters::{count, flag, parameters};
 use super::problem::Problem;
-use super::snapshot::{self, Snapshot};
+use super::readers::Streamed;
+use super::snapshot;
 use super::stream::{self, CLIENTS_MAX, Full, LISTS_MAX};
-use super::{Shared, Status, artist, dead_letters, page, past_window, questioned};
-use crate::charts::{Answer, AsOf, Charts, Overview};
+use super::{Shared, Status, artist, dead_letters, geo, page, past_window, questioned};
+use crate::charts::{AsOf, Charts, Overview, Page, SCOPES_MAX};
 
 pub type Answered<T> = Result<Json<T>, Problem>;
 
@@ -67,25 +69,42 @@ pub fn router(shared: Arc<Shared>, access: Access) -> Router {
         .route("/v1/tracks", get(questioned::track_by_id))
         .route("/v1/tracks/{id}", get(questioned::track))
         .route("/v1/search", get(questioned::search))
-        .route("/v1/geo", get(questioned::geo))
+        .route("/v1/geo", get(geo::geo))
         .route("/v1/dead-letters", get(dead_letters::dead_letters))
         .route("/v1/stream", get(stream))
         .route("/v1/snapshot", get(snapshot))
         .route("/v1/status", get(status))
         .route("/v1/openapi.json", get(async || ([(header::CONTENT_TYPE, "application/json")], OPENAPI)))
-        .route("/metrics", get(metrics))
-        .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(readyz))
+        .merge(probe_routes())
         .fallback(nowhere)
         .layer(middleware::from_fn_with_state(guarded, guard))
         .with_state(shared)
 }
 
-async fn trending(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Answered<Answer> {
+/// Only what is asked by those who watch over the process.
+pub fn probes(shared: Arc<Shared>, access: Access) -> Router {
+    let guarded = Guard { shared: shared.clone(), access: Arc::new(access) };
+    let elsewhere =
+        async || Problem::not_found("this address answers /healthz, /readyz and /metrics only; --listen is another");
+    let routes = probe_routes().fallback(elsewhere);
+    routes.layer(middleware::from_fn_with_state(guarded, guard)).with_state(shared)
+}
+
+fn probe_routes() -> Router<Arc<Shared>> {
+    Router::new().route("/metrics", get(metrics)).route("/healthz", get(async || "ok\n")).route("/readyz", get(readyz))
+}
+
+/// Whether a path is answered even when there is no room.
+pub fn is_probe(path: &str) -> bool {
+    matches!(path, "/metrics" | "/healthz" | "/readyz")
+}
+
+async fn trending(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
     let [scope, limit, durable, at] = parameters(query.as_deref(), ["scope", "limit", "durable", "at"])?;
     let (limit, durable) = (count(limit)?, flag("durable", durable)?);
     if let Some(at) = at {
-        return past_window::past_window(&shared, &at, scope.as_deref(), limit, durable).await;
+        let window = past_window::past_window(&shared, &at, scope.as_deref(), limit, durable).await;
+        return window.map(IntoResponse::into_response);
     }
     answer(&shared, TRENDING_NAME, &Request { scope, period: None, limit }, durable)
 }
@@ -94,21 +113,46 @@ async fn chart(
     State(shared): State<Arc<Shared>>,
     name: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
-) -> Answered<Answer> {
+) -> Result<Response, Problem> {
     let Path(name) = name.map_err(|_| Problem::bad_request("the name of the chart is not UTF-8"))?;
     let [scope, period, limit, durable] = parameters(query.as_deref(), ["scope", "period", "limit", "durable"])?;
     let request = Request { scope, period, limit: count(limit)? };
     answer(&shared, &name, &request, flag("durable", durable)?)
 }
 
-fn answer(shared: &Shared, name: &str, request: &Request, durable: bool) -> Answered<Answer> {
+fn answer(shared: &Shared, name: &str, request: &Request, durable: bool) -> Result<Response, Problem> {
     if durable {
-        return lookup::chart(&*self::durable(shared)?, name, request).map(Json);
+        let charts = self::durable(shared)?;
+        let found = lookup::chart(&charts, name, request)?;
+        return cells(shared, found, request.limit, || charts);
     }
     // Before they are read: they may become whole meanwhile.
-    let whole = whole(shared);
-    let answer = lookup::chart(&shared.charts(), name, request)?;
-    whole.map(|()| Json(answer))
+    whole(shared)?;
+    let (found, copy) = {
+        let charts = shared.charts();
+        let found = lookup::chart(&charts, name, request)?;
+        let copy = matches!(found, Found::Many(_)).then(|| Arc::new(charts.clone()));
+        (found, copy)
+    };
+    cells(shared, found, request.limit, || copy.unwrap_or_else(|| Arc::new(shared.charts().clone())))
+}
+
+/// The answer with what was found; many cells are made from `charts` as they are read.
+fn cells(
+    shared: &Shared,
+    found: Found,
+    limit: Option<usize>,
+    charts: impl FnOnce() -> Arc<Charts>,
+) -> Result<Response, Problem> {
+    let places = match found {
+        Found::Whole(answer) => return Ok(Json(answer).into_response()),
+        Found::Many(places) => places,
+    };
+    let body = shared.lists.open(|| Ok::<_, Problem>(snapshot::array(charts(), places, limit)))?;
+    let body =
+        body.ok_or_else(|| Problem::unavailable("too many long lists are being read: ask again later, or for less"))?;
+    let headers = [(header::CONTENT_TYPE, "application/json")];
+    Ok((Extension(Streamed), headers, Body::new(body)).into_response())
 }
 
 /// Charts that are only begun are not shown: they would look as if plays were lost.
@@ -136,7 +180,8 @@ async fn stream(
 ) -> Result<Response, Problem> {
     let names = ["chart", "scope", "limit", "every", "status"];
     let [chart, scope, limit, every, status] = parameters(query.as_deref(), names)?;
-    let (charts, scope) = lookup::watched(&shared.charts(), chart.as_deref(), scope.as_deref())?;
+    let is_whole = shared.ready.load(Ordering::Acquire);
+    let (charts, scope) = lookup::watched(&shared.charts(), chart.as_deref(), scope.as_deref(), is_whole)?;
     let watched = stream::Watched {
         charts,
         scope,
@@ -150,6 +195,7 @@ async fn stream(
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
     let body = shared.streams.open(&shared, watched, last).map_err(|full| {
         Problem::unavailable(match full {
+            Full::Memory => FULL.to_owned(),
             Full::Clients => format!("{CLIENTS_MAX} clients are connected, and no more can be: try again later"),
             Full::Lists => format!(
                 "{LISTS_MAX} different lists are watched, and no more can be: watch another, or try again later"
@@ -158,7 +204,7 @@ async fn stream(
     })?;
     // Proxies that collect an answer before they pass it on would hold back what is news.
     let headers = [(header::CONTENT_TYPE.as_str(), stream::MEDIA_TYPE), ("x-accel-buffering", "no")];
-    Ok((headers, Body::new(body)).into_response())
+    Ok((Extension(Streamed), headers, Body::new(body)).into_response())
 }
 
 fn stream_interval(text: &str) -> Result<Duration, Problem> {
@@ -174,31 +220,53 @@ fn stream_interval(text: &str) -> Result<Duration, Problem> {
 async fn snapshot(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
     let [durable] = parameters(query.as_deref(), ["durable"])?;
     let durable = flag("durable", durable)?;
-    let permit = shared.snapshots.clone().try_acquire_owned();
-    let permit = permit.map_err(|_| Problem::unavailable("too many snapshots are being read: ask again later"))?;
-    let charts = if durable {
-        self::durable(&shared)?
-    } else {
-        whole(&shared)?;
-        Arc::new(shared.charts().clone())
+    let make = || {
+        let charts = if durable {
+            self::durable(&shared)?
+        } else {
+            whole(&shared)?;
+            Arc::new(shared.charts().clone())
+        };
+        let status = shared.status();
+        let pieces = snapshot::snapshot(charts, status.topic.clone(), status.lake.clone());
+        pieces.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
     };
-    let status = shared.status();
-    let body = Snapshot::new(charts, status.topic.clone(), status.lake.clone(), permit);
-    drop(status);
-    let body = body.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
-    Ok(([(header::CONTENT_TYPE, snapshot::MEDIA_TYPE)], Body::new(body)).into_response())
+    let body = shared.snapshots.open(make)?;
+    let body = body.ok_or_else(|| Problem::unavailable("too many snapshots are being read: ask again later"))?;
+    Ok((Extension(Streamed), [(header::CONTENT_TYPE, snapshot::MEDIA_TYPE)], Body::new(body)).into_response())
 }
 
 #[derive(Serialize)]
 struct ChartList {
     as_of: AsOf,
     charts: Vec<Overview>,
+    /// Where more scopes are listed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
 }
 
-async fn charts(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Answered<ChartList> {
-    let [] = parameters(query.as_deref(), [])?;
+async fn charts(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+    let [after, limit] = parameters(query.as_deref(), ["after", "limit"])?;
+    let after = after.map(|after| Scope::parse(&after)).transpose();
+    let after = after.map_err(|error| Problem::bad_request(format!("`after`: {error}")))?;
+    let limit = count(limit)?.map_or(Page::default().limit, |limit| limit.min(SCOPES_MAX));
     let charts = shared.charts();
-    Ok(Json(ChartList { as_of: charts.as_of(), charts: charts.overview() }))
+    let as_of = charts.as_of();
+    let (charts, last) = charts.overview(&Page { after, limit });
+    let next = last.map(|last| next_page("/v1/charts", &[("after", &last.name()), ("limit", &limit.to_string())]));
+    Ok((link(next.as_deref()), Json(ChartList { as_of, charts, next })).into_response())
+}
+
+/// The path of the page after this one.
+pub fn next_page(path: &str, parameters: &[(&str, &str)]) -> String {
+    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
+    format!("{path}?{query}")
+}
+
+/// The header that leads to the page after this one (RFC 8288).
+pub fn link(next: Option<&str>) -> HeaderMap {
+    let link = next.and_then(|next| HeaderValue::try_from(format!("<{next}>; rel=\"next\"")).ok());
+    link.into_iter().map(|link| (header::LINK, link)).collect()
 }
 
 async fn status(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Answered<Status> {

@@ -8,19 +8,20 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use reprise_dataflows::query::Answer;
 use reprise_dataflows::{Epoch, Tick};
-use tokio::sync::Semaphore;
 
+use super::budget::Budget;
 use super::durable::{CommittedCut, Durable};
 use super::metrics::Metrics;
 use super::questions::Questions;
-use super::rejects::{self, Rejects};
-use super::snapshot::READERS_MAX;
+use super::readers::Readers;
+use super::snapshot::{LIST_READERS_MAX, READERS_MAX};
 use super::status::{PartitionStatus, Phase, Status};
 use super::stream::Streams;
 use crate::broker::Extent;
 use crate::charts::{AsOf, Changes, Charts};
 use crate::cluster::orders::ProcessReport;
 use crate::lake::sink::Committed;
+use crate::memory::Parts;
 use crate::source::rejected::{NewestRejected, RejectedRecord};
 use crate::source::{KafkaReport, PartitionReport, Report};
 
@@ -45,8 +46,13 @@ pub struct Shared {
     missing_before: AtomicU64,
     /// Whether `/readyz` says so.
     pub ready: AtomicBool,
-    /// Permits to read a snapshot.
-    pub snapshots: Arc<Semaphore>,
+    /// Those who read a snapshot, and those who read a long list.
+    pub snapshots: Readers,
+    pub lists: Readers,
+    /// What answers hold that wait to be sent.
+    pub budget: Budget,
+    /// What each worker holds of what was read and is not in the lake.
+    uncommitted_bytes: Mutex<BTreeMap<usize, u64>>,
     /// Which start of the lake's writer this is.
     incarnation: AtomicI64,
     memory_max_bytes: AtomicU64,
@@ -74,7 +80,10 @@ impl Shared {
             processes,
             missing_before,
             ready,
-            snapshots: Arc::new(Semaphore::new(READERS_MAX)),
+            snapshots: Readers::new(READERS_MAX),
+            lists: Readers::new(LIST_READERS_MAX),
+            budget: Budget::default(),
+            uncommitted_bytes: Mutex::default(),
             incarnation,
             memory_max_bytes,
             questions,
@@ -129,6 +138,9 @@ impl Shared {
 
     pub fn limit_memory(&self, max_bytes: u64) {
         self.memory_max_bytes.store(max_bytes, Ordering::Relaxed);
+        if max_bytes > 0 {
+            self.budget.limit(max_bytes);
+        }
     }
 
     /// The run is start number `incarnation` of the lake's writer, and begins with what the lake holds at `as_of`.
@@ -241,11 +253,27 @@ impl Shared {
         self.paused.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// What of this process's memory can be measured.
+    pub fn memory_parts(&self) -> Parts {
+        let workers = {
+            let status = self.status();
+            status.workers / status.processes.max(1)
+        };
+        let uncommitted = self.uncommitted_bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        let uncommitted_bytes = uncommitted.range(..workers).map(|(_, bytes)| bytes).sum();
+        Parts { answers_bytes: self.budget.held_bytes(), uncommitted_bytes }
+    }
+
     /// A source or a process has reported.
     pub fn reported(&self, report: Report) {
         match report {
             Report::Lake(_) => {}
-            Report::Kafka(kafka) => self.reported_partitions(kafka),
+            Report::Kafka(kafka) => {
+                let mut uncommitted = self.uncommitted_bytes.lock().unwrap_or_else(PoisonError::into_inner);
+                uncommitted.insert(kafka.worker, kafka.uncommitted_bytes);
+                drop(uncommitted);
+                self.reported_partitions(kafka);
+            }
             Report::Process(process) => self.reported_process(process),
         }
     }

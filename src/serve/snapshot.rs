@@ -7,23 +7,23 @@
 //!
 //! The charts are a copy that shares with the living ones, so no lock is held while a client reads, however slowly; and
 //! lines are made as they are read, so the answer is never in memory as a whole. What a slow client does cost is the
-//! memory of what has changed since: so only a few may read at once.
+//! memory of what has changed since (see `readers.rs`).
+//!
+//! Lists of many cells are made in the same way.
 
-use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use axum::body::{Bytes, HttpBody};
-use hyper::body::Frame;
+use axum::body::Bytes;
 use serde::{Deserialize, Serialize};
-use tokio::sync::OwnedSemaphorePermit;
 
-use crate::charts::{AsOf, ChartInputs, Charts, Place};
+use super::readers::Pieces;
+use crate::charts::{AsOf, ChartInputs, Charts, Filter, Place};
 
 pub const MEDIA_TYPE: &str = "application/x-ndjson";
 /// Snapshots that are read at the same time.
 pub const READERS_MAX: usize = 4;
+/// Long lists of cells that are read at the same time.
+pub const LIST_READERS_MAX: usize = 16;
 /// A piece is sent when it has so many bytes; one cell is never divided.
 const PIECE_BYTES: usize = 64 << 10;
 
@@ -38,50 +38,50 @@ pub struct Header {
     pub charts: Vec<ChartInputs>,
 }
 
-/// The body of an answer.
-pub struct Snapshot {
+/// Every cell of `charts`, one a line, after a header.
+///
+/// # Errors
+/// None that can happen: a header is always JSON.
+pub fn snapshot(charts: Arc<Charts>, topic: String, lake: String) -> serde_json::Result<Pieces> {
+    let header = Header { as_of: charts.as_of(), topic, lake, charts: charts.inputs() };
+    let places = charts.sorted_places(&Filter::default()).into_iter();
+    let piece = serde_json::to_vec(&header)?;
+    Ok(Box::new(Cells { charts, places, limit: None, piece, before: b"\n", between: b"\n", end: Some(b"\n") }))
+}
+
+/// The cells at `places` as a JSON array, with at most `limit` entries each.
+pub fn array(charts: Arc<Charts>, places: Vec<Place>, limit: Option<usize>) -> Pieces {
+    let (places, piece) = (places.into_iter(), b"[".to_vec());
+    Box::new(Cells { charts, places, limit, piece, before: b"", between: b",", end: Some(b"]") })
+}
+
+/// Cells that become JSON as they are read.
+struct Cells {
     charts: Arc<Charts>,
     places: std::vec::IntoIter<Place>,
+    limit: Option<usize>,
+    /// What is not sent yet.
     piece: Vec<u8>,
-    _permit: OwnedSemaphorePermit,
+    /// What stands before the next cell, between later ones, and after the last.
+    before: &'static [u8],
+    between: &'static [u8],
+    end: Option<&'static [u8]>,
 }
 
-impl Snapshot {
-    /// # Errors
-    /// None that can happen: a header is always JSON.
-    pub fn new(
-        charts: Arc<Charts>,
-        topic: String,
-        lake: String,
-        permit: OwnedSemaphorePermit,
-    ) -> serde_json::Result<Self> {
-        let header = Header { as_of: charts.as_of(), topic, lake, charts: charts.inputs() };
-        let mut piece = serde_json::to_vec(&header)?;
-        piece.push(b'\n');
-        let places = charts.sorted_places().into_iter();
-        Ok(Self { charts, places, piece, _permit: permit })
-    }
+impl Iterator for Cells {
+    type Item = Bytes;
 
-    /// The next lines, at least one; nothing at the end.
-    fn next(&mut self) -> serde_json::Result<Option<Bytes>> {
+    fn next(&mut self) -> Option<Bytes> {
         let mut piece = std::mem::take(&mut self.piece);
-        while piece.len() < PIECE_BYTES
-            && let Some((chart, scope, start_day)) = self.places.next()
-        {
-            serde_json::to_writer(&mut piece, &self.charts.cell(chart, &scope, Some(start_day), None))?;
-            piece.push(b'\n');
+        while piece.len() < PIECE_BYTES {
+            let Some((chart, scope, start_day)) = self.places.next() else {
+                piece.extend_from_slice(self.end.take().unwrap_or_default());
+                break;
+            };
+            piece.extend_from_slice(std::mem::replace(&mut self.before, self.between));
+            // A cell that is no JSON does not exist; if it did, its answer would end without it and not be valid.
+            serde_json::to_writer(&mut piece, &self.charts.cell(chart, &scope, Some(start_day), self.limit)).ok()?;
         }
-        Ok((!piece.is_empty()).then(|| piece.into()))
-    }
-}
-
-impl HttpBody for Snapshot {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        // A cell that is no JSON does not exist; if it did, its answer would end without it and not verify.
-        let piece = self.get_mut().next().ok().flatten();
-        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
+        (!piece.is_empty()).then(|| piece.into())
     }
 }

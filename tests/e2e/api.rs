@@ -154,7 +154,9 @@ fn questions_that_cannot_be_answered(running: &Running) {
     refused("/v1/search", 400, "`q` is missing");
     refused("/v1/search?q=a&limit=1000", 400, "200 is the most");
     refused("/v1/geo?chart=nope", 404, "no chart `nope`");
-    refused("/v1/geo?period=yesterday", 400, "yesterday");
+    refused("/v1/geo?period=yesterday", 404, "yesterday");
+    refused("/v1/tracks/S1?scope=Germany", 404, "Germany");
+    refused("/v1/tracks/S1?period=yesterday", 404, "yesterday");
     refused("/v1/trending?at=2000-01-01T00:00:00Z", 404, "--trending-history");
     refused("/v1/trending?at=2999-01-01T00:00:00Z", 404, "has not come so far");
     refused("/v1/trending?at=soon", 400, "soon");

@@ -95,7 +95,8 @@ fn wrong_questions_are_refused(running: &Running) {
     };
     refused("/v1/charts/nope", 404);
     refused("/v1/charts/weekly?scope=device:mobile", 404);
-    refused("/v1/charts/weekly?period=yesterday", 400);
+    refused("/v1/charts/weekly?period=yesterday", 404);
+    refused("/v1/charts/weekly?scope=Germany", 404);
     refused("/v1/charts/weekly?scpoe=US", 400);
     refused("/v1/nothing", 404);
     let ended = reprise(["chart", "nope", "--url", &running.address]).end();

@@ -148,12 +148,13 @@ impl List {
             let epoch = after.as_of.epoch;
             let sequence = if self.last.epoch == epoch { self.last.sequence + 1 } else { 0 };
             self.last = EventId { epoch, sequence, ..self.last };
-            let event = event("change", Some(self.last), &change);
+            let event = shared.budget.count(event("change", Some(self.last), &change));
             self.events_bytes += event.len();
             self.events.push_back((self.last, event.clone()));
             events.push(event);
         }
-        while self.events.len() > KEPT_EVENTS || self.events_bytes > KEPT_BYTES {
+        let is_short = shared.budget.is_full();
+        while is_short || self.events.len() > KEPT_EVENTS || self.events_bytes > KEPT_BYTES {
             let Some((id, event)) = self.events.pop_front() else { break };
             self.events_after = id;
             self.events_bytes -= event.len();

@@ -40,6 +40,8 @@ pub const EVERY: Duration = Duration::from_millis(100);
 pub const INTERVALS: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(60);
 /// Events that wait for one client.
 const QUEUE_EVENTS: usize = 64;
+/// The free places that the queue of a client must have while memory is short.
+const QUEUE_EVENTS_SHORT: usize = 48;
 /// What there is between two looks at a list for each client of any list, and for each list of a chart that is watched: then all of
 /// them take a small part of a core, and who waits for another answer does not wait long. A thousand clients hear news twice a second.
 const PER_CLIENT: Duration = Duration::from_micros(400);
@@ -76,6 +78,8 @@ pub struct Streams {
 pub enum Full {
     Clients,
     Lists,
+    /// Answers hold as much memory as they may.
+    Memory,
 }
 
 /// A client's end of the queue.
@@ -85,8 +89,13 @@ struct Client {
 }
 
 impl Client {
-    /// Whether it is still there, and fast enough.
-    fn send(&self, event: &Bytes, reloads: &AtomicU64) -> bool {
+    /// Whether it is still there, and fast enough. Where memory is short, nobody may be far behind.
+    fn send(&self, event: &Bytes, reloads: &AtomicU64, is_short: bool) -> bool {
+        if is_short && self.queue.capacity() < QUEUE_EVENTS_SHORT {
+            self.is_slow.store(true, Ordering::Relaxed);
+            reloads.fetch_add(1, Ordering::Relaxed);
+            return false;
+        }
         match self.queue.try_send(event.clone()) {
             Ok(()) => true,
             Err(mpsc::error::TrySendError::Closed(_)) => false,
@@ -124,7 +133,8 @@ impl Streams {
             list
         });
         let mut list = lock(list);
-        let before = list.since(last);
+        let before = list.since(last).into_iter().map(|event| shared.budget.hold(event));
+        let before: Vec<Bytes> = before.collect::<Option<_>>().ok_or(Full::Memory)?;
         let (queue, queued) = mpsc::channel(QUEUE_EVENTS);
         let is_slow = Arc::<AtomicBool>::default();
         list.clients.push(Client { queue, is_slow: is_slow.clone() });
@@ -144,12 +154,12 @@ impl Streams {
     }
 
     /// Sends `events` to each of `clients`. Gives those that are still there, and fast enough.
-    async fn tell(&self, mut clients: Vec<Client>, events: &[Bytes]) -> Vec<Client> {
+    async fn tell(&self, mut clients: Vec<Client>, events: &[Bytes], is_short: bool) -> Vec<Client> {
         let mut told = Vec::with_capacity(clients.len());
         while !clients.is_empty() {
             let group = clients.drain(clients.len().saturating_sub(GROUP)..);
             told.extend(group.filter(|client| {
-                !client.queue.is_closed() && events.iter().all(|event| client.send(event, &self.reloads))
+                !client.queue.is_closed() && events.iter().all(|event| client.send(event, &self.reloads, is_short))
             }));
             if !events.is_empty() && !clients.is_empty() {
                 tokio::time::sleep(GROUP_PAUSE).await;
@@ -188,7 +198,7 @@ async fn keep(shared: Arc<Shared>, watched: Watched, list: Arc<Mutex<List>>, mut
             let mut list = lock(&list);
             (news.of(&mut list, &shared, watched.status), std::mem::take(&mut list.clients))
         };
-        let told = shared.streams.tell(clients, &events).await;
+        let told = shared.streams.tell(clients, &events, shared.budget.is_full()).await;
         if !told.is_empty() {
             watched_at = Instant::now();
         }

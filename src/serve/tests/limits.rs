@@ -1,0 +1,92 @@
+//! What many clients, or slow ones, can do to the server.
+
+use axum::body::Bytes;
+use reprise_dataflows::label::Label;
+
+use super::*;
+use crate::serve::readers::Pieces;
+
+fn listening(server: &Server) -> TcpStream {
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut answer = [0; 15];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200 OK");
+    stream
+}
+
+/// More clients than there is room for keep their connections after an answer: the next one is answered all the same, and has
+/// the place of the one that was idle longest.
+#[test]
+fn connections_that_are_kept_lock_nobody_out() {
+    let (server, _) = server();
+    let kept: Vec<TcpStream> = (0..connections::OPEN_MAX + 100).map(|_| listening(&server)).collect();
+    assert_eq!(send(&server, Method::GET, "/healthz").status(), StatusCode::OK);
+    assert_eq!(cell(&server, "/v1/trending").entries.len(), 1);
+    let mut first = &kept[0];
+    let mut rest = Vec::new();
+    // It ends: what is left of its answer, and then nothing more.
+    first.read_to_end(&mut rest).unwrap();
+    assert!(rest.ends_with(b"ok\n"));
+}
+
+#[test]
+fn probes_have_an_address_of_their_own() {
+    let (_, shared) = server();
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let probes = start_probes(any, shared.clone(), Access::default()).unwrap();
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        assert_eq!(send(&probes, Method::GET, path).status(), StatusCode::OK);
+    }
+    for path in ["/", "/v1/trending", "/v1/status"] {
+        refused(&probes, path, 404, "--listen");
+    }
+    let taken = start_probes(probes.address, shared, Access::default()).err().unwrap().to_string();
+    assert!(taken.contains("--probe-listen"), "{taken}");
+}
+
+/// A client that asks for more than answers may hold is told when to ask again.
+#[test]
+fn what_does_not_fit_in_the_budget_is_for_later() {
+    let (server, shared) = server();
+    shared.limit_memory(8 << 20);
+    let held = shared.budget.count(Bytes::from(vec![0; 1 << 20]));
+    let answer = send(&server, Method::GET, "/v1/trending");
+    assert_eq!((answer.status().as_u16(), &answer.headers()["retry-after"]), (503, &"5".parse().unwrap()));
+    assert_eq!(send(&server, Method::GET, "/healthz").status(), StatusCode::OK);
+    drop(held);
+    let answer = send(&server, Method::GET, "/v1/trending");
+    assert!(answer.status() == StatusCode::OK && answer.headers().contains_key("etag"));
+    drop(answer.bytes().unwrap());
+    assert_eq!(cell(&server, "/v1/trending").entries.len(), 1);
+}
+
+/// A long list is made while it is read, and is the array that a short one would be.
+#[test]
+fn a_long_list_is_an_array_like_a_short_one() {
+    let (server, shared) = server();
+    let country = |index: u32| Scope::Country(Label::new(&format!("c{index:05}")));
+    let cells =
+        (0..300).map(|index| ((Cell { chart: 0, start_day: 20_773, scope: country(index) }, "S1".to_owned()), 1));
+    shared.charts_mut().apply(Changes { ranked: cells.collect(), ..Changes::default() });
+    let answer = send(&server, Method::GET, "/v1/charts/weekly?scope=*&period=*");
+    assert_eq!(answer.headers()["content-type"], "application/json");
+    assert!(!answer.headers().contains_key("etag"));
+    let found: Vec<ChartCell> = answer.json().unwrap();
+    let filter = crate::charts::Filter { chart: Some("weekly".to_owned()), ..Default::default() };
+    assert!(found.len() == 303 && found == shared.charts().cells(&filter));
+    let short = send(&server, Method::GET, "/v1/charts/weekly?scope=*&period=*&limit=1");
+    assert!(short.headers().contains_key("etag"));
+}
+
+#[test]
+fn few_snapshots_are_read_at_once() {
+    let (server, shared) = server();
+    let open = || shared.snapshots.open(|| Ok::<_, ()>(Box::new(std::iter::empty()) as Pieces)).unwrap();
+    let readers: Vec<_> = std::iter::from_fn(open).collect();
+    assert_eq!(readers.len(), snapshot::READERS_MAX);
+    assert!(problem(&server, Method::GET, "/v1/snapshot", 503).contains("too many snapshots"));
+    drop(readers);
+    assert_eq!(send(&server, Method::GET, "/v1/snapshot").status(), StatusCode::OK);
+}

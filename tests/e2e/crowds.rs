@@ -1,0 +1,121 @@
+//! Crowds of clients: those that keep their connections, and those that ask for much and never read. Nobody else is locked out,
+//! and the run holds no more memory for them than it may.
+
+#![cfg(target_os = "linux")]
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use jiff::Timestamp;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::support::fixture::folder;
+use crate::support::plays::Play;
+use crate::support::running::Running;
+use crate::support::{broker, eventually, heavy};
+
+/// More than one listener has room for.
+const KEPT: usize = 4300;
+const NEVER_READ: usize = 400;
+const MIB: u64 = 1 << 20;
+
+/// Lets this test hold as many sockets as it may.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).expect("a limit up to the hard one");
+}
+
+/// A connection on which `path` has been asked for.
+fn ask(address: &str, path: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address.trim_start_matches("http://")).expect("the server listens");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("a request can be sent");
+    stream
+}
+
+/// The status of an answer, and when to ask again.
+fn status(address: &str, path: &str) -> (u16, Option<String>) {
+    let client = reqwest::blocking::Client::builder().no_proxy().build().expect("a client");
+    let answer = client.get(format!("{address}{path}")).send().expect("an answer");
+    let later = answer.headers().get("retry-after").map(|later| later.to_str().expect("a number").to_owned());
+    let status = answer.status().as_u16();
+    answer.bytes().expect("a whole answer");
+    (status, later)
+}
+
+fn held_bytes(running: &Running) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", running.program.id())).expect("the run lives");
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("its memory");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+}
+
+#[test]
+fn connections_that_are_kept_lock_nobody_out() {
+    let _heavy = heavy();
+    raise_file_limit();
+    let topic = broker::topic("kept", 1);
+    broker::produce(&topic, 0, [Play::new("a", &Timestamp::now().to_string()).json()]);
+    let folder = folder();
+    let mut running = Running::start(&topic, folder.path(), &["--probe-listen", "127.0.0.1:0"]);
+    let probes = running.program.word_after(" probe_address=");
+    running.caught_up(&topic);
+    let mut kept = Vec::new();
+    for _ in 0..KEPT {
+        let mut stream = ask(&running.address, "/healthz");
+        stream.read_exact(&mut [0; 15]).expect("an answer");
+        kept.push(stream);
+    }
+    for address in [&running.address, &probes] {
+        for path in ["/healthz", "/readyz", "/metrics"] {
+            assert_eq!(status(address, path).0, 200, "{address}{path}");
+        }
+    }
+    assert_eq!(status(&running.address, "/v1/trending").0, 200);
+    assert_eq!(status(&probes, "/v1/trending").0, 404);
+    drop(kept);
+    running.stop();
+}
+
+/// Each of the readers would be owed some seven megabytes.
+#[test]
+fn readers_that_never_read_cost_no_memory() {
+    let _heavy = heavy();
+    raise_file_limit();
+    let topic = broker::topic("never-read", 1);
+    let now = Timestamp::now().to_string();
+    let countries = (b'A'..=b'Z').flat_map(|first| (b'A'..=b'Z').map(move |second| [first, second]));
+    let countries: Vec<String> = countries.map(|letters| String::from_utf8_lossy(&letters).into_owned()).collect();
+    let songs: Vec<Play> = (0..100).map(|song| Play::new(&format!("song-{song}"), &now)).collect();
+    let mut plays = Vec::new();
+    for country in &countries {
+        plays.extend(songs.iter().map(|song| Play { country: country.clone(), ..song.clone() }.json()));
+    }
+    broker::produce(&topic, 0, plays);
+    let folder = folder();
+    let running = Running::start(&topic, folder.path(), &["-w", "1"]);
+    running.caught_up(&topic);
+    let path = "/v1/charts/weekly?scope=*&period=*";
+    let whole = running.json(path);
+    assert_eq!(whole.as_array().map(Vec::len), Some(677));
+
+    let before = held_bytes(&running);
+    let silent: Vec<TcpStream> = (0..NEVER_READ).map(|_| ask(&running.address, path)).collect();
+    let mut readers: Vec<TcpStream> = (0..4).map(|_| ask(&running.address, "/v1/snapshot")).collect();
+    for reader in &mut readers {
+        reader.read_exact(&mut [0; 15]).expect("the beginning of a snapshot");
+    }
+    for path in ["/healthz", "/readyz", "/v1/trending", "/v1/status"] {
+        assert_eq!(status(&running.address, path).0, 200, "{path}");
+    }
+    let held = held_bytes(&running).saturating_sub(before);
+    assert!(held < 200 * MIB, "{NEVER_READ} readers that never read hold {} MiB", held / MIB);
+    // Those who read are told when to ask again, until one of those who do not has lost its place.
+    for path in [path, "/v1/snapshot"] {
+        eventually("somebody who reads gets an answer", || {
+            let (status, later) = status(&running.address, path);
+            assert!(status == 200 || status == 503 && later.is_some(), "{path}: {status}");
+            (status == 200).then_some(())
+        });
+    }
+    drop((silent, readers));
+    running.stop();
+}
