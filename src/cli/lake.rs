@@ -66,15 +66,15 @@ pub struct CheckOptions {
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  reprise lake compact --lake ./lake                 files that are older than two hours, as `run` does by itself
-  reprise lake compact --lake ./lake --all           files of any age
-  reprise lake vacuum --lake ./lake --retain 1h      later: put the merged files in the place of those that they replace
+  reprise lake compact ./lake                 files that are older than two hours, as `run` does by itself
+  reprise lake compact ./lake --all           files of any age
+  reprise lake vacuum ./lake --retain 1h      later: put the merged files in the place of those that they replace
 
 Readers that go by the log see the merged files at once. Readers that go by the names of files see the small files until a
 vacuum deletes them, and the merged ones from then on.")]
 pub struct CompactOptions {
     #[command(flatten)]
-    place: Place,
+    lake: LakeFolder,
     /// Merge only files that are older than this.
     #[arg(long, alias = "quiet", value_name = "SPAN", default_value = "2h", value_parser = parse_duration)]
     older_than: Duration,
@@ -123,7 +123,7 @@ fn ls(options: &LsOptions) -> Result<()> {
 }
 
 fn compact(options: &CompactOptions) -> Result<()> {
-    let lake = absolute(&options.place.lake)?;
+    let lake = options.lake.to_write()?;
     let after = if options.all { Duration::ZERO } else { options.older_than };
     let lock = lock(&lake)?;
     let stop = stop_flag("finishing the commit under way")?;

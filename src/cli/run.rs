@@ -69,6 +69,11 @@ pub struct Options {
     #[arg(help_heading = "Lake")]
     #[arg(long, value_name = "DIR", env = "REPRISE_LAKE")]
     lake: PathBuf,
+    /// Take the lake over from the process that writes to it now: that one commits nothing more, and ends within seconds. Without
+    /// this a start is refused as long as that process lives.
+    #[arg(help_heading = "Lake")]
+    #[arg(long, env = "REPRISE_TAKE_OVER")]
+    take_over: bool,
     /// How often what was read is committed to the lake.
     #[arg(help_heading = "Lake")]
     #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = parse_duration, env = "REPRISE_COMMIT_INTERVAL")]
@@ -77,11 +82,13 @@ pub struct Options {
     #[arg(help_heading = "Lake")]
     #[arg(long, value_name = "SPAN", default_value = "5m", value_parser = parse_duration, env = "REPRISE_CHECKPOINT_INTERVAL")]
     checkpoint_interval: Duration,
-    /// An hour of the lake that has got no file for so long is compacted: its small files become few.
+    /// Merge the small files of an hour of the lake that are older than this. Their number is looked at too, so late plays
+    /// do not keep an hour in pieces.
     #[arg(help_heading = "Lake")]
     #[arg(long, value_name = "SPAN", default_value = "2h", value_parser = parse_duration, env = "REPRISE_COMPACT_AFTER")]
     compact_after: Duration,
-    /// How long files stay that the newest version of the lake does not have: as long as readers may take.
+    /// Keep replaced files for this long: the longest that a reader of the lake may take. Readers by the names of files see
+    /// the replaced files until then, and the merged ones afterwards.
     #[arg(help_heading = "Lake")]
     #[arg(long, value_name = "SPAN", default_value = "1h", value_parser = parse_duration, env = "REPRISE_RETAIN")]
     retain: Duration,
@@ -112,6 +119,11 @@ pub struct Options {
     #[arg(help_heading = "Serving")]
     #[arg(long, value_name = "ADDR", default_value = serve::DEFAULT_ADDRESS, value_parser = listen_address, env = "REPRISE_LISTEN", overrides_with = "listen")]
     listen: SocketAddr,
+    /// Also answer /healthz, /readyz and /metrics here, and nothing else: whoever watches over the process gets an answer however
+    /// many clients there are at --listen.
+    #[arg(help_heading = "Serving")]
+    #[arg(long, value_name = "ADDR", value_parser = listen_address, env = "REPRISE_PROBE_LISTEN")]
+    probe_listen: Option<SocketAddr>,
     #[command(flatten, next_help_heading = "Serving")]
     access: ServerAccess,
     /// Send the metrics to an OpenTelemetry collector, by OTLP over HTTP, as in http://localhost:4318. Headers that it asks for are
@@ -128,73 +140,13 @@ pub struct Options {
     #[arg(help_heading = "Advanced")]
     #[arg(short, long, value_name = "N", default_value_t = default_workers(), value_parser = workers, env = "REPRISE_WORKERS")]
     workers: usize,
-    #[command(flatten)]
-    charts: ChartsFile,
-    /// Where to answer HTTP; port 0 takes a free one.
-    #[arg(long, value_name = "ADDR", default_value = serve::DEFAULT_ADDRESS, value_parser = listen_address, env = "REPRISE_LISTEN", overrides_with = "listen")]
-    listen: SocketAddr,
-    /// Also answer /healthz, /readyz and /metrics here, and nothing else: whoever watches over the process gets an answer however
-    /// many clients there are at --listen.
-    #[arg(long, value_name = "ADDR", value_parser = listen_address, env = "REPRISE_PROBE_LISTEN")]
-    probe_listen: Option<SocketAddr>,
-    #[command(flatten)]
-    access: ServerAccess,
-    /// For how long past trending windows can be asked for. Those from before this start cannot.
-    #[arg(long, value_name = "SPAN", default_value = "2h", value_parser = parse_duration, env = "REPRISE_TRENDING_HISTORY")]
-    trending_history: Duration,
-    /// Where to begin in partitions that the lake has no offset for.
-    #[arg(long, value_enum, default_value = "earliest", env = "REPRISE_FROM")]
-    from: From,
-    /// Go on although Kafka has deleted plays before they were read; the lake will say which are missing.
-    #[arg(long, env = "REPRISE_ACCEPT_GAP")]
-    accept_gap: bool,
-    /// Take the lake over from the process that writes to it now: that one commits nothing more, and ends within seconds. Without
-    /// this a start is refused as long as that process lives.
-    #[arg(long, env = "REPRISE_TAKE_OVER")]
-    take_over: bool,
-    /// The consumer group under which committed offsets are published, for tools that measure lag.
-    #[arg(long, value_name = "NAME", default_value = DEFAULT_GROUP, value_parser = NonEmptyStringValueParser::new(), env = "REPRISE_GROUP")]
-    group: String,
-    /// Publish what changes in the charts to this topic, after each commit: the last message of each key is a chart as it stands.
-    /// It is made, compacted, if it is not there.
-    #[arg(long, value_name = "TOPIC", value_parser = topic_name, env = "REPRISE_CHANGELOG")]
-    changelog: Option<String>,
-    /// Read every partition to its end, commit, and leave.
-    #[arg(long)]
-    until_caught_up: bool,
-    /// Print all charts at the end.
-    #[arg(long, value_enum, requires = "until_caught_up")]
-    format: Option<Format>,
-    /// Where to print them, instead of stdout.
-    #[arg(long, value_name = "PATH", requires = "format")]
-    output: Option<PathBuf>,
-    /// How often what was read is committed to the lake.
-    #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = parse_duration, env = "REPRISE_COMMIT_INTERVAL")]
-    commit_interval: Duration,
     /// Commit earlier when a worker holds so many MiB that are not committed. Each hour that its plays lie in counts 2 KiB beside
     /// them: it becomes a file.
+    #[arg(help_heading = "Advanced")]
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=65536), env = "REPRISE_BUFFER")]
     buffer: u64,
     #[command(flatten, next_help_heading = "Advanced")]
     memory_max: MemoryMax,
-    /// How often the lake is counted in the background, so that the next start is quick.
-    #[arg(long, value_name = "SPAN", default_value = "5m", value_parser = parse_duration, env = "REPRISE_CHECKPOINT_INTERVAL")]
-    checkpoint_interval: Duration,
-    /// After so long without any play the trending window goes on with the wall clock.
-    #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = parse_duration, env = "REPRISE_IDLE")]
-    idle: Duration,
-    /// Merge the small files of an hour of the lake that are older than this. Their number is looked at too, so late plays
-    /// do not keep an hour in pieces.
-    #[arg(long, value_name = "SPAN", default_value = "2h", value_parser = parse_duration, env = "REPRISE_COMPACT_AFTER")]
-    compact_after: Duration,
-    /// Keep replaced files for this long: the longest that a reader of the lake may take. Readers by the names of files see
-    /// the replaced files until then, and the merged ones afterwards.
-    #[arg(long, value_name = "SPAN", default_value = "1h", value_parser = parse_duration, env = "REPRISE_RETAIN")]
-    retain: Duration,
-    /// Send the metrics to an OpenTelemetry collector, by OTLP over HTTP, as in http://localhost:4318. Headers that it asks for are
-    /// those of OTEL_EXPORTER_OTLP_HEADERS.
-    #[arg(long, value_name = "URL", value_parser = parse_endpoint, env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
-    otlp: Option<Url>,
     /// A librdkafka option, as in -X fetch.wait.max.ms=50; may be given several times. A value that nobody else is to see
     /// goes in a file: -X sasl.password=@FILE. In --config they are a list, X = ["NAME=VALUE", …], which those of the command line
     /// replace.

@@ -12,7 +12,9 @@ use anyhow::{Context, Result, bail};
 use axum::http::HeaderValue;
 use reprise_dataflows::definition::{Definitions, FILE_BYTES_MAX};
 
+use super::usage::WrongUsage;
 use crate::lake::disk::{refuse_ambiguous, refuse_object_store};
+use crate::output::{self, Format, colours};
 use crate::serve::access::{Access, Token, parse_host, parse_origin, token_text};
 
 /// Of a librdkafka option in a file.
@@ -203,8 +205,8 @@ pub fn start_log(level: &str) {
     let filter = filter.unwrap_or_else(|_| {
         tracing_subscriber::EnvFilter::new(format!("warn,librdkafka=off,delta_kernel=off,reprise={level}"))
     });
-    let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_target(false);
+    let log =
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours(&std::io::stderr())).with_target(false);
     // It would say on stderr that stderr is closed, and panic.
     let log = log.log_internal_errors(false).with_writer(std::io::stderr);
     let _ = match LOG_FORMAT.get() {
@@ -218,8 +220,8 @@ pub fn start_log(level: &str) {
 /// # Errors
 /// When it cannot be the folder of a lake: a URL, which would become a folder of that name, or what the log would not be found in.
 pub fn absolute(path: &Path) -> Result<PathBuf> {
-    refuse_object_store(path)?;
+    refuse_object_store(path).wrong_usage()?;
     let lake = std::path::absolute(path).with_context(|| format!("there is no way to {}", path.display()))?;
-    refuse_ambiguous(&lake)?;
+    refuse_ambiguous(&lake).wrong_usage()?;
     Ok(lake)
 }

@@ -226,9 +226,7 @@ fn stage(mut writer: Writer) -> impl FnMut(Work) -> Result<Option<Written>> + Se
             epoch: cut.epoch,
             clock_us: cut.clock_us,
             plays: writer.stage_plays(cut.epoch).map_err(|error| writer.explain(error))?,
-            dead_letters: writer
-                .write_dead_letters(cut.epoch, &dead_letters)
-                .map_err(|error| writer.explain(error))?,
+            dead_letters: writer.write_dead_letters(cut.epoch, &dead_letters).map_err(|error| writer.explain(error))?,
             positions: positions.into_values().collect(),
             gaps,
         }))

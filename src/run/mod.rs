@@ -29,7 +29,7 @@ use crate::cluster::{Place, Profile, Team, join};
 use crate::ending::{Ending, fail};
 use crate::engine::{Engine, Live, for_each_worker};
 use crate::lake::care;
-use crate::lake::{Gathering, LakeFile, Room, Snapshot};
+use crate::lake::{Gathering, LakeFile, Room, Snapshot, balance};
 use crate::memory;
 use crate::monitor::monitor;
 use crate::otlp;

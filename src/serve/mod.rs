@@ -27,6 +27,7 @@ pub mod problem;
 mod questioned;
 mod questions;
 pub mod readers;
+mod rejects;
 mod routes;
 mod shared;
 pub mod snapshot;

@@ -14,6 +14,7 @@ use super::durable::{CommittedCut, Durable};
 use super::metrics::Metrics;
 use super::questions::Questions;
 use super::readers::Readers;
+use super::rejects::{self, Rejects};
 use super::snapshot::{LIST_READERS_MAX, READERS_MAX};
 use super::status::{PartitionStatus, Phase, Status};
 use super::stream::Streams;

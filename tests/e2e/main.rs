@@ -12,6 +12,7 @@ mod changelog;
 mod chaos;
 mod checkpoints;
 mod cluster;
+mod command_line;
 mod crowds;
 mod cut;
 mod dead_letters;
