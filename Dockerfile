@@ -10,11 +10,11 @@ SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 RUN apt-get update && apt-get install -y --no-install-recommends g++ make perl && rm -rf /var/lib/apt/lists/*
 WORKDIR /source
 COPY . .
-# The image below has no zlib. Names of functions would be a fifth of the program.
-ENV LIBZ_SYS_STATIC=1 CARGO_PROFILE_RELEASE_STRIP=symbols
+# The image below has neither zlib nor, in each of its versions, OpenSSL.
+ENV LIBZ_SYS_STATIC=1
 # The cache is not part of the image, so the program has to leave it in the same step.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked --mount=type=cache,target=/source/target,sharing=locked \
-    cargo build --release --locked --features tls --bin reprise && cp target/release/reprise /usr/local/bin/ && mkdir /lake
+    cargo build --release --locked --features tls-vendored --bin reprise && cp target/release/reprise /usr/local/bin/ && mkdir /lake
 
 # The C library, the certificates of public authorities, and nothing else. Its tags are those of Debian; who needs the same bytes
 # again pins a digest.

@@ -87,7 +87,7 @@ class Image:
         sent = [os.path.normpath(line[1:]) for line in lines if line[0] == "!"]
         cargo = text_of("Cargo.toml")
         members = re.findall(r'"([^"]+)"', re.search(r"(?m)^members = \[(.*?)\]", cargo)[1])
-        wanted = {"Cargo.toml", "Cargo.lock", "src", *members} | set(glob.glob("build.rs", root_dir=ROOT))
+        wanted = {"Cargo.toml", "Cargo.lock", "src", ".cargo/config.toml", *members} | set(glob.glob("build.rs", root_dir=ROOT))
         wanted |= {f"benches/{name}.rs" for name in re.findall(r'\[\[bench\]\]\nname = "(\w+)"', cargo)}
         for folder in ["src", *(f"{member}/src" for member in members)]:
             for path in glob.glob(f"{folder}/**/*.rs", root_dir=ROOT, recursive=True):
