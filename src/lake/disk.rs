@@ -106,7 +106,7 @@ pub fn sync_all(files: &[File]) -> std::io::Result<()> {
 
 /// Makes the names in all `folders` durable.
 pub fn sync_folders<'a>(folders: impl IntoIterator<Item = &'a PathBuf>) -> Result<()> {
-    const OPEN_MAX: usize = 256;
+    const OPEN_MAX: usize = 64;
     let mut folders = folders.into_iter().peekable();
     while let Some(first) = folders.peek().copied() {
         let open = folders.by_ref().take(OPEN_MAX).map(File::open).collect::<std::io::Result<Vec<_>>>();

@@ -30,8 +30,8 @@ pub const ROW_GROUP_ROWS_MAX: usize = 1 << 20;
 /// replay counts dictionary keys much faster than texts.
 const DICTIONARY_BYTES_MAX: usize = 8 << 20;
 
-/// Files that are encoded, written and synced together, if they are small.
-const TOGETHER_MAX: usize = 256;
+/// Files that are encoded, written and synced together, if they are small. Each takes a file descriptor meanwhile.
+const TOGETHER_MAX: usize = 32;
 const TOGETHER_BYTES_MAX: usize = 8 << 20;
 
 /// Writes the files of one worker.
