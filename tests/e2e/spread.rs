@@ -91,7 +91,7 @@ fn a_random_spread_makes_one_file_for_each_hour_and_commit() {
 /// Instances that are killed two seconds after they are ready get through a backlog whose files one of them could not write.
 #[test]
 fn a_crash_loop_converges() {
-    const LIVES_MAX: usize = 30;
+    const LIVES_MAX: usize = 100;
     let _heavy = heavy();
     let plays: Vec<Play> = (0..60_000).map(|number| play(number, number / 64)).collect();
     let (topic, folder) = (fill("crash-loop", 4, &plays), folder());
