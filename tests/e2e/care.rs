@@ -284,7 +284,6 @@ fn what_other_tools_do_to_a_lake_is_taken_quietly() {
     succeed(care("vacuum", lake, &["--retain", "0s"]));
     lake::assert_holds(lake, &sent.plays);
     assert_eq!(number(&usage(lake), "/tables/0/untracked_files"), 0);
-    succeed(["verify", "--lake", lake.to_str().expect("UTF-8")]);
     run_to_end(&topic, lake, &[]).assert_equals(&sent.plays, &default_charts());
 }
 

@@ -236,7 +236,11 @@ mod tests {
             entry.partition[0].1 = value;
             assert_eq!(folder(&entry), None);
         }
-        assert_eq!(folder(&entry("_merged/date=2026-11-20/hour=9/part", MIB, 10)), None, "it is not published yet");
+        assert_eq!(
+            folder(&entry("_merged/date=2026-11-20/hour=9/part.parquet", MIB, 10)),
+            None,
+            "it is not published yet"
+        );
         let mut partition = Partition::default();
         partition.add(Entry { has_deletions: true, ..part() }, |entry| entry);
         assert!(partition.small.is_empty());
