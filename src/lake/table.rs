@@ -46,6 +46,9 @@ const TIME: &str = "kafka-time";
 /// Commits between two checkpoints of the log. With a checksum after each commit they matter only to other readers.
 const COMMITS_PER_CHECKPOINT: u64 = 100;
 
+/// How often opening a table may meet a commit.
+const RACES_MAX: usize = 3;
+
 /// What sets the two tables of a lake apart.
 pub struct Kind {
     pub folder: &'static str,
@@ -109,16 +112,28 @@ pub fn random_uuid() -> String {
     [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
 
+/// Tries again what has failed. Another process may commit while the log is being listed, and the kernel fails on a checksum whose
+/// entry it has not seen.
+fn despite_commits(build: impl Fn() -> Result<SnapshotRef>) -> Result<SnapshotRef> {
+    for _ in 0..RACES_MAX {
+        if let Ok(built) = build() {
+            return Ok(built);
+        }
+    }
+    build()
+}
+
 impl Table {
     /// Opens the table of `kind` in `lake`, at its newest version unless another is given.
     pub fn open(lake: &Path, kind: &'static Kind, engine: Arc<dyn Engine>, version: Option<u64>) -> Result<Self> {
         let folder = lake.join(kind.folder);
         let root = folder.canonicalize().with_context(|| format!("cannot open the table {}", folder.display()))?;
-        let mut builder = builder(&root)?;
-        if let Some(version) = version {
-            builder = builder.at_version(version);
-        }
-        let snapshot = builder.build(engine.as_ref()).with_context(|| match version {
+        let built = despite_commits(|| {
+            let builder = builder(&root)?;
+            let builder = if let Some(version) = version { builder.at_version(version) } else { builder };
+            Ok(builder.build(engine.as_ref())?)
+        });
+        let snapshot = built.with_context(|| match version {
             Some(version) => format!("cannot open version {version} of the table {}", root.display()),
             None => format!("cannot open the table {}", root.display()),
         })?;
@@ -130,10 +145,12 @@ impl Table {
         if self.is_newest()? {
             return Ok(());
         }
-        self.snapshot = Snapshot::builder_from(self.snapshot.clone())
-            .with_incremental_crc_replay(IncrementalReplay::Unlimited)
-            .build(self.engine.as_ref())
-            .with_context(|| format!("cannot read the newest version of the table {}", self.root.display()))?;
+        let built = despite_commits(|| {
+            let builder = Snapshot::builder_from(self.snapshot.clone());
+            Ok(builder.with_incremental_crc_replay(IncrementalReplay::Unlimited).build(self.engine.as_ref())?)
+        });
+        self.snapshot =
+            built.with_context(|| format!("cannot read the newest version of the table {}", self.root.display()))?;
         Ok(())
     }
 

@@ -301,7 +301,7 @@ fn a_path_that_leads_elsewhere_is_no_lake() {
             &["lake", "checkpoint"],
         ] {
             let said = refusal(&[command, &["--lake", &lake]].concat(), &[]);
-            assert!(said.starts_with("status 1") && said.contains("cannot be a lake"), "{said}");
+            assert!(said.starts_with("status 2") && said.contains("cannot be a lake"), "{said}");
         }
         assert!(!folder.path().join(name).exists());
     }

@@ -10,6 +10,7 @@ use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::warn;
 
+use super::origin::patiently;
 use crate::broker::{ANSWER_TIMEOUT, Broker, Consumer, Extent};
 use crate::lake::{Gap, Progress};
 
@@ -62,8 +63,11 @@ pub fn resume(extents: &BTreeMap<i32, Extent>, lake: &Progress, from_latest: boo
 pub fn extents(broker: &Broker, asker: &Consumer, lake: &Progress) -> Result<BTreeMap<i32, Extent>> {
     let began = Instant::now();
     loop {
-        let partitions = broker.partitions(asker)?;
-        let extents = broker.extents(asker, &partitions, ANSWER_TIMEOUT)?;
+        // A partition may have no leader for a moment, and then there is no answer.
+        let extents = patiently(ANSWER_TIMEOUT, || {
+            let partitions = broker.partitions(asker)?;
+            broker.extents(asker, &partitions, ANSWER_TIMEOUT)
+        })?;
         match check_reach(&broker.topic, &extents, lake) {
             Ok(()) => return Ok(extents),
             Err(error) if began.elapsed() >= BEHIND_MAX => return Err(error),
