@@ -205,14 +205,13 @@ pub fn run(options: Options) -> Result<()> {
     if let Some(format) = options.format {
         check_output(format, options.output.as_deref())?;
     }
-    let lake = run.lake.clone();
-    if let Some(foreign) = owner::foreign(&lake) {
+    if let Some(foreign) = owner::foreign(&run.lake) {
         warn!("{foreign}");
     }
     if run.is_follower() {
-        return run.follow(stop).map_err(|error| owner::advised(error, &lake));
+        return run.follow(stop);
     }
-    let shared = run.run(stop.clone(), |_| Ok(())).map_err(|error| owner::advised(error, &lake))?;
+    let shared = run.run(stop.clone(), |_| Ok(()))?;
     if let Some(format) = options.format {
         if stop.load(Ordering::Relaxed) {
             bail!(
