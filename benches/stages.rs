@@ -279,6 +279,7 @@ fn files(folder: &std::path::Path, batches: &[PlayBatch]) -> Vec<LakeFile> {
         LakeFile {
             day: hour.div_euclid(24) as i32,
             hour: hour.rem_euclid(24) as u8,
+            filing: reprise::stages::Filing::ByHour,
             path: path.into(),
             size_bytes: file.bytes.len() as u64,
             rows: file.metadata.file_metadata().num_rows() as u64,

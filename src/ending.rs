@@ -11,6 +11,7 @@ use anyhow::{Error, Result, anyhow};
 use tracing::info;
 
 use crate::cluster::orders::Order;
+use crate::output::log;
 
 /// Whether a run is to stop, and the reason if it is not that somebody wants it to.
 #[derive(Clone, Default)]
@@ -74,6 +75,6 @@ impl Ending {
 /// Ends the process because of `error`, which a thread other than the main one has met. What is committed is safe, and
 /// what is not, Kafka still has.
 pub fn fail(error: Error) {
-    eprintln!("error: {error:#}");
+    log::print_error("error:", &format!("{error:#}"));
     std::process::exit(1);
 }

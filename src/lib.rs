@@ -35,7 +35,7 @@ use std::process::ExitCode;
 #[doc(hidden)]
 pub mod stages {
     pub use crate::generate::plays::{LongTail, Mix, Plays};
-    pub use crate::lake::{Encoded, Encoder, LakeFile};
+    pub use crate::lake::{Encoded, Encoder, Filing, LakeFile};
     pub use crate::source::json::{Decoder, Record};
     pub use crate::source::lake::{Reader, Selection};
 }

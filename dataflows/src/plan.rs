@@ -8,7 +8,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use crate::calendar::{Calendar, Period};
-use crate::definition::{Cell, Definitions, Eligible, ItemKind, Scope, ScopeKind, TRENDING};
+use crate::definition::{Cell, Definitions, Eligible, ItemKind, Scope, ScopeKind, TRENDING, TRENDING_NAME};
 use crate::label::Label;
 use crate::play::PlayBatch;
 
@@ -19,6 +19,8 @@ const TRENDING_GROUPING: usize = 0;
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub groupings: Vec<Grouping>,
+    /// What the charts are called, in their order.
+    names: Vec<String>,
 }
 
 /// Charts whose plays are counted together.
@@ -63,7 +65,8 @@ pub struct Key {
 impl Plan {
     pub fn new(definitions: &Definitions) -> Self {
         let trending = &definitions.trending;
-        let mut plan = Self { groupings: Vec::new() };
+        let names = definitions.charts.iter().map(|chart| chart.name.clone()).collect();
+        let mut plan = Self { groupings: Vec::new(), names };
         plan.groupings.push(Grouping::new(trending.item, trending.eligible, Time::Panes(trending.slide_us)));
         plan.groupings[TRENDING_GROUPING].join(TRENDING, Period::All, jiff::civil::Weekday::Monday, &trending.scopes);
         for (chart, index) in definitions.charts.iter().zip(0..) {
@@ -124,6 +127,20 @@ impl Plan {
             columns.extend(["duration_ms", "listened_ms"]);
         }
         columns
+    }
+
+    /// The names of the charts that cannot be counted from plays without `column`. It is a column that every play has: what
+    /// a play may lack, no chart needs.
+    pub fn charts_that_need(&self, column: &str) -> Vec<&str> {
+        let mut names = Vec::new();
+        for grouping in &self.groupings {
+            let members = grouping.members.iter().filter(|member| grouping.needs(member, column));
+            names.extend(members.map(|member| match self.names.get(member.chart as usize) {
+                Some(name) => name.as_str(),
+                None => TRENDING_NAME,
+            }));
+        }
+        names
     }
 }
 
@@ -222,6 +239,18 @@ impl Grouping {
         self.members.push(Member { chart, period, week_starts, scopes: scopes.to_vec() });
     }
 
+    fn needs(&self, member: &Member, column: &str) -> bool {
+        match column {
+            "song_id" | "title" | "artist" => true,
+            "country" => member.scopes.contains(&ScopeKind::Country),
+            "device" => member.scopes.contains(&ScopeKind::Device),
+            "timestamp" => self.time.needs_timestamps(),
+            "completed" => self.eligible != Eligible::All,
+            "duration_ms" => matches!(self.eligible, Eligible::ListenedMs(_)),
+            _ => false,
+        }
+    }
+
     /// Whether it is that of the trending window.
     pub fn is_window(&self) -> bool {
         matches!(self.time, Time::Panes(_))
@@ -309,6 +338,27 @@ mod tests {
         assert_eq!(plan.groupings.len(), 2);
         assert_eq!(plan.columns(false), ["song_id", "title", "artist", "country", "completed"]);
         assert_eq!(plan.columns(true), ["song_id", "title", "artist", "country", "timestamp", "completed"]);
+    }
+
+    /// A chart needs what its scopes and rules ask for, and each needs what says which song it was.
+    #[test]
+    fn charts_are_named_that_need_a_column() {
+        let charts = "[[chart]]\nname = 'all'\nperiod = 'all'\nscopes = ['global']\neligible = 'all'\n\
+                      [[chart]]\nname = 'devices'\nperiod = 'day'\nscopes = ['device']\neligible = 'all'\n\
+                      [[chart]]\nname = 'heard'\nperiod = 'day'\nscopes = ['global']\neligible = '30s'";
+        let plan = Plan::new(&Definitions::parse(charts).unwrap());
+        for (column, names) in [
+            ("song_id", &["trending", "all", "devices", "heard"][..]),
+            ("device", &["devices"]),
+            ("country", &["trending"]),
+            ("completed", &["trending", "heard"]),
+            ("duration_ms", &["heard"]),
+            ("timestamp", &["trending"]),
+            ("user_id", &[]),
+            ("listened_ms", &[]),
+        ] {
+            assert_eq!(plan.charts_that_need(column), names, "{column}");
+        }
     }
 
     /// Tallies of one plan are those of another, wherever they hold enough, and count in the same cells.

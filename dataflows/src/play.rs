@@ -90,6 +90,50 @@ impl Rejection {
     }
 }
 
+/// Whether `text` can be a field of a play.
+///
+/// # Errors
+/// [`Rejection::TextTooLong`].
+#[inline]
+pub fn check_text(text: &str) -> Result<(), Rejection> {
+    if text.len() > TEXT_BYTES_MAX { Err(Rejection::TextTooLong) } else { Ok(()) }
+}
+
+/// Whether `text` can be the id of a song.
+///
+/// # Errors
+/// [`Rejection::TextTooLong`], and [`Rejection::MissingField`] if it is empty.
+#[inline]
+pub fn check_song_id(text: &str) -> Result<(), Rejection> {
+    if text.is_empty() { Err(Rejection::MissingField) } else { check_text(text) }
+}
+
+/// Whether a play can have happened at `event_us`, in µs since 1970, if its record was produced at `kafka_us`. A play that
+/// is no Kafka record has no such bound.
+///
+/// # Errors
+/// [`Rejection::TooOld`], [`Rejection::TooFarAhead`], and [`Rejection::BadTimestamp`] after the year 9999.
+#[inline]
+pub fn check_time(event_us: i64, kafka_us: Option<i64>) -> Result<(), Rejection> {
+    if event_us < EVENT_TIME_MIN_US {
+        return Err(Rejection::TooOld);
+    }
+    // Saturating, because a producer may write any number as Kafka's timestamp.
+    if kafka_us.is_some_and(|kafka_us| event_us > kafka_us.saturating_add(AHEAD_MAX_US)) {
+        return Err(Rejection::TooFarAhead);
+    }
+    if event_us > jiff::Timestamp::MAX.as_microsecond() { Err(Rejection::BadTimestamp) } else { Ok(()) }
+}
+
+/// A duration of `ms`, as a play has it.
+///
+/// # Errors
+/// [`Rejection::BadDuration`] if it is negative or does not fit 32 bits.
+#[inline]
+pub fn check_duration_ms(ms: i64) -> Result<i32, Rejection> {
+    i32::try_from(ms).ok().filter(|ms| *ms >= 0).ok_or(Rejection::BadDuration)
+}
+
 /// The columns of a play as the lake stores them, the partition columns `date` and `hour` aside.
 pub fn schema() -> SchemaRef {
     static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {

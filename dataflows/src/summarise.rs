@@ -180,7 +180,7 @@ impl Summariser {
         match self.plan.groupings[index].eligible {
             Eligible::All => self.count_eligible(index, batch, within),
             Eligible::Completed => {
-                let Some(completed) = batch.completed() else { return };
+                let Some(completed) = self.required(index, batch.completed(), "completed") else { return };
                 // Arrow looks at a bit by a call, once for each play.
                 let (bits, offset) = (completed.values().values(), completed.offset());
                 self.count_eligible(index, batch, |row| {
@@ -188,7 +188,8 @@ impl Summariser {
                 });
             }
             eligible @ Eligible::ListenedMs(_) => {
-                let (completed, durations_ms) = (batch.completed(), batch.durations_ms());
+                let completed = self.required(index, batch.completed(), "completed");
+                let durations_ms = self.required(index, batch.durations_ms(), "duration_ms");
                 let (Some(completed), Some(durations_ms)) = (completed, durations_ms) else { return };
                 let listened_ms = batch.listened_ms();
                 self.count_eligible(index, batch, |row| {
@@ -199,11 +200,24 @@ impl Summariser {
         }
     }
 
+    /// A column that a grouping counts by. Only for the trending window may a source leave it out, where no play of a batch can
+    /// be in it.
+    ///
+    /// # Panics
+    /// If another chart lacks its column: to go on would be to count too little, and not to say so.
+    fn required<T>(&self, grouping: usize, column: Option<T>, name: &str) -> Option<T> {
+        let may_lack = self.plan.groupings[grouping].is_window();
+        assert!(column.is_some() || may_lack, "a source has left out the column {name}, by which a chart counts");
+        column
+    }
+
     fn number(&mut self, batch: &PlayBatch) {
         let Self { plan, tracks, artists, countries, devices, namings, rows, .. } = self;
+        rows.tracks.clear();
         if let Some(texts) = batch.texts("song_id") {
             tracks.number(texts, &mut rows.tracks, |id| ItemKey::new(ItemKind::Track, id));
         }
+        rows.artists.clear();
         if plan.counts(ItemKind::Artist)
             && let Some(texts) = batch.texts("artist")
         {
@@ -225,7 +239,7 @@ impl Summariser {
         let shared = grouping.bucket_of(batch);
         // A source leaves the timestamps out where no play of the batch can be in the window.
         let timestamps_us = batch.timestamps_us();
-        if shared.is_none() && timestamps_us.is_none() {
+        if shared.is_none() && self.required(index, timestamps_us, "timestamp").is_none() {
             return;
         }
         let (items, known) = match grouping.item {
@@ -235,9 +249,15 @@ impl Summariser {
         let (countries, devices) = (&self.rows.countries, &self.rows.devices);
         // Where no play can be in the window, a source may leave out what only the window asks for, though another chart
         // needs the timestamps.
-        let lacks = |asked: bool, numbers: &[u32]| asked && numbers.len() < items.len();
-        if lacks(grouping.by_country, countries) || lacks(grouping.by_device, devices) {
-            return;
+        for (asked, numbers, name) in [
+            (true, items, "of its items"),
+            (grouping.by_country, countries, "country"),
+            (grouping.by_device, devices, "device"),
+        ] {
+            let numbers = (!asked || numbers.len() == batch.rows()).then_some(numbers);
+            if self.required(index, numbers, name).is_none() {
+                return;
+            }
         }
         let label = |asked: bool, labels: &Numbering<Label>, number: u32| match asked {
             true => labels.values[number as usize].clone(),

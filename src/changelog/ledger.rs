@@ -10,6 +10,7 @@ use serde::Deserialize;
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use crate::charts::{AsOf, ChartCell, Charts, Filter, Place};
+use crate::output::json;
 use crate::topic::partition_of;
 
 /// What the topic has last of each key.
@@ -87,7 +88,7 @@ impl Ledger {
             }
             let partition =
                 held.map_or_else(|| partition_of(key.as_bytes(), self.partitions) as i32, |held| held.partition);
-            let value = cell.map(|cell| serde_json::to_vec(&cell)).transpose()?;
+            let value = cell.map(|cell| json::to_vec(&cell)).transpose()?;
             send(Message { partition, key: &key, value: value.as_deref() })?;
             keys.push((key, Held { partition, content }));
         }

@@ -11,9 +11,13 @@ use serde::{Deserialize, Serialize};
 use super::Available;
 
 /// What a cell's numbers stand for: how much had been counted, and how much of that is safe in the lake.
+///
+/// If they are durable, they are all plays of version `lake_version` and no others, `epoch` and `clock` are those of the
+/// commit that brought the last of them, and every replay of that version gives the same bytes. If they are not, `epoch`
+/// and `clock` are those of the newest complete epoch, of which `lake_version` may lack plays.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AsOf {
-    /// The newest complete epoch.
+    /// The newest epoch that is counted; 0 for a lake that no run has committed to.
     pub epoch: u64,
     /// The clock at that epoch, in µs since 1970; `None` before the first play. Written as RFC 3339.
     #[serde(rename = "clock", with = "instant")]

@@ -133,6 +133,17 @@ impl Charts {
         self.sorted(self.places(filter)).into_iter().cloned().collect()
     }
 
+    /// The newest list of each chart, worldwide where the chart has such lists, down to `limit` entries; by name of chart.
+    pub fn heads(&self, limit: usize) -> Vec<ChartCell> {
+        let charts = (0..self.definitions.charts.len() as u32).chain([TRENDING]);
+        let head = |chart| {
+            let day = self.newest(chart, Some(&Scope::Global)).or_else(|| self.newest(chart, None))?;
+            self.places_of(chart, None, Some(day)).next()
+        };
+        let heads = self.sorted(charts.filter_map(head).collect()).into_iter();
+        heads.map(|(chart, scope, day)| self.cell(*chart, scope, Some(*day), Some(limit))).collect()
+    }
+
     fn sorted<'a>(&self, mut places: Vec<&'a Place>) -> Vec<&'a Place> {
         places.sort_by_cached_key(|(chart, scope, start_day)| {
             (self.definitions.name(*chart), self.period(*chart, Some(*start_day)).0, scope.name())

@@ -11,7 +11,8 @@ use url::Url;
 use super::client::{Client, Failure};
 use super::instance::Instance;
 use crate::charts::ChartCell;
-use crate::output::{self, Format, table};
+use crate::output::table::{self, printable};
+use crate::output::{self, Format};
 use crate::screen;
 
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
@@ -132,7 +133,7 @@ impl Asking {
     /// standard error.
     fn append(&self, cells: &[ChartCell], gone: Option<&anyhow::Error>, answered: bool) -> io::Result<()> {
         if let Some(error) = gone {
-            eprintln!("asking again every second: {error:#}");
+            eprintln!("{}", printable(&format!("asking again every second: {error:#}")));
         }
         if !answered {
             return Ok(());

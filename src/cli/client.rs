@@ -1,18 +1,20 @@
 //! Asks a running instance over HTTP.
 
+use std::fmt;
 use std::io::Read;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use reqwest::StatusCode;
 use reqwest::blocking::Response;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION};
 use reqwest::redirect::Policy;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
 use crate::charts::{Answer, ChartCell};
-use crate::output::table::printable;
+use crate::output::table::{grouped, printable};
 use crate::serve::problem::Problem;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -25,7 +27,37 @@ const SNAPSHOT_BYTES_MAX: u64 = 4 << 30;
 /// Bytes that an answer may have: several times what the server would send, and what fits in memory.
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
 
+/// Asks one instance or several.
 pub struct Client(reqwest::blocking::Client);
+
+/// How far the lake of an instance is.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub struct Committed {
+    /// The newest version that the instance has committed.
+    pub lake_version: Option<u64>,
+    /// Plays in it.
+    #[serde(default)]
+    pub lake_plays: u64,
+    /// Plays that were read and are not in it.
+    #[serde(default)]
+    pub uncommitted_plays: u64,
+    /// Until the next commit is due, in ms; `None` if the instance does not know.
+    #[serde(default)]
+    next_commit_ms: Option<u64>,
+}
+
+/// What is not in the lake yet.
+impl fmt::Display for Committed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plays = grouped(self.uncommitted_plays);
+        let are = if self.uncommitted_plays == 1 { "play is" } else { "plays are" };
+        write!(formatter, "{plays} {are} not committed yet")?;
+        match self.next_commit_ms {
+            Some(ms) => write!(formatter, "; the next commit is in {} ms", grouped(ms)),
+            None => Ok(()),
+        }
+    }
+}
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -74,19 +106,29 @@ impl Client {
 
     /// The body that `url` answers with.
     pub fn get(&self, url: &Url) -> Result<Vec<u8>, Failure> {
-        let response = self.0.get(url.clone()).send().map_err(|error| no_answer(url, error))?;
-        let status = response.status();
-        let body = body(url, response, ANSWER_BYTES_MAX, "set a --limit")?;
-        if status.is_success() { Ok(body) } else { Err(refusal(url, status, &body)) }
+        self.body(url, ANSWER_TIMEOUT, ANSWER_BYTES_MAX, "set a --limit")
     }
 
     /// The snapshot at `url`, as it is: it is taken whole, so that the instance need not wait for a replay.
     pub fn snapshot(&self, url: &Url) -> Result<Vec<u8>, Failure> {
-        let response =
-            self.0.get(url.clone()).timeout(SNAPSHOT_TIMEOUT).send().map_err(|error| no_answer(url, error))?;
+        self.body(url, SNAPSHOT_TIMEOUT, SNAPSHOT_BYTES_MAX, "its charts are too many to compare")
+    }
+
+    /// The body of an answer that is a yes, of `bytes_max` bytes at most; beyond that the user gets a `hint`.
+    fn body(&self, url: &Url, timeout: Duration, bytes_max: u64, hint: &str) -> Result<Vec<u8>, Failure> {
+        let response = self.0.get(url.clone()).timeout(timeout).send().map_err(|error| no_answer(url, error))?;
         let status = response.status();
-        let body = body(url, response, SNAPSHOT_BYTES_MAX, "its charts are too many to compare")?;
-        if status.is_success() { Ok(body) } else { Err(refusal(url, status, &body)) }
+        let location = response.headers().get(LOCATION).and_then(|location| Url::parse(location.to_str().ok()?).ok());
+        let body = body(url, response, bytes_max, hint)?;
+        match location.filter(|_| status.is_redirection()) {
+            Some(leader) => Err(Failure::Refused(anyhow!(
+                "{} serves no charts, and sends those who want some to {}: ask that one",
+                origin(url),
+                origin(&leader)
+            ))),
+            None if status.is_success() => Ok(body),
+            None => Err(refusal(url, status, &body)),
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use super::{checkpoint, verify};
 use crate::failpoint;
 use crate::lake::care::{self, Attention, DayUsage, Lock, TableUsage, Usage};
 use crate::output::table::{columns, grouped};
-use crate::output::unless_closed;
+use crate::output::{json, unless_closed};
 
 /// How long to wait for another process that looks after the lake.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
@@ -116,7 +116,7 @@ fn ls(options: &LsOptions) -> Result<()> {
     let usage = care::usage(&options.lake.absolute()?)?;
     let text = match options.format {
         Format::Table => describe(&usage),
-        Format::Json => serde_json::to_string(&usage)? + "\n",
+        Format::Json => String::from_utf8(json::to_vec(&usage)?)? + "\n",
     };
     let written = std::io::stdout().lock().write_all(text.as_bytes());
     unless_closed(written).context("standard output cannot be written")

@@ -14,6 +14,7 @@ mod instance;
 mod lake;
 mod lake_folder;
 mod peers;
+mod printed;
 mod replay;
 mod run;
 mod search;
@@ -31,7 +32,7 @@ use anyhow::Result;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use usage::WrongUsage;
 
-use crate::output;
+use crate::output::{self, log};
 
 /// Music charts from Kafka: live, stored in a Parquet lake, and replayed through the same dataflow.
 #[derive(Parser)]
@@ -116,7 +117,7 @@ pub fn main() -> ExitCode {
             let (red, plain) = if output::colours(&std::io::stderr()) { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
             let is_usage = error.is::<usage::Wrong>();
             let hint = if is_usage { "\n\nFor more information, try '--help'." } else { "" };
-            eprintln!("{red}error:{plain} {error:#}{hint}");
+            log::print_error(&format!("{red}error:{plain}"), &format!("{error:#}{hint}"));
             ExitCode::from(if is_usage { 2 } else { 1 })
         }
     }

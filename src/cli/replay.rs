@@ -3,37 +3,43 @@
 use std::io::Write;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use reprise_dataflows::definition::{Definitions, Scope, TRENDING, TRENDING_NAME};
+use reprise_dataflows::definition::{Definitions, Eligible, Scope, TRENDING, TRENDING_NAME};
+use reprise_dataflows::plan::Plan;
 
 use serde::{Deserialize, Serialize};
 
 use super::lake_folder::LakeFolder;
 use super::peers::Peers;
+use super::printed::{Printed, as_of};
 use super::run::workers;
-use super::shared::{ChartsFile, MemoryMax, check_output, default_workers, parse_moment, start_log};
+use super::shared::{ChartsFile, MemoryMax, default_workers, parse_moment, start_log};
 use super::usage::WrongUsage;
-use crate::charts::{AsOf, Charts, Filter, scopes};
+use crate::charts::{Charts, Filter, scopes};
 use crate::cluster::view::View;
 use crate::cluster::{Profile, Team, join};
 use crate::ending::{Ending, fail};
 use crate::engine::{Engine, for_each_worker};
 use crate::lake::{LakeFile, Snapshot};
 use crate::memory;
-use crate::output::{self, Format};
+use crate::output::Format;
 use crate::serve::Shared;
-use crate::source::lake::Progress;
+use crate::source::lake::{Progress, latest_us};
 use crate::tick::Pace;
+
+/// How to see more than the newest lists.
+const MORE: &str = "Every list: --all, a pipe, or --format json. One: --chart weekly --scope US --period 2026-W47.";
 
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  reprise replay ./lake                              every chart, as tables
+  reprise replay ./lake                              the newest list of each chart, as tables
+  reprise replay ./lake --all                        every list
   reprise replay ./lake --chart monthly --scope US --format csv
   reprise replay ./lake --charts other.toml          with other windows and rules
   reprise replay ./lake --from 2026-11-01 --to 2026-11-08 --format json")]
@@ -69,10 +75,8 @@ pub struct Options {
     #[arg(help_heading = "Output")]
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
-    /// Where to write, instead of stdout.
-    #[arg(help_heading = "Output")]
-    #[arg(long, value_name = "PATH")]
-    output: Option<PathBuf>,
+    #[command(flatten, next_help_heading = "Output")]
+    printed: Printed,
     #[command(flatten)]
     pub peers: Peers,
     /// Threads that work on the dataflow.
@@ -95,14 +99,14 @@ pub fn run(options: Options) -> Result<()> {
     // As on Ctrl-C: a replay has nothing to commit.
     options.peers.stop_with_stdin(|| std::process::exit(130))?;
     let definitions = only(options.charts.load()?, options.chart.as_deref()).wrong_usage()?;
-    check_output(options.format, options.output.as_deref())?;
+    options.printed.check(options.format)?;
     check(&options, &definitions).wrong_usage()?;
     let lake = options.lake.absolute()?;
     let times_us = options.from.unwrap_or(i64::MIN)..options.to.unwrap_or(i64::MAX);
     let _memory = memory::watch(options.memory_max.bytes(), memory::Parts::default, fail)?;
     let Some(team) = options.team(&definitions)? else { return Ok(()) };
     let watch = team.watch()?;
-    let Some((snapshot, clock_us)) = options.what(&lake, &team)? else { return Ok(()) };
+    let Some((snapshot, clock_us)) = options.what(&lake, &team, &definitions)? else { return Ok(()) };
     let files: Vec<_> = snapshot.files_between(times_us.start, times_us.end).cloned().collect();
     let is_first = team.process() == 0;
     drop(watch);
@@ -113,16 +117,9 @@ pub fn run(options: Options) -> Result<()> {
     if !is_first {
         return Ok(());
     }
-    let as_of = AsOf {
-        epoch: snapshot.progress().epoch.unwrap_or(0),
-        clock_us,
-        lake_version: Some(snapshot.version()),
-        durable: true,
-    };
-    charts.set_as_of(as_of);
+    charts.set_as_of(as_of(&snapshot, clock_us));
     let filter = Filter { chart: options.chart, scope: options.scope, period: options.period, limit: None };
-    let cells = charts.cells(&filter);
-    if cells.is_empty() {
+    if options.printed.print(&charts, &filter, options.format, MORE)? == 0 {
         // On stderr: no lines are what a program expects of nothing.
         let _ = writeln!(
             std::io::stderr(),
@@ -130,7 +127,7 @@ pub fn run(options: Options) -> Result<()> {
             lake.display()
         );
     }
-    output::write(options.format, &cells, options.output.as_deref())
+    Ok(())
 }
 
 impl Options {
@@ -145,7 +142,7 @@ impl Options {
     }
 
     /// The lake that all processes read, and the moment that the trending window is for. None if process 0 has left.
-    fn what(&self, lake: &Path, team: &Team) -> Result<Option<(Snapshot, Option<i64>)>> {
+    fn what(&self, lake: &Path, team: &Team, definitions: &Definitions) -> Result<Option<(Snapshot, Option<i64>)>> {
         if team.process() > 0 {
             let Some(Start { view, clock_us }) = team.hear()? else { return Ok(None) };
             return Ok(Some((view.open(lake)?, clock_us)));
@@ -153,7 +150,7 @@ impl Options {
         let snapshot = Snapshot::open(lake, None)?;
         let clock_us = match self.clock.or(snapshot.progress().clock_us) {
             Some(clock_us) => Some(clock_us),
-            None => snapshot.max_timestamp_us()?,
+            None => latest_us(snapshot.files(), &Plan::new(definitions))?,
         };
         team.announce(&Start { view: View::of(&snapshot), clock_us })?;
         Ok(Some((snapshot, clock_us)))
@@ -194,6 +191,9 @@ impl Replay {
             fail,
         };
         with_bar(&progress, || engine.run())?;
+        for note in progress.left_out.lock().unwrap_or_else(PoisonError::into_inner).notes() {
+            tracing::warn!("{note}");
+        }
         Ok(shared.charts().clone())
     }
 }
@@ -229,6 +229,11 @@ fn only(definitions: Arc<Definitions>, chart: Option<&str>) -> Result<Arc<Defini
     })?;
     let mut only = Definitions::clone(&definitions);
     only.charts.retain(|chart| index != TRENDING && chart.name == name);
+    if index != TRENDING {
+        // There is always a trending window, but it needs no column that nobody asks for.
+        only.trending.scopes.clear();
+        only.trending.eligible = Eligible::All;
+    }
     Ok(Arc::new(only))
 }
 

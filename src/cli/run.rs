@@ -6,16 +6,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::builder::NonEmptyStringValueParser;
 use reprise_dataflows::definition::Definitions;
 use tracing::warn;
 use url::Url;
 
 use super::peers::Peers;
+use super::printed::{Printed, committed};
 use super::shared::{
-    ChartsFile, MemoryMax, ServerAccess, absolute, check_output, default_workers, listen_address, parse_duration,
-    parse_option, start_log, stop_flag,
+    ChartsFile, MemoryMax, ServerAccess, absolute, default_workers, listen_address, parse_duration, parse_option,
+    start_log, stop_flag,
 };
 use super::usage::{WrongUsage, wrong};
 use crate::broker::{Broker, DEFAULT_GROUP, DEFAULT_SERVERS};
@@ -24,7 +25,7 @@ use crate::failpoint;
 use crate::lake::{care, owner};
 use crate::monitor::has_screen;
 use crate::otlp::parse_endpoint;
-use crate::output::{self, Format};
+use crate::output::{Format, log};
 use crate::run::Run;
 use crate::serve;
 use crate::supervise::DONE_IN_VAIN;
@@ -107,14 +108,12 @@ pub struct Options {
     #[arg(help_heading = "Charts")]
     #[arg(long, value_name = "TOPIC", value_parser = topic_name, env = "REPRISE_CHANGELOG")]
     changelog: Option<String>,
-    /// Print all charts at the end.
+    /// Print the charts at the end, as of the last commit: what `reprise replay` prints of this lake.
     #[arg(help_heading = "Charts")]
     #[arg(long, value_enum, requires = "until_caught_up")]
     format: Option<Format>,
-    /// Where to print them, instead of stdout.
-    #[arg(help_heading = "Charts")]
-    #[arg(long, value_name = "PATH", requires = "format")]
-    output: Option<PathBuf>,
+    #[command(flatten, next_help_heading = "Charts")]
+    printed: Printed,
     /// Where to answer HTTP; port 0 takes a free one.
     #[arg(help_heading = "Serving")]
     #[arg(long, value_name = "ADDR", default_value = serve::DEFAULT_ADDRESS, value_parser = listen_address, env = "REPRISE_LISTEN", overrides_with = "listen")]
@@ -165,6 +164,9 @@ pub fn run(options: Options) -> Result<()> {
     if options.changelog.as_ref() == Some(&options.topic) {
         return Err(wrong("--changelog must be another topic than that of the plays"));
     }
+    if options.format.is_none() && options.printed.is_asked() {
+        return Err(wrong("--output and --all are for the charts that --format prints: give it too"));
+    }
     let place = options.peers.place().wrong_usage()?;
     let has_table = has_screen() && place.as_ref().is_none_or(|place| place.process == 0);
     start_log(if has_table { "warn" } else { "info" });
@@ -172,6 +174,7 @@ pub fn run(options: Options) -> Result<()> {
     let stop = stop_flag("committing what was read")?;
     let stopped = stop.clone();
     options.peers.stop_with_stdin(move || stopped.store(true, Ordering::Relaxed))?;
+    let lake = absolute(&options.lake)?;
     let pace = Pace {
         commit_interval: options.commit_interval,
         buffer_bytes: options.buffer << 20,
@@ -184,7 +187,7 @@ pub fn run(options: Options) -> Result<()> {
     broker.check_options().wrong_usage()?;
     let run = Run {
         broker,
-        lake: absolute(&options.lake)?,
+        lake: lake.clone(),
         workers: options.workers,
         place,
         definitions: with_history(options.charts.load()?, options.trending_history),
@@ -203,7 +206,7 @@ pub fn run(options: Options) -> Result<()> {
         notes: Vec::new(),
     };
     if let Some(format) = options.format {
-        check_output(format, options.output.as_deref())?;
+        options.printed.check(format)?;
     }
     if let Some(foreign) = owner::foreign(&run.lake) {
         warn!("{foreign}");
@@ -218,12 +221,15 @@ pub fn run(options: Options) -> Result<()> {
                 "stopped before everything was read, so the charts are not whole, and are not printed; start again to go on"
             );
         }
-        output::write(format, &shared.charts().cells(&Filter::default()), options.output.as_deref())?;
+        // There are none if the run was stopped while its cluster came together.
+        let durable = shared.durable_charts().context("the run ended before it had any charts")?;
+        let charts = committed(&durable, shared.incarnation(), &lake)?;
+        options.printed.print(&charts, &Filter::default(), format, "Every list: --all, a pipe, or --format json.")?;
     }
     // Whoever waits for the charts of a topic must learn that it has none.
     match shared.status().no_plays.clone().filter(|_| options.until_caught_up) {
         Some(no_plays) if options.peers.is_supervised() => {
-            eprintln!("error: {no_plays}");
+            log::print_error("error:", &no_plays);
             std::process::exit(DONE_IN_VAIN.into());
         }
         Some(no_plays) => Err(anyhow!(no_plays)),

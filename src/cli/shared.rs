@@ -14,6 +14,7 @@ use reprise_dataflows::definition::{Definitions, FILE_BYTES_MAX};
 
 use super::usage::WrongUsage;
 use crate::lake::disk::{refuse_ambiguous, refuse_object_store};
+use crate::output::log::Escaping;
 use crate::output::{self, Format, colours};
 use crate::serve::access::{Access, Token, parse_host, parse_origin, token_text};
 
@@ -205,10 +206,10 @@ pub fn start_log(level: &str) {
     let filter = filter.unwrap_or_else(|_| {
         tracing_subscriber::EnvFilter::new(format!("warn,librdkafka=off,delta_kernel=off,reprise={level}"))
     });
-    let log =
-        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours(&std::io::stderr())).with_target(false);
+    let ansi = colours(&std::io::stderr());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_target(false);
     // It would say on stderr that stderr is closed, and panic.
-    let log = log.log_internal_errors(false).with_writer(std::io::stderr);
+    let log = log.log_internal_errors(false).with_writer(move || Escaping { out: std::io::stderr(), colours: ansi });
     let _ = match LOG_FORMAT.get() {
         Some(LogFormat::Json) => log.json().flatten_event(true).try_init(),
         Some(LogFormat::Text) | None => log.try_init(),

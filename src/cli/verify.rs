@@ -2,24 +2,29 @@
 
 use std::io::BufReader;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use url::Url;
 
-use super::client::{Client, Failure};
+use super::client::{Client, Committed, Failure};
 use super::lake_folder::LakeFolder;
 use super::replay::Replay;
 use super::run::workers;
-use super::shared::{ChartsFile, TokenFile, default_workers, start_log};
+use super::shared::{ChartsFile, TokenFile, default_workers, parse_duration, start_log};
 use super::usage::WrongUsage;
 use crate::charts::{Charts, Filter};
 use crate::cluster::Team;
 use crate::lake::Snapshot;
 use crate::output::{self, table::printable};
+use crate::serve::snapshot::Header;
 use crate::verify::{
     self,
     against::{self, Live},
 };
+
+/// Between two looks at an instance that has not committed yet.
+const WAIT_STEP: Duration = Duration::from_millis(100);
 
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -36,6 +41,10 @@ pub struct Options {
     #[arg(help_heading = "Serving")]
     #[arg(long, value_name = "URL")]
     against: Option<String>,
+    /// How long to wait for the first commit of an instance that has just begun; 0s refuses at once.
+    #[arg(help_heading = "Serving")]
+    #[arg(long, value_name = "SPAN", default_value = "2m", value_parser = parse_duration, env = "REPRISE_WAIT")]
+    wait: Duration,
     #[command(flatten, next_help_heading = "Serving")]
     token: TokenFile,
     #[command(flatten, next_help_heading = "Charts")]
@@ -57,9 +66,7 @@ pub fn run(options: Options) -> Result<()> {
 
 fn against(options: &Options, url: &str, lake: &Path) -> Result<()> {
     let definitions = options.charts.load()?;
-    let body = Client::new(options.token.text().wrong_usage()?.as_deref())?
-        .snapshot(&address(url).wrong_usage()?)
-        .map_err(Failure::into_error)?;
+    let body = options.body(url)?;
     let live = Live::open(BufReader::new(body.as_slice())).with_context(|| not_a_reprise(url))?;
     let as_of = live.header.as_of;
     let version = as_of.lake_version.filter(|_| as_of.durable).with_context(|| not_a_reprise(url))?;
@@ -91,12 +98,53 @@ fn against(options: &Options, url: &str, lake: &Path) -> Result<()> {
     }
 }
 
-fn address(text: &str) -> Result<Url> {
+impl Options {
+    /// The durable charts of the instance at `url`, once it has some. A start commits when it has read everything, or when
+    /// its interval is over, so what it serves until then is not in the lake, and there is nothing to compare.
+    fn body(&self, url: &str) -> Result<Vec<u8>> {
+        let client = Client::new(self.token.text()?.as_deref())?;
+        let (snapshot, status) =
+            (address(url, "/v1/snapshot", Some("durable=true"))?, address(url, "/v1/status", None)?);
+        let until = Instant::now() + self.wait;
+        let mut is_first = true;
+        loop {
+            // Before the snapshot: what is committed in between is in it.
+            let committed = client.json::<Committed>(&status).map_err(Failure::into_error)?;
+            let body = client.snapshot(&snapshot).map_err(Failure::into_error)?;
+            let Header { as_of, charts, lake, .. } =
+                Live::open(BufReader::new(body.as_slice())).with_context(|| not_a_reprise(url))?.header;
+            // Plays may be in the lake that no chart counts.
+            let holds_plays = committed.lake_plays > 0 && as_of.lake_version >= committed.lake_version;
+            if holds_plays || charts.iter().any(|chart| chart.plays > 0) {
+                if committed.uncommitted_plays > 0 {
+                    eprintln!("{committed}, and what they change is not compared");
+                }
+                return Ok(body);
+            }
+            if committed.lake_plays + committed.uncommitted_plays == 0 {
+                let (url, lake, version) = (printable(url), printable(&lake), as_of.lake_version.unwrap_or_default());
+                bail!(
+                    "there is nothing to compare: {url} has read no play, and version {version} of its lake {lake} holds none"
+                );
+            }
+            if Instant::now() >= until {
+                bail!("there is nothing to compare: {committed}; ask again after that, or give a longer --wait");
+            }
+            if is_first {
+                eprintln!("{committed}; waiting for it");
+            }
+            is_first = false;
+            std::thread::sleep(WAIT_STEP);
+        }
+    }
+}
+
+fn address(text: &str, path: &str, query: Option<&str>) -> Result<Url> {
     let absolute = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     let mut url = Url::parse(&absolute).with_context(|| format!("--against {text} is not a URL"))?;
     ensure!(matches!(url.scheme(), "http" | "https"), "--against {text} must begin with http://");
-    url.set_path("/v1/snapshot");
-    url.set_query(Some("durable=true"));
+    url.set_path(path);
+    url.set_query(query);
     Ok(url)
 }
 

@@ -21,8 +21,9 @@ use super::{Bounds, Gap, Progress, disk, snapshot};
 pub struct Claimed {
     pub path: PathBuf,
     pub size_bytes: u64,
-    /// `date` and, of plays, `hour`.
-    pub date: String,
+    /// The date of its folder, if that has one.
+    pub date: Option<String>,
+    /// The hour of its folder, of plays.
     pub hour: Option<String>,
     pub rows: Option<i64>,
     /// In µs, cut down to ms.
@@ -82,10 +83,9 @@ fn files(table: &Table) -> Result<Vec<Claimed>> {
             max: listing.statistic(row, "maxValues", Some(column)),
             nulls: 0,
         };
-        let date = listing.partition(row, "date");
         Ok(Claimed {
             size_bytes: listing.sizes[row] as u64,
-            date: date.with_context(|| format!("the log's entry for {}", path.display()))?,
+            date: listing.partition(row, "date").ok(),
             hour: listing.partition(row, "hour").ok(),
             rows: listing.statistic(row, "numRecords", None),
             time: bounds(time_column),

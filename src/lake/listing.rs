@@ -24,13 +24,25 @@ use super::{Bounds, statistics};
 /// The log cuts a greatest timestamp down to a millisecond.
 const CUT_OFF_MAX_US: i64 = 999;
 
+/// What the folder of a file says of its plays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Filing {
+    /// They are of its UTC hour: reprise wrote the table.
+    ByHour,
+    /// Another tool wrote the table, and its hours may be those of any time zone.
+    Claimed,
+    /// Nothing: the folder has no date or no hour.
+    Unknown,
+}
+
 /// A Parquet file of plays.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LakeFile {
-    /// The UTC day of its plays, since 1970.
+    /// The day of its folder, since 1970.
     pub day: i32,
-    /// The UTC hour of its plays, 0 to 23.
+    /// The hour of its folder, 0 to 23.
     pub hour: u8,
+    pub filing: Filing,
     /// Shared, because lists of files are copied, and there may be hundreds of thousands.
     pub path: Arc<Path>,
     pub size_bytes: u64,
@@ -45,8 +57,11 @@ impl LakeFile {
     /// Whether a play of `[from_us, to_us)` may be in the file.
     pub fn may_hold(&self, from_us: i64, to_us: i64) -> bool {
         let start_us = i64::from(self.day) * DAY_US + i64::from(self.hour) * HOUR_US;
+        let (start_us, last_us) = match self.filing {
+            Filing::ByHour => (start_us, start_us + HOUR_US - 1),
+            Filing::Claimed | Filing::Unknown => (i64::MIN, i64::MAX),
+        };
         let first_us = self.min_timestamp_us.map_or(start_us, |min_us| min_us.max(start_us));
-        let last_us = start_us + HOUR_US - 1;
         let last_us = self.max_timestamp_us.map_or(last_us, |max_us| max_us.min(last_us));
         first_us < to_us && last_us >= from_us
     }
@@ -56,7 +71,7 @@ impl LakeFile {
 pub struct Footer {
     rows: u64,
     min_timestamp_us: Option<i64>,
-    pub max_timestamp_us: Option<i64>,
+    max_timestamp_us: Option<i64>,
 }
 
 impl Footer {
@@ -76,7 +91,8 @@ impl Footer {
 
 /// All files of `table`, by day, hour and path.
 pub fn list(table: &Table) -> Result<Vec<LakeFile>> {
-    let mut files = walk(table, &[PLAYS.time_column], |listing, row, path| listing.file(row, path))?;
+    let is_ours = table.topic().is_some();
+    let mut files = walk(table, &[PLAYS.time_column], |listing, row, path| listing.file(row, path, is_ours))?;
     files.sort();
     Ok(files)
 }
@@ -127,15 +143,16 @@ impl<'a> Listing<'a> {
         })
     }
 
-    fn file(&self, row: usize, path: PathBuf) -> Result<LakeFile> {
+    fn file(&self, row: usize, path: PathBuf, is_ours: bool) -> Result<LakeFile> {
         let context = || format!("the log's entry for {}", path.display());
         if self.deletions.column_by_name("storageType").is_some_and(|kinds| kinds.is_valid(row)) {
             bail!("{} has a deletion vector, which reprise does not read: run OPTIMIZE on the table", path.display());
         }
-        let date = self.partition(row, "date").with_context(context)?;
-        let day = date.parse::<jiff::civil::Date>().with_context(context)?.since(jiff::civil::date(1970, 1, 1))?;
-        let hour: u8 = self.partition(row, "hour").and_then(|hour| Ok(hour.parse()?)).with_context(context)?;
-        ensure!(hour < 24, "{} has the hour {hour}", path.display());
+        let (filing, (day, hour)) = match (is_ours, self.hour(row).with_context(context)) {
+            (true, hour) => (Filing::ByHour, hour?),
+            (false, Ok(hour)) => (Filing::Claimed, hour),
+            (false, Err(_)) => (Filing::Unknown, (0, 0)),
+        };
         let rows = self.statistic(row, "numRecords", None);
         let min = self.statistic(row, "minValues", Some(PLAYS.time_column));
         let max =
@@ -148,15 +165,16 @@ impl<'a> Listing<'a> {
             }
         };
         let size_bytes = self.sizes[row] as u64;
-        Ok(LakeFile {
-            day: day.get_days(),
-            hour,
-            path: path.into(),
-            size_bytes,
-            rows,
-            min_timestamp_us,
-            max_timestamp_us,
-        })
+        let path = path.into();
+        Ok(LakeFile { day, hour, filing, path, size_bytes, rows, min_timestamp_us, max_timestamp_us })
+    }
+
+    /// The day since 1970 and the hour of the folder that a file is in.
+    fn hour(&self, row: usize) -> Result<(i32, u8)> {
+        let date: jiff::civil::Date = self.partition(row, "date")?.parse()?;
+        let hour: u8 = self.partition(row, "hour")?.parse()?;
+        ensure!(hour < 24, "it has the hour {hour}");
+        Ok((date.since(jiff::civil::date(1970, 1, 1))?.get_days(), hour))
     }
 
     pub fn partition(&self, row: usize, column: &str) -> Result<String> {

@@ -52,7 +52,7 @@ pub use dead_letters::DeadLetter;
 pub use encoder::{Encoded, Encoder};
 pub use gathering::Gathering;
 pub use holder::{Holder, WriterProcess};
-pub use listing::LakeFile;
+pub use listing::{Filing, LakeFile};
 pub use room::Room;
 pub use snapshot::{Snapshot, check_is_lake, incarnation};
 pub use successor::SuccessorWatch;

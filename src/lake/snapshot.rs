@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use delta_kernel::table_features::ColumnMappingMode;
 
-use super::listing::{self, Footer, LakeFile};
+use super::listing::{self, LakeFile};
 use super::table::{self, PLAYS, Table};
 use super::{Progress, disk};
 
@@ -22,6 +23,7 @@ impl Snapshot {
     pub fn open(lake: &Path, version: Option<u64>) -> Result<Self> {
         check_is_lake(lake)?;
         let table = Table::open(lake, &PLAYS, table::engine()?, version)?;
+        check_columns(&table)?;
         let progress = table.progress()?;
         let files =
             listing::list(&table).with_context(|| format!("cannot list the files of the lake {}", lake.display()))?;
@@ -62,27 +64,18 @@ impl Snapshot {
     pub fn files_between(&self, from_us: i64, to_us: i64) -> impl Iterator<Item = &LakeFile> {
         self.files.iter().filter(move |file| file.may_hold(from_us, to_us))
     }
+}
 
-    /// The greatest event time, in µs since 1970, or `None` without any plays. It is what an imported lake has instead of
-    /// a clock.
-    pub fn max_timestamp_us(&self) -> Result<Option<i64>> {
-        let mut candidates: Vec<&LakeFile> = self.files.iter().filter(|file| file.rows > 0).collect();
-        // Files whose bound nobody knows come first, as if they could hold anything.
-        candidates.sort_by_key(|file| std::cmp::Reverse(file.max_timestamp_us.unwrap_or(i64::MAX)));
-        let mut greatest = None;
-        for file in candidates {
-            // The log's bounds are up to 999 µs too great, so the last word is the footer's.
-            if greatest.is_some() && file.max_timestamp_us <= greatest && file.max_timestamp_us.is_some() {
-                break;
-            }
-            let footer = Footer::read(&file.path)?;
-            let max_us = footer
-                .max_timestamp_us
-                .with_context(|| format!("{} has no statistics for `timestamp`: give --clock", file.path.display()))?;
-            greatest = greatest.max(Some(max_us));
-        }
-        Ok(greatest)
-    }
+/// Refuses a table whose files call its columns by other names than the table does.
+fn check_columns(table: &Table) -> Result<()> {
+    let mode = table.snapshot().table_properties().column_mapping_mode;
+    ensure!(
+        matches!(mode, None | Some(ColumnMappingMode::None)),
+        "the table {} maps the names of its columns (delta.columnMapping.mode), which reprise does not read: write its rows \
+         to a table without column mapping",
+        table.root.display()
+    );
+    Ok(())
 }
 
 /// How many times a process has become the writer of the lake: which of them is the one that it has now.

@@ -3,6 +3,8 @@
 //! `replay` and the client commands print through here, so the same cells look the same wherever they come from.
 
 mod csv;
+pub mod json;
+pub mod log;
 mod parquet;
 pub mod table;
 
@@ -93,7 +95,7 @@ pub fn write_text(format: Format, cells: &[ChartCell], width: Option<u16>, out: 
         Format::Table => out.write_all(table::tables(cells, width).as_bytes()),
         Format::Csv => csv::write(cells, out),
         Format::Json => cells.iter().try_for_each(|cell| {
-            serde_json::to_writer(&mut *out, cell)?;
+            json::to_writer(&mut *out, cell)?;
             out.write_all(b"\n")
         }),
         Format::Parquet => Err(io::Error::new(ErrorKind::Unsupported, "Parquet is not text")),

@@ -107,15 +107,20 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     let mut escaped = String::with_capacity(text.len() + 8);
     for character in text.chars() {
         match acts_on_terminal(character) {
-            true => escaped.extend(character.escape_default()),
+            true => escape(character, &mut escaped),
             false => escaped.push(character),
         }
     }
     Cow::Owned(escaped)
 }
 
+/// Appends `character` to `text` as an escape, like `\n` or `\u{1b}`.
+pub fn escape(character: char, text: &mut String) {
+    text.extend(character.escape_default());
+}
+
 /// Control characters, line and paragraph separators, and the marks that turn the direction of the text after them.
-fn acts_on_terminal(character: char) -> bool {
+pub fn acts_on_terminal(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

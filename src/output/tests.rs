@@ -1,5 +1,7 @@
 //! What people and programs get to read, whatever the titles hold and however narrow the terminal is.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::charts::{AsOf, Entry};
 
@@ -53,10 +55,70 @@ fn csv_quotes_what_would_end_a_field() {
         &format!("{week},1,S1,plain,{artist},12345\n"),
         &format!("{week},2,S2,\"a,b\",{artist},6172\n"),
         &format!("{week},3,S3,\"say \"\"hi\"\"\",{artist},4115\n"),
-        &format!("{week},4,S4,\"two\r\nlines\",{artist},3086\n"),
+        &format!("{week},4,S4,two\\r\\nlines,{artist},3086\n"),
         "weekly,all,,,US,1,,,Ana,7\n",
     ];
     assert_eq!(csv, expected.concat());
+}
+
+/// The rows of a CSV text, by the quotes of RFC 4180.
+fn rows(csv: &str) -> Vec<Vec<String>> {
+    let (mut rows, mut row, mut field, mut quoted) = (Vec::new(), Vec::new(), String::new(), false);
+    let mut characters = csv.chars().peekable();
+    while let Some(character) = characters.next() {
+        match character {
+            '"' if quoted && characters.peek() == Some(&'"') => field.extend(characters.next()),
+            '"' => quoted = !quoted,
+            ',' if !quoted => row.push(std::mem::take(&mut field)),
+            '\n' if !quoted => {
+                row.push(std::mem::take(&mut field));
+                rows.push(std::mem::take(&mut row));
+            }
+            other => field.push(other),
+        }
+    }
+    rows
+}
+
+/// A spreadsheet takes no cell for a formula, and numbers stay numbers.
+#[test]
+fn csv_has_no_formulas() {
+    let titles = ["=1+1", "+1", "-1", "@A1", "\t=1", "\r=1", "\n=1", "＝1", "=A1,\"b\"", "a=1", "'=1", " =1"];
+    let csv = text(Format::Csv, &[ChartCell { scope: "-Ö".to_owned(), ..cell(&titles) }], None);
+    let rows = rows(&csv);
+    let column = |number: usize| rows[1..].iter().map(|row| row[number].as_str()).collect::<Vec<_>>();
+    let harmless =
+        ["'=1+1", "'+1", "'-1", "'@A1", "'\\t=1", "'\\r=1", "'\\n=1", "'＝1", "'=A1,\"b\"", "a=1", "'=1", " =1"];
+    assert_eq!(column(7), harmless);
+    assert!(column(4).iter().all(|scope| *scope == "'-Ö"));
+    assert_eq!((column(5)[1], column(9)[1]), ("2", "6172"));
+}
+
+proptest! {
+    /// Whatever texts hold: the only control character that is written ends a line, JSON is read back as it was, and each
+    /// row of CSV has its columns, none of which begins a formula.
+    #[test]
+    fn no_text_controls_a_terminal_or_a_spreadsheet(
+        texts in prop::collection::vec("(\\PC|\\pC|[=+@\t\r,\"-]|\u{9b}|\x1b\\[2J){0,12}", 4),
+        name in "(\\PC|\\pC){0,3}",
+    ) {
+        let mut cells = [cell(&texts.iter().map(String::as_str).collect::<Vec<_>>()), artists()];
+        for (entry, text) in cells[0].entries.iter_mut().zip(texts.iter().rev()) {
+            (entry.track_id, entry.artist) = (Some(text.clone()), text.clone());
+        }
+        cells[0].scope.clone_from(&name);
+        for format in [Format::Table, Format::Csv, Format::Json] {
+            let text = text(format, &cells, None);
+            prop_assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{:?} {:?}", format, text);
+        }
+        let json = text(Format::Json, &cells, None);
+        let read: Vec<ChartCell> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        prop_assert_eq!(&read[..], &cells[..]);
+        for row in rows(&text(Format::Csv, &cells, None)) {
+            prop_assert_eq!(row.len(), 10);
+            prop_assert!(!row.iter().any(|field| field.starts_with(['=', '+', '-', '@', '\t', '\r'])), "{:?}", row);
+        }
+    }
 }
 
 #[test]

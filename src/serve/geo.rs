@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use reprise_dataflows::definition::{Cell, ItemKind, Scope, ScopeKind, TRENDING};
@@ -17,6 +16,7 @@ use super::questions::Findings;
 use super::routes::{link, next_page};
 use super::{Shared, lookup};
 use crate::charts::{AsOf, Available, Charts, scopes};
+use crate::output::json::Json;
 
 /// Countries of one answer, unless another number is asked for, and at most.
 const COUNTRIES: usize = 1000;

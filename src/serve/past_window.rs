@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use reprise_dataflows::calendar::parse_instant;
 use reprise_dataflows::definition::{ItemKind, Scope, TRENDING, TRENDING_NAME};
 use reprise_dataflows::query::{Found, Question};
@@ -13,6 +12,7 @@ use super::questions::Findings;
 use super::routes::Answered;
 use super::{Shared, lookup};
 use crate::charts::{Answer, AsOf, ChartCell, Entry};
+use crate::output::json::Json;
 
 /// Asks for the oldest window that is known.
 const EARLIEST: &str = "earliest";

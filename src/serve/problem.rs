@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use crate::charts::Available;
+use crate::output::json::Json;
 
 /// When to ask again what cannot be answered now, in seconds.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
@@ -53,7 +54,7 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let media_type = [(header::CONTENT_TYPE, Self::MEDIA_TYPE)];
-        let mut response = (status, media_type, axum::Json(self)).into_response();
+        let mut response = (status, media_type, Json(self)).into_response();
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
         }

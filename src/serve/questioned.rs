@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use reprise_dataflows::calendar::Period;
@@ -24,6 +23,7 @@ use super::questions::Findings;
 use super::routes::Answered;
 use super::{Shared, lookup};
 use crate::charts::{AsOf, Available, Charts, instant, scopes};
+use crate::output::json::Json;
 
 /// An epoch takes milliseconds, but the one that a commit or a search is in may take longer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);

@@ -29,6 +29,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
@@ -36,7 +37,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Extension, Json, Router};
+use axum::{Extension, Router};
 use reprise_dataflows::definition::{Scope, TRENDING_NAME};
 use serde::Serialize;
 
@@ -52,6 +53,7 @@ use super::snapshot;
 use super::stream::{self, CLIENTS_MAX, Full, LISTS_MAX};
 use super::{Shared, Status, artist, dead_letters, geo, page, past_window, questioned};
 use crate::charts::{AsOf, Charts, Overview, Page, SCOPES_MAX};
+use crate::output::json::Json;
 
 pub type Answered<T> = Result<Json<T>, Problem>;
 

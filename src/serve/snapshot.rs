@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::readers::Pieces;
 use crate::charts::{AsOf, ChartInputs, Charts, Filter, Place};
+use crate::output::json;
 
 pub const MEDIA_TYPE: &str = "application/x-ndjson";
 /// Snapshots that are read at the same time.
@@ -45,7 +46,7 @@ pub struct Header {
 pub fn snapshot(charts: Arc<Charts>, topic: String, lake: String) -> serde_json::Result<Pieces> {
     let header = Header { as_of: charts.as_of(), topic, lake, charts: charts.inputs() };
     let places = charts.sorted_places(&Filter::default()).into_iter();
-    let piece = serde_json::to_vec(&header)?;
+    let piece = json::to_vec(&header)?;
     Ok(Box::new(Cells { charts, places, limit: None, piece, before: b"\n", between: b"\n", end: Some(b"\n") }))
 }
 
@@ -80,7 +81,7 @@ impl Iterator for Cells {
             };
             piece.extend_from_slice(std::mem::replace(&mut self.before, self.between));
             // A cell that is no JSON does not exist; if it did, its answer would end without it and not be valid.
-            serde_json::to_writer(&mut piece, &self.charts.cell(chart, &scope, Some(start_day), self.limit)).ok()?;
+            json::to_writer(&mut piece, &self.charts.cell(chart, &scope, Some(start_day), self.limit)).ok()?;
         }
         (!piece.is_empty()).then(|| piece.into())
     }

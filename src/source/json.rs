@@ -23,13 +23,11 @@ mod properties;
 mod quick;
 #[cfg(test)]
 mod tests;
-mod timestamp;
+pub mod timestamp;
 
 use std::fmt;
 
-use reprise_dataflows::play::{
-    AHEAD_MAX_US, EVENT_BYTES_MAX, EVENT_DEPTH_MAX, EVENT_TIME_MIN_US, PlayBatch, Rejection,
-};
+use reprise_dataflows::play::{EVENT_BYTES_MAX, EVENT_DEPTH_MAX, PlayBatch, Rejection, check_song_id, check_time};
 
 use columns::Columns;
 use fields::{Fields, Name};
@@ -212,9 +210,7 @@ fn nests_deeper(json: &[u8], depth_max: usize) -> bool {
 /// Applies the rules of a play to what the JSON has, in the order of the schema.
 fn check<'a>(fields: &'a Fields<'_>, kafka_ms: Option<i64>) -> Result<Play<'a>, Rejected> {
     let song_id = fields.text(Name::SongId)?;
-    if song_id.is_empty() {
-        return Err(Rejected::new(Rejection::MissingField, format_args!("song_id")));
-    }
+    check_song_id(song_id).map_err(|reason| Rejected::new(reason, format_args!("song_id")))?;
     Ok(Play {
         song_id,
         title: fields.text(Name::Title)?,
@@ -232,23 +228,21 @@ fn check<'a>(fields: &'a Fields<'_>, kafka_ms: Option<i64>) -> Result<Play<'a>, 
     })
 }
 
-/// The event time, if it is neither too old nor too far ahead of its record. Without a Kafka timestamp the only upper
-/// bound is that of [`timestamp`]: the year 9999.
+/// The event time, if it is neither too old nor too far ahead of its record.
 fn plausible(event_us: i64, kafka_ms: Option<i64>) -> Result<i64, Rejected> {
-    if event_us < EVENT_TIME_MIN_US {
-        return Err(Rejected::new(
-            Rejection::TooOld,
-            format_args!("timestamp: {} is before the year 2000", timestamp::Display(event_us)),
-        ));
+    let kafka_us = kafka_ms.map(|ms| ms.saturating_mul(1000));
+    check_time(event_us, kafka_us).map(|()| event_us).map_err(|reason| implausible(reason, event_us, kafka_us))
+}
+
+#[cold]
+fn implausible(reason: Rejection, event_us: i64, kafka_us: Option<i64>) -> Rejected {
+    let event = timestamp::Display(event_us);
+    match (reason, kafka_us.map(timestamp::Display)) {
+        (Rejection::TooFarAhead, Some(kafka)) => {
+            let detail = format_args!("timestamp: {event} is more than an hour ahead of the Kafka record's {kafka}");
+            Rejected::new(reason, detail)
+        }
+        (Rejection::TooOld, _) => Rejected::new(reason, format_args!("timestamp: {event} is before the year 2000")),
+        _ => Rejected::new(reason, format_args!("timestamp: {event} is after the year 9999")),
     }
-    // Saturating, because a producer may write any number as Kafka's timestamp.
-    let Some(kafka_us) = kafka_ms.map(|ms| ms.saturating_mul(1000)) else { return Ok(event_us) };
-    if event_us > kafka_us.saturating_add(AHEAD_MAX_US) {
-        let (event, kafka) = (timestamp::Display(event_us), timestamp::Display(kafka_us));
-        return Err(Rejected::new(
-            Rejection::TooFarAhead,
-            format_args!("timestamp: {event} is more than an hour ahead of the Kafka record's {kafka}"),
-        ));
-    }
-    Ok(event_us)
 }

@@ -3,13 +3,15 @@
 //! It reads in the epochs of [`Stage::Rebuild`], so that the charts of a run begin with what its lake has, and those of a
 //! replay are the lake's alone.
 
+mod foreign;
 mod groups;
 mod hybrid;
+mod left_out;
 mod pages;
 mod reader;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use reprise_dataflows::plan::Plan;
 use reprise_dataflows::{Epoch, Stage, Tick};
@@ -23,7 +25,8 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use super::{Intake, LakeReport, Report, Source};
 use crate::lake::LakeFile;
 
-pub use reader::{Counted, Reader, Selection};
+pub use left_out::LeftOut;
+pub use reader::{Counted, Reader, Selection, latest_us};
 
 /// What one epoch may bring, on one worker: many plays, since the summary of an epoch is what costs, whatever it summarises.
 const EPOCH_ROWS_MAX: u64 = 16 << 20;
@@ -33,6 +36,8 @@ const EPOCH_ROWS_MAX: u64 = 16 << 20;
 pub struct Progress {
     pub rows: AtomicU64,
     pub rows_total: u64,
+    /// What this process has read and not counted, because it is no play.
+    pub left_out: Mutex<LeftOut>,
 }
 
 /// The files of one worker: those of a range of hours, of about as many bytes as the others'. Most buckets
@@ -99,6 +104,10 @@ pub fn lake<'scope>(
                 Err(error) => return fail(error),
             };
             reported_done = piece.is_none();
+            if reported_done {
+                let mut left_out = progress.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+                left_out.merge(reader.take_left_out());
+            }
             let read = piece.as_ref().map_or(0, |piece| piece.rows);
             rows += read;
             progress.rows.fetch_add(read, Ordering::Relaxed);

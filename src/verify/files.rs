@@ -106,8 +106,8 @@ impl Found {
                 problems.push(format!("its {column} is {}, and the log says {}", shown(found), shown(claimed)));
             }
         }
-        let day: jiff::civil::Date =
-            file.date.parse().with_context(|| format!("its folder is of the date {:?}", file.date))?;
+        let date = file.date.as_deref().context("its folder has no date")?;
+        let day: jiff::civil::Date = date.parse().with_context(|| format!("its folder is of the date {date:?}"))?;
         let day_us = i64::from(day.since(jiff::civil::date(1970, 1, 1))?.get_days()) * DAY_US;
         let folder_us = match &file.hour {
             Some(hour) => {

@@ -5,11 +5,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, anyhow};
+use reprise_dataflows::definition::Definitions;
+use reprise_dataflows::plan::Plan;
 
 use super::coverage::{self, Rows, Verdict};
 use super::files;
+use crate::lake::Snapshot;
 use crate::lake::claims::Claims;
 use crate::output::table::grouped;
+use crate::source::lake::{LeftOut, Reader, Selection};
 
 /// Problems that are listed; with more it is not one file that is damaged.
 const PROBLEMS_MAX: usize = 100;
@@ -31,28 +35,20 @@ pub fn check(lake: &Path, threads: usize) -> Result<Checked> {
     let mut problems = plays.problems.clone();
     problems.extend(letters.iter().flat_map(|letters| letters.problems.clone()));
     let mut report = String::new();
-    let mut found = Vec::new();
-    for claims in [Some(&plays), letters.as_ref()].into_iter().flatten() {
-        let rows = read(claims, threads, &mut problems)?;
-        report += &format!(
-            "{}: version {}, {} files, {} rows, digest of their offsets {:016x}\n",
-            claims.name,
-            claims.progress.version,
-            grouped(claims.files.len() as u64),
-            grouped(rows.count),
-            rows.digest
-        );
-        found.push(rows);
-    }
-    let mut found = found.into_iter();
-    let (play_rows, letter_rows) = (found.next().unwrap_or_default(), found.next().unwrap_or_default());
-    let verdicts = match &plays.topic {
-        Some(topic) => coverage::judge(topic, &plays.progress, play_rows, letter_rows, &plays.gaps),
-        None => {
-            report += "the lake was imported: which offsets it should have is not on record\n";
-            Vec::new()
+    let mut verdicts = Vec::new();
+    match &plays.topic {
+        Some(topic) => {
+            let play_rows = read(&plays, threads, &mut problems)?;
+            report += &summary(&plays, &play_rows);
+            let letter_rows = letters.as_ref().map(|letters| read(letters, threads, &mut problems)).transpose()?;
+            report += &letters.iter().zip(&letter_rows).map(|(claims, rows)| summary(claims, rows)).collect::<String>();
+            if play_rows.count == 0 {
+                report += "the lake holds no play yet\n";
+            }
+            verdicts = coverage::judge(topic, &plays.progress, play_rows, letter_rows.unwrap_or_default(), &plays.gaps);
         }
-    };
+        None => report += &imported(&plays, lake, threads, &mut problems)?,
+    }
     for Verdict { text, .. } in &verdicts {
         report += &format!("{text}\n");
     }
@@ -66,29 +62,95 @@ pub fn check(lake: &Path, threads: usize) -> Result<Checked> {
     Ok(Checked { report, problems: count })
 }
 
+fn summary(claims: &Claims, rows: &Rows) -> String {
+    format!(
+        "{}: version {}, {} files, {} rows, digest of their offsets {:016x}\n",
+        claims.name,
+        claims.progress.version,
+        grouped(claims.files.len() as u64),
+        grouped(rows.count),
+        rows.digest
+    )
+}
+
+/// Reads the plays of a lake that another tool wrote, as a replay by the built-in charts does. No offsets are on record
+/// for it, but every file must be readable, with as many rows as the log says.
+fn imported(plays: &Claims, lake: &Path, threads: usize, problems: &mut Vec<String>) -> Result<String> {
+    let snapshot = Snapshot::open(lake, None)?;
+    let (plan, files) = (Plan::new(&Definitions::builtin()), snapshot.files());
+    let read_file = |index: usize, found: &mut (u64, LeftOut)| {
+        let selection = Selection {
+            times_us: i64::MIN..i64::MAX,
+            window_us: Some(i64::MIN..i64::MAX),
+            is_window_fixed: false,
+            counted: None,
+            late_titles: None,
+        };
+        let mut reader = Reader::new(vec![files[index].clone()], plan.clone(), selection);
+        let outcome = loop {
+            match reader.next_piece() {
+                Ok(Some(piece)) => found.0 += piece.rows,
+                Ok(None) => break Vec::new(),
+                Err(error) => break vec![format!("{error:#}")],
+            }
+        };
+        found.1.merge(reader.take_left_out());
+        outcome
+    };
+    let (mut rows, mut left_out) = (0, LeftOut::default());
+    for (count, others) in each(files.len(), threads, read_file, problems)? {
+        rows += count;
+        left_out.merge(others);
+    }
+    let mut report = format!(
+        "{}: version {}, {} files, {} rows, {} of them plays\n\
+         the lake was imported: which offsets it should have is not on record\n",
+        plays.name,
+        snapshot.version(),
+        grouped(files.len() as u64),
+        grouped(rows),
+        grouped(rows - left_out.rows())
+    );
+    left_out.notes().iter().for_each(|note| report += &format!("{note}\n"));
+    Ok(report)
+}
+
 /// The rows of all files of a table.
 fn read(claims: &Claims, threads: usize, problems: &mut Vec<String>) -> Result<Rows> {
-    let next = AtomicUsize::new(0);
-    let found = Mutex::new(Vec::new());
-    let work = || {
-        let mut rows = Rows::default();
-        while let Some(index) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|index| *index < claims.files.len()) {
-            let (of_file, told) = files::check(claims, &claims.files[index]);
-            rows.merge(of_file);
-            let told = told.into_iter().map(|problem| (index, problem));
-            found.lock().unwrap_or_else(PoisonError::into_inner).extend(told);
-        }
-        rows
+    let read_file = |index: usize, rows: &mut Rows| {
+        let (of_file, told) = files::check(claims, &claims.files[index]);
+        rows.merge(of_file);
+        told
     };
-    let rows = std::thread::scope(|scope| {
+    let mut all = Rows::default();
+    each(claims.files.len(), threads, read_file, problems)?.into_iter().for_each(|rows| all.merge(rows));
+    Ok(all)
+}
+
+/// Has `threads` look at `count` files, each of which adds to what its thread has found and says what is wrong.
+fn each<T: Default + Send>(
+    count: usize,
+    threads: usize,
+    look: impl Fn(usize, &mut T) -> Vec<String> + Sync,
+    problems: &mut Vec<String>,
+) -> Result<Vec<T>> {
+    let next = AtomicUsize::new(0);
+    let told = Mutex::new(Vec::new());
+    let work = || {
+        let mut found = T::default();
+        while let Some(index) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|index| *index < count) {
+            let problems = look(index, &mut found).into_iter().map(|problem| (index, problem));
+            told.lock().unwrap_or_else(PoisonError::into_inner).extend(problems);
+        }
+        found
+    };
+    let found = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         let joined = workers.into_iter().map(|worker| worker.join().map_err(|_| anyhow!("a thread has died")));
         joined.collect::<Result<Vec<_>>>()
     });
-    let mut all = Rows::default();
-    rows.context("the files cannot be read")?.into_iter().for_each(|rows| all.merge(rows));
-    let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
-    found.sort();
-    problems.extend(found.into_iter().map(|(_, problem)| problem));
-    Ok(all)
+    let mut told = told.into_inner().unwrap_or_else(PoisonError::into_inner);
+    told.sort();
+    problems.extend(told.into_iter().map(|(_, problem)| problem));
+    found.context("the files cannot be read")
 }

@@ -5,8 +5,9 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::support::fixture::{Traffic, folder};
-use crate::support::program::{Ended, reprise, succeed};
-use crate::support::running::Running;
+use crate::support::plays::Play;
+use crate::support::program::{Ended, reprise, reprise_with, succeed};
+use crate::support::running::{Running, run};
 use crate::support::{broker, eventually, heavy, unique};
 
 /// Compares the instance with a replay of `lake`, and returns what is said.
@@ -126,6 +127,67 @@ fn what_cannot_be_compared_is_refused() {
     let ended = reprise(["verify", "--lake", lake.to_str().unwrap(), "--against", "127.0.0.1:1"]).end();
     assert_eq!(ended.status.code(), Some(1));
     assert!(ended.stderr.contains("no reprise answers at"), "{}", ended.stderr);
+}
+
+/// A start commits as soon as it has read everything, so that it can be proved at once; nothing is proved of nothing.
+#[test]
+fn what_is_not_committed_yet_is_waited_for_and_never_the_same() {
+    let topic = broker::topic("first-commit", 2);
+    let folder = folder();
+    let lake = folder.path().to_str().unwrap().to_owned();
+    let running = Running::start(&topic, folder.path(), &["--commit-interval", "1h", "--idle", "1h"]);
+    running.caught_up(&topic);
+    let nothing = verify(&running, folder.path(), "1");
+    assert_eq!(nothing.status.code(), Some(1), "{}", nothing.stdout);
+    assert!(nothing.stderr.contains("there is nothing to compare") && nothing.stdout.is_empty(), "{}", nothing.stderr);
+    assert!(succeed(["verify", "--lake", &lake]).stdout.contains("the lake holds no play yet"));
+
+    let plays: Vec<Play> = (0..500).map(|song| Play::new(&(song % 9).to_string(), "2025-05-05T05:05:00Z")).collect();
+    broker::produce(&topic, 0, plays.iter().map(Play::json));
+    running.caught_up(&topic);
+    // Neither is the interval over, nor has anybody waited: the first commit is under way, or done.
+    let (_, cells) = compared(&verify(&running, folder.path(), "2"));
+    assert!(cells > 0);
+
+    // What comes later is not in the lake, which is said.
+    broker::produce(&topic, 1, plays[..7].iter().map(Play::json));
+    running.caught_up(&topic);
+    eventually("the status has it", || (running.status()["uncommitted_plays"] == 7).then_some(()));
+    let ended = verify(&running, folder.path(), "1");
+    compared(&ended);
+    assert!(ended.stderr.contains("7 plays are not committed yet; the next commit is in "), "{}", ended.stderr);
+    running.stop();
+
+    // Only dead letters: the lake is whole, and there is still nothing to compare.
+    let topic = broker::topic("only-bad", 1);
+    let others = folder.path().join("others");
+    broker::produce(&topic, 0, ["not json"]);
+    let running = Running::start(&topic, &others, &["--commit-interval", "100ms"]);
+    running.caught_up(&topic);
+    running.stop();
+    assert!(succeed(["verify", "--lake", others.to_str().unwrap()]).stdout.contains("complete (1 dead letter)"));
+}
+
+/// While nothing can be committed, `--wait` bounds how long that is waited for; when it is, the proof goes on.
+#[test]
+fn a_first_commit_that_does_not_come_is_no_proof() {
+    let topic = broker::topic("never-committed", 1);
+    let folder = folder();
+    let (lake, room) = (folder.path().join("lake"), folder.path().join("room"));
+    broker::produce(&topic, 0, [Play::new("a", "2025-05-05T05:05:00Z").json()]);
+    let full =
+        [("REPRISE_FAILPOINT", "staged=full".into()), ("REPRISE_FAILPOINT_UNTIL", room.to_str().unwrap().into())];
+    let running = Running::of(reprise_with(run(&topic, &lake, &["--commit-interval", "1h"]), &full));
+    running.caught_up(&topic);
+    let words = ["verify", "--lake", lake.to_str().unwrap(), "--against", &running.address, "--wait"];
+    let ended = reprise(words.iter().chain(&["0s"])).end();
+    assert_eq!((ended.status.code(), ended.stdout.as_str()), (Some(1), ""), "{}", ended.stderr);
+    assert!(ended.stderr.contains("nothing to compare: 1 play is not committed yet"), "{}", ended.stderr);
+    let waiting = reprise(words.iter().chain(&["90s"]));
+    eventually("it says that it waits", || waiting.stderr().contains("waiting for it").then_some(()));
+    std::fs::write(room, "").unwrap();
+    assert!(compared(&waiting.end()).1 > 0);
+    running.stop();
 }
 
 /// A lake alone: whole, or exactly what is wrong with it.

@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::super::{Shared, Status};
 use super::Client;
 use crate::charts::{AsOf, ChartCell, Charts, Entry};
+use crate::output::json;
 
 /// Events that are kept for clients that come back, and their bytes.
 const KEPT_EVENTS: usize = 256;
@@ -195,6 +196,6 @@ pub fn status(status: &Status) -> Bytes {
 fn event(name: &str, id: Option<EventId>, data: &impl Serialize) -> Bytes {
     let id = id.map(|id| format!("id: {id}\n")).unwrap_or_default();
     // Our own types always become JSON, on one line.
-    let data = serde_json::to_string(data).unwrap_or_default();
-    format!("event: {name}\n{id}data: {data}\n\n").into()
+    let data = json::to_vec(data).unwrap_or_default();
+    [format!("event: {name}\n{id}data: ").as_bytes(), &data, b"\n\n"].concat().into()
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use reprise_dataflows::play::{Rejection, TEXT_BYTES_MAX};
+use reprise_dataflows::play::{Rejection, TEXT_BYTES_MAX, check_duration_ms, check_text};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
@@ -105,7 +105,7 @@ impl<'a> Fields<'a> {
     #[inline]
     pub fn optional_text(&self, name: Name) -> Result<Option<&str>, Rejected> {
         match self.get(name) {
-            Found::Text(text) if text.len() <= TEXT_BYTES_MAX => Ok(Some(text)),
+            Found::Text(text) if check_text(text).is_ok() => Ok(Some(text)),
             Found::Text(text) => Err(too_long(name, text)),
             Found::Nothing | Found::Null => Ok(None),
             _ => Err(self.wrong_type(name, "a text")),
@@ -129,7 +129,7 @@ impl<'a> Fields<'a> {
     #[inline]
     pub fn optional_milliseconds(&self, name: Name) -> Result<Option<i32>, Rejected> {
         let milliseconds = match self.get(name) {
-            Found::Integer(integer) => i32::try_from(*integer).ok().filter(|&milliseconds| milliseconds >= 0),
+            Found::Integer(integer) => check_duration_ms(*integer).ok(),
             Found::Huge(_) => None,
             Found::Nothing | Found::Null => return Ok(None),
             _ => return Err(self.wrong_type(name, "an integer")),

@@ -8,7 +8,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-use reprise_dataflows::play::TEXT_BYTES_MAX;
+use reprise_dataflows::play::{AHEAD_MAX_US, EVENT_TIME_MIN_US, TEXT_BYTES_MAX};
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use reprise_dataflows::play::{TEXT_BYTES_MAX, schema};
+use reprise_dataflows::play::{AHEAD_MAX_US, EVENT_TIME_MIN_US, TEXT_BYTES_MAX, schema};
 use serde_json::{Value, json};
 
 use super::properties::row;

@@ -9,9 +9,9 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail, ensure};
-use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
-use arrow::compute::{cast, filter_record_batch, not};
+use anyhow::{Context, Result, ensure};
+use arrow::array::{AsArray, BooleanArray, RecordBatch};
+use arrow::compute::{filter_record_batch, not};
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, TimestampMicrosecondType};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
@@ -20,9 +20,11 @@ use parquet::arrow::arrow_reader::{
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use reprise_dataflows::definition::ItemKind;
 use reprise_dataflows::plan::Plan;
-use reprise_dataflows::play::{self, PlayBatch};
+use reprise_dataflows::play::PlayBatch;
 
+use super::foreign::Foreign;
 use super::groups::{Fail, Groups};
+use super::left_out::LeftOut;
 use crate::lake::LakeFile;
 use crate::lake::seal::Seal;
 
@@ -65,6 +67,7 @@ pub struct Reader {
     open: Option<OpenFile>,
     plan: Plan,
     selection: Selection,
+    left_out: LeftOut,
 }
 
 struct OpenFile {
@@ -80,10 +83,11 @@ struct OpenFile {
     counted: Option<Arc<Counted>>,
 }
 
-/// The plays of a file, as it was written by us or by anybody.
+/// The plays of a file, as it was written by us, if all of them are wanted or some, or by another tool.
 enum Rows {
     Groups(Groups),
     Batches(ParquetRecordBatchReader),
+    Foreign(Box<Foreign>),
 }
 
 impl Selection {
@@ -103,14 +107,19 @@ impl Selection {
 
 impl Reader {
     pub fn new(files: Vec<LakeFile>, plan: Plan, selection: Selection) -> Self {
-        Self { files: files.into(), open: None, plan, selection }
+        Self { files: files.into(), open: None, plan, selection, left_out: LeftOut::default() }
+    }
+
+    /// What was read since the last call and is not among the plays, because it is none.
+    pub fn take_left_out(&mut self) -> LeftOut {
+        std::mem::take(&mut self.left_out)
     }
 
     /// The next piece; `None` at the end of the last file.
     pub fn next_piece(&mut self) -> Result<Option<Piece>> {
         loop {
             if let Some(open) = &mut self.open
-                && let Some(piece) = open.next_piece()?
+                && let Some(piece) = open.next_piece(&mut self.left_out)?
             {
                 return Ok(Some(piece));
             }
@@ -127,6 +136,10 @@ impl Reader {
     }
 
     fn open(&self, file: &LakeFile) -> Result<OpenFile> {
+        let opened = Opened::new(file).with_context(|| unreadable(file))?;
+        if !opened.seal.is_there() {
+            return self.open_foreign(opened, file).with_context(|| unreadable(file));
+        }
         let times_us = &self.selection.times_us;
         let inside = match (file.min_timestamp_us, file.max_timestamp_us) {
             (Some(min), Some(max)) => times_us.contains(&min) && times_us.contains(&max),
@@ -145,32 +158,54 @@ impl Reader {
         // An artist that is counted is no late text.
         let late = self.selection.late_titles.filter(|_| !self.plan.counts(ItemKind::Artist));
         let whole = bounds_us.is_none() && counted.is_none();
-        let rows = open(file, &columns, whole, late)
-            .with_context(|| format!("cannot read {}, a file of the lake", file.path.display()))?;
-        let fixed_window_us = self.selection.window_us.clone().filter(|_| self.selection.is_window_fixed);
-        Ok(OpenFile { path: file.path.clone(), day: file.day, rows, in_window, fixed_window_us, bounds_us, counted })
+        let rows = open(opened, file, &columns, whole, late).with_context(|| unreadable(file))?;
+        Ok(self.opened(file, rows, bounds_us))
+    }
+
+    /// A file that was not written as ours, whose statistics bound nothing.
+    fn open_foreign(&self, opened: Opened, file: &LakeFile) -> Result<OpenFile> {
+        let foreign = Foreign::open(opened, file, &self.plan, self.selection.counted.is_some())?;
+        let times_us = &self.selection.times_us;
+        let bounds_us = (*times_us != (i64::MIN..i64::MAX)).then(|| times_us.clone());
+        Ok(self.opened(file, Rows::Foreign(Box::new(foreign)), bounds_us))
+    }
+
+    fn opened(&self, file: &LakeFile, rows: Rows, bounds_us: Option<Range<i64>>) -> OpenFile {
+        OpenFile {
+            path: file.path.clone(),
+            day: file.day,
+            rows,
+            in_window: self.selection.in_window(file),
+            fixed_window_us: self.selection.window_us.clone().filter(|_| self.selection.is_window_fixed),
+            bounds_us,
+            counted: self.selection.counted.clone(),
+        }
     }
 }
 
 impl OpenFile {
-    fn next_piece(&mut self) -> Result<Option<Piece>> {
+    fn next_piece(&mut self, left_out: &mut LeftOut) -> Result<Option<Piece>> {
         let path = self.path.display();
-        let batch = match &mut self.rows {
+        let context = || format!("cannot read {path}, a file of the lake");
+        let (rows, batch, day) = match &mut self.rows {
             Rows::Groups(groups) => {
-                let plays = groups.next().with_context(|| format!("cannot read {path}, a file of the lake"))?;
+                let plays = groups.next().with_context(context)?;
                 return Ok(plays.map(|plays| Piece { rows: plays.rows() as u64, plays: vec![self.windowed(plays)] }));
             }
-            Rows::Batches(batches) => batches.next(),
+            Rows::Batches(batches) => {
+                let Some(batch) = batches.next().transpose().with_context(context)? else { return Ok(None) };
+                (batch.num_rows() as u64, batch, Some(self.day))
+            }
+            Rows::Foreign(foreign) => {
+                let Some((rows, judged)) = foreign.next(left_out).with_context(context)? else { return Ok(None) };
+                (rows, judged.plays, judged.day)
+            }
         };
-        let Some(batch) = batch else { return Ok(None) };
-        let batch = batch.with_context(|| format!("cannot read {path}, a file of the lake"))?;
-        let rows = batch.num_rows() as u64;
-        let batch = conform(batch).with_context(|| format!("{path} does not hold plays"))?;
         let batch = match &self.bounds_us {
             Some(bounds_us) => within(&batch, bounds_us)?,
             None => batch,
         };
-        let plays = self.split(batch).with_context(|| format!("cannot tell what is new in {path}"))?;
+        let plays = self.split(batch, day).with_context(|| format!("cannot tell what is new in {path}"))?;
         Ok(Some(Piece { rows, plays }))
     }
 
@@ -182,8 +217,8 @@ impl OpenFile {
     }
 
     /// The plays that are to be counted, and those that only the window wants.
-    fn split(&self, batch: RecordBatch) -> Result<Vec<PlayBatch>> {
-        let batch_of = |columns| self.windowed(PlayBatch::new(columns, Some(self.day)));
+    fn split(&self, batch: RecordBatch, day: Option<i32>) -> Result<Vec<PlayBatch>> {
+        let batch_of = |columns| self.windowed(PlayBatch::new(columns, day));
         let Some(counted) = &self.counted else { return Ok(vec![batch_of(batch)]) };
         let is_new = counted.lacks(&batch)?;
         let new_rows = is_new.true_count();
@@ -243,9 +278,18 @@ impl Opened {
     }
 }
 
-/// A reader of some of a file's columns, texts as dictionaries. If it is wanted as a `whole`, and ours, titles may be `late`.
-fn open(file: &LakeFile, columns: &[&'static str], whole: bool, late: Option<Fail>) -> Result<Rows> {
-    let mut opened = Opened::new(file)?;
+fn unreadable(file: &LakeFile) -> String {
+    format!("cannot read {}, a file of the lake", file.path.display())
+}
+
+/// A reader of some columns of a file of ours, texts as dictionaries. If it is wanted as a `whole`, titles may be `late`.
+fn open(
+    mut opened: Opened,
+    file: &LakeFile,
+    columns: &[&'static str],
+    whole: bool,
+    late: Option<Fail>,
+) -> Result<Rows> {
     if whole {
         opened = match Groups::new(opened, file, columns, late) {
             Ok(groups) => return Ok(Rows::Groups(groups)),
@@ -268,24 +312,35 @@ fn open(file: &LakeFile, columns: &[&'static str], whole: bool, late: Option<Fai
     Ok(Rows::Batches(builder.with_projection(mask).with_batch_size(BATCH_ROWS).build()?))
 }
 
-/// Casts what another writer has stored in other widths or units, and refuses what cannot be plays.
-fn conform(batch: RecordBatch) -> Result<RecordBatch> {
-    let wanted = play::schema();
-    let mut columns = batch.columns().to_vec();
-    let mut fields: Vec<Field> = batch.schema().fields().iter().map(|field| field.as_ref().clone()).collect();
-    for (column, field) in columns.iter_mut().zip(&mut fields) {
-        let Ok(expected) = wanted.field_with_name(field.name()) else { continue };
-        let is_text =
-            matches!(field.data_type(), DataType::Dictionary(_, _)) && *expected.data_type() == DataType::Utf8;
-        if !is_text && field.data_type() != expected.data_type() {
-            *column = cast(column, expected.data_type())?;
-            *field = Field::new(field.name(), expected.data_type().clone(), true);
+/// The event time of the latest play in `files`, in µs since 1970, or none without any. It stands for the clock of a lake
+/// that no run has written. Rows that are no plays do not count, so the statistics of a file are only its upper bound.
+///
+/// # Errors
+/// If a file cannot be read.
+pub fn latest_us(files: &[LakeFile], plan: &Plan) -> Result<Option<i64>> {
+    let mut candidates: Vec<&LakeFile> = files.iter().filter(|file| file.rows > 0).collect();
+    // Files without a bound come first: they could hold anything.
+    candidates.sort_by_key(|file| std::cmp::Reverse(file.max_timestamp_us.unwrap_or(i64::MAX)));
+    let mut latest_us = None;
+    for file in candidates {
+        if latest_us.is_some() && file.max_timestamp_us.is_some() && file.max_timestamp_us <= latest_us {
+            break;
         }
-        if !expected.is_nullable() && column.is_nullable() {
-            bail!("column {} has rows without a value", field.name());
+        let selection = Selection {
+            times_us: i64::MIN..i64::MAX,
+            // Only for the window are the times of every play read.
+            window_us: Some(i64::MIN..i64::MAX),
+            is_window_fixed: false,
+            counted: None,
+            late_titles: None,
+        };
+        let mut reader = Reader::new(vec![file.clone()], plan.clone(), selection);
+        while let Some(piece) = reader.next_piece()? {
+            let times_us = piece.plays.iter().filter_map(|plays| plays.timestamps_us()?.iter().max().copied());
+            latest_us = latest_us.max(times_us.max());
         }
     }
-    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+    Ok(latest_us)
 }
 
 /// The plays whose event time is within `bounds_us`.

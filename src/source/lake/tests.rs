@@ -14,20 +14,24 @@ use parquet::file::properties::{WriterProperties, WriterVersion};
 use proptest::prelude::*;
 use reprise_dataflows::definition::Definitions;
 use reprise_dataflows::plan::Plan;
-use reprise_dataflows::play::{HOUR_US, PlayBatch};
+use reprise_dataflows::play::{DAY_US, HOUR_US, PlayBatch};
 use tempfile::TempDir;
 
 use super::{Reader, Selection, share};
-use crate::lake::LakeFile;
 use crate::lake::seal;
 use crate::lake::tests::support::plays;
+use crate::lake::{Filing, LakeFile};
+
+/// The hour that all files here are of. Plays of years before 2000 are none.
+const DAY: i32 = 20_000;
+const START_US: i64 = DAY as i64 * DAY_US;
 
 type Play = (String, String, String, bool, String, i64);
 
 fn play() -> impl Strategy<Value = Play> {
     let text = || prop_oneof!["[ab]{0,2}", "é{0,40}", Just("a title of some length".to_owned())];
     let country = prop_oneof![4 => Just("US".to_owned()), 1 => "[A-Z]{2}"];
-    ("S[0-9]{1,2}", text(), text(), any::<bool>(), country, 0..HOUR_US)
+    ("S[0-9]{1,2}", text(), text(), any::<bool>(), country, START_US..START_US + HOUR_US)
 }
 
 /// How a file is written: whatever is allowed.
@@ -96,15 +100,24 @@ fn write(folder: &TempDir, batch: &RecordBatch, layout: &Layout) -> LakeFile {
 
 fn file_at(path: &Path, rows: usize) -> LakeFile {
     let size_bytes = fs::metadata(path).unwrap().len();
-    let (min_timestamp_us, max_timestamp_us) = (Some(0), Some(HOUR_US - 1));
-    LakeFile { day: 0, hour: 0, path: path.into(), size_bytes, rows: rows as u64, min_timestamp_us, max_timestamp_us }
+    let (min_timestamp_us, max_timestamp_us) = (Some(START_US), Some(START_US + HOUR_US - 1));
+    LakeFile {
+        day: DAY,
+        hour: 0,
+        filing: Filing::ByHour,
+        path: path.into(),
+        size_bytes,
+        rows: rows as u64,
+        min_timestamp_us,
+        max_timestamp_us,
+    }
 }
 
 /// The plays of a file, with their times if it is `in_window`.
 fn read(file: &LakeFile, late: bool, in_window: bool) -> anyhow::Result<Vec<PlayBatch>> {
     let plan = Plan::new(&Definitions::builtin());
     let late_titles = late.then_some((|error| panic!("{error:#}")) as fn(anyhow::Error));
-    let window_us = in_window.then_some(0..1);
+    let window_us = in_window.then_some(START_US..START_US + 1);
     let selection = Selection {
         times_us: i64::MIN..i64::MAX,
         window_us: window_us.clone(),
@@ -194,7 +207,7 @@ proptest! {
     fn shares_are_all_of_the_files(sizes in prop::collection::vec((0u64..1000, 0i32..3, 0u8..24), 0..60), workers in 1usize..5) {
         let of = |(index, (size_bytes, day, hour)): (usize, &(u64, i32, u8))| {
             let path = Path::new(&format!("{index}")).into();
-            LakeFile { day: *day, hour: *hour, path, size_bytes: *size_bytes, rows: 1, min_timestamp_us: None, max_timestamp_us: None }
+            LakeFile { day: *day, hour: *hour, filing: Filing::ByHour, path, size_bytes: *size_bytes, rows: 1, min_timestamp_us: None, max_timestamp_us: None }
         };
         let files: Vec<LakeFile> = sizes.iter().enumerate().map(of).collect();
         let (bytes, largest) = (sizes.iter().map(|file| file.0).sum::<u64>(), sizes.iter().map(|file| file.0).max().unwrap_or(0));

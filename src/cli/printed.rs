@@ -1,0 +1,89 @@
+//! How `replay` and a finished `run` print charts: whole for programs, and a screenful for people.
+
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use super::shared::check_output;
+use crate::charts::{AsOf, ChartCell, Charts, Filter};
+use crate::lake::Snapshot;
+use crate::output::table::{fitted, grouped};
+use crate::output::{self, Format};
+
+/// Entries of each list on a terminal, unless more is asked for.
+const HEAD_ENTRIES: usize = 10;
+
+/// Where charts are printed, and how much of them.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct Printed {
+    /// Where to print the charts, instead of stdout.
+    #[arg(long, value_name = "PATH")]
+    pub output: Option<PathBuf>,
+    /// Print every list with all of its entries on a terminal too, instead of the newest of each chart.
+    #[arg(long)]
+    pub all: bool,
+}
+
+impl Printed {
+    /// Prints the cells of `charts` that `filter` asks for, and returns how many there are. On a terminal, as tables and
+    /// without a filter, it is the newest list of each chart, and `more` says how to ask for others.
+    ///
+    /// # Errors
+    /// If the file or standard output cannot be written.
+    pub fn print(&self, charts: &Charts, filter: &Filter, format: Format, more: &str) -> Result<usize> {
+        let count = charts.places(filter).len();
+        let is_filtered = filter.chart.is_some() || filter.scope.is_some() || filter.period.is_some();
+        let is_for_people = format == Format::Table && self.output.is_none() && io::stdout().is_terminal();
+        if is_filtered || self.all || !is_for_people {
+            output::write(format, &charts.cells(filter), self.output.as_deref())?;
+            return Ok(count);
+        }
+        let heads = charts.heads(HEAD_ENTRIES);
+        output::write(format, &heads, None)?;
+        if count > 0 {
+            output::print_text(&note(&heads, count, more, output::screen_width()))?;
+        }
+        Ok(count)
+    }
+
+    /// Checks before long work that the result can be written.
+    ///
+    /// # Errors
+    /// If it can not, or the format has to go to a file and none is named.
+    pub fn check(&self, format: Format) -> Result<()> {
+        check_output(format, self.output.as_deref())
+    }
+
+    /// Whether anything but the usual was asked for.
+    pub fn is_asked(&self) -> bool {
+        self.all || self.output.is_some()
+    }
+}
+
+/// What the tables above leave out, on lines that fit the terminal.
+fn note(heads: &[ChartCell], count: usize, more: &str, width: Option<u16>) -> String {
+    let (shown, count) = (grouped(heads.len() as u64), grouped(count as u64));
+    let above = format!("{shown} of {count} lists, the newest of each chart, with up to {HEAD_ENTRIES} entries.");
+    format!("\n{}\n{}\n", fitted(&above, width), fitted(more, width))
+}
+
+/// What charts are as of that hold every play of `snapshot`: its version, and the epoch of the newest commit of plays.
+pub fn as_of(snapshot: &Snapshot, clock_us: Option<i64>) -> AsOf {
+    let epoch = snapshot.progress().epoch.unwrap_or(0);
+    AsOf { epoch, clock_us, lake_version: Some(snapshot.version()), durable: true }
+}
+
+/// The charts of a run that has ended, as of its last commit: those that a replay of `lake` prints, byte for byte.
+///
+/// # Errors
+/// If the log of the lake cannot be read.
+pub fn committed(charts: &Charts, incarnation: i64, lake: &Path) -> Result<Charts> {
+    let mut charts = charts.clone();
+    let snapshot = Snapshot::open(lake, None)?;
+    // If another process has taken the lake over since, the charts are as of this run's last commit.
+    if snapshot.progress().incarnation == incarnation {
+        charts.set_as_of(as_of(&snapshot, charts.as_of().clock_us));
+    }
+    Ok(charts)
+}

@@ -1,0 +1,62 @@
+//! JSON that is safe to look at: whatever a text holds, no control character is written as it is.
+//!
+//! JSON itself asks for escapes of U+0000 to U+001F only. A terminal also acts upon U+007F and U+0080 to U+009F (U+009B
+//! begins a control sequence as ESC [ does), so these are written as `\u009b` as well. It is the same text to every reader.
+
+use std::io::{self, Write};
+
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::Serializer;
+use serde_json::ser::Formatter;
+
+/// Compact JSON, with the control characters that serde_json leaves alone as escapes.
+struct Escaping;
+
+impl Formatter for Escaping {
+    fn write_string_fragment<W: ?Sized + Write>(&mut self, out: &mut W, fragment: &str) -> io::Result<()> {
+        let mut rest = fragment;
+        while let Some(at) = rest.find(char::is_control) {
+            out.write_all(&rest.as_bytes()[..at])?;
+            let mut behind = rest[at..].chars();
+            if let Some(control) = behind.next() {
+                write!(out, "\\u{:04x}", u32::from(control))?;
+            }
+            rest = behind.as_str();
+        }
+        out.write_all(rest.as_bytes())
+    }
+}
+
+/// Writes `value` to `out`, on one line and without a final line feed.
+///
+/// # Errors
+/// Those of `out`, and of a value that is no JSON.
+pub fn to_writer(out: impl Write, value: &(impl Serialize + ?Sized)) -> serde_json::Result<()> {
+    value.serialize(&mut Serializer::with_formatter(out, Escaping))
+}
+
+/// `value` on one line.
+///
+/// # Errors
+/// If the value is no JSON, such as a map whose keys are not texts.
+pub fn to_vec(value: &(impl Serialize + ?Sized)) -> serde_json::Result<Vec<u8>> {
+    let mut json = Vec::new();
+    to_writer(&mut json, value)?;
+    Ok(json)
+}
+
+/// An answer of HTTP: what it wraps as JSON.
+#[derive(Debug)]
+pub struct Json<T>(pub T);
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        match to_vec(&self.0) {
+            Ok(json) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
+            // Our own types always become JSON.
+            Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        }
+    }
+}

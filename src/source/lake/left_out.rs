@@ -1,0 +1,109 @@
+//! What a lake that another tool wrote holds besides plays that lie where they should, counted for the user.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Display, Formatter};
+use std::path::{Path, PathBuf};
+
+use reprise_dataflows::play::Rejection;
+
+use crate::output::table::grouped;
+
+/// Rows that are no plays, by reason, and plays in folders of other hours than theirs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    rejected: BTreeMap<Rejection, Found>,
+    misfiled: Option<Found>,
+}
+
+/// How many rows, and the first of them by file and row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Found {
+    rows: u64,
+    first: (PathBuf, u64),
+    column: &'static str,
+}
+
+impl Found {
+    fn merge(&mut self, other: Self) {
+        self.rows += other.rows;
+        if other.first < self.first {
+            (self.first, self.column) = (other.first, other.column);
+        }
+    }
+}
+
+impl Display for Found {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        let (path, row) = &self.first;
+        write!(formatter, "`{}` of row {row} in {}", self.column, path.display())
+    }
+}
+
+impl LeftOut {
+    /// Counts a row of a file, from 0, that is no play because of one of its columns.
+    pub fn reject(&mut self, reason: Rejection, path: &Path, row: u64, column: &'static str) {
+        let found = Found { rows: 1, first: (path.to_owned(), row), column };
+        match self.rejected.get_mut(&reason) {
+            Some(known) => known.merge(found),
+            None => drop(self.rejected.insert(reason, found)),
+        }
+    }
+
+    /// Counts plays of a file whose hour is not that of its folder, and the first of them.
+    pub fn misfile(&mut self, rows: u64, path: &Path, row: u64) {
+        merge(&mut self.misfiled, Some(Found { rows, first: (path.to_owned(), row), column: "timestamp" }));
+    }
+
+    /// Takes in what another worker has found.
+    pub fn merge(&mut self, other: Self) {
+        for (reason, found) in other.rejected {
+            match self.rejected.get_mut(&reason) {
+                Some(known) => known.merge(found),
+                None => drop(self.rejected.insert(reason, found)),
+            }
+        }
+        merge(&mut self.misfiled, other.misfiled);
+    }
+
+    /// Rows that are no plays.
+    pub fn rows(&self) -> u64 {
+        self.rejected.values().map(|found| found.rows).sum()
+    }
+
+    /// What a user should know, a line each; none if every row is a play that lies where it should.
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if !self.rejected.is_empty() {
+            let reasons = self
+                .rejected
+                .iter()
+                .map(|(reason, found)| format!("{} {} (first: {found})", grouped(found.rows), reason.as_str()));
+            let reasons: Vec<String> = reasons.collect();
+            notes.push(format!(
+                "not counted, for no Kafka record would be taken for such a play: {} of the lake, {}",
+                rows(self.rows()),
+                reasons.join(", ")
+            ));
+        }
+        if let Some(found) = &self.misfiled {
+            notes.push(format!(
+                "in folders of other hours than the UTC hours of their timestamps: {} of the lake (first: {found}). The \
+                 timestamps decide here; readers that go by the folders get other numbers",
+                rows(found.rows)
+            ));
+        }
+        notes
+    }
+}
+
+fn merge(known: &mut Option<Found>, found: Option<Found>) {
+    match (known.as_mut(), found) {
+        (Some(known), Some(found)) => known.merge(found),
+        (None, found) => *known = found,
+        (Some(_), None) => {}
+    }
+}
+
+fn rows(count: u64) -> String {
+    if count == 1 { "1 row".to_owned() } else { format!("{} rows", grouped(count)) }
+}
