@@ -49,6 +49,9 @@ def write(name, parts, logical=None, statistics=True, properties=None, features=
                "metadata": {}} for field in parts[0][1].schema]
     keys = list(parts[0][0])
     fields += [{"name": key, "type": {"date": "date", "hour": "integer"}[key], "nullable": True, "metadata": {}} for key in keys]
+    if "columnMapping" in features:
+        for number, field in enumerate(fields, 1):
+            field["metadata"] = {"delta.columnMapping.id": number, "delta.columnMapping.physicalName": field["name"]}
     protocol = {"minReaderVersion": 1, "minWriterVersion": 2}
     if features:
         protocol = {"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": features, "writerFeatures": features}
@@ -105,14 +108,20 @@ texts = with_column(TABLE, "timestamp", pa.array([play["timestamp"].isoformat() 
 write("times-as-texts", [({}, texts)], **RAW)
 epochs = with_column(TABLE, "timestamp", pa.array([int(play["timestamp"].timestamp() * 1000) for play in plays], pa.int64()))
 write("times-as-numbers", [({}, epochs)], **RAW)
+
+
+def with_texts(table, kind):
+    """The same texts in another type of Arrow."""
+    for name in TEXTS:
+        column = table[name].combine_chunks()
+        table = with_column(table, name, column.dictionary_encode() if kind == "dictionary" else column.cast(kind))
+    return table
+
+
 for name, kind in {"large-texts": pa.large_string(), "text-views": pa.string_view(), "bytes": pa.binary(),
-                   "dictionaries": pa.dictionary(pa.int32(), pa.string())}.items():
-    other = TABLE
-    for column in TEXTS:
-        cast = TABLE[column].combine_chunks()
-        cast = cast.dictionary_encode() if pa.types.is_dictionary(kind) else cast.cast(kind)
-        other = with_column(other, column, cast)
-    write(name, by_hour(other), logical={column: "string" for column in TEXTS})
+                   "dictionaries": "dictionary"}.items():
+    parts = [(values, with_texts(rows, kind)) for values, rows in by_hour(TABLE)]
+    write(name, parts, logical={column: "string" for column in TEXTS})
 wide = with_column(TABLE, "duration_ms", TABLE["duration_ms"].cast(pa.int64()))
 write("wide-durations", by_hour(wide))
 write("without-folders", [({}, TABLE)])

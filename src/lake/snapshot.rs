@@ -66,8 +66,14 @@ impl Snapshot {
     }
 }
 
-/// Refuses a table whose files call its columns by other names than the table does.
+/// Refuses a table without times, and one whose files call its columns by other names than the table does.
 fn check_columns(table: &Table) -> Result<()> {
+    ensure!(
+        table.snapshot().schema().field(PLAYS.time_column).is_some(),
+        "the table {} has no column `{}`, which says when a play was, and which every chart needs",
+        table.root.display(),
+        PLAYS.time_column
+    );
     let mode = table.snapshot().table_properties().column_mapping_mode;
     ensure!(
         matches!(mode, None | Some(ColumnMappingMode::None)),

@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{RawQuery, State};
 use reprise_dataflows::definition::{Cell, Scope, ScopeKind, TRENDING};
 use reprise_dataflows::query::{Found, Question};
@@ -19,6 +18,7 @@ use super::questioned::{FoundTrack, Of, Plays, TEXT_BYTES_MAX, ask, bounded, lon
 use super::questions::Findings;
 use super::routes::Answered;
 use crate::charts::{AsOf, Charts, Filter, scopes};
+use crate::output::json::Json;
 
 /// Periods of a chart that are counted: a year of weeks.
 const PERIODS_MAX: usize = 53;

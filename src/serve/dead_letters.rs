@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{RawQuery, State};
 use serde::Serialize;
 
 use super::Shared;
 use super::parameters::{count, parameters};
 use super::routes::Answered;
+use crate::output::json::Json;
 use crate::source::rejected::{NEWEST_MAX, RejectedRecord};
 
 /// The newest dead letters of this run, and how many there are by reason.

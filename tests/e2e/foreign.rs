@@ -153,7 +153,7 @@ fn what_would_give_fewer_plays_is_refused() {
         ),
         ("no-country", &[], &["no column `country`", "`weekly`"]),
         ("no-device", &by_device, &["no column `device`, which the chart `by-device` needs"]),
-        ("no-timestamp", &[], &["timestamp"]),
+        ("no-timestamp", &[], &["has no column `timestamp`, which says when a play was"]),
         ("renamed", &[], &["no column `song_id`", "It has track_id, title"]),
         ("completed-as-number", &[], &["its column `completed` is of the type Int32, and must be Boolean"]),
         ("fractions", &[], &["its column `duration_ms` is of the type Float64"]),
