@@ -129,6 +129,14 @@ impl Broker {
         self.client(None, &[])
     }
 
+    /// The same, which sees records of transactions that have not ended too: their ends are the high watermarks.
+    ///
+    /// # Errors
+    /// Like those of [`Broker::consumer`].
+    pub fn asker_of_all(&self) -> Result<Consumer> {
+        self.client(None, &[("isolation.level", "read_uncommitted")])
+    }
+
     fn client(&self, group: Option<&str>, special: &[(&str, &str)]) -> Result<Consumer> {
         let mut config = ClientConfig::new();
         if let Some(group) = group {

@@ -37,6 +37,7 @@ use crate::serve::feed::feed;
 use crate::source::checkpoint::checkpoint;
 use crate::source::kafka::{Found, Share, kafka};
 use crate::source::lake::{Counted, Progress, Selection, lake, share};
+use crate::source::times::EventTimes;
 use crate::source::{Intake, Report, Source};
 use crate::tick::{Now, Pace, Ticker};
 
@@ -203,10 +204,16 @@ impl Engine {
             (None, live) => live.as_ref().map(|_| i64::MIN..i64::MAX),
         };
         let is_replay = self.live.is_none();
+        let times = window.filter(|_| !is_replay).zip(self.clock_us).map(|((start_us, _), clock_us)| {
+            let mut times = EventTimes::new(self.definitions.trending.window_us);
+            times.at(clock_us, start_us);
+            times
+        });
         let selection = Selection {
             times_us: self.times_us.clone(),
             window_us,
             is_window_fixed: is_replay,
+            times,
             counted: self.counted.clone(),
             // A run can be asked about any track at any time; a replay says what is in its charts.
             late_titles: is_replay.then_some(self.fail),
@@ -226,6 +233,7 @@ impl Engine {
             found: live.found.clone(),
             uncommitted_bytes_max: 2 * self.pace.buffer_bytes,
             accept_gap: live.accept_gap,
+            trending: self.definitions.trending.clone(),
         };
         kafka(ticks, &live.broker, share, self.ending.clone())
     }
@@ -251,7 +259,8 @@ impl Engine {
 
     /// Worker 0's loop: hears what the sources report, and mints the ticks.
     fn mint(&self, worker: &mut Worker, mut inputs: Inputs, watched: &Watched) {
-        let mut ticker = Ticker::new(self.pace.clone(), worker.peers(), self.last_epoch, self.clock_us);
+        let pace = Pace { window_us: self.definitions.trending.window_us, ..self.pace.clone() };
+        let mut ticker = Ticker::new(pace, worker.peers(), self.last_epoch, self.clock_us);
         let (mut last_epoch, mut last_cut, mut first_live) = (None, None, None);
         // The epoch in which Kafka was read to its end.
         let mut ended_in = None;
@@ -273,6 +282,7 @@ impl Engine {
                 complete_before: complete_before.unwrap_or(Epoch::MAX),
                 committed: last_cut.is_none_or(|cut| !watched.committed.less_equal(&cut)),
                 asked: self.shared.questions.are_waiting(),
+                unread: self.shared.has_unread(),
                 stop: self.ending.is_due(),
             };
             if let Some(tick) = ticker.next(now) {

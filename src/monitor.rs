@@ -2,6 +2,9 @@
 
 mod lines;
 
+mod transactions;
+mod window;
+
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
@@ -21,6 +24,9 @@ use crate::output::{emphasised, screen_size, table::fitted, table::grouped};
 use crate::screen::{in_place, live_screen};
 use crate::serve::{Shared, Status};
 use crate::source::lake::Progress;
+use transactions::Transactions;
+pub use transactions::warn_of_rest;
+use window::{Counts, WindowWatch};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 /// A broker that is started again, or moves its partitions, may say nothing for a moment.
@@ -36,8 +42,8 @@ pub fn has_screen() -> bool {
 /// Starts a thread that looks at a run over `broker`'s topic once a second; `notes` are lines that stay below the table.
 pub fn monitor(shared: Arc<Shared>, broker: Broker, progress: Arc<Progress>, notes: Vec<String>) -> Result<Background> {
     let watch = move |stop: &AtomicBool| {
-        let (consumer, silent, last, lines) = Default::default();
-        Watch { shared, broker, progress, notes, consumer, silent, last, lines }.run(stop);
+        let (consumer, transactions, silent, window, last, lines) = Default::default();
+        Watch { shared, broker, progress, notes, consumer, transactions, silent, window, last, lines }.run(stop);
     };
     Background::start("reprise-monitor", watch)
 }
@@ -48,8 +54,10 @@ struct Watch {
     progress: Arc<Progress>,
     notes: Vec<String>,
     consumer: Option<Consumer>,
+    transactions: Transactions,
     /// Since when Kafka does not answer.
     silent: Option<(Instant, Timestamp)>,
+    window: WindowWatch,
     /// When plays were last counted, and how many there were.
     last: Option<(Instant, u64)>,
     lines: Lines,
@@ -91,9 +99,13 @@ impl Watch {
                 if self.silent.take().is_some_and(|(since, _)| since.elapsed() >= SILENT_MIN) {
                     info!("Kafka answers again");
                 }
-                self.shared.measured(&extents);
+                let open = self.transactions.look(&self.broker, &extents, INTERVAL / 2);
+                let all_answer = partitions.iter().all(|partition| extents.contains_key(partition));
+                let all_seen = all_answer && !partitions.is_empty() && !self.transactions.hide_something();
+                self.shared.measured(&extents, open, all_seen);
             }
             Err(error) => {
+                self.shared.all_seen(false);
                 let (since, at) = *self.silent.get_or_insert_with(|| (Instant::now(), Timestamp::now()));
                 if since.elapsed() >= SILENT_MIN {
                     let reason = format!("Kafka has not answered since {at:.0}: {error:#}");
@@ -130,6 +142,9 @@ impl Watch {
         let last = self.last.replace(now).unwrap_or(now);
         let seconds = now.0.duration_since(last.0).as_secs_f64();
         status.plays_per_second = if seconds > 0.0 { (now.1 - last.1) as f64 / seconds } else { 0.0 };
+        let totals = &self.shared.metrics.totals;
+        let (missed, missed_by_us) = (totals.window_misses.load(), totals.missed_by_us.load());
+        self.window.look(&mut status, Counts { plays: now.1, missed, missed_by_us });
         if now.1 == last.1 {
             // What nothing has come for is neither fresh nor old.
             status.freshness_ms = None;
@@ -146,9 +161,15 @@ impl Watch {
             screen.push('\n');
         }
         let status = self.shared.status();
-        let reasons = [&status.paused, &status.kafka_silent, &status.no_plays].map(Clone::clone);
+        let waiting = status
+            .open_transaction
+            .map(|open| format!("{} records wait behind a transaction that has not ended", open.records));
+        let ahead = status
+            .clock_ahead_ms
+            .map(|ms| format!("the clock is {} s ahead of this machine's: see --reset-clock", ms / 1000));
+        let [paused, silent, no_plays] = [&status.paused, &status.kafka_silent, &status.no_plays].map(Clone::clone);
         drop(status);
-        for reason in reasons.iter().flatten() {
+        for reason in [paused, silent, no_plays, waiting, ahead].iter().flatten() {
             screen.push_str(&fitted(reason, Some(width)));
             screen.push('\n');
         }

@@ -5,7 +5,18 @@
 //! - An epoch begins when the one before the last is complete and something has arrived, so epochs are as short as the system can
 //!   keep up with. On average at most one begins each [`Pace::epoch_min`], but some may follow each other at once: what arrives at
 //!   no steady beat seldom waits. When nothing arrives, one begins each [`Pace::epoch_max`], but not in a replay.
-//! - The clock is the greatest event time reported so far, never ahead of the wall clock, never back.
+//! - The clock follows the event times of the plays. It is never ahead of the wall clock and never goes back in a run.
+//!   - Event time is counted in buckets of a tenth of the trending window. The *home* is the bucket that the crowd has reached. It moves
+//!     up to a bucket when enough plays lie there or within the *lead*, half a window, beyond it: half as many as lie within the lead
+//!     before the home, where three are always enough in a small crowd and one in a hundred is needed in a great one. Plays of the
+//!     same time are one: a record that is sent again is no company for itself. The first plays of an empty lake set it.
+//!   - The clock is the latest event time up to the lead beyond the home. So a single play takes away half of the window at most, and
+//!     where there are few plays the clock is that of the last one. A play beyond the lead is *astray*: it is remembered until
+//!     others keep it company or the clock comes near by itself. Ten reports in a row with nothing else move the home too.
+//!   - The clock also moves while nothing is played: after [`Pace::idle`] without a play that is not astray it advances by the
+//!     monotonic time since the last one. So a wall clock that is wrong for a moment cannot move it. It stays where Kafka
+//!     may hold plays that have not been read ([`Now::unread`]): silence is not idleness then.
+//!   - A lake holds the clock of its last commit, and a run begins there; the plays of its window say how large the crowd is.
 //! - A replay's last epoch begins when all that it has read is in the charts, so that one can ask what their tracks are called.
 //! - One commit is in flight at most. The next cut comes after [`Pace::commit_interval`], or when a worker holds
 //!   [`Pace::buffer_bytes`] that are not committed.
@@ -18,6 +29,11 @@ use std::time::{Duration, Instant};
 use reprise_dataflows::{CutPoint, Epoch, Stage, Tick};
 
 use crate::source::Report;
+use crowd::Crowd;
+
+mod crowd;
+
+pub use crowd::clock_of_plays;
 
 /// Epochs that may begin one right after the other when there was none for a while.
 const EPOCHS_AT_ONCE: u32 = 4;
@@ -45,8 +61,10 @@ pub struct Pace {
     pub commit_interval: Duration,
     /// Of one worker.
     pub buffer_bytes: u64,
-    /// After so long without any play the clock goes on with the wall clock.
+    /// How long there must be no play before the clock advances by itself.
     pub idle: Duration,
+    /// The length of the trending window, which says what is far in event time.
+    pub window_us: i64,
     /// Stop when every partition has been read to its end. The clock stays that of the last play then.
     pub until_caught_up: bool,
     /// Read the lake only, at a fixed clock.
@@ -62,6 +80,7 @@ impl Default for Pace {
             commit_interval: Duration::from_secs(60),
             buffer_bytes: 64 << 20,
             idle: Duration::from_secs(30),
+            window_us: 600_000_000,
             until_caught_up: false,
             replay: false,
         }
@@ -79,6 +98,8 @@ pub struct Now {
     pub committed: bool,
     /// Somebody has asked something, and an epoch will answer it.
     pub asked: bool,
+    /// Kafka may hold plays that have not been read, as far as is known: it does not answer, they wait, or a transaction hides them.
+    pub unread: bool,
     /// The user wants to leave.
     pub stop: bool,
 }
@@ -96,9 +117,11 @@ pub struct Ticker {
     /// A cut has been made after everything had been read.
     has_cut_all: bool,
     played_at: Option<Instant>,
+    /// Up to when the clock has followed the time that passes, by plays or without.
+    clocked_at: Option<Instant>,
     first_epoch: Epoch,
     clock_us: Option<i64>,
-    max_event_us: Option<i64>,
+    crowd: Crowd,
     workers: Vec<Worker>,
 }
 
@@ -112,13 +135,12 @@ struct Worker {
     uncommitted: bool,
     uncommitted_bytes: u64,
     uncommitted_files: u64,
-    /// Plays so far.
-    accepted: u64,
 }
 
 impl Ticker {
     /// Begins after `last_epoch`, at the clock of the last commit.
     pub fn new(pace: Pace, workers: usize, last_epoch: Option<Epoch>, clock_us: Option<i64>) -> Self {
+        let crowd = Crowd::new(pace.window_us, clock_us);
         Self {
             pace,
             last: None,
@@ -129,9 +151,10 @@ impl Ticker {
             cuts: 0,
             has_cut_all: false,
             played_at: None,
+            clocked_at: None,
             first_epoch: last_epoch.map_or(0, |epoch| epoch + 1),
             clock_us,
-            max_event_us: clock_us,
+            crowd,
             workers: vec![Worker::default(); workers],
         }
     }
@@ -144,6 +167,7 @@ impl Ticker {
                 worker.rebuilt |= lake.done;
                 // Who has no more, waits for no epoch.
                 worker.pending |= lake.rows > 0 && !lake.done;
+                self.crowd.remember(&lake.times);
             }
             Report::Kafka(kafka) => {
                 let worker = &mut self.workers[kafka.worker];
@@ -152,12 +176,9 @@ impl Ticker {
                 worker.uncommitted = kafka.uncommitted;
                 worker.uncommitted_bytes = kafka.uncommitted_bytes;
                 worker.uncommitted_files = kafka.uncommitted_files;
-                let accepted = kafka.partitions.iter().map(|partition| partition.accepted).sum();
-                let played = std::mem::replace(&mut worker.accepted, accepted) < accepted;
-                if played || self.played_at.is_none() {
-                    self.played_at = Some(now);
+                if self.crowd.take(&kafka.times) || self.played_at.is_none() {
+                    (self.played_at, self.clocked_at) = (Some(now), Some(now));
                 }
-                self.max_event_us = self.max_event_us.max(kafka.max_event_us);
             }
             Report::Process(_) => {}
         }
@@ -262,14 +283,20 @@ impl Ticker {
         }
     }
 
-    fn next_clock(&self, stage: Stage, now: &Now) -> Option<i64> {
+    fn next_clock(&mut self, stage: Stage, now: &Now) -> Option<i64> {
         if stage == Stage::Rebuild || self.pace.replay || self.stage() == Stage::Stop {
             return self.clock_us;
         }
+        self.crowd.follow();
         let idle = self.played_at.is_some_and(|at| now.instant.duration_since(at) >= self.pace.idle);
-        let drains = idle && stage == Stage::Live && self.caught_up() && !self.pace.until_caught_up;
-        let event_us = if drains && self.max_event_us.is_some() { Some(now.wall_us) } else { self.max_event_us };
-        self.clock_us.max(event_us.map(|event_us| event_us.min(now.wall_us)))
+        let drains = idle && stage == Stage::Live && self.caught_up() && !self.pace.until_caught_up && !now.unread;
+        if drains && let (Some(clock_us), Some(since)) = (self.clock_us, self.clocked_at.replace(now.instant)) {
+            let passed_us = i64::try_from(now.instant.duration_since(since).as_micros()).unwrap_or(i64::MAX);
+            let drained_us = clock_us.saturating_add(passed_us).min(now.wall_us).max(clock_us);
+            self.crowd.drained(drained_us);
+            self.clock_us = Some(drained_us);
+        }
+        self.clock_us.max(self.crowd.latest_us().map(|event_us| event_us.min(now.wall_us)))
     }
 
     /// Whether a worker holds as much as a commit is to have.
@@ -298,7 +325,7 @@ impl Ticker {
         let due = self.is_full() || now.instant.duration_since(cut_at) >= self.cut_interval();
         let leaving = last.stage == Stage::Stop;
         // Plays are not committed without a clock: a replay could not tell which window was served.
-        let clockless = last.clock_us.is_none() && self.max_event_us.is_some();
+        let clockless = last.clock_us.is_none() && self.crowd.latest_us().is_some();
         if !now.committed
             || (clockless && !leaving)
             || self.pace.replay

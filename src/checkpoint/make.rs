@@ -160,6 +160,7 @@ impl Maker {
             times_us: i64::MIN..i64::MAX,
             window_us: None,
             is_window_fixed: false,
+            times: None,
             counted,
             late_titles: None,
         };

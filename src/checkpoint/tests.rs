@@ -50,8 +50,14 @@ fn counts(lake: &Lake, plan: &Plan, checkpoint: Option<Arc<Checkpoint>>) -> Coun
         checkpoint.tallies(bucket).unwrap().flat_map(Result::unwrap).for_each(|(tally, plays)| count(tally, plays));
     }
     let window_us = Some(AFTERNOON_US..i64::MAX);
-    let selection =
-        Selection { times_us: i64::MIN..i64::MAX, window_us, is_window_fixed: false, counted, late_titles: None };
+    let selection = Selection {
+        times_us: i64::MIN..i64::MAX,
+        window_us,
+        is_window_fixed: false,
+        times: None,
+        counted,
+        late_titles: None,
+    };
     let mut reader = Reader::new(snapshot.files().to_vec(), plan.clone(), selection);
     let mut summariser = Summariser::new(plan);
     while let Some(piece) = reader.next_piece().unwrap() {

@@ -123,6 +123,7 @@ pub fn run(options: Options) -> Result<()> {
         from_latest: false,
         accept_gap: false,
         take_over: false,
+        reset_clock: false,
         memory_max_bytes: None,
         pace: Pace { commit_interval: Duration::from_secs(2), ..Pace::default() },
         care: Spans::default(),

@@ -58,6 +58,13 @@ pub struct Options {
     #[arg(help_heading = "Source")]
     #[arg(long, env = "REPRISE_ACCEPT_GAP")]
     accept_gap: bool,
+    /// Set the clock of the lake back to where its plays are, if it is ahead of them, and to this machine's time at most.
+    ///
+    /// A machine whose time was wrong may have left a clock of tomorrow, and the trending window stays empty until then. The lake's
+    /// log keeps on record where the clock was. Give it for one start only.
+    #[arg(help_heading = "Charts")]
+    #[arg(long, env = "REPRISE_RESET_CLOCK")]
+    reset_clock: bool,
     /// Read every partition to its end, commit, and leave.
     #[arg(help_heading = "Source")]
     #[arg(long)]
@@ -99,7 +106,7 @@ pub struct Options {
     #[arg(help_heading = "Charts")]
     #[arg(long, value_name = "SPAN", default_value = "2h", value_parser = parse_duration, env = "REPRISE_TRENDING_HISTORY")]
     trending_history: Duration,
-    /// After so long without any play the trending window goes on with the wall clock.
+    /// How long there must be no play before the trending window moves on by itself, as fast as time passes.
     #[arg(help_heading = "Charts")]
     #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = parse_duration, env = "REPRISE_IDLE")]
     idle: Duration,
@@ -197,6 +204,7 @@ pub fn run(options: Options) -> Result<()> {
         from_latest: options.from == From::Latest,
         accept_gap: options.accept_gap,
         take_over: options.take_over,
+        reset_clock: options.reset_clock,
         memory_max_bytes: options.memory_max.bytes(),
         pace,
         care: care::Spans { compact_after: options.compact_after, retain: options.retain },

@@ -124,6 +124,16 @@ impl Committer {
         Ok(())
     }
 
+    /// Sets the clock of the lake to an earlier moment, in µs since 1970, which its log keeps on record.
+    ///
+    /// # Errors
+    /// If the log cannot be written, or another process has taken over.
+    pub fn reset_clock(&mut self, clock_us: i64) -> Result<()> {
+        self.plays.reset_clock(clock_us).context("the clock of the lake cannot be set back")?;
+        self.note_progress();
+        Ok(())
+    }
+
     /// Makes `cut` durable, and returns how far the lake has come by it.
     ///
     /// An error leaves the cut committed or not, and the process should end: the next [`Committer::open`] finds out.

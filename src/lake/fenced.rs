@@ -78,6 +78,14 @@ impl FencedTable {
         self.append(&[], &marks, &expected)
     }
 
+    /// Sets the clock to an earlier moment, in µs since 1970, without any rows. The commit says where it was.
+    pub fn reset_clock(&mut self, clock_us: i64) -> Result<()> {
+        let Progress { incarnation, clock_us: clock_before_us, offsets, .. } = self.progress.clone();
+        let marks = Marks { incarnation, clock_us: Some(clock_us), clock_before_us, offsets, ..Marks::default() };
+        let expected = marks.offsets.clone();
+        self.append(&[], &marks, &expected)
+    }
+
     /// Commits `files` and progress in one version of the table.
     pub fn commit(
         &mut self,
@@ -153,6 +161,7 @@ impl FencedTable {
             incarnation: self.progress.incarnation,
             epoch: Some(intent.epoch),
             clock_us: intent.clock_us,
+            clock_before_us: None,
             offsets: intent.offsets.clone(),
             account: intent.account.clone(),
         };

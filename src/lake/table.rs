@@ -16,6 +16,7 @@ use delta_kernel::transaction::{CommitResult, CommittedTransaction, UpdateTableO
 use delta_kernel::{Engine, KernelError};
 use delta_kernel_default_engine::DefaultEngineBuilder;
 use delta_kernel_default_engine::executor::tokio::TokioMultiThreadExecutor;
+use reprise_dataflows::calendar::instant_name;
 use reprise_dataflows::play;
 use url::Url;
 
@@ -79,6 +80,8 @@ pub struct Marks {
     pub incarnation: i64,
     pub epoch: Option<u64>,
     pub clock_us: Option<i64>,
+    /// The clock that was there, in µs since 1970, where it is set back by hand. It is written down for people only.
+    pub clock_before_us: Option<i64>,
     pub offsets: BTreeMap<i32, i64>,
     pub account: Account,
 }
@@ -243,6 +246,10 @@ impl Table {
         let mut parameters = vec![("offsets".to_owned(), Some(serde_json::to_string(&marks.offsets)?))];
         if !marks.account.gaps.is_empty() {
             parameters.push(("gaps".to_owned(), Some(serde_json::to_string(&marks.account.gaps)?)));
+        }
+        if let (Some(before_us), Some(clock_us)) = (marks.clock_before_us, marks.clock_us) {
+            let reset = format!("from {} to {}", instant_name(before_us), instant_name(clock_us));
+            parameters.push(("clock_reset".to_owned(), Some(reset)));
         }
         let mut transaction = self
             .snapshot

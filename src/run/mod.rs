@@ -3,6 +3,7 @@
 //! `reprise run` and `reprise demo` are this with different options. In a cluster it is process 0 that does this; the others
 //! follow it.
 
+mod clock;
 mod follow;
 mod open;
 mod start;
@@ -16,11 +17,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::Result;
 use reprise_dataflows::definition::Definitions;
 use reprise_dataflows::plan::Plan;
-use tracing::info;
+use tracing::{info, warn};
 use url::Url;
 
 use crate::background::{Background, Closing, unless_stopped};
-use crate::broker::Broker;
+use crate::broker::{ANSWER_TIMEOUT, Broker};
 use crate::changelog;
 use crate::charts::{AsOf, Charts};
 use crate::checkpoint;
@@ -31,7 +32,7 @@ use crate::engine::{Engine, Live, for_each_worker};
 use crate::lake::care;
 use crate::lake::{Gathering, LakeFile, Room, Snapshot, balance};
 use crate::memory;
-use crate::monitor::monitor;
+use crate::monitor::{monitor, warn_of_rest};
 use crate::otlp;
 use crate::publish::publisher;
 use crate::serve::status::Phase;
@@ -64,6 +65,8 @@ pub struct Run {
     pub accept_gap: bool,
     /// Become the writer of the lake although another process is.
     pub take_over: bool,
+    /// Set the lake's clock back to where its plays are.
+    pub reset_clock: bool,
     /// What this process may hold, instead of most of what there is.
     pub memory_max_bytes: Option<u64>,
     pub pace: Pace,
@@ -123,6 +126,8 @@ impl Run {
             self.watch_memory(&ending, &shared)?,
             holding,
         );
+        let rest =
+            self.pace.until_caught_up.then(|| (self.broker.clone(), opened.starts.keys().copied().collect::<Vec<_>>()));
         let engine = self.engine(opened, team, rebuilt, found, shared.clone(), ending.clone());
         drop(watch);
         engine.team.await_all()?;
@@ -132,6 +137,11 @@ impl Run {
         server.stop();
         drop(probes);
         ending.outcome()?;
+        if let Some((broker, partitions)) = rest
+            && let Err(error) = warn_of_rest(&broker, &partitions, ANSWER_TIMEOUT)
+        {
+            warn!("whether a transaction hides records is not known: {error:#}");
+        }
         Ok(shared)
     }
 
@@ -206,6 +216,7 @@ impl Run {
             workers: team.workers(),
             address: address.to_owned(),
             lake: self.lake.display().to_string(),
+            clock_us: progress.clock_us,
             lake_version: Some(version),
             phase: Phase::Rebuilding,
             lake_dead_letters: balance::dead_letters(&opened.snapshot),

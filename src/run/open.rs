@@ -14,8 +14,8 @@ use anyhow::{Context, Result, ensure};
 use reprise_dataflows::plan::Plan;
 use tracing::warn;
 
-use super::Run;
 use super::start::Start;
+use super::{Run, clock};
 use crate::background::{Background, unless_stopped};
 use crate::broker::{ANSWER_TIMEOUT, Broker, Consumer, Extent};
 use crate::checkpoint::{self, Checkpoint};
@@ -70,7 +70,10 @@ impl Run {
         committer.begin(&starts)?;
         committer.pass(&gaps)?;
         let watch = holder.watch(&self.lake, committer.progress())?;
-        let snapshot = Snapshot::open(&self.lake, None)?;
+        let mut snapshot = Snapshot::open(&self.lake, None)?;
+        if self.reset_clock && clock::set_back(&mut committer, &snapshot, &self.definitions)? {
+            snapshot = Snapshot::open(&self.lake, None)?;
+        }
         let checkpoint = checkpoint::newest(&self.lake, &snapshot, &Plan::new(&self.definitions)).map(Arc::new);
         let counted = checkpoint.as_ref().map(|checkpoint| checkpoint.counted(&snapshot));
         Ok((Opened { origin, committer, starts, snapshot, checkpoint, counted }, watch))

@@ -47,7 +47,7 @@ use tokio::sync::watch;
 
 pub use access::Access;
 pub use shared::Shared;
-pub use status::Status;
+pub use status::{OpenTransaction, Status, WindowMisses};
 
 /// Where a run listens, and where the client commands ask, unless told otherwise.
 pub const DEFAULT_ADDRESS: &str = "127.0.0.1:7878";

@@ -16,7 +16,7 @@ use super::questions::Questions;
 use super::readers::Readers;
 use super::rejects::{self, Rejects};
 use super::snapshot::{LIST_READERS_MAX, READERS_MAX};
-use super::status::{PartitionStatus, Phase, Status};
+use super::status::{OpenTransaction, PartitionStatus, Phase, Status};
 use super::stream::Streams;
 use crate::broker::Extent;
 use crate::charts::{AsOf, Changes, Charts};
@@ -47,6 +47,8 @@ pub struct Shared {
     missing_before: AtomicU64,
     /// Whether `/readyz` says so.
     pub ready: AtomicBool,
+    /// Whether Kafka has said lately that it holds no play that has not been read.
+    all_seen: AtomicBool,
     /// Those who read a snapshot, and those who read a long list.
     pub snapshots: Readers,
     pub lists: Readers,
@@ -67,7 +69,8 @@ pub struct Shared {
 impl Shared {
     pub fn new(charts: Charts) -> Self {
         let (durable, status, partitions, committed) = Default::default();
-        let (rejected, commit_due, paused, processes, missing_before, ready) = Default::default();
+        let (rejected, commit_due, paused, processes, missing_before) = Default::default();
+        let (ready, all_seen) = Default::default();
         let (incarnation, memory_max_bytes, questions, streams, metrics) = Default::default();
         Self {
             charts: RwLock::new(charts),
@@ -81,6 +84,7 @@ impl Shared {
             processes,
             missing_before,
             ready,
+            all_seen,
             snapshots: Readers::new(READERS_MAX),
             lists: Readers::new(LIST_READERS_MAX),
             budget: Budget::default(),
@@ -295,7 +299,8 @@ impl Shared {
         self.status_mut().paused = paused;
     }
 
-    fn reported_partitions(&self, KafkaReport { partitions: reports, closed, rejected, .. }: KafkaReport) {
+    fn reported_partitions(&self, report: KafkaReport) {
+        let KafkaReport { partitions: reports, closed, times, rejected, .. } = report;
         self.rejected.lock().unwrap_or_else(PoisonError::into_inner).extend(rejected);
         let freshness_ms = closed.and_then(|(epoch, oldest_ms)| self.metrics.closed(epoch, oldest_ms));
         let committed = self.committed_offsets();
@@ -303,6 +308,8 @@ impl Shared {
         partitions.extend(reports.into_iter().map(|report| (report.partition, report)));
         let mut status = self.status_mut();
         status.freshness_ms = freshness_ms.or(status.freshness_ms);
+        self.metrics.totals.window_misses.add(times.missed);
+        self.metrics.totals.missed_by_us.add(times.missed_by_us);
         status.accepted = partitions.values().map(|partition| partition.accepted).sum();
         status.uncommitted_plays = status.accepted.saturating_sub(self.metrics.totals.commit_plays.load());
         status.holes = partitions.values().map(|partition| partition.holes).sum();
@@ -341,14 +348,26 @@ impl Shared {
         self.status_mut().kafka_silent = Some(reason);
     }
 
-    /// The broker has said where the partitions end.
-    pub fn measured(&self, extents: &BTreeMap<i32, Extent>) {
+    /// The broker has said where the partitions end, and whether a transaction hides what comes next. `all_seen` means that it has told
+    /// of all partitions and hides nothing.
+    pub fn measured(&self, extents: &BTreeMap<i32, Extent>, open: Option<OpenTransaction>, all_seen: bool) {
         let mut status = self.status_mut();
-        status.kafka_silent = None;
+        (status.kafka_silent, status.open_transaction) = (None, open);
         for (partition, extent) in extents {
             status.partition(*partition).end_offset = Some(extent.end);
         }
         status.measure_lag();
+        self.all_seen(all_seen && status.lag == Some(0));
+    }
+
+    /// Notes whether Kafka has said that it holds no play that has not been read.
+    pub fn all_seen(&self, all_seen: bool) {
+        self.all_seen.store(all_seen, Ordering::Relaxed);
+    }
+
+    /// Whether Kafka may hold plays that have not been read, as far as is known.
+    pub fn has_unread(&self) -> bool {
+        !self.all_seen.load(Ordering::Relaxed)
     }
 }
 

@@ -60,6 +60,12 @@ pub struct Status {
     /// The clock of `epoch`; `None` before the first play.
     #[serde(rename = "clock", with = "instant")]
     pub clock_us: Option<i64>,
+    /// How far the clock is ahead of this machine's, in ms; `None` when it is not.
+    #[serde(default)]
+    pub clock_ahead_ms: Option<i64>,
+    /// Plays of the last five minutes that missed the trending window; `None` without any plays.
+    #[serde(default)]
+    pub window_misses: Option<WindowMisses>,
     /// The folder of the lake.
     pub lake: String,
     /// The newest version that is committed.
@@ -102,6 +108,9 @@ pub struct Status {
     /// A sentence if records have come since the start and none was a play: how many, and what is wrong with the most of them.
     #[serde(default)]
     pub no_plays: Option<String>,
+    /// What waits behind a transaction that nobody ends; `None` normally. It is not in the lag, for it cannot be read.
+    #[serde(default)]
+    pub open_transaction: Option<OpenTransaction>,
     /// Records of all partitions that wait to be read; `None` until the broker has said where they end.
     pub lag: Option<i64>,
     pub partitions: Vec<PartitionStatus>,
@@ -121,4 +130,21 @@ pub struct PartitionStatus {
     pub end_offset: Option<i64>,
     /// `end_offset` less `next_offset`; `None` until the broker has said where the partition ends.
     pub lag: Option<i64>,
+}
+
+/// How many plays came, and how many of them were too old for the trending window when they were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowMisses {
+    pub plays: u64,
+    pub missed: u64,
+}
+
+/// Records that cannot be read until a transaction is committed or aborted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenTransaction {
+    /// Of all partitions, markers of transactions included.
+    pub records: i64,
+    /// When it was first seen, in µs since 1970; as RFC 3339 in JSON.
+    #[serde(rename = "since", with = "instant")]
+    pub since_us: Option<i64>,
 }

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use reprise_dataflows::plan::Plan;
+use reprise_dataflows::play::PlayBatch;
 use reprise_dataflows::{Epoch, Stage, Tick};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
@@ -22,6 +23,7 @@ use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
+use super::times::EventTimes;
 use super::{Intake, LakeReport, Report, Source};
 use crate::lake::LakeFile;
 
@@ -73,6 +75,7 @@ pub fn lake<'scope>(
     let mut input = builder.new_input(ticks, Pipeline);
     let (intakes_output, intakes) = builder.new_output::<Vec<Arc<Intake>>>();
     let (reports_output, reports) = builder.new_output::<Vec<Report>>();
+    let mut times = selection.times.clone();
     let mut reader = Reader::new(files, plan.clone(), selection);
     builder.build(move |_capabilities| {
         let mut intakes_output = OutputBuilder::<_, CapacityContainerBuilder<_>>::from(intakes_output);
@@ -111,12 +114,17 @@ pub fn lake<'scope>(
             let read = piece.as_ref().map_or(0, |piece| piece.rows);
             rows += read;
             progress.rows.fetch_add(read, Ordering::Relaxed);
+            if let Some(times) = &mut times {
+                let plays = piece.iter().flat_map(|piece| &piece.plays);
+                plays.filter_map(PlayBatch::timestamps_us).flatten().for_each(|event_us| times.add(*event_us));
+            }
             for plays in piece.into_iter().flat_map(|piece| piece.plays) {
                 let intake_of = Intake { plays: Some(plays), ..Intake::default() };
                 intakes_output.activate().session(intake).give(Arc::new(intake_of));
             }
             if reported_done || rows >= EPOCH_ROWS_MAX {
-                let lake = LakeReport { worker, rows, done: reported_done };
+                let times = times.as_mut().map(EventTimes::take).unwrap_or_default();
+                let lake = LakeReport { worker, rows, times, done: reported_done };
                 reports_output.activate().session(report).give(Report::Lake(lake));
             }
             activator.activate();

@@ -5,6 +5,7 @@ pub mod json;
 pub mod kafka;
 pub mod lake;
 pub mod rejected;
+pub mod times;
 
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use timely::dataflow::StreamVec;
 use crate::cluster::orders::ProcessReport;
 use crate::lake::{DeadLetter, Gap, Position};
 use rejected::RejectedRecord;
+use times::EventTimes;
 
 /// What a source has read of an epoch.
 #[derive(Debug, Default)]
@@ -48,6 +50,8 @@ pub struct LakeReport {
     pub worker: usize,
     /// Plays read in the open epoch.
     pub rows: u64,
+    /// Those of them that may be in the trending window.
+    pub times: EventTimes,
     /// All of this worker's files have been read.
     pub done: bool,
 }
@@ -59,8 +63,8 @@ pub struct KafkaReport {
     pub closed: Option<(Epoch, i64)>,
     /// Records or holes have been passed since the last report.
     pub moved: bool,
-    /// Greatest event time so far, in µs since 1970.
-    pub max_event_us: Option<i64>,
+    /// The plays that were read since the last report.
+    pub times: EventTimes,
     /// Every owned partition has been read to what was its end.
     pub caught_up: bool,
     /// Something has been read since the last cut.

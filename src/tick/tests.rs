@@ -1,6 +1,9 @@
 //! Stories told to a ticker: what it sees of the moment, and the ticks that follow.
 
+mod clock;
+
 use super::*;
+use crate::source::times::EventTimes;
 use crate::source::{KafkaReport, LakeReport};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -12,6 +15,12 @@ struct Story {
     now: Now,
 }
 
+fn times(of_us: &[i64]) -> EventTimes {
+    let mut times = EventTimes::default();
+    of_us.iter().for_each(|event_us| times.add(*event_us));
+    times
+}
+
 impl Story {
     fn begin(pace: Pace, last_epoch: Option<Epoch>, clock_us: Option<i64>) -> Self {
         let now = Now {
@@ -20,6 +29,7 @@ impl Story {
             complete_before: 0,
             committed: true,
             asked: false,
+            unread: false,
             stop: false,
         };
         Self { ticker: Ticker::new(pace, 2, last_epoch, clock_us), now }
@@ -39,15 +49,14 @@ impl Story {
 
     fn rebuilt(&mut self) {
         for worker in 0..2 {
-            let report = Report::Lake(LakeReport { worker, rows: 0, done: true });
+            let report = Report::Lake(LakeReport { worker, rows: 0, times: EventTimes::default(), done: true });
             self.ticker.report(&report, self.now.instant);
         }
     }
 
     fn read(&mut self, worker: usize, event_us: i64, caught_up: bool) {
-        let max_event_us = Some(event_us);
-        let report =
-            KafkaReport { worker, moved: true, max_event_us, caught_up, uncommitted: true, ..KafkaReport::default() };
+        let times = times(&[event_us]);
+        let report = KafkaReport { worker, moved: true, times, caught_up, uncommitted: true, ..KafkaReport::default() };
         self.ticker.report(&Report::Kafka(report), self.now.instant);
     }
 
@@ -139,21 +148,6 @@ fn epochs_come_in_bursts() {
     }
 }
 
-/// The clock follows the plays, stays behind the wall clock, never goes back, and drains the window when idle.
-#[test]
-fn clock() {
-    let mut story = Story::live(Pace::default());
-    assert_eq!(story.tick_after(SECOND).unwrap().clock_us, None);
-    story.read(0, WALL_US - 60_000_000, true);
-    assert_eq!(story.tick_after(SECOND).unwrap().clock_us, Some(WALL_US - 60_000_000));
-    story.read(1, WALL_US - 90_000_000, true);
-    assert_eq!(story.tick_after(SECOND).unwrap().clock_us, Some(WALL_US - 60_000_000));
-    let idle = story.tick_after(Pace::default().idle).unwrap();
-    assert_eq!(idle.clock_us, Some(story.now.wall_us));
-    story.read(1, WALL_US + 3_600_000_000, true);
-    assert_eq!(story.tick_after(SECOND).unwrap().clock_us, Some(story.now.wall_us));
-}
-
 /// A cut comes when it is time, when a buffer is full, and never while a commit is in flight or nothing is new.
 #[test]
 fn cuts() {
@@ -210,7 +204,7 @@ fn a_cut_is_due_when_it_needs_many_files() {
             caught_up: true,
             uncommitted: true,
             uncommitted_files,
-            max_event_us: Some(WALL_US),
+            times: times(&[WALL_US]),
             ..KafkaReport::default()
         };
         story.ticker.report(&Report::Kafka(report), story.now.instant);
@@ -251,7 +245,7 @@ fn replays() {
     let mut story = Story::begin(Pace { replay: true, ..Pace::default() }, None, Some(42));
     let first = story.tick_after(Duration::ZERO).unwrap();
     assert_eq!(first.stage, Stage::Rebuild);
-    let lake = |rows, done| Report::Lake(LakeReport { worker: 0, rows, done });
+    let lake = |rows, done| Report::Lake(LakeReport { worker: 0, rows, times: EventTimes::default(), done });
     assert_eq!(story.tick_after(100 * SECOND), None, "an epoch is as long as there is something to read in it");
     story.ticker.report(&lake(5, false), story.now.instant);
     let first = story.tick_after(SECOND).unwrap();

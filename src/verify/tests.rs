@@ -48,6 +48,7 @@ fn replayed(lake: &Path) -> anyhow::Result<Replayed> {
         times_us: times_us.clone(),
         window_us: Some(times_us),
         is_window_fixed: false,
+        times: None,
         counted: None,
         late_titles: None,
     };

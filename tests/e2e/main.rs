@@ -11,6 +11,7 @@ mod care;
 mod changelog;
 mod chaos;
 mod checkpoints;
+mod clock;
 mod cluster;
 mod command_line;
 mod crowds;

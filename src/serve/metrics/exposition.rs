@@ -27,7 +27,7 @@ const MEMORY_HELP: &str = "Memory that this process holds, without files.";
 type Metric = (&'static str, &'static str, fn(&Seen<'_>) -> u64);
 type ByPartition = (&'static str, &'static str, fn(&crate::serve::status::PartitionStatus) -> Option<i64>);
 
-const COUNTERS: [Metric; 14] = [
+const COUNTERS: [Metric; 15] = [
     ("reprise_restarts_total", "Starts that wrote to this lake before this one.", |seen| {
         u64::try_from(seen.shared.incarnation() - 1).unwrap_or(0)
     }),
@@ -35,6 +35,9 @@ const COUNTERS: [Metric; 14] = [
         seen.status.accepted + seen.status.dead_letters.values().sum::<u64>()
     }),
     ("reprise_plays_total", "Records that are plays.", |seen| seen.status.accepted),
+    ("reprise_window_misses_total", "Plays that were too old for the trending window when they were read.", |seen| {
+        seen.shared.metrics.totals.window_misses.load()
+    }),
     ("reprise_holes_total", "Offsets without a record.", |seen| seen.status.holes),
     ("reprise_missing_offsets_total", "Offsets that Kafka had deleted before they were read.", |seen| {
         seen.status.missing
@@ -56,7 +59,7 @@ const COUNTERS: [Metric; 14] = [
     ("reprise_questions_total", "Questions that the workers have answered.", |seen| seen.shared.questions.answered()),
 ];
 
-const GAUGES: [Metric; 15] = [
+const GAUGES: [Metric; 17] = [
     ("reprise_start_time_seconds", "When this process began to run, since 1970.", |seen| {
         seen.status.started_at_us.and_then(|us| u64::try_from(us / 1_000_000).ok()).unwrap_or(0)
     }),
@@ -75,6 +78,12 @@ const GAUGES: [Metric; 15] = [
     ("reprise_ready", "1 once the charts of the lake are served.", |seen| seen.status.ready.into()),
     ("reprise_paused", "1 while nothing can be committed.", |seen| seen.status.paused.is_some().into()),
     ("reprise_kafka_silent", "1 while Kafka does not answer.", |seen| seen.status.kafka_silent.is_some().into()),
+    ("reprise_clock_ahead_seconds", "How far the clock is ahead of the wall clock.", |seen| {
+        seen.status.clock_ahead_ms.map_or(0, |ms| ms.unsigned_abs().div_ceil(1000))
+    }),
+    ("reprise_open_transaction_records", "Records that wait behind a transaction that nobody ends.", |seen| {
+        seen.status.open_transaction.map_or(0, |open| open.records.unsigned_abs())
+    }),
     ("reprise_stream_clients", "Clients of /v1/stream.", |seen| {
         seen.shared.streams.clients.load(std::sync::atomic::Ordering::Relaxed)
     }),

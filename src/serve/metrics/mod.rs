@@ -34,6 +34,9 @@ pub struct Totals {
     pub commit_plays: Total,
     pub commit_files: Total,
     pub commit_bytes: Total,
+    /// Plays that were too old for the trending window when they were read, and how far they were behind the clock, added up.
+    pub window_misses: Total,
+    pub missed_by_us: Total,
 }
 
 /// A number that only grows.

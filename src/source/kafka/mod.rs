@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use reprise_dataflows::definition::Trending;
 use reprise_dataflows::{Epoch, Stage, Tick};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
@@ -57,6 +58,8 @@ pub struct Share {
     pub uncommitted_bytes_max: u64,
     /// Go on behind offsets that Kafka no longer has.
     pub accept_gap: bool,
+    /// Which window plays may be too old for.
+    pub trending: Trending,
 }
 
 impl Share {

@@ -6,6 +6,7 @@ use super::spread::Spread;
 use crate::lake::{DeadLetter, Gap, Position};
 use crate::source::PartitionReport;
 use crate::source::json::{Decoder, Record};
+use crate::source::times::EventTimes;
 
 pub struct Partition {
     pub report: PartitionReport,
@@ -19,7 +20,7 @@ pub struct Partition {
 pub struct Harvest {
     pub decoder: Decoder,
     pub dead_letters: Vec<DeadLetter>,
-    pub max_event_us: Option<i64>,
+    pub times: EventTimes,
     /// Of what was read since the last cut.
     pub spread: Spread,
 }
@@ -64,7 +65,7 @@ impl Partition {
         match harvest.decoder.push(&Record { partition, offset, timestamp_ms, value }) {
             Ok(event_us) => {
                 self.report.accepted += 1;
-                harvest.max_event_us = harvest.max_event_us.max(Some(event_us));
+                harvest.times.add(event_us);
                 harvest.spread.add_play(event_us);
                 0
             }
@@ -95,7 +96,7 @@ mod tests {
         let mut harvest = Harvest {
             decoder: Decoder::new(),
             dead_letters: Vec::new(),
-            max_event_us: None,
+            times: EventTimes::default(),
             spread: Spread::default(),
         };
         let mut partition = Partition::new(0, 5);

@@ -25,6 +25,7 @@ use crate::broker::{Broker, Extent, Listener};
 use crate::lake::{Gap, Position, Progress};
 use crate::source::json::Decoder;
 use crate::source::rejected::NewestRejected;
+use crate::source::times::EventTimes;
 use crate::source::{Intake, KafkaReport, Report};
 use crate::tick::files_max;
 
@@ -86,6 +87,7 @@ impl Reader {
     pub fn new(broker: &Broker, share: Share, wake: impl Fn() + Send + Sync + 'static) -> Result<Self> {
         let mut consumer = broker.consumer()?;
         consumer.set_nonempty_callback(wake);
+        let window_us = share.trending.window_us;
         let owned = share.starts.iter().filter(|(partition, _)| share.owns(*partition));
         let partitions = owned.map(|&(partition, start)| Partition::new(partition, start)).collect();
         let mut this = Self {
@@ -98,7 +100,7 @@ impl Reader {
             harvest: Harvest {
                 decoder: Decoder::new(),
                 dead_letters: Vec::new(),
-                max_event_us: None,
+                times: EventTimes::new(window_us),
                 spread: Spread::default(),
             },
             cuts: 0,
@@ -133,6 +135,9 @@ impl Reader {
 
     pub fn begin(&mut self, tick: &Tick) {
         (self.epoch_rows, self.epoch_bytes, self.announced) = (0, 0, false);
+        if let Some(clock_us) = tick.clock_us {
+            self.harvest.times.at(clock_us, self.share.trending.window(clock_us).0);
+        }
         if tick.cut.is_some() {
             (self.uncommitted, self.uncommitted_bytes) = (false, 0);
             self.harvest.spread = Spread::default();
@@ -357,7 +362,7 @@ impl Reader {
             worker: self.share.worker,
             closed,
             moved: std::mem::take(&mut self.moved),
-            max_event_us: self.harvest.max_event_us,
+            times: self.harvest.times.take(),
             caught_up: self.partitions.iter().all(|state| state.ended),
             uncommitted: self.uncommitted || self.untaken,
             uncommitted_bytes: self.held_bytes(),

@@ -27,6 +27,7 @@ use super::groups::{Fail, Groups};
 use super::left_out::LeftOut;
 use crate::lake::LakeFile;
 use crate::lake::seal::Seal;
+use crate::source::times::EventTimes;
 
 const BATCH_ROWS: usize = 64 << 10;
 
@@ -39,6 +40,8 @@ pub struct Selection {
     pub window_us: Option<Range<i64>>,
     /// Whether the clock stays there.
     pub is_window_fixed: bool,
+    /// What the event times of the window's plays are added to, where the clock will follow plays: see `tick.rs`.
+    pub times: Option<EventTimes>,
     /// What a checkpoint has counted: wanted for the window only.
     pub counted: Option<Arc<Counted>>,
     /// Set if titles are read when somebody asks for them, where that can be.

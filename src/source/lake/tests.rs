@@ -123,6 +123,7 @@ fn read(file: &LakeFile, late: bool, in_window: bool) -> anyhow::Result<Vec<Play
         window_us: window_us.clone(),
         // As a replay asks, or a run.
         is_window_fixed: late,
+        times: None,
         counted: None,
         late_titles,
     };

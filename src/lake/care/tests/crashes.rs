@@ -163,7 +163,7 @@ fn an_append_that_failed_after_all_was_done_counts() {
         epoch: Some(epoch),
         clock_us: intent.clock_us,
         offsets: intent.offsets.clone(),
-        account: Account::default(),
+        ..Marks::default()
     };
     assert!(!committer.plays.has_come_through(&marks(7)).unwrap());
     let mut other = Table::open(&lake.path(), &PLAYS, engine().unwrap(), None).unwrap();

@@ -1,0 +1,62 @@
+//! The clock that the plays of a lake give by themselves, and setting a lake's clock back to it.
+
+use std::cmp::Reverse;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use reprise_dataflows::calendar::instant_name;
+use reprise_dataflows::definition::Definitions;
+use reprise_dataflows::plan::Plan;
+use reprise_dataflows::play::PlayBatch;
+use tracing::{info, warn};
+
+use crate::lake::{Committer, LakeFile, Snapshot};
+use crate::source::lake::{Reader, Selection};
+use crate::source::times::EventTimes;
+use crate::tick::clock_of_plays;
+
+/// Sets the clock of the lake back to what its plays say by the rule of `tick.rs`, and not past this machine's, if it is ahead of
+/// that. Returns whether the lake has got a version by it.
+pub fn set_back(committer: &mut Committer, snapshot: &Snapshot, definitions: &Definitions) -> Result<bool> {
+    let Some(before_us) = snapshot.progress().clock_us else { return Ok(false) };
+    let times = latest_times(snapshot.files(), definitions).context("the times of the lake's plays cannot be read")?;
+    let wall_us = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64);
+    match clock_of_plays(&times).map(|clock_us| clock_us.min(wall_us)) {
+        Some(clock_us) if clock_us < before_us => {
+            committer.reset_clock(clock_us)?;
+            let [from, to] = [before_us, clock_us].map(instant_name);
+            warn!(from, to, "the clock was set back to where the plays of the lake are, as --reset-clock says");
+            Ok(true)
+        }
+        _ => {
+            info!(clock = instant_name(before_us), "--reset-clock changes nothing: the plays of the lake are as late");
+            Ok(false)
+        }
+    }
+}
+
+/// The latest event times of the plays in `files`.
+fn latest_times(files: &[LakeFile], definitions: &Definitions) -> Result<EventTimes> {
+    let mut files = files.to_vec();
+    files.sort_by_key(|file| Reverse(file.max_timestamp_us.unwrap_or(i64::MAX)));
+    let (mut times, plan) = (EventTimes::new(definitions.trending.window_us), Plan::new(definitions));
+    for file in files {
+        if file.max_timestamp_us.is_some_and(|max_us| times.is_full_before(max_us)) {
+            break;
+        }
+        let selection = Selection {
+            times_us: i64::MIN..i64::MAX,
+            window_us: Some(i64::MIN..i64::MAX),
+            is_window_fixed: false,
+            times: None,
+            counted: None,
+            late_titles: None,
+        };
+        let mut reader = Reader::new(vec![file], plan.clone(), selection);
+        while let Some(piece) = reader.next_piece()? {
+            let found = piece.plays.iter().filter_map(PlayBatch::timestamps_us).flatten();
+            found.for_each(|event_us| times.add(*event_us));
+        }
+    }
+    Ok(times)
+}

@@ -1,0 +1,244 @@
+//! The event times that a source has read, summarised by buckets of time: what the clock is decided by.
+//!
+//! A summary is bounded whatever is read: only the buckets of the latest times are kept, and of each bucket the number of plays and
+//! its latest times. To add a play costs a comparison or two while plays come in order.
+
+use serde::{Deserialize, Serialize};
+
+/// How many buckets are kept: more than plays may be ahead of a stream that is an hour late, in tenths of the default window.
+const BUCKETS_MAX: usize = 128;
+/// How many times a bucket keeps, and how many different times make plays a crowd.
+pub const TIMES_KEPT: usize = 3;
+/// How many buckets make a trending window.
+pub const BUCKETS_IN_WINDOW: i64 = 10;
+
+/// The plays whose event times lie in one bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bucket {
+    /// Where it begins, in µs since 1970.
+    pub start_us: i64,
+    pub plays: u64,
+    /// The latest different event times, the latest one first; `i64::MIN` where there are no more. One play that was sent
+    /// several times has one time.
+    pub latest_us: [i64; TIMES_KEPT],
+}
+
+impl Bucket {
+    fn new(start_us: i64) -> Self {
+        Self { start_us, plays: 0, latest_us: [i64::MIN; TIMES_KEPT] }
+    }
+
+    fn note(&mut self, event_us: i64) {
+        let Some(place) = self.latest_us.iter().position(|known| *known <= event_us) else { return };
+        if self.latest_us[place] != event_us {
+            self.latest_us[place..].rotate_right(1);
+            self.latest_us[place] = event_us;
+        }
+    }
+
+    /// How many plays support each other: one for each different time, and all of them once there are [`TIMES_KEPT`].
+    pub fn company(&self) -> u64 {
+        let times = self.latest_us.iter().filter(|time| **time > i64::MIN).count();
+        if times < TIMES_KEPT { times as u64 } else { self.plays }
+    }
+}
+
+/// The event times of some plays.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventTimes {
+    /// Of one bucket, in µs.
+    width_us: i64,
+    /// By their starts.
+    buckets: Vec<Bucket>,
+    /// The bucket of the play before, where the next one probably belongs too.
+    last: usize,
+    /// The clock of the open epoch, and the start of its trending window, in µs since 1970.
+    clock_us: i64,
+    window_start_us: i64,
+    /// Plays that were added.
+    pub plays: u64,
+    /// Those that were too old for the trending window when they were added. They are in no bucket.
+    pub missed: u64,
+    /// How far these were behind the clock, added up, in µs.
+    pub missed_by_us: u64,
+}
+
+/// No plays, for reports without any.
+impl Default for EventTimes {
+    fn default() -> Self {
+        Self::new(60_000_000 * BUCKETS_IN_WINDOW)
+    }
+}
+
+impl EventTimes {
+    /// No plays yet, for a trending window of `window_us`.
+    pub fn new(window_us: i64) -> Self {
+        Self {
+            width_us: (window_us / BUCKETS_IN_WINDOW).max(1),
+            buckets: Vec::new(),
+            last: 0,
+            clock_us: i64::MIN,
+            window_start_us: i64::MIN,
+            plays: 0,
+            missed: 0,
+            missed_by_us: 0,
+        }
+    }
+
+    /// Plays that are added from here on are compared with this clock, and with the start of its trending window.
+    pub fn at(&mut self, clock_us: i64, window_start_us: i64) {
+        (self.clock_us, self.window_start_us) = (clock_us, window_start_us);
+    }
+
+    /// Adds a play.
+    #[inline]
+    pub fn add(&mut self, event_us: i64) {
+        self.plays += 1;
+        if event_us < self.window_start_us {
+            self.missed += 1;
+            self.missed_by_us = self.missed_by_us.saturating_add(self.clock_us.abs_diff(event_us));
+            return;
+        }
+        match self.buckets.get_mut(self.last) {
+            Some(bucket) if (0..self.width_us).contains(&event_us.wrapping_sub(bucket.start_us)) => {
+                bucket.plays += 1;
+                bucket.note(event_us);
+            }
+            _ => self.add_elsewhere(event_us),
+        }
+    }
+
+    #[cold]
+    fn add_elsewhere(&mut self, event_us: i64) {
+        if let Some(place) = self.bucket(self.start_of(event_us)) {
+            self.buckets[place].plays += 1;
+            self.buckets[place].note(event_us);
+            self.last = place;
+        }
+    }
+
+    /// Adds the plays of another summary with buckets of the same width.
+    pub fn merge(&mut self, other: &Self) {
+        self.plays += other.plays;
+        self.missed += other.missed;
+        self.missed_by_us = self.missed_by_us.saturating_add(other.missed_by_us);
+        for bucket in &other.buckets {
+            if let Some(place) = self.bucket(bucket.start_us) {
+                self.buckets[place].plays += bucket.plays;
+                let times = bucket.latest_us.iter().filter(|time| **time > i64::MIN);
+                times.for_each(|time| self.buckets[place].note(*time));
+            }
+        }
+    }
+
+    /// What was added since the last time.
+    pub fn take(&mut self) -> Self {
+        let rest = Self { buckets: Vec::new(), plays: 0, missed: 0, missed_by_us: 0, ..*self };
+        std::mem::replace(self, rest)
+    }
+
+    /// Where the bucket of a time begins.
+    pub fn start_of(&self, event_us: i64) -> i64 {
+        event_us.div_euclid(self.width_us).saturating_mul(self.width_us)
+    }
+
+    /// The start of the bucket that is `buckets` after the one that starts at `start_us`.
+    pub fn after(&self, start_us: i64, buckets: i64) -> i64 {
+        start_us.saturating_add(self.width_us.saturating_mul(buckets))
+    }
+
+    /// All buckets with plays, by their starts.
+    pub fn buckets(&self) -> &[Bucket] {
+        &self.buckets
+    }
+
+    /// Whether a play of this time would be before all buckets that are kept.
+    pub fn is_full_before(&self, event_us: i64) -> bool {
+        self.buckets.len() >= BUCKETS_MAX && self.buckets.first().is_some_and(|first| event_us < first.start_us)
+    }
+
+    /// Drops the buckets before the one that starts at `start_us`.
+    pub fn forget_before(&mut self, start_us: i64) {
+        self.buckets.retain(|bucket| bucket.start_us >= start_us);
+        self.last = 0;
+    }
+
+    /// The place of a bucket, which is made if it is not there. `None` if it is before all that are kept.
+    fn bucket(&mut self, start_us: i64) -> Option<usize> {
+        let place = self.buckets.partition_point(|bucket| bucket.start_us < start_us);
+        if self.buckets.get(place).is_some_and(|bucket| bucket.start_us == start_us) {
+            return Some(place);
+        }
+        if self.is_full_before(start_us) {
+            return None;
+        }
+        let is_full = self.buckets.len() >= BUCKETS_MAX;
+        self.buckets.insert(place, Bucket::new(start_us));
+        if is_full {
+            self.buckets.remove(0);
+        }
+        Some(place - usize::from(is_full))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SECOND_US: i64 = 1_000_000;
+
+    fn of(times_s: &[i64]) -> EventTimes {
+        let mut times = EventTimes::default();
+        times_s.iter().for_each(|second| times.add(second * SECOND_US));
+        times
+    }
+
+    /// One play that was sent four times is no company for itself.
+    #[test]
+    fn company_has_different_times() {
+        assert_eq!(of(&[7, 7, 7, 7]).buckets()[0].company(), 1);
+        assert_eq!(of(&[7, 7, 8]).buckets()[0].company(), 2);
+        assert_eq!(of(&[7, 9, 8, 8]).buckets()[0].company(), 4);
+    }
+
+    #[test]
+    fn plays_before_the_window_are_counted_apart() {
+        let mut times = EventTimes::default();
+        times.at(1200 * SECOND_US, 600 * SECOND_US);
+        [599, 600, 1300, 0].iter().for_each(|second| times.add(second * SECOND_US));
+        assert_eq!((times.plays, times.missed, times.missed_by_us), (4, 2, 1801 * SECOND_US as u64));
+        assert_eq!(times.buckets().len(), 2);
+        let taken = times.take();
+        assert_eq!((taken.plays, times.plays, times.buckets().len()), (4, 0, 0));
+        times.add(0);
+        assert_eq!(times.missed, 1, "the window stays");
+    }
+
+    proptest! {
+        /// The order of plays and the way they are spread over workers make no difference, and the latest buckets are exact.
+        #[test]
+        fn a_summary_is_that_of_all_plays(times_s in prop::collection::vec(0i64..20_000, 1..600), parts in 1usize..5) {
+            let whole = of(&times_s);
+            let mut merged = EventTimes::default();
+            for part in times_s.rchunks(times_s.len().div_ceil(parts)).rev() {
+                merged.merge(&of(part));
+            }
+            prop_assert_eq!(whole.buckets(), merged.buckets());
+            prop_assert!(whole.buckets().len() <= BUCKETS_MAX);
+            let mut starts: Vec<i64> = times_s.iter().map(|second| second / 60 * 60).collect();
+            starts.sort_unstable();
+            starts.dedup();
+            let latest = starts.split_off(starts.len().saturating_sub(BUCKETS_MAX));
+            let found: Vec<i64> = whole.buckets().iter().map(|bucket| bucket.start_us / SECOND_US).collect();
+            prop_assert_eq!(&latest, &found);
+            for bucket in whole.buckets() {
+                let start_s = bucket.start_us / SECOND_US;
+                let inside = times_s.iter().filter(|second| (start_s..start_s + 60).contains(*second));
+                prop_assert_eq!(bucket.plays, inside.clone().count() as u64);
+                prop_assert_eq!(Some(bucket.latest_us[0]), inside.max().map(|second| second * SECOND_US));
+            }
+        }
+    }
+}

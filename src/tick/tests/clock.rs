@@ -1,0 +1,272 @@
+//! Stories of the clock: which plays move it, and how time does.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const SECOND_US: i64 = 1_000_000;
+const MINUTE_US: i64 = 60 * SECOND_US;
+const MINUTE: Duration = Duration::from_secs(60);
+
+impl Story {
+    /// One play on each worker, both read to the end, and the clock after them.
+    fn clock_after(&mut self, events_us: [i64; 2]) -> i64 {
+        (0..2).for_each(|worker| self.read(worker, events_us[worker], true));
+        self.clock()
+    }
+
+    /// The clock of the next epoch, a second later.
+    fn clock(&mut self) -> i64 {
+        self.tick_after(SECOND).unwrap().clock_us.unwrap()
+    }
+
+    /// A stream of two plays a second that is late by so much, for a while. Returns where it is.
+    fn stream(&mut self, late_us: i64, seconds: usize) -> i64 {
+        (0..seconds).fold(0, |_, _| {
+            let event_us = self.now.wall_us - late_us;
+            self.clock_after([event_us, event_us - SECOND_US / 2])
+        })
+    }
+}
+
+/// The clock follows the plays, stays behind the wall clock, never goes back, and advances with the time when idle.
+#[test]
+fn the_clock_follows_plays_and_time() {
+    let mut story = Story::live(Pace::default());
+    assert_eq!(story.tick_after(SECOND).unwrap().clock_us, None);
+    assert_eq!(story.clock_after([WALL_US - 60 * SECOND_US; 2]), WALL_US - 60 * SECOND_US);
+    assert_eq!(story.clock_after([WALL_US - 90 * SECOND_US; 2]), WALL_US - 60 * SECOND_US);
+    // The report came a second before the last tick.
+    let idle_us = Pace::default().idle.as_micros() as i64;
+    let idle = story.tick_after(Pace::default().idle).unwrap();
+    assert_eq!(idle.clock_us, Some(WALL_US - 60 * SECOND_US + idle_us + SECOND_US));
+    let behind_us = story.now.wall_us - idle.clock_us.unwrap();
+    let later = story.tick_after(10 * MINUTE).unwrap();
+    assert_eq!(later.clock_us, Some(story.now.wall_us - behind_us), "as fast as the wall clock, and as late as before");
+    story.read(1, story.now.wall_us + 3600 * SECOND_US, true);
+    story.read(1, story.now.wall_us + 3601 * SECOND_US, true);
+    assert_eq!(story.clock(), story.now.wall_us);
+}
+
+/// The machine's time is wrong by a day for a while: an idle run does not take it over, nor does one with plays.
+#[test]
+fn a_wall_clock_of_tomorrow_moves_nothing() {
+    const DAY_US: i64 = 24 * 60 * MINUTE_US;
+    let mut story = Story::live(Pace::default());
+    let before_us = story.stream(0, 60);
+    story.now.wall_us += DAY_US;
+    let idle_us = (0..100).fold(0, |_, _| story.clock());
+    // The last play came a second before the last epoch.
+    assert_eq!(idle_us, before_us + 101 * SECOND_US);
+    story.now.wall_us -= DAY_US;
+    let after_us = story.stream(0, 60);
+    assert_eq!(after_us, story.now.wall_us - SECOND_US, "it is where the plays are");
+}
+
+/// A stream that is 20 minutes late is idle for half a minute.
+#[test]
+fn an_idle_half_minute_moves_a_late_stream_by_half_a_minute() {
+    const LATE_US: i64 = 20 * MINUTE_US;
+    let mut story = Story::live(Pace::default());
+    let before_us = story.stream(LATE_US, 60);
+    story.wait(Pace::default().idle);
+    let idle_us = story.clock();
+    assert_eq!(idle_us, before_us + Pace::default().idle.as_micros() as i64 + 2 * SECOND_US);
+    assert!(story.stream(LATE_US, 60) > idle_us, "the plays that come next are in the window");
+}
+
+/// Plays that Kafka holds and that cannot be read are no silence.
+#[test]
+fn the_clock_waits_for_what_is_not_read() {
+    let mut story = Story::live(Pace::default());
+    let before_us = story.stream(0, 10);
+    story.now.unread = true;
+    assert_eq!((0..1000).fold(0, |_, _| story.clock()), before_us);
+    story.now.unread = false;
+    assert_eq!(story.clock(), before_us + 1002 * SECOND_US, "nothing came after all");
+}
+
+/// A phone is half an hour ahead in a stream that is 20 minutes late. Alone it does nothing, however often it sends its play.
+#[test]
+fn a_play_that_is_far_ahead_needs_company() {
+    const LATE_US: i64 = 20 * MINUTE_US;
+    let mut story = Story::live(Pace::default());
+    story.stream(LATE_US, 120);
+    let ahead_us = story.now.wall_us + 10 * MINUTE_US;
+    for _ in 0..20 {
+        story.read(0, ahead_us, true);
+        let clock_us = story.stream(LATE_US, 1);
+        assert_eq!(clock_us, story.now.wall_us - LATE_US - SECOND_US);
+    }
+    // And neither does another, nor one for each minute.
+    for minute in 0..15 {
+        story.read(1, story.now.wall_us - (minute % 10) * MINUTE_US, true);
+        let clock_us = story.stream(LATE_US, 60);
+        assert!(clock_us < story.now.wall_us - LATE_US + 6 * MINUTE_US, "{minute}");
+    }
+    let alone_us = story.stream(LATE_US, 60);
+    // The stream has caught up at once: one play in a hundred is enough, and the window is where they are.
+    (0..8).for_each(|play| story.read(0, story.now.wall_us - play * SECOND_US, true));
+    let clock_us = story.clock();
+    assert_eq!(clock_us, story.now.wall_us - SECOND_US, "{alone_us}");
+}
+
+/// Of many plays one in five hundred is ahead by anything up to an hour.
+#[test]
+fn a_great_crowd_is_not_led_by_a_few() {
+    let mut story = Story::live(Pace::default());
+    for second in 0..1800 {
+        let now_us = story.now.wall_us - 20 * MINUTE_US;
+        let plays = (0..200).map(|play| now_us + play * 5000);
+        let ahead = (second % 5 < 2).then_some(now_us + second * 7919 % 3600 * SECOND_US);
+        let all: Vec<i64> = plays.chain(ahead).collect();
+        let report = KafkaReport { moved: true, times: times(&all), caught_up: true, ..KafkaReport::default() };
+        story.ticker.report(&Report::Kafka(report), story.now.instant);
+        let clock_us = story.clock();
+        assert!((now_us..now_us + 6 * MINUTE_US).contains(&clock_us), "{second}: {}", clock_us - now_us);
+    }
+}
+
+/// Where plays are few, the clock is that of the last one, whatever lies between them.
+#[test]
+fn few_plays_are_exact() {
+    for gap in [MINUTE_US, 7 * MINUTE_US, 61 * MINUTE_US, 1441 * MINUTE_US] {
+        let mut story = Story::live(Pace { until_caught_up: true, ..Pace::default() });
+        for play in 0..20 {
+            let event_us = WALL_US - (20 - play) * gap;
+            story.read(0, event_us, false);
+            assert_eq!(story.clock(), event_us);
+        }
+    }
+}
+
+/// Of a history one partition is a month ahead of the other, whichever worker reads it and whichever comes first.
+#[test]
+fn partitions_that_are_far_apart() {
+    const MONTH_US: i64 = 30 * 1440 * MINUTE_US;
+    for (swapped, together) in [(false, false), (false, true), (true, false), (true, true)] {
+        let mut story = Story::live(Pace { until_caught_up: true, ..Pace::default() });
+        let history = |end_us: i64| (0..600).map(|play| end_us - play * 3 * SECOND_US).collect::<Vec<i64>>();
+        for (worker, end_us) in [(0, WALL_US - 2 * MONTH_US), (1, WALL_US - MONTH_US)] {
+            let worker = if swapped { 1 - worker } else { worker };
+            let times = times(&history(end_us));
+            let report = KafkaReport { worker, moved: true, times, ..KafkaReport::default() };
+            story.ticker.report(&Report::Kafka(report), story.now.instant);
+            if !together {
+                story.clock();
+            }
+        }
+        assert_eq!(story.clock(), WALL_US - MONTH_US);
+    }
+}
+
+/// After a busy evening a play comes now and then: it is a few of them until the clock is there.
+#[test]
+fn a_stream_that_becomes_thin_is_followed() {
+    let mut story = Story::live(Pace { idle: 600 * MINUTE, ..Pace::default() });
+    let evening: Vec<i64> = (0..60_000).map(|play| WALL_US - 3600 * SECOND_US + play * 10_000).collect();
+    let report = KafkaReport { moved: true, times: times(&evening), caught_up: true, ..KafkaReport::default() };
+    story.ticker.report(&Report::Kafka(report), story.now.instant);
+    story.read(1, evening[0], true);
+    let evening_us = story.clock();
+    assert_eq!(Some(&evening_us), evening.last());
+    for play in 1..=11 {
+        story.wait(8 * MINUTE);
+        story.read(0, evening_us + play * 8 * MINUTE_US, true);
+        story.clock();
+    }
+    assert_eq!(story.clock(), evening_us + 11 * 8 * MINUTE_US);
+}
+
+/// A run begins with the plays of its lake's window, so that it knows how large the crowd is, and which play is waiting for others.
+#[test]
+fn a_start_knows_the_crowd_of_its_lake() {
+    let clock_us = WALL_US - 20 * MINUTE_US;
+    for is_known in [false, true] {
+        let mut story = Story::begin(Pace::default(), Some(7), Some(clock_us));
+        story.tick_after(Duration::ZERO);
+        let ahead_us = WALL_US - 5 * MINUTE_US;
+        let stored: Vec<i64> = (0..100).map(|play| clock_us - play * SECOND_US).chain([ahead_us]).collect();
+        let times = if is_known { times(&stored) } else { EventTimes::default() };
+        let report = LakeReport { worker: 0, rows: 101, times, done: false };
+        story.ticker.report(&Report::Lake(report), story.now.instant);
+        story.rebuilt();
+        assert_eq!(story.clock_after([clock_us - SECOND_US; 2]), clock_us);
+        story.read(0, ahead_us + SECOND_US, true);
+        assert_eq!(story.clock(), if is_known { clock_us } else { ahead_us + SECOND_US });
+        story.read(0, ahead_us + 2 * SECOND_US, true);
+        assert_eq!(story.clock(), ahead_us + 2 * SECOND_US, "two and the one of the lake are three");
+    }
+}
+
+/// The clock of a lake that is ahead of all plays stays until time has come so far.
+#[test]
+fn a_clock_that_is_ahead_waits() {
+    let mut story = Story::begin(Pace::default(), Some(7), Some(WALL_US + 1440 * MINUTE_US));
+    story.tick_after(Duration::ZERO);
+    story.rebuilt();
+    assert_eq!(story.stream(0, 100), WALL_US + 1440 * MINUTE_US);
+    story.wait(10 * MINUTE);
+    assert_eq!(story.clock(), WALL_US + 1440 * MINUTE_US);
+}
+
+proptest! {
+    /// Whatever comes: the clock never goes back and never passes the wall clock; without plays it moves no faster than time; and it
+    /// does not depend on which worker has read what.
+    #[test]
+    fn the_clock_is_sane(
+        steps in prop::collection::vec((0u64..90, prop::collection::vec((-4000i64..4000, 0usize..2), 0..6)), 1..60),
+    ) {
+        let mut stories = [0, 1].map(|_| Story::live(Pace::default()));
+        let mut last: Option<i64> = None;
+        // When the clock has last moved, or a little before.
+        let mut moved_at = stories[0].now.instant;
+        // A play that was astray may be near after a while.
+        let mut all = Vec::new();
+        for (seconds, plays) in steps {
+            all.extend(plays.iter().map(|(late_s, _)| stories[0].now.wall_us - late_s * SECOND_US));
+            let clocks = [false, true].map(|together| {
+                let story = &mut stories[usize::from(together)];
+                let now_us = story.now.wall_us;
+                for worker in 0..2 {
+                    let of = |(_, owner): &&(i64, usize)| if together { worker == 0 } else { *owner == worker };
+                    let read: Vec<i64> = plays.iter().filter(of).map(|(late_s, _)| now_us - late_s * SECOND_US).collect();
+                    let times = times(&read);
+                    let report = KafkaReport { worker, moved: true, times, caught_up: true, ..KafkaReport::default() };
+                    story.ticker.report(&Report::Kafka(report), story.now.instant);
+                }
+                let tick = story.tick_after(Duration::from_secs(seconds + 1)).unwrap();
+                (tick.clock_us, story.now.wall_us)
+            });
+            prop_assert!(clocks[0].0.max(last) == clocks[0].0 && clocks[0].0 <= Some(clocks[0].1));
+            let now = stories[0].now.instant;
+            if let (Some(before_us), Some(clock_us), true) = (last, clocks[0].0, plays.is_empty()) {
+                let is_of_a_play = all.contains(&clock_us) || clock_us == clocks[0].1;
+                prop_assert!(is_of_a_play || clock_us - before_us <= (now - moved_at).as_micros() as i64);
+            }
+            prop_assert_eq!(clocks[0], clocks[1]);
+            if last != clocks[0].0 {
+                (last, moved_at) = (clocks[0].0, now - Duration::from_secs(seconds + 1));
+            }
+        }
+    }
+
+    /// A crowd moves on evenly, late by anything, and a few plays are anywhere up to an hour ahead of the wall clock. The clock
+    /// is never before the crowd, and never more than the lead and a bucket ahead of it.
+    #[test]
+    fn outliers_do_not_lead(
+        late_s in 0i64..7200,
+        outliers in prop::collection::btree_map(400usize..600, -7000i64..3600, 0..12),
+    ) {
+        let mut story = Story::live(Pace::default());
+        for second in 0..600 {
+            let wall_us = story.now.wall_us;
+            let crowd_us = wall_us - late_s * SECOND_US;
+            if let Some(ahead_s) = outliers.get(&second) {
+                story.read(0, wall_us + ahead_s * SECOND_US, true);
+            }
+            let clock_us = story.clock_after([crowd_us, crowd_us - SECOND_US / 3]);
+            prop_assert!(clock_us >= crowd_us && clock_us < crowd_us + 6 * MINUTE_US + SECOND_US);
+        }
+    }
+}
