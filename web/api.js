@@ -47,6 +47,20 @@ export async function getChanged(path, tag) {
   return { answer: await response.json(), tag: response.headers.get('etag') };
 }
 
+// More of these a reader cannot look at, and a server should not be asked for.
+const PAGES_MAX = 50;
+
+// Gives `answer` to `add` together with the pages that come after it.
+export async function withPages(answer, add, signal) {
+  let { next } = answer;
+  for (let page = 1; next && page < PAGES_MAX; page++) {
+    const more = await get(next, signal);
+    add(answer, more);
+    next = more.next;
+  }
+  return answer;
+}
+
 async function ask(path, headers, signal) {
   for (;;) {
     const sent = token();

@@ -3,7 +3,7 @@
 // The server is asked again and again, because a run that starts has nothing at first, and because weeks end while a tab
 // is open. It answers with 304 while nothing has changed, which is cheap.
 
-import { getChanged } from './api.js';
+import { getChanged, withPages } from './api.js';
 import { hear } from './live.js';
 
 const EVERY_MS = 10_000;
@@ -39,9 +39,15 @@ export function refresh() {
 async function ask() {
   const changed = await getChanged('/v1/charts', charts && tag);
   if (!changed) return;
-  charts = changed.answer.charts;
+  charts = (await withPages(changed.answer, addScopes)).charts;
   tag = changed.tag;
   for (const listener of listeners) listener(charts);
+}
+
+// A page has the next scopes of each chart.
+function addScopes({ charts: all }, { charts: more }) {
+  for (const { name, with_entries: found } of more)
+    all.find((chart) => chart.name === name)?.with_entries.scopes.push(...found.scopes);
 }
 
 function plan() {

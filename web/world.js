@@ -3,7 +3,7 @@
 // The list has the same numbers and links, so whoever doesn't see the map, or uses a keyboard, misses nothing: the map
 // itself is a picture with a label, and its clicks are a shortcut.
 
-import { find, url } from './api.js';
+import { find, url, withPages } from './api.js';
 import { bar, el, setText, svg } from './dom.js';
 import { notice } from './list.js';
 import { compact, country, count, countryOf, countryScope, isoCode, plays, share } from './words.js';
@@ -170,6 +170,7 @@ export async function watchWorld(world, place, { chart, period, track, by = 'pla
     try {
       if (!document.hidden) {
         const geo = await find(url('/v1/geo', { chart, period, track }), signal);
+        if (geo) await withPages(geo, (all, more) => all.countries.push(...more.countries), signal);
         world.show(geo?.countries ?? [], by);
         const empty = world.countries.size === 0;
         if (shown !== empty) message.replaceChildren(...(empty ? [notice('No plays from any country yet')] : []));
