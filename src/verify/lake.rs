@@ -85,6 +85,7 @@ fn imported(plays: &Claims, lake: &Path, threads: usize, problems: &mut Vec<Stri
             is_window_fixed: false,
             counted: None,
             late_titles: None,
+            times: None,
         };
         let mut reader = Reader::new(vec![files[index].clone()], plan.clone(), selection);
         let outcome = loop {

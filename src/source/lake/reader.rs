@@ -336,6 +336,7 @@ pub fn latest_us(files: &[LakeFile], plan: &Plan) -> Result<Option<i64>> {
             is_window_fixed: false,
             counted: None,
             late_titles: None,
+            times: None,
         };
         let mut reader = Reader::new(vec![file.clone()], plan.clone(), selection);
         while let Some(piece) = reader.next_piece()? {
