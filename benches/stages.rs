@@ -297,6 +297,7 @@ fn scan(files: &[LakeFile]) -> u64 {
         is_window_fixed: false,
         counted: None,
         late_titles: None,
+        times: None,
     };
     let mut reader = Reader::new(files.to_vec(), plan(), selection);
     let mut rows = 0;
