@@ -234,15 +234,17 @@ pub fn run(options: Options) -> Result<()> {
         let charts = committed(&durable, shared.incarnation(), &lake)?;
         options.printed.print(&charts, &Filter::default(), format, "Every list: --all, a pipe, or --format json.")?;
     }
-    // Whoever waits for the charts of a topic must learn that it has none.
-    match shared.status().no_plays.clone().filter(|_| options.until_caught_up) {
-        Some(no_plays) if options.peers.is_supervised() => {
-            log::print_error("error:", &no_plays);
-            std::process::exit(DONE_IN_VAIN.into());
-        }
-        Some(no_plays) => Err(anyhow!(no_plays)),
-        None => Ok(()),
+    let no_plays = shared.status().no_plays.clone().filter(|_| options.until_caught_up);
+    no_plays.map_or(Ok(()), |no_plays| fail_in_vain(no_plays, options.peers.is_supervised()))
+}
+
+/// Ends a run whose topic had records and no play: whoever waits for its charts must learn that there are none.
+fn fail_in_vain(no_plays: String, is_supervised: bool) -> Result<()> {
+    if is_supervised {
+        log::print_error("error:", &no_plays);
+        std::process::exit(DONE_IN_VAIN.into());
     }
+    Err(anyhow!(no_plays))
 }
 
 /// `definitions` with past windows kept for `history`.

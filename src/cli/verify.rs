@@ -12,7 +12,6 @@ use super::lake_folder::LakeFolder;
 use super::replay::Replay;
 use super::run::workers;
 use super::shared::{ChartsFile, TokenFile, default_workers, parse_duration, start_log};
-use super::usage::WrongUsage;
 use crate::charts::{Charts, Filter};
 use crate::cluster::Team;
 use crate::lake::Snapshot;

@@ -21,7 +21,7 @@ pub struct Problem {
     pub detail: String,
     /// What there is instead of what was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub available: Option<Available>,
+    pub available: Option<Box<Available>>,
 }
 
 impl Problem {
@@ -42,7 +42,7 @@ impl Problem {
 
     /// Says what there is instead.
     pub fn with(self, available: Available) -> Self {
-        Self { available: Some(available), ..self }
+        Self { available: Some(Box::new(available)), ..self }
     }
 
     pub fn not_found(detail: impl Into<String>) -> Self {

@@ -165,7 +165,7 @@ fn late_plays_that_never_stop_do_not_stop_compaction() {
         broker::produce(&topic, 0, [play.json()]);
         plays.push(play);
         eventually("it is in the lake", || (running.status()["lake_plays"] == plays.len()).then_some(()));
-        plays.len() > 2 * FILES_MAX as usize && plays.len() % 10 == 0 && files("total/files") < FILES_MAX
+        plays.len() > 2 * FILES_MAX as usize && plays.len().is_multiple_of(10) && files("total/files") < FILES_MAX
     });
     assert!(merged.is_some(), "{} plays are in {} files", plays.len(), files("total/files"));
     // Nor do what was replaced and what was merged pile up on the disk.

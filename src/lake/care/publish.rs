@@ -53,7 +53,7 @@ pub fn publish(
     table: &mut Table,
     partitions: &[Due],
     attention: &Attention<'_>,
-    delete: &mut dyn FnMut(&[(PathBuf, u64)]) -> Result<()>,
+    mut delete: impl FnMut(&[(PathBuf, u64)]) -> Result<()>,
 ) -> Result<usize> {
     let mut published = 0;
     for partitions in partitions.chunks(PARTITIONS_MAX) {

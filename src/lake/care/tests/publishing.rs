@@ -139,7 +139,7 @@ fn a_publication_of_files_that_have_gone_from_the_log_is_given_up() {
     let left = rows(&lake, &PLAYS);
     let publish = |table: &mut _, merged| {
         let due = Due { merged, replaced: Vec::new() };
-        publish(&PLAYS, table, &[due], &attention(), &mut |_| Ok(())).unwrap()
+        publish(&PLAYS, table, &[due], &attention(), |_| Ok(())).unwrap()
     };
     assert_eq!(publish(&mut table, vec![gone]), 0);
     assert!(!gone_to.exists(), "its plays would come back for readers by name");
