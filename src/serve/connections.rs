@@ -229,7 +229,8 @@ mod tests {
         drop(places[2].busy());
         assert_eq!(connections.open().count, PLACES);
         drop((busy, places, new));
-        assert_eq!((connections.open().count, connections.open().idle.len()), (0, 0));
+        let open = connections.open();
+        assert_eq!((open.count, open.idle.len()), (0, 0));
     }
 
     #[test]

@@ -127,7 +127,9 @@ fn answer(shared: &Shared, name: &str, request: &Request, durable: bool) -> Resu
         let found = lookup::chart(&charts, name, request)?;
         return cells(shared, found, request.limit, || charts);
     }
-    // Before they are read: they may become whole meanwhile.
+    // Which charts there are does not depend on plays.
+    lookup::chart_index(&shared.charts(), name)?;
+    // Checked before the charts are read: they may become whole meanwhile.
     whole(shared)?;
     let (found, copy) = {
         let charts = shared.charts();
