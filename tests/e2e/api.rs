@@ -302,7 +302,7 @@ fn who_has_no_token_gets_nothing_and_nobody_reads_it_in_the_log() {
     assert!(!log.contains(TOKEN), "the token is in the log");
     running.stop();
     let short = reprise(run(&topic, &lake, &["--token-file", "/dev/null"])).end();
-    assert!(short.status.code() == Some(1) && short.stderr.contains("openssl rand"), "{}", short.stderr);
+    assert!(short.status.code() == Some(2) && short.stderr.contains("openssl rand"), "{}", short.stderr);
 }
 
 /// The log as JSON, one object a line; and a start that others can reach without a token warns.
