@@ -128,17 +128,22 @@ fn again(running: Running, restarts: usize) -> Running {
 
 #[test]
 fn a_cluster_that_keeps_dying_is_given_up() {
-    let topic = broker::topic("given-up", 1);
     let folder = folder();
-    let words = run(&topic, folder.path(), &["--join-timeout", "20s", "-w", "1", "-X", "no.such.option=1"]);
-    let words = [&["cluster", "-n", "2", "--restarts", "2", "--"].map(str::to_owned)[..], &words].concat();
-    let ended = reprise(words).end();
+    let cluster = |topic: &str, more: &[&str]| {
+        let words = run(topic, folder.path(), &[&["--join-timeout", "20s", "-w", "1"], more].concat());
+        reprise([&["cluster", "-n", "2", "--restarts", "2", "--"].map(str::to_owned)[..], &words].concat()).end()
+    };
+    let ended = cluster("test-that-nobody-has-made", &[]);
     assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
     assert!(
         ended.stderr.contains("for the 2. time of 2") && ended.stderr.contains("has not helped 2 times"),
         "{}",
         ended.stderr
     );
+    assert!(ended.stderr.contains("[0] error") && ended.stderr.contains("does not exist"), "{}", ended.stderr);
+    // A command that is wrong will not be right the next time.
+    let ended = cluster(&broker::topic("given-up", 1), &["-X", "no.such.option=1"]);
+    assert!(!ended.status.success() && !ended.stderr.contains("starting all again"), "{}", ended.stderr);
     assert!(ended.stderr.contains("[0] error") && ended.stderr.contains("no.such.option"), "{}", ended.stderr);
 }
 
