@@ -58,13 +58,6 @@ pub struct Options {
     #[arg(help_heading = "Source")]
     #[arg(long, env = "REPRISE_ACCEPT_GAP")]
     accept_gap: bool,
-    /// Set the clock of the lake back to where its plays are, if it is ahead of them, and to this machine's time at most.
-    ///
-    /// A machine whose time was wrong may have left a clock of tomorrow, and the trending window stays empty until then. The lake's
-    /// log keeps on record where the clock was. Give it for one start only.
-    #[arg(help_heading = "Charts")]
-    #[arg(long, env = "REPRISE_RESET_CLOCK")]
-    reset_clock: bool,
     /// Read every partition to its end, commit, and leave.
     #[arg(help_heading = "Source")]
     #[arg(long)]
@@ -110,6 +103,13 @@ pub struct Options {
     #[arg(help_heading = "Charts")]
     #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = parse_duration, env = "REPRISE_IDLE")]
     idle: Duration,
+    /// Set the clock of the lake back to where its plays are, if it is ahead of them, and to this machine's time at most.
+    ///
+    /// A machine whose time was wrong may have left a clock of tomorrow, and the trending window stays empty until then. The lake's
+    /// log keeps on record where the clock was. Give it for one start only.
+    #[arg(help_heading = "Charts")]
+    #[arg(long, env = "REPRISE_RESET_CLOCK")]
+    reset_clock: bool,
     /// Publish what changes in the charts to this topic, after each commit: the last message of each key is a chart as it stands.
     /// It is made, compacted, if it is not there.
     #[arg(help_heading = "Charts")]

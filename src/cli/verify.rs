@@ -12,6 +12,7 @@ use super::lake_folder::LakeFolder;
 use super::replay::Replay;
 use super::run::workers;
 use super::shared::{ChartsFile, TokenFile, default_workers, parse_duration, start_log};
+use super::usage::{WrongUsage, wrong};
 use crate::charts::{Charts, Filter};
 use crate::cluster::Team;
 use crate::lake::Snapshot;
@@ -140,8 +141,10 @@ impl Options {
 
 fn address(text: &str, path: &str, query: Option<&str>) -> Result<Url> {
     let absolute = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-    let mut url = Url::parse(&absolute).with_context(|| format!("--against {text} is not a URL"))?;
-    ensure!(matches!(url.scheme(), "http" | "https"), "--against {text} must begin with http://");
+    let mut url = Url::parse(&absolute).with_context(|| format!("--against {text} is not a URL")).wrong_usage()?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(wrong(format!("--against {text} must begin with http://")));
+    }
     url.set_path(path);
     url.set_query(query);
     Ok(url)
