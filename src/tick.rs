@@ -310,8 +310,11 @@ impl Ticker {
 
     /// How long after the last cut the next one is due.
     fn cut_interval(&self) -> Duration {
+        if self.has_cut_all {
+            return self.pace.commit_interval;
+        }
         if self.caught_up() {
-            return if self.has_cut_all { self.pace.commit_interval } else { Duration::ZERO };
+            return Duration::ZERO;
         }
         let growth = CUT_GROWTH.saturating_pow(self.cuts);
         FIRST_CUT_AFTER.saturating_mul(growth).min(self.pace.commit_interval)

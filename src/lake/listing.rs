@@ -104,8 +104,10 @@ pub fn walk<T>(
     columns: &[&str],
     mut of_file: impl FnMut(&Listing<'_>, usize, PathBuf) -> Result<T>,
 ) -> Result<Vec<T>> {
-    let stats =
-        StatsOptions::struct_columns(columns.iter().map(|column| ColumnName::new([*column])).collect::<Vec<_>>());
+    // The tables of other tools have no Kafka coordinates, and so no statistics of them.
+    let schema = table.snapshot().schema();
+    let known = columns.iter().filter(|column| schema.field(column).is_some());
+    let stats = StatsOptions::struct_columns(known.map(|column| ColumnName::new([*column])).collect::<Vec<_>>());
     let scan = table.snapshot().clone().scan_builder().with_stats(stats).without_row_transforms().build()?;
     let root = Url::from_directory_path(&table.root).ok().context("the lake's path is not absolute")?;
     let mut files = Vec::new();

@@ -53,18 +53,25 @@ impl Disk {
         std::fs::remove_file(self.ballast()).expect("the ballast is there");
     }
 
+    /// Mounts the folder over itself, read-only. The mount below could not become read-only, since a run has files of it open
+    /// for writing.
     fn make_read_only(&self) {
-        // Refused while files are open for writing, as they are now and then.
-        eventually("the disk is read-only", || {
-            let status = Command::new("mount").args(["-o", "remount,ro"]).arg(&self.path).status();
-            status.is_ok_and(|status| status.success()).then_some(())
-        });
+        let mount = |options: &[&str]| {
+            let status = Command::new("mount").args(options).arg(&self.path).status();
+            assert!(status.is_ok_and(|status| status.success()), "mount {options:?}");
+        };
+        let path = self.path.to_str().expect("a path of UTF-8");
+        mount(&["--bind", path]);
+        mount(&["-o", "remount,bind,ro"]);
     }
 }
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.path).status();
+        // A second one if it was made read-only; without that there is nothing left to do.
+        for _ in 0..2 {
+            let _ = Command::new("umount").args(["-q", "-l"]).arg(&self.path).status();
+        }
     }
 }
 

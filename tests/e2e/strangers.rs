@@ -32,7 +32,7 @@ fn half_of_the_options_are_refused() {
         &["--hostfile", none, "-p", "0"],
     ] {
         let ended = reprise(run_on("127.0.0.1:1", "t", &folder.path().join("lake"), options)).end();
-        assert_eq!(ended.status.code(), Some(1), "{options:?}: {}", ended.stderr);
+        assert_eq!(ended.status.code(), Some(2), "{options:?}: {}", ended.stderr);
         assert!(
             ended.stderr.contains("address") || ended.stderr.contains("--hostfile"),
             "{options:?}: {}",
