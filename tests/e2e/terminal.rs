@@ -22,6 +22,8 @@ fn on_terminal(words: &[&str]) -> Ended {
     let within = format!("stty cols {WIDTH} rows 40; exec \"$0\" \"$@\" 2>/dev/null");
     let mut command = Command::new("python3");
     clean(&mut command);
+    // Without our own colours: every escape that is left is one of a title.
+    command.env("NO_COLOR", "1");
     command.args(["-c", spawn, "sh", "-c", &within, env!("CARGO_BIN_EXE_reprise")]).args(words);
     let mut ended = Program::spawn(&mut command).succeed();
     // A terminal gets a carriage return with each line feed.
