@@ -13,10 +13,11 @@ SOURCES = os.path.join(ROOT, "src/cli")
 COMMANDS = {
     "run": ["run.rs", "peers.rs", "shared.rs", "mod.rs"],
     "generate": ["generate.rs", "mod.rs"],
-    "trending": ["chart.rs", "shared.rs", "mod.rs"],
+    "trending": ["chart.rs", "instance.rs", "shared.rs", "mod.rs"],
+    "health": ["health.rs", "instance.rs", "shared.rs", "mod.rs"],
 }
 # Some that are always there: if not, it is this script that cannot read the source any more.
-SOME = {"run": {"lake", "hostfile"}, "generate": {"rate"}, "trending": {"url"}}
+SOME = {"run": {"lake", "hostfile"}, "generate": {"rate"}, "trending": {"url"}, "health": {"url", "ready"}}
 # Variables of a process that are no options.
 OTHER_VARIABLES = {"RUST_LOG", "REPRISE_TOKEN", "OTEL_EXPORTER_OTLP_HEADERS"}
 

@@ -122,8 +122,8 @@ fn a_start_that_is_refused_leaves_the_writer_alone() {
     let (topic, other, folder) = (topic("refused"), topic("refused-other"), folder());
     let lake = folder.path();
     let first = Running::start(&topic, lake, &["--commit-interval", "1h"]);
-    first.caught_up(&topic);
-    eventually("the partitions are begun", || (log::newest(lake).starts.len() == 2).then_some(()));
+    let plays = first.caught_up(&topic)["accepted"].as_i64();
+    eventually("what was there is committed", || (first.status()["lake_plays"].as_i64() == plays).then_some(()));
     let writers = log::incarnations(lake);
     let refuse = |topic: &str, said: &str| {
         assert_refused(&reprise(run(topic, lake, &["--take-over"])).end(), &[said]);
@@ -132,12 +132,14 @@ fn a_start_that_is_refused_leaves_the_writer_alone() {
     refuse(&other, "holds the topic");
     refuse("test-no-such-topic", "does not exist");
     // Somebody edits the log: the offsets say more than there are rows.
+    broker::produce(&topic, 0, [Play::new("more", "2025-05-05T05:05:00Z").json()]);
+    let next = log::newest(lake).offsets[&0] + 1;
+    let entry = format!(r#"{{"txn":{{"appId":"kafka:{topic}:0","version":{next}}}}}"#);
     let folder = lake.join("song_plays/_delta_log");
     let versions = std::fs::read_dir(&folder)
         .unwrap()
         .filter_map(|entry| entry.unwrap().file_name().to_str()?.strip_suffix(".json")?.parse::<u64>().ok());
     let next = versions.max().unwrap() + 1;
-    let entry = format!(r#"{{"txn":{{"appId":"kafka:{topic}:0","version":1}}}}"#);
     std::fs::write(folder.join(format!("{next:020}.json")), entry).unwrap();
     refuse(&topic, "does not add up");
     first.json("/v1/status");
