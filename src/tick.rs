@@ -325,6 +325,8 @@ impl Ticker {
         let last = self.last.filter(|last| last.stage != Stage::Rebuild)?;
         let cut_at = *self.cut_at.get_or_insert(now.instant);
         let uncommitted = self.workers.iter().any(|worker| worker.uncommitted);
+        // Nothing is left for the cut that comes as soon as everything has been read.
+        self.has_cut_all |= self.caught_up() && !uncommitted && self.cuts > 0;
         let due = self.is_full() || now.instant.duration_since(cut_at) >= self.cut_interval();
         let leaving = last.stage == Stage::Stop;
         // Plays are not committed without a clock: a replay could not tell which window was served.

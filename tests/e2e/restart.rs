@@ -96,6 +96,11 @@ fn a_stopped_run_leaves_what_it_answered() {
     // The first commit comes when everything has been read, and then only leaving commits.
     let running = Running::start(&topic, folder.path(), &["-w", "2", "--commit-interval", "1h"]);
     eventually("the first play is committed", || (running.status()["lake_plays"] == 1).then_some(()));
+    // And the run has seen, in an epoch after that, that nothing is left.
+    for _ in 0..3 {
+        let epoch = running.status()["epoch"].clone();
+        eventually("an epoch", || (running.status()["epoch"] != epoch).then_some(()));
+    }
     broker::produce(&topic, 0, plays[1..150].iter().map(Play::json));
     broker::produce(&topic, 1, plays[150..].iter().map(Play::json));
     let status = running.caught_up(&topic);
