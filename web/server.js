@@ -22,7 +22,7 @@ export async function show(main, { signal }) {
         el('a', { class: 'button', href: '#/dead-letters' }, 'Dead letters'),
       ),
       words,
-      table('Records', heads('', 'Since the start', 'In the lake'), numbers),
+      table('Records', heads('Kind', 'Since the start', 'In the lake'), numbers),
       table('Partitions', heads('Partition', 'Next offset', 'Committed', 'End', 'Lag'), partitions),
     ),
   );
