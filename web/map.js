@@ -72,8 +72,8 @@ class Choice {
     this.periods = periodPicker((period) => go({ period }));
     this.colours = picker('Colour', (by) => go({ by }));
     this.all = el('a', { class: 'button' }, 'All tracks');
-    place.append(this.charts.element, this.periods.element);
-    if (track) place.append(this.colours.element, this.all);
+    this.place = place;
+    this.parts = [this.charts.element, this.periods.element, ...(track ? [this.colours.element, this.all] : [])];
   }
 
   among(charts, chart) {
@@ -88,6 +88,8 @@ class Choice {
     if (periods.length > 1) this.periods.show(periods, period);
     this.colours.show([['', COLOURS]], by);
     this.all.href = mapUrl({ chart: chart.name, period: query.get('period') });
+    // Not before they are filled: empty ones are narrow, and what stands beside them would move.
+    if (!this.place.hasChildNodes()) this.place.append(...this.parts);
     return { period, by };
   }
 }
