@@ -11,29 +11,31 @@ export async function show(main, { signal }) {
   const numbers = el('tbody', {});
   const partitions = el('tbody', {});
   const heads = (...names) => el('thead', {}, el('tr', {}, ...names.map((name) => el('th', { scope: 'col' }, name))));
-  main.replaceChildren(
+  const section = el(
+    'section',
+    { class: 'narrow', 'aria-labelledby': 'heading' },
     el(
-      'section',
-      { class: 'narrow', 'aria-labelledby': 'heading' },
-      el(
-        'header',
-        { class: 'head' },
-        el('div', {}, el('h1', { id: 'heading', tabindex: '-1' }, 'The server'), sub),
-        el('a', { class: 'button', href: '#/dead-letters' }, 'Dead letters'),
-      ),
-      words,
-      table('Records', heads('Kind', 'Since the start', 'In the lake'), numbers),
-      table('Partitions', heads('Partition', 'Next offset', 'Committed', 'End', 'Lag'), partitions),
+      'header',
+      { class: 'head' },
+      el('div', {}, el('h1', { id: 'heading', tabindex: '-1' }, 'The server'), sub),
+      el('a', { class: 'button', href: '#/dead-letters' }, 'Dead letters'),
     ),
   );
-  // Rows of the final height, so that nothing moves when the first status comes.
-  fill(numbers, 'tr', rows(null));
+  // The sentences come last, since their number changes and would move what stands below them.
+  const body = [
+    table('Records', heads('Kind', 'Since the start', 'In the lake'), numbers),
+    table('Partitions', heads('Partition', 'Next offset', 'Committed', 'End', 'Lag'), partitions),
+    words,
+  ];
+  main.replaceChildren(section);
   follow();
   const draw = (status) => {
     setText(sub, `Topic ${status.topic}${status.started_at ? `, since ${moment(status.started_at)}` : ''}`);
     fill(words, 'li', sentences(status).map((text) => [text]));
     fill(numbers, 'tr', rows(status));
     fill(partitions, 'tr', status.partitions.map(partition));
+    // Filled before it is shown, so that nothing moves.
+    if (!words.isConnected) section.append(...body);
   };
   signal.addEventListener('abort', hear('status', draw));
   return 'The server';
@@ -45,12 +47,12 @@ const table = (caption, ...parts) =>
 const known = (number) => (number === null || number === undefined ? '–' : count(number));
 
 function rows(status) {
-  const letters = Object.values(status?.dead_letters ?? {}).reduce((sum, number) => sum + number, 0);
+  const letters = Object.values(status.dead_letters).reduce((sum, number) => sum + number, 0);
   return [
-    ['Plays', known(status?.accepted), known(status?.lake_plays)],
-    ['Dead letters', status ? count(letters) : '–', known(status?.lake_dead_letters)],
-    ['Offsets without a record', known(status?.holes), ''],
-    ['Offsets that Kafka had deleted', '', known(status?.missing)],
+    ['Plays', known(status.accepted), known(status.lake_plays)],
+    ['Dead letters', count(letters), known(status.lake_dead_letters)],
+    ['Offsets without a record', known(status.holes), ''],
+    ['Offsets that Kafka had deleted', '', known(status.missing)],
   ];
 }
 
