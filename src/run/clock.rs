@@ -44,15 +44,7 @@ fn latest_times(files: &[LakeFile], definitions: &Definitions) -> Result<EventTi
         if file.max_timestamp_us.is_some_and(|max_us| times.is_full_before(max_us)) {
             break;
         }
-        let selection = Selection {
-            times_us: i64::MIN..i64::MAX,
-            window_us: Some(i64::MIN..i64::MAX),
-            is_window_fixed: false,
-            times: None,
-            counted: None,
-            late_titles: None,
-        };
-        let mut reader = Reader::new(vec![file], plan.clone(), selection);
+        let mut reader = Reader::new(vec![file], plan.clone(), Selection::with_all_times());
         while let Some(piece) = reader.next_piece()? {
             let found = piece.plays.iter().filter_map(PlayBatch::timestamps_us).flatten();
             found.for_each(|event_us| times.add(*event_us));

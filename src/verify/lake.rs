@@ -79,15 +79,7 @@ fn imported(plays: &Claims, lake: &Path, threads: usize, problems: &mut Vec<Stri
     let snapshot = Snapshot::open(lake, None)?;
     let (plan, files) = (Plan::new(&Definitions::builtin()), snapshot.files());
     let read_file = |index: usize, found: &mut (u64, LeftOut)| {
-        let selection = Selection {
-            times_us: i64::MIN..i64::MAX,
-            window_us: Some(i64::MIN..i64::MAX),
-            is_window_fixed: false,
-            counted: None,
-            late_titles: None,
-            times: None,
-        };
-        let mut reader = Reader::new(vec![files[index].clone()], plan.clone(), selection);
+        let mut reader = Reader::new(vec![files[index].clone()], plan.clone(), Selection::with_all_times());
         let outcome = loop {
             match reader.next_piece() {
                 Ok(Some(piece)) => found.0 += piece.rows,

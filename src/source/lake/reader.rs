@@ -94,6 +94,18 @@ enum Rows {
 }
 
 impl Selection {
+    /// All plays, each with its event time: for what does not count them in charts.
+    pub fn with_all_times() -> Self {
+        Self {
+            times_us: i64::MIN..i64::MAX,
+            window_us: Some(i64::MIN..i64::MAX),
+            is_window_fixed: false,
+            counted: None,
+            late_titles: None,
+            times: None,
+        }
+    }
+
     /// Whether there may be something to read in a file.
     pub fn wants(&self, file: &LakeFile) -> bool {
         !self.is_counted(file) || self.in_window(file)
@@ -329,16 +341,7 @@ pub fn latest_us(files: &[LakeFile], plan: &Plan) -> Result<Option<i64>> {
         if latest_us.is_some() && file.max_timestamp_us.is_some() && file.max_timestamp_us <= latest_us {
             break;
         }
-        let selection = Selection {
-            times_us: i64::MIN..i64::MAX,
-            // Only for the window are the times of every play read.
-            window_us: Some(i64::MIN..i64::MAX),
-            is_window_fixed: false,
-            counted: None,
-            late_titles: None,
-            times: None,
-        };
-        let mut reader = Reader::new(vec![file.clone()], plan.clone(), selection);
+        let mut reader = Reader::new(vec![file.clone()], plan.clone(), Selection::with_all_times());
         while let Some(piece) = reader.next_piece()? {
             let times_us = piece.plays.iter().filter_map(|plays| plays.timestamps_us()?.iter().max().copied());
             latest_us = latest_us.max(times_us.max());
