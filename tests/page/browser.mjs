@@ -65,8 +65,16 @@ export async function open(browser, url, options = DESKTOP) {
 // How much of what is seen has jumped, by the browser's own measure.
 function watchShifts() {
   window.shifted = 0;
+  window.movers = [];
   const observer = new PerformanceObserver((list) => {
-    for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifted += entry.value;
+    for (const entry of list.getEntries()) {
+      if (entry.hadRecentInput) continue;
+      window.shifted += entry.value;
+      for (const { node, previousRect: from, currentRect: to } of entry.sources) {
+        const name = node?.outerHTML ?? node?.textContent ?? 'what is gone';
+        window.movers.push(`${name.slice(0, 80)} from ${from.x},${from.y} to ${to.x},${to.y}`);
+      }
+    }
   });
   observer.observe({ type: 'layout-shift', buffered: true });
 }

@@ -71,11 +71,12 @@ for (const [device, size] of Object.entries({ desktop: DESKTOP, phone: PHONE }))
   test(`nothing jumps, and nothing is wider than the screen, ${device}`, async () => {
     for (const view of VIEWS) {
       await opened(view, size, async (page) => {
-        const { shifted, wide } = await page.evaluate(() => ({
+        const { shifted, movers, wide } = await page.evaluate(() => ({
           shifted: window.shifted,
+          movers: window.movers,
           wide: document.documentElement.scrollWidth - innerWidth,
         }));
-        assert.ok(shifted <= SHIFT_MAX, `${view} has shifted by ${shifted}`);
+        assert.ok(shifted <= SHIFT_MAX, `${view} has shifted by ${shifted}:\n${movers.join('\n')}`);
         assert.ok(wide <= 0, `${view} is ${wide} px too wide`);
       });
     }
