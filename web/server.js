@@ -16,7 +16,7 @@ export async function show(main, { signal }) {
     { class: 'narrow', 'aria-labelledby': 'heading' },
     el(
       'header',
-      { class: 'head' },
+      { class: 'head steady' },
       el('div', {}, el('h1', { id: 'heading', tabindex: '-1' }, 'The server'), sub),
       el('a', { class: 'button', href: '#/dead-letters' }, 'Dead letters'),
     ),

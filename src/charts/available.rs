@@ -1,5 +1,6 @@
 //! What there is in the place of a cell that is empty, or cannot be: so that an answer without entries says what has some.
 
+use std::fmt;
 use std::ops::Bound;
 
 use reprise_dataflows::definition::{Scope, ScopeKind, TRENDING};
@@ -20,6 +21,16 @@ pub struct Available {
     pub periods: Vec<String>,
     /// The first ones: of the period that was asked for, if that has any.
     pub scopes: Vec<String>,
+}
+
+/// A clause for people: `there are lists of 2026-W47, 2026-W46; for global, DE`.
+impl fmt::Display for Available {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.periods.is_empty() && self.scopes.is_empty() {
+            return formatter.write_str("there are no lists with plays yet");
+        }
+        write!(formatter, "there are lists of {}; for {}", self.periods.join(", "), self.scopes.join(", "))
+    }
 }
 
 impl Charts {

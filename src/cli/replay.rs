@@ -10,8 +10,6 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use reprise_dataflows::definition::{Definitions, Eligible, Scope, TRENDING, TRENDING_NAME};
-use reprise_dataflows::plan::Plan;
-
 use serde::{Deserialize, Serialize};
 
 use super::lake_folder::LakeFolder;
@@ -28,9 +26,10 @@ use crate::engine::{Engine, for_each_worker};
 use crate::lake::{LakeFile, Snapshot};
 use crate::memory;
 use crate::output::Format;
+use crate::output::table::printable;
 use crate::serve::Shared;
-use crate::source::lake::{Progress, latest_us};
-use crate::tick::Pace;
+use crate::source::lake::{Progress, latest_times};
+use crate::tick::{Pace, clock_of_plays};
 
 /// How to see more than the newest lists.
 const MORE: &str = "Every list: --all, a pipe, or --format json. One: --chart weekly --scope US --period 2026-W47.";
@@ -120,13 +119,31 @@ pub fn run(options: Options) -> Result<()> {
     charts.set_as_of(as_of(&snapshot, clock_us));
     let filter = Filter { chart: options.chart, scope: options.scope, period: options.period, limit: None };
     if options.printed.print(&charts, &filter, options.format, MORE)? == 0 {
-        // On stderr: no lines are what a program expects of nothing.
-        let _ = writeln!(
-            std::io::stderr(),
-            "no plays in {} are in the charts, scope, period and times that were asked for",
-            lake.display()
-        );
+        return nothing(&charts, &filter, &lake);
     }
+    Ok(())
+}
+
+/// Says that nothing was printed, and what there is instead.
+///
+/// # Errors
+/// If what was asked for is a scope that no play can have: the question was wrong, not the answer empty.
+fn nothing(charts: &Charts, filter: &Filter, lake: &Path) -> Result<()> {
+    let definitions = charts.definitions();
+    let scope = filter.scope.as_ref();
+    let counts_by = |chart: &u32| scope.is_none_or(|scope| scopes(definitions, *chart).contains(&scope.kind()));
+    let named = filter.chart.as_deref().and_then(|name| definitions.index_of(name));
+    let chart = named.or_else(|| (0..definitions.charts.len() as u32).find(counts_by)).unwrap_or(TRENDING);
+    let available = charts.available(chart, scope, None);
+    let (name, lake) = (definitions.name(chart), lake.display());
+    if let Some(scope) = scope.filter(|scope| !charts.may_have(scope)) {
+        bail!("no play in {lake} has the scope {}; of {name} {available}", scope.name());
+    }
+    let text = format!(
+        "no plays in {lake} are in the charts, scope, period and times that were asked for; of {name} {available}"
+    );
+    // On stderr: no lines are what a program expects of nothing.
+    let _ = writeln!(std::io::stderr(), "{}", printable(&text));
     Ok(())
 }
 
@@ -150,7 +167,7 @@ impl Options {
         let snapshot = Snapshot::open(lake, None)?;
         let clock_us = match self.clock.or(snapshot.progress().clock_us) {
             Some(clock_us) => Some(clock_us),
-            None => latest_us(snapshot.files(), &Plan::new(definitions))?,
+            None => clock_of_plays(&latest_times(snapshot.files(), definitions)?),
         };
         team.announce(&Start { view: View::of(&snapshot), clock_us })?;
         Ok(Some((snapshot, clock_us)))

@@ -23,10 +23,18 @@ pub fn table(cell: &ChartCell, width: Option<u16>) -> String {
     let clock = cell.as_of.clock_us.map(|clock_us| format!(" · as of {}", instant_name(clock_us)));
     let name = format!("{} · {} · {}{}", cell.chart, cell.scope, cell.period, clock.unwrap_or_default());
     let entries = match cell.entries.is_empty() {
-        true => fitted(" no plays", width),
+        true => fitted(&no_plays(cell), width),
         false => list(&cell.entries, width),
     };
     format!("{}\n{entries}\n", fitted(&name, width))
+}
+
+/// What stands in the place of the entries where there are none.
+fn no_plays(cell: &ChartCell) -> String {
+    match &cell.available {
+        Some(available) => format!(" no plays; {available}"),
+        None => " no plays".to_owned(),
+    }
 }
 
 /// The entries in columns, without their cell's name and without a final line feed.

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::charts::{AsOf, Entry};
+use crate::charts::{AsOf, Available, Entry};
 
 fn cell(titles: &[&str]) -> ChartCell {
     let entries = titles.iter().zip(1..).map(|(title, rank)| Entry {
@@ -139,6 +139,16 @@ fn a_table_shows_the_cell_and_its_entries() {
     weekly · US · 2026-W47
      no plays
     "#);
+}
+
+#[test]
+fn a_table_without_entries_says_what_there_is() {
+    let mut empty = cell(&[]);
+    let [periods, scopes] =
+        [["2026-W47", "2026-W46"], ["global", "D\u{1b}E"]].map(|names| names.map(str::to_owned).to_vec());
+    empty.available = Some(Available { periods, scopes });
+    let shown = text(Format::Table, &[empty], None);
+    assert!(shown.ends_with(" no plays; there are lists of 2026-W47, 2026-W46; for global, D\\u{1b}E\n"), "{shown}");
 }
 
 #[test]

@@ -1,18 +1,14 @@
 //! The clock that the plays of a lake give by themselves, and setting a lake's clock back to it.
 
-use std::cmp::Reverse;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use reprise_dataflows::calendar::instant_name;
 use reprise_dataflows::definition::Definitions;
-use reprise_dataflows::plan::Plan;
-use reprise_dataflows::play::PlayBatch;
 use tracing::{info, warn};
 
-use crate::lake::{Committer, LakeFile, Snapshot};
-use crate::source::lake::{Reader, Selection};
-use crate::source::times::EventTimes;
+use crate::lake::{Committer, Snapshot};
+use crate::source::lake::latest_times;
 use crate::tick::clock_of_plays;
 
 /// Sets the clock of the lake back to what its plays say by the rule of `tick.rs`, and not past this machine's, if it is ahead of
@@ -33,22 +29,4 @@ pub fn set_back(committer: &mut Committer, snapshot: &Snapshot, definitions: &De
             Ok(false)
         }
     }
-}
-
-/// The latest event times of the plays in `files`.
-fn latest_times(files: &[LakeFile], definitions: &Definitions) -> Result<EventTimes> {
-    let mut files = files.to_vec();
-    files.sort_by_key(|file| Reverse(file.max_timestamp_us.unwrap_or(i64::MAX)));
-    let (mut times, plan) = (EventTimes::new(definitions.trending.window_us), Plan::new(definitions));
-    for file in files {
-        if file.max_timestamp_us.is_some_and(|max_us| times.is_full_before(max_us)) {
-            break;
-        }
-        let mut reader = Reader::new(vec![file], plan.clone(), Selection::with_all_times());
-        while let Some(piece) = reader.next_piece()? {
-            let found = piece.plays.iter().filter_map(PlayBatch::timestamps_us).flatten();
-            found.for_each(|event_us| times.add(*event_us));
-        }
-    }
-    Ok(times)
 }

@@ -28,7 +28,7 @@ use super::{Intake, LakeReport, Report, Source};
 use crate::lake::LakeFile;
 
 pub use left_out::LeftOut;
-pub use reader::{Counted, Reader, Selection, latest_us};
+pub use reader::{Counted, Reader, Selection, latest_times};
 
 /// What one epoch may bring, on one worker: many plays, since the summary of an epoch is what costs, whatever it summarises.
 const EPOCH_ROWS_MAX: u64 = 16 << 20;

@@ -339,7 +339,18 @@ fn a_replay_of_nothing_says_so() {
     };
     let nothing = replay(&["--chart", "weekly", "--scope", "XX"]);
     assert_eq!((nothing.status.code(), nothing.stdout.as_str()), (Some(0), ""));
-    assert!(nothing.stderr.starts_with("no plays in "), "{}", nothing.stderr);
+    assert!(
+        nothing.stderr.starts_with("no plays in ") && nothing.stderr.contains("there are lists of 2025-W01"),
+        "{}",
+        nothing.stderr
+    );
+    let nowhere = replay(&["--scope", "Germany"]);
+    assert_eq!((nowhere.status.code(), nowhere.stdout.as_str()), (Some(1), ""));
+    assert!(
+        nowhere.stderr.contains("scope Germany; of ") && nowhere.stderr.contains("for global"),
+        "{}",
+        nowhere.stderr
+    );
     let impossible = replay(&["--scope", "device:mobile"]);
     assert_eq!(impossible.status.code(), Some(2));
     assert!(impossible.stderr.contains("no chart has device lists"), "{}", impossible.stderr);

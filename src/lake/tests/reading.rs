@@ -8,14 +8,14 @@ use axum::body::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use proptest::prelude::*;
 use reprise_dataflows::definition::Definitions;
-use reprise_dataflows::plan::Plan;
 use reprise_dataflows::play::{DAY_US, HOUR_US};
 
 use super::support::{AFTERNOON_US, Lake, empty_cut, message, plays};
 use crate::lake::encoder::Encoder;
 use crate::lake::hours::Hours;
 use crate::lake::{Committer, Cut, Snapshot};
-use crate::source;
+use crate::source::lake::latest_times;
+use crate::tick::clock_of_plays;
 
 /// A lake with one play at each time, each committed alone.
 fn lake_of(times_us: &[i64]) -> Lake {
@@ -29,8 +29,8 @@ fn lake_of(times_us: &[i64]) -> Lake {
     lake
 }
 
-fn latest_us(snapshot: &Snapshot) -> Option<i64> {
-    source::lake::latest_us(snapshot.files(), &Plan::new(&Definitions::builtin())).unwrap()
+fn clock_us(snapshot: &Snapshot) -> Option<i64> {
+    clock_of_plays(&latest_times(snapshot.files(), &Definitions::builtin()).unwrap())
 }
 
 #[test]
@@ -46,16 +46,24 @@ fn files_are_listed_in_order_with_their_bounds() {
     assert_eq!(middle.size_bytes, fs::metadata(&middle.path).unwrap().len());
     assert!(middle.min_timestamp_us.unwrap() <= AFTERNOON_US + 1_234_567);
     assert!(middle.max_timestamp_us.unwrap() >= AFTERNOON_US + 1_234_567);
-    assert_eq!(latest_us(&snapshot), Some(AFTERNOON_US + DAY_US));
+    assert_eq!(clock_us(&snapshot), Some(AFTERNOON_US + DAY_US));
 }
 
 #[test]
 fn the_greatest_event_time_is_exact() {
     let lake = lake_of(&[AFTERNOON_US + 1_001, AFTERNOON_US + 1_999, AFTERNOON_US + 1_500]);
-    assert_eq!(latest_us(&Snapshot::open(&lake.path(), None).unwrap()), Some(AFTERNOON_US + 1_999));
+    assert_eq!(clock_us(&Snapshot::open(&lake.path(), None).unwrap()), Some(AFTERNOON_US + 1_999));
     let empty = Lake::new();
     drop(empty.open());
-    assert_eq!(latest_us(&Snapshot::open(&empty.path(), None).unwrap()), None);
+    assert_eq!(clock_us(&Snapshot::open(&empty.path(), None).unwrap()), None);
+}
+
+#[test]
+fn one_play_far_ahead_does_not_move_a_clock_that_nobody_has_kept() {
+    let crowd = (0..100).map(|second| AFTERNOON_US + second * 1_000_000);
+    let times: Vec<i64> = crowd.chain([AFTERNOON_US + 400 * DAY_US]).collect();
+    let lake = lake_of(&times);
+    assert_eq!(clock_us(&Snapshot::open(&lake.path(), None).unwrap()), Some(AFTERNOON_US + 99 * 1_000_000));
 }
 
 #[test]
@@ -96,7 +104,7 @@ fn without_statistics_in_the_log_the_footers_tell() {
     let file = &snapshot.files()[0];
     let at = Some(AFTERNOON_US + 1_234_567);
     assert_eq!((file.rows, file.min_timestamp_us, file.max_timestamp_us), (1, at, at));
-    assert_eq!(latest_us(&snapshot), at);
+    assert_eq!(clock_us(&snapshot), at);
 }
 
 #[test]

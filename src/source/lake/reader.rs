@@ -3,6 +3,7 @@
 //! Only the columns that the charts count by are decoded, and the texts stay in Parquet's own dictionaries. Which day it
 //! is, a file's partition tells; event times are decoded only where the trending window or a bound needs them.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::fs::File;
 use std::ops::Range;
@@ -18,7 +19,7 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
-use reprise_dataflows::definition::ItemKind;
+use reprise_dataflows::definition::{Definitions, ItemKind};
 use reprise_dataflows::plan::Plan;
 use reprise_dataflows::play::PlayBatch;
 
@@ -327,27 +328,27 @@ fn open(
     Ok(Rows::Batches(builder.with_projection(mask).with_batch_size(BATCH_ROWS).build()?))
 }
 
-/// The event time of the latest play in `files`, in µs since 1970, or none without any. It stands for the clock of a lake
-/// that no run has written. Rows that are no plays do not count, so the statistics of a file are only its upper bound.
+/// The event times of the latest plays in `files`, as many as a clock is made of. Rows that are no plays do not count, so the
+/// statistics of a file are only its upper bound.
 ///
 /// # Errors
 /// If a file cannot be read.
-pub fn latest_us(files: &[LakeFile], plan: &Plan) -> Result<Option<i64>> {
+pub fn latest_times(files: &[LakeFile], definitions: &Definitions) -> Result<EventTimes> {
     let mut candidates: Vec<&LakeFile> = files.iter().filter(|file| file.rows > 0).collect();
     // Files without a bound come first: they could hold anything.
-    candidates.sort_by_key(|file| std::cmp::Reverse(file.max_timestamp_us.unwrap_or(i64::MAX)));
-    let mut latest_us = None;
+    candidates.sort_by_key(|file| Reverse(file.max_timestamp_us.unwrap_or(i64::MAX)));
+    let (mut times, plan) = (EventTimes::new(definitions.trending.window_us), Plan::new(definitions));
     for file in candidates {
-        if latest_us.is_some() && file.max_timestamp_us.is_some() && file.max_timestamp_us <= latest_us {
+        if file.max_timestamp_us.is_some_and(|max_us| times.is_full_before(max_us)) {
             break;
         }
         let mut reader = Reader::new(vec![file.clone()], plan.clone(), Selection::with_all_times());
         while let Some(piece) = reader.next_piece()? {
-            let times_us = piece.plays.iter().filter_map(|plays| plays.timestamps_us()?.iter().max().copied());
-            latest_us = latest_us.max(times_us.max());
+            let found = piece.plays.iter().filter_map(PlayBatch::timestamps_us).flatten();
+            found.for_each(|event_us| times.add(*event_us));
         }
     }
-    Ok(latest_us)
+    Ok(times)
 }
 
 /// The plays whose event time is within `bounds_us`.
