@@ -114,6 +114,15 @@ class Image:
         self.unless(isinstance(command, list), "has no HEALTHCHECK that is a list of words: there is no shell in the image")
         if isinstance(command, list):
             Run(self.complaints, self.path, command, [], "health")
+            self.told(" ".join([os.path.basename(command[0]), *command[1:]]))
+
+    def told(self, command):
+        """What people read of the health check is the one that the image has."""
+        readme = os.path.join(self.root, "deploy/README.md")
+        with open(readme) as file:
+            said = re.findall(r"[Hh]ealth\s+check\s+is\s+`([^`]+)`", file.read())
+        fits = said == [command]
+        self.complaints.unless(fits, os.path.relpath(readme), f"says that the health check is {said}, and {self.path} has `{command}`")
 
 
 def check(complaints, path, root):

@@ -25,9 +25,21 @@ export const artistApi = (name, limit) => url('/v1/artists', { name, limit });
 
 export const chartUrl = (chart, parameters) => url(`/v1/charts/${encodeURIComponent(chart)}`, parameters);
 
-export async function get(path, signal) {
-  const response = await ask(path, {}, signal);
+// `cache` is as in fetch: answers change with every play, so by default they are not kept.
+export async function get(path, signal, cache) {
+  const response = await ask(path, {}, signal, cache);
   return response.json();
+}
+
+// Calls `ask` every `ms`, first after `ms`, until `signal` is aborted, and gives `draw` each answer that is not null. A failed
+// request is dropped: the strip tells of a lost connection, and what is seen stays. A tab that nobody looks at does not ask.
+export async function repeat(ms, signal, ask, draw = () => {}) {
+  for (;;) {
+    await new Promise((resolve) => setTimeout(resolve, ms));
+    if (signal.aborted) return;
+    const answer = document.hidden ? null : await ask().catch(() => null);
+    if (answer && !signal.aborted) draw(answer);
+  }
 }
 
 // Like `get`, but what is not there is null: a place without plays is an answer, not a fault.
@@ -61,11 +73,11 @@ export async function withPages(answer, add, signal) {
   return answer;
 }
 
-async function ask(path, headers, signal) {
+async function ask(path, headers, signal, cache = 'no-store') {
   for (;;) {
     const sent = token();
     if (sent) headers.Authorization = `Bearer ${sent}`;
-    const response = await fetch(path, { headers, signal, cache: 'no-store' });
+    const response = await fetch(path, { headers, signal, cache });
     if (response.ok || response.status === 304) return response;
     if (response.status !== 401) throw await problemOf(response);
     await askForToken(sent);

@@ -1,7 +1,7 @@
 // An artist: the plays over time, the tracks, and the countries.
 
-import { artistApi, find, url } from './api.js';
-import { chartList } from './catalogue.js';
+import { artistApi, find, repeat, url } from './api.js';
+import { chartList, onCharts } from './catalogue.js';
 import { address } from './charts.js';
 import { el, setText } from './dom.js';
 import { hits, notice, put, trackUrl } from './list.js';
@@ -28,35 +28,30 @@ export async function show(main, { path, query, signal, announce }) {
   );
   follow();
   const read = () => find(artistApi(name, showsAll ? TRACKS_MAX : TRACKS), signal);
-  const [charts, first] = await Promise.all([chartList(), read()]);
-  if (signal.aborted) return '';
-  let parts = null;
+  let [charts, drawn, parts] = [null, null, null];
   const draw = (artist) => {
-    if (!artist) {
-      put(body, notice('Nobody has played this artist', 'Or none of the plays counts for a chart.'));
-      return;
-    }
-    parts ??= sections(body, charts, { name, showsAll, announce, signal });
+    drawn = artist;
+    parts ??= sections(body, { name, showsAll, announce, signal });
     setText(sub, several(artist.track_count, 'track'));
-    parts.forEach((part) => part(artist));
+    parts.forEach((part) => part(artist, charts));
   };
-  draw(first);
-  again(read, draw, signal);
+  // The list of charts changes when a period ends, so what depends on it is drawn again then.
+  onCharts(signal, (changed) => {
+    charts = changed;
+    if (drawn) draw(drawn);
+  });
+  const [first] = await Promise.all([read(), chartList()]);
+  if (signal.aborted) return '';
+  charts ??= await chartList();
+  if (first) draw(first);
+  else put(body, notice('Nobody has played this artist', 'Or none of the plays counts for a chart.'));
+  // An artist that nobody has played may be played yet.
+  repeat(AGAIN_MS, signal, read, draw);
   return name;
 }
 
-// An artist that nobody has played may be played yet.
-async function again(read, draw, signal) {
-  for (;;) {
-    await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
-    if (signal.aborted) return;
-    // What is seen stays while the connection is lost.
-    const artist = document.hidden ? null : await read().catch(() => null);
-    if (artist && !signal.aborted) draw(artist);
-  }
-}
-
-function sections(body, charts, { name, showsAll, announce, signal }) {
+// Each part draws the artist, by the charts as they are now.
+function sections(body, { name, showsAll, announce, signal }) {
   const tiles = el('ul', { class: 'tiles', 'aria-label': 'Where the artist stands, worldwide' });
   const time = el('section', { class: 'card', 'aria-labelledby': 'time' });
   const tracks = el('section', { class: 'card', 'aria-labelledby': 'tracks' });
@@ -64,13 +59,11 @@ function sections(body, charts, { name, showsAll, announce, signal }) {
   const left = el('div', { class: 'stack' }, time, tracks);
   body.replaceChildren(tiles, el('div', { class: 'halves' }, left, where));
   const ofArtists = (chart) => chart.item === 'artist';
-  const stands = standing(tiles, charts, signal, (chart) =>
-    ofArtists(chart) ? (entry) => entry.artist === name : null,
-  );
-  const over = timeline(time, charts);
+  const stands = standing(tiles, signal, (chart) => (ofArtists(chart) ? (entry) => entry.artist === name : null));
+  const over = timeline(time);
   const byTrack = theirTracks(tracks, { name, showsAll, announce });
-  const byCountry = whereItPlays(where, charts, name);
-  return [(artist) => stands(artist.plays), (artist) => over(artist.plays), byTrack, byCountry];
+  const byCountry = whereItPlays(where, name);
+  return [({ plays: cells }, charts) => stands(cells, charts), ({ plays: cells }, charts) => over(cells, charts), byTrack, byCountry];
 }
 
 function theirTracks(card, { name, showsAll, announce }) {
@@ -98,7 +91,7 @@ function theirTracks(card, { name, showsAll, announce }) {
   };
 }
 
-function whereItPlays(card, charts, name) {
+function whereItPlays(card, name) {
   const head = el('h2', { id: 'where' }, 'By country');
   card.append(head);
   let chart = null;
@@ -106,7 +99,7 @@ function whereItPlays(card, charts, name) {
   const world = new World({ label: `Plays of ${name} by country`, linkTo, rows: 12 });
   const note = el('p', { class: 'note' });
   card.append(world.picture, world.legend, world.list, note);
-  return (artist) => {
+  return (artist, charts) => {
     const cells = artist.plays.filter((cell) => cell.scope !== GLOBAL && isCountry(cell.scope));
     chart = charts.find((one) => one.name === cells[0]?.chart) ?? null;
     world.show(cells.map((cell) => ({ country: countryOf(cell.scope), plays: cell.plays })));

@@ -25,13 +25,16 @@ export async function chartList() {
 
 // Calls `listener` with the list whenever it has changed, until `signal` is aborted.
 export function onCharts(signal, listener) {
+  // The list is not asked for while nobody listens, so what is known may be old.
+  const wasUnwatched = listeners.size === 0;
   listeners.add(listener);
   signal.addEventListener('abort', () => listeners.delete(listener));
+  if (wasUnwatched && charts) refreshQuietly();
   plan();
 }
 
-// Asks at once. Whoever asks meanwhile shares the answer.
-export function refresh() {
+// Asks at once. Requests at the same time share one answer.
+function refresh() {
   asking ??= ask().finally(() => (asking = null));
   return asking;
 }
@@ -55,7 +58,6 @@ function plan() {
   if (!listeners.size) return;
   timer = setTimeout(
     async () => {
-      // A lost connection is told elsewhere, and what was known stays.
       if (!document.hidden) await refresh().catch(() => {});
       plan();
     },
@@ -63,7 +65,10 @@ function plan() {
   );
 }
 
-const refreshQuietly = () => listeners.size && refresh().catch(() => {});
+// Asks at once, for the listeners. A failure leaves the list as it was: the strip tells of a lost connection.
+export function refreshQuietly() {
+  if (listeners.size) refresh().catch(() => {});
+}
 
 // After a break the server may be another, or have become ready.
 hear('state', (state) => state === 'live' && refreshQuietly());

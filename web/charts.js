@@ -3,8 +3,8 @@
 // The newest period is followed live, into the next one when it ends. An older one can still change, since late plays count
 // where they belong, so it is asked for again now and then.
 
-import { chartUrl, find } from './api.js';
-import { chartList, onCharts, refresh } from './catalogue.js';
+import { chartUrl, find, repeat } from './api.js';
+import { chartList, onCharts, refreshQuietly } from './catalogue.js';
 import { el, setText } from './dom.js';
 import { RankedList, notice, placeFor, put, ranksOf } from './list.js';
 import { follow, hear } from './live.js';
@@ -138,16 +138,18 @@ class Chart {
   }
 
   async askAgain(period, signal) {
-    while (!signal.aborted) {
+    const ask = async () => {
       try {
         const cell = await find(chartUrl(this.chart.name, { scope: this.scope, period }), signal);
+        if (signal.aborted) return;
         if (cell) this.draw(cell);
         else this.refuse(null);
       } catch (problem) {
         if (problem.status && !signal.aborted) this.refuse(problem);
       }
-      await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS));
-    }
+    };
+    await ask();
+    await repeat(ASK_AGAIN_MS, signal, ask);
   }
 
   draw(cell) {
@@ -159,7 +161,7 @@ class Chart {
     const { periods, scopes } = this.chart.with_entries;
     // A period has begun, or a place has its first plays.
     const isNews = !periods.includes(cell.period) || !scopes.includes(cell.scope);
-    if (cell.entries.length && isNews) refresh().catch(() => {});
+    if (cell.entries.length && isNews) refreshQuietly();
     this.compare(cell.period, periods);
     if (!cell.entries.length) return put(this.place, this.nothing(cell));
     if (!this.list.element.isConnected) this.place.replaceChildren(this.list.element);

@@ -1,16 +1,21 @@
-// Tables as CSV that a spreadsheet shows as it is: no text of it is ever taken for a formula.
+// Tables as CSV that a spreadsheet shows as it is. The cells are those that the program writes (src/output/csv.rs):
+// tests/page/csv-cases.json has the cases. Lines end with CR LF here, as RFC 4180 has them.
 
-// What a spreadsheet may run. A title is written by whoever writes to the topic.
-const FORMULA = /^[=+\-@\t\r]/;
+// What makes a spreadsheet take a cell for a formula, by the rule of OWASP. A title is written by whoever writes to the topic.
+const FORMULA = /^[=+\-@＝＋－＠\t\r\n]/;
+// A terminal or a program that reads lines would obey these.
+const CONTROL = /\p{Cc}/gu;
+const NAMED = { '\t': '\\t', '\r': '\\r', '\n': '\\n' };
+
+const escaped = (control) => NAMED[control] ?? `\\u{${control.codePointAt(0).toString(16)}}`;
 
 function field(value) {
   if (typeof value === 'number') return String(value);
   const text = String(value ?? '');
-  const harmless = FORMULA.test(text) ? `'${text}` : text;
-  return /[",\t\r\n]/.test(harmless) ? `"${harmless.replaceAll('"', '""')}"` : harmless;
+  const harmless = (FORMULA.test(text) ? `'${text}` : text).replaceAll(CONTROL, escaped);
+  return /[",]/.test(harmless) ? `"${harmless.replaceAll('"', '""')}"` : harmless;
 }
 
-// Lines as RFC 4180 has them.
 export const csv = (rows) => rows.map((row) => `${row.map(field).join(',')}\r\n`).join('');
 
 // The entries of a chart's cell, one a line.

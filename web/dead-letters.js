@@ -1,6 +1,6 @@
 // Records that are no plays: how many for which reason, and the newest of them.
 
-import { get, url } from './api.js';
+import { get, repeat, url } from './api.js';
 import { el, setText } from './dom.js';
 import { notice } from './list.js';
 import { follow } from './live.js';
@@ -35,8 +35,8 @@ export async function show(main, { query, signal }) {
     el('section', { class: 'narrow', 'aria-labelledby': 'heading' }, el('header', { class: 'head' }, head), reasons, place),
   );
   follow();
-  const draw = async () => {
-    const { dead_letters: letters, counts } = await get(url('/v1/dead-letters'), signal);
+  const read = () => get(url('/v1/dead-letters'), signal);
+  const draw = ({ dead_letters: letters, counts }) => {
     const all = Object.values(counts).reduce((sum, number) => sum + number, 0);
     setText(sub, `${several(all, 'record')} since the start of the server ${all === 1 ? 'is no play' : 'are no plays'}`);
     showReasons(reasons, counts, chosen);
@@ -45,18 +45,9 @@ export async function show(main, { query, signal }) {
     else if (!list.isConnected) place.replaceChildren(list);
     showLetters(list, wanted);
   };
-  await draw();
-  watch(draw, signal);
+  draw(await read());
+  repeat(AGAIN_MS, signal, read, draw);
   return 'Dead letters';
-}
-
-async function watch(draw, signal) {
-  for (;;) {
-    await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
-    if (signal.aborted) return;
-    // What is seen stays while the connection is lost.
-    if (!document.hidden) await draw().catch(() => {});
-  }
 }
 
 const none = (all) =>

@@ -1,6 +1,6 @@
 // A slider that goes back in time, to past windows of what is trending, as far as the server knows them.
 
-import { find, url } from './api.js';
+import { find, repeat, url } from './api.js';
 import { el, setText } from './dom.js';
 
 const MINUTE_MS = 60_000;
@@ -56,11 +56,8 @@ export function rewinder({ parameters, now, slideMs, onPast, onLive, signal }) {
     if (cell?.end) earliestMs = Date.parse(cell.end) - slideMs();
     offer();
   };
-  const again = setInterval(() => document.hidden || askEarliest().catch(() => {}), ASK_EARLIEST_MS);
-  signal.addEventListener('abort', () => {
-    clearTimeout(timer);
-    clearInterval(again);
-  });
+  repeat(ASK_EARLIEST_MS, signal, askEarliest);
+  signal.addEventListener('abort', () => clearTimeout(timer));
   slider.addEventListener('input', move);
   live.addEventListener('click', () => {
     slider.value = 0;

@@ -4,7 +4,7 @@ import { get, url } from './api.js';
 import { el, setText } from './dom.js';
 import { artistUrl, hits, notice, searchUrl, trackUrl } from './list.js';
 import { follow } from './live.js';
-import { chartName, count, period as periodName, plays, several as counted } from './words.js';
+import { chartName, period as periodName, plays, several } from './words.js';
 
 const PAUSE_MS = 150;
 const LIMIT = 30;
@@ -69,7 +69,9 @@ export async function show(main, { query, signal, announce, again }) {
   const limit = query.has('all') ? LIMIT_MAX : LIMIT;
   const found = await get(url('/v1/search', { q: wanted, limit }), signal);
   const { tracks, artists, chart, period } = found;
-  const said = `${several(tracks.length, limit, 'track')}, ${several(artists.length, limit, 'artist')}`;
+  // The server gives `limit` at most, so there may be more than that.
+  const listed = (number, name) => several(number, number >= limit ? `or more ${name}` : name);
+  const said = `${listed(tracks.length, 'track')}, ${listed(artists.length, 'artist')}`;
   const of = period === 'all' || chart === 'trending' ? '' : `, ${periodName(period)}`;
   setText(sub, `“${wanted}”: ${said}. Plays are those of ${chartName(chart)}${of}.`);
   announce(said);
@@ -96,11 +98,8 @@ function lists({ tracks, artists }) {
   const artist = ({ artist: name, tracks: number, plays: all }) => ({
     href: artistUrl(name),
     name,
-    detail: counted(number, 'track'),
+    detail: several(number, 'track'),
     number: plays(all),
   });
   return [...section('Tracks', tracks.map(track)), ...section('Artists', artists.map(artist))];
 }
-
-const several = (number, limit, name) =>
-  `${count(number)}${number >= limit ? ' or more' : ''} ${name}${number === 1 ? '' : 's'}`;

@@ -8,29 +8,63 @@ import { GLOBAL, compact, count, period as periodName, plays, sentence, shortPer
 
 // As many as the server counts for an artist.
 const COLUMNS_MAX = 366;
+// A rank is found in the whole list, so it is asked for less often than the plays beside it.
+const RANK_AGAIN_MS = 15_000;
 
-// A tile for each chart. `isMine(chart)` gives a test of its entries, or null if the chart lists something else. Ranks are asked
-// for once: they are what brought the reader here, and the lists show them live. Gives what draws new plays.
-export function standing(tiles, charts, signal, isMine) {
-  const made = charts.filter(isGlobal).map((chart) => {
-    const test = isMine(chart);
-    const rank = el('span', { class: 'big-rank' }, test ? '–' : '');
-    const number = el('span', { class: 'tile-plays' }, '');
-    const href = isTrending(chart) ? '#/' : address(chart.name);
-    if (test) find(chartUrl(chart.name, { scope: GLOBAL }), signal).then((cell) => showRank(rank, cell, test), () => {});
-    tiles.append(el('li', {}, el('a', { href }, sentence(chart.name)), rank, number));
-    return { chart, rank, number, test };
-  });
-  return (cells) => {
-    for (const { chart, rank, number, test } of made) {
-      const mine = cells.filter((cell) => cell.chart === chart.name && cell.scope === GLOBAL);
-      const newest = mine.find((cell) => cell.period === chart.with_entries.newest) ?? mine.at(-1);
-      const text = newest ? plays(newest.plays) : 'no plays';
-      if (test) setText(number, text);
-      else setText(rank, newest ? count(newest.plays) : '0');
-      if (!test) setText(number, 'plays');
-    }
+// A tile for each chart that has a worldwide list. `isMine(chart)` gives a test of its entries, or null if the chart lists
+// something else. Gives what draws plays, by the charts as they are now.
+export function standing(tiles, signal, isMine) {
+  const made = new Map();
+  return (cells, charts) => {
+    const elements = charts.filter(isGlobal).map((chart) => {
+      if (!made.has(chart.name)) made.set(chart.name, new Tile(chart, isMine(chart), signal));
+      const tile = made.get(chart.name);
+      tile.show(chart, cells);
+      return tile.element;
+    });
+    const isSame = elements.length === tiles.children.length && elements.every((one, at) => one === tiles.children[at]);
+    if (!isSame) tiles.replaceChildren(...elements);
   };
+}
+
+class Tile {
+  // Of which period, and when, the rank that is shown was asked for.
+  ranked = { newest: null, at: -Infinity };
+
+  constructor(chart, isMine, signal) {
+    Object.assign(this, { isMine, signal });
+    this.rank = el('span', { class: 'big-rank' }, isMine ? '–' : '');
+    this.number = el('span', { class: 'tile-plays' }, '');
+    const href = isTrending(chart) ? '#/' : address(chart.name);
+    this.element = el('li', {}, el('a', { href }, sentence(chart.name)), this.rank, this.number);
+  }
+
+  show(chart, cells) {
+    const { newest } = chart.with_entries;
+    const last = cells.filter((cell) => cell.chart === chart.name && cell.scope === GLOBAL).at(-1);
+    // Plays of a period that has ended are not those of the newest. The window has a new name with every minute.
+    const isOver = last && !isTrending(chart) && last.period < newest;
+    const now = last && !isOver ? last.plays : 0;
+    if (!this.isMine) {
+      setText(this.rank, count(now));
+      setText(this.number, 'plays');
+      return;
+    }
+    setText(this.number, now ? plays(now) : 'no plays');
+    const isOld = performance.now() - this.ranked.at > RANK_AGAIN_MS;
+    if (isOld || newest !== this.ranked.newest) this.askRank(chart);
+  }
+
+  // A rank that could not be asked for is asked for again at the next drawing.
+  async askRank(chart) {
+    if (this.asking) return;
+    this.asking = true;
+    const cell = await find(chartUrl(chart.name, { scope: GLOBAL }), this.signal).catch(() => undefined);
+    this.asking = false;
+    if (cell === undefined) return;
+    this.ranked = { newest: chart.with_entries.newest, at: performance.now() };
+    showRank(this.rank, cell, this.isMine);
+  }
 }
 
 function showRank(place, cell, isMine) {
@@ -39,19 +73,22 @@ function showRank(place, cell, isMine) {
   place.classList.toggle('none', !entry);
 }
 
-// A column for each period of a chart by calendar, and a choice of such charts. Gives what draws new plays.
-export function timeline(card, charts, wanted) {
-  const dated = charts.filter((one) => isGlobal(one) && !isTrending(one) && one.period !== 'all');
+// A column for each period of a chart by calendar, and a choice of such charts. Gives what draws plays, by the charts as they
+// are now.
+export function timeline(card, wanted = null) {
   const columns = el('ol', { class: 'over-time', tabindex: '0', 'aria-label': 'Plays by period' });
   const head = el('header', { class: 'card-head' }, el('h2', { id: 'time' }, 'Over time'));
   card.append(head, columns);
   let cells = [];
-  let chart = null;
+  // The charts that have it, and the name of the one that is shown.
+  let those = [];
+  let chosen = wanted;
   let atEnd = true;
   const draw = () => {
+    const chart = those.find((one) => one.name === chosen);
     // Periods without plays of it are gaps, and gaps are part of the story.
     const mine = new Map(
-      cells.filter((one) => one.chart === chart.name && one.scope === GLOBAL).map((one) => [one.period, one.plays]),
+      cells.filter((one) => one.chart === chosen && one.scope === GLOBAL).map((one) => [one.period, one.plays]),
     );
     const all = [...new Set([...chart.with_entries.periods, ...mine.keys()])].sort().slice(-COLUMNS_MAX);
     const most = Math.max(1, ...mine.values());
@@ -63,16 +100,17 @@ export function timeline(card, charts, wanted) {
     atEnd = columns.scrollLeft + columns.clientWidth >= columns.scrollWidth - 40;
   });
   const choose = chartPicker((name) => {
-    chart = dated.find((one) => one.name === name);
+    chosen = name;
     atEnd = true;
     draw();
   });
-  return (next) => {
+  return (next, charts) => {
     cells = next;
-    const those = dated.filter((one) => cells.some((cell) => cell.chart === one.name && cell.scope === GLOBAL));
-    chart ??= those.find(({ name }) => name === wanted) ?? those[0] ?? null;
-    if (!chart) return columns.replaceChildren(el('li', { class: 'nothing' }, 'No chart by calendar has it.'));
-    choose.show(those, chart.name);
+    const has = (chart) => cells.some((cell) => cell.chart === chart.name && cell.scope === GLOBAL);
+    those = charts.filter((one) => isGlobal(one) && !isTrending(one) && one.period !== 'all' && has(one));
+    if (!those.length) return columns.replaceChildren(el('li', { class: 'nothing' }, 'No chart by calendar has it.'));
+    if (!those.some(({ name }) => name === chosen)) chosen = those[0].name;
+    choose.show(those, chosen);
     if (those.length > 1 && !choose.element.isConnected) head.append(choose.element);
     draw();
   };

@@ -1,7 +1,7 @@
 // A track: where it stands, how it went over time, in which countries and on which devices.
 
-import { find, trackApi, url } from './api.js';
-import { chartList } from './catalogue.js';
+import { find, repeat, trackApi, url } from './api.js';
+import { chartList, onCharts } from './catalogue.js';
 import { address } from './charts.js';
 import { bar, el, setText } from './dom.js';
 import { artistUrl, notice, put } from './list.js';
@@ -28,56 +28,51 @@ export async function show(main, { path, query, signal }) {
   );
   follow();
   const read = () => find(trackApi(id), signal);
-  const [charts, first] = await Promise.all([chartList(), read()]);
-  if (signal.aborted) return '';
-  let parts = null;
+  let [charts, drawn, parts] = [null, null, null];
   const draw = (track) => {
-    if (!track && !parts) put(body, notice('Nobody has played this track', 'Or none of its plays counts for a chart.'));
-    if (!track) return;
+    drawn = track;
     const title = track.title || id;
     setText(heading, title);
     if (track.artist && !parts) artist.replaceChildren(el('a', { href: artistUrl(track.artist) }, track.artist));
-    parts ??= sections(body, charts, id, title, query, signal);
-    parts.draw(track);
+    parts ??= sections(body, id, title, query, signal);
+    const ofTracks = charts.filter((chart) => chart.item === 'track');
+    parts.forEach((part) => part(track.plays, ofTracks));
   };
-  draw(first);
-  again(read, draw, signal);
+  // The list of charts changes when a period ends, so what depends on it is drawn again then.
+  onCharts(signal, (changed) => {
+    charts = changed;
+    if (drawn) draw(drawn);
+  });
+  const [first] = await Promise.all([read(), chartList()]);
+  if (signal.aborted) return '';
+  charts ??= await chartList();
+  if (first) draw(first);
+  else put(body, notice('Nobody has played this track', 'Or none of its plays counts for a chart.'));
+  // A track that nobody has played may be played yet.
+  repeat(AGAIN_MS, signal, read, draw);
   return first?.artist ? `${heading.textContent}, ${first.artist}` : heading.textContent;
 }
 
-// A track that nobody has played may be played yet.
-async function again(read, draw, signal) {
-  for (;;) {
-    await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
-    if (signal.aborted) return;
-    if (document.hidden) continue;
-    // What is seen stays while the connection is lost.
-    const track = await read().catch(() => null);
-    if (track && !signal.aborted) draw(track);
-  }
-}
-
-function sections(body, charts, id, title, query, signal) {
-  const counted = charts.filter((chart) => chart.item === 'track');
+// Each part draws the plays of the track, by the charts of tracks as they are now.
+function sections(body, id, title, query, signal) {
   const tiles = el('ul', { class: 'tiles', 'aria-label': 'Where it stands, worldwide' });
   const time = el('section', { class: 'card', 'aria-labelledby': 'time' });
   const devices = el('section', { class: 'card', 'aria-labelledby': 'devices' });
   const where = el('section', { class: 'card', 'aria-labelledby': 'where' });
   body.replaceChildren(tiles, el('div', { class: 'halves' }, el('div', { class: 'stack' }, time, devices), where));
-
-  const stands = standing(tiles, counted, signal, () => (entry) => entry.track_id === id);
-  const over = timeline(time, counted, query.get('chart'));
-  const onDevices = byDevice(devices, counted);
-  whereItPlays(where, counted, id, title, signal);
-  const draw = (track) => [stands, over, onDevices].forEach((part) => part(track.plays));
-  return { draw };
+  return [
+    standing(tiles, signal, () => (entry) => entry.track_id === id),
+    timeline(time, query.get('chart')),
+    byDevice(devices),
+    whereItPlays(where, id, title, signal),
+  ];
 }
 
-function byDevice(card, charts) {
+function byDevice(card) {
   const list = el('ol', { class: 'countries' });
   const note = el('p', { class: 'note' });
   card.append(el('h2', { id: 'devices' }, 'By device'), list, note);
-  return (cells) => {
+  return (cells, charts) => {
     const chart = longest(
       charts.filter((one) => cells.some((cell) => cell.chart === one.name && isDevice(cell.scope))),
     );
@@ -105,16 +100,25 @@ function byDevice(card, charts) {
   };
 }
 
-function whereItPlays(card, charts, id, title, signal) {
-  const chart = longest(charts.filter(hasCountries));
-  card.append(el('header', { class: 'card-head' }, el('h2', { id: 'where' }, 'By country')));
-  if (!chart) return card.append(notice('No chart counts by country'));
-  const period = isTrending(chart) ? undefined : chart.with_entries.newest;
-  const linkTo = (scope) => (isTrending(chart) ? url('#/', { scope }) : address(chart.name, { scope }));
-  const world = new World({ label: `Plays of ${title} by country`, linkTo, rows: 8 });
-  card.firstElementChild.append(
-    el('a', { href: url('#/map', { chart: chart.name, period, track: id }) }, 'Share of all plays'),
-  );
-  card.append(world.picture, world.legend, world.list, el('p', { class: 'note' }, `Plays of ${chartName(chart.name)}.`));
-  watchWorld(world, card, { chart: chart.name, period, track: id, everyMs: AGAIN_MS, signal });
+// The map asks for the newest period without naming it, so that it goes on to the next one by itself.
+function whereItPlays(card, id, title, signal) {
+  let watched = null;
+  let leave = null;
+  return (cells, charts) => {
+    const chart = longest(charts.filter(hasCountries));
+    if (chart?.name === watched) return;
+    watched = chart?.name;
+    leave?.abort();
+    leave = new AbortController();
+    const head = el('header', { class: 'card-head' }, el('h2', { id: 'where' }, 'By country'));
+    card.replaceChildren(head);
+    if (!chart) return card.append(notice('No chart counts by country'));
+    head.append(el('a', { href: url('#/map', { chart: chart.name, track: id }) }, 'Share of all plays'));
+    const linkTo = (scope) => (isTrending(chart) ? url('#/', { scope }) : address(chart.name, { scope }));
+    const world = new World({ label: `Plays of ${title} by country`, linkTo, rows: 8 });
+    const note = el('p', { class: 'note' }, `Plays of ${chartName(chart.name)}.`);
+    card.append(world.picture, world.legend, world.list, note);
+    const until = AbortSignal.any([signal, leave.signal]);
+    watchWorld(world, card, { chart: chart.name, track: id, everyMs: AGAIN_MS, signal: until });
+  };
 }

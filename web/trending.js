@@ -1,6 +1,6 @@
 // What is played now: the trending window, as it moves, beside the map of where it is played.
 
-import { chartList, onCharts, refresh } from './catalogue.js';
+import { chartList, onCharts, refreshQuietly } from './catalogue.js';
 import { el, setText } from './dom.js';
 import { RankedList, keyOf, notice, placeFor, put, ranksOf } from './list.js';
 import { follow, hear } from './live.js';
@@ -108,7 +108,7 @@ class Trending {
     this.newest = cell;
     if (isFirst && cell.as_of.clock) this.rewind.askEarliest();
     this.rewind.offer();
-    if (cell.entries.length && this.chart && !this.chart.with_entries.scopes.includes(cell.scope)) refresh();
+    if (cell.entries.length && this.chart && !this.chart.with_entries.scopes.includes(cell.scope)) refreshQuietly();
     if (this.rewind.isBack()) return;
     this.drawNewest();
     this.leader.tell(cell.entries[0]);

@@ -3,13 +3,22 @@
 // The list has the same numbers and links, so whoever doesn't see the map, or uses a keyboard, misses nothing: the map
 // itself is a picture with a label, and its clicks are a shortcut.
 
-import { find, url, withPages } from './api.js';
+import { find, get, repeat, url, withPages } from './api.js';
 import { bar, el, setText, svg } from './dom.js';
 import { notice } from './list.js';
 import { compact, country, count, countryOf, countryScope, isoCode, plays, share } from './words.js';
 
-let shapes;
-const loadShapes = () => (shapes ??= fetch('/web/world.json').then((response) => response.json()));
+let shapes = null;
+
+// The shapes are the same for every map, so one answer is kept. A failure is forgotten, or one restart of the server would
+// leave the tab without a map for good.
+function loadShapes() {
+  shapes ??= get('/web/world.json', undefined, 'default').catch((problem) => {
+    shapes = null;
+    throw problem;
+  });
+  return shapes;
+}
 
 // `linkTo(scope)` is where a country leads, and `chosen` the scope that is marked. `by` is "plays", or "share": what part of a country's plays is the track's.
 export class World {
@@ -26,11 +35,16 @@ export class World {
       el('span', {}),
     );
     this.list = el('ol', { class: 'countries', 'aria-label': `${label}: countries` });
-    this.drawn = this.draw();
+    this.draw();
   }
 
+  // Called again with each `show` until the shapes have come. Without them the list still has all numbers.
   async draw() {
-    const world = await loadShapes();
+    if (this.svg || this.drawing) return;
+    this.drawing = true;
+    const world = await loadShapes().catch(() => null);
+    this.drawing = false;
+    if (!world) return;
     const shape = (code, element) => {
       this.paths.set(code, element);
       return element;
@@ -58,6 +72,7 @@ export class World {
 
   show(countries, by) {
     this.by = by;
+    this.draw();
     const value =
       by === 'share'
         ? (one) => (one.plays ? (one.track_plays ?? 0) / one.plays : 0)
@@ -161,27 +176,28 @@ export class World {
   }
 }
 
-// Asks for the countries again and again until `signal` is aborted, and says in `place` when there are none.
+// Asks for the countries now and every `everyMs` until `signal` is aborted, and says in `place` when there are none. Without
+// `period` it is the newest one, also when another begins.
 export async function watchWorld(world, place, { chart, period, track, by = 'plays', everyMs, signal }) {
   const message = el('div', {});
   place.append(message);
   let shown = null;
-  for (;;) {
+  const ask = async () => {
     try {
-      if (!document.hidden) {
-        const geo = await find(url('/v1/geo', { chart, period, track }), signal);
-        if (geo) await withPages(geo, (all, more) => all.countries.push(...more.countries), signal);
-        world.show(geo?.countries ?? [], by);
-        const empty = world.countries.size === 0;
-        if (shown !== empty) message.replaceChildren(...(empty ? [notice('No plays from any country yet')] : []));
-        shown = empty;
-      }
-    } catch (problem) {
+      const geo = await find(url('/v1/geo', { chart, period, track }), signal);
+      if (geo) await withPages(geo, (all, more) => all.countries.push(...more.countries), signal);
       if (signal.aborted) return;
+      world.show(geo?.countries ?? [], by);
+      const empty = world.countries.size === 0;
+      if (shown !== empty) message.replaceChildren(...(empty ? [notice('No plays from any country yet')] : []));
+      shown = empty;
+    } catch (problem) {
       // A lost connection is told by the strip, a busy server has time later, and what is seen stays.
-      if (problem.status < 500) message.replaceChildren(notice('No countries', problem.message));
+      if (signal.aborted || !(problem.status < 500)) return;
+      message.replaceChildren(notice('No countries', problem.message));
+      shown = null;
     }
-    await new Promise((resolve) => setTimeout(resolve, everyMs));
-    if (signal.aborted) return;
-  }
+  };
+  await ask();
+  await repeat(everyMs, signal, ask);
 }

@@ -2,34 +2,13 @@
 
 import assert from 'node:assert/strict';
 import { readFile, readdir } from 'node:fs/promises';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 
-import { DESKTOP, asRows, launch, open, rows } from './browser.mjs';
-import { GIVEN, Server, eventually } from './server.mjs';
+import { asRows, rows } from './browser.mjs';
+import { GIVEN, eventually } from './server.mjs';
+import { server, shows, useServer } from './setup.mjs';
 
-let server;
-let browser;
-
-before(async () => {
-  [server, browser] = await Promise.all([Server.start(), launch()]);
-});
-
-after(async () => {
-  await browser?.close();
-  await server?.stop();
-});
-
-// Opens the page, and fails the test with whatever the page has done wrong by its end. `TRACK` in an address is a track.
-function shows(name, hash, check, options = {}) {
-  test(name, options, async () => {
-    const page = await open(browser, `${server.url}/${hash.replace('TRACK', server.track)}`, DESKTOP);
-    try {
-      await check(page);
-    } finally {
-      await page.finish();
-    }
-  });
-}
+useServer();
 
 const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 const state = (page) => page.textContent('#strip .state-text');
@@ -238,8 +217,7 @@ shows(
   { skip: GIVEN },
 );
 
-test('nothing travels for those who want less motion', { skip: GIVEN }, async () => {
-  const page = await open(browser, server.url, { ...DESKTOP, reducedMotion: 'reduce' });
+shows('nothing travels for those who want less motion', '', async (page) => {
   await listIs(page, '/v1/trending?limit=20');
   await page.evaluate(() => {
     window.journeys = 0;
@@ -252,5 +230,4 @@ test('nothing travels for those who want less motion', { skip: GIVEN }, async ()
   await server.play({ count: 9000, songs: 4, seed: 11 });
   await eventually('new plays', async () => (await rows(page)).some((row) => row.key === 'S000004'), 5000);
   assert.equal(await page.evaluate(() => window.journeys), 0);
-  await page.finish();
-});
+}, { context: { reducedMotion: 'reduce' }, skip: GIVEN });

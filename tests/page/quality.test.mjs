@@ -1,10 +1,11 @@
 // What holds for every view: nobody is locked out, nothing jumps, nothing comes from elsewhere, and no text is believed.
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 
-import { DESKTOP, PHONE, launch, open, violations } from './browser.mjs';
-import { Server, eventually } from './server.mjs';
+import { DESKTOP, PHONE, open, violations } from './browser.mjs';
+import { eventually } from './server.mjs';
+import { browser, opened as shown, server, useServer } from './setup.mjs';
 
 const WEIGHT_MAX = 250_000;
 const SHIFT_MAX = 0.01;
@@ -24,30 +25,11 @@ const VIEWS = [
   '#/nowhere',
 ];
 
-let server;
-let browser;
+useServer();
 
-before(async () => {
-  [server, browser] = await Promise.all([Server.start(), launch()]);
-});
-
-after(async () => {
-  await browser?.close();
-  await server?.stop();
-});
-
-async function opened(hash, options, check) {
-  const page = await open(browser, 'about:blank', options);
-  // What is not there is a 404, and the browser says so.
-  if (hash.endsWith('/none')) page.ignore((text) => /404/.test(text));
-  try {
-    await page.goto(`${server.url}/${hash.replace('TRACK', server.track).replace('ARTIST', encodeURIComponent(server.artist))}`);
-    await settled(page);
-    return await check(page);
-  } finally {
-    await page.finish();
-  }
-}
+// What is not there is a 404, and the browser says so.
+const opened = (hash, context, check) =>
+  shown(hash, async (page) => (await settled(page), check(page)), { context, refuses: hash.endsWith('/none') });
 
 // What the view wants to show is there.
 async function settled(page) {

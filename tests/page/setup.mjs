@@ -1,0 +1,52 @@
+// What the tests of a file share: one browser, one server that has plays, and pages of them.
+
+import { after, before, test } from 'node:test';
+
+import { DESKTOP, launch, open } from './browser.mjs';
+import { Server } from './server.mjs';
+
+export let browser;
+export let server;
+
+// Each test file runs in a process of its own, so these hooks are those of the file that calls them.
+export function useBrowser() {
+  before(async () => {
+    browser = await launch();
+  });
+  after(() => browser?.close());
+}
+
+export function useServer() {
+  useBrowser();
+  before(async () => {
+    server = await Server.start();
+  });
+  after(() => server?.stop());
+}
+
+// Runs `check` with a server that only it uses, and stops that server.
+export async function over(other, check) {
+  try {
+    await check(other);
+  } finally {
+    await other.stop();
+  }
+}
+
+// Opens `hash`, where TRACK and ARTIST stand for some that are trending, and gives what `check` gives. Fails with whatever the
+// page has done wrong by then. `refuses`: the server answers 400 or 404, which browsers log as an error.
+export async function opened(hash, check, { from = server, context = {}, refuses = false } = {}) {
+  const page = await open(browser, 'about:blank', { ...DESKTOP, ...context });
+  page.ignore((text) => refuses && /40[04]/.test(text));
+  try {
+    await page.goto(`${from.url}/${hash.replace('TRACK', from.track).replace('ARTIST', encodeURIComponent(from.artist))}`);
+    return await check(page);
+  } finally {
+    await page.finish();
+  }
+}
+
+// A test of one page.
+export function shows(name, hash, check, { context, refuses, ...options } = {}) {
+  test(name, options, () => opened(hash, check, { context, refuses }));
+}
