@@ -235,7 +235,14 @@ impl Engine {
             accept_gap: live.accept_gap,
             trending: self.definitions.trending.clone(),
         };
-        kafka(ticks, &live.broker, share, self.ending.clone())
+        let shared = self.shared.clone();
+        let source = kafka(ticks, &live.broker, share, self.ending.clone())?;
+        let reports = source.reports.inspect(move |report| {
+            if let Report::Kafka(kafka) = report {
+                shared.holds_uncommitted(kafka.worker, kafka.uncommitted_bytes);
+            }
+        });
+        Ok(Source { reports, ..source })
     }
 
     /// The way of what was read into the lake.

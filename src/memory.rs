@@ -42,13 +42,14 @@ fn reason(held_bytes: u64, max_bytes: u64, parts: Parts) -> String {
     } else if uncommitted_bytes > counted_bytes {
         (
             "most of it is what was read and is not in the lake yet",
-            "Lower --buffer or --commit-interval, use fewer workers (-w), or give it more (--memory-max, or the limit of its container)",
+            "Lower --buffer or --commit-interval, use fewer workers (-w), or give it more (--memory-max, or the limit of its \
+             container)",
         )
     } else {
         (
             "what it counts does not fit",
-            "Give it more (--memory-max, or the limit of its container), count fewer charts (--charts), or share the work among more \
-             machines",
+            "Give it more (--memory-max, or the limit of its container), count fewer charts (--charts), or share the work among \
+             more machines",
         )
     };
     format!(
@@ -63,7 +64,8 @@ fn reason(held_bytes: u64, max_bytes: u64, parts: Parts) -> String {
 }
 
 /// Calls `over` once, from a thread of its own, when this process holds more than `max_bytes`. By default that is nine tenths of
-/// what the machine has, or the control group that the process is in. The error names the greatest of the `parts`. Where the system does not tell, nothing is watched.
+/// what the machine has, or the control group that the process is in. The error names the greatest of the `parts`.
+/// Where the system does not tell, nothing is watched.
 ///
 /// # Errors
 /// When the thread cannot be started.

@@ -5,11 +5,12 @@
 //! - An epoch begins when the one before the last is complete and something has arrived, so epochs are as short as the system can
 //!   keep up with. On average at most one begins each [`Pace::epoch_min`], but some may follow each other at once: what arrives at
 //!   no steady beat seldom waits. When nothing arrives, one begins each [`Pace::epoch_max`], but not in a replay.
-//! - The clock follows the event times of the plays. It is never ahead of the wall clock and never goes back in a run.
+//! - The clock follows the event times of the plays. Nothing moves it past the wall clock, and it never goes back in a run.
 //!   - Event time is counted in buckets of a tenth of the trending window. The *home* is the bucket that the crowd has reached. It moves
 //!     up to a bucket when enough plays lie there or within the *lead*, half a window, beyond it: half as many as lie within the lead
-//!     before the home, where three are always enough in a small crowd and one in a hundred is needed in a great one. Plays of the
-//!     same time are one: a record that is sent again is no company for itself. The first plays of an empty lake set it.
+//!     before the home, where five are always enough in a small crowd and one in ten is needed in a great one: more than one
+//!     phone plays. Plays of the same time are one, until there are five times: a record that is sent again is no company for
+//!     itself. The first plays of an empty lake set it.
 //!   - The clock is the latest event time up to the lead beyond the home. So a single play takes away half of the window at most, and
 //!     where there are few plays the clock is that of the last one. A play beyond the lead is *astray*: it is remembered until
 //!     others keep it company or the clock comes near by itself. Ten reports in a row with nothing else move the home too.
@@ -43,11 +44,13 @@ const FIRST_CUT_AFTER: Duration = Duration::from_millis(250);
 const FIRST_CUT_FILES: u64 = 64;
 /// How much more the next one may take.
 const CUT_GROWTH: u32 = 4;
+/// What no cut takes more of: a commit holds some KiB for each of its files.
+const CUT_FILES_MAX: u64 = 4096;
 
 /// How many files of one worker a commit may have when there have been so many `cuts` since the start. Beyond this a reader waits
 /// for the next cut.
 pub fn files_max(cuts: u32) -> u64 {
-    FIRST_CUT_FILES.saturating_mul(u64::from(CUT_GROWTH).saturating_pow(cuts))
+    FIRST_CUT_FILES.saturating_mul(u64::from(CUT_GROWTH).saturating_pow(cuts)).min(CUT_FILES_MAX)
 }
 
 /// How often things happen.
@@ -165,7 +168,7 @@ impl Ticker {
             Report::Lake(lake) => {
                 let worker = &mut self.workers[lake.worker];
                 worker.rebuilt |= lake.done;
-                // Who has no more, waits for no epoch.
+                // What has been read to its end does not wait for an epoch.
                 worker.pending |= lake.rows > 0 && !lake.done;
                 self.crowd.remember(&lake.times);
             }
@@ -259,7 +262,7 @@ impl Ticker {
             (true, _) => Duration::ZERO,
             (false, true) if self.caught_up() => return self.rest(now.instant).is_zero(),
             (false, true) => self.pace.epoch_min_behind,
-            // Who reads a lake again waits for the end, and each epoch of it counts anew what the one before has counted.
+            // A replay is one epoch: each one more would rank again what the one before has ranked.
             (false, false) if self.pace.replay => return false,
             (false, false) => self.pace.epoch_max,
         };

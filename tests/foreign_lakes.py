@@ -139,6 +139,7 @@ write_deltalake(os.path.join(folder, "deltalake-local", "song_plays"), partition
 for column in ("completed", "device", "country", "timestamp"):
     statistics = column != "timestamp"
     write(f"no-{column}", [({}, TABLE.drop_columns([column]))], statistics=statistics)
+write_deltalake(os.path.join(folder, "by-country", "song_plays"), TABLE, partition_by=["country"])
 write("renamed", by_hour(TABLE.rename_columns({"song_id": "track_id"})))
 write("completed-as-number", by_hour(with_column(TABLE, "completed", TABLE["completed"].cast(pa.int32()))))
 write("fractions", by_hour(with_column(TABLE, "duration_ms", TABLE["duration_ms"].cast(pa.float64()))))

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::KafkaError;
-use rdkafka::message::{DeliveryResult, Message as _};
+use rdkafka::message::{DeliveryResult, Headers as _, Message};
 use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext};
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::warn;
@@ -67,15 +67,25 @@ impl ProducerContext for Listener {
     fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
 }
 
+/// The header of each message that names the topic of the plays which are counted in it.
+pub const PLAYS: &str = "plays";
+
 /// The topic, and how to talk to its brokers.
 pub struct Client {
     /// That of the plays, with our topic.
     broker: Broker,
+    /// The topic of the plays.
+    plays: String,
 }
 
 impl Client {
     pub fn new(plays: &Broker, topic: &str) -> Self {
-        Self { broker: Broker { topic: topic.to_owned(), ..plays.clone() } }
+        Self { broker: Broker { topic: topic.to_owned(), ..plays.clone() }, plays: plays.topic.clone() }
+    }
+
+    /// The topic of the plays that the charts count.
+    pub fn plays(&self) -> &str {
+        &self.plays
     }
 
     pub fn topic(&self) -> &str {
@@ -122,7 +132,7 @@ impl Client {
         }
     }
 
-    /// Reads what the topic has, up to where it ends now.
+    /// Reads what the topic has, up to where it ends now. Charts of other plays than ours are not ours to replace, and end it.
     pub fn read(&self, partitions: usize) -> Result<Ledger, Setback> {
         let consumer = self.broker.consumer_with(&[("isolation.level", "read_committed")])?;
         let mut assignment = TopicPartitionList::new();
@@ -138,6 +148,14 @@ impl Client {
                 Some(Ok(message)) => {
                     heard = Instant::now();
                     let (partition, offset) = (message.partition(), message.offset());
+                    if let Some(others) = plays_of(&message).filter(|plays| *plays != self.plays) {
+                        return Err(Setback::Final(anyhow!(
+                            "{topic}/{partition} has at offset {offset} charts of the topic {others:?}, and ours are of {ours}: give \
+                             --changelog a topic of its own for each lake",
+                            topic = self.topic(),
+                            ours = self.plays,
+                        )));
+                    }
                     ledger.read(partition, message.key(), message.payload()).map_err(|error| {
                         let topic = self.topic();
                         Setback::Final(
@@ -156,6 +174,12 @@ impl Client {
         }
         Ok(ledger)
     }
+}
+
+/// The topic of the plays that a message counts, if it says so: earlier versions did not.
+fn plays_of(message: &impl Message) -> Option<&str> {
+    let mut headers = message.headers()?.iter();
+    headers.find(|header| header.key == PLAYS).and_then(|header| std::str::from_utf8(header.value?).ok())
 }
 
 fn is_left_out(option: &str) -> bool {

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use rdkafka::error::KafkaError;
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _};
 use rdkafka::types::RDKafkaErrorCode as Code;
 
 use super::Setback;
-use super::client::{Client, Producer};
+use super::client::{Client, PLAYS, Producer};
 use super::ledger::{Ledger, Message};
 use crate::broker::ANSWER_TIMEOUT;
 use crate::charts::{AsOf, Charts};
@@ -44,6 +45,8 @@ impl Writer {
 pub struct Session {
     producer: Producer,
     topic: String,
+    /// The topic of the plays, as a header.
+    plays: OwnedHeaders,
     ledger: Ledger,
 }
 
@@ -57,7 +60,8 @@ impl Session {
         producer.init_transactions(ANSWER_TIMEOUT).map_err(|error| setback(&producer, &error))?;
         let ledger = client.read(partitions)?;
         writer.check()?;
-        Ok(Self { producer, topic: client.topic().to_owned(), ledger })
+        let plays = OwnedHeaders::new().insert(Header { key: PLAYS, value: Some(client.plays()) });
+        Ok(Self { producer, topic: client.topic().to_owned(), plays, ledger })
     }
 
     /// What the charts stand for that this session has published last.
@@ -92,6 +96,7 @@ impl Session {
     fn send(&self, Message { partition, key, value }: Message<'_>) -> Result<(), KafkaError> {
         let mut record = BaseRecord::<str, [u8]>::to(&self.topic).partition(partition).key(key);
         record.payload = value;
+        record.headers = Some(self.plays.clone());
         loop {
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),

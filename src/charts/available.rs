@@ -63,7 +63,8 @@ impl Charts {
         Available { periods, scopes }
     }
 
-    /// The first `max` scopes of `chart` behind `after` that have entries. Costs a look-up for each, however many periods there are.
+    /// The first `max` scopes of `chart` behind `after` that have entries. Costs a look-up for each, however many
+    /// periods there are.
     pub fn scopes_after(&self, chart: u32, after: Option<&Scope>, max: usize) -> Vec<Scope> {
         let behind = |scope: &Scope| Bound::Excluded((chart, scope.clone(), i32::MAX));
         let mut from = after.map_or(Bound::Included((chart, Scope::Global, i32::MIN)), behind);
@@ -78,8 +79,8 @@ impl Charts {
         found
     }
 
-    /// Whether there can be a list for `scope`: everywhere, a country of two capital letters, or what plays have named so. As long as
-    /// nothing that stays has been counted by such a scope, anything can be.
+    /// Whether there can be a list for `scope`: everywhere, a country of two capital letters, or what plays have
+    /// named so. As long as nothing that stays has been counted by such a scope, anything can be.
     pub fn may_have(&self, scope: &Scope) -> bool {
         match scope {
             Scope::Global => return true,

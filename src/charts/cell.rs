@@ -37,7 +37,7 @@ pub struct ChartCell {
     /// The first moment of the period, in µs since 1970; `None` for all time. Written as RFC 3339.
     #[serde(rename = "start", with = "instant")]
     pub start_us: Option<i64>,
-    /// The first moment after the period, likewise.
+    /// The first moment after the period, in µs since 1970; `None` for all time. Written as RFC 3339.
     #[serde(rename = "end", with = "instant")]
     pub end_us: Option<i64>,
     pub scope: String,

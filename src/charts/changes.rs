@@ -13,7 +13,7 @@ pub struct Changes {
     /// A weighted collection that is already restricted to the top of each cell: the multiplicity of (cell, item) is the
     /// item's count, and at 0 the item has left. In any order, and unconsolidated.
     pub ranked: Vec<((Cell, String), i64)>,
-    /// One [`About`] per track, likewise.
+    /// A weighted collection with one [`About`] per track. In any order, and unconsolidated.
     pub titles: Vec<((String, About), i64)>,
     /// What was counted, by chart.
     pub inputs: BTreeMap<u32, Inputs>,

@@ -48,6 +48,8 @@ pub struct Charts {
     titles: HashMap<Arc<str>, Arc<About>>,
     /// What was counted for each chart, in its tops or not.
     inputs: BTreeMap<u32, Inputs>,
+    /// How often a chart has got its first cell of a scope, or lost its last one.
+    scope_changes: u64,
 }
 
 /// Which cells are asked for; what is `None` is not asked about.
@@ -63,8 +65,8 @@ pub struct Filter {
 
 impl Charts {
     pub fn new(definitions: Arc<Definitions>) -> Self {
-        let (as_of, tops, titles, inputs) = Default::default();
-        Self { definitions, as_of, tops, titles, inputs }
+        let (as_of, tops, titles, inputs, scope_changes) = Default::default();
+        Self { definitions, as_of, tops, titles, inputs, scope_changes }
     }
 
     pub fn definitions(&self) -> &Definitions {
@@ -78,6 +80,11 @@ impl Charts {
     /// Says what the numbers stand for after the last [`apply`](Self::apply).
     pub fn set_as_of(&mut self, as_of: AsOf) {
         self.as_of = as_of;
+    }
+
+    /// A number that changes whenever a chart has entries for another set of scopes.
+    pub fn scope_changes(&self) -> u64 {
+        self.scope_changes
     }
 
     /// How many cells have entries, and how many tracks those have.
@@ -110,15 +117,25 @@ impl Charts {
     }
 
     fn count(&mut self, place: Place, item: Box<str>, change: i64) {
-        match self.tops.entry(place) {
-            Slot::Vacant(_) if change == 0 => {}
-            Slot::Vacant(place) => drop(place.insert(Arc::new(Top::from([(item, change)])))),
+        // The cell that has come or gone, and how many cells its chart and scope have if it was the first or the last of them.
+        let ((chart, scope, _), cells) = match self.tops.entry(place) {
+            Slot::Vacant(_) if change == 0 => return,
+            Slot::Vacant(slot) => {
+                let place = slot.key().clone();
+                slot.insert(Arc::new(Top::from([(item, change)])));
+                (place, 1)
+            }
             Slot::Occupied(mut top) => {
                 add(Arc::make_mut(top.get_mut()), item, change);
-                if top.get().is_empty() {
-                    top.remove();
+                if !top.get().is_empty() {
+                    return;
                 }
+                (top.remove_entry().0, 0)
             }
+        };
+        let of_scope = (chart, scope.clone(), i32::MIN)..=(chart, scope, i32::MAX);
+        if self.tops.range(of_scope).take(2).count() == cells {
+            self.scope_changes += 1;
         }
     }
 

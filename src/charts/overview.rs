@@ -15,7 +15,7 @@ pub const SCOPES_MAX: usize = 10_000;
 pub struct Page {
     /// Those behind this one; all if there is none.
     pub after: Option<Scope>,
-    /// At most so many of each chart.
+    /// The most scopes of each chart.
     pub limit: usize,
 }
 

@@ -16,7 +16,7 @@ impl Charts {
         self.period_as_of(chart, start_day, self.as_of)
     }
 
-    /// Likewise, with the window at the clock of `as_of`.
+    /// The name of a period, its first moment, and the first one after it; of trending the window at the clock of `as_of`.
     pub fn period_as_of(&self, chart: u32, start_day: Option<i32>, as_of: AsOf) -> (String, Option<i64>, Option<i64>) {
         let Some(definition) = self.definitions.chart(chart) else { return self.window(as_of.clock_us) };
         let Some(start_day) = start_day else { return (UNKNOWN.to_owned(), None, None) };
@@ -50,8 +50,8 @@ impl Charts {
         Some(definition.period.start(day, definition.calendar.week_starts))
     }
 
-    /// The first day of the period that is meant when none is named: the [`newest`](Self::newest) that has entries for `scope`, or
-    /// for any, and before there are any the one that the clock is in.
+    /// The first day of the period that is meant when none is named: the [`newest`](Self::newest) that has entries
+    /// for `scope`, or for any, and before there are any the one that the clock is in.
     pub fn usual(&self, chart: u32, scope: Option<&Scope>) -> Option<i32> {
         self.newest(chart, scope).or_else(|| self.current(chart))
     }

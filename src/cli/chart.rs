@@ -1,6 +1,7 @@
 //! `reprise trending` and `reprise chart`: ask a running instance, and print what it says.
 
 use std::io::{self, BufWriter, Write};
+use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -11,8 +12,7 @@ use url::Url;
 use super::client::{Client, Failure};
 use super::instance::Instance;
 use crate::charts::ChartCell;
-use crate::output::table::{self, printable};
-use crate::output::{self, Format};
+use crate::output::{self, Format, log, table};
 use crate::screen;
 
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
@@ -54,8 +54,8 @@ struct Asking {
     #[arg(long, default_value = "global")]
     scope: String,
     /// Entries, from the top [default: all].
-    #[arg(long)]
-    limit: Option<std::num::NonZeroUsize>,
+    #[arg(long, value_parser = limit)]
+    limit: Option<NonZeroUsize>,
     /// Ask again every second, until Ctrl-C.
     #[arg(long)]
     watch: bool,
@@ -78,6 +78,11 @@ pub fn chart_name(text: &str) -> Result<String, &'static str> {
     let possible = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let is_name = !text.is_empty() && text.bytes().all(possible);
     is_name.then(|| text.to_owned()).ok_or("names of charts are lower-case letters, digits and hyphens")
+}
+
+/// Reads how much an answer may have.
+pub fn limit(text: &str) -> Result<NonZeroUsize, &'static str> {
+    text.parse().map_err(|_| "it must be a whole number from 1")
 }
 
 /// Parquet is for files, and these commands write to the screen.
@@ -133,7 +138,7 @@ impl Asking {
     /// standard error.
     fn append(&self, cells: &[ChartCell], gone: Option<&anyhow::Error>, answered: bool) -> io::Result<()> {
         if let Some(error) = gone {
-            eprintln!("{}", printable(&format!("asking again every second: {error:#}")));
+            log::note(&format!("asking again every second: {error:#}"));
         }
         if !answered {
             return Ok(());
@@ -199,7 +204,9 @@ mod tests {
         };
         refused(&["weekly", "--url", "https://host"], "plain http://");
         refused(&["weekly", "--url", "http://"], "is not a URL");
-        refused(&["weekly", "--limit", "0"], "--limit");
+        for limit in ["0", "-1", "1.5", "ten"] {
+            refused(&["weekly", &format!("--limit={limit}")], "it must be a whole number from 1");
+        }
         refused(&["weekly", "--format", "parquet"], "[possible values: table, json, csv]");
         for name in ["..", "", "Weekly", "a/b", "%2e"] {
             refused(&[name], "lower-case letters");

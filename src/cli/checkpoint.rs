@@ -1,12 +1,14 @@
 //! `reprise lake checkpoint`: counts a lake by hand, so that the next start need not.
 
 use anyhow::{Result, bail};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget};
 use reprise_dataflows::plan::Plan;
 
 use super::lake_folder::LakeFolder;
+use super::replay::bar_of_plays;
 use super::shared::{ChartsFile, start_log, stop_flag};
 use crate::checkpoint::{self, Made};
+use crate::output::log;
 use crate::output::table::grouped;
 
 #[derive(clap::Args)]
@@ -30,8 +32,7 @@ pub fn run(options: &Options) -> Result<()> {
     let lake = options.lake.to_write()?;
     let stop = stop_flag("the checkpoint that is being made is given up")?;
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    let style = ProgressStyle::with_template("{bar:40} {human_pos} of {human_len} plays, {per_sec}, {eta} left");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.set_style(bar_of_plays());
     let made = checkpoint::make(&lake, &plan, &stop, |read, total| {
         bar.set_length(total);
         bar.set_position(read);
@@ -39,9 +40,9 @@ pub fn run(options: &Options) -> Result<()> {
     bar.finish_and_clear();
     match made? {
         Made::New { version, plays } => {
-            eprintln!("made a checkpoint of version {version} with {} plays", grouped(plays));
+            log::note(&format!("made a checkpoint of version {version} with {} plays", grouped(plays)));
         }
-        Made::Nothing => eprintln!("there is a checkpoint of the newest version already"),
+        Made::Nothing => log::note("there is a checkpoint of the newest version already"),
         Made::Busy => bail!("another process is making a checkpoint of this lake: wait until it is done"),
         Made::Stopped => bail!("stopped; what was begun is removed when the next checkpoint is made"),
     }

@@ -16,6 +16,7 @@ use url::Url;
 use crate::charts::{Answer, ChartCell};
 use crate::output::table::{grouped, printable};
 use crate::serve::problem::Problem;
+use crate::serve::status::Phase;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// For the whole answer.
@@ -24,15 +25,26 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(600);
 /// Bytes that a snapshot may have: what fits in memory beside a replay.
 const SNAPSHOT_BYTES_MAX: u64 = 4 << 30;
+/// How long a probe waits: whoever watches over the instance asks again.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes that the answer to a probe may have.
+const PROBE_BYTES_MAX: u64 = 64 << 10;
 /// Bytes that an answer may have: several times what the server would send, and what fits in memory.
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
 
 /// Asks one instance or several.
-pub struct Client(reqwest::blocking::Client);
+pub struct Client {
+    http: reqwest::blocking::Client,
+    /// The option that names the instance, which the advice about it names.
+    option: &'static str,
+}
 
 /// How far the lake of an instance is.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 pub struct Committed {
+    /// How far the instance has come since its start.
+    #[serde(default)]
+    phase: Phase,
     /// The newest version that the instance has committed.
     pub lake_version: Option<u64>,
     /// Plays in it.
@@ -44,6 +56,13 @@ pub struct Committed {
     /// Until the next commit is due, in ms; `None` if the instance does not know.
     #[serde(default)]
     next_commit_ms: Option<u64>,
+}
+
+impl Committed {
+    /// Whether the instance has read everything that Kafka had, so that it knows what there is.
+    pub fn is_live(&self) -> bool {
+        self.phase == Phase::Live
+    }
 }
 
 /// What is not in the lake yet.
@@ -77,8 +96,8 @@ impl Failure {
 }
 
 impl Client {
-    /// A client that presents `token`, if there is one.
-    pub fn new(token: Option<&str>) -> Result<Self> {
+    /// A client that presents `token`, if there is one, and asks what `option` names.
+    pub fn new(token: Option<&str>, option: &'static str) -> Result<Self> {
         let mut headers = HeaderMap::new();
         if let Some(token) = token {
             let value = HeaderValue::from_str(&format!("Bearer {token}"));
@@ -89,7 +108,8 @@ impl Client {
         // An instance is on this machine or network: a proxy for the rest of the world does not know it.
         let builder = reqwest::blocking::Client::builder().no_proxy().redirect(Policy::none()).default_headers(headers);
         let client = builder.connect_timeout(CONNECT_TIMEOUT).timeout(ANSWER_TIMEOUT).build();
-        client.map(Self).context("the HTTP client cannot be started")
+        let http = client.context("the HTTP client cannot be started")?;
+        Ok(Self { http, option })
     }
 
     /// The cells that `url` answers with.
@@ -109,6 +129,15 @@ impl Client {
         self.body(url, ANSWER_TIMEOUT, ANSWER_BYTES_MAX, "set a --limit")
     }
 
+    /// Whether the probe at `url` is answered as reprise answers it: by the line `expected`.
+    pub fn probe(&self, url: &Url, expected: &str) -> Result<(), Failure> {
+        let answer = self.body(url, PROBE_TIMEOUT, PROBE_BYTES_MAX, "is it a reprise?")?;
+        match answer.trim_ascii() == expected.as_bytes() {
+            true => Ok(()),
+            false => Err(Failure::Refused(anyhow!("{} answers otherwise than a reprise: is it one?", origin(url)))),
+        }
+    }
+
     /// The snapshot at `url`, as it is: it is taken whole, so that the instance need not wait for a replay.
     pub fn snapshot(&self, url: &Url) -> Result<Vec<u8>, Failure> {
         self.body(url, SNAPSHOT_TIMEOUT, SNAPSHOT_BYTES_MAX, "its charts are too many to compare")
@@ -116,7 +145,8 @@ impl Client {
 
     /// The body of an answer that is a yes, of `bytes_max` bytes at most; beyond that the user gets a `hint`.
     fn body(&self, url: &Url, timeout: Duration, bytes_max: u64, hint: &str) -> Result<Vec<u8>, Failure> {
-        let response = self.0.get(url.clone()).timeout(timeout).send().map_err(|error| no_answer(url, error))?;
+        let response = self.http.get(url.clone()).timeout(timeout).send();
+        let response = response.map_err(|error| self.no_answer(url, error))?;
         let status = response.status();
         let location = response.headers().get(LOCATION).and_then(|location| Url::parse(location.to_str().ok()?).ok());
         let body = body(url, response, bytes_max, hint)?;
@@ -130,6 +160,19 @@ impl Client {
             None => Err(refusal(url, status, &body)),
         }
     }
+
+    fn no_answer(&self, url: &Url, error: reqwest::Error) -> Failure {
+        let (origin, option) = (origin(url), self.option);
+        Failure::Away(if error.is_timeout() {
+            anyhow!("{origin} does not answer in time")
+        } else if error.is_connect() {
+            anyhow!(
+                "no reprise answers at {origin}; start one with `reprise run …` or `reprise demo`, or name it with {option}"
+            )
+        } else {
+            anyhow!(error.without_url()).context(format!("{origin} does not answer properly"))
+        })
+    }
 }
 
 fn body(url: &Url, response: Response, bytes_max: u64, hint: &str) -> Result<Vec<u8>, Failure> {
@@ -141,19 +184,6 @@ fn body(url: &Url, response: Response, bytes_max: u64, hint: &str) -> Result<Vec
         return Err(Failure::Refused(anyhow!(bound)));
     }
     Ok(body)
-}
-
-fn no_answer(url: &Url, error: reqwest::Error) -> Failure {
-    let origin = origin(url);
-    Failure::Away(if error.is_timeout() {
-        anyhow!("{origin} does not answer in time")
-    } else if error.is_connect() {
-        anyhow!(
-            "no reprise answers at {origin}; start one with `reprise run …` or `reprise demo`, or name it with --url"
-        )
-    } else {
-        anyhow!(error.without_url()).context(format!("{origin} does not answer properly"))
-    })
 }
 
 fn refusal(url: &Url, status: StatusCode, body: &[u8]) -> Failure {
@@ -178,7 +208,7 @@ mod tests {
     use crate::serve::tests::server;
 
     fn ask(address: impl std::fmt::Display, path: &str) -> Result<Vec<ChartCell>, Failure> {
-        Client::new(None).unwrap().ask(&Url::parse(&format!("http://{address}{path}")).unwrap())
+        Client::new(None, "--url").unwrap().ask(&Url::parse(&format!("http://{address}{path}")).unwrap())
     }
 
     #[test]
@@ -211,8 +241,9 @@ mod tests {
         let address = server.address;
         drop(server);
         let Err(Failure::Away(error)) = ask(address, "/v1/trending") else { panic!("not away") };
+        let error = error.to_string();
         let expected = format!("no reprise answers at http://{address}; start one with `reprise run …`");
-        assert!(error.to_string().starts_with(&expected), "{error}");
+        assert!(error.starts_with(&expected) && error.ends_with("name it with --url"), "{error}");
     }
 
     /// Whatever is on the port instead: an error, and none of its escape sequences.

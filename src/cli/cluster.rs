@@ -1,7 +1,6 @@
 //! `reprise cluster`: several processes on this machine, started again together.
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,6 +12,7 @@ use super::Command;
 use super::shared::{parse_duration, start_log};
 use super::usage::wrong;
 use crate::cluster::place::PROCESSES_MAX;
+use crate::output::log;
 use crate::supervise::{Restarts, Supervisor};
 
 #[derive(clap::Args)]
@@ -70,9 +70,7 @@ fn count_signals() -> Result<Arc<AtomicUsize>> {
     let count = signals.clone();
     let handler = move || {
         if count.fetch_add(1, Ordering::Relaxed) == 0 {
-            // Nobody may be there to read it.
-            let _ =
-                writeln!(std::io::stderr(), "stopping all processes: they commit what was read; again to kill them");
+            log::note("stopping all processes: they commit what was read; again to kill them");
         }
     };
     ctrlc::set_handler(handler).context("Ctrl-C cannot be listened for")?;

@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, anyhow, bail};
 use clap::{Arg, ArgAction, Command};
 
 const FILE_BYTES_MAX: u64 = 64 << 10;
@@ -37,6 +37,14 @@ pub fn apply(command: Command, path: &Path) -> Result<Command> {
     let context = || format!("cannot use the configuration file {}", path.display());
     let table = read().with_context(context)?;
     table.into_iter().try_fold(command, |command, (name, value)| default(command, &name, value)).with_context(context)
+}
+
+/// Why the values of the file at `path` are not possible, in the words of clap.
+pub fn refusal(path: &Path, error: &clap::Error) -> Error {
+    let text = error.to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let why = text.split_once("\n\nFor more information").map_or(text, |(why, _)| why).trim();
+    anyhow!("cannot use the configuration file {}: {why}", path.display())
 }
 
 /// Makes `value` the default of the option `name`, wherever there is one.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use serde::Deserialize;
 
+use super::chart::limit;
 use super::instance::{Format, Instance};
 use crate::output::table::{columns, fitted, grouped};
 
@@ -22,7 +23,7 @@ Examples:
   reprise dead-letters ls --format json | jq -r '.dead_letters[].value'")]
 pub struct LsOptions {
     /// Dead letters at most, the newest [default: as many as the instance gives].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = limit)]
     limit: Option<std::num::NonZeroUsize>,
     #[command(flatten)]
     instance: Instance,
@@ -34,6 +35,10 @@ pub struct LsOptions {
 struct DeadLetters {
     dead_letters: Vec<DeadLetter>,
     counts: BTreeMap<String, u64>,
+    #[serde(default)]
+    lake_dead_letters: u64,
+    #[serde(default)]
+    lake: String,
 }
 
 #[derive(Deserialize)]
@@ -53,8 +58,13 @@ pub fn run(Command::Ls(options): &Command) -> Result<()> {
     options.instance.print(&["v1", "dead-letters"], &parameters, options.format, describe)
 }
 
-fn describe(DeadLetters { dead_letters, counts }: DeadLetters, width: Option<u16>) -> String {
-    if counts.is_empty() && dead_letters.is_empty() {
+fn describe(DeadLetters { dead_letters, counts, lake_dead_letters, lake }: DeadLetters, width: Option<u16>) -> String {
+    let is_none = counts.is_empty() && dead_letters.is_empty();
+    if is_none && lake_dead_letters > 0 {
+        let of_before = grouped(lake_dead_letters);
+        return format!("no dead letters since the start; the lake keeps {of_before} of before: {lake}/dead_letters");
+    }
+    if is_none {
         return "no dead letters".to_owned();
     }
     let counts =

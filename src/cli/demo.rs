@@ -13,10 +13,10 @@ use anyhow::{Context, Result, anyhow};
 use rdkafka::mocking::MockCluster;
 use tempfile::TempDir;
 
+use super::printed::Printed;
 use super::run::{with_history, workers};
 use super::shared::{
-    ChartsFile, ServerAccess, absolute, check_output, default_workers, listen_address, parse_duration, start_log,
-    stop_flag,
+    ChartsFile, ServerAccess, absolute, default_workers, listen_address, parse_duration, start_log, stop_flag,
 };
 use super::usage::wrong;
 use crate::broker::Broker;
@@ -26,6 +26,7 @@ use crate::generate::plays::{LongTail, Mix, Period};
 use crate::generate::{self, Traffic};
 use crate::lake::care::Spans;
 use crate::monitor::has_screen;
+use crate::output::log::{self, LeftBehind};
 use crate::output::{self, Format};
 use crate::run::Run;
 use crate::serve::{self, Shared};
@@ -40,6 +41,8 @@ const HISTORY_PLAYS_MAX: u64 = 200_000;
 const TAIL: LongTail = LongTail { songs: 5000, skew: 0.8 };
 /// How long a song takes at least to come into favour and go out of it again, so that rows of the charts move now and then.
 const CYCLE_S: u64 = 20 * 60;
+/// How to see more than the newest lists.
+const MORE: &str = "Every list: --all, a pipe, or --format json.";
 /// Where lakes of demos are, below the working directory.
 const LAKES: &str = "lakes";
 /// For how long past windows can be asked for.
@@ -83,10 +86,8 @@ pub struct Options {
     #[arg(help_heading = "Charts")]
     #[arg(long, value_enum)]
     format: Option<Format>,
-    /// Where to print them, instead of stdout.
-    #[arg(help_heading = "Charts")]
-    #[arg(long, value_name = "PATH", requires = "format")]
-    output: Option<PathBuf>,
+    #[command(flatten, next_help_heading = "Charts")]
+    printed: Printed,
     /// Where to answer HTTP; port 0 takes a free one.
     #[arg(help_heading = "Serving")]
     #[arg(long, value_name = "ADDR", default_value = serve::DEFAULT_ADDRESS, value_parser = listen_address)]
@@ -101,10 +102,31 @@ pub struct Options {
 
 pub fn run(options: Options) -> Result<()> {
     start_log(if has_screen() { "warn" } else { "info" });
-    if let Some(format) = options.format {
-        check_output(format, options.output.as_deref())?;
+    match options.format {
+        Some(format) => options.printed.check(format)?,
+        None if options.printed.is_asked() => {
+            return Err(wrong("--output and --all are for the charts that --format prints: give it too"));
+        }
+        None => {}
     }
-    let lake = DemoLake::new(options.lake, options.keep)?;
+    let lake = DemoLake::new(options.lake.clone(), options.keep)?;
+    let left_behind = lake.left_behind();
+    match show(options, &lake) {
+        Ok(plays) => lake.close(&plays)?,
+        Err(error) => {
+            // The error is what there is to say. That something cannot be removed is said as for any other early end.
+            if lake.remove().is_err() {
+                log::print_left_behind();
+            }
+            return Err(error);
+        }
+    }
+    drop(left_behind);
+    Ok(())
+}
+
+/// Runs until it is stopped, prints the charts if that is asked for, and returns how many plays the lake holds.
+fn show(options: Options, lake: &DemoLake) -> Result<String> {
     let stop = stop_flag("committing what was read")?;
     // The mock lives on the thread that made it, this one, for as long as the run.
     let cluster =
@@ -130,11 +152,8 @@ pub fn run(options: Options) -> Result<()> {
         checkpoint_interval: Duration::from_secs(60),
         changelog: None,
         otlp: None,
-        notes: notes(&lake),
+        notes: notes(lake),
     };
-    if !has_screen() {
-        notes(&lake).iter().for_each(|note| tracing::info!("{note}"));
-    }
     let traffic = Traffic {
         topic: TOPIC.to_owned(),
         partitions: PARTITIONS,
@@ -150,12 +169,19 @@ pub fn run(options: Options) -> Result<()> {
         ..Traffic::default()
     };
     let stop_traffic = stop.clone();
-    let shared = run.run(stop, move |shared| generate_into(traffic, servers, shared.clone(), stop_traffic))?;
+    let started = move |shared: &Arc<Shared>| {
+        // Not before it answers: a demo whose port is taken has ended by then.
+        if !has_screen() {
+            notes(lake).iter().for_each(|note| tracing::info!("{note}"));
+        }
+        generate_into(traffic, servers, shared.clone(), stop_traffic)
+    };
+    let shared = run.run(stop, started)?;
     if let Some(format) = options.format {
-        output::write(format, &shared.charts().cells(&Filter::default()), options.output.as_deref())?;
+        options.printed.print(&shared.charts(), &Filter::default(), format, MORE)?;
     }
     let plays = output::table::grouped(shared.status().lake_plays);
-    lake.close(&plays)
+    Ok(plays)
 }
 
 fn notes(lake: &DemoLake) -> Vec<String> {
@@ -217,23 +243,32 @@ impl DemoLake {
         }
     }
 
+    /// What is said of a lake that is not removed, because the process ends early.
+    fn left_behind(&self) -> Option<LeftBehind> {
+        let Self::Temporary(folder) = self else { return None };
+        let lake = folder.path().display();
+        Some(LeftBehind::new(format!("the demo ended early, and its lake {lake} stays: remove it when you like")))
+    }
+
     /// Says what is left of a lake of so many plays, and removes it if it is not to be kept.
     fn close(self, plays: &str) -> Result<()> {
-        match self {
-            Self::Kept(path) => {
-                let lake = path.display();
-                eprintln!(
-                    "\nThe lake {lake} holds {plays} plays. See their charts again: reprise replay --lake {lake}"
-                );
-            }
-            Self::Temporary(folder) => {
-                let lake = folder.path().display().to_string();
-                folder.close().with_context(|| format!("the demo's lake {lake} cannot be removed"))?;
-                // It stays if there are others in it.
-                let _ = std::fs::remove_dir(LAKES);
-                eprintln!("\nRemoved the lake {lake} with its {plays} plays. To keep one: reprise demo --keep");
-            }
-        }
+        let (lake, is_kept) = (self.path().display().to_string(), matches!(self, Self::Kept(_)));
+        self.remove()?;
+        log::note(&if is_kept {
+            format!("\nThe lake {lake} holds {plays} plays. See their charts again: reprise replay --lake {lake}")
+        } else {
+            format!("\nRemoved the lake {lake} with its {plays} plays. To keep one: reprise demo --keep")
+        });
+        Ok(())
+    }
+
+    /// Removes it, if it is not to be kept.
+    fn remove(self) -> Result<()> {
+        let Self::Temporary(folder) = self else { return Ok(()) };
+        let lake = folder.path().display().to_string();
+        folder.close().with_context(|| format!("the demo's lake {lake} cannot be removed"))?;
+        // It stays if there are others in it.
+        let _ = std::fs::remove_dir(LAKES);
         Ok(())
     }
 }

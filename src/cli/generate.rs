@@ -9,11 +9,12 @@ use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
 
 use super::run::topic_name;
-use super::shared::{parse_duration, parse_moment, parse_option, start_log, stop_flag};
+use super::shared::{brokers, parse_duration, parse_moment, parse_option, start_log, stop_flag};
 use super::usage::{WrongUsage, wrong};
 use crate::broker::{DEFAULT_SERVERS, check_options};
 use crate::generate::plays::{LongTail, Mix, Period};
 use crate::generate::{self, Progress, SONGS_MAX, Summary, Traffic};
+use crate::output::log;
 
 /// Records of a history when neither `--history-plays` nor `--count` says.
 const HISTORY_PLAYS: u64 = 1_000_000;
@@ -49,7 +50,7 @@ Examples:
 pub struct Options {
     /// Where Kafka is: host:port, several with commas
     #[arg(long, value_name = "HOST:PORT", env = "KAFKA_BOOTSTRAP_SERVERS", default_value = DEFAULT_SERVERS)]
-    #[arg(help_heading = "Kafka")]
+    #[arg(value_parser = brokers, help_heading = "Kafka")]
     brokers: String,
     /// The topic; it is created if it is missing
     #[arg(long, env = "REPRISE_TOPIC", default_value = "song-plays", value_parser = topic_name, help_heading = "Kafka")]
@@ -140,7 +141,7 @@ pub fn run(options: Options) -> Result<()> {
     let mut screen = Screen::new();
     let sent = generate::send(&traffic, &options.brokers, &stop, |_| false, |progress| screen.show(progress));
     screen.close();
-    eprintln!("{}", describe(&sent?, &traffic));
+    log::note(&describe(&sent?, &traffic));
     Ok(())
 }
 
@@ -249,7 +250,7 @@ impl Screen {
                 bar.set_message(text);
                 bar.tick();
             }
-            None => eprintln!("{text}"),
+            None => log::note(&text),
         }
         if line_due || self.bar.is_some() && progress.elapsed > self.last.1 + Duration::from_secs(1) {
             self.line_due = Instant::now() + LINE_EVERY;

@@ -22,8 +22,8 @@ pub struct Options {
 }
 
 pub fn run(options: &Options) -> Result<()> {
-    let path = if options.ready { "readyz" } else { "healthz" };
-    let answer = options.instance.client()?.get(&options.instance.url(&[path], &[])?).map_err(Failure::into_error)?;
-    output::print_text(&output::table::fitted(String::from_utf8_lossy(&answer).trim_end(), None))?;
-    output::print_text("\n")
+    let (path, expected) = if options.ready { ("readyz", "ready") } else { ("healthz", "ok") };
+    let url = options.instance.url(&[path], &[])?;
+    options.instance.client()?.probe(&url, expected).map_err(Failure::into_error)?;
+    output::print_text(&format!("{expected}\n"))
 }

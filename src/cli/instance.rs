@@ -29,31 +29,43 @@ pub enum Format {
     Json,
 }
 
+/// The option that names the instance.
+const OPTION: &str = "--url";
+
+/// A client that presents the token, if there is one, and asks the instance that `option` names.
+pub fn client(token: &TokenFile, option: &'static str) -> Result<Client> {
+    Client::new(token.text().wrong_usage()?.as_deref(), option)
+}
+
+/// The URL of a path of the instance that was `given` with `option`, with those of the `parameters` that have a value.
+pub fn url(option: &str, given: &str, path: &[&str], parameters: &[(&str, Option<&str>)]) -> Result<Url> {
+    let absolute = if given.contains("://") { given.to_owned() } else { format!("http://{given}") };
+    let mut url = Url::parse(&absolute).with_context(|| format!("{option} {given} is not a URL")).wrong_usage()?;
+    if url.scheme() != "http" {
+        return Err(wrong(format!("{option} {given}: reprise answers plain http://, nothing else")));
+    }
+    // Only a URL that has no host could not have a path.
+    if let Ok(mut segments) = url.path_segments_mut() {
+        segments.pop_if_empty().extend(path);
+    }
+    url.set_query(None);
+    for (name, value) in parameters {
+        if let Some(value) = value {
+            url.query_pairs_mut().append_pair(name, value);
+        }
+    }
+    Ok(url)
+}
+
 impl Instance {
     /// A client that presents the token, if there is one.
     pub fn client(&self) -> Result<Client> {
-        Client::new(self.token.text().wrong_usage()?.as_deref())
+        client(&self.token, OPTION)
     }
 
     /// The URL of a path of the instance, with those of the `parameters` that have a value.
     pub fn url(&self, path: &[&str], parameters: &[(&str, Option<&str>)]) -> Result<Url> {
-        let given = &self.url;
-        let absolute = if given.contains("://") { given.clone() } else { format!("http://{given}") };
-        let mut url = Url::parse(&absolute).with_context(|| format!("--url {given} is not a URL")).wrong_usage()?;
-        if url.scheme() != "http" {
-            return Err(wrong(format!("--url {given}: reprise answers plain http://, nothing else")));
-        }
-        // Only a URL that has no host could not have a path.
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().extend(path);
-        }
-        url.set_query(None);
-        for (name, value) in parameters {
-            if let Some(value) = value {
-                url.query_pairs_mut().append_pair(name, value);
-            }
-        }
-        Ok(url)
+        url(OPTION, &self.url, path, parameters)
     }
 
     /// Asks for JSON, and prints it: as it came, or as `table` shows it to people in a terminal of that many columns.

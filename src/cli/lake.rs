@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use jiff::SignedDuration;
 use reprise_dataflows::calendar::instant_name;
 
 use super::instance::Format;
@@ -18,7 +19,7 @@ use super::{checkpoint, verify};
 use crate::failpoint;
 use crate::lake::care::{self, Attention, DayUsage, Lock, TableUsage, Usage};
 use crate::output::table::{columns, grouped};
-use crate::output::{json, unless_closed};
+use crate::output::{json, log, unless_closed};
 
 /// How long to wait for another process that looks after the lake.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
@@ -128,15 +129,34 @@ fn compact(options: &CompactOptions) -> Result<()> {
     let lock = lock(&lake)?;
     let stop = stop_flag("finishing the commit under way")?;
     let compacted = with_bar("compacting", &stop, |attention| care::compact(&lake, &lock, after, attention))?;
-    let (before, after) = (HumanBytes(compacted.bytes_before), HumanBytes(compacted.bytes_after));
-    eprintln!(
-        "compacted {} partitions: {} files of {before} became {} of {after}",
-        compacted.partitions, compacted.files_before, compacted.files_after
-    );
+    if compacted.partitions == 0 && compacted.failed == 0 {
+        log::note(&nothing_compacted(after));
+    } else {
+        log::note(&format!(
+            "compacted {} {}: {} files of {} became {} of {}",
+            grouped(compacted.partitions as u64),
+            if compacted.partitions == 1 { "partition" } else { "partitions" },
+            grouped(compacted.files_before as u64),
+            HumanBytes(compacted.bytes_before),
+            grouped(compacted.files_after as u64),
+            HumanBytes(compacted.bytes_after)
+        ));
+    }
     if compacted.failed > 0 {
         bail!("{} partitions could not be compacted, for the reasons above; the others were", compacted.failed);
     }
     Ok(())
+}
+
+/// Why there was nothing to merge in files that are older than `after`.
+fn nothing_compacted(after: Duration) -> String {
+    let span = SignedDuration::try_from(after).unwrap_or_default();
+    if span.is_zero() {
+        return "compacted nothing: no hour has several small files".to_owned();
+    }
+    format!(
+        "compacted nothing: no hour has several small files that are older than {span:#}; --all takes files of any age"
+    )
 }
 
 fn vacuum(options: &VacuumOptions) -> Result<()> {
@@ -146,9 +166,17 @@ fn vacuum(options: &VacuumOptions) -> Result<()> {
     let (retain, dry_run) = (options.retain, options.dry_run);
     let vacuumed = with_bar("deleting", &stop, |attention| care::vacuum(&lake, &lock, retain, dry_run, attention))?;
     let deleted = if dry_run { "would delete" } else { "deleted" };
-    eprintln!("{deleted} {} files, {}", vacuumed.files, HumanBytes(vacuumed.bytes));
+    let (files, names) = (vacuumed.files - vacuumed.names, vacuumed.names);
+    log::note(&format!("{deleted} {} files, {}", grouped(files as u64), HumanBytes(vacuumed.bytes)));
     if vacuumed.published > 0 {
-        eprintln!("put {} compacted files in the place of those that they replace", vacuumed.published);
+        let published = grouped(vacuumed.published as u64);
+        log::note(&format!("put {published} compacted files in the place of those that they replace"));
+    }
+    if names == 1 {
+        log::note(&format!("{deleted} the second name, in _merged, of a file that stays"));
+    } else if names > 1 {
+        let names = grouped(names as u64);
+        log::note(&format!("{deleted} the second names, in _merged, of {names} files that stay"));
     }
     if !dry_run {
         care::clean_logs(&lake, &lock, retain)?;
@@ -199,7 +227,7 @@ fn describe(usage: &Usage) -> String {
     text.extend((!offsets.is_empty()).then(|| format!("\nnext offsets {}", offsets.join(" · "))));
     for table in &usage.tables {
         text.push_str(&format!(
-            "\n\n{} · version {} · {} files in the log\n{}\n",
+            "\n\n{} · version {} · a log of {} files\n{}\n",
             table.table,
             table.version,
             grouped(table.log_files as u64),
@@ -224,4 +252,16 @@ fn days(usage: &TableUsage) -> String {
     };
     let rows = usage.days.iter().map(|(date, day)| row(date, day)).chain([row("all", &usage.total)]);
     columns(&["day", "#partitions", "#files", "#rows", "#size", "#smallest", "#largest"], rows, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_compaction_of_nothing_says_why() {
+        let old = nothing_compacted(Duration::from_secs(2 * 3600));
+        assert!(old.ends_with("that are older than 2h; --all takes files of any age"), "{old}");
+        assert!(!nothing_compacted(Duration::ZERO).contains("--all"));
+    }
 }

@@ -1,8 +1,8 @@
 //! The lake that a command looks at: `reprise lake ls ./lake`, or `--lake ./lake`, or `REPRISE_LAKE`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches, value_parser};
@@ -15,14 +15,21 @@ use crate::lake::owner;
 #[derive(Clone, Debug)]
 pub struct LakeFolder(PathBuf);
 
+/// The folder of the table of plays in a lake.
+const PLAYS: &str = "song_plays";
 const HINT: &str = "\n\nFor more information, try '--help'.\n";
 const ARGUMENT: &str = "lake_folder";
 const OPTION: &str = "lake";
 
 impl LakeFolder {
     /// Its absolute path.
+    ///
+    /// # Errors
+    /// If it cannot be the folder of a lake, or is that of a table.
     pub fn absolute(&self) -> Result<PathBuf> {
-        absolute(&self.0)
+        let lake = absolute(&self.0)?;
+        refuse_table(&lake)?;
+        Ok(lake)
     }
 
     /// Its absolute path, for a command that writes there: it warns if the lake belongs to another user.
@@ -38,6 +45,21 @@ impl LakeFolder {
     pub fn advise<T>(&self, outcome: Result<T>) -> Result<T> {
         outcome.map_err(|error| owner::advised(error, &self.0))
     }
+}
+
+/// Refuses the folder of a Delta table where that of a lake is meant: the tables of a lake lie in it, by their names.
+fn refuse_table(folder: &Path) -> Result<()> {
+    let is_table = |folder: &Path| folder.join("_delta_log").is_dir();
+    if !is_table(folder) || is_table(&folder.join(PLAYS)) {
+        return Ok(());
+    }
+    let (shown, above) = (folder.display(), folder.parent().unwrap_or(folder));
+    if is_table(&above.join(PLAYS)) {
+        bail!("{shown} is one table of a lake: name the lake, {}", above.display());
+    }
+    bail!(
+        "{shown} is a Delta table, and a lake is the folder above its tables: move the plays to LAKE/{PLAYS}, and name LAKE"
+    )
 }
 
 impl Args for LakeFolder {
@@ -72,5 +94,27 @@ impl FromArgMatches for LakeFolder {
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
         *self = Self::from_arg_matches(matches)?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_no_lake() {
+        let folder = tempfile::tempdir().unwrap();
+        let make = |name: &str| std::fs::create_dir_all(folder.path().join(name).join("_delta_log")).unwrap();
+        let refused = |name: &str| LakeFolder(folder.path().join(name)).absolute().map_err(|error| error.to_string());
+        make("music");
+        assert!(refused("music").unwrap_err().ends_with("move the plays to LAKE/song_plays, and name LAKE"));
+        make("lake/song_plays");
+        make("lake/dead_letters");
+        for table in ["lake/song_plays", "lake/dead_letters"] {
+            let said = refused(table).unwrap_err();
+            assert!(said.ends_with(&format!("name the lake, {}", folder.path().join("lake").display())), "{said}");
+        }
+        refused("lake").unwrap();
+        refused("none").unwrap();
     }
 }

@@ -46,7 +46,8 @@ Examples:
   reprise trending --watch                              what a running instance says
   reprise replay ./lake                                 the charts again, from the lake alone
 
-The exit status is 0 if it is done, 1 if something failed, and 2 if the command is wrong."
+The exit status is 0 if it is done, 1 if something failed, 2 if the command is wrong, and 130 after a second Ctrl-C. What only
+the server or the lake can know to be wrong is 1."
 )]
 struct Reprise {
     /// A TOML file of options, by their long names; flags and environment variables win.
@@ -109,6 +110,9 @@ Examples:
     Man(completions::ManOptions),
 }
 
+/// What follows an error of usage.
+const HINT: &str = "\n\nFor more information, try '--help'.";
+
 /// Runs the command and turns its outcome into the exit status: 0 done, 1 failed, 2 wrong usage.
 pub fn main() -> ExitCode {
     match parse(std::env::args_os().collect()).and_then(run) {
@@ -116,7 +120,7 @@ pub fn main() -> ExitCode {
         Err(error) => {
             let (red, plain) = if output::colours(&std::io::stderr()) { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
             let is_usage = error.is::<usage::Wrong>();
-            let hint = if is_usage { "\n\nFor more information, try '--help'." } else { "" };
+            let hint = if is_usage && !log::is_json() { HINT } else { "" };
             log::print_error(&format!("{red}error:{plain}"), &format!("{error:#}{hint}"));
             ExitCode::from(if is_usage { 2 } else { 1 })
         }
@@ -125,16 +129,28 @@ pub fn main() -> ExitCode {
 
 /// A command line, with a configuration file below it. Wrong usage ends the process here, with a message and status 2.
 fn parse(arguments: Vec<OsString>) -> Result<Reprise> {
-    let mut command = Reprise::command();
-    if let Some(path) = config::path(&arguments) {
-        command = config::apply(command, &path).wrong_usage()?;
-    }
-    let parsed = Reprise::from_arg_matches(&command.get_matches_from(arguments));
-    Ok(parsed.unwrap_or_else(|error| error.exit()))
+    let path = config::path(&arguments);
+    let with_file = match &path {
+        Some(path) => config::apply(Reprise::command(), path).wrong_usage()?,
+        None => Reprise::command(),
+    };
+    let matches = with_file.try_get_matches_from(&arguments).or_else(|error| match &path {
+        Some(path) if is_of_file(&error, &arguments) => Err(config::refusal(path, &error)).wrong_usage(),
+        _ => error.exit(),
+    })?;
+    Ok(Reprise::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()))
+}
+
+/// Whether an error is about a value of the configuration file: without the file there is none, or another.
+fn is_of_file(error: &clap::Error, arguments: &[OsString]) -> bool {
+    let without = Reprise::command().try_get_matches_from(arguments);
+    error.use_stderr() && without.err().is_none_or(|without| without.to_string() != error.to_string())
 }
 
 fn run(Reprise { config, log_format, command }: Reprise) -> Result<()> {
-    shared::LOG_FORMAT.get_or_init(|| log_format);
+    if log_format == shared::LogFormat::Json {
+        log::use_json();
+    }
     match command {
         Command::Demo(options) => demo::run(options),
         Command::Generate(options) => generate::run(*options),

@@ -1,6 +1,7 @@
 //! `reprise replay`: the charts of the plays in a lake, through the same dataflow.
 
-use std::io::Write;
+use std::collections::BTreeSet;
+use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,8 +9,8 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use reprise_dataflows::definition::{Definitions, Eligible, Scope, TRENDING, TRENDING_NAME};
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use reprise_dataflows::definition::{Definitions, Eligible, Scope, ScopeKind, TRENDING, TRENDING_NAME};
 use serde::{Deserialize, Serialize};
 
 use super::lake_folder::LakeFolder;
@@ -23,10 +24,10 @@ use crate::cluster::view::View;
 use crate::cluster::{Profile, Team, join};
 use crate::ending::{Ending, fail};
 use crate::engine::{Engine, for_each_worker};
-use crate::lake::{LakeFile, Snapshot};
+use crate::lake::{LakeFile, Snapshot, balance};
 use crate::memory;
-use crate::output::Format;
-use crate::output::table::printable;
+use crate::output::table::grouped;
+use crate::output::{Format, log};
 use crate::serve::Shared;
 use crate::source::lake::{Progress, latest_times};
 use crate::tick::{Pace, clock_of_plays};
@@ -116,35 +117,72 @@ pub fn run(options: Options) -> Result<()> {
     if !is_first {
         return Ok(());
     }
+    let found = Lake::of(&snapshot, lake.display().to_string());
     charts.set_as_of(as_of(&snapshot, clock_us));
     let filter = Filter { chart: options.chart, scope: options.scope, period: options.period, limit: None };
     if options.printed.print(&charts, &filter, options.format, MORE)? == 0 {
-        return nothing(&charts, &filter, &lake);
+        return nothing(&charts, &filter, &found);
     }
     Ok(())
+}
+
+/// What there is to replay.
+struct Lake {
+    /// Its folder.
+    name: String,
+    plays: u64,
+    dead_letters: u64,
+}
+
+impl Lake {
+    fn of(snapshot: &Snapshot, name: String) -> Self {
+        let plays = snapshot.files().iter().map(|file| file.rows).sum();
+        Self { name, plays, dead_letters: balance::dead_letters(snapshot) }
+    }
 }
 
 /// Says that nothing was printed, and what there is instead.
 ///
 /// # Errors
 /// If what was asked for is a scope that no play can have: the question was wrong, not the answer empty.
-fn nothing(charts: &Charts, filter: &Filter, lake: &Path) -> Result<()> {
+fn nothing(charts: &Charts, filter: &Filter, lake: &Lake) -> Result<()> {
+    let text = match lake {
+        Lake { plays: 0, dead_letters: 0, name } => format!("the lake {name} holds no play"),
+        Lake { plays: 0, dead_letters: 1, name } => format!("the lake {name} holds no play (1 dead letter)"),
+        Lake { plays: 0, dead_letters, name } => {
+            format!("the lake {name} holds no play ({} dead letters)", grouped(*dead_letters))
+        }
+        Lake { name, .. } => elsewhere(charts, filter, name)?,
+    };
+    // On stderr: no lines are what a program expects of nothing.
+    log::note(&text);
+    Ok(())
+}
+
+/// Where a lake with plays has some, if it has none where it was asked for.
+fn elsewhere(charts: &Charts, filter: &Filter, lake: &str) -> Result<String> {
     let definitions = charts.definitions();
     let scope = filter.scope.as_ref();
     let counts_by = |chart: &u32| scope.is_none_or(|scope| scopes(definitions, *chart).contains(&scope.kind()));
     let named = filter.chart.as_deref().and_then(|name| definitions.index_of(name));
     let chart = named.or_else(|| (0..definitions.charts.len() as u32).find(counts_by)).unwrap_or(TRENDING);
     let available = charts.available(chart, scope, None);
-    let (name, lake) = (definitions.name(chart), lake.display());
-    if let Some(scope) = scope.filter(|scope| !charts.may_have(scope)) {
-        bail!("no play in {lake} has the scope {}; of {name} {available}", scope.name());
+    let name = definitions.name(chart);
+    if let Some(scope) = scope.filter(|scope| !may_have(charts, chart, scope)) {
+        bail!("no play in {lake} that was counted has the scope {}; of {name} {available}", scope.name());
     }
-    let text = format!(
+    Ok(format!(
         "no plays in {lake} are in the charts, scope, period and times that were asked for; of {name} {available}"
-    );
-    // On stderr: no lines are what a program expects of nothing.
-    let _ = writeln!(std::io::stderr(), "{}", printable(&text));
-    Ok(())
+    ))
+}
+
+/// Whether there can be a list of `chart` for `scope`. A replay of the trending window counts no chart that stays, by which
+/// [`Charts::may_have`] could tell; so there a country must look like one, if the window has any.
+fn may_have(charts: &Charts, chart: u32, scope: &Scope) -> bool {
+    let is_country = |other: &Scope| other.kind() == ScopeKind::Country;
+    let looks_like_one = |name: &str| name.len() == 2 && name.bytes().all(|byte| byte.is_ascii_uppercase());
+    let is_odd = chart == TRENDING && is_country(scope) && !looks_like_one(&scope.name());
+    charts.may_have(scope) && !(is_odd && charts.scopes_after(TRENDING, None, usize::MAX).iter().any(is_country))
 }
 
 impl Options {
@@ -221,8 +259,8 @@ fn check(options: &Options, definitions: &Arc<Definitions>) -> Result<()> {
         bail!("--from must be before --to");
     }
     let chart = options.chart.as_ref().map(|name| definitions.index_of(name).unwrap_or(TRENDING));
-    if let (Some(chart), Some(period)) = (chart.filter(|chart| *chart != TRENDING), &options.period) {
-        Charts::new(definitions.clone()).start_day(chart, period)?;
+    if let Some(period) = options.period.as_ref().filter(|_| chart != Some(TRENDING)) {
+        check_period(&Charts::new(definitions.clone()), chart, period)?;
     }
     let Some(kind) = options.scope.as_ref().map(Scope::kind) else { return Ok(()) };
     let all = (0..definitions.charts.len() as u32).chain([TRENDING]);
@@ -235,6 +273,23 @@ fn check(options: &Options, definitions: &Arc<Definitions>) -> Result<()> {
         None => format!("no chart has {kind:?} lists"),
     };
     bail!("{}", said.to_lowercase())
+}
+
+/// Refuses a period that `chart`, or else every chart, calls otherwise.
+fn check_period(charts: &Charts, chart: Option<u32>, period: &str) -> Result<()> {
+    if let Some(chart) = chart {
+        charts.start_day(chart, period)?;
+        return Ok(());
+    }
+    let all = 0..charts.definitions().charts.len() as u32;
+    let refused = all.map(|chart| charts.start_day(chart, period)).collect::<Vec<_>>();
+    // The trending window is called by its two ends.
+    if period.contains('/') || refused.iter().any(Result::is_ok) {
+        return Ok(());
+    }
+    let expected: BTreeSet<&str> =
+        refused.iter().filter_map(|refused| Some(refused.as_ref().err()?.expected)).collect();
+    bail!("no chart has a period `{period}`: give {}", expected.into_iter().collect::<Vec<_>>().join(", or "))
 }
 
 /// The definitions, without what is not asked for: what is not counted costs nothing.
@@ -258,11 +313,21 @@ fn parse_scope(text: &str) -> Result<Scope, String> {
     Scope::parse(text).map_err(|error| error.to_string())
 }
 
+/// A bar that counts plays.
+pub fn bar_of_plays() -> ProgressStyle {
+    // The rate of the library has a fraction of a play.
+    let rate = |state: &ProgressState, out: &mut dyn fmt::Write| {
+        // There is nothing to be done about a line that cannot be formatted.
+        let _ = write!(out, "{}/s", HumanCount(state.per_sec() as u64));
+    };
+    let style = ProgressStyle::with_template("{bar:40} {human_pos} of {human_len} plays, {rate}, {eta} left");
+    style.map_or_else(|_| ProgressStyle::default_bar(), |style| style.with_key("rate", rate))
+}
+
 /// Shows how far `work` has come, if stderr is a terminal.
 fn with_bar(progress: &Arc<Progress>, work: impl FnOnce() -> Result<()>) -> Result<()> {
     let bar = ProgressBar::with_draw_target(Some(progress.rows_total), ProgressDrawTarget::stderr());
-    let style = ProgressStyle::with_template("{bar:40} {human_pos} of {human_len} plays, {per_sec}, {eta} left");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.set_style(bar_of_plays());
     let (shown, read) = (bar.clone(), progress.clone());
     let done = Arc::new(AtomicBool::new(false));
     let until = done.clone();

@@ -15,14 +15,15 @@ use url::Url;
 use super::peers::Peers;
 use super::printed::{Printed, committed};
 use super::shared::{
-    ChartsFile, MemoryMax, ServerAccess, absolute, default_workers, listen_address, parse_duration, parse_option,
-    start_log, stop_flag,
+    ChartsFile, MemoryMax, ServerAccess, absolute, brokers, default_workers, listen_address, parse_duration,
+    parse_option, start_log, stop_flag,
 };
 use super::usage::{WrongUsage, wrong};
 use crate::broker::{Broker, DEFAULT_GROUP, DEFAULT_SERVERS};
 use crate::charts::Filter;
 use crate::failpoint;
 use crate::lake::{care, owner};
+use crate::memory;
 use crate::monitor::has_screen;
 use crate::otlp::parse_endpoint;
 use crate::output::{Format, log};
@@ -44,7 +45,7 @@ Ctrl-C commits what was read, and leaves.")]
 pub struct Options {
     /// Where Kafka is: host:port, several separated by commas.
     #[arg(help_heading = "Source")]
-    #[arg(long, value_name = "HOST:PORT", env = "KAFKA_BOOTSTRAP_SERVERS", default_value = DEFAULT_SERVERS)]
+    #[arg(long, value_name = "HOST:PORT", env = "KAFKA_BOOTSTRAP_SERVERS", default_value = DEFAULT_SERVERS, value_parser = brokers)]
     brokers: String,
     /// The topic of the play events.
     #[arg(help_heading = "Source")]
@@ -146,8 +147,8 @@ pub struct Options {
     #[arg(help_heading = "Advanced")]
     #[arg(short, long, value_name = "N", default_value_t = default_workers(), value_parser = workers, env = "REPRISE_WORKERS")]
     workers: usize,
-    /// Commit earlier when a worker holds so many MiB that are not committed. Each hour that its plays lie in counts 2 KiB beside
-    /// them: it becomes a file.
+    /// Commit earlier when a worker holds so many MiB that are not committed, or its share of a quarter of --memory-max. Each hour
+    /// that its plays lie in counts 2 KiB beside them: it becomes a file.
     #[arg(help_heading = "Advanced")]
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=65536), env = "REPRISE_BUFFER")]
     buffer: u64,
@@ -167,6 +168,13 @@ pub enum From {
     Latest,
 }
 
+/// How much a worker may hold before a commit is due: what was asked for, but all workers together no more than a quarter of the
+/// memory that there is. They hold twice as much while a commit is under way.
+fn buffer_bytes(asked: u64, max_bytes: Option<u64>, workers: usize) -> u64 {
+    let share = memory::limit_bytes(max_bytes).map(|limit| limit / (4 * workers.max(1) as u64));
+    share.map_or(asked, |share| asked.min(share.max(1 << 20)))
+}
+
 pub fn run(options: Options) -> Result<()> {
     if options.changelog.as_ref() == Some(&options.topic) {
         return Err(wrong("--changelog must be another topic than that of the plays"));
@@ -184,7 +192,7 @@ pub fn run(options: Options) -> Result<()> {
     let lake = absolute(&options.lake)?;
     let pace = Pace {
         commit_interval: options.commit_interval,
-        buffer_bytes: options.buffer << 20,
+        buffer_bytes: buffer_bytes(options.buffer << 20, options.memory_max.bytes(), options.workers),
         idle: options.idle,
         until_caught_up: options.until_caught_up,
         ..Pace::default()

@@ -3,8 +3,9 @@
 use anyhow::Result;
 use serde::Deserialize;
 
+use super::chart::limit;
 use super::instance::{Format, Instance};
-use crate::output::table::{columns, fitted, grouped};
+use crate::output::table::{columns, fitted, grouped, heading};
 
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -17,7 +18,7 @@ pub struct Options {
     #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
     text: String,
     /// Tracks and artists at most [default: 20].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = limit)]
     limit: Option<std::num::NonZeroUsize>,
     #[command(flatten)]
     instance: Instance,
@@ -59,10 +60,52 @@ fn describe(found: Search, width: Option<u16>) -> String {
     if found.tracks.is_empty() && found.artists.is_empty() {
         return fitted(&format!("nothing has {:?} in its name", found.query), width);
     }
-    let name = fitted(&format!("plays of {} · {}", found.chart, found.period), width);
+    let name = fitted(&format!("plays of {}", heading([&found.chart, &found.period])), width);
     let tracks = found.tracks.into_iter().map(|it| vec![it.track_id, it.title, it.artist, grouped(it.plays)]);
     let artists = found.artists.into_iter().map(|it| vec![it.artist, grouped(it.tracks), grouped(it.plays)]);
-    let tracks = columns(&["track", "title", "artist", "#plays"], tracks, width);
-    let artists = columns(&["artist", "#tracks", "#plays"], artists, width);
-    format!("{name}\n{tracks}\n\n{artists}")
+    let tables = [
+        columns_of_some(&["track", "title", "artist", "#plays"], tracks, width),
+        columns_of_some(&["artist", "#tracks", "#plays"], artists, width),
+    ];
+    format!("{name}\n{}", tables.into_iter().flatten().collect::<Vec<_>>().join("\n\n"))
+}
+
+/// The table of `rows`, if there are any.
+fn columns_of_some(
+    header: &[&str],
+    rows: impl ExactSizeIterator<Item = Vec<String>>,
+    width: Option<u16>,
+) -> Option<String> {
+    (rows.len() > 0).then(|| columns(header, rows, width))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_tables_with_rows_are_shown() {
+        let shown = |tracks: &str, artists: &str| {
+            let answer = format!(
+                r#"{{"query":"bell","chart":"trending","period":"../..","tracks":[{tracks}],"artists":[{artists}]}}"#
+            );
+            describe(serde_json::from_str(&answer).unwrap(), None)
+        };
+        let track = r#"{"track_id":"33","title":"Bell","artist":"Moon","plays":43}"#;
+        let artist = r#"{"artist":"Bell Hops","plays":7,"tracks":2}"#;
+        insta::assert_snapshot!(shown(track, ""), @r"
+        plays of trending
+         track   title   artist   plays
+        ────────────────────────────────
+         33      Bell    Moon        43
+        ");
+        insta::assert_snapshot!(shown("", artist), @r"
+        plays of trending
+         artist      tracks   plays
+        ────────────────────────────
+         Bell Hops        2       7
+        ");
+        assert_eq!(shown(track, artist).matches("artist").count(), 2);
+        assert!(shown("", "").starts_with("nothing has"));
+    }
 }

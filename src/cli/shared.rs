@@ -1,11 +1,11 @@
 //! What several subcommands have in common.
 
 use std::env::VarError;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -14,7 +14,7 @@ use reprise_dataflows::definition::{Definitions, FILE_BYTES_MAX};
 
 use super::usage::WrongUsage;
 use crate::lake::disk::{refuse_ambiguous, refuse_object_store};
-use crate::output::log::Escaping;
+use crate::output::log::{self, Escaping, Form};
 use crate::output::{self, Format, colours};
 use crate::serve::access::{Access, Token, parse_host, parse_origin, token_text};
 
@@ -130,6 +130,25 @@ pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "it must be an IP address and a port, as in 127.0.0.1:7878 or [::1]:7878".to_owned())
 }
 
+/// Reads the addresses of brokers: host:port, several separated by commas. librdkafka waits for a broker whose port is no number
+/// as long as for one that does not answer.
+pub fn brokers(text: &str) -> Result<String, String> {
+    let mut addresses = text.split([',', ' ']).filter(|address| !address.is_empty()).peekable();
+    if addresses.peek().is_none() {
+        return Err("it must be host:port, as in localhost:9092".to_owned());
+    }
+    let is_possible = |address: &&str| match address.rsplit_once(':') {
+        // The rest of `SSL://host`, and the end of an IPv6 address.
+        Some((_, rest)) if rest.starts_with("//") || rest.ends_with(']') => true,
+        Some((_, port)) => port.parse::<u16>().is_ok_and(|port| port > 0),
+        None => true,
+    };
+    match addresses.find(|address| !is_possible(address)) {
+        Some(address) => Err(format!("`{address}` is no host:port, as in localhost:9092")),
+        None => Ok(text.to_owned()),
+    }
+}
+
 /// Reads `name=value`, or `name=@FILE` with the value in a file, where other users do not see it.
 pub fn parse_option(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("it must be written name=value, as in socket.timeout.ms=10000")?;
@@ -173,16 +192,16 @@ pub fn check_output(format: Format, path: Option<&Path>) -> Result<()> {
     if path.is_none() { checked.wrong_usage() } else { checked }
 }
 
-/// Sets a flag at the first Ctrl-C or SIGTERM, and leaves at the second.
+/// Sets a flag at the first Ctrl-C or SIGTERM, and leaves at the second with status 130, as shells say of Ctrl-C.
 pub fn stop_flag(doing: &'static str) -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = stop.clone();
     let handler = move || {
         if flag.swap(true, Ordering::Relaxed) {
+            log::print_left_behind();
             std::process::exit(130);
         }
-        // Nobody may be there to read it.
-        let _ = writeln!(std::io::stderr(), "stopping: {doing}; again to leave at once");
+        log::note(&format!("stopping: {doing}; again to leave at once"));
     };
     ctrlc::set_handler(handler).context("Ctrl-C cannot be listened for")?;
     Ok(stop)
@@ -195,9 +214,6 @@ pub enum LogFormat {
     Json,
 }
 
-/// Set once, before anything is logged.
-pub static LOG_FORMAT: OnceLock<LogFormat> = OnceLock::new();
-
 /// Starts the log, on stderr: what `RUST_LOG` says, or ours from `level` on and warnings of others, but for those of
 /// librdkafka and of the Delta kernel: what they write comes to us as errors too, and is said once, by whoever cannot do
 /// without.
@@ -209,11 +225,13 @@ pub fn start_log(level: &str) {
     let ansi = colours(&std::io::stderr());
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_target(false);
     // It would say on stderr that stderr is closed, and panic.
-    let log = log.log_internal_errors(false).with_writer(move || Escaping { out: std::io::stderr(), colours: ansi });
-    let _ = match LOG_FORMAT.get() {
-        Some(LogFormat::Json) => log.json().flatten_event(true).try_init(),
-        Some(LogFormat::Text) | None => log.try_init(),
+    let form = match ansi {
+        _ if log::is_json() => Form::Json,
+        true => Form::Coloured,
+        false => Form::Plain,
     };
+    let log = log.log_internal_errors(false).with_writer(move || Escaping { out: std::io::stderr(), form });
+    let _ = if form == Form::Json { log.json().flatten_event(true).try_init() } else { log.try_init() };
 }
 
 /// The folder of a lake as people write it, made absolute.
@@ -225,4 +243,21 @@ pub fn absolute(path: &Path) -> Result<PathBuf> {
     let lake = std::path::absolute(path).with_context(|| format!("there is no way to {}", path.display()))?;
     refuse_ambiguous(&lake).wrong_usage()?;
     Ok(lake)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn brokers_have_ports_that_are_numbers() {
+        for text in
+            ["localhost:9092", "a:1, b:65535,", "kafka", "[::1]:9092", "[::1]", "SSL://kafka.example:9093", "SSL://a"]
+        {
+            assert_eq!(brokers(text).as_deref(), Ok(text));
+        }
+        for text in ["foo:bar", "", ",", "a:0", "a:65536", "a:", "a:1,b:-1"] {
+            assert!(brokers(text).is_err_and(|error| error.contains("host:port")), "{text}");
+        }
+    }
 }

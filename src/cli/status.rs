@@ -57,10 +57,9 @@ impl<'de> Deserialize<'de> for Members {
 /// same version.
 fn describe(Members(members): Members, width: Option<u16>) -> String {
     let of_partitions = |(name, _): &&(String, Value)| name == "partitions";
-    let name_width = members.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let name_width = members.iter().map(|(name, _)| label(name).len()).max().unwrap_or(0);
     let line = |(name, value): &(String, Value)| {
-        let (label, text) = (name.trim_end_matches("_ms").replace('_', " "), shown(name, value));
-        fitted(&format!("{label:name_width$}  {text}"), width)
+        fitted(&format!("{:name_width$}  {}", label(name), shown(name, value)), width)
     };
     let lines: Vec<String> = members.iter().filter(|member| !of_partitions(member)).map(line).collect();
     let partitions = members.iter().find(of_partitions).and_then(|(_, value)| value.as_array());
@@ -71,6 +70,16 @@ fn describe(Members(members): Members, width: Option<u16>) -> String {
         .map(|partition| names.iter().map(|name| shown(name, &partition[name.trim_start_matches('#')])).collect());
     let header = names.map(|name| name.replace('_', " "));
     format!("{}\n\n{}", lines.join("\n"), columns(&header.each_ref().map(String::as_str), rows, width))
+}
+
+/// What people call a member: of numbers that say nothing without the span that they are of, with it.
+fn label(name: &str) -> String {
+    let span = match name {
+        "accepted" | "dead_letters" => " since this start",
+        "window_misses" => " of the last five minutes",
+        _ => "",
+    };
+    name.trim_end_matches("_ms").replace('_', " ") + span
 }
 
 fn shown(name: &str, value: &Value) -> String {
@@ -102,14 +111,14 @@ mod tests {
             "plays_per_second":1999.5,"freshness_ms":1200,"ready":true,"paused":null,"window_misses":{},
             "partitions":[{"partition":0,"start_offset":0,"next_offset":12345,"committed_offset":null,"end_offset":12350,"lag":5}]}"#;
         insta::assert_snapshot!(describe(serde_json::from_str(status).unwrap(), None), @r"
-        topic             song-plays\u{1b}[2J
-        accepted          1,234,567
-        dead letters      not_json 3, too_old 1
-        plays per second  1999.5
-        freshness         1,200 ms
-        ready             yes
-        paused            –
-        window misses     none
+        topic                                   song-plays\u{1b}[2J
+        accepted since this start               1,234,567
+        dead letters since this start           not_json 3, too_old 1
+        plays per second                        1999.5
+        freshness                               1,200 ms
+        ready                                   yes
+        paused                                  –
+        window misses of the last five minutes  none
 
          partition   start offset   committed offset   next offset   end offset   lag
         ──────────────────────────────────────────────────────────────────────────────

@@ -6,14 +6,16 @@ use serde::Deserialize;
 
 use super::chart::chart_name;
 use super::instance::{Format, Instance};
-use crate::output::table::{columns, fitted, grouped};
+use crate::charts::Available;
+use crate::output::table::{columns, fitted, grouped, no_plays};
 
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  reprise track S000032
-  reprise track S000032 --chart weekly --scope global
-  reprise track S000032 --format json")]
+  reprise search bell                              shows ids: S000033 of `reprise demo`, 33 of `reprise generate`
+  reprise track S000033
+  reprise track 33 --chart weekly --scope global
+  reprise track 33 --format json")]
 pub struct Options {
     /// The id of the track, as `reprise search` and the charts show it.
     #[arg(value_parser = NonEmptyStringValueParser::new())]
@@ -21,7 +23,7 @@ pub struct Options {
     /// Only this chart.
     #[arg(long, value_name = "NAME", value_parser = chart_name)]
     chart: Option<String>,
-    /// Only this period, such as 2026-W47.
+    /// Only this period, such as 2026-W47, of the chart that --chart names.
     #[arg(long, value_name = "P", requires = "chart")]
     period: Option<String>,
     /// Only this scope: global, a country such as US, or device:mobile.
@@ -39,6 +41,9 @@ struct Track {
     title: Option<String>,
     artist: Option<String>,
     plays: Vec<Plays>,
+    /// Where it has plays, if it has none where it was asked for.
+    #[serde(default)]
+    available: Option<Available>,
 }
 
 #[derive(Deserialize)]
@@ -62,7 +67,7 @@ fn describe(track: Track, width: Option<u16>) -> String {
     let (title, artist) = (track.title.unwrap_or_else(unknown), track.artist.unwrap_or_else(unknown));
     let name = fitted(&format!("{} · {title} · {artist}", track.track_id), width);
     if track.plays.is_empty() {
-        return format!("{name}\n no plays");
+        return format!("{name}\n{}", fitted(&no_plays(track.available.as_ref()), width));
     }
     let rows = track.plays.into_iter().map(|it| vec![it.chart, it.period, it.scope, grouped(it.plays)]);
     format!("{name}\n{}", columns(&["chart", "period", "scope", "#plays"], rows, width))

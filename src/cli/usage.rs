@@ -5,7 +5,7 @@ use std::fmt;
 
 use anyhow::{Error, Result};
 
-/// An error of whoever has typed the command.
+/// An error in the command line, or in a file that it names.
 #[derive(Debug)]
 pub struct Wrong(Error);
 

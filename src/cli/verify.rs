@@ -4,25 +4,27 @@ use std::io::BufReader;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use url::Url;
 
 use super::client::{Client, Committed, Failure};
+use super::instance::{client, url};
 use super::lake_folder::LakeFolder;
 use super::replay::Replay;
 use super::run::workers;
 use super::shared::{ChartsFile, TokenFile, default_workers, parse_duration, start_log};
-use super::usage::{WrongUsage, wrong};
 use crate::charts::{Charts, Filter};
 use crate::cluster::Team;
 use crate::lake::Snapshot;
-use crate::output::{self, table::printable};
+use crate::output::{self, log, table::printable};
 use crate::serve::snapshot::Header;
 use crate::verify::{
     self,
     against::{self, Live},
 };
 
+/// The option that names the instance.
+const AGAINST: &str = "--against";
 /// Between two looks at an instance that has not committed yet.
 const WAIT_STEP: Duration = Duration::from_millis(100);
 
@@ -41,7 +43,7 @@ pub struct Options {
     #[arg(help_heading = "Serving")]
     #[arg(long, value_name = "URL")]
     against: Option<String>,
-    /// How long to wait for the first commit of an instance that has just begun; 0s refuses at once.
+    /// How long to wait until an instance that has just been started answers and has committed something; 0s refuses at once.
     #[arg(help_heading = "Serving")]
     #[arg(long, value_name = "SPAN", default_value = "2m", value_parser = parse_duration, env = "REPRISE_WAIT")]
     wait: Duration,
@@ -64,24 +66,18 @@ pub fn run(options: Options) -> Result<()> {
     }
 }
 
-fn against(options: &Options, url: &str, lake: &Path) -> Result<()> {
+fn against(options: &Options, given: &str, lake: &Path) -> Result<()> {
+    let [snapshot, status] = [(&["v1", "snapshot"], Some("true")), (&["v1", "status"], None)]
+        .map(|(path, durable)| url(AGAINST, given, path, &[("durable", durable)]));
+    let asked = Asked { given, client: client(&options.token, AGAINST)?, snapshot: snapshot?, status: status? };
     let definitions = options.charts.load()?;
-    let body = options.body(url)?;
-    let live = Live::open(BufReader::new(body.as_slice())).with_context(|| not_a_reprise(url))?;
+    let body = asked.whole(options.wait)?;
+    let live = Live::open(BufReader::new(body.as_slice())).with_context(|| not_a_reprise(given))?;
     let as_of = live.header.as_of;
-    let version = as_of.lake_version.filter(|_| as_of.durable).with_context(|| not_a_reprise(url))?;
+    let version = as_of.lake_version.filter(|_| as_of.durable).with_context(|| not_a_reprise(given))?;
     against::check_rules(&live.header.charts, &Charts::new(definitions.clone()).inputs())?;
-    let snapshot = Snapshot::open(lake, Some(version)).with_context(|| {
-        format!("the instance serves version {version} of its lake {}", printable(&live.header.lake))
-    })?;
-    ensure!(
-        snapshot.topic() == Some(&live.header.topic),
-        "the instance reads the topic {}, and the lake {} holds {}: name its own lake, {}",
-        printable(&live.header.topic),
-        lake.display(),
-        snapshot.topic().unwrap_or("none"),
-        printable(&live.header.lake)
-    );
+    let snapshot = open(lake, version, &live.header)?;
+    let elsewhere = elsewhere(lake, &live.header.lake);
     let files = snapshot.files().to_vec();
     let (workers, times_us) = (options.workers, i64::MIN..i64::MAX);
     let mut charts =
@@ -89,65 +85,116 @@ fn against(options: &Options, url: &str, lake: &Path) -> Result<()> {
     // The period of the trending window is named by it.
     charts.set_as_of(as_of);
     let cells = charts.cells(&Filter::default());
-    let comparison = against::compare(live, cells, charts.inputs()).with_context(|| not_a_reprise(url))?;
+    let comparison = against::compare(live, cells, charts.inputs()).with_context(|| not_a_reprise(given))?;
     output::print_text(&comparison.report())?;
     match comparison.difference {
         None if comparison.same() => Ok(()),
-        None => bail!("live and replay differ"),
-        Some(difference) => bail!("live and replay differ, first in {difference}"),
+        None => bail!("live and replay differ{elsewhere}"),
+        Some(difference) => bail!("live and replay differ, first in {difference}{elsewhere}"),
     }
 }
 
-impl Options {
-    /// The durable charts of the instance at `url`, once it has some. A start commits when it has read everything, or when
-    /// its interval is over, so what it serves until then is not in the lake, and there is nothing to compare.
-    fn body(&self, url: &str) -> Result<Vec<u8>> {
-        let client = Client::new(self.token.text()?.as_deref())?;
-        let (snapshot, status) =
-            (address(url, "/v1/snapshot", Some("durable=true"))?, address(url, "/v1/status", None)?);
-        let until = Instant::now() + self.wait;
+/// Opens `lake` at `version`, if it is the lake of the instance.
+///
+/// # Errors
+/// If it cannot be: what it holds is compared first, so that a wrong lake is called that, and not one without a version.
+fn open(lake: &Path, version: u64, live: &Header) -> Result<Snapshot> {
+    let newest = Snapshot::open(lake, None)?;
+    let (shown, theirs) = (lake.display(), printable(&live.lake));
+    ensure!(
+        newest.topic() == Some(&live.topic),
+        "the instance reads the topic {}, and the lake {shown} holds {}: name its own lake, {theirs}",
+        printable(&live.topic),
+        newest.topic().map_or("none".into(), printable)
+    );
+    ensure!(
+        newest.version() >= version,
+        "the instance serves version {version} of its lake {theirs}, and the lake {shown} has {} at most: name its own lake",
+        newest.version()
+    );
+    if newest.version() == version {
+        return Ok(newest);
+    }
+    Snapshot::open(lake, Some(version))
+        .with_context(|| format!("the instance serves version {version} of its lake {theirs}, and this is {shown}"))
+}
+
+/// Names the lake of the instance, if it is called otherwise than the `lake` that was replayed: two lakes of one topic differ.
+fn elsewhere(lake: &Path, theirs: &str) -> String {
+    match (lake.canonicalize(), Path::new(theirs).canonicalize()) {
+        (Ok(ours), Ok(theirs)) if ours == theirs => String::new(),
+        _ => format!("; the lake of the instance is {}, and this is {}", printable(theirs), lake.display()),
+    }
+}
+
+/// An instance whose charts are compared.
+struct Asked<'a> {
+    given: &'a str,
+    client: Client,
+    snapshot: Url,
+    status: Url,
+}
+
+/// What an instance has to compare.
+enum Answer {
+    /// A snapshot of durable charts.
+    Whole(Vec<u8>),
+    /// Nothing yet: why, and what there will be.
+    NotYet(String),
+}
+
+impl Asked<'_> {
+    /// The durable charts of the instance, once it has some: it is given time to start, to read everything and to commit that.
+    fn whole(&self, wait: Duration) -> Result<Vec<u8>> {
+        let until = Instant::now() + wait;
         let mut is_first = true;
         loop {
-            // Before the snapshot: what is committed in between is in it.
-            let committed = client.json::<Committed>(&status).map_err(Failure::into_error)?;
-            let body = client.snapshot(&snapshot).map_err(Failure::into_error)?;
-            let Header { as_of, charts, lake, .. } =
-                Live::open(BufReader::new(body.as_slice())).with_context(|| not_a_reprise(url))?.header;
-            // Plays may be in the lake that no chart counts.
-            let holds_plays = committed.lake_plays > 0 && as_of.lake_version >= committed.lake_version;
-            if holds_plays || charts.iter().any(|chart| chart.plays > 0) {
-                if committed.uncommitted_plays > 0 {
-                    eprintln!("{committed}, and what they change is not compared");
+            let (why, hint) = match self.answer() {
+                Ok(Answer::Whole(body)) => return Ok(body),
+                Ok(Answer::NotYet(why)) => {
+                    (format!("there is nothing to compare: {why}"), "; ask again after that, or give a longer --wait")
                 }
-                return Ok(body);
-            }
-            if committed.lake_plays + committed.uncommitted_plays == 0 {
-                let (url, lake, version) = (printable(url), printable(&lake), as_of.lake_version.unwrap_or_default());
-                bail!(
-                    "there is nothing to compare: {url} has read no play, and version {version} of its lake {lake} holds none"
-                );
-            }
+                Err(Failure::Away(error)) => (format!("{error:#}"), ""),
+                Err(Failure::Refused(error)) => return Err(error),
+            };
             if Instant::now() >= until {
-                bail!("there is nothing to compare: {committed}; ask again after that, or give a longer --wait");
+                bail!("{why}{hint}");
             }
             if is_first {
-                eprintln!("{committed}; waiting for it");
+                log::note(&format!("{why}; waiting for it"));
             }
             is_first = false;
             std::thread::sleep(WAIT_STEP);
         }
     }
-}
 
-fn address(text: &str, path: &str, query: Option<&str>) -> Result<Url> {
-    let absolute = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-    let mut url = Url::parse(&absolute).with_context(|| format!("--against {text} is not a URL")).wrong_usage()?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(wrong(format!("--against {text} must begin with http://")));
+    /// Asks once. A start commits when it has read everything, or when its interval is over, so what it serves until then is not
+    /// in the lake, and there is nothing to compare.
+    fn answer(&self) -> Result<Answer, Failure> {
+        // Before the snapshot: what is committed in between is in it.
+        let committed = self.client.json::<Committed>(&self.status)?;
+        let body = self.client.snapshot(&self.snapshot)?;
+        let live = Live::open(BufReader::new(body.as_slice())).with_context(|| not_a_reprise(self.given));
+        let Header { as_of, charts, lake, .. } = live.map_err(Failure::Refused)?.header;
+        // Plays may be in the lake that no chart counts.
+        let holds_plays = committed.lake_plays > 0 && as_of.lake_version >= committed.lake_version;
+        if holds_plays || charts.iter().any(|chart| chart.plays > 0) {
+            if committed.uncommitted_plays > 0 {
+                log::note(&format!("{committed}, and what they change is not compared"));
+            }
+            return Ok(Answer::Whole(body));
+        }
+        if committed.lake_plays + committed.uncommitted_plays > 0 {
+            return Ok(Answer::NotYet(committed.to_string()));
+        }
+        let (url, lake, version) = (printable(self.given), printable(&lake), as_of.lake_version.unwrap_or_default());
+        if !committed.is_live() {
+            return Ok(Answer::NotYet(format!("{url} has not read its topic to the end yet")));
+        }
+        Err(Failure::Refused(anyhow!(
+            "there is nothing to compare: {url} has read no play, and version {version} of its lake {lake} holds none"
+        )))
     }
-    url.set_path(path);
-    url.set_query(query);
-    Ok(url)
 }
 
 fn not_a_reprise(url: &str) -> String {

@@ -1,7 +1,7 @@
 //! The way into Kafka: an idempotent producer that waits when its queue is full, and never drops a record silently.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -18,6 +18,8 @@ use crate::topic;
 
 /// How long to wait before trying again when the queue is full: it drains a batch in about this time.
 const FULL_QUEUE_WAIT: Duration = Duration::from_millis(2);
+/// Between two warnings of trouble with Kafka.
+const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 const FLUSH_STEP: Duration = Duration::from_millis(100);
 /// How long nothing may be delivered at the end: somewhat more than `message.timeout.ms`. What the client logs with `-X debug=…`
 /// counts as not delivered too.
@@ -39,6 +41,25 @@ struct Failures {
     records: AtomicU64,
     first: Mutex<Option<KafkaError>>,
     listener: Listener,
+    /// When a warning is due again; `None` until the brokers have been reached, for a failure to reach them is an error of its own.
+    warning_due: Mutex<Option<Instant>>,
+}
+
+impl Failures {
+    /// Whether to warn now: at the first trouble, and then now and then while there is some.
+    fn warns(&self) -> bool {
+        let (now, mut due) = (Instant::now(), self.warning_due.lock().unwrap_or_else(PoisonError::into_inner));
+        let warns = due.is_some_and(|due| due <= now);
+        if warns {
+            *due = Some(now + WARNING_INTERVAL);
+        }
+        warns
+    }
+
+    /// Begins to warn: the brokers have been reached.
+    fn reached(&self) {
+        *self.warning_due.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
 }
 
 /// `error`, and what the client library has said of its trouble, which only who polls hears.
@@ -54,8 +75,10 @@ fn explain(client: &BaseProducer<Failures>, error: anyhow::Error) -> anyhow::Err
 
 impl ClientContext for Failures {
     fn error(&self, error: KafkaError, reason: &str) {
-        // Not a failure yet: the library tries again until `message.timeout.ms`.
-        tracing::warn!("Kafka: {error}: {reason}");
+        // Not a failure yet: the library tries again until `message.timeout.ms`, and says so with each attempt.
+        if self.warns() {
+            tracing::warn!("Kafka: {error}: {reason}");
+        }
         self.listener.error(error, reason);
     }
 }
@@ -84,6 +107,7 @@ impl Producer {
         let brokers = config.get("bootstrap.servers").unwrap_or(brokers).to_owned();
         let partitions = topic::ensure(client.client(), &config, &traffic.topic, traffic.partitions, &TOPIC_OPTIONS);
         let partitions = partitions.map_err(|error| explain(&client, error))?;
+        client.context().reached();
         let sender = Sender::new(client, &traffic.topic, partitions)?;
         Ok(Self { sender, topic: traffic.topic.clone(), brokers, partitions })
     }
@@ -191,4 +215,20 @@ fn producer_config(base: &ClientConfig, options: &[(String, String)]) -> ClientC
         .set("delivery.report.only.error", "true");
     config.extend(options.iter().cloned());
     config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The library repeats itself hundreds of times in a moment.
+    #[test]
+    fn trouble_is_warned_of_now_and_then() {
+        let failures = Failures::default();
+        assert!(!failures.warns(), "that no broker is reached is an error, not a warning");
+        failures.reached();
+        assert_eq!((0..200).filter(|_| failures.warns()).count(), 1);
+        *failures.warning_due.lock().unwrap() = Some(Instant::now());
+        assert!(failures.warns(), "an interval later");
+    }
 }

@@ -1,7 +1,7 @@
-//! Plays into Parquet in memory, as they come: what waits for its commit is a fifth of what was read, and all memory but that is
-//! used again at once.
+//! Plays into Parquet in memory, as they come: of an hour with many plays a fifth of what was read waits for its commit, and all
+//! memory but that is used again at once.
 //!
-//! Only an hour with many plays has a file that grows. The plays of other hours wait as they were read, and become files at the
+//! Only such an hour has a file that grows. The plays of other hours wait as they were read, and become files at the
 //! cut, one after the other: an imported history may have thousands of hours, and each open file takes 20 KiB and more.
 
 use std::collections::BTreeMap;

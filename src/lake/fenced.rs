@@ -7,7 +7,7 @@
 //! ```
 //!
 //! **Invariants**
-//! 1. A process appends its incarnation, one more than the last, before it reads or touches anything else.
+//! 1. A process appends its incarnation, one more than the last, before it changes anything that a commit depends on.
 //! 2. The log has each version once, and an append is valid only on top of a version with its own incarnation and the
 //!    offsets that it expects. So after (1) no earlier process can append, however late it wakes up.
 //! 3. Names of files and intents hold the incarnation, and staged files are created, never opened: no attempt can

@@ -77,6 +77,8 @@ pub struct Holder {
     file: File,
     this: WriterProcess,
     lock: Lock,
+    /// What was recorded before, until this process has become the writer.
+    before: Option<Vec<u8>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -99,7 +101,7 @@ impl Holder {
             .with_context(|| format!("cannot make a lake in {}: give --lake a writable folder", lake.display()))?;
         let path = folder.join(NAME);
         let file = disk::open_lock(&path)?;
-        let mut holder = Self { path, file, this, lock: Lock::AnOthers };
+        let mut holder = Self { path, file, this, lock: Lock::AnOthers, before: None };
         let began = Instant::now();
         holder.try_lock();
         while holder.lock == Lock::AnOthers && !take_over {
@@ -151,12 +153,10 @@ impl Holder {
     }
 
     /// Records this process as the writer. Before it takes the lake over, so that the process which is overtaken can name it.
-    fn sign(&self) {
-        // In place: the lock belongs to the file, not to its name. A reader that comes between the two finds no record.
-        let written = serde_json::to_vec(&self.this).map_err(Error::from).and_then(|record| {
-            self.file.set_len(0)?;
-            Ok(self.file.write_all_at(&record, 0)?)
-        });
+    fn sign(&mut self) {
+        self.before = self.record();
+        let record = serde_json::to_vec(&self.this).map_err(Error::from);
+        let written = record.and_then(|record| Ok(self.write(&record)?));
         if let Err(error) = written {
             warn!(path = %self.path.display(), "cannot record that this process writes to the lake: {error:#}");
         }
@@ -165,6 +165,7 @@ impl Holder {
     /// Starts a thread that holds the lock until it is dropped. Every second it looks at the log of `lake`, which had come to
     /// `progress`, and ends the process when another one has taken over. If the lock was still another's, it takes it later.
     pub fn watch(mut self, lake: &Path, progress: &Progress) -> Result<Background> {
+        self.before = None;
         let mut successor = SuccessorWatch::new(lake, progress.version, progress.incarnation);
         Background::start("reprise-holder", move |stop| {
             loop {
@@ -185,9 +186,20 @@ impl Holder {
     }
 
     fn recorded(&self) -> Option<WriterProcess> {
+        parse(&self.record()?)
+    }
+
+    fn record(&self) -> Option<Vec<u8>> {
         let mut record = vec![0; RECORD_BYTES_MAX];
         let length = self.file.read_at(&mut record, 0).ok()?;
-        parse(&record[..length])
+        record.truncate(length);
+        Some(record)
+    }
+
+    /// In place: the lock belongs to the file, not to its name. A reader that comes between the two steps finds no record.
+    fn write(&self, record: &[u8]) -> std::io::Result<()> {
+        self.file.set_len(0)?;
+        self.file.write_all_at(record, 0)
     }
 }
 
@@ -198,10 +210,11 @@ fn parse(record: &[u8]) -> Option<WriterProcess> {
 }
 
 impl Drop for Holder {
-    /// A record that is another's stays: this process has been overtaken, or has never become the writer.
+    /// A record that is another's stays: this process has been overtaken. If it has not become the writer, the one before still is.
     fn drop(&mut self) {
         if self.recorded().as_ref() == Some(&self.this) {
-            let _ = self.file.set_len(0);
+            let before = self.before.take();
+            let _ = self.write(before.as_deref().unwrap_or_default());
         }
     }
 }

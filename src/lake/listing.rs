@@ -18,6 +18,7 @@ use parquet::file::metadata::ParquetMetaDataReader;
 use reprise_dataflows::play::{DAY_US, HOUR_US};
 use url::Url;
 
+use super::damage::explained;
 use super::table::{PLAYS, Table};
 use super::{Bounds, statistics};
 
@@ -100,6 +101,14 @@ pub fn list(table: &Table) -> Result<Vec<LakeFile>> {
 /// Makes something of each file that the log of `table` names: of a batch of the listing, the row in it, and the path. The
 /// listing has statistics of `columns`.
 pub fn walk<T>(
+    table: &Table,
+    columns: &[&str],
+    of_file: impl FnMut(&Listing<'_>, usize, PathBuf) -> Result<T>,
+) -> Result<Vec<T>> {
+    walk_log(table, columns, of_file).map_err(|error| explained(&table.root, error))
+}
+
+fn walk_log<T>(
     table: &Table,
     columns: &[&str],
     mut of_file: impl FnMut(&Listing<'_>, usize, PathBuf) -> Result<T>,

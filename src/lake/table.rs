@@ -20,6 +20,7 @@ use reprise_dataflows::calendar::instant_name;
 use reprise_dataflows::play;
 use url::Url;
 
+use super::damage::explained;
 use super::{Account, NewFile, Progress, dead_letters, statistics};
 
 /// Written into the log and the files, so that one can see who wrote them.
@@ -136,6 +137,7 @@ impl Table {
             let builder = if let Some(version) = version { builder.at_version(version) } else { builder };
             Ok(builder.build(engine.as_ref())?)
         });
+        let built = built.map_err(|error| explained(&root, error));
         let snapshot = built.with_context(|| match version {
             Some(version) => format!("cannot open version {version} of the table {}", root.display()),
             None => format!("cannot open the table {}", root.display()),
@@ -152,6 +154,7 @@ impl Table {
             let builder = Snapshot::builder_from(self.snapshot.clone());
             Ok(builder.with_incremental_crc_replay(IncrementalReplay::Unlimited).build(self.engine.as_ref())?)
         });
+        let built = built.map_err(|error| explained(&self.root, error));
         self.snapshot =
             built.with_context(|| format!("cannot read the newest version of the table {}", self.root.display()))?;
         Ok(())
@@ -236,6 +239,7 @@ impl Table {
     pub fn mark(&self, id: &str) -> Result<Option<i64>> {
         self.snapshot
             .get_app_id_version(id, self.engine.as_ref())
+            .map_err(|error| explained(&self.root, error.into()))
             .with_context(|| format!("cannot read {id} from the log of {}", self.root.display()))
     }
 

@@ -63,7 +63,10 @@ impl Lines {
 
     /// Whether to warn `now` of the dead letters of `status`. The end of a run is no reason for another warning after the first.
     pub fn warning_is_due(&mut self, now: Instant, status: &Status) -> bool {
-        let dead_letters = status.dead_letters.values().sum();
+        let dead_letters = match status.no_plays {
+            Some(_) => status.lake_dead_letters.max(status.dead_letters.values().sum()),
+            None => status.dead_letters.values().sum(),
+        };
         let interval = match &self.warning {
             _ if dead_letters == 0 => return false,
             None => WARNING_INTERVAL,

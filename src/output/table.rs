@@ -10,7 +10,10 @@ use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Row, Tabl
 use reprise_dataflows::calendar::instant_name;
 use unicode_width::UnicodeWidthChar;
 
-use crate::charts::{ChartCell, Entry};
+use crate::charts::{Available, ChartCell, Entry};
+
+/// The name of a period whose start and end are not known, by ISO 8601.
+const UNKNOWN_PERIOD: &str = "../..";
 
 /// One table per cell, an empty line between them. Cut to `width` columns, if one is given.
 pub fn tables(cells: &[ChartCell], width: Option<u16>) -> String {
@@ -21,17 +24,22 @@ pub fn tables(cells: &[ChartCell], width: Option<u16>) -> String {
 /// The name of the cell, then its entries.
 pub fn table(cell: &ChartCell, width: Option<u16>) -> String {
     let clock = cell.as_of.clock_us.map(|clock_us| format!(" · as of {}", instant_name(clock_us)));
-    let name = format!("{} · {} · {}{}", cell.chart, cell.scope, cell.period, clock.unwrap_or_default());
+    let name = heading([&cell.chart, &cell.scope, &cell.period]) + &clock.unwrap_or_default();
     let entries = match cell.entries.is_empty() {
-        true => fitted(&no_plays(cell), width),
+        true => fitted(&no_plays(cell.available.as_ref()), width),
         false => list(&cell.entries, width),
     };
     format!("{}\n{entries}\n", fitted(&name, width))
 }
 
-/// What stands in the place of the entries where there are none.
-fn no_plays(cell: &ChartCell) -> String {
-    match &cell.available {
+/// The `parts` of a heading with dots between them, without a period that is not known: there is no clock yet.
+pub fn heading<const N: usize>(parts: [&str; N]) -> String {
+    parts.into_iter().filter(|part| *part != UNKNOWN_PERIOD).collect::<Vec<_>>().join(" · ")
+}
+
+/// What stands in the place of entries where there are none: where there are some, if that is known.
+pub fn no_plays(available: Option<&Available>) -> String {
+    match available {
         Some(available) => format!(" no plays; {available}"),
         None => " no plays".to_owned(),
     }

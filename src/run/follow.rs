@@ -16,7 +16,7 @@ use crate::cluster::Team;
 use crate::ending::{Ending, fail};
 use crate::engine::{Engine, Live, for_each_worker};
 use crate::lake::{Gathering, Room};
-use crate::memory::{self, Parts};
+use crate::memory;
 use crate::serve::follower::Follower;
 use crate::serve::{self, Shared};
 use crate::source::kafka::{Found, Origin, discover};
@@ -51,7 +51,8 @@ impl Run {
         let discovery = discover(&self.broker, origin, known, found.clone(), ending.clone())?;
         let (max_bytes, over) = (self.memory_max_bytes, ending.clone());
         let engine = self.engine_of(start, team, found, ending.clone())?;
-        let memory = memory::watch(max_bytes, Parts::default, move |error| over.because(error))?;
+        let shared = engine.shared.clone();
+        let memory = memory::watch(max_bytes, move || shared.memory_parts(), move |error| over.because(error))?;
         drop(first);
         if !engine.team.await_all()? {
             engine.team.leave();
@@ -89,7 +90,7 @@ impl Run {
             counted,
             files: for_each_worker(snapshot.files(), self.workers),
             times_us: i64::MIN..i64::MAX,
-            progress: Arc::new(Progress { rows_total, ..Progress::default() }),
+            progress: Arc::new(Progress { rows_total, said_after: Some(self.workers), ..Progress::default() }),
             live: Some(Live {
                 broker: self.broker,
                 starts: start.starts.into_iter().collect(),

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::Result;
+use anyhow::{Error, Result, anyhow};
 use reprise_dataflows::definition::Definitions;
 use reprise_dataflows::plan::Plan;
 use tracing::{info, warn};
@@ -30,7 +30,7 @@ use crate::cluster::{Place, Profile, Team, join};
 use crate::ending::{Ending, fail};
 use crate::engine::{Engine, Live, for_each_worker};
 use crate::lake::care;
-use crate::lake::{Gathering, LakeFile, Room, Snapshot, balance};
+use crate::lake::{Gathering, LakeFile, Room, Snapshot, balance, recorded_other};
 use crate::memory;
 use crate::monitor::{monitor, warn_of_rest};
 use crate::otlp;
@@ -86,10 +86,22 @@ impl Run {
         self.place.as_ref().is_some_and(|place| place.process > 0)
     }
 
+    /// Why nothing can listen here, which for a second run by mistake is that the first one writes to the same lake.
+    fn or_lake_in_use(&self, error: Error) -> Error {
+        let writer = recorded_other(&self.lake).filter(|writer| writer.address == format!("http://{}", self.listen));
+        let Some(writer) = writer else { return error };
+        anyhow!(
+            "the lake {} is in use: it is written by {writer}. Stop that one first, or start with --take-over and another --listen, \
+             such as 127.0.0.1:0. Nothing was changed",
+            self.lake.display()
+        )
+    }
+
     /// Runs until `stop` is set, or all is read if that is asked for. `started` is called when HTTP answers.
     pub fn run(self, stop: Arc<AtomicBool>, started: impl FnOnce(&Arc<Shared>) -> Result<()>) -> Result<Arc<Shared>> {
         let shared = Arc::new(Shared::new(Charts::new(self.definitions.clone())));
-        let server = serve::start(self.listen, shared.clone(), self.access.clone())?;
+        let server = serve::start(self.listen, shared.clone(), self.access.clone());
+        let server = server.map_err(|error| self.or_lake_in_use(error))?;
         let probes = self.probe_listen.map(|listen| serve::start_probes(listen, shared.clone(), self.access.clone()));
         let probes = probes.transpose()?;
         let begun = Arc::new(AtomicBool::new(false));
@@ -112,6 +124,7 @@ impl Run {
         started(&shared)?;
         let rebuilt = Arc::new(Progress {
             rows_total: rows_to_read(&opened.snapshot, opened.counted.as_deref()),
+            said_after: Some(self.workers),
             ..Progress::default()
         });
         let (ending, found) = (Ending::new(stop), Arc::<Found>::default());

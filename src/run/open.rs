@@ -1,9 +1,9 @@
 //! How a run becomes the writer of its lake, in two phases.
 //!
 //! *Preflight* only reads. Everything that can refuse a start is looked at there, while another process may be writing to the
-//! lake, so a start that is refused leaves that process alone. The *takeover* then shuts that process out. By then it has
-//! committed more than preflight saw, so nothing may be refused any more, and nothing that Kafka said before is compared with
-//! the offsets that the lake has now.
+//! lake, so a start that is refused leaves that process alone. The *takeover* then shuts that process out. By then it may have
+//! committed more than preflight saw, so nothing may be refused any more: where the lake is ahead of what Kafka said before, the
+//! lake is right.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, ensure};
+use reprise_dataflows::definition::Definitions;
 use reprise_dataflows::plan::Plan;
 use tracing::warn;
 
@@ -40,6 +41,8 @@ struct Preflight {
     identity: Identity,
     extents: BTreeMap<i32, Extent>,
     origin: Arc<Origin>,
+    /// Where the clock is to be set back to, in µs since 1970.
+    clock_us: Option<i64>,
 }
 
 impl Run {
@@ -50,15 +53,15 @@ impl Run {
     /// Whatever speaks against going on with this lake. Nothing has changed then, and the process that writes to the lake goes on.
     pub(super) fn open(&self, address: &str, stop: &AtomicBool) -> Result<Option<(Opened, Background)>> {
         let (broker, lake, accept_gap) = (self.broker.clone(), self.lake.clone(), self.accept_gap);
-        let Some(preflight) = unless_stopped(stop, move || preflight(&broker, &lake, accept_gap))? else {
-            return Ok(None);
-        };
+        let reset_by = self.reset_clock.then(|| self.definitions.clone());
+        let look = move || preflight(&broker, &lake, accept_gap, reset_by.as_deref());
+        let Some(preflight) = unless_stopped(stop, look)? else { return Ok(None) };
         let holder = Holder::take(&self.lake, WriterProcess::this(address.to_owned()), self.take_over)?;
         self.take_over(preflight, holder).map(Some)
     }
 
     fn take_over(&self, preflight: Preflight, holder: Holder) -> Result<(Opened, Background)> {
-        let Preflight { identity, extents, origin } = preflight;
+        let Preflight { identity, extents, origin, clock_us } = preflight;
         let mut committer = Committer::open(&self.lake, &identity)?;
         let Resumption { starts, gaps } = resume(&extents, committer.progress(), self.from_latest);
         for gap in &gaps {
@@ -70,10 +73,10 @@ impl Run {
         committer.begin(&starts)?;
         committer.pass(&gaps)?;
         let watch = holder.watch(&self.lake, committer.progress())?;
-        let mut snapshot = Snapshot::open(&self.lake, None)?;
-        if self.reset_clock && clock::set_back(&mut committer, &snapshot, &self.definitions)? {
-            snapshot = Snapshot::open(&self.lake, None)?;
+        if let Some(clock_us) = clock_us {
+            clock::set_back(&mut committer, clock_us)?;
         }
+        let snapshot = Snapshot::open(&self.lake, None)?;
         let checkpoint = checkpoint::newest(&self.lake, &snapshot, &Plan::new(&self.definitions)).map(Arc::new);
         let counted = checkpoint.as_ref().map(|checkpoint| checkpoint.counted(&snapshot));
         Ok((Opened { origin, committer, starts, snapshot, checkpoint, counted }, watch))
@@ -96,7 +99,7 @@ impl Opened {
 }
 
 /// Looks at the topic and at the lake, which another process may be writing to.
-fn preflight(broker: &Broker, lake: &Path, accept_gap: bool) -> Result<Preflight> {
+fn preflight(broker: &Broker, lake: &Path, accept_gap: bool, reset_by: Option<&Definitions>) -> Result<Preflight> {
     let asker = broker.asker()?;
     broker.partitions(&asker)?;
     let identity = identity(broker, &asker)?;
@@ -116,7 +119,9 @@ fn preflight(broker: &Broker, lake: &Path, accept_gap: bool) -> Result<Preflight
     check_remade(broker, &extents, &found)?;
     balance::check(lake)?;
     let origin = Arc::new(Origin::new(broker, identity.topic_id.clone())?);
-    Ok(Preflight { identity, extents, origin })
+    let reset_by = reset_by.filter(|_| found.clock_us.is_some());
+    let clock_us = reset_by.map(|definitions| clock::of_plays(lake, definitions)).transpose()?.flatten();
+    Ok(Preflight { identity, extents, origin, clock_us })
 }
 
 /// Which topic of which cluster it is.

@@ -30,7 +30,7 @@ pub struct Access {
     /// The origin whose pages may read the answers, such as `https://charts.example`, or `*`.
     pub cors: Option<HeaderValue>,
     /// Whether it answers only to the names of this machine, and to `allowed_hosts`. A web site can give its own name the address
-    /// of loopback (DNS rebinding), and its pages would read there what is meant for who sits before the machine.
+    /// of loopback (DNS rebinding), and its pages would read there what only programs of this machine may read.
     pub checks_host: bool,
     /// The public names under which a proxy in front of this server is asked.
     pub allowed_hosts: Vec<String>,
@@ -116,14 +116,23 @@ impl Access {
             return Some(Problem::new(StatusCode::MISDIRECTED_REQUEST, detail).into_response());
         }
         let token = self.token.as_ref().filter(|_| needs_token(path))?;
-        let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let given =
-            given.and_then(|given| given.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case(SCHEME));
+        let sent = headers.get(header::AUTHORIZATION);
+        let given = sent.and_then(|value| value.to_str().ok()).and_then(|given| given.split_once(' '));
+        let given = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case(SCHEME));
         if given.is_some_and(|(_, text)| token.is(text.trim())) {
             return None;
         }
-        let detail = "a token is needed here: send the header `Authorization: Bearer …`; reprise's own commands take --token-file \
-                      or REPRISE_TOKEN";
+        // What was sent is not repeated: it may be the token of another server.
+        let detail = match sent {
+            Some(_) => {
+                "the token that was sent is not the one of this server: the header is `Authorization: Bearer …`; reprise's own \
+                 commands take the token from --token-file or REPRISE_TOKEN"
+            }
+            None => {
+                "a token is needed here: send the header `Authorization: Bearer …`; reprise's own commands take --token-file \
+                 or REPRISE_TOKEN"
+            }
+        };
         let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
         Some((challenge, Problem::new(StatusCode::UNAUTHORIZED, detail)).into_response())
     }

@@ -64,7 +64,7 @@ pub async fn artist(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery
     }
     if track_count == 0 && sums.is_empty() {
         return Err(Problem::not_found(format!(
-            "no artist `{name}` has been played; /v1/search finds artists by a part of their names"
+            "no artist `{name}` has been played; `reprise search` and /v1/search find artists by a part of their names"
         )));
     }
     tracks.sort_by(FoundTrack::most_played_first);

@@ -3,41 +3,85 @@
 //! One client that asks and does not read holds its answer. Many of them together would hold more than the machine has, so
 //! all answers share one budget. An answer that does not fit is refused with 503, and its client asks again later. Bytes are
 //! counted until the last reference to them is gone: that is when the socket has taken them, or the connection has ended.
+//!
+//! The budget has three [shares](Share), so that answers, `/metrics` and the events that `/v1/stream` keeps never take
+//! each other's room. Of a share, one client address may hold a quarter, as `connections.rs` says, or one answer of any size.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::body::Bytes;
+
+use super::connections::{ADDRESS_SHARE, ClientAddress};
 
 /// Why an answer is refused.
 pub const FULL: &str =
     "answers that other clients have asked for and do not read fill the memory for answers: ask again later";
+/// Why an answer is refused to one address.
+pub const FULL_OF_ADDRESS: &str = "answers that your address has asked for and does not read fill its quarter of the \
+                                   memory for answers: read them, or ask again later. If a proxy stands in front, name \
+                                   the host that clients ask with --allowed-host";
 
-/// What answers may hold together, where nothing less is asked for.
+/// The budget, where nothing less is asked for.
 const BYTES_MAX: u64 = 64 << 20;
-/// The share of what the process may hold that answers get at most.
+/// The budget is this part of what the process may hold, if that is less than [`BYTES_MAX`]: an eighth.
 const MEMORY_SHARE: u64 = 8;
-/// A small answer is let in while large ones fill their part, which is three quarters.
+/// Above this size an answer has only three quarters of its share, so that small answers pass while large ones wait.
 const SMALL_BYTES: u64 = 64 << 10;
+
+/// What the bytes are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// Answers that wait for their clients, and events on their way to clients of `/v1/stream`.
+    Answers,
+    /// Answers of `/metrics`. Operators need it most while clients fill the rest.
+    Metrics,
+    /// Events of `/v1/stream` that are kept for clients that come back.
+    Events,
+}
+
+impl Share {
+    const COUNT: usize = 3;
+
+    /// In sixteenths of the budget.
+    fn sixteenths(self) -> u64 {
+        match self {
+            Self::Answers => 13,
+            Self::Metrics => 1,
+            Self::Events => 2,
+        }
+    }
+}
 
 /// How much all answers hold, and may hold. Clones share the count.
 #[derive(Clone)]
 pub struct Budget(Arc<Counts>);
 
 struct Counts {
-    held: AtomicU64,
     max: AtomicU64,
+    /// By [`Share`].
+    used: [Mutex<Used>; Share::COUNT],
+}
+
+#[derive(Default)]
+struct Used {
+    bytes: u64,
+    by_address: HashMap<IpAddr, u64>,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Self(Arc::new(Counts { held: AtomicU64::new(0), max: AtomicU64::new(BYTES_MAX) }))
+        Self(Arc::new(Counts { max: AtomicU64::new(BYTES_MAX), used: Default::default() }))
     }
 }
 
 /// Bytes with their place in the budget.
 struct Held {
     bytes: Bytes,
+    share: Share,
+    client: ClientAddress,
     budget: Budget,
 }
 
@@ -49,7 +93,27 @@ impl AsRef<[u8]> for Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.budget.0.held.fetch_sub(self.bytes.len() as u64, Ordering::Relaxed);
+        self.budget.used(self.share).give_back(self.client, self.bytes.len() as u64);
+    }
+}
+
+impl Used {
+    fn take(&mut self, ClientAddress(address): ClientAddress, bytes: u64) {
+        self.bytes += bytes;
+        if let Some(address) = address {
+            *self.by_address.entry(address).or_default() += bytes;
+        }
+    }
+
+    fn give_back(&mut self, ClientAddress(address): ClientAddress, bytes: u64) {
+        self.bytes -= bytes;
+        let Some(address) = address else { return };
+        if let Some(of_address) = self.by_address.get_mut(&address) {
+            *of_address -= bytes;
+            if *of_address == 0 {
+                self.by_address.remove(&address);
+            }
+        }
     }
 }
 
@@ -59,39 +123,79 @@ impl Budget {
         self.0.max.store((memory_max_bytes / MEMORY_SHARE).min(BYTES_MAX), Ordering::Relaxed);
     }
 
-    /// The bytes that wait now.
+    /// The bytes that wait now, in all shares.
     pub fn held_bytes(&self) -> u64 {
-        self.0.held.load(Ordering::Relaxed)
+        self.0.used.iter().map(|used| lock(used).bytes).sum()
+    }
+
+    /// The bytes of one share that wait now.
+    pub fn held_bytes_of(&self, share: Share) -> u64 {
+        self.used(share).bytes
+    }
+
+    /// The bytes that a share may hold.
+    pub fn max_bytes_of(&self, share: Share) -> u64 {
+        self.0.max.load(Ordering::Relaxed) * share.sixteenths() / 16
     }
 
     /// Whether answers hold as much as they may.
     pub fn is_full(&self) -> bool {
-        self.held_bytes() >= self.0.max.load(Ordering::Relaxed)
+        self.held_bytes_of(Share::Answers) >= self.max_bytes_of(Share::Answers)
     }
 
-    /// The same bytes, counted until nobody refers to them; none if they do not fit. What is larger than the whole budget fits
-    /// when nothing else waits.
-    pub fn hold(&self, bytes: Bytes) -> Option<Bytes> {
-        let (held, size, max) = (self.held_bytes(), bytes.len() as u64, self.0.max.load(Ordering::Relaxed));
-        let max = if size <= SMALL_BYTES { max } else { max / 4 * 3 };
-        (held == 0 || held.saturating_add(size) <= max).then(|| self.count(bytes))
+    /// The same bytes, counted until nobody refers to them. What is larger than the whole share fits when nothing else waits.
+    ///
+    /// # Errors
+    /// The reason, if they do not fit.
+    pub fn hold(&self, share: Share, client: ClientAddress, bytes: Bytes) -> Result<Bytes, &'static str> {
+        let (size, share_max) = (bytes.len() as u64, self.max_bytes_of(share));
+        let max = if size <= SMALL_BYTES { share_max } else { share_max / 4 * 3 };
+        let of_address_max = share_max / ADDRESS_SHARE as u64;
+        let fits = |held: u64, max: u64| held == 0 || held.saturating_add(size) <= max;
+        // Released before `bytes` can be dropped, which may count themselves.
+        let mut used = self.used(share);
+        let of_address = client.0.map_or(0, |address| used.by_address.get(&address).copied().unwrap_or(0));
+        if !fits(of_address, of_address_max) {
+            return Err(FULL_OF_ADDRESS);
+        }
+        if !fits(used.bytes, max) {
+            return Err(FULL);
+        }
+        used.take(client, size);
+        drop(used);
+        Ok(Bytes::from_owner(Held { bytes, share, client, budget: self.clone() }))
     }
 
     /// The same bytes, counted whether they fit or not: for what many clients share.
-    pub fn count(&self, bytes: Bytes) -> Bytes {
-        self.0.held.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        Bytes::from_owner(Held { bytes, budget: self.clone() })
+    pub fn count(&self, share: Share, bytes: Bytes) -> Bytes {
+        let client = ClientAddress::default();
+        self.used(share).take(client, bytes.len() as u64);
+        Bytes::from_owner(Held { bytes, share, client, budget: self.clone() })
     }
+
+    fn used(&self, share: Share) -> MutexGuard<'_, Used> {
+        lock(&self.0.used[share as usize])
+    }
+}
+
+fn lock(used: &Mutex<Used>) -> MutexGuard<'_, Used> {
+    used.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const ANYBODY: ClientAddress = ClientAddress(None);
+
+    fn bytes(size: usize) -> Bytes {
+        Bytes::from(vec![7; size])
+    }
+
     #[test]
     fn bytes_count_until_the_last_of_them_is_gone() {
         let budget = Budget::default();
-        let mut bytes = budget.hold(Bytes::from(vec![7; 1000])).unwrap();
+        let mut bytes = budget.hold(Share::Answers, ANYBODY, bytes(1000)).unwrap();
         let (first, shared) = (bytes.split_to(10), bytes.clone());
         drop(bytes);
         assert_eq!((budget.held_bytes(), first.len(), shared.len()), (1000, 10, 990));
@@ -105,15 +209,42 @@ mod tests {
     fn what_does_not_fit_is_refused_and_small_answers_go_on_longer() {
         let budget = Budget::default();
         budget.limit(8 << 20);
-        let large = || Bytes::from(vec![7; 400 << 10]);
-        let first = budget.hold(large()).unwrap();
-        assert!(budget.hold(large()).is_none());
-        let small: Vec<Bytes> = std::iter::from_fn(|| budget.hold(Bytes::from(vec![7; 60 << 10]))).collect();
-        assert_eq!(small.len(), (1024 - 400) / 60);
-        let shared = budget.count(large());
+        let hold = |size| budget.hold(Share::Answers, ANYBODY, bytes(size)).ok();
+        let first = hold(400 << 10).unwrap();
+        assert!(hold(400 << 10).is_none());
+        let small: Vec<Bytes> = std::iter::from_fn(|| hold(60 << 10)).collect();
+        assert_eq!(small.len(), (1024 / 16 * 13 - 400) / 60);
+        let shared = budget.count(Share::Answers, bytes(400 << 10));
         assert!(budget.is_full());
         drop((first, small, shared));
         // Larger than the whole budget, but alone.
-        assert!(budget.hold(Bytes::from(vec![7; 2 << 20])).is_some());
+        assert!(hold(2 << 20).is_some());
+    }
+
+    #[test]
+    fn no_share_takes_the_room_of_another() {
+        let budget = Budget::default();
+        budget.limit(8 << 20);
+        let _answers = budget.count(Share::Answers, bytes(1 << 20));
+        let _events = budget.count(Share::Events, bytes(1 << 20));
+        assert_eq!(budget.hold(Share::Answers, ANYBODY, bytes(10)), Err(FULL));
+        let metrics: Vec<Bytes> =
+            std::iter::from_fn(|| budget.hold(Share::Metrics, ANYBODY, bytes(20 << 10)).ok()).collect();
+        assert_eq!(metrics.len(), 64 / 20);
+    }
+
+    #[test]
+    fn no_address_holds_more_than_a_quarter_but_for_one_answer() {
+        let budget = Budget::default();
+        budget.limit(8 << 20);
+        let [one, other] = [1, 2].map(|last| ClientAddress(Some(IpAddr::from([192, 0, 2, last]))));
+        let hold = |client, kib: usize| budget.hold(Share::Answers, client, bytes(kib << 10));
+        let first = hold(one, 150).unwrap();
+        assert_eq!(hold(one, 100), Err(FULL_OF_ADDRESS));
+        let others = (hold(other, 100).unwrap(), hold(ANYBODY, 100).unwrap(), hold(one, 20).unwrap());
+        drop(first);
+        let again = hold(one, 100).unwrap();
+        drop((others, again));
+        assert!(budget.used(Share::Answers).by_address.is_empty() && hold(one, 2000).is_ok());
     }
 }

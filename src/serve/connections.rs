@@ -5,7 +5,8 @@
 //!   clients that keep connections open, or open them and say nothing, lock nobody out.
 //! - If every connection is busy, the new one is let in all the same, but only for the paths that say how the process is; all
 //!   else is answered with 503. It is closed after one answer, so this room is never used up.
-//! - One client address may hold a quarter of the places; beyond that its own connections are closed first. An IPv6 client
+//! - One client address may hold a quarter of the places; beyond that its own connections are closed first. The bytes of answers
+//!   (`budget.rs`) and the seats of long answers (`readers.rs`) have the same limit, by the same address. An IPv6 client
 //!   counts by its /64 network, all of which it usually has. Two kinds of address are exempt, because they stand for many
 //!   clients: loopback, where a proxy or a tunnel of the same machine comes from, and every address if `--allowed-host` says
 //!   that a proxy stands in front. There the proxy has to limit.
@@ -19,6 +20,12 @@ use tokio::sync::Notify;
 
 /// Connections of a listener at the same time, if the process may open as many files.
 pub const OPEN_MAX: usize = 4096;
+/// One client address may hold this part of what a listener has: a quarter.
+pub const ADDRESS_SHARE: usize = 4;
+
+/// The address by which a client is limited; none where an address stands for many clients. Each request has one as an extension.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClientAddress(pub Option<IpAddr>);
 
 /// All connections of a listener.
 pub struct Connections {
@@ -66,7 +73,7 @@ enum State {
 impl Connections {
     /// Places for `max` connections. `limits_addresses` is false where a proxy stands in front.
     pub fn new(max: usize, limits_addresses: bool) -> Self {
-        Self { max, of_address_max: limits_addresses.then_some(max / 4), open: Mutex::default() }
+        Self { max, of_address_max: limits_addresses.then_some(max / ADDRESS_SHARE), open: Mutex::default() }
     }
 
     /// A place for a new connection, which is idle; the connection that had it before is told to end.
@@ -125,6 +132,11 @@ impl Open {
 }
 
 impl Place {
+    /// The address by which the client of this connection is limited.
+    pub fn client(&self) -> ClientAddress {
+        ClientAddress(self.address)
+    }
+
     /// A request has come. The connection is busy until the result is dropped.
     pub fn busy(self: &Arc<Self>) -> Busy {
         let mut open = self.connections.open();

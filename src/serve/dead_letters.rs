@@ -19,6 +19,10 @@ pub struct DeadLetters {
     dead_letters: Vec<OfTopic>,
     /// All since the start of the run, as in `/v1/status`.
     counts: BTreeMap<String, u64>,
+    /// Those in the lake, of earlier runs too.
+    lake_dead_letters: u64,
+    /// Its folder.
+    lake: String,
 }
 
 #[derive(Serialize)]
@@ -34,5 +38,10 @@ pub async fn dead_letters(State(shared): State<Arc<Shared>>, RawQuery(query): Ra
     let newest = shared.newest_dead_letters(count(limit)?.unwrap_or(NEWEST_MAX));
     let status = shared.status();
     let dead_letters = newest.into_iter().map(|record| OfTopic { topic: status.topic.clone(), record }).collect();
-    Ok(Json(DeadLetters { dead_letters, counts: status.dead_letters.clone() }))
+    Ok(Json(DeadLetters {
+        dead_letters,
+        counts: status.dead_letters.clone(),
+        lake_dead_letters: status.lake_dead_letters,
+        lake: status.lake.clone(),
+    }))
 }

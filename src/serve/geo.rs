@@ -1,14 +1,17 @@
 //! `/v1/geo`: plays by country, from the workers.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use reprise_dataflows::definition::{Cell, ItemKind, Scope, ScopeKind, TRENDING};
 use reprise_dataflows::query::{Found, Question};
 use serde::Serialize;
 
+use super::guard::Revision;
 use super::parameters::{count, parameters};
 use super::problem::Problem;
 use super::questioned::{Of, ask, check_id};
@@ -72,18 +75,26 @@ pub async fn geo(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -
         Some(after) => countries.split_off(&format!("{after}\0")),
         None => countries,
     };
+    // Whoever keeps all pages asks for the first one only, so its tag also stands for the later ones.
+    let revision = (countries.len() > limit).then(|| {
+        let mut hasher = DefaultHasher::new();
+        countries.hash(&mut hasher);
+        Extension(Revision(hasher.finish()))
+    });
     let next = countries.keys().nth(limit).cloned().and_then(|first_of_next| {
         let last = countries.keys().nth(limit - 1)?.clone();
         countries.split_off(&first_of_next);
         let limit = limit.to_string();
-        let parameters = [("chart", of.chart()), ("period", of.period()), ("after", &last), ("limit", &limit)];
+        // The window slides from page to page, and one that has gone by is not found; without a period it is the current one.
+        let period = (chart != TRENDING).then_some(("period", of.period()));
         let track = track_id.as_deref().map(|track| ("track", track));
-        Some(next_page("/v1/geo", &parameters.into_iter().chain(track).collect::<Vec<_>>()))
+        let parameters = [("chart", of.chart()), ("after", &last), ("limit", &limit)];
+        Some(next_page("/v1/geo", &parameters.into_iter().chain(period).chain(track).collect::<Vec<_>>()))
     });
     let country =
         |(country, (plays, of_track))| Country { country, plays, track_plays: track_id.is_some().then_some(of_track) };
     let countries = countries.into_iter().map(country).collect();
-    Ok((link(next.as_deref()), Json(Geo { of, track_id, as_of, countries, next, available })).into_response())
+    Ok((revision, link(next.as_deref()), Json(Geo { of, track_id, as_of, countries, next, available })).into_response())
 }
 
 /// The chart and period that are asked for, the newest by default.

@@ -13,11 +13,11 @@ use memchr::{memchr, memmem};
 
 use super::Shared;
 use super::access::Access;
-use super::budget::{Budget, FULL};
+use super::budget::Share;
+use super::connections::ClientAddress;
 use super::parameters::QUERY_BYTES_MAX;
 use super::problem::Problem;
 use super::readers::Streamed;
-use super::routes::is_probe;
 
 /// The page runs nothing but its own parts, and asks nobody but us.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
@@ -41,16 +41,26 @@ pub struct Guard {
     pub access: Arc<Access>,
 }
 
+/// A number that changes when an answer changes in what its body does not show, such as its later pages. It is a part of the tag.
+#[derive(Clone, Copy)]
+pub struct Revision(pub u64);
+
 /// Lets a request through if it may be, and adds to its answer what all have.
-pub async fn guard(State(Guard { shared, access }): State<Guard>, request: Request, next: Next) -> Response {
+pub async fn guard(State(Guard { shared, access }): State<Guard>, mut request: Request, next: Next) -> Response {
     let began = Instant::now();
     let path = request.extensions().get::<MatchedPath>().cloned();
     let known: Vec<HeaderValue> = request.headers().get_all(header::IF_NONE_MATCH).iter().cloned().collect();
     let mut response = match refuse(&request, &access) {
         Some(refusal) => refusal,
         None => {
-            let budget = (!is_probe(request.uri().path())).then_some(&shared.budget);
-            tagged(next.run(request).await, &known, budget).await
+            let client = request.extensions().get::<ClientAddress>().copied().unwrap_or_default();
+            request.extensions_mut().insert(client);
+            let share = share(request.uri().path());
+            let hold = |body| match share {
+                Some(share) => shared.budget.hold(share, client, body),
+                None => Ok(body),
+            };
+            tagged(next.run(request).await, &known, hold).await
         }
     };
     let headers = response.headers_mut();
@@ -80,15 +90,20 @@ fn refuse(request: &Request, access: &Access) -> Option<Response> {
 
 /// The answer with a weak tag, by which a client that has the same already is told so. Answers that say the same of different
 /// epochs are the same, unless they are durable: those stand for a version of the lake. An answer that is made while it is read
-/// has no tag. Without a `budget` it is answered however much memory others hold.
-async fn tagged(response: Response, known: &[HeaderValue], budget: Option<&Budget>) -> Response {
+/// has no tag. `hold` counts the body, or says why there is no memory for it.
+async fn tagged(
+    response: Response,
+    known: &[HeaderValue],
+    hold: impl FnOnce(Bytes) -> Result<Bytes, &'static str>,
+) -> Response {
     if response.status() != StatusCode::OK || response.extensions().get::<Streamed>().is_some() {
         return response;
     }
     let (mut head, body) = response.into_parts();
     // The body is in memory already.
     let Ok(body) = to_bytes(body, usize::MAX).await else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
-    if let Ok(tag) = HeaderValue::from_str(&tag(&body)) {
+    let revision = head.extensions.get::<Revision>().copied();
+    if let Ok(tag) = HeaderValue::from_str(&tag(&body, revision)) {
         // A weak comparison: with `W/` or without.
         let bare = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
         let ours = bare(tag.to_str().unwrap_or_default());
@@ -102,15 +117,26 @@ async fn tagged(response: Response, known: &[HeaderValue], budget: Option<&Budge
             return Response::from_parts(head, Body::empty());
         }
     }
-    match budget.map_or_else(|| Some(body.clone()), |budget| budget.hold(body.clone())) {
-        Some(body) => Response::from_parts(head, Body::from(body)),
-        None => Problem::unavailable(FULL).into_response(),
+    match hold(body) {
+        Ok(body) => Response::from_parts(head, Body::from(body)),
+        Err(full) => Problem::unavailable(full).into_response(),
     }
 }
 
-/// A hash of an answer, without what it says of the epochs. In a text of ours a quote has a backslash before it, so none is
-/// mistaken for that.
-fn tag(body: &Bytes) -> String {
+/// The share of the budget in which the answer of a path counts. Both short probes need none: they are a few bytes
+/// each, of which every connection holds one at most. `/metrics` is larger, so it counts, in a share that no other
+/// answer can fill.
+fn share(path: &str) -> Option<Share> {
+    match path {
+        "/healthz" | "/readyz" => None,
+        "/metrics" => Some(Share::Metrics),
+        _ => Some(Share::Answers),
+    }
+}
+
+/// A hash of an answer and its revision, without what it says of the epochs. In a text of ours a quote has a
+/// backslash before it, so none is mistaken for that.
+fn tag(body: &Bytes, revision: Option<Revision>) -> String {
     let mut hasher = siphasher::sip::SipHasher13::new();
     let mut rest = &body[..];
     while let Some(start) = memmem::find(rest, AS_OF) {
@@ -123,6 +149,9 @@ fn tag(body: &Bytes) -> String {
         rest = &rest[start + length..];
     }
     hasher.write(rest);
+    if let Some(Revision(revision)) = revision {
+        hasher.write_u64(revision);
+    }
     format!("W/\"{:016x}\"", hasher.finish())
 }
 
@@ -131,7 +160,7 @@ mod tests {
     use super::*;
 
     fn tag(text: &str) -> String {
-        super::tag(&Bytes::copy_from_slice(text.as_bytes()))
+        super::tag(&Bytes::copy_from_slice(text.as_bytes()), None)
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! hour, so hyper is driven here directly. Which connection ends when there are too many is said in `connections.rs`.
 
 use std::convert::Infallible;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -24,9 +24,10 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::connections::{Busy, Connections, OPEN_MAX, Place};
-use super::patient::Patient;
+use super::patient::{LEAST_RATE, Pace, Patient};
 use super::problem::Problem;
 use super::routes::is_probe;
+use super::snapshot::PIECE_BYTES;
 
 /// Sockets that may be open beside the connections that have a place: those that have just lost theirs.
 const ENDING_MAX: usize = 256;
@@ -34,14 +35,12 @@ const ENDING_MAX: usize = 256;
 const ENDING_TIMEOUT: Duration = Duration::from_secs(1);
 /// Headers of a request.
 const HEADERS_MAX: usize = 64;
-/// How long a client may take nothing of what it is sent.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How far a client may be behind [`LEAST_RATE`] with what it is sent, before its connection ends.
+const WRITE_PACE: Pace = Pace { patience: Duration::from_secs(30), least_rate: LEAST_RATE };
 /// For the whole header of a request, and for the pause before it on a connection that is kept alive.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of a request's header, and of what a connection has taken of its answer and not sent yet, before it takes more.
 const BUFFER_BYTES_MAX: usize = 16 << 10;
-/// Bytes of an answer that a connection takes at once. Only when it has taken the last of them it waits for a request again.
-const PIECE_BYTES: usize = 64 << 10;
 /// How long open requests may take once the server stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 /// Files and sockets that are open at once.
@@ -60,12 +59,17 @@ pub async fn serve(socket: TcpListener, router: Router, limits_addresses: bool, 
     let open_max = OPEN_MAX.min(file_limit() / FILES_SHARE);
     let sockets = Arc::new(Semaphore::new(open_max + ENDING_MAX));
     let connections = Arc::new(Connections::new(open_max, limits_addresses));
+    let turns = Arc::new(Semaphore::new(1));
     let accept_all = async {
         loop {
             // The semaphore is never closed, so there is always a permit in the end.
             let Ok(permit) = sockets.clone().acquire_owned().await else { return };
             match socket.accept().await {
-                Ok((stream, client)) => accepted(stream, client, &connections, &router, &stopped, permit),
+                Ok((stream, client)) => {
+                    let place = Arc::new(connections.admit(client.ip()));
+                    let router = Answering { router: router.clone(), turns: turns.clone() };
+                    tokio::spawn(connection(stream, router, place, stopped.clone(), permit));
+                }
                 Err(error) => {
                     tracing::warn!("a connection could not be accepted: {error}");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -82,20 +86,26 @@ pub async fn serve(socket: TcpListener, router: Router, limits_addresses: bool, 
     let _ = tokio::time::timeout(STOP_TIMEOUT, sockets.acquire_many((open_max + ENDING_MAX) as u32)).await;
 }
 
-fn accepted(
-    stream: TcpStream,
-    client: SocketAddr,
-    connections: &Arc<Connections>,
-    router: &Router,
-    stopped: &watch::Receiver<bool>,
-    permit: OwnedSemaphorePermit,
-) {
-    let place = Arc::new(connections.admit(client.ip()));
-    tokio::spawn(connection(stream, router.clone(), place, stopped.clone(), permit));
+/// What answers, one request after the other.
+#[derive(Clone)]
+struct Answering {
+    router: Router,
+    /// A request takes its turn before it is worked on, and lets all others of this thread run meanwhile. So the requests that a
+    /// client has sent at once, before any answer, are not answered in one go, and no probe waits for more than one of them.
+    turns: Arc<Semaphore>,
 }
 
-/// Lets this process have as many files and sockets open as it may: shells give a thousand for programs of another age. Gives
-/// how many that are.
+impl Answering {
+    async fn take_turn(&self) {
+        // The semaphore is never closed.
+        let turn = self.turns.acquire().await;
+        tokio::task::yield_now().await;
+        drop(turn);
+    }
+}
+
+/// Raises the soft limit of open files and sockets to the hard one, up to [`FILES_MAX`]: most shells set the soft limit to 1024,
+/// fewer than a listener has connections. Gives the limit that now holds.
 fn file_limit() -> usize {
     let limit = getrlimit(Resource::Nofile);
     let wanted = limit.maximum.map_or(FILES_MAX, |most| most.min(FILES_MAX));
@@ -116,20 +126,20 @@ fn file_limit() -> usize {
 /// is not HTTP, and has been told so.
 async fn connection(
     stream: TcpStream,
-    router: Router,
+    answering: Answering,
     place: Arc<Place>,
     mut stopped: watch::Receiver<bool>,
     _permit: OwnedSemaphorePermit,
 ) {
-    let answering = place.clone();
+    let of_connection = place.clone();
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(BUFFER_BYTES_MAX)
         .max_headers(HEADERS_MAX)
         .serve_connection(
-            TokioIo::new(Patient::new(stream, WRITE_TIMEOUT)),
-            service_fn(move |request| answer(router.clone(), answering.clone(), request)),
+            TokioIo::new(Patient::new(stream, WRITE_PACE)),
+            service_fn(move |request| answer(answering.clone(), of_connection.clone(), request)),
         );
     let mut connection = std::pin::pin!(connection);
     let stop = async { drop(stopped.wait_for(|stop| *stop).await) };
@@ -151,11 +161,15 @@ async fn connection(
 
 /// Answers one request, and keeps the connection busy until all of the answer is taken.
 async fn answer(
-    router: Router,
+    answering: Answering,
     place: Arc<Place>,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Result<Response<Tracked>, Infallible> {
     let busy = place.busy();
+    if !matches!(request.uri().path(), "/healthz" | "/readyz") {
+        answering.take_turn().await;
+    }
+    request.extensions_mut().insert(place.client());
     let mut response = if place.is_crowded && !is_probe(request.uri().path()) {
         Problem::unavailable(
             "all connections are busy, or too many of them come from your address: ask again later. If a proxy stands in front, \
@@ -163,7 +177,7 @@ async fn answer(
         )
         .into_response()
     } else {
-        TowerToHyperService::new(router).call(request).await?
+        TowerToHyperService::new(answering.router).call(request).await?
     };
     if place.is_crowded {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -171,7 +185,7 @@ async fn answer(
     Ok(response.map(|body| Tracked { body, rest: Bytes::new(), _busy: busy }))
 }
 
-/// A body in pieces, as long as which the connection is busy.
+/// A body that is handed on in pieces of [`PIECE_BYTES`] at most. The connection is busy until it is dropped.
 struct Tracked {
     body: Body,
     rest: Bytes,

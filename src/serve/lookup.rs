@@ -3,12 +3,12 @@
 use reprise_dataflows::definition::{Scope, ScopeKind, TRENDING, TRENDING_NAME};
 
 use super::problem::Problem;
-use crate::charts::{Answer, Charts, Filter, Place, scopes};
+use crate::charts::{Answer, Charts, Filter, scopes};
 
 /// Asks for every scope, or every period. (A country that is really called `*` is `country:*`.)
 const EVERY: &str = "*";
 
-/// Cells that one answer has at most. Their places are listed while the dataflow waits.
+/// Cells that one answer has at most.
 const CELLS_MAX: usize = 100_000;
 
 /// Entries up to which several cells are one answer in memory, with an ETag; more are sent as they are made.
@@ -36,8 +36,8 @@ pub struct Request {
 pub enum Found {
     /// One cell, or a few.
     Whole(Answer),
-    /// So many that they are made while they are read.
-    Many(Vec<Place>),
+    /// Too many for memory: the cells that the filter asks for are looked up and made once there is a seat for the reader.
+    Many(Filter),
 }
 
 /// One cell of the chart `name`, which may be trending; with `*` as scope or period all cells that have entries.
@@ -62,12 +62,13 @@ pub fn chart(charts: &Charts, name: &str, request: &Request) -> Result<Found, Pr
         }
         return Ok(Found::Whole(Answer::One(cell)));
     }
-    let period = start_day.map(|start_day| charts.period(chart, start_day).0);
-    several(charts, &Filter { chart: Some(name.to_owned()), scope, period, limit: request.limit }, chart)
+    // The window has moved when the filter is used later; it is the only period of its chart anyway.
+    let period = start_day.filter(|_| chart != TRENDING).map(|start_day| charts.period(chart, start_day).0);
+    several(charts, Filter { chart: Some(name.to_owned()), scope, period, limit: request.limit }, chart)
 }
 
-fn several(charts: &Charts, filter: &Filter, chart: u32) -> Result<Found, Problem> {
-    let cells = charts.places(filter).len();
+fn several(charts: &Charts, filter: Filter, chart: u32) -> Result<Found, Problem> {
+    let cells = charts.places(&filter).len();
     if cells > CELLS_MAX {
         return Err(Problem::bad_request(format!(
             "these are {cells} cells, and one answer has at most {CELLS_MAX}: name a scope or a period, ask for /v1/snapshot, or \
@@ -77,8 +78,8 @@ fn several(charts: &Charts, filter: &Filter, chart: u32) -> Result<Found, Proble
     let top = charts.definitions().top(chart);
     let entries = cells.saturating_mul(filter.limit.unwrap_or(top).min(top));
     Ok(match entries > WHOLE_ENTRIES_MAX {
-        true => Found::Many(charts.sorted_places(filter)),
-        false => Found::Whole(Answer::Many(charts.cells(filter))),
+        true => Found::Many(filter),
+        false => Found::Whole(Answer::Many(charts.cells(&filter))),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use reprise_dataflows::calendar::parse_instant;
+use reprise_dataflows::calendar::{instant_name, parse_instant};
 use reprise_dataflows::definition::{ItemKind, Scope, TRENDING, TRENDING_NAME};
 use reprise_dataflows::query::{Found, Question};
 
@@ -46,8 +46,10 @@ pub async fn past_window(
     let Findings { as_of, found } = ask(shared, question).await?;
     if known_from_us(&found).is_none_or(|known_from_us| start_us < known_from_us) {
         return Err(Problem::not_found(format!(
-            "the window at {at} is not known: it was before the server's start, or longer ago than --trending-history keeps them. \
-             `reprise replay --chart trending --clock {at}` counts it from the lake"
+            "the window at {at} is not known: it was before the server's start, or longer ago than --trending-history keeps \
+             them. `reprise replay --lake {} --chart trending --clock {}` counts it from the lake",
+            shell_word(&shared.status().lake).unwrap_or_else(|| "LAKE".to_owned()),
+            instant_name(at_us),
         )));
     }
     let of_window = AsOf { clock_us: Some(at_us), ..as_of };
@@ -74,6 +76,16 @@ async fn earliest_us(shared: &Shared) -> Result<i64, Problem> {
     let Findings { found, .. } = ask(shared, Question::Window { end_us, scope: Scope::Global, limit: 1 }).await?;
     let first_end_us = known_from_us(&found).map_or(end_us, |from_us| (from_us + trending.window_us).min(end_us));
     Ok(first_end_us - trending.slide_us)
+}
+
+/// A text as one word of a shell, to be pasted there; none if it is empty.
+fn shell_word(text: &str) -> Option<String> {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-:=@+,%".contains(letter);
+    match text {
+        "" => None,
+        text if text.chars().all(is_plain) => Some(text.to_owned()),
+        text => Some(format!("'{}'", text.replace('\'', "'\\''"))),
+    }
 }
 
 /// From when on plays are told apart by their time, on all workers.

@@ -1,7 +1,8 @@
-//! Answers that the workers are asked for: a track anywhere, a search. `geo.rs` asks for the map, and `past_window.rs` asks for windows of the past.
+//! Answers that the workers are asked for: a track anywhere, a search. `geo.rs` asks for the map, and
+//! `past_window.rs` asks for windows of the past.
 //!
-//! The charts that are served know only what is in a top. The workers know all, each of the tracks that it owns, so they are asked
-//! together, and what they say is put together here.
+//! The charts that are served know only what is in a top. The workers know all, each of the tracks that it owns, so
+//! they are asked together, and what they say is put together here.
 
 use std::cmp::Ordering as Order;
 use std::collections::{BTreeMap, BTreeSet};
@@ -151,7 +152,8 @@ pub async fn track(
     of_track(&shared, track_id, filters).await
 }
 
-/// Likewise with the id as a parameter: browsers and proxies take `.` and `..` in a path for folders, whether encoded or not.
+/// Answers as [`track`] does, with the id as a parameter: browsers and proxies take `.` and `..` in a path for
+/// folders, whether encoded or not.
 pub async fn track_by_id(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Answered<Track> {
     let [id, chart, scope, period] = parameters(query.as_deref(), ["id", "chart", "scope", "period"])?;
     let id = id.ok_or_else(|| Problem::bad_request("`id` is missing: the id of a track"))?;
@@ -177,7 +179,7 @@ async fn of_track(shared: &Shared, track_id: String, [chart, scope, period]: [Op
     drop(charts);
     if about.is_none() && plays.is_empty() {
         return Err(Problem::not_found(format!(
-            "no track `{track_id}` has been played; /v1/search finds tracks by their names"
+            "no track `{track_id}` has been played; `reprise search` and /v1/search find tracks by their names"
         )));
     }
     let of_chart = elsewhere(&plays);

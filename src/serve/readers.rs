@@ -1,8 +1,9 @@
 //! Long answers that are made while they are read.
 //!
 //! They are never in memory as a whole. What one does cost is the charts that it reads from, which are kept as they were when it
-//! began. So only a few are read at the same time; and a client that has taken nothing for some seconds loses its place to the
-//! next who asks, together with the charts that it held.
+//! began. So only a few are read at the same time, each in a seat. When all seats are taken, a client that is some seconds behind
+//! the least rate loses its seat to the next that asks, together with the charts that it held. One client address may hold a
+//! quarter of the seats, as `connections.rs` says.
 
 use std::io;
 use std::pin::Pin;
@@ -13,8 +14,11 @@ use std::time::{Duration, Instant};
 use axum::body::{Bytes, HttpBody};
 use hyper::body::Frame;
 
-/// How long a client that takes no piece of its answer keeps its place when others want it.
-const STALLED_AFTER: Duration = Duration::from_secs(5);
+use super::connections::{ADDRESS_SHARE, ClientAddress};
+use super::patient::{LEAST_RATE, Pace};
+
+/// How fast a client has to take its answer to keep its seat when others want it.
+const SEAT_PACE: Pace = Pace { patience: Duration::from_secs(5), least_rate: LEAST_RATE };
 
 /// Marks a response whose body is made while it is read, so that nobody collects it.
 #[derive(Clone, Copy)]
@@ -26,15 +30,22 @@ pub type Pieces = Box<dyn Iterator<Item = Bytes> + Send>;
 /// Those who read at the same time.
 pub struct Readers {
     max: usize,
-    stalled_after: Duration,
-    seats: Mutex<Vec<Arc<Mutex<Seat>>>>,
+    pace: Pace,
+    seats: Mutex<Vec<Taken>>,
+}
+
+/// A seat, and which address has it.
+struct Taken {
+    client: ClientAddress,
+    seat: Arc<Mutex<Seat>>,
 }
 
 struct Seat {
-    /// None when another reader has been given the place.
+    /// None before the first piece can be made, and when another reader has been given the seat.
     pieces: Option<Pieces>,
-    /// When the client last took a piece.
-    taken_at: Instant,
+    pace: Pace,
+    /// From this moment on the client is behind its pace, and others may have the seat.
+    due: Instant,
 }
 
 /// The body of an answer.
@@ -43,30 +54,42 @@ pub struct Reading(Arc<Mutex<Seat>>);
 impl Readers {
     /// Room for `max` readers.
     pub fn new(max: usize) -> Self {
-        Self { max, stalled_after: STALLED_AFTER, seats: Mutex::default() }
+        Self { max, pace: SEAT_PACE, seats: Mutex::default() }
     }
 
-    /// Begins an answer, if there is a place; none if all are taken by clients that read.
+    /// Begins an answer, if there is a seat for the `client`; none if all that it may have are taken by clients that read.
+    /// `make` is called only with a seat, so that nobody can cause its work without one, and without a lock.
     ///
     /// # Errors
-    /// That of `make`, which is called only when there is a place.
-    pub fn open<E>(&self, make: impl FnOnce() -> Result<Pieces, E>) -> Result<Option<Reading>, E> {
-        let mut seats = lock(&self.seats);
-        seats.retain(|seat| Arc::strong_count(seat) > 1);
-        if seats.len() >= self.max {
-            let Some((index, stalled_at)) =
-                seats.iter().enumerate().map(|(index, seat)| (index, lock(seat).taken_at)).min_by_key(|(_, at)| *at)
-            else {
-                return Ok(None);
-            };
-            if stalled_at.elapsed() < self.stalled_after {
-                return Ok(None);
-            }
-            lock(&seats.swap_remove(index)).pieces = None;
-        }
-        let seat = Arc::new(Mutex::new(Seat { pieces: Some(make()?), taken_at: Instant::now() }));
-        seats.push(seat.clone());
+    /// That of `make`.
+    pub fn open<E>(
+        &self,
+        client: ClientAddress,
+        make: impl FnOnce() -> Result<Pieces, E>,
+    ) -> Result<Option<Reading>, E> {
+        let Some(seat) = self.take(client, Instant::now()) else { return Ok(None) };
+        let pieces = make()?;
+        lock(&seat).pieces = Some(pieces);
         Ok(Some(Reading(seat)))
+    }
+
+    fn take(&self, client: ClientAddress, now: Instant) -> Option<Arc<Mutex<Seat>>> {
+        let mut seats = lock(&self.seats);
+        seats.retain(|taken| Arc::strong_count(&taken.seat) > 1);
+        let of_client = seats.iter().filter(|taken| client.0.is_some() && taken.client == client).count();
+        let has_its_share = of_client >= (self.max / ADDRESS_SHARE).max(1);
+        if has_its_share || seats.len() >= self.max {
+            let candidates = seats.iter().enumerate().filter(|(_, taken)| !has_its_share || taken.client == client);
+            let (index, due) =
+                candidates.map(|(index, taken)| (index, lock(&taken.seat).due)).min_by_key(|(_, due)| *due)?;
+            if due > now {
+                return None;
+            }
+            lock(&seats.swap_remove(index).seat).pieces = None;
+        }
+        let seat = Arc::new(Mutex::new(Seat { pieces: None, pace: self.pace, due: now + self.pace.patience }));
+        seats.push(Taken { client, seat: seat.clone() });
+        Some(seat)
     }
 }
 
@@ -76,11 +99,15 @@ impl HttpBody for Reading {
 
     fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         let mut seat = lock(&self.0);
-        seat.taken_at = Instant::now();
-        Poll::Ready(match &mut seat.pieces {
-            Some(pieces) => pieces.next().map(|piece| Ok(Frame::data(piece))),
-            None => Some(Err(io::Error::other("the client took nothing for too long, and another has its place"))),
-        })
+        let Some(pieces) = &mut seat.pieces else {
+            let lost = "the client read too slowly, and another has its place";
+            return Poll::Ready(Some(Err(io::Error::other(lost))));
+        };
+        let piece = pieces.next();
+        let pace = seat.pace;
+        let time = pace.time_for(piece.as_ref().map_or(0, Bytes::len));
+        seat.due = seat.due.min(Instant::now() + pace.patience) + time;
+        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
     }
 }
 
@@ -91,41 +118,70 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
+    use std::net::IpAddr;
 
     use super::*;
 
-    fn open(readers: &Readers, held: &Arc<()>) -> Option<Reading> {
+    const ANYBODY: ClientAddress = ClientAddress(None);
+
+    /// An answer that does not end, in pieces of `size` bytes.
+    fn open(readers: &Readers, client: ClientAddress, size: usize, held: &Arc<()>) -> Option<Reading> {
         let held = held.clone();
-        let pieces = std::iter::repeat_with(move || Bytes::from(vec![0; 1 + Arc::strong_count(&held)]));
-        readers.open(|| Ok::<_, Infallible>(Box::new(pieces) as Pieces)).unwrap()
+        let pieces = std::iter::repeat_with(move || Bytes::from(vec![0; size * Arc::strong_count(&held).min(1)]));
+        readers.open(client, || Ok::<_, Infallible>(Box::new(pieces) as Pieces)).unwrap()
     }
 
-    fn takes(reading: &mut Reading) -> Option<Result<Frame<Bytes>, io::Error>> {
+    fn takes(reading: &mut Reading) -> bool {
         let mut context = Context::from_waker(std::task::Waker::noop());
         match Pin::new(reading).poll_frame(&mut context) {
-            Poll::Ready(piece) => piece,
+            Poll::Ready(piece) => piece.unwrap().is_ok(),
             Poll::Pending => panic!("a piece is always there"),
         }
     }
 
     #[test]
-    fn those_who_read_keep_their_places() {
+    fn those_who_read_keep_their_seats() {
         let (readers, held) = (Readers::new(2), Arc::new(()));
-        let (first, second) = (open(&readers, &held), open(&readers, &held));
-        assert!(first.is_some() && second.is_some() && open(&readers, &held).is_none());
+        let open = || open(&readers, ANYBODY, 1, &held);
+        let (first, second) = (open(), open());
+        assert!(first.is_some() && second.is_some() && open().is_none());
         drop(first);
-        let mut third = open(&readers, &held).unwrap();
-        assert!(takes(&mut third).unwrap().is_ok());
+        assert!(takes(&mut open().unwrap()));
+    }
+
+    /// A piece now and then keeps no seat: the average counts.
+    #[test]
+    fn the_slowest_loses_its_seat_and_what_it_held() {
+        let pace = Pace { patience: Duration::from_millis(50), least_rate: 1000 };
+        let (readers, held) = (Readers { pace, ..Readers::new(2) }, Arc::new(()));
+        let mut slow = open(&readers, ANYBODY, 1, &held).unwrap();
+        let mut fast = open(&readers, ANYBODY, 10_000, &held).unwrap();
+        for _ in 0..20 {
+            assert!(takes(&mut slow) && takes(&mut fast));
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert!(takes(&mut slow) && takes(&mut fast));
+        let third = open(&readers, ANYBODY, 1, &held);
+        assert!(third.is_some() && Arc::strong_count(&held) == 3);
+        assert!(!takes(&mut slow) && takes(&mut fast));
     }
 
     #[test]
-    fn who_has_stalled_longest_loses_its_place_and_what_it_held() {
-        let (readers, held) = (Readers { stalled_after: Duration::ZERO, ..Readers::new(2) }, Arc::new(()));
-        let mut first = open(&readers, &held).unwrap();
-        let mut second = open(&readers, &held).unwrap();
-        assert!(takes(&mut first).unwrap().is_ok());
-        let third = open(&readers, &held);
-        assert!(third.is_some() && Arc::strong_count(&held) == 3);
-        assert!(takes(&mut second).unwrap().is_err() && takes(&mut first).unwrap().is_ok());
+    fn no_address_has_more_than_a_quarter_of_the_seats() {
+        let (readers, held) = (Readers::new(8), Arc::new(()));
+        let [one, other] = [1, 2].map(|last| ClientAddress(Some(IpAddr::from([192, 0, 2, last]))));
+        let of = |client| std::iter::from_fn(|| open(&readers, client, 1, &held)).collect::<Vec<Reading>>();
+        let (ones, others) = (of(one), of(other));
+        assert_eq!((ones.len(), others.len(), of(ANYBODY).len()), (2, 2, 4));
+        drop(ones);
+        assert_eq!(of(one).len(), 2);
+    }
+
+    #[test]
+    fn a_client_without_a_seat_causes_no_work() {
+        let (readers, held) = (Readers::new(1), Arc::new(()));
+        let _first = open(&readers, ANYBODY, 1, &held).unwrap();
+        let refused = readers.open(ANYBODY, || -> Result<Pieces, Infallible> { panic!("nothing is to be made") });
+        assert!(refused.unwrap().is_none());
     }
 }

@@ -39,6 +39,12 @@ pub fn no_plays(records: u64, most: &Rejects) -> String {
     format!("{how_many}: {}", most.text)
 }
 
+/// The same for a run that has read nothing new: the lake holds so many dead letters of runs before, and not one play.
+pub fn none_before(dead_letters: u64) -> String {
+    let are = if dead_letters == 1 { "1 dead letter" } else { &format!("{} dead letters", grouped(dead_letters)) };
+    format!("the lake holds {are} and no play, and nothing new has come")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

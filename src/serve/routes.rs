@@ -9,7 +9,7 @@
 //! GET /v1/charts/{name}?scope=&period=&limit=&durable=
 //!                                                one cell; with `*` as scope or period, an array of cells
 //! GET /v1/tracks/{id}?chart=&scope=&period=      where a track has plays, in a top or not
-//! GET /v1/tracks?id=&chart=&scope=&period=       likewise; the id may be `..` here
+//! GET /v1/tracks?id=&chart=&scope=&period=       the same; here the id may be `..`
 //! GET /v1/artists?name=&limit=                   the tracks of an artist, the plays over time and by country
 //! GET /v1/search?q=&limit=                       tracks and artists by a part of their names
 //! GET /v1/geo?chart=&period=&track=&after=&limit=              plays by country
@@ -41,8 +41,8 @@ use reprise_dataflows::definition::{Scope, TRENDING_NAME};
 use serde::Serialize;
 
 use super::access::Access;
-use super::budget::FULL;
-use super::guard::{Guard, guard};
+use super::connections::ClientAddress;
+use super::guard::{Guard, Revision, guard};
 use super::lookup::{self, Found, Request};
 use super::metrics;
 use super::parameters::{count, flag, parameters};
@@ -100,60 +100,74 @@ pub fn is_probe(path: &str) -> bool {
     matches!(path, "/metrics" | "/healthz" | "/readyz")
 }
 
-async fn trending(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+async fn trending(
+    State(shared): State<Arc<Shared>>,
+    Extension(client): Extension<ClientAddress>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
     let [scope, limit, durable, at] = parameters(query.as_deref(), ["scope", "limit", "durable", "at"])?;
     let (limit, durable) = (count(limit)?, flag("durable", durable)?);
     if let Some(at) = at {
         let window = past_window::past_window(&shared, &at, scope.as_deref(), limit, durable).await;
         return window.map(IntoResponse::into_response);
     }
-    answer(&shared, TRENDING_NAME, &Request { scope, period: None, limit }, durable)
+    answer(&shared, client, TRENDING_NAME, &Request { scope, period: None, limit }, durable)
 }
 
 async fn chart(
     State(shared): State<Arc<Shared>>,
+    Extension(client): Extension<ClientAddress>,
     name: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let Path(name) = name.map_err(|_| Problem::bad_request("the name of the chart is not UTF-8"))?;
     let [scope, period, limit, durable] = parameters(query.as_deref(), ["scope", "period", "limit", "durable"])?;
     let request = Request { scope, period, limit: count(limit)? };
-    answer(&shared, &name, &request, flag("durable", durable)?)
+    answer(&shared, client, &name, &request, flag("durable", durable)?)
 }
 
-fn answer(shared: &Shared, name: &str, request: &Request, durable: bool) -> Result<Response, Problem> {
+fn answer(
+    shared: &Shared,
+    client: ClientAddress,
+    name: &str,
+    request: &Request,
+    durable: bool,
+) -> Result<Response, Problem> {
     if durable {
         let charts = self::durable(shared)?;
         let found = lookup::chart(&charts, name, request)?;
-        return cells(shared, found, request.limit, || charts);
+        return cells(shared, client, found, || charts);
     }
     // Which charts there are does not depend on plays.
     lookup::chart_index(&shared.charts(), name)?;
     // Checked before the charts are read: they may become whole meanwhile.
     whole(shared)?;
-    let (found, copy) = {
-        let charts = shared.charts();
-        let found = lookup::chart(&charts, name, request)?;
-        let copy = matches!(found, Found::Many(_)).then(|| Arc::new(charts.clone()));
-        (found, copy)
-    };
-    cells(shared, found, request.limit, || copy.unwrap_or_else(|| Arc::new(shared.charts().clone())))
+    let found = lookup::chart(&shared.charts(), name, request)?;
+    cells(shared, client, found, || Arc::new(shared.charts().clone()))
 }
 
-/// The answer with what was found; many cells are made from `charts` as they are read.
+/// The answer with what was found; many cells are made from `charts` as they are read. The copy and the order of all places cost
+/// much, so they are made only for a client that has a seat, and from a copy, so that the dataflow does not wait.
 fn cells(
     shared: &Shared,
+    client: ClientAddress,
     found: Found,
-    limit: Option<usize>,
     charts: impl FnOnce() -> Arc<Charts>,
 ) -> Result<Response, Problem> {
-    let places = match found {
+    let filter = match found {
         Found::Whole(answer) => return Ok(Json(answer).into_response()),
-        Found::Many(places) => places,
+        Found::Many(filter) => filter,
     };
-    let body = shared.lists.open(|| Ok::<_, Problem>(snapshot::array(charts(), places, limit)))?;
-    let body =
-        body.ok_or_else(|| Problem::unavailable("too many long lists are being read: ask again later, or for less"))?;
+    let make = || {
+        let charts = charts();
+        let places = charts.sorted_places(&filter);
+        Ok::<_, Problem>(snapshot::array(charts, places, filter.limit))
+    };
+    let body = shared.lists.open(client, make)?.ok_or_else(|| {
+        Problem::unavailable(
+            "too many long lists are being read, by all clients or from your address: ask again later, or for less",
+        )
+    })?;
     let headers = [(header::CONTENT_TYPE, "application/json")];
     Ok((Extension(Streamed), headers, Body::new(body)).into_response())
 }
@@ -178,6 +192,7 @@ fn durable(shared: &Shared) -> Result<Arc<Charts>, Problem> {
 
 async fn stream(
     State(shared): State<Arc<Shared>>,
+    Extension(client): Extension<ClientAddress>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -196,9 +211,9 @@ async fn stream(
         return Err(Problem::unavailable("the run has not opened its lake yet: ask again in a moment"));
     }
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
-    let body = shared.streams.open(&shared, watched, last).map_err(|full| {
+    let body = shared.streams.open(&shared, client, watched, last).map_err(|full| {
         Problem::unavailable(match full {
-            Full::Memory => FULL.to_owned(),
+            Full::Memory(reason) => reason.to_owned(),
             Full::Clients => format!("{CLIENTS_MAX} clients are connected, and no more can be: try again later"),
             Full::Lists => format!(
                 "{LISTS_MAX} different lists are watched, and no more can be: watch another, or try again later"
@@ -220,7 +235,11 @@ fn stream_interval(text: &str) -> Result<Duration, Problem> {
     })
 }
 
-async fn snapshot(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+async fn snapshot(
+    State(shared): State<Arc<Shared>>,
+    Extension(client): Extension<ClientAddress>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
     let [durable] = parameters(query.as_deref(), ["durable"])?;
     let durable = flag("durable", durable)?;
     let make = || {
@@ -230,12 +249,17 @@ async fn snapshot(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) 
             whole(&shared)?;
             Arc::new(shared.charts().clone())
         };
-        let status = shared.status();
-        let pieces = snapshot::snapshot(charts, status.topic.clone(), status.lake.clone());
+        // The guard ends here: while all places are sorted, the dataflow must be able to write the status.
+        let (topic, lake) = {
+            let status = shared.status();
+            (status.topic.clone(), status.lake.clone())
+        };
+        let pieces = snapshot::snapshot(charts, topic, lake);
         pieces.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
     };
-    let body = shared.snapshots.open(make)?;
-    let body = body.ok_or_else(|| Problem::unavailable("too many snapshots are being read: ask again later"))?;
+    let body = shared.snapshots.open(client, make)?.ok_or_else(|| {
+        Problem::unavailable("too many snapshots are being read, by all clients or from your address: ask again later")
+    })?;
     Ok((Extension(Streamed), [(header::CONTENT_TYPE, snapshot::MEDIA_TYPE)], Body::new(body)).into_response())
 }
 
@@ -253,11 +277,15 @@ async fn charts(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) ->
     let after = after.map(|after| Scope::parse(&after)).transpose();
     let after = after.map_err(|error| Problem::bad_request(format!("`after`: {error}")))?;
     let limit = count(limit)?.map_or(Page::default().limit, |limit| limit.min(SCOPES_MAX));
-    let charts = shared.charts();
-    let as_of = charts.as_of();
-    let (charts, last) = charts.overview(&Page { after, limit });
+    // The guard ends here: while the answer becomes JSON, the dataflow must be able to write the charts.
+    let (as_of, (charts, last), scope_changes) = {
+        let charts = shared.charts();
+        (charts.as_of(), charts.overview(&Page { after, limit }), charts.scope_changes())
+    };
+    // Whoever keeps all pages asks for the first one only, so its tag also stands for the scopes of the later ones.
+    let revision = last.is_some().then_some(Extension(Revision(scope_changes)));
     let next = last.map(|last| next_page("/v1/charts", &[("after", &last.name()), ("limit", &limit.to_string())]));
-    Ok((link(next.as_deref()), Json(ChartList { as_of, charts, next })).into_response())
+    Ok((revision, link(next.as_deref()), Json(ChartList { as_of, charts, next })).into_response())
 }
 
 /// The path of the page after this one.
@@ -290,7 +318,7 @@ async fn readyz(State(shared): State<Arc<Shared>>) -> Result<&'static str, Probl
 
 async fn nowhere() -> Problem {
     Problem::not_found(
-        "there is nothing here; there is /, /v1/trending, /v1/charts, /v1/charts/{name}, /v1/tracks, /v1/artists, /v1/search, /v1/geo, \
-         /v1/dead-letters, /v1/stream, /v1/snapshot, /v1/status, /v1/openapi.json, /metrics, /healthz and /readyz",
+        "there is nothing here; there is /, /v1/trending, /v1/charts, /v1/charts/{name}, /v1/tracks, /v1/artists, /v1/search, \
+         /v1/geo, /v1/dead-letters, /v1/stream, /v1/snapshot, /v1/status, /v1/openapi.json, /metrics, /healthz and /readyz",
     )
 }

@@ -260,25 +260,20 @@ impl Shared {
 
     /// What of this process's memory can be measured.
     pub fn memory_parts(&self) -> Parts {
-        let workers = {
-            let status = self.status();
-            status.workers / status.processes.max(1)
-        };
         let uncommitted = self.uncommitted_bytes.lock().unwrap_or_else(PoisonError::into_inner);
-        let uncommitted_bytes = uncommitted.range(..workers).map(|(_, bytes)| bytes).sum();
-        Parts { answers_bytes: self.budget.held_bytes(), uncommitted_bytes }
+        Parts { answers_bytes: self.budget.held_bytes(), uncommitted_bytes: uncommitted.values().sum() }
+    }
+
+    /// A worker of this process holds so many bytes that are not in the lake yet.
+    pub fn holds_uncommitted(&self, worker: usize, bytes: u64) {
+        self.uncommitted_bytes.lock().unwrap_or_else(PoisonError::into_inner).insert(worker, bytes);
     }
 
     /// A source or a process has reported.
     pub fn reported(&self, report: Report) {
         match report {
             Report::Lake(_) => {}
-            Report::Kafka(kafka) => {
-                let mut uncommitted = self.uncommitted_bytes.lock().unwrap_or_else(PoisonError::into_inner);
-                uncommitted.insert(kafka.worker, kafka.uncommitted_bytes);
-                drop(uncommitted);
-                self.reported_partitions(kafka);
-            }
+            Report::Kafka(kafka) => self.reported_partitions(kafka),
             Report::Process(process) => self.reported_process(process),
         }
     }
@@ -319,8 +314,11 @@ impl Shared {
         for (reason, count) in partitions.values().flat_map(|partition| &partition.dead_letters) {
             *status.dead_letters.entry(reason.clone()).or_default() += count;
         }
-        let most = if status.accepted == 0 { self.most_rejected(&status) } else { None };
-        status.no_plays = most.map(|most| rejects::no_plays(status.dead_letters.values().sum(), &most));
+        let has_none = status.accepted == 0 && status.lake_plays == 0;
+        let most = if has_none { self.most_rejected(&status) } else { None };
+        let before = (has_none && status.lake_dead_letters > 0).then(|| rejects::none_before(status.lake_dead_letters));
+        let since = most.map(|most| rejects::no_plays(status.dead_letters.values().sum(), &most));
+        status.no_plays = since.or(before);
         for report in partitions.values() {
             let partition = status.partition(report.partition);
             (partition.start_offset, partition.next_offset) = (report.start, report.next);

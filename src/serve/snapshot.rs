@@ -25,8 +25,9 @@ pub const MEDIA_TYPE: &str = "application/x-ndjson";
 pub const READERS_MAX: usize = 4;
 /// Long lists of cells that are read at the same time.
 pub const LIST_READERS_MAX: usize = 16;
-/// A piece is sent when it has so many bytes; one cell is never divided.
-const PIECE_BYTES: usize = 64 << 10;
+/// Bytes after which a piece of a long answer is sent (a cell is never divided, so it may be larger), and bytes of any
+/// answer that a connection takes at once.
+pub const PIECE_BYTES: usize = 64 << 10;
 
 /// The first line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

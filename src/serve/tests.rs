@@ -145,8 +145,10 @@ fn status_is_what_was_told() {
 #[test]
 fn the_newest_dead_letters_are_told_with_their_reason() {
     let (server, shared) = server();
-    shared.status_mut().topic = "song-plays".into();
-    assert_eq!(json(&server, "/v1/dead-letters"), serde_json::json!({"dead_letters": [], "counts": {}}));
+    *shared.status_mut() =
+        Status { topic: "song-plays".into(), lake: "/lake".into(), lake_dead_letters: 7, ..Status::default() };
+    let of_before = serde_json::json!({"dead_letters": [], "counts": {}, "lake_dead_letters": 7, "lake": "/lake"});
+    assert_eq!(json(&server, "/v1/dead-letters"), of_before);
     for (worker, offset) in [(0, 7), (1, 3)] {
         let mut partition = PartitionReport::new(worker as i32, 0);
         partition.reject(Rejection::NotJson);
@@ -169,6 +171,8 @@ fn the_newest_dead_letters_are_told_with_their_reason() {
             "dead_letters": [{"topic": "song-plays", "partition": 1, "offset": 3, "time": "1970-01-01T00:00:00Z",
                 "reason": "not_json", "detail": "expected value", "value": "{\u{1b}"}],
             "counts": {"not_json": 2},
+            "lake_dead_letters": 7,
+            "lake": "/lake",
         })
     );
     assert_eq!(json(&server, "/v1/dead-letters")["dead_letters"][1]["offset"], 7);

@@ -10,7 +10,7 @@ mod left_out;
 mod pages;
 mod reader;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use reprise_dataflows::plan::Plan;
@@ -22,6 +22,7 @@ use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use tracing::warn;
 
 use super::times::EventTimes;
 use super::{Intake, LakeReport, Report, Source};
@@ -40,6 +41,21 @@ pub struct Progress {
     pub rows_total: u64,
     /// What this process has read and not counted, because it is no play.
     pub left_out: Mutex<LeftOut>,
+    /// Workers of this process that have read all of their files.
+    pub workers_done: AtomicUsize,
+    /// The log says what was left out when so many workers are done. A replay says it itself, below its progress bar.
+    pub said_after: Option<usize>,
+}
+
+impl Progress {
+    /// A worker has read all of its files, and left some rows out.
+    fn done(&self, left_out: LeftOut) {
+        let mut all = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+        all.merge(left_out);
+        if Some(self.workers_done.fetch_add(1, Ordering::Relaxed) + 1) == self.said_after {
+            all.notes().iter().for_each(|note| warn!("{note}"));
+        }
+    }
 }
 
 /// The files of one worker: those of a range of hours, of about as many bytes as the others'. Most buckets
@@ -108,8 +124,7 @@ pub fn lake<'scope>(
             };
             reported_done = piece.is_none();
             if reported_done {
-                let mut left_out = progress.left_out.lock().unwrap_or_else(PoisonError::into_inner);
-                left_out.merge(reader.take_left_out());
+                progress.done(reader.take_left_out());
             }
             let read = piece.as_ref().map_or(0, |piece| piece.rows);
             rows += read;

@@ -5,10 +5,12 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How many buckets are kept: more than plays may be ahead of a stream that is an hour late, in tenths of the default window.
-const BUCKETS_MAX: usize = 128;
-/// How many times a bucket keeps, and how many different times make plays a crowd.
-pub const TIMES_KEPT: usize = 3;
+/// How many buckets are kept: 17 hours of the default window's, 100 windows of any other.
+const BUCKETS_MAX: usize = 1024;
+/// How many times a bucket keeps, and how many different times make plays a crowd: more than one listener has in a minute.
+pub const TIMES_KEPT: usize = 5;
+/// The buckets on either side of the clock's that are kept whatever comes: plays far ahead must not displace the crowd.
+const GUARDED: i64 = 6;
 /// How many buckets make a trending window.
 pub const BUCKETS_IN_WINDOW: i64 = 10;
 
@@ -31,7 +33,7 @@ impl Bucket {
     fn note(&mut self, event_us: i64) {
         let Some(place) = self.latest_us.iter().position(|known| *known <= event_us) else { return };
         if self.latest_us[place] != event_us {
-            self.latest_us[place..].rotate_right(1);
+            self.latest_us.copy_within(place..TIMES_KEPT - 1, place + 1);
             self.latest_us[place] = event_us;
         }
     }
@@ -55,6 +57,8 @@ pub struct EventTimes {
     /// The clock of the open epoch, and the start of its trending window, in µs since 1970.
     clock_us: i64,
     window_start_us: i64,
+    /// Buckets that start from the first to the second are kept whatever comes.
+    guarded_us: (i64, i64),
     /// Plays that were added.
     pub plays: u64,
     /// Those that were too old for the trending window when they were added. They are in no bucket.
@@ -79,6 +83,7 @@ impl EventTimes {
             last: 0,
             clock_us: i64::MIN,
             window_start_us: i64::MIN,
+            guarded_us: (i64::MAX, i64::MIN),
             plays: 0,
             missed: 0,
             missed_by_us: 0,
@@ -88,6 +93,13 @@ impl EventTimes {
     /// Plays that are added from here on are compared with this clock, and with the start of its trending window.
     pub fn at(&mut self, clock_us: i64, window_start_us: i64) {
         (self.clock_us, self.window_start_us) = (clock_us, window_start_us);
+        self.guard(clock_us);
+    }
+
+    /// The buckets around `event_us` are kept from here on, however many others there are.
+    pub fn guard(&mut self, event_us: i64) {
+        let start_us = self.start_of(event_us);
+        self.guarded_us = (self.after(start_us, -GUARDED), self.after(start_us, GUARDED));
     }
 
     /// Adds a play.
@@ -163,21 +175,30 @@ impl EventTimes {
         self.last = 0;
     }
 
-    /// The place of a bucket, which is made if it is not there. `None` if it is before all that are kept.
+    fn is_guarded(&self, start_us: i64) -> bool {
+        (self.guarded_us.0..=self.guarded_us.1).contains(&start_us)
+    }
+
+    /// The place of a bucket, which is made if it is not there. `None` if as many others are kept, which are guarded or later.
     fn bucket(&mut self, start_us: i64) -> Option<usize> {
         let place = self.buckets.partition_point(|bucket| bucket.start_us < start_us);
         if self.buckets.get(place).is_some_and(|bucket| bucket.start_us == start_us) {
             return Some(place);
         }
-        if self.is_full_before(start_us) {
+        if self.buckets.len() < BUCKETS_MAX {
+            self.buckets.insert(place, Bucket::new(start_us));
+            return Some(place);
+        }
+        let oldest = self.buckets.iter().position(|bucket| !self.is_guarded(bucket.start_us))?;
+        if start_us < self.buckets[oldest].start_us && !self.is_guarded(start_us) {
             return None;
         }
-        let is_full = self.buckets.len() >= BUCKETS_MAX;
+        self.buckets.remove(oldest);
+        let place = place - usize::from(oldest < place);
         self.buckets.insert(place, Bucket::new(start_us));
-        if is_full {
-            self.buckets.remove(0);
-        }
-        Some(place - usize::from(is_full))
+        // The places of those behind have changed.
+        self.last = place;
+        Some(place)
     }
 }
 
@@ -195,12 +216,33 @@ mod tests {
         times
     }
 
-    /// One play that was sent four times is no company for itself.
+    /// A play that was sent many times is no company for itself.
     #[test]
     fn company_has_different_times() {
-        assert_eq!(of(&[7, 7, 7, 7]).buckets()[0].company(), 1);
+        assert_eq!(of(&[7; 40]).buckets()[0].company(), 1);
         assert_eq!(of(&[7, 7, 8]).buckets()[0].company(), 2);
-        assert_eq!(of(&[7, 9, 8, 8]).buckets()[0].company(), 4);
+        let twelve: Vec<i64> = (0..TIMES_KEPT as i64).flat_map(|second| [second, second]).collect();
+        assert_eq!(of(&twelve[2..]).buckets()[0].company(), TIMES_KEPT as u64 - 1);
+        assert_eq!(of(&twelve).buckets()[0].company(), 2 * TIMES_KEPT as u64);
+    }
+
+    /// Plays far ahead, in more buckets than are kept, leave those around the clock as they are.
+    #[test]
+    fn the_buckets_around_the_clock_stay() {
+        let mut times = EventTimes::default();
+        times.at(600 * SECOND_US, 0);
+        let strays = (0..3 * BUCKETS_MAX as i64).map(|bucket| (100 + bucket) * 60);
+        for second in strays {
+            times.add(second * SECOND_US);
+            times.add(600 * SECOND_US + second);
+            times.add(second * SECOND_US + 1);
+        }
+        times.add(9 * 60 * SECOND_US);
+        assert_eq!(times.buckets().len(), BUCKETS_MAX);
+        let [first, second] = [0, 1].map(|place| times.buckets()[place]);
+        assert_eq!((first.start_us, first.plays), (540 * SECOND_US, 1));
+        assert_eq!((second.start_us, second.plays), (600 * SECOND_US, 3 * BUCKETS_MAX as u64));
+        assert!(times.buckets()[2..].iter().all(|bucket| bucket.plays == 2));
     }
 
     #[test]
@@ -219,7 +261,7 @@ mod tests {
     proptest! {
         /// The order of plays and the way they are spread over workers make no difference, and the latest buckets are exact.
         #[test]
-        fn a_summary_is_that_of_all_plays(times_s in prop::collection::vec(0i64..20_000, 1..600), parts in 1usize..5) {
+        fn a_summary_is_that_of_all_plays(times_s in prop::collection::vec(0i64..200_000, 1..3000), parts in 1usize..5) {
             let whole = of(&times_s);
             let mut merged = EventTimes::default();
             for part in times_s.rchunks(times_s.len().div_ceil(parts)).rev() {

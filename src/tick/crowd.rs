@@ -7,8 +7,8 @@ use crate::source::times::{Bucket, EventTimes, TIMES_KEPT};
 
 /// How many buckets ahead of the crowd a play may be without company: half a window, so that a single play never empties it.
 const LEAD: i64 = 5;
-/// The share of the plays around the crowd that is company for others, where that is more than [`TIMES_KEPT`]: one of so many.
-const CROWD_SHARE: u64 = 100;
+/// The share of the plays around the crowd that is company for others, where that is more than [`TIMES_KEPT`]: one in ten.
+const CROWD_SHARE: u64 = 10;
 /// After so many reports in a row that bring only plays astray the crowd is thought to have gone on.
 const STRAYS_MAX: u32 = 10;
 
@@ -25,7 +25,8 @@ pub struct Crowd {
 impl Crowd {
     /// No plays are known, and the crowd has reached `clock_us`.
     pub fn new(window_us: i64, clock_us: Option<i64>) -> Self {
-        let times = EventTimes::new(window_us);
+        let mut times = EventTimes::new(window_us);
+        clock_us.iter().for_each(|clock_us| times.guard(*clock_us));
         Self { home_us: clock_us.map(|clock_us| times.start_of(clock_us)), times, drained_us: None, strays: 0 }
     }
 
@@ -81,20 +82,33 @@ impl Crowd {
             (home_us, self.strays) = (next_us, 0);
         }
         self.home_us = Some(home_us);
+        self.times.guard(home_us);
         self.times.forget_before(self.times.after(home_us, -LEAD));
     }
 
-    /// The next bucket that has enough company: half as many plays as the crowd has around `home_us`, but no more than three are
-    /// needed in a small crowd, and a hundredth of a great one.
+    /// The next bucket that has enough company: half as many plays as the crowd has around `home_us`, but no more than
+    /// [`TIMES_KEPT`] are needed in a small crowd, and a tenth of a great one. After [`STRAYS_MAX`] it is the first with a play astray.
     fn next_home_us(&self, home_us: i64) -> Option<i64> {
         let around = self.company(self.times.after(home_us, -LEAD), home_us);
-        let needed = match self.strays {
-            STRAYS_MAX.. => 1,
-            _ => around.div_ceil(2).min(TIMES_KEPT as u64).max(around / CROWD_SHARE).max(1),
+        let (behind_us, needed) = match self.strays {
+            STRAYS_MAX.. => (self.reach_us().unwrap_or(home_us), 1),
+            _ => (home_us, around.div_ceil(2).min(TIMES_KEPT as u64).max(around / CROWD_SHARE).max(1)),
         };
-        let mut ahead =
-            self.times.buckets().iter().map(|bucket| bucket.start_us).filter(|start_us| *start_us > home_us);
-        ahead.find(|start_us| self.company(*start_us, self.times.after(*start_us, LEAD)) >= needed)
+        let buckets = self.times.buckets();
+        let ahead = &buckets[buckets.partition_point(|bucket| bucket.start_us <= behind_us)..];
+        let (mut company, mut end) = (0, 0);
+        for (begin, bucket) in ahead.iter().enumerate() {
+            let last_us = self.times.after(bucket.start_us, LEAD);
+            while let Some(next) = ahead.get(end).filter(|next| next.start_us <= last_us) {
+                company += next.company();
+                end += 1;
+            }
+            if company >= needed {
+                return Some(bucket.start_us);
+            }
+            company -= ahead[begin].company();
+        }
+        None
     }
 
     /// How many plays there are in the buckets from one to another, both included.

@@ -1,5 +1,6 @@
 //! A lake beside its own log: every file, every row's origin, and whether each offset of the topic is there once.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -17,6 +18,8 @@ use crate::source::lake::{LeftOut, Reader, Selection};
 
 /// Problems that are listed; with more it is not one file that is damaged.
 const PROBLEMS_MAX: usize = 100;
+/// Files of which the same is said one by one; of more it is said once, with the first of them.
+const SAME_MAX: usize = 5;
 
 /// What was found, for people.
 pub struct Checked {
@@ -42,7 +45,8 @@ pub fn check(lake: &Path, threads: usize) -> Result<Checked> {
             report += &summary(&plays, &play_rows);
             let letter_rows = letters.as_ref().map(|letters| read(letters, threads, &mut problems)).transpose()?;
             report += &letters.iter().zip(&letter_rows).map(|(claims, rows)| summary(claims, rows)).collect::<String>();
-            if play_rows.count == 0 {
+            // Without files that the log names: one that cannot be read may hold plays.
+            if play_rows.count == 0 && plays.files.is_empty() {
                 report += "the lake holds no play yet\n";
             }
             verdicts = coverage::judge(topic, &plays.progress, play_rows, letter_rows.unwrap_or_default(), &plays.gaps);
@@ -91,7 +95,8 @@ fn imported(plays: &Claims, lake: &Path, threads: usize, problems: &mut Vec<Stri
         outcome
     };
     let (mut rows, mut left_out) = (0, LeftOut::default());
-    for (count, others) in each(files.len(), threads, read_file, problems)? {
+    let paths: Vec<&Path> = files.iter().map(|file| &*file.path).collect();
+    for (count, others) in each(&paths, threads, read_file, problems)? {
         rows += count;
         left_out.merge(others);
     }
@@ -116,13 +121,14 @@ fn read(claims: &Claims, threads: usize, problems: &mut Vec<String>) -> Result<R
         told
     };
     let mut all = Rows::default();
-    each(claims.files.len(), threads, read_file, problems)?.into_iter().for_each(|rows| all.merge(rows));
+    let paths: Vec<&Path> = claims.files.iter().map(|file| &*file.path).collect();
+    each(&paths, threads, read_file, problems)?.into_iter().for_each(|rows| all.merge(rows));
     Ok(all)
 }
 
-/// Has `threads` look at `count` files, each of which adds to what its thread has found and says what is wrong.
+/// Has `threads` look at the files at `paths`, each of which adds to what its thread has found and says what is wrong.
 fn each<T: Default + Send>(
-    count: usize,
+    paths: &[&Path],
     threads: usize,
     look: impl Fn(usize, &mut T) -> Vec<String> + Sync,
     problems: &mut Vec<String>,
@@ -131,7 +137,7 @@ fn each<T: Default + Send>(
     let told = Mutex::new(Vec::new());
     let work = || {
         let mut found = T::default();
-        while let Some(index) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|index| *index < count) {
+        while let Some(index) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|index| *index < paths.len()) {
             let problems = look(index, &mut found).into_iter().map(|problem| (index, problem));
             told.lock().unwrap_or_else(PoisonError::into_inner).extend(problems);
         }
@@ -144,6 +150,52 @@ fn each<T: Default + Send>(
     });
     let mut told = told.into_inner().unwrap_or_else(PoisonError::into_inner);
     told.sort();
-    problems.extend(told.into_iter().map(|(_, problem)| problem));
+    problems.extend(together(paths, told));
     found.context("the files cannot be read")
+}
+
+/// What is told of the files at `paths`, by their indices, with what is the same of many of them in one line.
+fn together(paths: &[&Path], told: Vec<(usize, String)>) -> Vec<String> {
+    let mut same = HashMap::<String, Vec<usize>>::new();
+    for (place, (index, text)) in told.iter().enumerate() {
+        same.entry(text.replace(&paths[*index].display().to_string(), "")).or_default().push(place);
+    }
+    let mut lines: Vec<(usize, String)> = Vec::new();
+    for places in same.into_values() {
+        match places[..] {
+            [first, ..] if places.len() > SAME_MAX => {
+                let more = grouped(places.len() as u64 - 1);
+                lines.push((first, format!("{}; the same of {more} more files", told[first].1)));
+            }
+            _ => lines.extend(places.into_iter().map(|place| (place, told[place].1.clone()))),
+        }
+    }
+    lines.sort();
+    lines.into_iter().map(|(_, line)| line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    /// A column that a table lacks is missing from each of its files, which are in no order.
+    #[test]
+    fn what_is_the_same_of_many_files_is_said_once() {
+        let paths: Vec<PathBuf> = (0..100).map(|number| PathBuf::from(format!("/lake/{number}.parquet"))).collect();
+        let paths: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
+        let missing = |index: usize| (index, format!("cannot read {}: no column country", paths[index].display()));
+        let mut told: Vec<_> = (0..100).map(missing).collect();
+        told.insert(1, (0, "/lake/0.parquet: it has no rows".to_owned()));
+        assert_eq!(
+            together(&paths, told),
+            [
+                "cannot read /lake/0.parquet: no column country; the same of 99 more files",
+                "/lake/0.parquet: it has no rows"
+            ]
+        );
+        let few: Vec<_> = (0..SAME_MAX).map(missing).collect();
+        assert_eq!(together(&paths, few.clone()), few.into_iter().map(|(_, text)| text).collect::<Vec<_>>());
+    }
 }

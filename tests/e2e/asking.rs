@@ -32,7 +32,8 @@ fn an_instance_tells_of_itself() {
     let status = succeed(&["status"]);
     let lake = folder.path().to_str().unwrap();
     assert!(
-        status.contains(lake) && status.lines().any(|line| line.split_whitespace().eq(["accepted", "3"])),
+        status.contains(lake)
+            && status.lines().any(|line| line.split_whitespace().eq("accepted since this start 3".split(' '))),
         "{status}"
     );
     assert!(status.contains("committed offset"), "partitions are a table: {status}");
@@ -48,6 +49,8 @@ fn an_instance_tells_of_itself() {
     assert!(track.contains("all-time") && track.lines().next().unwrap().starts_with("a · "), "{track}");
     let weekly = succeed(&["track", "a", "--chart", "weekly", "--scope", "global"]);
     assert!(weekly.contains("2025-W01") && !weekly.contains("all-time"), "{weekly}");
+    let nowhere = succeed(&["track", "a", "--chart", "weekly", "--scope", "XX"]);
+    assert!(nowhere.contains("no plays; there are lists of 2025-W01; for "), "{nowhere}");
     let json: Value = serde_json::from_str(&succeed(&["track", "a", "--format", "json"])).unwrap();
     assert_eq!(json["track_id"], "a");
 
@@ -70,6 +73,8 @@ fn what_an_instance_refuses_is_status_1() {
         assert_eq!((ended.status.code(), ended.stdout.as_str()), (Some(1), ""), "{words:?}: {}", ended.stderr);
         assert!(ended.stderr.starts_with("error: "), "{}", ended.stderr);
     }
+    let said = ask(&running, &["track", "nobody"]).stderr;
+    assert!(said.contains("`reprise search`"), "{said}");
     let address = running.address.clone();
     running.stop();
     for words in [&["health"][..], &["status"], &["search", "x"], &["track", "a"]] {

@@ -298,7 +298,16 @@ fn the_lake_is_shown_and_one_cares_for_it_at_a_time() {
     run_to_end(&topic, folder.path(), &[]);
     let shown = succeed(care("ls", folder.path(), &[])).stdout;
     assert!(shown.contains("song_plays · version") && shown.contains("2025-10-01"), "{shown}");
+    assert!(shown.contains(" · a log of "), "{shown}");
     assert_eq!(number(&usage(folder.path()), "/tables/0/total/rows"), traffic.plays.len() as u64);
+    // A second file of the same hour.
+    broker::produce(&topic, 0, [Play::new("a", "2025-10-01T00:00:00Z").json()]);
+    run_to_end(&topic, folder.path(), &["-w", "1"]);
+    let young = succeed(care("compact", folder.path(), &[])).stderr;
+    assert!(young.contains("older than 2h; --all takes files of any age"), "{young}");
+    assert!(succeed(care("compact", folder.path(), &["--all"])).stderr.starts_with("compacted 1 partition: "));
+    let said = succeed(care("vacuum", folder.path(), &["--retain", "0s"])).stderr;
+    assert!(said.starts_with("deleted ") && said.contains("deleted the second name, in _merged"), "{said}");
     let lock = folder.path().join("song_plays/_staging/care.lock");
     let held =
         std::fs::File::options().create(true).truncate(false).write(true).open(lock).expect("the lock is a file");

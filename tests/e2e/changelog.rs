@@ -256,6 +256,13 @@ fn topics_that_are_not_for_it_are_told() {
     assert!(ended.stderr.contains("is not compacted"), "{}", ended.stderr);
     assert!(held(&empty) == replayed(folder.path()), "it is published all the same");
 
+    let (other, lake) = (broker::topic("other-plays", 1), self::folder());
+    produce(&other, "DE", 3);
+    let ended = succeed(run(&other, lake.path(), &with(&empty, &["--until-caught-up"])));
+    let said = format!("charts of the topic {topic:?}, and ours are of {other}");
+    assert!(ended.stderr.contains(&said), "{}", ended.stderr);
+    assert!(held(&empty) == replayed(folder.path()), "the charts of others stay");
+
     for (wrong, complaint) in [(&*topic, "another topic than that of the plays"), ("a b", "letters, digits")] {
         let ended = reprise(run(&topic, folder.path(), &["--changelog", wrong])).end();
         assert_eq!(ended.status.code(), Some(2), "{}", ended.stderr);

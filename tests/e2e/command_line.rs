@@ -26,12 +26,16 @@ run --lake x -p 1                                        | --hostfile
 run --lake x --hostfile FOLDER/none -p 0                 | FOLDER/none
 run --lake x --hosts a:1,b:1 -p 2                        | 2
 run --lake s3://bucket/x                                 | object stores
+run --lake x --brokers foo:bar                           | foo:bar
 run --lake x --config FOLDER/wrong                       | FOLDER/wrong
 run --lake x --config FOLDER/none                        | FOLDER/none
 demo --lake FOLDER                                       | exists already
 demo --rate 0                                            | --rate
 demo --keep --lake x                                     | --keep
 demo --format parquet                                    | --output
+demo --output x                                          | --format
+demo --all                                               | --format
+generate --brokers a:1,foo:bar                           | foo:bar
 generate --start 1999-01-01                              | --start
 generate --count 1 --history 1d --history-plays 2        | --count
 generate --duplicates 0.6 --malformed 0.6                | --malformed
@@ -45,6 +49,8 @@ replay x --scope                                         | --scope
 replay x --from 2026-11-02 --to 2026-11-01               | --from must be before --to
 replay x --chart nonsense                                | nonsense
 replay x --chart weekly --period 2026-11                 | 2026-11
+replay x --period 2026-W99                               | a week such as
+replay x --period 2026-13                                | a month such as
 replay x --chart weekly --scope device:mobile            | device
 replay x --charts FOLDER/wrong                           | charts file
 replay x --format parquet                                | --output
@@ -53,6 +59,8 @@ replay x -n 2                                            | --hostfile
 verify                                                   | which lake
 verify x --against ftp://a                               | --against
 verify x --against http://                               | --against
+verify x --against https://a                             | plain http
+verify x --against a:1 --token-file FOLDER/none          | FOLDER/none
 verify file:///x                                         | object stores
 lake                                                     | Usage
 lake ls x y                                              | unexpected
@@ -65,14 +73,15 @@ cluster -n 2 -- lake ls                                  | which lake
 cluster -n 2 -- status                                   | only `run` and `replay`
 cluster -n 0 -- run                                      | 0
 trending --url ftp://a                                   | plain http
-trending --limit 0                                       | --limit
+trending --limit 0                                       | a whole number from 1
+dead-letters ls --limit 0                                | a whole number from 1
 trending --token-file FOLDER/none                        | FOLDER/none
 chart                                                    | <NAME>
 chart ../weekly                                          | lower-case
 chart weekly --url http://                               | --url
 status --format csv                                      | --format
 search                                                   | <TEXT>
-search x --limit none                                    | --limit
+search x --limit none                                    | a whole number from 1
 track                                                    | <ID>
 track a --period 2026-11                                 | --chart
 health --url https://a                                   | plain http

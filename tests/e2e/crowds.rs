@@ -17,6 +17,10 @@ use crate::support::{broker, eventually, heavy};
 /// More than one listener has room for.
 const KEPT: usize = 4300;
 const NEVER_READ: usize = 400;
+/// Those that never read an answer that is in memory as a whole, and the entries that such an answer has at most
+/// (`WHOLE_ENTRIES_MAX` of the server).
+const NEVER_READ_WHOLE: usize = 60;
+const WHOLE_ENTRIES_MAX: usize = 5000;
 const MIB: u64 = 1 << 20;
 
 /// Lets this test hold as many sockets as it may.
@@ -75,7 +79,7 @@ fn connections_that_are_kept_lock_nobody_out() {
     running.stop();
 }
 
-/// Each of the readers would be owed some seven megabytes.
+/// Each of the readers would be owed some seven megabytes, which are made while they are read.
 #[test]
 fn readers_that_never_read_cost_no_memory() {
     let _heavy = heavy();
@@ -117,5 +121,57 @@ fn readers_that_never_read_cost_no_memory() {
         });
     }
     drop((silent, readers));
+    running.stop();
+}
+
+/// A list with as many entries as one answer in memory has. Its texts are long, so it is some ten megabytes: more
+/// than the sockets of both ends take from the server.
+#[test]
+fn whole_answers_that_nobody_reads_have_a_budget() {
+    const SONGS: usize = 98;
+    const COUNTRIES: usize = 50;
+    let _heavy = heavy();
+    let topic = broker::topic("never-read-whole", 1);
+    let now = Timestamp::now().to_string();
+    let songs: Vec<Play> = (0..SONGS)
+        .map(|song| {
+            let play = Play::new(&format!("song-{song}"), &now);
+            Play { title: "t".repeat(1000), artist: "a".repeat(1000), ..play }
+        })
+        .collect();
+    let mut plays = Vec::new();
+    for index in 0..COUNTRIES as u8 {
+        let country = String::from_utf8_lossy(&[b'A' + index / 26, b'A' + index % 26]).into_owned();
+        plays.extend(songs.iter().map(|song| Play { country: country.clone(), ..song.clone() }.json()));
+    }
+    broker::produce(&topic, 0, plays);
+    let folder = folder();
+    let running = Running::start(&topic, folder.path(), &["-w", "1"]);
+    running.caught_up(&topic);
+    // One list is that of all countries.
+    let limit = WHOLE_ENTRIES_MAX / (COUNTRIES + 1);
+    let path = format!("/v1/charts/weekly?scope=*&period=*&limit={limit}");
+    let whole = running.json(&path);
+    let lists = whole.as_array().expect("an array");
+    let entries: usize = lists.iter().map(|list| list["entries"].as_array().map_or(0, Vec::len)).sum();
+    assert_eq!((lists.len(), entries), (COUNTRIES + 1, limit * (COUNTRIES + 1)));
+    let answer_bytes = whole.to_string().len() as u64;
+    assert!(answer_bytes > 9 * MIB && answer_bytes * NEVER_READ_WHOLE as u64 > 500 * MIB);
+    drop(whole);
+
+    let before = held_bytes(&running);
+    let silent: Vec<TcpStream> = (0..NEVER_READ_WHOLE).map(|_| ask(&running.address, &path)).collect();
+    let later = eventually("answers fill their budget", || {
+        let (status, later) = status(&running.address, &path);
+        (status == 503).then_some(later)
+    });
+    assert!(later.is_some(), "503 says when to ask again");
+    for path in ["/healthz", "/readyz", "/metrics", "/v1/trending?limit=1", "/v1/status"] {
+        assert_eq!(status(&running.address, path).0, 200, "{path}");
+    }
+    let held = held_bytes(&running).saturating_sub(before);
+    assert!(held < 200 * MIB, "{NEVER_READ_WHOLE} readers that never read hold {} MiB", held / MIB);
+    drop(silent);
+    eventually("somebody who reads gets an answer", || (status(&running.address, &path).0 == 200).then_some(()));
     running.stop();
 }

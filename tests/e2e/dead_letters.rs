@@ -159,8 +159,11 @@ fn a_topic_of_other_events_is_loud() {
     }
     assert!(letters[7].detail.contains("payload.song_id"), "an envelope shows where the fields are: {:?}", letters[7]);
 
-    // Started again it finds nothing new, which is no failure.
-    assert!(reprise(&words).end().status.success());
+    // Started again it finds nothing new, and there are still no charts.
+    let again = reprise(&words).end();
+    assert_eq!(again.status.code(), Some(1), "{}", again.stderr);
+    let error = "error: the lake holds 9 dead letters and no play";
+    assert!(again.stderr.contains(error) && again.stderr.contains("WARN"), "{}", again.stderr);
 }
 
 /// A supervisor does not start again what would find nothing to read, and so succeed.
@@ -191,6 +194,15 @@ fn the_status_says_that_no_record_is_a_play() {
         asked.contains("not_json") && asked.contains(&format!("{topic}/0 at 1")) && asked.contains("schema id 7"),
         "{asked}"
     );
+    running.stop();
+    let running = Running::start(&topic, folder.path(), &["-w", "1"]);
+    let no_plays = running.caught_up(&topic)["no_plays"].clone();
+    assert!(
+        no_plays.as_str().is_some_and(|told| told.starts_with("the lake holds 2 dead letters and no play")),
+        "{no_plays}"
+    );
+    let asked = reprise(["dead-letters", "ls", "--url", &running.address]).succeed().stdout;
+    assert!(asked.starts_with("no dead letters since the start; the lake keeps 2 of before: /"), "{asked}");
     broker::produce(&topic, 0, [Play::new("a", "2025-01-01T00:00:00Z").json()]);
     assert_eq!(running.caught_up(&topic)["no_plays"], serde_json::Value::Null);
     running.stop();

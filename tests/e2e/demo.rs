@@ -71,6 +71,41 @@ fn a_demo_removes_its_lake() {
     }
 }
 
+/// The second Ctrl-C leaves at once, so the lake stays, which is said.
+#[test]
+fn a_demo_that_is_left_at_once_says_where_its_lake_is() {
+    // It may have ended before the second Ctrl-C comes.
+    for _ in 0..5 {
+        let folder = folder();
+        let running = small(folder.path(), &[]);
+        let lake = running.status()["lake"].as_str().unwrap().to_owned();
+        running.program.signal("INT");
+        running.program.signal("INT");
+        let ended = running.program.end();
+        if ended.status.code() == Some(130) {
+            assert!(ended.stderr.contains(&format!("its lake {lake} stays")), "{}", ended.stderr);
+            assert!(Path::new(&lake).exists());
+            return;
+        }
+    }
+    panic!("the second Ctrl-C has come too late each time");
+}
+
+/// A demo that cannot begin does not say how to end it, and leaves nothing behind.
+#[test]
+fn a_demo_whose_port_is_taken_ends_at_once() {
+    let folder = folder();
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_reprise"));
+    clean(&mut command);
+    command.current_dir(folder.path()).args(["demo", "--listen", &other.local_addr().unwrap().to_string()]);
+    let ended = Program::spawn(&mut command).end();
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(ended.stderr.contains("something already listens on"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("Ctrl-C") && !ended.stderr.contains("stays"), "{}", ended.stderr);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
 #[test]
 fn a_demo_keeps_its_lake_if_asked_to() {
     let folder = folder();

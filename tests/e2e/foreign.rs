@@ -152,6 +152,7 @@ fn what_would_give_fewer_plays_is_refused() {
             &["no column `completed`", "the charts `trending`, `weekly`, `monthly`, `all-time` need"][..],
         ),
         ("no-country", &[], &["no column `country`", "`weekly`"]),
+        ("by-country", &[], &["is partitioned by `country`, which the charts", "without that partition"]),
         ("no-device", &by_device, &["no column `device`, which the chart `by-device` needs"]),
         ("no-timestamp", &[], &["has no column `timestamp`, which says when a play was"]),
         ("renamed", &[], &["no column `song_id`", "It has track_id, title"]),

@@ -34,13 +34,50 @@ fn numbers_are_fields() {
     assert!(warning["message"].as_str().unwrap().contains(&format!("as at offset 3 of {topic}/0")), "{warning}");
 }
 
+/// The lines of a program with `--log-format json`, each of which must be JSON.
+#[track_caller]
+fn json(stderr: &str) -> Vec<Value> {
+    let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    stderr.lines().map(parse).collect()
+}
+
+/// Notes, errors, and names with marks that JSON has other escapes for than a terminal.
+#[test]
+fn every_line_of_json_is_json() {
+    let (folder, topic) = (folder(), topic());
+    let lake = folder.path().join("a\u{200f}b");
+    let program = reprise(run(&topic, &lake, &["-w", "1", "--log-format", "json"]));
+    eventually("it runs", || program.stderr().contains("\"counted\"").then_some(()));
+    program.signal("TERM");
+    let said = json(&program.succeed().stderr);
+    let is_note = |line: &Value, start: &str| line["message"].as_str().is_some_and(|text| text.starts_with(start));
+    assert!(said.iter().any(|line| line["lake"] == lake.to_str().unwrap()), "{said:#?}");
+    assert!(said.iter().any(|line| is_note(line, "stopping: ")), "{said:#?}");
+
+    let lake_name = lake.to_str().unwrap();
+    let noted = reprise(["lake", "compact", lake_name, "--log-format", "json"]).succeed();
+    assert!(json(&noted.stderr).iter().any(|line| line["level"] == "INFO"), "{}", noted.stderr);
+    let nowhere = lake.join("nowhere");
+    for (words, status) in [
+        (&["replay", nowhere.to_str().unwrap()][..], 1),
+        (&["verify", lake_name, "--against", "https://a"][..], 2),
+        (&["trending", "--url", "127.0.0.1:1"][..], 1),
+    ] {
+        let ended = reprise(words.iter().chain(&["--log-format", "json"])).end();
+        let said = json(&ended.stderr);
+        assert_eq!((ended.status.code(), said.len()), (Some(status), 1), "{}", ended.stderr);
+        assert!(said[0]["level"] == "ERROR" && said[0]["timestamp"].is_string(), "{said:#?}");
+    }
+}
+
 #[test]
 fn an_idle_run_says_nothing() {
     let (folder, topic) = (folder(), topic());
     let running = Running::start(&topic, folder.path(), &["-w", "1", "--commit-interval", "100ms"]);
     eventually("the last change is told", || running.program.stderr().contains("lake_plays=3").then_some(()));
     let before = running.program.stderr();
-    std::thread::sleep(Duration::from_secs(4));
+    // Longer than the interval of ten seconds in which one line may be written.
+    std::thread::sleep(Duration::from_secs(12));
     assert_eq!(running.program.stderr(), before);
     running.stop();
 }

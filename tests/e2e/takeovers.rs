@@ -55,6 +55,9 @@ fn a_second_run_by_mistake_is_refused_by_name_and_the_first_goes_on() {
     let process = format!("process {} on ", first.program.id());
     let said = [&process, &*first.address, "--take-over", "Nothing was changed"];
     assert_refused(&reprise(run(&topic, folder.path(), &[])).end(), &said);
+    let listen = first.address.strip_prefix("http://").unwrap();
+    let same_command = reprise(run(&topic, folder.path(), &["--listen", listen])).end();
+    assert_refused(&same_command, &[&said[..], &["another --listen"]].concat());
     let second = reprise(cluster::cluster("2", run(&topic, folder.path(), &["-w", "1"])));
     eventually("a cluster is refused as well", || second.stderr().contains(&process).then_some(()));
     drop(second);

@@ -32,6 +32,8 @@ fn commands(readme: &str) -> Vec<String> {
 fn shell(line: &str, folder: &Path, topic: &str, address: &str) -> Command {
     let line = line.replace(ADDRESS, address);
     let line = line.strip_prefix("reprise ").map_or(line.clone(), |rest| format!("exec \"$REPRISE\" {rest}"));
+    // One command may take what another has printed.
+    let line = format!("reprise() {{ \"$REPRISE\" \"$@\"; }}; {line}");
     let mut command = Command::new("sh");
     clean(&mut command);
     command.args(["-c", &line]).current_dir(folder).env("REPRISE", env!("CARGO_BIN_EXE_reprise"));

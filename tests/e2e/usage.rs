@@ -97,6 +97,10 @@ fn a_broker_that_does_not_answer() {
     error: no Kafka broker answers at ADDRESS within 10 s (BrokerTransportFailure (Local: Broker transport failure); ADDRESS/bootstrap: Connect to ipv4#ADDRESS failed: Connection refused): is it running, and is the address right? `scripts/kafka start` starts one here, and `reprise demo` needs none
     ");
     assert!(!lake.exists(), "nothing has been made");
+    // The same of the generator, however often the library says it.
+    let said = refusal(&["generate", "--brokers", &address], &[(&address, "ADDRESS")]);
+    assert!(said.starts_with("status 1\nerror: cannot reach Kafka at ADDRESS"), "{said}");
+    assert_eq!(said.lines().count(), 2, "{said}");
 }
 
 #[test]
@@ -219,6 +223,13 @@ fn options_from_a_file() {
     assert!(read.status.success(), "{}", read.stderr);
     assert!(read.stdout.contains(",all,"), "the charts of a run, as the file says: {}", read.stdout);
     assert_eq!(config(&all, &["run", "--topic", "no-such-topic"]).status.code(), Some(1), "a flag beats the file");
+
+    let wrong = config("lake = \"x\"\ncommit-interval = \"soon\"\n", &["run"]);
+    let of_file = format!("{}: invalid value 'soon' for '--commit-interval", file.display());
+    assert_eq!((wrong.status.code(), wrong.stderr.contains(&of_file)), (Some(2), true), "{}", wrong.stderr);
+    let wrong = config(&all, &["run", "--commit-interval", "later"]);
+    let of_flag = wrong.stderr.contains("'later'") && !wrong.stderr.contains("configuration file");
+    assert_eq!((wrong.status.code(), of_flag), (Some(2), true), "{}", wrong.stderr);
 
     let wrong = config("tpoic = 1\n", &["run"]);
     let said = names.iter().fold(wrong.stderr, |said, (text, name)| said.replace(text, name));
@@ -351,7 +362,43 @@ fn a_replay_of_nothing_says_so() {
         "{}",
         nowhere.stderr
     );
+    for words in [&["--scope", "de"][..], &["--scope", "de", "--chart", "weekly"]] {
+        let lower = replay(words);
+        assert_eq!((lower.status.code(), lower.stdout.as_str()), (Some(1), ""), "{words:?}: {}", lower.stderr);
+    }
+    // A window of long ago counts its plays, and nothing else tells what a country can be called.
+    let window = ["--chart", "trending", "--clock", "2025-01-01T00:05:00Z", "--scope"];
+    let of_window = |scope: &'static str| replay(&[&window[..], &[scope]].concat());
+    let (lower, possible) = (of_window("de"), of_window("XX"));
+    assert_eq!((lower.status.code(), lower.stdout.as_str()), (Some(1), ""), "{}", lower.stderr);
+    assert_eq!((possible.status.code(), possible.stdout.as_str()), (Some(0), ""), "{}", possible.stderr);
     let impossible = replay(&["--scope", "device:mobile"]);
     assert_eq!(impossible.status.code(), Some(2));
     assert!(impossible.stderr.contains("no chart has device lists"), "{}", impossible.stderr);
+}
+
+#[test]
+fn a_replay_of_a_lake_without_plays_says_so() {
+    let (topic, folder) = (broker::topic("no-plays", 1), folder());
+    broker::produce(&topic, 0, ["no play", "no play either"]);
+    let lake = folder.path().to_str().unwrap();
+    // A run whose topic has no play at all fails, and has committed what is wrong with it.
+    assert_eq!(reprise(words(&topic, folder.path(), &[])).end().status.code(), Some(1));
+    let nothing = reprise(["replay", lake, "--format", "json"]).end();
+    assert_eq!((nothing.status.code(), nothing.stdout.as_str()), (Some(0), ""), "{}", nothing.stderr);
+    assert_eq!(nothing.stderr, format!("the lake {lake} holds no play (2 dead letters)\n"));
+}
+
+/// The next error would be about a folder that is named as it was asked for.
+#[test]
+fn a_table_is_no_lake() {
+    let folder = folder();
+    run_to_end(&topic_with_a_play(), folder.path(), &[]);
+    let names = [(folder.path().to_str().unwrap(), "LAKE")];
+    let said = refusal(&["replay", folder.path().join("song_plays").to_str().unwrap()], &names);
+    assert_eq!(said, "status 1\nerror: LAKE/song_plays is one table of a lake: name the lake, LAKE\n");
+    let bare = folder.path().join("bare");
+    std::fs::create_dir_all(bare.join("_delta_log")).unwrap();
+    let said = refusal(&["verify", bare.to_str().unwrap()], &names);
+    assert!(said.starts_with("status 1\n") && said.contains("move the plays to LAKE/song_plays"), "{said}");
 }

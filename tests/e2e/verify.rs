@@ -117,6 +117,7 @@ fn what_cannot_be_compared_is_refused() {
     std::fs::write(&charts, "[[chart]]\nname = \"weekly\"\nperiod = \"week\"\ntop = 3\n").unwrap();
     refused(&lake, &["--charts", charts.to_str().unwrap()], "give --charts the file that the instance has");
     refused(&folder.path().join("nowhere"), &[], "there is no lake");
+    refused(&others, &[], &format!("holds {other}: name its own lake, {}", lake.display()));
     let file = crate::support::lake::files(&lake).pop().expect("a file of plays");
     let kept = std::fs::read(&file).unwrap();
     std::fs::remove_file(&file).unwrap();
@@ -124,9 +125,33 @@ fn what_cannot_be_compared_is_refused() {
     std::fs::write(&file, kept).unwrap();
     compared(&verify(&running, &lake, "2"));
     running.stop();
-    let ended = reprise(["verify", "--lake", lake.to_str().unwrap(), "--against", "127.0.0.1:1"]).end();
+    let ended = reprise(["verify", lake.to_str().unwrap(), "--against", "127.0.0.1:1", "--wait", "0s"]).end();
     assert_eq!(ended.status.code(), Some(1));
-    assert!(ended.stderr.contains("no reprise answers at"), "{}", ended.stderr);
+    let says = ended.stderr.contains("no reprise answers at") && ended.stderr.contains("name it with --against");
+    assert!(says && !ended.stderr.contains("--url"), "{}", ended.stderr);
+}
+
+/// Before it listens, while it opens or rebuilds its lake, and before it has read anything: asked at any moment of a start,
+/// the proof comes when there is something to prove.
+#[test]
+fn an_instance_that_has_just_begun_is_waited_for() {
+    let topic = broker::topic("just-begun", 2);
+    let plays = (0..500).map(|song| Play::new(&(song % 9).to_string(), "2025-05-05T05:05:00Z").json());
+    broker::produce(&topic, 0, plays);
+    let folder = folder();
+    let lake = folder.path().to_str().unwrap();
+    // A port that was free a moment ago.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap().to_string();
+    drop(free);
+    // A new lake, and then one that has to be rebuilt.
+    for _ in 0..2 {
+        let verifying = reprise(["verify", lake, "--against", &address]);
+        eventually("it waits", || verifying.stderr().contains("waiting for it").then_some(()));
+        let running = Running::start(&topic, folder.path(), &["--listen", &address, "--commit-interval", "1h"]);
+        assert!(compared(&verifying.end()).1 > 0);
+        running.stop();
+    }
 }
 
 /// A start commits as soon as it has read everything, so that it can be proved at once; nothing is proved of nothing.
@@ -216,6 +241,7 @@ fn a_lake_that_is_not_whole_is_told() {
         assert_eq!(ended.status.code(), Some(1));
         assert!(ended.stdout.contains(name), "{}\n{}", ended.stdout, ended.stderr);
         assert!(ended.stdout.contains(&format!("{topic}/0: 0 … 3 LOST 3 of 3, first at 0")), "{}", ended.stdout);
+        assert!(!ended.stdout.contains("holds no play"), "they are lost, and were there: {}", ended.stdout);
     }
     std::fs::write(&file, kept).unwrap();
     assert_eq!(succeed(["verify", "--lake", lake]).stdout, whole);

@@ -7,12 +7,13 @@ use anyhow::{Context, Result};
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, StringArray, StructArray};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::Int64Type;
-use delta_kernel::FilteredEngineData;
 use delta_kernel::engine::arrow_data::{ArrowEngineData, EngineDataArrowExt};
 use delta_kernel::scan::StatsOptions;
+use delta_kernel::{FilteredEngineData, KernelError};
 use serde::Deserialize;
 use url::Url;
 
+use crate::lake::damage::explained;
 use crate::lake::disk::MERGED;
 use crate::lake::listing::resolve;
 use crate::lake::table::Table;
@@ -81,9 +82,10 @@ pub fn removals(table: &Table, names: &BTreeSet<&str>) -> Result<Option<Vec<Filt
 fn scan(table: &Table, mut visit: impl FnMut(FilteredEngineData) -> Result<()>) -> Result<()> {
     let scan = table.snapshot().clone().scan_builder().with_stats(StatsOptions::json_only()).without_row_transforms();
     let context = || format!("cannot list the files of {}", table.root.display());
-    let scan = scan.build().with_context(context)?;
-    for found in scan.scan_metadata(table.engine()).with_context(context)? {
-        visit(found.with_context(context)?.scan_files)?;
+    let because = |error: KernelError| explained(&table.root, error.into()).context(context());
+    let scan = scan.build().map_err(because)?;
+    for found in scan.scan_metadata(table.engine()).map_err(because)? {
+        visit(found.map_err(because)?.scan_files)?;
     }
     Ok(())
 }

@@ -20,7 +20,7 @@
 //! 4. A vacuum by another tool ignores `_merged`, like every folder that begins with an underscore. Between the link and the
 //!    append it may take the final name for garbage, although it looks new: so that is looked at again, and linked again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
@@ -57,52 +57,82 @@ pub fn publish(
 ) -> Result<usize> {
     let mut published = 0;
     for partitions in partitions.chunks(PARTITIONS_MAX) {
-        let mut change = CompactIntent { files: Vec::new(), removed: Vec::new() };
+        let mut files = Vec::new();
         for partition in partitions {
             if attention.is_over() {
                 break;
             }
-            let root = &table.root;
-            match partition.merged.iter().map(|entry| link(kind, root, entry)).collect::<Result<Vec<_>>>() {
-                Ok(files) => {
+            match link_all(kind, &table.root, &partition.merged) {
+                Ok(linked) => {
                     failpoint::reach("publish-linked")?;
                     delete(&partition.replaced)?;
-                    change.files.extend(files);
-                    change.removed.extend(partition.merged.iter().map(|entry| entry.name.clone()));
+                    files.extend(linked);
                 }
                 Err(error) => tracing::warn!("a merged file keeps its place for now: {error:#}"),
             }
         }
-        if !change.files.is_empty() && commit(table, &change)? {
-            published += change.files.len();
-        }
+        published += commit(table, files)?;
     }
     Ok(published)
 }
 
-/// Makes the final names those of the log. Returns false if somebody else has removed one of the merged files from it.
-fn commit(table: &mut Table, change: &CompactIntent) -> Result<bool> {
-    let paths = || change.files.iter().map(|file| (table.root.join(&file.staged), table.root.join(&file.path)));
-    let folders: BTreeSet<PathBuf> = paths().filter_map(|(_, path)| path.parent().map(Path::to_path_buf)).collect();
+/// Makes the final names those of the log, and returns how many there are. A merged file that somebody else has removed from the
+/// log loses its final name again; the others are published without it, for what they replace has been deleted.
+fn commit(table: &mut Table, mut files: Vec<NewFile>) -> Result<usize> {
+    let folders: BTreeSet<PathBuf> =
+        files.iter().filter_map(|file| Some(table.root.join(&file.path).parent()?.to_path_buf())).collect();
     folders.iter().try_for_each(|folder| disk::sync_folder(folder))?;
     failpoint::reach("publish-deleted")?;
-    let mut links: BTreeMap<PathBuf, PathBuf> = paths().map(|(merged, path)| (path, merged)).collect();
-    let committed = compact::append(table, change)?;
-    failpoint::reach("publish-appended")?;
-    if committed {
-        links.iter().try_for_each(|(path, merged)| link_once(merged, path))?;
-    } else {
-        for_each(table, |entry| {
-            links.remove(&entry.path);
-            Ok(())
-        })?;
-        links.keys().try_for_each(|path| disk::remove_if_there(path))?;
+    while !files.is_empty() {
+        let removed = files.iter().map(|file| file.staged.clone()).collect();
+        let change = CompactIntent { files, removed };
+        let is_committed = compact::append(table, &change)?;
+        failpoint::reach("publish-appended")?;
+        if is_committed {
+            for file in &change.files {
+                link_once(&table.root.join(&file.staged), &table.root.join(&file.path))?;
+            }
+            return Ok(change.files.len());
+        }
+        files = still_there(table, change.files)?;
     }
-    Ok(committed)
+    Ok(0)
 }
 
-/// Gives a merged file its final name beside the one that it has. Returns what the log will say of it.
-fn link(kind: &Kind, root: &Path, entry: &Entry) -> Result<NewFile> {
+/// Those of `files` that the log still has where they were merged. The others lose their final names, unless the log has these.
+fn still_there(table: &Table, files: Vec<NewFile>) -> Result<Vec<NewFile>> {
+    let staged: BTreeSet<&str> = files.iter().map(|file| file.staged.as_str()).collect();
+    let paths: BTreeSet<PathBuf> = files.iter().map(|file| table.root.join(&file.path)).collect();
+    let (mut still_staged, mut final_names) = (BTreeSet::new(), BTreeSet::new());
+    for_each(table, |entry| {
+        if staged.contains(entry.name.as_str()) {
+            still_staged.insert(entry.name);
+        } else if paths.contains(&entry.path) {
+            final_names.insert(entry.path);
+        }
+        Ok(())
+    })?;
+    let (kept, gone): (Vec<NewFile>, Vec<NewFile>) =
+        files.into_iter().partition(|file| still_staged.contains(&file.staged));
+    let mut gone = gone.iter().map(|file| table.root.join(&file.path)).filter(|path| !final_names.contains(path));
+    gone.try_for_each(|path| disk::remove_if_there(&path))?;
+    Ok(kept)
+}
+
+/// Gives all merged files of a partition their final names, or none of them: with some, readers by name would find the plays of
+/// these twice. Returns what the log will say of them.
+fn link_all(kind: &Kind, root: &Path, merged: &[Entry]) -> Result<Vec<NewFile>> {
+    let mut made = Vec::new();
+    let linked = merged.iter().map(|entry| link(kind, root, entry, &mut made)).collect::<Result<Vec<_>>>();
+    if linked.is_err() {
+        made.iter().try_for_each(|path| disk::remove_if_there(path))?;
+    }
+    linked
+}
+
+/// Gives a merged file its final name beside the one that it has, which goes to `made` if it is new. Returns what the log will
+/// say of the file.
+fn link(kind: &Kind, root: &Path, entry: &Entry, made: &mut Vec<PathBuf>) -> Result<NewFile> {
     let shown = entry.path.display();
     let file =
         File::open(&entry.path).with_context(|| format!("cannot open {shown}, which the log of the lake names"))?;
@@ -111,7 +141,10 @@ fn link(kind: &Kind, root: &Path, entry: &Entry) -> Result<NewFile> {
     let name = entry.final_name().with_context(|| format!("{shown} is no merged file"))?;
     // Other tools take a file for garbage only when it is old.
     file.set_modified(SystemTime::now()).with_context(|| format!("cannot change the time of {shown}"))?;
-    link_once(&entry.path, &root.join(name))?;
+    let path = root.join(name);
+    if link_once(&entry.path, &path)? {
+        made.push(path);
+    }
     Ok(NewFile {
         path: name.to_owned(),
         staged: entry.name.clone(),
@@ -125,10 +158,11 @@ fn link(kind: &Kind, root: &Path, entry: &Entry) -> Result<NewFile> {
     })
 }
 
-/// Makes `to` another name of the file `from`, unless it is that already.
-fn link_once(from: &Path, to: &Path) -> Result<()> {
+/// Makes `to` another name of the file `from`. Returns false if it was that already.
+fn link_once(from: &Path, to: &Path) -> Result<bool> {
     let context = || format!("cannot link {} as {}", from.display(), to.display());
-    to.parent().map_or(Ok(()), fs::create_dir_all).with_context(context)?;
+    // The folder may have been removed when it was empty.
+    to.parent().map_or(Ok(()), disk::create_folder).with_context(context)?;
     match fs::hard_link(from, to) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             let [from_file, to_file] = [from, to].map(|path| fs::metadata(path).with_context(context));
@@ -136,8 +170,8 @@ fn link_once(from: &Path, to: &Path) -> Result<()> {
             if (from_file.dev(), from_file.ino()) != (to_file.dev(), to_file.ino()) {
                 bail!("{} is another file than {}", to.display(), from.display());
             }
-            Ok(())
+            Ok(false)
         }
-        linked => linked.with_context(context),
+        linked => linked.map(|()| true).with_context(context),
     }
 }

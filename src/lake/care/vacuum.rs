@@ -10,6 +10,7 @@ use std::collections::hash_map::{DefaultHasher, HashMap};
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::hash::{Hash, Hasher};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -30,6 +31,8 @@ use crate::lake::{disk, intent};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Vacuumed {
     pub files: usize,
+    /// Those of `files` that were second names of published files, which stay: no bytes come free by them.
+    pub names: usize,
     pub bytes: u64,
     /// Merged files that have taken the places of those that they replace.
     pub published: usize,
@@ -72,6 +75,7 @@ fn vacuum_table(
     let mut deleted = Vec::new();
     let mut delete = |files: &[(PathBuf, u64)]| {
         for (path, bytes) in files {
+            let is_name = is_second_name(&root, path);
             if !dry_run {
                 if outcome.files > 0 {
                     failpoint::reach("vacuum")?;
@@ -81,7 +85,8 @@ fn vacuum_table(
                 deleted.dedup();
             }
             outcome.files += 1;
-            outcome.bytes += bytes;
+            outcome.names += usize::from(is_name);
+            outcome.bytes += if is_name { 0 } else { *bytes };
             done += bytes;
             (attention.progress)(done, total);
         }
@@ -93,15 +98,20 @@ fn vacuum_table(
     } else {
         published = publish(kind, &mut table, &due, attention, &mut delete)?;
     }
-    for file in rest.chunks(1) {
+    for file in &rest {
         if attention.is_over() {
             break;
         }
-        delete(file)?;
+        delete(std::slice::from_ref(file))?;
     }
     outcome.published += published;
     remove_empty_folders(&root, deleted);
     Ok(published)
+}
+
+/// Whether a file in `_merged` has its final name as well.
+fn is_second_name(root: &Path, path: &Path) -> bool {
+    path.starts_with(root.join(MERGED)) && fs::metadata(path).is_ok_and(|metadata| metadata.nlink() > 1)
 }
 
 /// What nothing needs.

@@ -107,6 +107,24 @@ fn without_statistics_in_the_log_the_footers_tell() {
     assert_eq!(clock_us(&snapshot), at);
 }
 
+/// A power cut leaves an entry of zeros or a part of one, and a copy may lack the checkpoint that it names.
+#[test]
+fn what_is_damaged_is_named() {
+    let said = |lake: &Lake| message(Snapshot::open(&lake.path(), None));
+    for change in [|commit: String| commit[..commit.len() - 200].to_owned(), |commit: String| "\0".repeat(commit.len())]
+    {
+        let lake = lake_of(&[AFTERNOON_US, AFTERNOON_US + HOUR_US]);
+        tamper(&lake, change);
+        let (said, log) = (said(&lake), lake.plays().canonicalize().unwrap().join("_delta_log"));
+        assert!(said.contains(&format!(" of {}/0000", log.display())) && said.contains("put back a copy"), "{said}");
+        assert!(said.contains("line ") && !said.contains("<unknown>") && said.lines().count() == 1, "{said}");
+    }
+    let lake = lake_of(&[AFTERNOON_US]);
+    fs::write(lake.plays().join("_delta_log/_last_checkpoint"), r#"{"version":1,"size":3}"#).unwrap();
+    let said = said(&lake);
+    assert!(said.contains("_last_checkpoint names a checkpoint of version 1") && said.contains("delete it"), "{said}");
+}
+
 #[test]
 fn a_log_that_leads_out_of_the_lake_is_refused() {
     for outside in ["../secret.parquet", "..%2F..%2Fsecret.parquet", "/etc/passwd", "file:///etc/passwd", "s3://b/x"] {

@@ -111,7 +111,7 @@ pub fn answer(families: prometheus::Result<Vec<MetricFamily>>) -> Result<Respons
 /// What a process tells of itself that serves no charts.
 ///
 /// # Errors
-/// Likewise.
+/// None that can happen: names are there once and have the right characters.
 pub fn process() -> prometheus::Result<Vec<MetricFamily>> {
     let registry = Registry::new();
     let memory = IntGauge::new(MEMORY, MEMORY_HELP)?;
@@ -156,7 +156,7 @@ fn phase(now: Phase) -> prometheus::Result<IntGaugeVec> {
 /// All metrics, each with its samples.
 ///
 /// # Errors
-/// Likewise.
+/// None that can happen: names are there once and have the right characters.
 pub fn families(shared: &Shared) -> prometheus::Result<Vec<MetricFamily>> {
     let (cells, titles) = shared.charts().sizes();
     let status = shared.status_now();

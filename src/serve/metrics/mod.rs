@@ -19,7 +19,7 @@ pub use exposition::{answer, families, process};
 /// Epochs that may be open, or have been served and not reported yet.
 const EPOCHS_MAX: usize = 1024;
 
-/// So many epochs later all reports of one have come.
+/// After this many later epochs all reports of one have come.
 const REPORTED_AFTER: usize = 8;
 
 /// From half a millisecond to a minute.
@@ -167,6 +167,12 @@ impl Metrics {
     pub fn answered(&self, path: &str, status: u16, took: Duration) {
         self.requests.with_label_values(&[path, &status.to_string()]).inc();
         self.request_duration.observe(took.as_secs_f64());
+    }
+
+    /// How many requests to `path` were answered with `status`.
+    #[cfg(test)]
+    pub fn answers(&self, path: &str, status: u16) -> u64 {
+        self.requests.with_label_values(&[path, &status.to_string()]).get()
     }
 }
 

@@ -3,19 +3,22 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::body::Bytes;
 use reprise_dataflows::definition::Scope;
 use serde::Serialize;
 
+use super::super::budget::Share;
 use super::super::{Shared, Status};
 use super::Client;
 use crate::charts::{AsOf, ChartCell, Charts, Entry};
 use crate::output::json;
 
-/// Events that are kept for clients that come back, and their bytes.
+/// Events that a list keeps for clients that come back, and their bytes. Where there are many lists, each keeps less: together
+/// they have a share of the budget.
 const KEPT_EVENTS: usize = 256;
 const KEPT_BYTES: usize = 1 << 20;
 
@@ -91,6 +94,14 @@ pub struct List {
     pub(super) events: VecDeque<(EventId, Bytes)>,
     events_bytes: usize,
     events_after: EventId,
+    /// How many lists there are.
+    lists: Arc<AtomicU64>,
+}
+
+impl Drop for List {
+    fn drop(&mut self) {
+        self.lists.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl List {
@@ -100,6 +111,8 @@ impl List {
         let charts = shared.charts();
         let cells = if is_whole { cells(&watched, &charts) } else { Vec::new() };
         let last = EventId { incarnation: shared.incarnation(), epoch: charts.as_of().epoch, sequence: 0 };
+        let lists = shared.streams.kept_lists.clone();
+        lists.fetch_add(1, Ordering::Relaxed);
         Self {
             watched,
             clients: Vec::new(),
@@ -109,6 +122,7 @@ impl List {
             events: VecDeque::new(),
             events_bytes: 0,
             events_after: last,
+            lists,
         }
     }
 
@@ -149,13 +163,17 @@ impl List {
             let epoch = after.as_of.epoch;
             let sequence = if self.last.epoch == epoch { self.last.sequence + 1 } else { 0 };
             self.last = EventId { epoch, sequence, ..self.last };
-            let event = shared.budget.count(event("change", Some(self.last), &change));
+            let event = event("change", Some(self.last), &change);
             self.events_bytes += event.len();
-            self.events.push_back((self.last, event.clone()));
-            events.push(event);
+            // The text is in memory once. It counts as an answer while a client waits for it, and as a kept event while
+            // it is kept, so that what is kept takes no room from answers.
+            self.events.push_back((self.last, shared.budget.count(Share::Events, event.clone())));
+            events.push(shared.budget.count(Share::Answers, event));
         }
-        let is_short = shared.budget.is_full();
-        while is_short || self.events.len() > KEPT_EVENTS || self.events_bytes > KEPT_BYTES {
+        // Each list has an equal part of the share, and trims itself: a busy one takes nothing from the others.
+        let lists = self.lists.load(Ordering::Relaxed).max(1);
+        let kept_bytes = KEPT_BYTES.min((shared.budget.max_bytes_of(Share::Events) / lists) as usize);
+        while self.events.len() > KEPT_EVENTS || self.events_bytes > kept_bytes {
             let Some((id, event)) = self.events.pop_front() else { break };
             self.events_after = id;
             self.events_bytes -= event.len();

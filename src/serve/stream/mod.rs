@@ -4,9 +4,10 @@
 //!  epochs ──► a task for each list that somebody watches ──► pieces of text ──► a bounded queue for each client ──► socket
 //! ```
 //!
-//! An event is made once, however many watch. A list is looked at when an epoch is complete, but no more often than asked for, and
-//! less often the more clients and lists there are, so that all of them together cost a bounded share of the one thread that serves. A client
-//! that does not read finds its queue full, is told to load anew, and has slowed down nobody.
+//! An event is made once, however many watch. A list is looked at when an epoch is complete, but no more often than
+//! asked for, and less often the more clients and lists there are, so that all of them together cost a bounded share
+//! of the one thread that serves. A client that does not read finds its queue full, is told to load anew, and has
+//! slowed down nobody.
 //!
 //! An event's id is `incarnation-epoch-sequence`. Who comes back with the last id that it has seen gets the events since, if they
 //! are still there, or else whole lists.
@@ -26,6 +27,8 @@ use axum::body::Bytes;
 use tokio::sync::{mpsc, watch};
 
 use super::Shared;
+use super::budget::Share;
+use super::connections::ClientAddress;
 pub use body::Body;
 use list::List;
 pub use list::{EventId, Watched};
@@ -42,14 +45,15 @@ pub const INTERVALS: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_
 const QUEUE_EVENTS: usize = 64;
 /// The free places that the queue of a client must have while memory is short.
 const QUEUE_EVENTS_SHORT: usize = 48;
-/// What there is between two looks at a list for each client of any list, and for each list of a chart that is watched: then all of
-/// them take a small part of a core, and who waits for another answer does not wait long. A thousand clients hear news twice a second.
+/// What there is between two looks at a list for each client of any list, and for each list of a chart that is
+/// watched: then all of them take a small part of a core, and who waits for another answer does not wait long. A
+/// thousand clients hear news twice a second.
 const PER_CLIENT: Duration = Duration::from_micros(400);
 const PER_CHART: Duration = Duration::from_micros(200);
-/// Pauses are saved up until they are so long: a timer's grain is a millisecond, and who is alone is to hear of each epoch at once.
+/// Pauses are added up until they are this long: a timer's grain is a millisecond, and a lone client hears of each epoch at once.
 const PAUSE_MIN: Duration = Duration::from_millis(5);
-/// Clients of a list that are told at once, and what is left to others before the next: a thousand sockets written to in one go would take
-/// the thread from all who ask, and the processor from the dataflow.
+/// Clients of a list that are told at once, and what is left to others before the next: a thousand sockets written to
+/// in one go would take the thread from all who ask, and the processor from the dataflow.
 const GROUP: usize = 32;
 const GROUP_PAUSE: Duration = Duration::from_millis(2);
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
@@ -67,6 +71,8 @@ pub struct Streams {
     pub clients: Arc<AtomicU64>,
     /// Charts that are watched, of all lists together.
     charts: AtomicU64,
+    /// Lists that keep events.
+    kept_lists: Arc<AtomicU64>,
     /// The run is over.
     closed: AtomicBool,
     /// Clients that were too slow.
@@ -78,8 +84,8 @@ pub struct Streams {
 pub enum Full {
     Clients,
     Lists,
-    /// Answers hold as much memory as they may.
-    Memory,
+    /// The budget for answers has no room for the lists that the client lacks, for this reason.
+    Memory(&'static str),
 }
 
 /// A client's end of the queue.
@@ -114,11 +120,17 @@ impl Streams {
         self.epochs.send_replace(epoch);
     }
 
-    /// Streams what `watched` says, from the event after `last` if that is known. Called on the thread that serves.
+    /// Streams to `client` what `watched` says, from the event after `last` if that is known. Called on the thread that serves.
     ///
     /// # Errors
-    /// When too many watch already.
-    pub fn open(&self, shared: &Arc<Shared>, watched: Watched, last: Option<EventId>) -> Result<Body, Full> {
+    /// When too many watch already, or memory is short.
+    pub fn open(
+        &self,
+        shared: &Arc<Shared>,
+        client: ClientAddress,
+        watched: Watched,
+        last: Option<EventId>,
+    ) -> Result<Body, Full> {
         if self.clients.load(Ordering::Relaxed) >= CLIENTS_MAX as u64 {
             return Err(Full::Clients);
         }
@@ -133,8 +145,8 @@ impl Streams {
             list
         });
         let mut list = lock(list);
-        let before = list.since(last).into_iter().map(|event| shared.budget.hold(event));
-        let before: Vec<Bytes> = before.collect::<Option<_>>().ok_or(Full::Memory)?;
+        let before = list.since(last).into_iter().map(|event| shared.budget.hold(Share::Answers, client, event));
+        let before: Vec<Bytes> = before.collect::<Result<_, _>>().map_err(Full::Memory)?;
         let (queue, queued) = mpsc::channel(QUEUE_EVENTS);
         let is_slow = Arc::<AtomicBool>::default();
         list.clients.push(Client { queue, is_slow: is_slow.clone() });

@@ -11,6 +11,8 @@ use serde_json::Value;
 use super::*;
 use crate::charts::{Changes, tests as fixtures};
 
+const ANYBODY: ClientAddress = ClientAddress(None);
+
 fn watched() -> Watched {
     Watched { charts: vec![0], scope: Scope::Global, limit: Some(4), every: Duration::from_millis(1), status: false }
 }
@@ -116,6 +118,34 @@ fn an_id_of_another_run_or_one_that_is_forgotten_starts_over() {
     assert_eq!(list.since(Some(id)).len(), 55);
 }
 
+/// However many lists are busy, the events that they keep have their own share of the budget.
+#[test]
+fn kept_events_leave_answers_their_room() {
+    let shared = shared();
+    shared.limit_memory(8 << 20);
+    let list = |limit| List::new(Watched { limit: Some(limit), ..watched() }, &shared);
+    let mut lists: Vec<List> = (1..=64).map(list).collect();
+    for epoch in 1..=300 {
+        play(&shared, epoch, 1, 1);
+        for list in &mut lists {
+            assert_eq!(list.look(&shared).len(), 1);
+        }
+    }
+    let (kept, most) = (shared.budget.held_bytes_of(Share::Events), shared.budget.max_bytes_of(Share::Events));
+    assert!(kept <= most && kept > most / 2, "{kept} of {most}");
+    assert!(lists.iter().all(|list| !list.events.is_empty()));
+    assert!(shared.budget.hold(Share::Answers, ANYBODY, Bytes::from(vec![0; 100 << 10])).is_ok());
+    // A list that is gone leaves its room to the others.
+    lists.truncate(1);
+    for epoch in 301..=400 {
+        play(&shared, epoch, 1, 1);
+        lists[0].look(&shared);
+    }
+    assert!(lists[0].events.len() > 100);
+    drop(lists);
+    assert_eq!(shared.budget.held_bytes(), 0);
+}
+
 /// A list is told when the charts of the lake are whole, not before.
 #[test]
 fn what_is_half_made_is_not_told() {
@@ -159,7 +189,7 @@ async fn next(body: &mut Body) -> Option<Bytes> {
 #[tokio::test]
 async fn a_client_that_does_not_read_is_told_so_and_slows_nobody() {
     let shared = shared();
-    let open = || shared.streams.open(&shared, watched(), None).unwrap();
+    let open = || shared.streams.open(&shared, ANYBODY, watched(), None).unwrap();
     let (mut slow, mut fast) = (open(), open());
     let mut known = Known::default();
     known.hear(&next(&mut fast).await.unwrap());
@@ -183,7 +213,7 @@ async fn a_client_that_does_not_read_is_told_so_and_slows_nobody() {
 #[tokio::test]
 async fn all_of_many_clients_are_told_once_also_who_comes_meanwhile() {
     let shared = shared();
-    let open = || (shared.streams.open(&shared, watched(), None).unwrap(), Known::default());
+    let open = || (shared.streams.open(&shared, ANYBODY, watched(), None).unwrap(), Known::default());
     let mut clients: Vec<(Body, Known)> = (0..2 * GROUP + 7).map(|_| open()).collect();
     play(&shared, 1, 1, 1);
     let (last, known) = clients.last_mut().unwrap();
@@ -224,7 +254,7 @@ fn looks_leave_their_share() {
 #[tokio::test]
 async fn there_are_so_many_and_no_more() {
     let shared = shared();
-    let open = |limit| shared.streams.open(&shared, Watched { limit: Some(limit), ..watched() }, None);
+    let open = |limit| shared.streams.open(&shared, ANYBODY, Watched { limit: Some(limit), ..watched() }, None);
     let lists: Vec<Body> = (0..LISTS_MAX).map(|limit| open(limit + 1).unwrap()).collect();
     assert_eq!(open(1 + LISTS_MAX).err(), Some(Full::Lists));
     let clients: Vec<Body> = (lists.len()..CLIENTS_MAX).map(|_| open(1).unwrap()).collect();

@@ -4,6 +4,8 @@ use axum::body::Bytes;
 use reprise_dataflows::label::Label;
 
 use super::*;
+use crate::serve::budget::Share;
+use crate::serve::connections::ClientAddress;
 use crate::serve::readers::Pieces;
 
 fn listening(server: &Server) -> TcpStream {
@@ -31,6 +33,27 @@ fn connections_that_are_kept_lock_nobody_out() {
     assert!(rest.ends_with(b"ok\n"));
 }
 
+/// A client sends thousands of requests at once, and takes no answer: a probe of another comes between them.
+#[test]
+fn requests_that_are_sent_at_once_let_probes_through() {
+    const REQUESTS: usize = 3000;
+    let (server, shared) = server();
+    let (mut probe, mut greedy) = (listening(&server), listening(&server));
+    let request = b"HEAD /v1/snapshot HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    greedy.write_all(&request.repeat(REQUESTS)).unwrap();
+    probe.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    // The rest of the answer to its first request, and the other.
+    let mut answers = Vec::new();
+    while answers.windows(3).filter(|end| end == b"ok\n").count() < 2 {
+        let mut piece = [0; 1024];
+        let length = probe.read(&mut piece).unwrap();
+        assert!(length > 0, "the probe has lost its connection");
+        answers.extend_from_slice(&piece[..length]);
+    }
+    let answered = shared.metrics.answers("/v1/snapshot", 200);
+    assert!(answered < REQUESTS as u64, "the probe has waited for all of them");
+}
+
 #[test]
 fn probes_have_an_address_of_their_own() {
     let (_, shared) = server();
@@ -51,15 +74,48 @@ fn probes_have_an_address_of_their_own() {
 fn what_does_not_fit_in_the_budget_is_for_later() {
     let (server, shared) = server();
     shared.limit_memory(8 << 20);
-    let held = shared.budget.count(Bytes::from(vec![0; 1 << 20]));
+    let held = shared.budget.count(Share::Answers, Bytes::from(vec![0; 1 << 20]));
     let answer = send(&server, Method::GET, "/v1/trending");
     assert_eq!((answer.status().as_u16(), &answer.headers()["retry-after"]), (503, &"5".parse().unwrap()));
-    assert_eq!(send(&server, Method::GET, "/healthz").status(), StatusCode::OK);
+    for path in ["/healthz", "/metrics"] {
+        assert_eq!(send(&server, Method::GET, path).status(), StatusCode::OK, "{path}");
+    }
     drop(held);
     let answer = send(&server, Method::GET, "/v1/trending");
     assert!(answer.status() == StatusCode::OK && answer.headers().contains_key("etag"));
     drop(answer.bytes().unwrap());
     assert_eq!(cell(&server, "/v1/trending").entries.len(), 1);
+}
+
+/// Answers of `/metrics` that nobody reads cost no more memory than their share, and no other answer.
+#[test]
+fn metrics_have_a_share_of_the_budget() {
+    let (server, shared) = server();
+    shared.limit_memory(8 << 20);
+    let held = shared.budget.count(Share::Metrics, Bytes::from(vec![0; 64 << 10]));
+    assert_eq!(send(&server, Method::GET, "/metrics").status(), StatusCode::SERVICE_UNAVAILABLE);
+    for path in ["/healthz", "/readyz", "/v1/trending"] {
+        assert_eq!(send(&server, Method::GET, path).status(), StatusCode::OK, "{path}");
+    }
+    drop(held);
+    assert_eq!(send(&server, Method::GET, "/metrics").status(), StatusCode::OK);
+}
+
+/// The window slides between two questions, and a long list of it is looked up by no period that may have gone by.
+#[test]
+fn a_long_list_of_the_window_is_that_of_its_own_moment() {
+    let (_, shared) = server();
+    let played = (0..300).map(|index| {
+        let scope = Scope::Country(Label::new(&format!("c{index:05}")));
+        ((Cell { chart: TRENDING, start_day: 0, scope }, "S1".to_owned()), 1)
+    });
+    shared.charts_mut().apply(Changes { ranked: played.collect(), ..Changes::default() });
+    let request = lookup::Request { scope: Some("*".to_owned()), ..lookup::Request::default() };
+    let found = lookup::chart(&shared.charts(), "trending", &request).unwrap();
+    let lookup::Found::Many(filter) = found else { panic!("a long list") };
+    let as_of = shared.charts().as_of();
+    shared.charts_mut().set_as_of(AsOf { clock_us: as_of.clock_us.map(|us| us + 3_600_000_000), ..as_of });
+    assert_eq!(shared.charts().sorted_places(&filter).len(), 301);
 }
 
 /// A long list is made while it is read, and is the array that a short one would be.
@@ -83,7 +139,8 @@ fn a_long_list_is_an_array_like_a_short_one() {
 #[test]
 fn few_snapshots_are_read_at_once() {
     let (server, shared) = server();
-    let open = || shared.snapshots.open(|| Ok::<_, ()>(Box::new(std::iter::empty()) as Pieces)).unwrap();
+    let open =
+        || shared.snapshots.open(ClientAddress(None), || Ok::<_, ()>(Box::new(std::iter::empty()) as Pieces)).unwrap();
     let readers: Vec<_> = std::iter::from_fn(open).collect();
     assert_eq!(readers.len(), snapshot::READERS_MAX);
     assert!(problem(&server, Method::GET, "/v1/snapshot", 503).contains("too many snapshots"));

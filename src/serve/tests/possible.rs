@@ -1,7 +1,10 @@
 //! What is asked for and is not there: what cannot be is 404, what could be is empty, and both say what there is. And what the
 //! status does not know yet.
 
+use std::thread::JoinHandle;
+
 use reprise_dataflows::label::Label;
+use reprise_dataflows::query::{Answer, Found};
 
 use super::*;
 use crate::broker::Extent;
@@ -11,6 +14,27 @@ fn missing(server: &Server, path: &str) -> Value {
     let response = send(server, Method::GET, path);
     assert_eq!((path, response.status().as_u16()), (path, 404));
     response.json().unwrap()
+}
+
+/// Answers the next question as workers do that have `found` something.
+fn workers(shared: &Arc<Shared>, found: Vec<Found>) -> JoinHandle<()> {
+    let shared = shared.clone();
+    std::thread::spawn(move || {
+        let began = Instant::now();
+        while !shared.questions.are_waiting() && began.elapsed() < Duration::from_secs(5) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let as_of = shared.charts().as_of();
+        let asked = shared.questions.begin(as_of.epoch);
+        let answers =
+            asked.iter().flat_map(|query| found.iter().map(|found| Answer { id: query.id, found: found.clone() }));
+        shared.questions.complete(as_of, answers.collect());
+    })
+}
+
+fn clock(shared: &Shared, time: &str) {
+    let as_of = shared.charts().as_of();
+    shared.charts_mut().set_as_of(AsOf { clock_us: Some(fixtures::instant_us(time)), ..as_of });
 }
 
 #[test]
@@ -88,6 +112,104 @@ fn many_scopes_come_in_pages() {
     assert_eq!((found.len(), pages), (2502, 3));
     assert!(found.iter().collect::<std::collections::BTreeSet<_>>().len() == 2502 && found.contains(&"US".to_owned()));
     assert_eq!(json(&server, "/v1/charts?limit=1&after=c00007")["charts"][1]["with_entries"]["scopes"][0], "c00008");
+}
+
+/// The page asks for the first page only, and for the others when that has changed.
+#[test]
+fn a_scope_that_comes_on_a_later_page_changes_the_tag_of_the_first() {
+    let (server, shared) = server();
+    let play = |from: u32, to: u32, plays: i64| {
+        let cell = |index| Cell { chart: 0, start_day: 20_773, scope: fixtures::country(&format!("c{index:05}")) };
+        let ranked = (from..to).map(|index| ((cell(index), "S1".to_owned()), plays)).collect();
+        shared.charts_mut().apply(Changes { ranked, ..Changes::default() });
+    };
+    let first = || {
+        let answer = send(&server, Method::GET, "/v1/charts");
+        (answer.headers()["etag"].clone(), answer.json::<Value>().unwrap())
+    };
+    play(0, 1500, 1);
+    let before = first();
+    play(0, 1500, 1);
+    assert_eq!(first(), before);
+    play(1500, 1501, 1);
+    let after = first();
+    assert!(after.1 == before.1 && after.0 != before.0);
+    // One comes as another goes, so their number is the same.
+    play(1500, 1501, -1);
+    play(1501, 1502, 1);
+    assert!(first().0 != after.0);
+}
+
+/// The window slides while a client goes from page to page.
+#[test]
+fn pages_of_the_window_lead_on_when_it_has_moved() {
+    let (server, shared) = server();
+    let country = |chart: u32, start_day: i32, name: &str| Found::Country {
+        cell: Cell { chart, start_day, scope: fixtures::country(name) },
+        plays: 1,
+        of_track: 0,
+    };
+    let page = |path: &str, found: Vec<Found>| {
+        let workers = workers(&shared, found);
+        let page = json(&server, path);
+        workers.join().unwrap();
+        page
+    };
+    let trending = || vec![country(TRENDING, 0, "DE"), country(TRENDING, 0, "US")];
+    let first = page("/v1/geo?chart=trending&limit=1", trending());
+    assert_eq!(
+        (&first["countries"][0]["country"], first["end"].as_str()),
+        (&"DE".into(), Some("2026-11-20T14:42:00Z"))
+    );
+    clock(&shared, "2026-11-20T15:01:30Z");
+    let second = page(first["next"].as_str().unwrap(), trending());
+    assert_eq!(
+        (&second["countries"][0]["country"], second["end"].as_str()),
+        (&"US".into(), Some("2026-11-20T15:02:00Z"))
+    );
+    assert!(second.get("next").is_none());
+    // Of another chart the next page is of the same period, also when a new one has begun.
+    let weekly = page("/v1/geo?chart=weekly&limit=1", vec![country(0, 20_773, "DE"), country(0, 20_773, "US")]);
+    assert_eq!(weekly["next"], "/v1/geo?chart=weekly&after=DE&limit=1&period=2026-W47");
+}
+
+/// The command can be pasted into a shell.
+#[test]
+fn a_window_that_is_not_known_names_the_lake_that_has_it() {
+    let (server, shared) = server();
+    for (lake, word) in [("", "LAKE"), ("/data/lake", "/data/lake"), ("/a b/it's", "'/a b/it'\\''s'")] {
+        shared.status_mut().lake = lake.into();
+        let workers = workers(&shared, vec![Found::KnownFrom(i64::MAX)]);
+        let command = format!("`reprise replay --lake {word} --chart trending --clock 2026-11-01T00:00:00Z`");
+        refused(&server, "/v1/trending?at=2026-11-01", 404, &command);
+        workers.join().unwrap();
+        // The next question of its kind has to wait for a moment.
+        std::thread::sleep(Duration::from_millis(60));
+    }
+}
+
+#[test]
+fn a_wrong_token_is_told_from_none() {
+    let (_, shared) = server();
+    let access = Access { token: Some(access::Token::new("0123456789abcdef").unwrap()), ..Access::default() };
+    let server = start(SocketAddr::from(([127, 0, 0, 1], 0)), shared, access).unwrap();
+    let client = Client::builder().no_proxy().build().unwrap();
+    let detail = |sent: Option<&str>| {
+        let request = client.get(format!("http://{}/v1/status", server.address));
+        let answer =
+            sent.into_iter().fold(request, |request, sent| request.header("authorization", sent)).send().unwrap();
+        assert_eq!(
+            (answer.status().as_u16(), &answer.headers()["www-authenticate"]),
+            (401, &"Bearer".parse().unwrap())
+        );
+        answer.json::<Problem>().unwrap().detail
+    };
+    assert!(detail(None).starts_with("a token is needed here"));
+    for sent in ["Bearer fedcba9876543210", "Basic fedcba9876543210", "fedcba9876543210"] {
+        let detail = detail(Some(sent));
+        assert!(detail.starts_with("the token that was sent is not the one of this server"), "{detail}");
+        assert!(!detail.contains("fedcba"), "{detail}");
+    }
 }
 
 /// What nobody has said yet is unknown, not 0: where the partitions end, and with it the lag.

@@ -6,6 +6,7 @@
 //! of its bad columns, in the order of the schema. What folder a file is in says nothing; the timestamps do.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
@@ -77,7 +78,7 @@ impl Foreign {
                     ensure!(fits(field, found), "its column `{name}` is of the type {found}, and must be {expected}");
                     roots.push(root);
                 }
-                None => check_lacking(field, plan, schema)?,
+                None => check_lacking(field, plan, schema, &file.path)?,
             }
         }
         let physical = metadata.file_metadata().schema_descr();
@@ -151,7 +152,7 @@ impl Foreign {
 }
 
 /// A column that is not in a file is an error if a chart needs it: each of its rows would be left out.
-fn check_lacking(field: &Field, plan: &Plan, schema: &Schema) -> Result<()> {
+fn check_lacking(field: &Field, plan: &Plan, schema: &Schema, path: &Path) -> Result<()> {
     let charts = plan.charts_that_need(field.name());
     if field.is_nullable() || (charts.is_empty() && field.name() != "timestamp") {
         return Ok(());
@@ -161,6 +162,13 @@ fn check_lacking(field: &Field, plan: &Plan, schema: &Schema) -> Result<()> {
         1 => (field.name(), format!("the chart `{}` needs", charts[0])),
         _ => (field.name(), format!("the charts `{}` need", charts.join("`, `"))),
     };
+    let is_partition =
+        |part: &OsStr| part.to_str().and_then(|part| part.strip_prefix(name)).is_some_and(|rest| rest.starts_with('='));
+    ensure!(
+        !path.iter().any(is_partition),
+        "the table is partitioned by `{name}`, which {what}, so its files do not have it, and reprise reads columns from files only. \
+         Write the table again without that partition"
+    );
     let has: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
     bail!(
         "it has no column `{name}`, which {what}. It has {}. Rename a column, or give --charts a file of charts that do \

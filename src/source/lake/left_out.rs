@@ -1,6 +1,7 @@
 //! What a lake that another tool wrote holds besides plays that lie where they should, counted for the user.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt::{self, Display, Formatter};
 use std::path::{Path, PathBuf};
 
@@ -42,10 +43,10 @@ impl Display for Found {
 impl LeftOut {
     /// Counts a row of a file, from 0, that is no play because of one of its columns.
     pub fn reject(&mut self, reason: Rejection, path: &Path, row: u64, column: &'static str) {
-        let found = Found { rows: 1, first: (path.to_owned(), row), column };
-        match self.rejected.get_mut(&reason) {
-            Some(known) => known.merge(found),
-            None => drop(self.rejected.insert(reason, found)),
+        match self.rejected.entry(reason) {
+            // Rows come in order, so the first of a file is known.
+            Entry::Occupied(mut known) if known.get().first.0 <= *path => known.get_mut().rows += 1,
+            known => merge_into(known, Found { rows: 1, first: (path.to_owned(), row), column }),
         }
     }
 
@@ -57,10 +58,7 @@ impl LeftOut {
     /// Takes in what another worker has found.
     pub fn merge(&mut self, other: Self) {
         for (reason, found) in other.rejected {
-            match self.rejected.get_mut(&reason) {
-                Some(known) => known.merge(found),
-                None => drop(self.rejected.insert(reason, found)),
-            }
+            merge_into(self.rejected.entry(reason), found);
         }
         merge(&mut self.misfiled, other.misfiled);
     }
@@ -93,6 +91,13 @@ impl LeftOut {
             ));
         }
         notes
+    }
+}
+
+fn merge_into(known: Entry<'_, Rejection, Found>, found: Found) {
+    match known {
+        Entry::Occupied(mut known) => known.get_mut().merge(found),
+        Entry::Vacant(place) => drop(place.insert(found)),
     }
 }
 

@@ -19,15 +19,15 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
-use reprise_dataflows::definition::{Definitions, ItemKind};
+use reprise_dataflows::definition::{Definitions, Eligible, ItemKind};
 use reprise_dataflows::plan::Plan;
 use reprise_dataflows::play::PlayBatch;
 
 use super::foreign::Foreign;
 use super::groups::{Fail, Groups};
 use super::left_out::LeftOut;
-use crate::lake::LakeFile;
 use crate::lake::seal::Seal;
+use crate::lake::{Filing, LakeFile};
 use crate::source::times::EventTimes;
 
 const BATCH_ROWS: usize = 64 << 10;
@@ -153,7 +153,8 @@ impl Reader {
 
     fn open(&self, file: &LakeFile) -> Result<OpenFile> {
         let opened = Opened::new(file).with_context(|| unreadable(file))?;
-        if !opened.seal.is_there() {
+        // A file of ours may lie in a table of somebody else, whose folders do not say which hour it holds.
+        if !opened.seal.is_there() || file.filing != Filing::ByHour {
             return self.open_foreign(opened, file).with_context(|| unreadable(file));
         }
         let times_us = &self.selection.times_us;
@@ -337,7 +338,13 @@ pub fn latest_times(files: &[LakeFile], definitions: &Definitions) -> Result<Eve
     let mut candidates: Vec<&LakeFile> = files.iter().filter(|file| file.rows > 0).collect();
     // Files without a bound come first: they could hold anything.
     candidates.sort_by_key(|file| Reverse(file.max_timestamp_us.unwrap_or(i64::MAX)));
-    let (mut times, plan) = (EventTimes::new(definitions.trending.window_us), Plan::new(definitions));
+    let mut times = EventTimes::new(definitions.trending.window_us);
+    // Charts that count nothing need no column but the times.
+    let mut nothing = definitions.clone();
+    nothing.charts.clear();
+    nothing.trending.scopes.clear();
+    nothing.trending.eligible = Eligible::All;
+    let plan = Plan::new(&nothing);
     for file in candidates {
         if file.max_timestamp_us.is_some_and(|max_us| times.is_full_before(max_us)) {
             break;

@@ -171,6 +171,22 @@ fn titles_of(batches: &[PlayBatch], wanted: &dyn Fn(&str) -> bool) -> BTreeSet<(
     titles
 }
 
+/// A file of ours that was copied into somebody else's table: its folder does not say on which day it was played.
+#[test]
+fn only_the_folders_of_our_lakes_say_the_day() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = String::from;
+    let batch = batch_of(&[(text("a"), text("A"), text("B"), true, text("DE"), START_US)]);
+    let layout =
+        Layout { group_rows: 100, page_rows: 100, dictionary_bytes: 1 << 20, second_version: false, sealed: true };
+    let ours = write(&folder, &batch, &layout);
+    for (filing, day) in [(Filing::ByHour, DAY), (Filing::Claimed, 0), (Filing::Unknown, 0)] {
+        let file = LakeFile { filing, day, ..ours.clone() };
+        let days: Vec<_> = read(&file, true, true).unwrap().iter().map(PlayBatch::day).collect();
+        assert!(days == [Some(DAY)] || days == [None], "{filing:?}: {days:?}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 

@@ -154,6 +154,44 @@ fn a_publication_of_files_that_have_gone_from_the_log_is_given_up() {
     assert_eq!(rows(&lake, &PLAYS), left, "what is in the log stays");
 }
 
+/// Of several partitions of one publication a merged file has gone: the plays of the others are still found by name.
+#[test]
+fn a_file_that_has_gone_takes_no_other_along() {
+    let lake = lake_of(4);
+    compact_all(&lake);
+    let replaced = files(&lake).0;
+    let mut table = open(&lake, &PLAYS);
+    let merged = entries(&table).unwrap();
+    let removal = CompactIntent { files: Vec::new(), removed: vec![merged[1].name.clone()] };
+    assert!(append(&mut open(&lake, &PLAYS), &removal).unwrap());
+    let due = merged.iter().map(|entry| {
+        let folder = table.root.join(entry.final_name().unwrap()).parent().unwrap().to_path_buf();
+        let replaced = replaced.iter().filter(|path| path.parent() == Some(&*folder));
+        Due { merged: vec![entry.clone()], replaced: replaced.map(|path| (path.clone(), 0)).collect() }
+    });
+    let due: Vec<Due> = due.collect();
+    let delete = |replaced: &[(PathBuf, u64)]| replaced.iter().try_for_each(|(path, _)| disk::remove_if_there(path));
+    assert_eq!(publish(&PLAYS, &mut table, &due, &attention(), delete).unwrap(), 2);
+    assert_eq!(rows(&lake, &PLAYS).len(), 8);
+    assert_eq!(rows_by_name(&lake, &PLAYS), rows(&lake, &PLAYS));
+}
+
+/// Of a partition one merged file cannot be linked: then none is, for its originals are all still there.
+#[test]
+fn a_partition_is_linked_whole_or_not_at_all() {
+    let lake = lake_of(4);
+    compact_all(&lake);
+    let before = rows_by_name(&lake, &PLAYS);
+    let mut table = open(&lake, &PLAYS);
+    let merged = entries(&table).unwrap();
+    fs::write(table.root.join(merged[2].final_name().unwrap()), "in the way").unwrap();
+    let in_the_way = table.root.join(merged[2].final_name().unwrap());
+    let due = Due { merged, replaced: Vec::new() };
+    assert_eq!(publish(&PLAYS, &mut table, &[due], &attention(), |_| panic!("nothing is replaced")).unwrap(), 0);
+    fs::remove_file(in_the_way).unwrap();
+    assert_eq!(rows_by_name(&lake, &PLAYS), before);
+}
+
 /// Another tool may take a file that is linked, and not in the log yet, for garbage.
 #[test]
 fn a_final_name_that_somebody_deletes_is_linked_again() {

@@ -42,7 +42,7 @@ fn orphans_are_found_and_removed() {
     let counted = vacuum(&lake.path(), &lock, HOUR, true, &attention()).unwrap();
     assert!(orphans.iter().all(|orphan| orphan.exists()), "a dry run only counts");
     assert_eq!(counted, vacuum(&lake.path(), &lock, HOUR, false, &attention()).unwrap());
-    assert_eq!(counted, Vacuumed { files: 2, bytes: 22, published: 0 });
+    assert_eq!(counted, Vacuumed { files: 2, bytes: 22, ..Vacuumed::default() });
     assert!(!lake.plays().join("date=2020-02-02").exists(), "nor do empty folders stay");
     assert_eq!(lake.rows(), expected(6));
     fs::remove_file(other).unwrap();
@@ -67,7 +67,8 @@ fn files_that_a_past_version_has_stay_for_a_while() {
     assert!(past.files().iter().all(|file| !file.path.exists()));
     assert!(newest.files().iter().all(|file| file.path.exists()));
     assert_eq!(lake.rows(), expected(9));
-    assert_eq!(vacuum_all(&lake, Duration::ZERO).files, 3, "the first names of the merged files");
+    let names = Vacuumed { files: 3, names: 3, ..Vacuumed::default() };
+    assert_eq!(vacuum_all(&lake, Duration::ZERO), names, "the first names of the merged files, which take no room");
     lake.assert_no_orphans();
 }
 
