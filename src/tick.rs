@@ -45,7 +45,7 @@ const FIRST_CUT_FILES: u64 = 64;
 /// How much more the next one may take.
 const CUT_GROWTH: u32 = 4;
 /// What no cut takes more of: a commit holds some KiB for each of its files.
-const CUT_FILES_MAX: u64 = 4096;
+const CUT_FILES_MAX: u64 = 8192;
 
 /// How many files of one worker a commit may have when there have been so many `cuts` since the start. Beyond this a reader waits
 /// for the next cut.

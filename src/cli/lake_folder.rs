@@ -15,8 +15,9 @@ use crate::lake::owner;
 #[derive(Clone, Debug)]
 pub struct LakeFolder(PathBuf);
 
-/// The folder of the table of plays in a lake.
+/// The folders of the tables in a lake.
 const PLAYS: &str = "song_plays";
+const DEAD_LETTERS: &str = "dead_letters";
 const HINT: &str = "\n\nFor more information, try '--help'.\n";
 const ARGUMENT: &str = "lake_folder";
 const OPTION: &str = "lake";
@@ -54,7 +55,8 @@ fn refuse_table(folder: &Path) -> Result<()> {
         return Ok(());
     }
     let (shown, above) = (folder.display(), folder.parent().unwrap_or(folder));
-    if is_table(&above.join(PLAYS)) {
+    let is_named = [PLAYS, DEAD_LETTERS].iter().any(|name| folder.ends_with(name));
+    if is_named && is_table(&above.join(PLAYS)) {
         bail!("{shown} is one table of a lake: name the lake, {}", above.display());
     }
     bail!(

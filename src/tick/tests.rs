@@ -216,7 +216,7 @@ fn a_cut_is_due_when_it_needs_many_files() {
         assert!(!read(&mut story, files_max(cuts) - 1), "{cuts}");
         assert!(read(&mut story, files_max(cuts)), "{cuts}");
     }
-    assert!(files_max(0) < 100 && files_max(1000) == 4096);
+    assert!(files_max(0) < 100 && files_max(1000) == 8192);
 }
 
 /// To leave, the sources are stopped first; then everything is cut, at the clock that is served.

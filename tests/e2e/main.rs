@@ -23,6 +23,7 @@ mod faults;
 mod foreign;
 mod http;
 mod kafka;
+mod lake_folders;
 mod logging;
 mod memory;
 mod oddities;

@@ -1,0 +1,124 @@
+//! Which folders can be lakes, and what a replay says of a lake that has nothing to show.
+
+use crate::support::broker;
+use crate::support::fixture::folder;
+use crate::support::program::reprise;
+use crate::support::running::run_to_end;
+use crate::usage::{refusal, topic_with_a_play, words};
+
+/// As a path a URL is a folder of that name, into which nobody wants to write.
+#[test]
+fn a_url_is_no_lake() {
+    for url in ["s3://bucket/music", "file:///tmp/music"] {
+        for command in [&["run", "--brokers", "x"][..], &["replay"], &["verify"], &["lake", "ls"]] {
+            let said = refusal(&[command, &["--lake", url]].concat(), &[]);
+            assert!(said.starts_with("status 2") && said.contains(url) && said.contains("object stores"), "{said}");
+        }
+    }
+}
+
+/// The log of another folder would be read: `%20` and backslashes mean something in URLs.
+#[test]
+fn a_path_that_leads_elsewhere_is_no_lake() {
+    let folder = folder();
+    for name in ["team%20a", "team\\a", "team\na"] {
+        let lake = folder.path().join(name).display().to_string();
+        for command in [
+            &["run", "--brokers", "x"][..],
+            &["demo"],
+            &["replay"],
+            &["verify"],
+            &["lake", "ls"],
+            &["lake", "checkpoint"],
+        ] {
+            let said = refusal(&[command, &["--lake", &lake]].concat(), &[]);
+            assert!(said.starts_with("status 2") && said.contains("cannot be a lake"), "{said}");
+        }
+        assert!(!folder.path().join(name).exists());
+    }
+}
+
+/// What stands for something elsewhere is a name here.
+#[test]
+fn a_lake_may_have_any_other_name() {
+    let (topic, folder) = (topic_with_a_play(), folder());
+    let long = "x".repeat(200);
+    for name in ["team a", "a#b?c=d&e", "100%", "ü 日本", "a*[b]{c}", "$HOME;'\"", long.as_str()] {
+        let lake = folder.path().join(name);
+        let plays = run_to_end(&topic, &lake, &[]);
+        assert!(crate::support::running::replay(&lake, &[]).lines == plays.lines, "{name}");
+        assert_eq!(crate::support::lake::plays(&lake).len(), 1, "{name}");
+    }
+}
+
+#[test]
+fn a_checkpoint_of_no_lake_leaves_nothing_behind() {
+    let folder = folder();
+    let lake = folder.path().join("typo");
+    let said = refusal(&["lake", "checkpoint", "--lake", &lake.display().to_string()], &[]);
+    assert!(said.contains("there is no lake"), "{said}");
+    assert!(!lake.exists());
+}
+
+#[test]
+fn a_replay_of_nothing_says_so() {
+    let folder = folder();
+    run_to_end(&topic_with_a_play(), folder.path(), &[]);
+    let replay = |options: &[&str]| {
+        let lake = folder.path().display().to_string();
+        reprise([&["replay", "--format", "json", "--lake", &lake], options].concat()).end()
+    };
+    let nothing = replay(&["--chart", "weekly", "--scope", "XX"]);
+    assert_eq!((nothing.status.code(), nothing.stdout.as_str()), (Some(0), ""));
+    assert!(
+        nothing.stderr.starts_with("no plays in ") && nothing.stderr.contains("there are lists of 2025-W01"),
+        "{}",
+        nothing.stderr
+    );
+    let nowhere = replay(&["--scope", "Germany"]);
+    assert_eq!((nowhere.status.code(), nowhere.stdout.as_str()), (Some(1), ""));
+    assert!(
+        nowhere.stderr.contains("scope Germany; of ") && nowhere.stderr.contains("for global"),
+        "{}",
+        nowhere.stderr
+    );
+    for words in [&["--scope", "de"][..], &["--scope", "de", "--chart", "weekly"]] {
+        let lower = replay(words);
+        assert_eq!((lower.status.code(), lower.stdout.as_str()), (Some(1), ""), "{words:?}: {}", lower.stderr);
+    }
+    // A window of long ago counts its plays, and nothing else tells what a country can be called.
+    let window = ["--chart", "trending", "--clock", "2025-01-01T00:05:00Z", "--scope"];
+    let of_window = |scope: &'static str| replay(&[&window[..], &[scope]].concat());
+    let (lower, possible) = (of_window("de"), of_window("XX"));
+    assert_eq!((lower.status.code(), lower.stdout.as_str()), (Some(1), ""), "{}", lower.stderr);
+    assert_eq!((possible.status.code(), possible.stdout.as_str()), (Some(0), ""), "{}", possible.stderr);
+    let impossible = replay(&["--scope", "device:mobile"]);
+    assert_eq!(impossible.status.code(), Some(2));
+    assert!(impossible.stderr.contains("no chart has device lists"), "{}", impossible.stderr);
+}
+
+#[test]
+fn a_replay_of_a_lake_without_plays_says_so() {
+    let (topic, folder) = (broker::topic("no-plays", 1), folder());
+    broker::produce(&topic, 0, ["no play", "no play either"]);
+    let lake = folder.path().to_str().unwrap();
+    // A run whose topic has no play at all fails, and has committed what is wrong with it.
+    assert_eq!(reprise(words(&topic, folder.path(), &[])).end().status.code(), Some(1));
+    let nothing = reprise(["replay", lake, "--format", "json"]).end();
+    assert_eq!((nothing.status.code(), nothing.stdout.as_str()), (Some(0), ""), "{}", nothing.stderr);
+    assert_eq!(nothing.stderr, format!("the lake {lake} holds no play (2 dead letters)\n"));
+}
+
+/// The next error would be about a folder that is named as it was asked for.
+#[test]
+fn a_table_is_no_lake() {
+    let folder = folder();
+    run_to_end(&topic_with_a_play(), folder.path(), &[]);
+    let names = [(folder.path().to_str().unwrap(), "LAKE")];
+    let said = refusal(&["replay", folder.path().join("song_plays").to_str().unwrap()], &names);
+    assert_eq!(said, "status 1\nerror: LAKE/song_plays is one table of a lake: name the lake, LAKE\n");
+    let bare = folder.path().join("bare");
+    std::fs::create_dir_all(bare.join("_delta_log")).unwrap();
+    let said = refusal(&["verify", bare.to_str().unwrap()], &names);
+    assert!(said.starts_with("status 1\n") && said.contains("move the plays to LAKE/song_plays"), "{said}");
+}
