@@ -5,7 +5,7 @@
     prober.py look BROKERS TOPIC PROBES WARM_UP_S             reads the topic, and only looks for them: the limit
     prober.py song BROKERS TOPIC PROBES WARM_UP_S             only sends; a job of a peer sees them
 
-In `stream` and `http` all probes are one song from one country, `probe`, so its list in the trending chart counts them: the n-th has been
+In `stream` and `http` all probes are one song from one country that nobody else plays from, so its list in the trending chart counts them: the n-th has been
 seen when the count is n. In `song` each has a song of its own, named P and the microsecond it was sent at.
 
 Probes go out at their times whatever has become of the earlier ones: an answer that takes long delays all that it should have
@@ -26,7 +26,7 @@ PROBES_PER_S = 20
 POLL_S = 0.001
 # For the last ones to be seen.
 LINGER_S = 10
-COUNTRY = "probe"
+COUNTRY = "ZZ"
 
 
 def now_us():
