@@ -91,7 +91,9 @@ fn a_random_spread_makes_one_file_for_each_hour_and_commit() {
 /// Instances that are killed two seconds after they are ready get through a backlog whose files one of them could not write.
 #[test]
 fn a_crash_loop_converges() {
-    const LIVES_MAX: usize = 100;
+    const LIVES_MAX: usize = 60;
+    // A busy machine may be slow to answer a start, but never so often in a row.
+    const IN_VAIN_MAX: usize = 8;
     let _heavy = heavy();
     let plays: Vec<Play> = (0..60_000).map(|number| play(number, number / 64)).collect();
     let (topic, folder) = (fill("crash-loop", 4, &plays), folder());
@@ -105,6 +107,9 @@ fn a_crash_loop_converges() {
         committed.push(rows(folder.path()));
     }
     assert!(committed.is_sorted(), "{committed:?}");
+    let gets_on = |lives: &[usize]| lives.first() < lives.last();
+    assert!(committed.windows(IN_VAIN_MAX).all(gets_on), "{committed:?}");
+    eprintln!("committed after each life of two seconds: {committed:?}");
     reprise(run(&topic, folder.path(), &["--until-caught-up"])).succeed();
     verify(folder.path());
     assert_every_offset_once(folder.path(), &topic);
