@@ -33,6 +33,11 @@ impl fmt::Display for Available {
     }
 }
 
+/// Whether a country can be called so although no play has named it yet: two capital letters, as in ISO 3166-1.
+pub fn is_country_code(name: &str) -> bool {
+    name.len() == 2 && name.bytes().all(|byte| byte.is_ascii_uppercase())
+}
+
 impl Charts {
     /// What `chart` has, as far as it goes with the `scope` and the period that begins on `start_day`.
     pub fn available(&self, chart: u32, scope: Option<&Scope>, start_day: Option<i32>) -> Available {
@@ -85,8 +90,7 @@ impl Charts {
         match scope {
             Scope::Global => return true,
             Scope::Country(country) => {
-                let name = country.as_str();
-                if name.len() == 2 && name.bytes().all(|byte| byte.is_ascii_uppercase()) {
+                if is_country_code(country.as_str()) {
                     return true;
                 }
             }

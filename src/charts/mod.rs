@@ -24,7 +24,7 @@ use reprise_dataflows::catalogue::About;
 use reprise_dataflows::definition::{Definitions, ItemKind, Scope, TRENDING};
 use reprise_dataflows::digest::Inputs;
 
-pub use available::Available;
+pub use available::{Available, is_country_code};
 pub use cell::{Answer, AsOf, ChartCell, Entry, instant};
 use changes::add;
 pub use changes::{Accumulated, Changes};

@@ -243,7 +243,7 @@ impl DemoLake {
         }
     }
 
-    /// What is said of a lake that is not removed, because the process ends early.
+    /// The message that names the demo's lake when the process ends early: a lake of its own is removed only at a regular end.
     fn left_behind(&self) -> Option<LeftBehind> {
         let Self::Temporary(folder) = self else { return None };
         let lake = folder.path().display();

@@ -8,16 +8,13 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches, value_parser};
 
 use super::shared::absolute;
-use crate::lake::owner;
+use crate::lake::{DEAD_LETTERS, LOG, PLAYS, owner};
 
 /// The folder of a lake, as an argument or as an option. Not derived: an environment variable, which is the default of a
 /// container, must not conflict with the argument.
 #[derive(Clone, Debug)]
 pub struct LakeFolder(PathBuf);
 
-/// The folders of the tables in a lake.
-const PLAYS: &str = "song_plays";
-const DEAD_LETTERS: &str = "dead_letters";
 const HINT: &str = "\n\nFor more information, try '--help'.\n";
 const ARGUMENT: &str = "lake_folder";
 const OPTION: &str = "lake";
@@ -50,17 +47,18 @@ impl LakeFolder {
 
 /// Refuses the folder of a Delta table where that of a lake is meant: the tables of a lake lie in it, by their names.
 fn refuse_table(folder: &Path) -> Result<()> {
-    let is_table = |folder: &Path| folder.join("_delta_log").is_dir();
-    if !is_table(folder) || is_table(&folder.join(PLAYS)) {
+    let is_table = |folder: &Path| folder.join(LOG).is_dir();
+    if !is_table(folder) || is_table(&folder.join(PLAYS.folder)) {
         return Ok(());
     }
     let (shown, above) = (folder.display(), folder.parent().unwrap_or(folder));
-    let is_named = [PLAYS, DEAD_LETTERS].iter().any(|name| folder.ends_with(name));
-    if is_named && is_table(&above.join(PLAYS)) {
+    let is_named = [&PLAYS, &DEAD_LETTERS].iter().any(|kind| folder.ends_with(kind.folder));
+    if is_named && is_table(&above.join(PLAYS.folder)) {
         bail!("{shown} is one table of a lake: name the lake, {}", above.display());
     }
     bail!(
-        "{shown} is a Delta table, and a lake is the folder above its tables: move the plays to LAKE/{PLAYS}, and name LAKE"
+        "{shown} is a Delta table, and a lake is the folder above its tables: move the plays to LAKE/{}, and name LAKE",
+        PLAYS.folder
     )
 }
 

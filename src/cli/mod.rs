@@ -110,7 +110,7 @@ Examples:
     Man(completions::ManOptions),
 }
 
-/// What follows an error of usage.
+/// Ends the message of a wrong command line, as clap ends its own.
 const HINT: &str = "\n\nFor more information, try '--help'.";
 
 /// Runs the command and turns its outcome into the exit status: 0 done, 1 failed, 2 wrong usage.

@@ -19,7 +19,7 @@ use super::printed::{Printed, as_of};
 use super::run::workers;
 use super::shared::{ChartsFile, MemoryMax, default_workers, parse_moment, start_log};
 use super::usage::WrongUsage;
-use crate::charts::{Charts, Filter, scopes};
+use crate::charts::{Charts, Filter, is_country_code, scopes};
 use crate::cluster::view::View;
 use crate::cluster::{Profile, Team, join};
 use crate::ending::{Ending, fail};
@@ -126,7 +126,7 @@ pub fn run(options: Options) -> Result<()> {
     Ok(())
 }
 
-/// What there is to replay.
+/// How much a lake holds, for the message of a replay that printed nothing.
 struct Lake {
     /// Its folder.
     name: String,
@@ -180,8 +180,7 @@ fn elsewhere(charts: &Charts, filter: &Filter, lake: &str) -> Result<String> {
 /// [`Charts::may_have`] could tell; so there a country must look like one, if the window has any.
 fn may_have(charts: &Charts, chart: u32, scope: &Scope) -> bool {
     let is_country = |other: &Scope| other.kind() == ScopeKind::Country;
-    let looks_like_one = |name: &str| name.len() == 2 && name.bytes().all(|byte| byte.is_ascii_uppercase());
-    let is_odd = chart == TRENDING && is_country(scope) && !looks_like_one(&scope.name());
+    let is_odd = chart == TRENDING && is_country(scope) && !is_country_code(&scope.name());
     charts.may_have(scope) && !(is_odd && charts.scopes_after(TRENDING, None, usize::MAX).iter().any(is_country))
 }
 

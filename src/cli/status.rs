@@ -72,7 +72,7 @@ fn describe(Members(members): Members, width: Option<u16>) -> String {
     format!("{}\n\n{}", lines.join("\n"), columns(&header.each_ref().map(String::as_str), rows, width))
 }
 
-/// What people call a member: of numbers that say nothing without the span that they are of, with it.
+/// The label of a member of the status, in words. Some numbers mean nothing without the time that they cover, so it is added.
 fn label(name: &str) -> String {
     let span = match name {
         "accepted" | "dead_letters" => " since this start",

@@ -135,7 +135,7 @@ struct Asked<'a> {
     status: Url,
 }
 
-/// What an instance has to compare.
+/// How an instance answers the question for its durable charts.
 enum Answer {
     /// A snapshot of durable charts.
     Whole(Vec<u8>),

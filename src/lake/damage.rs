@@ -26,7 +26,8 @@ pub fn explained(root: &Path, error: Error) -> Error {
     }
 }
 
-/// What is wrong with a log, as far as can be seen without its meaning.
+/// The first damage of a log: a hint to a checkpoint that is not there, or an entry with a line that is no JSON object. What the
+/// entries mean is not looked at.
 fn damage(log: &Path) -> Option<String> {
     let mut names = disk::names(log).ok()?;
     if let Some(version) = hinted(log)

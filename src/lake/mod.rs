@@ -57,6 +57,7 @@ pub use listing::{Filing, LakeFile};
 pub use room::Room;
 pub use snapshot::{Snapshot, check_is_lake, incarnation};
 pub use successor::SuccessorWatch;
+pub use table::{DEAD_LETTERS, LOG, PLAYS};
 pub use writer::{ROW_GROUP_ROWS_MAX, Writer};
 
 /// Where the plays of a lake come from. Recorded when it is created, and compared ever after.

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use delta_kernel::table_features::ColumnMappingMode;
 
 use super::listing::{self, LakeFile};
-use super::table::{self, PLAYS, Table};
+use super::table::{self, LOG, PLAYS, Table};
 use super::{Progress, disk};
 
 /// The plays of a lake at one version.
@@ -93,12 +93,12 @@ pub fn incarnation(lake: &Path) -> Result<i64> {
 pub fn check_is_lake(lake: &Path) -> Result<()> {
     disk::refuse_object_store(lake)?;
     let shown = lake.display();
-    if lake.join(PLAYS.folder).join("_delta_log").is_dir() {
+    if lake.join(PLAYS.folder).join(LOG).is_dir() {
         return Ok(());
     }
     ensure!(lake.exists(), "there is no lake {shown}: `reprise run --lake {shown}` makes one");
     ensure!(lake.is_dir(), "{shown} is a file: --lake takes the folder of a lake");
-    if lake.join("_delta_log").is_dir() {
+    if lake.join(LOG).is_dir() {
         bail!("{shown} is one table of a lake: give --lake the folder above it");
     }
     if disk::names(lake)?.is_empty() {
