@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, reason = "what it measures is for who calls it")]
 
 use std::cell::Cell;
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::fs::File;
 use std::hint::black_box;
@@ -17,11 +18,14 @@ use differential_dataflow::AsCollection;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::{ArrowWriter, ProjectionMask};
 use reprise::stages::{Decoder, Encoded, Encoder, LakeFile, LongTail, Mix, Plays, Reader, Record, Selection};
-use reprise_dataflows::definition::Definitions;
-use reprise_dataflows::plan::Plan;
+use reprise_dataflows::count::summarise::Summariser;
+use reprise_dataflows::keys::item::ItemKey;
 use reprise_dataflows::play::{DAY_US, HOUR_US, PlayBatch};
-use reprise_dataflows::summarise::Summariser;
-use reprise_dataflows::{Epoch, Stage, Tally, Tick, rank::rank, trending::window};
+use reprise_dataflows::rank::{Counted, RankRules, rank};
+use reprise_dataflows::rules::definition::{Cell as ChartCell, Definitions};
+use reprise_dataflows::rules::plan::{Key, Plan};
+use reprise_dataflows::window::window;
+use reprise_dataflows::{Epoch, Stage, Tally, Tick};
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::vec::ToStream;
 use timely::dataflow::operators::{Input, Inspect};
@@ -168,17 +172,47 @@ fn ranked(tallies: &[(bool, Tally, i64)]) -> usize {
         if is_pane {
             return stream;
         }
-        let (plan, definitions) = (plan(), Definitions::builtin());
-        let top = move |cell: &reprise_dataflows::definition::Cell| definitions.top(cell.chart);
-        let tops = rank(stream.as_collection(), "Rank", Pipeline, move |key| plan.cells(key), top, Ord::cmp);
-        tops.map(|(_, item)| (reprise_dataflows::plan::Key::default(), item)).inner
+        let no_queries = None::<()>.to_stream(stream.scope());
+        let rules = ByKey { plan: plan(), definitions: Definitions::builtin() };
+        let tops = rank("Rank", stream.as_collection(), Pipeline, no_queries, rules).tops;
+        tops.map(|(_, item)| (reprise_dataflows::rules::plan::Key::default(), item)).inner
     })
+}
+
+/// Ranks items by their keys where counts are equal: texts are another stage.
+struct ByKey {
+    plan: Plan,
+    definitions: Definitions,
+}
+
+impl RankRules for ByKey {
+    type Key = Key;
+    type Item = ItemKey;
+    type Cell = ChartCell;
+    type Query = ();
+    type Answer = ();
+
+    fn cells(&self, key: &Key) -> Vec<ChartCell> {
+        self.plan.cells(key)
+    }
+
+    fn top(&self, cell: &ChartCell) -> usize {
+        self.definitions.top(cell.chart)
+    }
+
+    fn order(&self, a: &ItemKey, b: &ItemKey) -> Ordering {
+        a.cmp(b)
+    }
+
+    fn answer(&self, (): (), _counted: &dyn Counted<ItemKey, ChartCell>) -> Vec<()> {
+        Vec::new()
+    }
 }
 
 fn slid(tallies: &[(bool, Tally, i64)]) -> usize {
     run(tallies, |is_pane, stream, ticks| match is_pane {
         true => {
-            let names = reprise_dataflows::catalogue::Names::default();
+            let names = reprise_dataflows::names::catalogue::Names::default();
             let queries = None.to_stream(stream.scope());
             window(stream.as_collection(), ticks, queries, &Definitions::builtin(), &names).0.inner
         }

@@ -59,9 +59,9 @@ def check_queries(complaints, path, queries):
 
 
 def known_metrics():
-    """The names that the server's source has."""
+    """The names that the source has."""
     known = set()
-    for path in glob.glob(os.path.join(ROOT, "src/serve/**/*.rs"), recursive=True):
+    for path in glob.glob(os.path.join(ROOT, "src/**/*.rs"), recursive=True):
         if os.path.basename(path) == "tests.rs":
             continue
         with open(path) as file:
@@ -72,7 +72,7 @@ def known_metrics():
 def check_names(complaints, path, text, known):
     for name in sorted(set(re.findall(METRIC, text))):
         base = re.sub(r"_(bucket|sum|count)$", "", name)
-        complaints.unless(name in known or base in known, path, f"asks for {name}, which src/serve/ does not have")
+        complaints.unless(name in known or base in known, path, f"asks for {name}, which src/ does not have")
 
 
 def queries_of(dashboard):
@@ -118,7 +118,7 @@ def check(complaints, folder):
         print("deploy-check: without promtool (Debian: prometheus) the alerts are not tried", file=sys.stderr)
     known = known_metrics()
     if not known:
-        print("deploy-check: src/serve/ names no metrics, so those that are asked for are not checked", file=sys.stderr)
+        print("deploy-check: src/ names no metrics, so those that are asked for are not checked", file=sys.stderr)
         return
     check_names(complaints, dashboard, json.dumps(shown), known)
     for path in alerts, tests:

@@ -3,30 +3,22 @@
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
-mod background;
-mod broker;
-mod changelog;
-mod charts;
 mod checkpoint;
 mod cli;
 mod cluster;
-mod ending;
-mod engine;
-mod failpoint;
 mod generate;
+mod intake;
+mod kafka;
 mod lake;
-mod memory;
-mod monitor;
-mod otlp;
-mod output;
+mod process;
 mod publish;
+mod report;
 mod run;
-mod screen;
 mod serve;
 mod source;
-mod supervise;
-mod tick;
-mod topic;
+mod state;
+mod terminal;
+mod text;
 mod verify;
 
 use std::process::ExitCode;
@@ -36,7 +28,7 @@ use std::process::ExitCode;
 pub mod stages {
     pub use crate::generate::plays::{LongTail, Mix, Plays};
     pub use crate::lake::{Encoded, Encoder, Filing, LakeFile};
-    pub use crate::source::json::{Decoder, Record};
+    pub use crate::source::event::json::{Decoder, Record};
     pub use crate::source::lake::{Reader, Selection};
 }
 

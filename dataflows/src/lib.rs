@@ -14,87 +14,40 @@
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
-pub mod calendar;
-pub mod catalogue;
-mod charts_toml;
-mod counts;
-pub mod definition;
-pub mod digest;
-pub mod exchange;
-mod grouped;
-pub mod item;
-pub mod label;
-mod naming;
-mod numbering;
-pub mod numbers;
-mod pane;
-pub mod plan;
+pub mod count;
+pub mod keys;
+pub mod names;
+pub mod operators;
 pub mod play;
 pub mod query;
 pub mod rank;
-mod stash;
-pub mod summarise;
-mod tally;
-mod titles;
-mod top;
-pub mod trending;
+pub mod rules;
+mod tick;
+pub mod time;
+mod tops;
+pub mod window;
 
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use differential_dataflow::VecCollection;
-use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
-use timely::dataflow::channels::pact::{Exchange, ParallelizationContract, Pipeline};
+use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Concat;
 
-use catalogue::{About, Catalogue, Naming, catalogue};
-use definition::{Cell, Definitions};
-use digest::{InputsChange, digest};
-use exchange::Scatter;
-use item::ItemKey;
-use plan::{Key, Plan};
+use count::summarise::summarise;
+use names::catalogue::{About, Naming, catalogue};
+use names::titles::titles_of;
+use operators::exchange::Scatter;
 use play::PlayBatch;
 use query::{Answer, Query};
-use rank::{Ranked, rank, rank_and_answer};
-use summarise::summarise;
-use titles::titles_of;
-use trending::window;
-
-/// The dataflow's timestamp: the number of a batch of work that is complete as a whole, or not at all.
-pub type Epoch = u64;
-
-/// What is counted; how often, is in the difference.
-pub type Tally = (Key, ItemKey);
-
-/// What begins an epoch, and holds for all of it, on every worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tick {
-    pub epoch: Epoch,
-    /// The event time, in µs since 1970, that it is taken to be; none before the first play.
-    pub clock_us: Option<i64>,
-    pub stage: Stage,
-    /// Set where the plays of earlier epochs are to be committed, and none of later ones.
-    pub cut: Option<CutPoint>,
-}
-
-/// Which source reads in an epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Stage {
-    /// The lake.
-    Rebuild,
-    /// Kafka.
-    Live,
-    /// None any more.
-    Stop,
-}
-
-/// The last epoch before a cut, and its clock: what a commit makes durable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CutPoint {
-    pub epoch: Epoch,
-    pub clock_us: Option<i64>,
-}
+use rank::digest::{InputsChange, digest};
+use rank::rank;
+use rules::definition::{Cell, Definitions};
+use rules::plan::Plan;
+pub use rules::plan::Tally;
+pub use tick::{CutPoint, Epoch, Stage, Tick};
+use tops::{ItemRules, merge};
+use window::window;
 
 /// What [`build`] gives, spread over the workers.
 pub struct Charts<'scope> {
@@ -132,65 +85,18 @@ pub fn build<'scope>(
 
     let by_item = Scatter(|((_, item), _, _): &(Tally, Epoch, i64)| item.route());
     let (days, days_inputs) = digest(summary.days.concat(tallied.tallies), &plan);
-    let days = rank_items(days, queries.clone(), "RankDays", by_item, false, &plan, definitions, &catalogue);
+    let days = days.concat(catalogue.learned.clone());
+    let days = rank("RankDays", days, by_item, queries.clone(), ItemRules::of_days(definitions, &catalogue.names));
+
     let panes = summary.panes.concat(catalogue.learned.clone());
     let (window, past) = window(panes, ticks, queries.clone(), definitions, &catalogue.names);
     let (window, window_inputs) = digest(window, &plan);
-    let trending = rank_items(window, queries, "RankWindow", Pipeline, true, &plan, definitions, &catalogue);
+    let window = window.concat(catalogue.learned.clone());
+    let trending = rank("RankWindow", window, Pipeline, queries, ItemRules::of_window(definitions, &catalogue.names));
+
     let owned = days.tops.concat(trending.tops);
-
     let titles = titles_of(owned.clone().map(|(_, item)| item), catalogue.titles);
-
-    let by_cell = Exchange::new(|((cell, _), _, _): &((Cell, String), Epoch, i64)| route(cell));
-    let (names, tops) = (catalogue.names, definitions.clone());
-    let named = owned.map(move |(cell, item)| (cell, names.text(&item).to_string()));
-    // The tops of a worker that is alone are those of all.
-    let ranked = match named.inner.scope().peers() {
-        1 => named,
-        _ => rank(named, "RankMerge", by_cell, |cell| vec![cell.clone()], move |cell| tops.top(cell.chart), Ord::cmp),
-    };
+    let ranked = merge(owned, definitions, &catalogue.names);
     let answers = days.answers.concat(trending.answers).concat(past);
     Charts { ranked, titles, inputs: days_inputs.concat(window_inputs), answers }
-}
-
-/// The top of each cell among the items that a worker owns, and what their counts say to `queries`.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "it is `rank_and_answer`, with what both callers have in common filled in"
-)]
-fn rank_items<'scope, P>(
-    tallies: VecCollection<'scope, Epoch, Tally, i64>,
-    queries: StreamVec<'scope, Epoch, Query>,
-    name: &str,
-    pact: P,
-    is_window: bool,
-    plan: &Plan,
-    definitions: &Arc<Definitions>,
-    catalogue: &Catalogue<'scope>,
-) -> Ranked<'scope, Epoch, (Cell, ItemKey), Answer>
-where
-    P: ParallelizationContract<Epoch, Vec<(Tally, Epoch, i64)>>,
-{
-    let (plan, tops, order, names) =
-        (plan.clone(), definitions.clone(), catalogue.names.clone(), catalogue.names.clone());
-    rank_and_answer(
-        tallies.concat(catalogue.learned.clone()),
-        queries,
-        name,
-        pact,
-        move |key| plan.cells(key),
-        move |cell| tops.top(cell.chart),
-        move |a, b| order.compare(a, b),
-        move |Query { id, question }, counted| {
-            let found = question.answer(counted, &names, is_window).into_iter();
-            found.map(move |found| Answer { id, found })
-        },
-    )
-}
-
-/// The number by which cells are spread over workers; the same in every process.
-fn route(cell: &Cell) -> u64 {
-    let mut hasher = siphasher::sip::SipHasher13::new();
-    cell.hash(&mut hasher);
-    hasher.finish()
 }

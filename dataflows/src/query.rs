@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::catalogue::{About, Names};
-use crate::definition::{Cell, ItemKind, Scope, TRENDING};
-use crate::item::ItemKey;
+use crate::keys::item::ItemKey;
+use crate::names::catalogue::{About, Names};
 use crate::rank::Counted;
+use crate::rules::definition::{Cell, ItemKind, Scope, TRENDING};
 
 /// Artists that one worker finds at most.
 pub const ARTISTS_MAX: usize = 1000;

@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use reprise_dataflows::calendar::{Calendar, Period};
-use reprise_dataflows::catalogue::About;
-use reprise_dataflows::definition::{Cell, Definitions, Scope, TRENDING};
-use reprise_dataflows::label::Label;
+use reprise_dataflows::keys::label::Label;
+use reprise_dataflows::names::catalogue::About;
 use reprise_dataflows::query::{Answer, Found, Query, Question};
+use reprise_dataflows::rules::definition::{Cell, Definitions, Scope, TRENDING};
+use reprise_dataflows::time::{Calendar, Period};
 use support::graph::{CHARTS, Way, run, with_clocks};
 use support::{MONDAY_US, Play, Tops, brute_force, brute_force_titles, play, workers};
 

@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use reprise_dataflows::catalogue::About;
-use reprise_dataflows::definition::{Cell, Definitions};
-use reprise_dataflows::digest::Inputs;
+use reprise_dataflows::names::catalogue::About;
 use reprise_dataflows::query::{Query, Question};
+use reprise_dataflows::rank::digest::Inputs;
+use reprise_dataflows::rules::definition::{Cell, Definitions};
 use support::graph::{CHARTS, EpochInput, Output, Way, run, with_clocks};
 use support::{MONDAY_US, Play, Tops, at, brute_force, brute_force_titles, play, workers};
 

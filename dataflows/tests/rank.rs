@@ -2,15 +2,17 @@
 
 mod support;
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use differential_dataflow::input::InputSession;
 use proptest::prelude::*;
-use reprise_dataflows::rank::rank;
+use reprise_dataflows::rank::{Counted, RankRules, rank};
 use support::{Captured, Workers, at, capture, top, workers};
 use timely::dataflow::ProbeHandle;
 use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::vec::ToStream;
 
 type Update = ((u8, u16), i64);
 
@@ -29,6 +31,36 @@ fn size(k: usize, cell: u8) -> usize {
     if cell == 10 { 2 * k } else { k }
 }
 
+/// Ties go to the greater item.
+struct Rules {
+    cells: fn(&u8) -> Vec<u8>,
+    k: usize,
+}
+
+impl RankRules for Rules {
+    type Key = u8;
+    type Item = u16;
+    type Cell = u8;
+    type Query = ();
+    type Answer = ();
+
+    fn cells(&self, key: &u8) -> Vec<u8> {
+        (self.cells)(key)
+    }
+
+    fn top(&self, cell: &u8) -> usize {
+        size(self.k, *cell)
+    }
+
+    fn order(&self, a: &u16, b: &u16) -> Ordering {
+        b.cmp(a)
+    }
+
+    fn answer(&self, (): (), _counted: &dyn Counted<u16, u8>) -> Vec<()> {
+        Vec::new()
+    }
+}
+
 /// Ranks the updates of each epoch, by item on each worker, and merges; ties go to the greater item.
 fn run(epochs: &[Vec<Update>], workers: Workers, k: usize, in_turn: bool) -> Captured<(u8, u16)> {
     let captured = Captured::default();
@@ -39,9 +71,10 @@ fn run(epochs: &[Vec<Update>], workers: Workers, k: usize, in_turn: bool) -> Cap
         worker.dataflow(|scope| {
             let by_item = Exchange::new(|((_, item), _, _): &((u8, u16), u64, i64)| hash(item));
             let by_cell = Exchange::new(|((cell, _), _, _): &((u8, u16), u64, i64)| hash(cell));
-            let greater = |a: &u16, b: &u16| b.cmp(a);
-            let owned = rank(input.to_collection(scope), "Own", by_item, cells, move |cell| size(k, *cell), greater);
-            let merged = rank(owned, "Merge", by_cell, |cell| vec![*cell], move |cell| size(k, *cell), greater);
+            let no_queries = || None::<()>.to_stream(scope);
+            let owned = rank("Own", input.to_collection(scope), by_item, no_queries(), Rules { cells, k }).tops;
+            let itself = |cell: &u8| vec![*cell];
+            let merged = rank("Merge", owned, by_cell, no_queries(), Rules { cells: itself, k }).tops;
             capture(merged, &output, &probe);
         });
         for (epoch, updates) in (0..).zip(&epochs) {

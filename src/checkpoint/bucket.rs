@@ -13,8 +13,8 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::basic::Compression;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use reprise_dataflows::catalogue::{About, Naming};
-use reprise_dataflows::item::ItemKey;
+use reprise_dataflows::keys::item::ItemKey;
+use reprise_dataflows::names::catalogue::{About, Naming};
 
 /// How many there are. A power of two, so that with 1, 2, 4, 8 or 16 workers each reads just the items that it owns.
 pub const BUCKETS: usize = 16;

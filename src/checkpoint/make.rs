@@ -10,17 +10,17 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail, ensure};
-use reprise_dataflows::catalogue::Naming;
-use reprise_dataflows::item::ItemKey;
-use reprise_dataflows::numbers::Numbers;
-use reprise_dataflows::plan::{Key, Plan};
-use reprise_dataflows::summarise::Summariser;
+use reprise_dataflows::count::summarise::Summariser;
+use reprise_dataflows::keys::interner::Numbers;
+use reprise_dataflows::keys::item::ItemKey;
+use reprise_dataflows::names::catalogue::Naming;
+use reprise_dataflows::rules::plan::{Key, Plan};
 
 use super::bucket::{self, BUCKETS, Row, Tallies};
 use super::manifest::{self, Manifest, Part};
-use super::{Checkpoint, PREFIX, folder, list};
-use crate::failpoint;
+use super::opened::{Checkpoint, PREFIX, folder, list};
 use crate::lake::{Snapshot, check_is_lake, disk};
+use crate::process::failpoint;
 use crate::source::lake::{Reader, Selection};
 
 /// Tallies that wait in memory, of 32 bytes each, before they are merged with those on disk.

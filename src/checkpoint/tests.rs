@@ -1,5 +1,10 @@
 //! A checkpoint and what came later are the lake, however both came about; a damaged one is never used.
 
+use crate::checkpoint::opened::FOLDER;
+use crate::checkpoint::opened::PREFIX;
+use crate::lake::Snapshot;
+use reprise_dataflows::Tally;
+use reprise_dataflows::names::catalogue::Naming;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
@@ -7,13 +12,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use proptest::prelude::*;
-use reprise_dataflows::catalogue::About;
-use reprise_dataflows::definition::{Cell, Definitions};
-use reprise_dataflows::item::ItemKey;
-use reprise_dataflows::plan::Plan;
+use reprise_dataflows::count::summarise::Summariser;
+use reprise_dataflows::keys::item::ItemKey;
+use reprise_dataflows::names::catalogue::About;
 use reprise_dataflows::play::HOUR_US;
-use reprise_dataflows::summarise::Summariser;
+use reprise_dataflows::rules::definition::{Cell, Definitions};
+use reprise_dataflows::rules::plan::Plan;
 
+use super::opened::list;
 use super::*;
 use crate::lake::tests::support::{AFTERNOON_US, Lake, empty_cut, plays};
 use crate::lake::{Committer, Cut, Writer};

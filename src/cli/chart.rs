@@ -11,9 +11,10 @@ use url::Url;
 
 use super::client::{Client, Failure};
 use super::instance::Instance;
-use crate::charts::ChartCell;
-use crate::output::{self, Format, log, table};
-use crate::screen;
+use crate::state::charts::ChartCell;
+use crate::terminal::output::{self, Format, table};
+use crate::terminal::screen;
+use crate::text::log;
 
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 

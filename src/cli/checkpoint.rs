@@ -2,14 +2,14 @@
 
 use anyhow::{Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget};
-use reprise_dataflows::plan::Plan;
+use reprise_dataflows::rules::plan::Plan;
 
 use super::lake_folder::LakeFolder;
 use super::replay::bar_of_plays;
 use super::shared::{ChartsFile, start_log, stop_flag};
 use crate::checkpoint::{self, Made};
-use crate::output::log;
-use crate::output::table::grouped;
+use crate::text::grouped;
+use crate::text::log;
 
 #[derive(clap::Args)]
 #[command(after_help = "\

@@ -13,10 +13,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use crate::charts::{Answer, ChartCell};
-use crate::output::table::{grouped, printable};
 use crate::serve::problem::Problem;
-use crate::serve::status::Phase;
+use crate::state::Phase;
+use crate::state::charts::{Answer, ChartCell};
+use crate::text::{grouped, printable};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// For the whole answer.
@@ -213,22 +213,22 @@ mod tests {
 
     #[test]
     fn one_cell_or_several() {
-        let (server, shared) = server();
+        let (server, http) = server();
         let cells = ask(server.address, "/v1/charts/weekly").unwrap();
-        assert_eq!(cells[..], shared.charts().cells(&filter("2026-W47", "global")));
+        assert_eq!(cells[..], http.state.charts().cells(&filter("2026-W47", "global")));
         assert_eq!(ask(server.address, "/v1/charts/weekly?scope=*&period=*").unwrap().len(), 3);
     }
 
-    fn filter(period: &str, scope: &str) -> crate::charts::Filter {
-        let scope = reprise_dataflows::definition::Scope::parse(scope).ok();
-        crate::charts::Filter { scope, period: Some(period.to_owned()), ..Default::default() }
+    fn filter(period: &str, scope: &str) -> crate::state::charts::Filter {
+        let scope = reprise_dataflows::rules::definition::Scope::parse(scope).ok();
+        crate::state::charts::Filter { scope, period: Some(period.to_owned()), ..Default::default() }
     }
 
     /// The detail of a problem is the error; trouble of the server may pass, a wrong question stays wrong.
     #[test]
     fn refusals_say_why() {
-        let (server, shared) = server();
-        shared.ready.store(false, std::sync::atomic::Ordering::Release);
+        let (server, http) = server();
+        http.state.ready.store(false, std::sync::atomic::Ordering::Release);
         let Err(Failure::Refused(error)) = ask(server.address, "/v1/charts/daily") else { panic!("not refused") };
         assert!(error.to_string().contains("the charts are `trending`"), "{error}");
         let Err(Failure::Away(error)) = ask(server.address, "/readyz") else { panic!("not away") };

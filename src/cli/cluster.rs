@@ -8,12 +8,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::Command;
 use super::shared::{parse_duration, start_log};
 use super::usage::wrong;
-use crate::cluster::place::PROCESSES_MAX;
-use crate::output::log;
-use crate::supervise::{Restarts, Supervisor};
+use crate::cluster::membership::PROCESSES_MAX;
+use crate::cluster::supervise::{Restarts, Supervisor};
+use crate::text::log;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -39,24 +38,35 @@ pub struct Options {
     command: Vec<OsString>,
 }
 
-pub fn run(options: Options, config: Option<PathBuf>) -> Result<()> {
+/// What the processes of a cluster are to do.
+pub enum Job {
+    Run,
+    Replay,
+    /// One of these that has a place in a cluster already.
+    Placed,
+    /// Nothing that several processes do.
+    Other,
+}
+
+/// Starts the processes. `job` says what a command line asks for.
+pub fn run(options: Options, config: Option<PathBuf>, job: impl FnOnce(Vec<OsString>) -> Result<Job>) -> Result<()> {
     let config: Vec<OsString> = config.into_iter().flat_map(|path| ["--config".into(), path.into()]).collect();
     let arguments = [config, options.command].concat();
     // What is wrong with them is said once, rather than by each process.
     let program = std::iter::once("reprise".into());
-    let (restarts, follower_arguments) = match super::parse(program.chain(arguments.clone()).collect())?.command {
-        Command::Run(run) if !run.peers.are_given() => {
+    let (restarts, follower_arguments) = match job(program.chain(arguments.clone()).collect())? {
+        Job::Run => {
             let restarts = Restarts::new(options.restarts, options.restart_wait_max);
             (Some(restarts), vec!["--listen".into(), "127.0.0.1:0".into()])
         }
-        Command::Replay(replay) if !replay.peers.are_given() => (None, Vec::new()),
-        Command::Run(_) | Command::Replay(_) => {
+        Job::Replay => (None, Vec::new()),
+        Job::Placed => {
             return Err(wrong(
                 "`reprise cluster` makes the addresses and the secret of its processes: leave out -n, -p, --hostfile, --hosts, \
                  --cluster-secret-file and --cluster-listen, also as environment variables and in --config",
             ));
         }
-        _ => return Err(wrong("only `run` and `replay` work in several processes")),
+        Job::Other => return Err(wrong("only `run` and `replay` work in several processes")),
     };
     start_log("info");
     let signals = count_signals()?;

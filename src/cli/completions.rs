@@ -6,7 +6,7 @@ use clap_complete::Shell;
 use clap_mangen::Man;
 
 use super::usage::WrongUsage;
-use crate::output;
+use crate::terminal::output;
 
 #[derive(clap::Args)]
 #[command(after_help = "\

@@ -7,7 +7,8 @@ use serde::Deserialize;
 
 use super::chart::limit;
 use super::instance::{Format, Instance};
-use crate::output::table::{columns, fitted, grouped};
+use crate::terminal::output::table::{columns, fitted};
+use crate::text::grouped;
 
 #[derive(clap::Subcommand)]
 pub enum Command {

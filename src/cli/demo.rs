@@ -19,18 +19,19 @@ use super::shared::{
     ChartsFile, ServerAccess, absolute, default_workers, listen_address, parse_duration, start_log, stop_flag,
 };
 use super::usage::wrong;
-use crate::broker::Broker;
-use crate::charts::Filter;
-use crate::ending::fail;
 use crate::generate::plays::{LongTail, Mix, Period};
 use crate::generate::{self, Traffic};
-use crate::lake::care::Spans;
-use crate::monitor::has_screen;
-use crate::output::log::{self, LeftBehind};
-use crate::output::{self, Format};
+use crate::kafka::Broker;
+use crate::lake::maintenance::Spans;
+use crate::process::shutdown::fail;
 use crate::run::Run;
-use crate::serve::{self, Shared};
-use crate::tick::Pace;
+use crate::run::tick::Pace;
+use crate::serve;
+use crate::state::State;
+use crate::state::charts::Filter;
+use crate::terminal::monitor::has_screen;
+use crate::terminal::output::Format;
+use crate::text::log::{self, LeftBehind};
 
 const TOPIC: &str = "song-plays";
 const PARTITIONS: i32 = 4;
@@ -169,18 +170,18 @@ fn show(options: Options, lake: &DemoLake) -> Result<String> {
         ..Traffic::default()
     };
     let stop_traffic = stop.clone();
-    let started = move |shared: &Arc<Shared>| {
+    let started = move |state: &Arc<State>| {
         // Not before it answers: a demo whose port is taken has ended by then.
         if !has_screen() {
             notes(lake).iter().for_each(|note| tracing::info!("{note}"));
         }
-        generate_into(traffic, servers, shared.clone(), stop_traffic)
+        generate_into(traffic, servers, state.clone(), stop_traffic)
     };
-    let shared = run.run(stop, started)?;
+    let state = run.run(stop, started)?;
     if let Some(format) = options.format {
-        options.printed.print(&shared.charts(), &Filter::default(), format, MORE)?;
+        options.printed.print(&state.charts(), &Filter::default(), format, MORE)?;
     }
-    let plays = output::table::grouped(shared.status().lake_plays);
+    let plays = crate::text::grouped(state.status().lake_plays);
     Ok(plays)
 }
 
@@ -274,9 +275,9 @@ impl DemoLake {
 }
 
 /// Sends traffic from a thread of its own, never far ahead of what has been consumed.
-fn generate_into(traffic: Traffic, servers: String, shared: Arc<Shared>, stop: Arc<AtomicBool>) -> Result<()> {
+fn generate_into(traffic: Traffic, servers: String, state: Arc<State>, stop: Arc<AtomicBool>) -> Result<()> {
     let hold = move |sent: &[u64]| {
-        let status = shared.status();
+        let status = state.status();
         let consumed = |partition: usize| {
             let found = status.partitions.iter().find(|state| state.partition as usize == partition);
             found.map_or(0, |state| state.next_offset as u64)

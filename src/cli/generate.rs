@@ -11,10 +11,10 @@ use jiff::Timestamp;
 use super::run::topic_name;
 use super::shared::{brokers, parse_duration, parse_moment, parse_option, start_log, stop_flag};
 use super::usage::{WrongUsage, wrong};
-use crate::broker::{DEFAULT_SERVERS, check_options};
 use crate::generate::plays::{LongTail, Mix, Period};
 use crate::generate::{self, Progress, SONGS_MAX, Summary, Traffic};
-use crate::output::log;
+use crate::kafka::{DEFAULT_SERVERS, check_options};
+use crate::text::log;
 
 /// Records of a history when neither `--history-plays` nor `--count` says.
 const HISTORY_PLAYS: u64 = 1_000_000;

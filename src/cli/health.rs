@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::client::Failure;
 use super::instance::Instance;
-use crate::output;
+use crate::terminal::output;
 
 #[derive(clap::Args)]
 #[command(after_help = "\

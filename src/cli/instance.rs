@@ -7,8 +7,8 @@ use url::Url;
 use super::client::{Client, Failure};
 use super::shared::TokenFile;
 use super::usage::{WrongUsage, wrong};
-use crate::output;
 use crate::serve;
+use crate::terminal::output;
 
 /// The instance to ask.
 #[derive(clap::Args)]

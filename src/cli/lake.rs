@@ -9,17 +9,20 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::SignedDuration;
-use reprise_dataflows::calendar::instant_name;
+use reprise_dataflows::time::instant_name;
 
 use super::instance::Format;
 use super::lake_folder::LakeFolder;
 use super::run::workers;
 use super::shared::{default_workers, parse_duration, start_log, stop_flag};
 use super::{checkpoint, verify};
-use crate::failpoint;
-use crate::lake::care::{self, Attention, DayUsage, Lock, TableUsage, Usage};
-use crate::output::table::{columns, grouped};
-use crate::output::{json, log, unless_closed};
+use crate::lake::maintenance as care;
+use crate::lake::maintenance::{Attention, DayUsage, Lock, TableUsage, Usage};
+use crate::process::failpoint;
+use crate::terminal::output::table::columns;
+use crate::terminal::output::unless_closed;
+use crate::text::grouped;
+use crate::text::{json, log};
 
 /// How long to wait for another process that looks after the lake.
 const LOCK_WAIT: Duration = Duration::from_secs(10);

@@ -32,7 +32,8 @@ use anyhow::Result;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use usage::WrongUsage;
 
-use crate::output::{self, log};
+use crate::terminal::output;
+use crate::text::log;
 
 /// Music charts from Kafka: live, stored in a Parquet lake, and replayed through the same dataflow.
 #[derive(Parser)]
@@ -141,6 +142,16 @@ fn parse(arguments: Vec<OsString>) -> Result<Reprise> {
     Ok(Reprise::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()))
 }
 
+/// What `arguments` ask several processes to do.
+fn job(arguments: Vec<OsString>) -> Result<cluster::Job> {
+    Ok(match parse(arguments)?.command {
+        Command::Run(run) if !run.peers.are_given() => cluster::Job::Run,
+        Command::Replay(replay) if !replay.peers.are_given() => cluster::Job::Replay,
+        Command::Run(_) | Command::Replay(_) => cluster::Job::Placed,
+        _ => cluster::Job::Other,
+    })
+}
+
 /// Whether an error is about a value of the configuration file: without the file there is none, or another.
 fn is_of_file(error: &clap::Error, arguments: &[OsString]) -> bool {
     let without = Reprise::command().try_get_matches_from(arguments);
@@ -161,7 +172,7 @@ fn run(Reprise { config, log_format, command }: Reprise) -> Result<()> {
         }
         Command::Verify(options) => verify::run(options),
         Command::Lake(command) => lake::run(command),
-        Command::Cluster(options) => cluster::run(options, config),
+        Command::Cluster(options) => cluster::run(options, config, job),
         Command::Trending(options) => chart::trending(options),
         Command::Chart(options) => chart::chart(options),
         Command::Status(options) => status::run(&options),

@@ -9,7 +9,8 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::shared::parse_duration;
 use crate::cluster::Secret;
-use crate::cluster::place::{self, PROCESSES_MAX, Place};
+use crate::cluster::membership as place;
+use crate::cluster::membership::{PROCESSES_MAX, Place};
 
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "Cluster (`reprise cluster` starts one on this machine)")]
@@ -94,7 +95,7 @@ impl Peers {
         }
         let process = self.process.as_deref().context("-p is needed: which of the processes is this one, from 0?")?;
         let place = Place {
-            process: place::number(process, place::host_name)?,
+            process: place::number(process, crate::process::host::host_name)?,
             addresses: addresses.into_iter().take(processes).collect(),
             listen: self.cluster_listen,
             secret: self.cluster_secret_file.as_deref().map(Secret::read).transpose()?,

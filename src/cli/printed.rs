@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use super::shared::check_output;
-use crate::charts::{AsOf, ChartCell, Charts, Filter};
 use crate::lake::Snapshot;
-use crate::output::table::{fitted, grouped};
-use crate::output::{self, Format};
+use crate::state::charts::{AsOf, ChartCell, Charts, Filter};
+use crate::terminal::output::table::fitted;
+use crate::terminal::output::{self, Format};
+use crate::text::grouped;
 
 /// Entries of each list on a terminal, unless more is asked for.
 const HEAD_ENTRIES: usize = 10;

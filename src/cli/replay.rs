@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
-use reprise_dataflows::definition::{Definitions, Eligible, Scope, ScopeKind, TRENDING, TRENDING_NAME};
+use reprise_dataflows::rules::definition::{Definitions, Eligible, Scope, ScopeKind, TRENDING, TRENDING_NAME};
 use serde::{Deserialize, Serialize};
 
 use super::lake_folder::LakeFolder;
@@ -19,18 +19,19 @@ use super::printed::{Printed, as_of};
 use super::run::workers;
 use super::shared::{ChartsFile, MemoryMax, default_workers, parse_moment, start_log};
 use super::usage::WrongUsage;
-use crate::charts::{Charts, Filter, is_country_code, scopes};
 use crate::cluster::view::View;
 use crate::cluster::{Profile, Team, join};
-use crate::ending::{Ending, fail};
-use crate::engine::{Engine, for_each_worker};
 use crate::lake::{LakeFile, Snapshot, balance};
-use crate::memory;
-use crate::output::table::grouped;
-use crate::output::{Format, log};
-use crate::serve::Shared;
+use crate::process::memory;
+use crate::process::shutdown::{Ending, fail};
+use crate::run::engine::{Engine, for_each_worker};
+use crate::run::tick::{Pace, clock_of_plays};
 use crate::source::lake::{Progress, latest_times};
-use crate::tick::{Pace, clock_of_plays};
+use crate::state::State;
+use crate::state::charts::{Charts, Filter, is_country_code, scopes};
+use crate::terminal::output::Format;
+use crate::text::grouped;
+use crate::text::log;
 
 /// How to see more than the newest lists.
 const MORE: &str = "Every list: --all, a pipe, or --format json. One: --chart weekly --scope US --period 2026-W47.";
@@ -225,7 +226,7 @@ impl Replay {
     pub fn charts(self) -> Result<Charts> {
         let rows_total = self.files.iter().map(|file| file.rows).sum();
         let progress = Arc::new(Progress { rows_total, ..Progress::default() });
-        let shared = Arc::new(Shared::new(Charts::new(self.definitions.clone())));
+        let state = Arc::new(State::new(Charts::new(self.definitions.clone())));
         let files = for_each_worker(&self.files, self.team.threads);
         let engine = Engine {
             team: Arc::new(self.team),
@@ -240,7 +241,7 @@ impl Replay {
             times_us: self.times_us,
             progress: progress.clone(),
             live: None,
-            shared: shared.clone(),
+            state: state.clone(),
             ending: Ending::default(),
             fail,
         };
@@ -248,7 +249,7 @@ impl Replay {
         for note in progress.left_out.lock().unwrap_or_else(PoisonError::into_inner).notes() {
             tracing::warn!("{note}");
         }
-        Ok(shared.charts().clone())
+        Ok(state.charts().clone())
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::builder::NonEmptyStringValueParser;
-use reprise_dataflows::definition::Definitions;
+use reprise_dataflows::rules::definition::Definitions;
 use tracing::warn;
 use url::Url;
 
@@ -19,18 +19,19 @@ use super::shared::{
     parse_option, start_log, stop_flag,
 };
 use super::usage::{WrongUsage, wrong};
-use crate::broker::{Broker, DEFAULT_GROUP, DEFAULT_SERVERS};
-use crate::charts::Filter;
-use crate::failpoint;
-use crate::lake::{care, owner};
-use crate::memory;
-use crate::monitor::has_screen;
-use crate::otlp::parse_endpoint;
-use crate::output::{Format, log};
+use crate::cluster::supervise::DONE_IN_VAIN;
+use crate::kafka::{Broker, DEFAULT_GROUP, DEFAULT_SERVERS};
+use crate::lake::{maintenance as care, owner};
+use crate::process::failpoint;
+use crate::process::memory;
+use crate::publish::otlp::parse_endpoint;
 use crate::run::Run;
+use crate::run::tick::Pace;
 use crate::serve;
-use crate::supervise::DONE_IN_VAIN;
-use crate::tick::Pace;
+use crate::state::charts::Filter;
+use crate::terminal::monitor::has_screen;
+use crate::terminal::output::Format;
+use crate::text::log;
 
 #[derive(clap::Args)]
 #[command(after_help = "\

@@ -5,7 +5,8 @@ use serde::Deserialize;
 
 use super::chart::limit;
 use super::instance::{Format, Instance};
-use crate::output::table::{columns, fitted, grouped, heading};
+use crate::terminal::output::table::{columns, fitted, heading};
+use crate::text::grouped;
 
 #[derive(clap::Args)]
 #[command(after_help = "\

@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use axum::http::HeaderValue;
-use reprise_dataflows::definition::{Definitions, FILE_BYTES_MAX};
+use reprise_dataflows::rules::charts_toml::FILE_BYTES_MAX;
+use reprise_dataflows::rules::definition::Definitions;
 
 use super::usage::WrongUsage;
 use crate::lake::disk::{refuse_ambiguous, refuse_object_store};
-use crate::output::log::{self, Escaping, Form};
-use crate::output::{self, Format, colours};
 use crate::serve::access::{Access, Token, parse_host, parse_origin, token_text};
+use crate::terminal::output::{self, Format, colours};
+use crate::text::log::{self, Escaping, Form};
 
 /// Of a librdkafka option in a file.
 const OPTION_BYTES_MAX: u64 = 1 << 20;
@@ -183,7 +184,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 
 /// Reads a moment, as µs since 1970.
 pub fn parse_moment(text: &str) -> Result<i64, String> {
-    reprise_dataflows::calendar::parse_instant(text).map_err(|error| error.to_string())
+    reprise_dataflows::time::parse_instant(text).map_err(|error| error.to_string())
 }
 
 /// Whether a result can be written so, before long work for it begins. That a format needs a file is wrong usage.

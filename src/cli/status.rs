@@ -7,7 +7,8 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
 use super::instance::{Format, Instance};
-use crate::output::table::{columns, fitted, grouped};
+use crate::terminal::output::table::{columns, fitted};
+use crate::text::grouped;
 
 #[derive(clap::Args)]
 #[command(after_help = "\

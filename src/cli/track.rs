@@ -6,8 +6,9 @@ use serde::Deserialize;
 
 use super::chart::chart_name;
 use super::instance::{Format, Instance};
-use crate::charts::Available;
-use crate::output::table::{columns, fitted, grouped, no_plays};
+use crate::state::charts::Available;
+use crate::terminal::output::table::{columns, fitted, no_plays};
+use crate::text::grouped;
 
 #[derive(clap::Args)]
 #[command(after_help = "\

@@ -13,15 +13,15 @@ use super::lake_folder::LakeFolder;
 use super::replay::Replay;
 use super::run::workers;
 use super::shared::{ChartsFile, TokenFile, default_workers, parse_duration, start_log};
-use crate::charts::{Charts, Filter};
 use crate::cluster::Team;
 use crate::lake::Snapshot;
-use crate::output::{self, log, table::printable};
-use crate::serve::snapshot::Header;
-use crate::verify::{
-    self,
-    against::{self, Live},
-};
+use crate::state::charts::SnapshotHeader;
+use crate::state::charts::{Charts, Filter};
+use crate::terminal::output;
+use crate::text::log;
+use crate::text::printable;
+use crate::verify::against::{self, Live};
+use crate::verify::{self};
 
 /// The option that names the instance.
 const AGAINST: &str = "--against";
@@ -98,7 +98,7 @@ fn against(options: &Options, given: &str, lake: &Path) -> Result<()> {
 ///
 /// # Errors
 /// If it cannot be: what it holds is compared first, so that a wrong lake is called that, and not one without a version.
-fn open(lake: &Path, version: u64, live: &Header) -> Result<Snapshot> {
+fn open(lake: &Path, version: u64, live: &SnapshotHeader) -> Result<Snapshot> {
     let newest = Snapshot::open(lake, None)?;
     let (shown, theirs) = (lake.display(), printable(&live.lake));
     ensure!(
@@ -175,7 +175,7 @@ impl Asked<'_> {
         let committed = self.client.json::<Committed>(&self.status)?;
         let body = self.client.snapshot(&self.snapshot)?;
         let live = Live::open(BufReader::new(body.as_slice())).with_context(|| not_a_reprise(self.given));
-        let Header { as_of, charts, lake, .. } = live.map_err(Failure::Refused)?.header;
+        let SnapshotHeader { as_of, charts, lake, .. } = live.map_err(Failure::Refused)?.header;
         // Plays may be in the lake that no chart counts.
         let holds_plays = committed.lake_plays > 0 && as_of.lake_version >= committed.lake_version;
         if holds_plays || charts.iter().any(|chart| chart.plays > 0) {

@@ -21,19 +21,21 @@
 //! 3. The lake is taken over when all have come and agree, never before: a start that fails leaves the writer alone.
 //! 4. Who hears nothing from a peer for the stall timeout ends. Each process ends by itself; none has to be told.
 
-mod door;
+mod acceptor;
+mod bounded;
+pub mod fingerprint;
 mod handshake;
 pub mod join;
 pub mod link;
+pub mod membership;
 pub mod orders;
-pub mod place;
-pub mod profile;
 mod secret;
+pub mod supervise;
 pub mod team;
 pub mod view;
 
+pub use fingerprint::Profile;
 pub use join::join;
-pub use place::Place;
-pub use profile::Profile;
+pub use membership::Place;
 pub use secret::Secret;
 pub use team::Team;

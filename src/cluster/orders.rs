@@ -6,37 +6,15 @@
 use std::time::{Duration, Instant};
 
 use reprise_dataflows::{Epoch, Stage, Tick};
-use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Operator;
 
-use crate::ending::Ending;
-use crate::source::Report;
+use crate::process::shutdown::{Ending, Order};
+use crate::report::{ProcessReport, Report};
 
 /// How often a process reports that has nothing new to say.
 const INTERVAL: Duration = Duration::from_secs(1);
-
-/// That a process is to commit what it has read, and to end.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Order {
-    /// Somebody wants it to.
-    Stop,
-    /// It cannot go on, for this reason.
-    Fail(String),
-}
-
-/// How a process is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProcessReport {
-    pub process: usize,
-    /// Set when it is to end.
-    pub ending: Option<Order>,
-    /// Why it cannot write for the moment.
-    pub paused: Option<String>,
-    /// Bytes that it has sent to other processes.
-    pub sent_bytes: u64,
-}
 
 /// Reports how this process is, by `look`: at once when there is news, and now and then. Only one worker of a process does.
 pub fn pulse<'scope>(

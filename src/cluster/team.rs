@@ -12,7 +12,7 @@ use timely::worker::Worker;
 
 use super::join::Joined;
 use super::link::Link;
-use crate::background::Background;
+use crate::process::threads::Background;
 
 /// What processes say to each other when their workers may start.
 #[derive(Serialize, Deserialize)]

@@ -12,9 +12,9 @@ use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext};
 use reprise_kafka::Sender;
 
-use super::Traffic;
-use crate::broker::{ANSWER_TIMEOUT, Listener, NEWS_MAX, unmade};
-use crate::topic;
+use super::traffic::Traffic;
+use crate::kafka::topics as topic;
+use crate::kafka::{ANSWER_TIMEOUT, Listener, NEWS_MAX, unmade};
 
 /// How long to wait before trying again when the queue is full: it drains a batch in about this time.
 const FULL_QUEUE_WAIT: Duration = Duration::from_millis(2);

@@ -1,5 +1,6 @@
 //! What is promised of traffic as a whole: the plays without a broker, and a run against librdkafka's mock cluster.
 
+use crate::generate::plays::Mix;
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use super::care::entries;
+use super::entries::entries;
 use super::table::{self, DEAD_LETTERS, PLAYS, Table};
 use super::{Progress, Snapshot, create};
 

@@ -11,7 +11,8 @@ use anyhow::{Context, Result, bail};
 
 use super::fenced::FencedTable;
 use super::table::{self, DEAD_LETTERS, PLAYS, Table};
-use super::{Account, Cut, Gap, Identity, Progress, Room, create, disk};
+use super::{Account, Cut, Identity, Progress, Room, create, disk};
+use crate::intake::Gap;
 
 type CheckOrigin = Box<dyn Fn(&Progress) -> Result<()> + Send>;
 

@@ -11,8 +11,9 @@ use delta_kernel::schema::StructType;
 use serde_json::json;
 
 use super::Identity;
+use super::disk::LOG;
 use super::disk::{self, STAGING};
-use super::table::{CLUSTER_ID, Kind, LOG, TOPIC, TOPIC_ID, WRITTEN_BY, entry_name, random_uuid};
+use super::table::{CLUSTER_ID, Kind, TOPIC, TOPIC_ID, WRITTEN_BY, entry_name, random_uuid};
 
 /// Whether there is a table of `kind` in `lake`. An older log may have been cleaned up to a checkpoint, so version 0 alone does
 /// not say.

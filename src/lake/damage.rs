@@ -9,7 +9,7 @@ use delta_kernel::KernelError;
 use serde_json::Value;
 
 use super::disk;
-use super::table::LOG;
+use super::disk::LOG;
 
 /// Where the log says which version has the newest checkpoint, so that nobody has to look for it.
 const HINT: &str = "_last_checkpoint";

@@ -9,45 +9,11 @@ use arrow::array::{
     ArrayRef, BinaryArray, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use reprise_dataflows::play::Rejection;
+
+use crate::intake::DeadLetter;
 
 /// Bytes of keys and values in one batch: an Arrow column of bytes ends at 2 GiB, and memory should end much earlier.
 const BATCH_BYTES_MAX: usize = 32 << 20;
-/// 9999-12-31T23:59:59.999Z: a later day has no date that other tools read. Producers can set any timestamp.
-const KAFKA_TIMESTAMP_MAX_MS: i64 = 253_402_300_799_999;
-const DAY_MS: i64 = 86_400_000;
-
-/// A record that was rejected, as Kafka had it.
-#[derive(Clone, Debug)]
-pub struct DeadLetter {
-    pub partition: i32,
-    pub offset: i64,
-    pub kafka_timestamp_ms: Option<i64>,
-    pub reason: Rejection,
-    /// What exactly was wrong, for people.
-    pub detail: String,
-    pub key: Option<Vec<u8>>,
-    pub value: Option<Vec<u8>>,
-}
-
-impl DeadLetter {
-    /// The timestamp as far as it is a moment between 1970 and 9999, in ms.
-    pub fn sane_timestamp_ms(&self) -> Option<i64> {
-        self.kafka_timestamp_ms.filter(|ms| (0..=KAFKA_TIMESTAMP_MAX_MS).contains(ms))
-    }
-
-    /// The partition of the table, as days since 1970: a function of the record, so that reading it again gives the same.
-    fn day(&self) -> i32 {
-        // Within the year 9999, so it fits.
-        self.sane_timestamp_ms().map_or(0, |ms| (ms / DAY_MS) as i32)
-    }
-
-    fn bytes(&self) -> usize {
-        let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
-        self.detail.len() + length(&self.key) + length(&self.value)
-    }
-}
-
 /// The columns as the files store them, the partition column `date` aside.
 pub fn schema() -> SchemaRef {
     static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {

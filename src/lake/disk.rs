@@ -14,6 +14,8 @@ use url::Url;
 
 /// The folder inside a table for files that no commit holds yet. Readers that go by name skip what begins with `_`.
 pub const STAGING: &str = "_staging";
+/// The folder of a table's log.
+pub const LOG: &str = "_delta_log";
 
 /// The folder inside a table for merged files whose originals are still there: the log names them, and readers that go by
 /// name do not find them. Below it they have the path that they will get when the originals are deleted.

@@ -12,11 +12,11 @@ use arrow::array::RecordBatch;
 use parquet::arrow::ArrowWriter;
 use parquet::file::metadata::ParquetMetaData;
 
+use super::footer_checksum as seal;
 use super::gathering::Gathering;
 use super::hours::{self, Hours};
-use super::seal;
+use super::properties::properties;
 use super::table::{Kind, PLAYS};
-use super::writer::properties;
 
 /// Files that grow at once: each has its dictionaries. Live traffic is of one hour, and of two when that ends.
 const OPEN_MAX: usize = 4;

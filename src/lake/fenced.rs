@@ -27,12 +27,12 @@ use std::path::Path;
 
 use anyhow::{Error, Result, anyhow, bail};
 
-use super::holder::recorded_other;
+use super::entries::entries;
 use super::intent::{self, DamagedIntent, Intent};
-use super::successor::or_overtaken;
+use super::successor::{or_overtaken, overtaken};
 use super::table::{Marks, Table};
-use super::{Account, NewFile, Progress, Room, care, disk};
-use crate::failpoint;
+use super::{Account, NewFile, Progress, Room, disk};
+use crate::process::failpoint;
 
 /// Versions that others (who compact, say) may put in our way during one commit.
 const CONFLICTS_MAX: usize = 100;
@@ -242,7 +242,7 @@ impl FencedTable {
     /// Settles a commit by the log alone: either its files are in there, or they are deleted, and what they held, Kafka
     /// still has, for the offsets that the commit would have written are not there either.
     fn give_up(&self, damaged: &DamagedIntent) -> Result<()> {
-        let named: BTreeSet<_> = care::entries(&self.table)?.into_iter().map(|entry| entry.path).collect();
+        let named: BTreeSet<_> = entries(&self.table)?.into_iter().map(|entry| entry.path).collect();
         for file in disk::partitioned_files(&self.table.root)? {
             let is_its = file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&damaged.files));
             if is_its && !named.contains(&file) {
@@ -255,16 +255,6 @@ impl FencedTable {
 
 fn lake_of(table: &Table) -> &Path {
     table.root.parent().unwrap_or(&table.root)
-}
-
-/// Another process has become the writer of `lake`, by the `incarnation` that its log says.
-pub fn overtaken(lake: &Path, incarnation: i64) -> Error {
-    let by = recorded_other(lake).map_or_else(String::new, |writer| format!(" ({writer})"));
-    anyhow!(
-        "another instance (incarnation {incarnation}) has taken over this lake, {}{by}; nothing more was committed. Let only one \
-         `reprise run` write to a lake",
-        lake.display()
-    )
 }
 
 fn busy(table: &Table) -> Error {

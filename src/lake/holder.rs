@@ -7,7 +7,6 @@
 //!
 //! All of this is a courtesy to people. That a lake has one writer rests on the incarnation alone (`fenced.rs`).
 
-use std::fmt::{self, Display, Formatter};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -15,62 +14,22 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Error, Result, anyhow};
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+
 use tracing::{debug, warn};
 
 use super::disk::{self, STAGING};
 use super::table::PLAYS;
+use super::writer_process::{NAME, RECORD_BYTES_MAX, WriterProcess, parse};
 use super::{Progress, SuccessorWatch};
-use crate::background::Background;
-use crate::cluster::place::host_name;
-use crate::ending::fail;
+use crate::process::shutdown::fail;
+use crate::process::threads::Background;
 
-const NAME: &str = "writer.lock";
 /// How long to wait for a process that is ending: it lets the lock go when it is gone.
 const ENDING_MAX: Duration = Duration::from_secs(2);
 /// How often to try a lock that another process holds.
 const TRY_INTERVAL: Duration = Duration::from_millis(50);
 /// How soon a process learns that it has been overtaken.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
-/// Of the record. What is longer was not written by us.
-const RECORD_BYTES_MAX: usize = 4096;
-
-/// A process that writes to a lake.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WriterProcess {
-    /// The name of its machine, or of its container.
-    pub host: String,
-    pub pid: u32,
-    /// Where it answers HTTP, as a URL.
-    pub address: String,
-    /// In RFC 3339.
-    pub started: String,
-}
-
-impl WriterProcess {
-    /// This process, which answers at `address`.
-    pub fn this(address: String) -> Self {
-        let started = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-        Self { host: this_host(), pid: std::process::id(), address, started }
-    }
-
-    fn is_this(&self) -> bool {
-        self.pid == std::process::id() && self.host == this_host()
-    }
-}
-
-impl Display for WriterProcess {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { host, pid, address, started } = self;
-        write!(f, "process {pid} on {host}, which answers at {address} and was started {started}")
-    }
-}
-
-fn this_host() -> String {
-    host_name().map_or_else(|_| "an unknown host".to_owned(), |name| name.trim().to_owned())
-}
-
 /// The lock of a lake, and the record of this process beside it. Dropping it erases the record and lets the lock go.
 pub struct Holder {
     path: PathBuf,
@@ -203,12 +162,6 @@ impl Holder {
     }
 }
 
-/// A record, but for control characters: it is printed, and others may have written it.
-fn parse(record: &[u8]) -> Option<WriterProcess> {
-    let record = std::str::from_utf8(record).ok()?;
-    serde_json::from_str(record).ok().filter(|writer: &WriterProcess| !writer.to_string().contains(char::is_control))
-}
-
 impl Drop for Holder {
     /// A record that is another's stays: this process has been overtaken. If it has not become the writer, the one before still is.
     fn drop(&mut self) {
@@ -217,10 +170,4 @@ impl Drop for Holder {
             let _ = self.write(before.as_deref().unwrap_or_default());
         }
     }
-}
-
-/// The process that is recorded as the writer of `lake`, if it is another than this one.
-pub fn recorded_other(lake: &Path) -> Option<WriterProcess> {
-    let record = std::fs::read(lake.join(PLAYS.folder).join(STAGING).join(NAME)).ok()?;
-    parse(&record).filter(|writer| !writer.is_this())
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::disk::{self, STAGING};
 use super::{Account, NewFile};
-use crate::failpoint;
+use crate::process::failpoint;
 
 /// How long a rename may be in the way of a vacuum, which removes each folder once.
 const RENAME_MAX: Duration = Duration::from_secs(10);

@@ -21,17 +21,18 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use anyhow::{Context, Result};
+use reprise_dataflows::operators::{Correspondent, answered_later};
 use reprise_dataflows::play::PlayBatch;
 use reprise_dataflows::{CutPoint, Epoch, Tick};
 use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
-use timely::dataflow::operators::Capability;
-use timely::dataflow::operators::generic::Operator;
+use timely::dataflow::operators::vec::ToStream;
 use timely::scheduling::SyncActivator;
 
-use super::{Committer, Cut, DeadLetter, Gap, Gathering, NewFile, Position, Room, Writer};
-use crate::source::Intake;
+use super::{Committer, Cut, Gathering, NewFile, Room, Writer};
+use crate::intake::Intake;
+use crate::intake::{DeadLetter, Gap, Position};
 
 /// Rows that are handed to a writer's thread at once. To wake it for each epoch would cost more than to encode its rows, and
 /// while it encodes many at once others wait for the processor.
@@ -106,54 +107,66 @@ pub fn write<'scope>(
     writer: Writer,
     fail: impl Fn(anyhow::Error) + 'static,
 ) -> Result<StreamVec<'scope, Epoch, Written>> {
-    let mut failed = None;
-    let worker = intakes.scope().worker();
-    let written = intakes.binary_frontier(ticks, Pipeline, Pipeline, "Write", |_capability, info| {
-        let desk = Desk::open("reprise-writer", worker.sync_activator_for(info.address.to_vec()), stage(writer));
-        let desk = desk.map_err(|error| failed = Some(error)).ok();
-        let mut waiting = BTreeMap::<Epoch, Vec<Arc<Intake>>>::new();
-        let mut ready = Ready::default();
-        let mut cuts = BTreeMap::<Epoch, (CutPoint, Capability<Epoch>)>::new();
-        let mut staging = BTreeMap::<Epoch, Capability<Epoch>>::new();
-        move |(intakes, frontier), (ticks, ticks_frontier), output| {
-            let Some(desk) = &desk else { return };
-            intakes.for_each_stamp(|capability, data| {
-                if let Some(epoch) = capability.least() {
-                    waiting.entry(*epoch).or_default().extend(data.flat_map(|data| data.drain(..)));
-                }
-            });
-            ticks.for_each_stamp(|capability, data| {
-                for tick in data.flat_map(|data| data.drain(..)) {
-                    if let (Some(cut), Some(capability)) = (tick.cut, capability.retain_least(output.output_index())) {
-                        cuts.insert(tick.epoch, (cut, capability));
-                    }
-                }
-            });
-            while let Some(first) = cuts.first_entry()
-                && !frontier.less_than(first.key())
-            {
-                let (epoch, (cut, capability)) = first.remove_entry();
-                ready.take_before(epoch, &mut waiting);
-                desk.ask(epoch, Work::Encode(ready.take()));
-                desk.ask(epoch, Work::Stage(cut));
-                staging.insert(epoch, capability);
-            }
-            let next_cut = cuts.keys().next().copied();
-            let next_tick = ticks_frontier.frontier().first().copied();
-            ready.take_before(next_cut.min(next_tick).or(next_cut).or(next_tick).unwrap_or(Epoch::MAX), &mut waiting);
-            if ready.rows >= HAND_OVER_ROWS {
-                desk.ask(0, Work::Encode(ready.take()));
-            }
-            while let Ok((epoch, written)) = desk.answers.try_recv() {
-                match (written, staging.remove(&epoch)) {
-                    (Ok(written), Some(capability)) => output.session(&capability).give(written),
-                    (Err(error), _) => fail(error.context("plays cannot be written to the lake")),
-                    (Ok(_), None) => {}
-                }
+    answered_later("Write", intakes, Pipeline, ticks, |waker| {
+        let desk = Desk::open("reprise-writer", waker, stage(writer))?;
+        let (waiting, ready, cuts) = Default::default();
+        anyhow::Ok(Writing { desk, fail, waiting, ready, cuts })
+    })
+}
+
+struct Writing<F> {
+    desk: Desk<Work, Written>,
+    fail: F,
+    /// By their epochs.
+    waiting: BTreeMap<Epoch, Vec<Arc<Intake>>>,
+    ready: Ready,
+    /// The cuts that have come, by the epochs that they begin.
+    cuts: BTreeMap<Epoch, CutPoint>,
+}
+
+impl<F: Fn(anyhow::Error) + 'static> Correspondent for Writing<F> {
+    type Update = Arc<Intake>;
+    type Query = Tick;
+    type Answer = Written;
+
+    fn update(&mut self, epoch: Epoch, mut intakes: Vec<Arc<Intake>>) -> bool {
+        self.waiting.entry(epoch).or_default().append(&mut intakes);
+        false
+    }
+
+    fn query(&mut self, epoch: Epoch, ticks: Vec<Tick>) -> bool {
+        let cut = ticks.into_iter().find_map(|tick| tick.cut);
+        self.cuts.extend(cut.map(|cut| (epoch, cut)));
+        cut.is_some()
+    }
+
+    fn hand_over(&mut self, intakes_before: Option<Epoch>, ticks_before: Option<Epoch>) {
+        while let Some(first) = self.cuts.first_entry()
+            && intakes_before.is_none_or(|before| before >= *first.key())
+        {
+            let (epoch, cut) = first.remove_entry();
+            self.ready.take_before(epoch, &mut self.waiting);
+            self.desk.ask(epoch, Work::Encode(self.ready.take()));
+            self.desk.ask(epoch, Work::Stage(cut));
+        }
+        let next_cut = self.cuts.keys().next().copied();
+        let next = next_cut.min(ticks_before).or(next_cut).or(ticks_before).unwrap_or(Epoch::MAX);
+        self.ready.take_before(next, &mut self.waiting);
+        if self.ready.rows >= HAND_OVER_ROWS {
+            self.desk.ask(0, Work::Encode(self.ready.take()));
+        }
+    }
+
+    fn answer(&mut self) -> Option<(Epoch, Written)> {
+        let (epoch, written) = self.desk.answers.try_recv().ok()?;
+        match written {
+            Ok(written) => Some((epoch, written)),
+            Err(error) => {
+                (self.fail)(error.context("plays cannot be written to the lake"));
+                None
             }
         }
-    });
-    failed.map_or(Ok(written), Err)
+    }
 }
 
 /// What a writer's thread is asked to do.
@@ -241,44 +254,56 @@ pub fn commit<'scope>(
     room: Room,
     fail: impl Fn(anyhow::Error) + 'static,
 ) -> Result<StreamVec<'scope, Epoch, Committed>> {
-    let mut failed = None;
-    let worker = written.scope().worker();
-    let committed = written.unary_frontier(Exchange::new(|_: &Written| 0), "Commit", |_capability, info| {
+    let no_queries = None::<()>.to_stream(written.scope());
+    answered_later("Commit", written, Exchange::new(|_: &Written| 0), no_queries, |waker| {
         let desk = committer.map(|mut committer| {
             committer.wait_in(&room);
-            Desk::open("reprise-committer", worker.sync_activator_for(info.address.to_vec()), append(committer))
+            Desk::open("reprise-committer", waker, append(committer))
         });
-        let desk = desk.transpose().unwrap_or_else(|error| {
-            failed = Some(error);
-            None
-        });
-        let mut cuts = BTreeMap::<Epoch, (Vec<Written>, Capability<Epoch>)>::new();
-        let mut committing = BTreeMap::<Epoch, Capability<Epoch>>::new();
-        move |(input, frontier), output| {
-            let Some(desk) = &desk else { return };
-            input.for_each_stamp(|capability, data| {
-                if let Some(capability) = capability.retain_least(output.output_index()) {
-                    let cut = cuts.entry(*capability.time()).or_insert_with(|| (Vec::new(), capability));
-                    cut.0.extend(data.flat_map(|data| data.drain(..)));
-                }
-            });
-            while let Some(first) = cuts.first_entry()
-                && !frontier.less_equal(first.key())
-            {
-                let (epoch, (written, capability)) = first.remove_entry();
-                desk.ask(epoch, written);
-                committing.insert(epoch, capability);
-            }
-            while let Ok((epoch, committed)) = desk.answers.try_recv() {
-                match (committed, committing.remove(&epoch)) {
-                    (Ok(committed), Some(capability)) => output.session(&capability).give(committed),
-                    (Err(error), _) => fail(error.context("what was read cannot be committed to the lake")),
-                    (Ok(_), None) => {}
-                }
+        anyhow::Ok(Committing { desk: desk.transpose()?, fail, cuts: BTreeMap::new() })
+    })
+}
+
+struct Committing<F> {
+    desk: Option<Desk<Vec<Written>, Committed>>,
+    fail: F,
+    cuts: BTreeMap<Epoch, Vec<Written>>,
+}
+
+impl<F: Fn(anyhow::Error) + 'static> Correspondent for Committing<F> {
+    type Update = Written;
+    type Query = ();
+    type Answer = Committed;
+
+    fn update(&mut self, epoch: Epoch, mut written: Vec<Written>) -> bool {
+        self.cuts.entry(epoch).or_default().append(&mut written);
+        true
+    }
+
+    fn query(&mut self, _epoch: Epoch, _queries: Vec<()>) -> bool {
+        false
+    }
+
+    fn hand_over(&mut self, written_before: Option<Epoch>, _queries_before: Option<Epoch>) {
+        let Some(desk) = &self.desk else { return };
+        while let Some(first) = self.cuts.first_entry()
+            && written_before.is_none_or(|before| before > *first.key())
+        {
+            let (epoch, written) = first.remove_entry();
+            desk.ask(epoch, written);
+        }
+    }
+
+    fn answer(&mut self) -> Option<(Epoch, Committed)> {
+        let (epoch, committed) = self.desk.as_ref()?.answers.try_recv().ok()?;
+        match committed {
+            Ok(committed) => Some((epoch, committed)),
+            Err(error) => {
+                (self.fail)(error.context("what was read cannot be committed to the lake"));
+                None
             }
         }
-    });
-    failed.map_or(Ok(committed), Err)
+    }
 }
 
 /// Appends the cuts to the lake's log, except those that would say nothing new.

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use delta_kernel::table_features::ColumnMappingMode;
 
+use super::disk::LOG;
 use super::listing::{self, LakeFile};
-use super::table::{self, LOG, PLAYS, Table};
+use super::table::{self, PLAYS, Table};
 use super::{Progress, disk};
 
 /// The plays of a lake at one version.

@@ -7,11 +7,12 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Error, Result};
+use super::writer_process::recorded_other;
+use anyhow::{Context, Error, Result, anyhow};
 use serde::Deserialize;
 
-use super::fenced::overtaken;
-use super::table::{self, INCARNATION, LOG, PLAYS, Table, entry_name};
+use super::disk::LOG;
+use super::table::{self, INCARNATION, PLAYS, Table, entry_name};
 
 /// How far a process has read the log of a lake that it writes to.
 pub struct SuccessorWatch {
@@ -92,4 +93,14 @@ fn incarnation_in(entry: &str) -> Result<Option<i64>> {
         }
     }
     Ok(None)
+}
+
+/// Another process has become the writer of `lake`, by the `incarnation` that its log says.
+pub fn overtaken(lake: &Path, incarnation: i64) -> Error {
+    let by = recorded_other(lake).map_or_else(String::new, |writer| format!(" ({writer})"));
+    anyhow!(
+        "another instance (incarnation {incarnation}) has taken over this lake, {}{by}; nothing more was committed. Let only one \
+         `reprise run` write to a lake",
+        lake.display()
+    )
 }

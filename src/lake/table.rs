@@ -16,17 +16,17 @@ use delta_kernel::transaction::{CommitResult, CommittedTransaction, UpdateTableO
 use delta_kernel::{Engine, KernelError};
 use delta_kernel_default_engine::DefaultEngineBuilder;
 use delta_kernel_default_engine::executor::tokio::TokioMultiThreadExecutor;
-use reprise_dataflows::calendar::instant_name;
 use reprise_dataflows::play;
+use reprise_dataflows::time::instant_name;
 use url::Url;
 
 use super::damage::explained;
+use super::disk::LOG;
 use super::{Account, NewFile, Progress, dead_letters, statistics};
 
 /// Written into the log and the files, so that one can see who wrote them.
 pub const WRITTEN_BY: &str = concat!("reprise/", env!("CARGO_PKG_VERSION"));
 
-pub const LOG: &str = "_delta_log";
 pub const TOPIC: &str = "reprise.topic";
 pub const TOPIC_ID: &str = "reprise.topic_id";
 pub const CLUSTER_ID: &str = "reprise.cluster_id";

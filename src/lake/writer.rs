@@ -12,23 +12,16 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Error, Result, bail};
 use arrow::array::RecordBatch;
-use parquet::basic::{Compression, Encoding};
 use parquet::file::metadata::ParquetMetaData;
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
 use super::disk::{self, STAGING};
 use super::encoder::{Encoded, Encoder, encode};
 use super::intent::file_name;
 use super::successor::or_overtaken;
-use super::table::{self, DEAD_LETTERS, Kind, PLAYS, Table, WRITTEN_BY};
-use super::{DeadLetter, Gathering, NewFile, Room, dead_letters, statistics};
-use crate::failpoint;
-
-/// Rows that readers skip or take as one.
-pub const ROW_GROUP_ROWS_MAX: usize = 1 << 20;
-/// Large enough for the songs of a whole row group: a column that outgrows its dictionary goes on without one, and
-/// replay counts dictionary keys much faster than texts.
-const DICTIONARY_BYTES_MAX: usize = 8 << 20;
+use super::table::{self, DEAD_LETTERS, Kind, PLAYS, Table};
+use super::{Gathering, NewFile, Room, dead_letters, statistics};
+use crate::intake::DeadLetter;
+use crate::process::failpoint;
 
 /// Files that are encoded, written and synced together, if they are small. Each takes a file descriptor meanwhile.
 const TOGETHER_MAX: usize = 32;
@@ -244,31 +237,6 @@ fn write_file(path: &Path, bytes: &[u8]) -> Result<File> {
         return Err(error).with_context(|| format!("cannot write {}", path.display()));
     }
     Ok(file)
-}
-
-/// How each column is written. Statistics cost time for every value, so only the columns that somebody prunes by have
-/// them. A dictionary of values that hardly repeat makes a file slower to write (by half, measured) and not much smaller.
-pub fn properties(kind: &Kind) -> WriterProperties {
-    const TEXTS_THAT_DIFFER: [&str; 5] = ["user_id", "event_id", "detail", "key", "value"];
-    const NUMBERS_THAT_DIFFER: [&str; 3] = ["kafka_offset", "duration_ms", "listened_ms"];
-    let mut properties = WriterProperties::builder()
-        .set_compression(Compression::SNAPPY)
-        .set_created_by(WRITTEN_BY.to_string())
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS_MAX))
-        .set_dictionary_page_size_limit(DICTIONARY_BYTES_MAX)
-        .set_statistics_enabled(EnabledStatistics::None);
-    for column in [kind.time_column, "kafka_partition", "kafka_offset"] {
-        properties = properties.set_column_statistics_enabled(column.into(), EnabledStatistics::Chunk);
-    }
-    for column in TEXTS_THAT_DIFFER {
-        properties = properties.set_column_dictionary_enabled(column.into(), false);
-    }
-    for column in NUMBERS_THAT_DIFFER.into_iter().chain([kind.time_column]) {
-        properties = properties
-            .set_column_dictionary_enabled(column.into(), false)
-            .set_column_encoding(column.into(), Encoding::DELTA_BINARY_PACKED);
-    }
-    properties.build()
 }
 
 /// `YYYY-MM-DD` of a day since 1970.

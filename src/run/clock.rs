@@ -4,13 +4,13 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
-use reprise_dataflows::calendar::instant_name;
-use reprise_dataflows::definition::Definitions;
+use reprise_dataflows::rules::definition::Definitions;
+use reprise_dataflows::time::instant_name;
 use tracing::{info, warn};
 
+use super::tick::clock_of_plays;
 use crate::lake::{Committer, Snapshot};
 use crate::source::lake::latest_times;
-use crate::tick::clock_of_plays;
 
 /// Where the plays of `lake` put its clock by the rule of `tick.rs`, but not past this machine's, in µs since 1970. `None` without
 /// plays.

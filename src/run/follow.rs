@@ -5,22 +5,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
-use reprise_dataflows::plan::Plan;
+use reprise_dataflows::rules::plan::Plan;
 use tracing::info;
 
+use super::engine::{Engine, Live, for_each_worker};
+use super::open::rows_to_read;
+use super::options::Run;
 use super::start::Start;
-use super::{Run, rows_to_read, unless_stopped};
-use crate::charts::Charts;
 use crate::checkpoint;
 use crate::cluster::Team;
-use crate::ending::{Ending, fail};
-use crate::engine::{Engine, Live, for_each_worker};
 use crate::lake::{Gathering, Room};
-use crate::memory;
+use crate::process::memory;
+use crate::process::shutdown::{Ending, fail};
+use crate::process::threads::unless_stopped;
+use crate::serve;
 use crate::serve::follower::Follower;
-use crate::serve::{self, Shared};
 use crate::source::kafka::{Found, Origin, discover};
 use crate::source::lake::Progress;
+use crate::state::State;
+use crate::state::charts::Charts;
 
 impl Run {
     /// Runs until process 0 ends the run, or this process is to stop, which ends it everywhere.
@@ -51,8 +54,8 @@ impl Run {
         let discovery = discover(&self.broker, origin, known, found.clone(), ending.clone())?;
         let (max_bytes, over) = (self.memory_max_bytes, ending.clone());
         let engine = self.engine_of(start, team, found, ending.clone())?;
-        let shared = engine.shared.clone();
-        let memory = memory::watch(max_bytes, move || shared.memory_parts(), move |error| over.because(error))?;
+        let state = engine.state.clone();
+        let memory = memory::watch(max_bytes, move || state.memory_parts(), move |error| over.because(error))?;
         drop(first);
         if !engine.team.await_all()? {
             engine.team.leave();
@@ -77,8 +80,8 @@ impl Run {
             }
         };
         let counted = checkpoint.as_ref().map(|checkpoint| checkpoint.counted(&snapshot));
-        let shared = Arc::new(Shared::new(Charts::new(self.definitions.clone())));
-        let paused = shared.clone();
+        let state = Arc::new(State::new(Charts::new(self.definitions.clone())));
+        let paused = state.clone();
         let rows_total = rows_to_read(&snapshot, counted.as_deref());
         Ok(Engine {
             team,
@@ -102,7 +105,7 @@ impl Run {
                 room: Room::new(ending.asked(), move |reason| paused.pause(reason)),
                 committer: Mutex::new(None),
             }),
-            shared,
+            state,
             ending,
             fail,
         })

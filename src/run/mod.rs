@@ -4,81 +4,46 @@
 //! follow it.
 
 mod clock;
+pub mod engine;
 mod follow;
 mod open;
+mod options;
 mod start;
+pub mod tick;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Error, Result, anyhow};
-use reprise_dataflows::definition::Definitions;
-use reprise_dataflows::plan::Plan;
+use reprise_dataflows::rules::plan::Plan;
 use tracing::{info, warn};
-use url::Url;
 
-use crate::background::{Background, Closing, unless_stopped};
-use crate::broker::{ANSWER_TIMEOUT, Broker};
-use crate::changelog;
-use crate::charts::{AsOf, Charts};
 use crate::checkpoint;
-use crate::cluster::place::is_loopback;
-use crate::cluster::{Place, Profile, Team, join};
-use crate::ending::{Ending, fail};
-use crate::engine::{Engine, Live, for_each_worker};
-use crate::lake::care;
-use crate::lake::{Gathering, LakeFile, Room, Snapshot, balance, recorded_other};
-use crate::memory;
-use crate::monitor::{monitor, warn_of_rest};
-use crate::otlp;
-use crate::publish::publisher;
-use crate::serve::status::Phase;
-use crate::serve::{self, Access, Shared, Status};
+use crate::cluster::membership::is_loopback;
+use crate::cluster::{Profile, Team, join};
+use crate::kafka::ANSWER_TIMEOUT;
+use crate::lake::maintenance as care;
+use crate::lake::{Gathering, Room, balance, recorded_other};
+use crate::process::memory;
+use crate::process::shutdown::{Ending, fail};
+use crate::process::threads::{Background, Closing, unless_stopped};
+use crate::publish::changelog;
+use crate::publish::offsets::publisher;
+use crate::publish::otlp;
+use crate::serve::{self, Http};
 use crate::source::kafka::{Found, discover};
-use crate::source::lake::{Counted, Progress};
-use crate::tick::Pace;
-use open::Opened;
+use crate::source::lake::Progress;
+use crate::state::charts::{AsOf, Charts};
+use crate::state::{Phase, State, Status};
+use crate::terminal::monitor::{monitor, warn_of_rest};
+use engine::{Engine, Live, for_each_worker};
+use open::{Opened, rows_to_read};
+pub use options::Run;
 
 /// Between the stop of one process and that of another by the same hand, at most.
 const STOP_TOGETHER: Duration = Duration::from_millis(300);
-
-/// What is read, where it goes, and how often things happen.
-pub struct Run {
-    pub broker: Broker,
-    /// An absolute path.
-    pub lake: PathBuf,
-    /// Of this process.
-    pub workers: usize,
-    /// The cluster that this process is in, if it is in one.
-    pub place: Option<Place>,
-    pub definitions: Arc<Definitions>,
-    pub listen: SocketAddr,
-    /// Where only those who watch over the process are answered.
-    pub probe_listen: Option<SocketAddr>,
-    pub access: Access,
-    /// Begin at the end of partitions that a new lake has no offset for, instead of at their first offset.
-    pub from_latest: bool,
-    /// Go on behind offsets that Kafka no longer has.
-    pub accept_gap: bool,
-    /// Become the writer of the lake although another process is.
-    pub take_over: bool,
-    /// Set the lake's clock back to where its plays are.
-    pub reset_clock: bool,
-    /// What this process may hold, instead of most of what there is.
-    pub memory_max_bytes: Option<u64>,
-    pub pace: Pace,
-    pub care: care::Spans,
-    pub checkpoint_interval: Duration,
-    /// The topic that changes of the charts are published to, if they are.
-    pub changelog: Option<String>,
-    /// The collector that gets the metrics.
-    pub otlp: Option<Url>,
-    /// Lines below the live table.
-    pub notes: Vec<String>,
-}
 
 impl Run {
     /// Whether this process is one of a cluster that commits and serves nothing by itself, and is to [`Run::follow`].
@@ -98,30 +63,31 @@ impl Run {
     }
 
     /// Runs until `stop` is set, or all is read if that is asked for. `started` is called when HTTP answers.
-    pub fn run(self, stop: Arc<AtomicBool>, started: impl FnOnce(&Arc<Shared>) -> Result<()>) -> Result<Arc<Shared>> {
-        let shared = Arc::new(Shared::new(Charts::new(self.definitions.clone())));
-        let server = serve::start(self.listen, shared.clone(), self.access.clone());
+    pub fn run(self, stop: Arc<AtomicBool>, started: impl FnOnce(&Arc<State>) -> Result<()>) -> Result<Arc<State>> {
+        let state = Arc::new(State::new(Charts::new(self.definitions.clone())));
+        let http = Arc::new(Http::new(state.clone()));
+        let server = serve::start(self.listen, http.clone(), self.access.clone());
         let server = server.map_err(|error| self.or_lake_in_use(error))?;
-        let probes = self.probe_listen.map(|listen| serve::start_probes(listen, shared.clone(), self.access.clone()));
+        let probes = self.probe_listen.map(|listen| serve::start_probes(listen, http.clone(), self.access.clone()));
         let probes = probes.transpose()?;
         let begun = Arc::new(AtomicBool::new(false));
-        let Some(team) = self.team(&stop, &begun)? else { return Ok(shared) };
+        let Some(team) = self.team(&stop, &begun)? else { return Ok(state) };
         let watch = team.watch()?;
         let address = format!("http://{}", server.address);
         // As everything that may not work, before the lake is taken over: until then it may have a writer that is well.
-        let exporter = self.otlp.as_ref().map(|endpoint| otlp::export(endpoint, shared.clone())).transpose()?;
+        let exporter = self.otlp.as_ref().map(|endpoint| otlp::export(endpoint, state.clone())).transpose()?;
         let Some((opened, holding)) = self.open(&address, &stop)? else {
             team.leave();
-            return Ok(shared);
+            return Ok(state);
         };
         team.announce(&opened.start(self.seen_by_others(server.address)))?;
-        self.tell(&opened, &shared, &address, &team);
+        self.tell(&opened, &state, &address, &team);
         let (lake, partitions) = (self.lake.display(), opened.starts.len());
         if let Some(probes) = &probes {
             info!(probe_address = %format!("http://{}", probes.address), "probes are answered");
         }
         info!(%address, %lake, workers = team.workers(), partitions, "running");
-        started(&shared)?;
+        started(&state)?;
         let rebuilt = Arc::new(Progress {
             rows_total: rows_to_read(&opened.snapshot, opened.counted.as_deref()),
             said_after: Some(self.workers),
@@ -130,18 +96,18 @@ impl Run {
         let (ending, found) = (Ending::new(stop), Arc::<Found>::default());
         let known = opened.starts.keys().copied().collect();
         let threads = (
-            monitor(shared.clone(), self.broker.clone(), rebuilt.clone(), self.notes.clone())?,
-            publisher(shared.clone(), &self.broker)?,
-            self.changelog(&shared)?,
+            monitor(state.clone(), self.broker.clone(), rebuilt.clone(), self.notes.clone())?,
+            publisher(state.clone(), &self.broker)?,
+            self.changelog(&state)?,
             discover(&self.broker, opened.origin.clone(), known, found.clone(), ending.clone())?,
-            self.caretaker(&shared)?,
+            self.caretaker(&state)?,
             exporter,
-            self.watch_memory(&ending, &shared)?,
+            self.watch_memory(&ending, &state)?,
             holding,
         );
         let rest =
             self.pace.until_caught_up.then(|| (self.broker.clone(), opened.starts.keys().copied().collect::<Vec<_>>()));
-        let engine = self.engine(opened, team, rebuilt, found, shared.clone(), ending.clone());
+        let engine = self.engine(opened, team, rebuilt, found, state.clone(), ending.clone());
         drop(watch);
         engine.team.await_all()?;
         begun.store(true, Ordering::Relaxed);
@@ -155,13 +121,13 @@ impl Run {
         {
             warn!("whether a transaction hides records is not known: {error:#}");
         }
-        Ok(shared)
+        Ok(state)
     }
 
     /// Ends the run when it holds more than it may.
-    fn watch_memory(&self, ending: &Ending, shared: &Arc<Shared>) -> Result<Background> {
-        let (ending, shared) = (ending.clone(), shared.clone());
-        memory::watch(self.memory_max_bytes, move || shared.memory_parts(), move |error| ending.because(error))
+    fn watch_memory(&self, ending: &Ending, state: &Arc<State>) -> Result<Background> {
+        let (ending, state) = (ending.clone(), state.clone());
+        memory::watch(self.memory_max_bytes, move || state.memory_parts(), move |error| ending.because(error))
     }
 
     /// The workers, with those of the other processes. None if it was stopped before all had come. Until the run has `begun` there
@@ -212,18 +178,18 @@ impl Run {
     }
 
     /// Tells those who ask what the run begins with.
-    fn tell(&self, opened: &Opened, shared: &Shared, address: &str, team: &Team) {
+    fn tell(&self, opened: &Opened, state: &State, address: &str, team: &Team) {
         let (progress, version) = (opened.snapshot.progress(), opened.snapshot.version());
         let max_bytes = memory::limit_bytes(self.memory_max_bytes);
-        shared.limit_memory(max_bytes.unwrap_or(0));
+        state.limit_memory(max_bytes.unwrap_or(0));
         let missing = progress.missing.values().sum::<i64>().unsigned_abs();
-        shared.began(&progress.offsets, missing);
+        state.began(&progress.offsets, missing);
         let epoch = progress.epoch.unwrap_or(0);
-        shared.opened(
+        state.opened(
             progress.incarnation,
             AsOf { epoch, clock_us: progress.clock_us, lake_version: Some(version), durable: true },
         );
-        *shared.status_mut() = Status {
+        *state.status_mut() = Status {
             topic: self.broker.topic.clone(),
             processes: team.processes(),
             workers: team.workers(),
@@ -242,18 +208,18 @@ impl Run {
     }
 
     /// The thread that publishes changes of the charts, if there is a topic for them.
-    fn changelog(&self, shared: &Arc<Shared>) -> Result<Option<Closing>> {
+    fn changelog(&self, state: &Arc<State>) -> Result<Option<Closing>> {
         let topic = self.changelog.as_deref();
-        topic.map(|topic| changelog::start(shared.clone(), &self.broker, topic, &self.lake)).transpose()
+        topic.map(|topic| changelog::start(state.clone(), &self.broker, topic, &self.lake)).transpose()
     }
 
     /// The thread that looks after the lake.
-    fn caretaker(&self, shared: &Arc<Shared>) -> Result<Background> {
+    fn caretaker(&self, state: &Arc<State>) -> Result<Background> {
         let (lake, plan) = (self.lake.clone(), Plan::new(&self.definitions));
-        let checkpoints = checkpoint::chore(lake, plan, self.checkpoint_interval, shared.clone());
+        let checkpoints = checkpoint::task(lake, plan, self.checkpoint_interval, state.clone());
         let interval = self.care.compact_after.min(self.care.retain).min(self.checkpoint_interval);
-        let care = care::chore(self.lake.clone(), self.care);
-        let ready = shared.clone();
+        let care = care::task(self.lake.clone(), self.care);
+        let ready = state.clone();
         let is_ready = move || ready.ready.load(Ordering::Relaxed);
         care::caretaker(interval, is_ready, vec![("making a checkpoint", checkpoints), ("the care of the lake", care)])
     }
@@ -264,11 +230,11 @@ impl Run {
         team: Team,
         rebuilt: Arc<Progress>,
         found: Arc<Found>,
-        shared: Arc<Shared>,
+        state: Arc<State>,
         ending: Ending,
     ) -> Engine {
         let Opened { committer, starts, snapshot, checkpoint, counted, .. } = opened;
-        let paused = shared.clone();
+        let paused = state.clone();
         Engine {
             team: Arc::new(team),
             definitions: self.definitions,
@@ -291,15 +257,9 @@ impl Run {
                 room: Room::new(ending.asked(), move |reason| paused.pause(reason)),
                 committer: Mutex::new(Some(committer)),
             }),
-            shared,
+            state,
             ending,
             fail,
         }
     }
-}
-
-/// Plays of the lake that no checkpoint has counted.
-fn rows_to_read(snapshot: &Snapshot, counted: Option<&Counted>) -> u64 {
-    let is_counted = |file: &LakeFile| counted.is_some_and(|counted| counted.files.contains(&file.path));
-    snapshot.files().iter().filter(|file| !is_counted(file)).map(|file| file.rows).sum()
 }

@@ -11,17 +11,18 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, ensure};
-use reprise_dataflows::definition::Definitions;
-use reprise_dataflows::plan::Plan;
+use reprise_dataflows::rules::definition::Definitions;
+use reprise_dataflows::rules::plan::Plan;
 use tracing::warn;
 
+use super::clock;
+use super::options::Run;
 use super::start::Start;
-use super::{Run, clock};
-use crate::background::{Background, unless_stopped};
-use crate::broker::{ANSWER_TIMEOUT, Broker, Consumer, Extent};
 use crate::checkpoint::{self, Checkpoint};
 use crate::cluster::view::View;
-use crate::lake::{Committer, Holder, Identity, Snapshot, WriterProcess, balance};
+use crate::kafka::{ANSWER_TIMEOUT, Broker, Consumer, Extent};
+use crate::lake::{Committer, Holder, Identity, LakeFile, Snapshot, WriterProcess, balance};
+use crate::process::threads::{Background, unless_stopped};
 use crate::source::kafka::{Origin, PASSED, Resumption, check_remade, extents, lost, patiently, resume};
 use crate::source::lake::Counted;
 
@@ -131,4 +132,10 @@ fn identity(broker: &Broker, asker: &Consumer) -> Result<Identity> {
     let topic_id = patiently(ANSWER_TIMEOUT, || Ok(broker.topic_id(asker, ANSWER_TIMEOUT)?));
     let topic_id = topic_id.with_context(|| format!("{} does not tell the id of topic {topic}", broker.servers))?;
     Ok(Identity { cluster_id: broker.cluster_id(asker)?, topic: topic.clone(), topic_id })
+}
+
+/// Plays of the lake that no checkpoint has counted.
+pub fn rows_to_read(snapshot: &Snapshot, counted: Option<&Counted>) -> u64 {
+    let is_counted = |file: &LakeFile| counted.is_some_and(|counted| counted.files.contains(&file.path));
+    snapshot.files().iter().filter(|file| !is_counted(file)).map(|file| file.rows).sum()
 }

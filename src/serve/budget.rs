@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use axum::body::Bytes;
 
 use super::connections::{ADDRESS_SHARE, ClientAddress};
+use crate::state::State;
 
 /// Why an answer is refused.
 pub const FULL: &str =
@@ -60,7 +61,7 @@ impl Share {
 pub struct Budget(Arc<Counts>);
 
 struct Counts {
-    max: AtomicU64,
+    state: Arc<State>,
     /// By [`Share`].
     used: [Mutex<Used>; Share::COUNT],
 }
@@ -69,12 +70,6 @@ struct Counts {
 struct Used {
     bytes: u64,
     by_address: HashMap<IpAddr, u64>,
-}
-
-impl Default for Budget {
-    fn default() -> Self {
-        Self(Arc::new(Counts { max: AtomicU64::new(BYTES_MAX), used: Default::default() }))
-    }
 }
 
 /// Bytes with their place in the budget.
@@ -93,7 +88,9 @@ impl AsRef<[u8]> for Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.budget.used(self.share).give_back(self.client, self.bytes.len() as u64);
+        let bytes = self.bytes.len() as u64;
+        self.budget.used(self.share).give_back(self.client, bytes);
+        self.budget.held().fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
@@ -118,14 +115,26 @@ impl Used {
 }
 
 impl Budget {
-    /// Leaves the rest of a process that may hold `memory_max_bytes` to what it counts.
-    pub fn limit(&self, memory_max_bytes: u64) {
-        self.0.max.store((memory_max_bytes / MEMORY_SHARE).min(BYTES_MAX), Ordering::Relaxed);
+    /// A part of what the process of `state` may hold.
+    pub fn new(state: Arc<State>) -> Self {
+        Self(Arc::new(Counts { state, used: Default::default() }))
     }
 
     /// The bytes that wait now, in all shares.
+    #[cfg(test)]
     pub fn held_bytes(&self) -> u64 {
-        self.0.used.iter().map(|used| lock(used).bytes).sum()
+        self.held().load(Ordering::Relaxed)
+    }
+
+    fn held(&self) -> &AtomicU64 {
+        &self.0.state.metrics.http.held_bytes
+    }
+
+    fn max_bytes(&self) -> u64 {
+        match self.0.state.memory_max_bytes() {
+            0 => BYTES_MAX,
+            memory_max_bytes => (memory_max_bytes / MEMORY_SHARE).min(BYTES_MAX),
+        }
     }
 
     /// The bytes of one share that wait now.
@@ -135,7 +144,7 @@ impl Budget {
 
     /// The bytes that a share may hold.
     pub fn max_bytes_of(&self, share: Share) -> u64 {
-        self.0.max.load(Ordering::Relaxed) * share.sixteenths() / 16
+        self.max_bytes() * share.sixteenths() / 16
     }
 
     /// Whether answers hold as much as they may.
@@ -163,6 +172,7 @@ impl Budget {
         }
         used.take(client, size);
         drop(used);
+        self.held().fetch_add(size, Ordering::Relaxed);
         Ok(Bytes::from_owner(Held { bytes, share, client, budget: self.clone() }))
     }
 
@@ -170,6 +180,7 @@ impl Budget {
     pub fn count(&self, share: Share, bytes: Bytes) -> Bytes {
         let client = ClientAddress::default();
         self.used(share).take(client, bytes.len() as u64);
+        self.held().fetch_add(bytes.len() as u64, Ordering::Relaxed);
         Bytes::from_owner(Held { bytes, share, client, budget: self.clone() })
     }
 
@@ -188,13 +199,20 @@ mod tests {
 
     const ANYBODY: ClientAddress = ClientAddress(None);
 
+    /// Of a process that may hold `memory_max_bytes`.
+    fn budget(memory_max_bytes: u64) -> Budget {
+        let state = State::new(crate::state::charts::tests::charts());
+        state.limit_memory(memory_max_bytes);
+        Budget::new(Arc::new(state))
+    }
+
     fn bytes(size: usize) -> Bytes {
         Bytes::from(vec![7; size])
     }
 
     #[test]
     fn bytes_count_until_the_last_of_them_is_gone() {
-        let budget = Budget::default();
+        let budget = budget(0);
         let mut bytes = budget.hold(Share::Answers, ANYBODY, bytes(1000)).unwrap();
         let (first, shared) = (bytes.split_to(10), bytes.clone());
         drop(bytes);
@@ -207,8 +225,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused_and_small_answers_go_on_longer() {
-        let budget = Budget::default();
-        budget.limit(8 << 20);
+        let budget = budget(8 << 20);
         let hold = |size| budget.hold(Share::Answers, ANYBODY, bytes(size)).ok();
         let first = hold(400 << 10).unwrap();
         assert!(hold(400 << 10).is_none());
@@ -223,8 +240,7 @@ mod tests {
 
     #[test]
     fn no_share_takes_the_room_of_another() {
-        let budget = Budget::default();
-        budget.limit(8 << 20);
+        let budget = budget(8 << 20);
         let _answers = budget.count(Share::Answers, bytes(1 << 20));
         let _events = budget.count(Share::Events, bytes(1 << 20));
         assert_eq!(budget.hold(Share::Answers, ANYBODY, bytes(10)), Err(FULL));
@@ -235,8 +251,7 @@ mod tests {
 
     #[test]
     fn no_address_holds_more_than_a_quarter_but_for_one_answer() {
-        let budget = Budget::default();
-        budget.limit(8 << 20);
+        let budget = budget(8 << 20);
         let [one, other] = [1, 2].map(|last| ClientAddress(Some(IpAddr::from([192, 0, 2, last]))));
         let hold = |client, kib: usize| budget.hold(Share::Answers, client, bytes(kib << 10));
         let first = hold(one, 150).unwrap();

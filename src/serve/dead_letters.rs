@@ -6,11 +6,11 @@ use std::sync::Arc;
 use axum::extract::{RawQuery, State};
 use serde::Serialize;
 
-use super::Shared;
+use super::Http;
+use super::json::Json;
 use super::parameters::{count, parameters};
-use super::routes::Answered;
-use crate::output::json::Json;
-use crate::source::rejected::{NEWEST_MAX, RejectedRecord};
+use super::problem::Answered;
+use crate::report::rejected::{NEWEST_MAX, RejectedRecord};
 
 /// The newest dead letters of this run, and how many there are by reason.
 #[derive(Serialize)]
@@ -33,10 +33,10 @@ struct OfTopic {
 }
 
 /// Answers with at most `limit` of the newest; with all that are kept if there is none.
-pub async fn dead_letters(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Answered<DeadLetters> {
+pub async fn dead_letters(State(http): State<Arc<Http>>, RawQuery(query): RawQuery) -> Answered<DeadLetters> {
     let [limit] = parameters(query.as_deref(), ["limit"])?;
-    let newest = shared.newest_dead_letters(count(limit)?.unwrap_or(NEWEST_MAX));
-    let status = shared.status();
+    let newest = http.state.newest_dead_letters(count(limit)?.unwrap_or(NEWEST_MAX));
+    let status = http.state.status();
     let dead_letters = newest.into_iter().map(|record| OfTopic { topic: status.topic.clone(), record }).collect();
     Ok(Json(DeadLetters {
         dead_letters,

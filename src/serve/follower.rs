@@ -8,8 +8,9 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-use super::metrics;
+use super::metrics::answer;
 use super::problem::Problem;
+use crate::publish::exposition;
 
 /// What such a process knows of its cluster.
 #[derive(Default)]
@@ -41,7 +42,7 @@ async fn readyz(State(follower): State<Arc<Follower>>) -> Result<&'static str, P
 
 /// Of this process alone: who watches over all of them asks each.
 async fn metrics() -> Result<Response, Problem> {
-    metrics::answer(metrics::process())
+    answer(exposition::process())
 }
 
 /// Sends the client to process 0, with the same path and query.

@@ -7,16 +7,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use reprise_dataflows::catalogue::About;
-use reprise_dataflows::definition::{Cell, Scope};
-use reprise_dataflows::label::Label;
+use reprise_dataflows::keys::label::Label;
+use reprise_dataflows::names::catalogue::About;
 use reprise_dataflows::query::{Answer, Found};
+use reprise_dataflows::rules::definition::{Cell, Scope};
 
-use super::{Access, Shared, start};
-use crate::charts::{AsOf, tests as fixtures};
+use super::{Access, Http, start};
+use crate::state::charts::{AsOf, tests as fixtures};
 
 /// Workers that answer each question with a bit of everything, until they are told to stop.
-fn answer_all(shared: &Shared, stop: &AtomicBool) {
+fn answer_all(http: &Http, stop: &AtomicBool) {
     let cell = Cell { chart: 0, start_day: 20_773, scope: Scope::Country(Label::new("US")) };
     let about = About { title: "<script>".to_owned(), artist: "\u{0}\"\\".to_owned() };
     let found = [
@@ -30,10 +30,10 @@ fn answer_all(shared: &Shared, stop: &AtomicBool) {
     let mut epoch = 1;
     while !stop.load(Ordering::Relaxed) {
         epoch += 1;
-        let asked = shared.questions.begin(epoch);
+        let asked = http.state.questions.begin(epoch);
         let answers =
             asked.iter().flat_map(|query| found.iter().map(|found| Answer { id: query.id, found: found.clone() }));
-        shared.questions.complete(AsOf { epoch, clock_us: Some(0), ..AsOf::default() }, answers.collect());
+        http.state.questions.complete(AsOf { epoch, clock_us: Some(0), ..AsOf::default() }, answers.collect());
         std::thread::sleep(Duration::from_micros(200));
     }
 }
@@ -132,13 +132,13 @@ fn ask(connection: &mut TcpStream, request: &str) -> (u16, Vec<u8>) {
 
 #[test]
 fn whatever_is_asked_is_answered() {
-    let shared = Arc::new(Shared::new(fixtures::filled()));
-    shared.ready.store(true, Ordering::Relaxed);
-    let server = start(SocketAddr::from(([127, 0, 0, 1], 0)), shared.clone(), Access::default()).unwrap();
+    let http = Http::over(fixtures::filled());
+    http.state.ready.store(true, Ordering::Relaxed);
+    let server = start(SocketAddr::from(([127, 0, 0, 1], 0)), http.clone(), Access::default()).unwrap();
     let stop = Arc::<AtomicBool>::default();
     let workers = std::thread::spawn({
-        let (shared, stop) = (shared.clone(), stop.clone());
-        move || answer_all(&shared, &stop)
+        let (http, stop) = (http.clone(), stop.clone());
+        move || answer_all(&http, &stop)
     });
     let connection = TcpStream::connect(server.address).unwrap();
     connection.set_read_timeout(Some(Duration::from_secs(10))).unwrap();

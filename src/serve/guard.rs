@@ -11,7 +11,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use memchr::{memchr, memmem};
 
-use super::Shared;
+use super::Http;
 use super::access::Access;
 use super::budget::Share;
 use super::connections::ClientAddress;
@@ -37,7 +37,7 @@ const NOT_DURABLE: &[u8] = b"\"durable\":false}";
 /// What the guard knows.
 #[derive(Clone)]
 pub struct Guard {
-    pub shared: Arc<Shared>,
+    pub http: Arc<Http>,
     pub access: Arc<Access>,
 }
 
@@ -46,7 +46,7 @@ pub struct Guard {
 pub struct Revision(pub u64);
 
 /// Lets a request through if it may be, and adds to its answer what all have.
-pub async fn guard(State(Guard { shared, access }): State<Guard>, mut request: Request, next: Next) -> Response {
+pub async fn guard(State(Guard { http, access }): State<Guard>, mut request: Request, next: Next) -> Response {
     let began = Instant::now();
     let path = request.extensions().get::<MatchedPath>().cloned();
     let known: Vec<HeaderValue> = request.headers().get_all(header::IF_NONE_MATCH).iter().cloned().collect();
@@ -57,7 +57,7 @@ pub async fn guard(State(Guard { shared, access }): State<Guard>, mut request: R
             request.extensions_mut().insert(client);
             let share = share(request.uri().path());
             let hold = |body| match share {
-                Some(share) => shared.budget.hold(share, client, body),
+                Some(share) => http.budget.hold(share, client, body),
                 None => Ok(body),
             };
             tagged(next.run(request).await, &known, hold).await
@@ -67,7 +67,7 @@ pub async fn guard(State(Guard { shared, access }): State<Guard>, mut request: R
     headers.extend(HEADERS);
     access.share(headers);
     let path = path.as_ref().map_or("other", MatchedPath::as_str);
-    shared.metrics.answered(path, response.status().as_u16(), began.elapsed());
+    http.state.metrics.answered(path, response.status().as_u16(), began.elapsed());
     response
 }
 

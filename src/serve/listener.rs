@@ -24,10 +24,10 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::connections::{Busy, Connections, OPEN_MAX, Place};
-use super::patient::{LEAST_RATE, Pace, Patient};
+use super::probes::is_probe;
 use super::problem::Problem;
-use super::routes::is_probe;
 use super::snapshot::PIECE_BYTES;
+use super::write_timeout::{LEAST_RATE, Pace, Patient};
 
 /// Sockets that may be open beside the connections that have a place: those that have just lost theirs.
 const ENDING_MAX: usize = 256;

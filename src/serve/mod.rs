@@ -1,40 +1,34 @@
 //! HTTP: the page, charts and status as JSON, what changes as events, and metrics.
 //!
-//! The dataflow's thread writes into [`Shared`]; one more thread answers requests from it, so a flood of requests costs
+//! The dataflow's thread writes into `State`; one more thread answers requests from it, so a flood of requests costs
 //! at most one core, and never a dataflow worker. It listens on loopback unless told otherwise, it only reads, what a stranger
 //! could do to it is bounded (connections, header, query, answer), and who wants to asks for a token ([`Access`]).
 
 pub mod access;
-mod artist;
 pub mod budget;
 mod connections;
 mod dead_letters;
-pub mod durable;
-pub mod feed;
 pub mod follower;
 #[cfg(test)]
 mod fuzz;
-mod geo;
 mod guard;
+mod http;
+mod json;
 mod listener;
-mod lookup;
-pub mod metrics;
+mod metrics;
 mod page;
+mod paging;
 mod parameters;
-mod past_window;
-mod patient;
+mod probes;
 pub mod problem;
-mod questioned;
-mod questions;
+mod query;
 pub mod readers;
-mod rejects;
 mod routes;
-mod shared;
 pub mod snapshot;
-pub mod status;
 mod stream;
 #[cfg(test)]
 pub mod tests;
+mod write_timeout;
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
@@ -46,8 +40,7 @@ use axum::Router;
 use tokio::sync::watch;
 
 pub use access::Access;
-pub use shared::Shared;
-pub use status::{OpenTransaction, Status, WindowMisses};
+pub use http::Http;
 
 /// Where a run listens, and where the client commands ask, unless told otherwise.
 pub const DEFAULT_ADDRESS: &str = "127.0.0.1:7878";
@@ -62,13 +55,13 @@ pub struct Server {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Listens on `listen`, and answers whom `access` lets in from `shared`, on a thread of its own.
+/// Listens on `listen`, and answers whom `access` lets in from `http`, on a thread of its own.
 ///
 /// # Errors
 /// If nothing can listen there, most often because something already does.
-pub fn start(listen: SocketAddr, shared: Arc<Shared>, access: Access) -> Result<Server> {
+pub fn start(listen: SocketAddr, http: Arc<Http>, access: Access) -> Result<Server> {
     let limits_addresses = !access.is_behind_proxy();
-    start_with(listen, "--listen", routes::router(shared, access), limits_addresses)
+    start_with(listen, "--listen", routes::router(http, access), limits_addresses)
 }
 
 /// Listens on `listen`, and answers only how the process is, on a thread of its own: however busy the other server is, whoever
@@ -76,9 +69,9 @@ pub fn start(listen: SocketAddr, shared: Arc<Shared>, access: Access) -> Result<
 ///
 /// # Errors
 /// As [`start`].
-pub fn start_probes(listen: SocketAddr, shared: Arc<Shared>, access: Access) -> Result<Server> {
+pub fn start_probes(listen: SocketAddr, http: Arc<Http>, access: Access) -> Result<Server> {
     let limits_addresses = !access.is_behind_proxy();
-    start_with(listen, "--probe-listen", routes::probes(shared, access), limits_addresses)
+    start_with(listen, "--probe-listen", routes::probes(http, access), limits_addresses)
 }
 
 /// Listens on `listen`, which was given as `option`, in a process of a cluster that serves no charts.

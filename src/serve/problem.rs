@@ -4,8 +4,11 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
-use crate::charts::Available;
-use crate::output::json::Json;
+use super::json::Json;
+use crate::state::charts::Available;
+
+/// What a path of the API answers.
+pub type Answered<T> = Result<Json<T>, Problem>;
 
 /// When to ask again what cannot be answered now, in seconds.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");

@@ -15,7 +15,7 @@ use axum::body::{Bytes, HttpBody};
 use hyper::body::Frame;
 
 use super::connections::{ADDRESS_SHARE, ClientAddress};
-use super::patient::{LEAST_RATE, Pace};
+use super::write_timeout::{LEAST_RATE, Pace};
 
 /// How fast a client has to take its answer to keep its seat when others want it.
 const SEAT_PACE: Pace = Pace { patience: Duration::from_secs(5), least_rate: LEAST_RATE };

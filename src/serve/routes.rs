@@ -32,34 +32,37 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
-use reprise_dataflows::definition::{Scope, TRENDING_NAME};
+use reprise_dataflows::rules::definition::{Scope, TRENDING_NAME};
 use serde::Serialize;
 
 use super::access::Access;
 use super::connections::ClientAddress;
 use super::guard::{Guard, Revision, guard};
-use super::lookup::{self, Found, Request};
-use super::metrics;
+use super::json::Json;
+use super::paging::{link, next_page};
 use super::parameters::{count, flag, parameters};
+use super::problem::Answered;
 use super::problem::Problem;
+use super::query::cells as lookup;
+use super::query::cells::{Found, Request};
+use super::query::{artist, geo, past_window, track};
 use super::readers::Streamed;
 use super::snapshot;
 use super::stream::{self, CLIENTS_MAX, Full, LISTS_MAX};
-use super::{Shared, Status, artist, dead_letters, geo, page, past_window, questioned};
-use crate::charts::{AsOf, Charts, Overview, Page, SCOPES_MAX};
-use crate::output::json::Json;
-
-pub type Answered<T> = Result<Json<T>, Problem>;
+use super::{Http, dead_letters, page};
+use crate::publish::exposition;
+use crate::state::Status;
+use crate::state::charts::{AsOf, Charts, Overview, Page, SCOPES_MAX};
 
 const OPENAPI: &str = include_str!("openapi.json");
 
-pub fn router(shared: Arc<Shared>, access: Access) -> Router {
-    let guarded = Guard { shared: shared.clone(), access: Arc::new(access) };
+pub fn router(http: Arc<Http>, access: Access) -> Router {
+    let guarded = Guard { http: http.clone(), access: Arc::new(access) };
     Router::new()
         .route("/", get(page::index))
         .route("/web/{file}", get(page::file))
@@ -67,9 +70,9 @@ pub fn router(shared: Arc<Shared>, access: Access) -> Router {
         .route("/v1/charts", get(charts))
         .route("/v1/charts/{name}", get(chart))
         .route("/v1/artists", get(artist::artist))
-        .route("/v1/tracks", get(questioned::track_by_id))
-        .route("/v1/tracks/{id}", get(questioned::track))
-        .route("/v1/search", get(questioned::search))
+        .route("/v1/tracks", get(track::track_by_id))
+        .route("/v1/tracks/{id}", get(track::track))
+        .route("/v1/search", get(track::search))
         .route("/v1/geo", get(geo::geo))
         .route("/v1/dead-letters", get(dead_letters::dead_letters))
         .route("/v1/stream", get(stream))
@@ -79,43 +82,38 @@ pub fn router(shared: Arc<Shared>, access: Access) -> Router {
         .merge(probe_routes())
         .fallback(nowhere)
         .layer(middleware::from_fn_with_state(guarded, guard))
-        .with_state(shared)
+        .with_state(http)
 }
 
 /// Only what is asked by those who watch over the process.
-pub fn probes(shared: Arc<Shared>, access: Access) -> Router {
-    let guarded = Guard { shared: shared.clone(), access: Arc::new(access) };
+pub fn probes(http: Arc<Http>, access: Access) -> Router {
+    let guarded = Guard { http: http.clone(), access: Arc::new(access) };
     let elsewhere =
         async || Problem::not_found("this address answers /healthz, /readyz and /metrics only; --listen is another");
     let routes = probe_routes().fallback(elsewhere);
-    routes.layer(middleware::from_fn_with_state(guarded, guard)).with_state(shared)
+    routes.layer(middleware::from_fn_with_state(guarded, guard)).with_state(http)
 }
 
-fn probe_routes() -> Router<Arc<Shared>> {
+fn probe_routes() -> Router<Arc<Http>> {
     Router::new().route("/metrics", get(metrics)).route("/healthz", get(async || "ok\n")).route("/readyz", get(readyz))
 }
 
-/// Whether a path is answered even when there is no room.
-pub fn is_probe(path: &str) -> bool {
-    matches!(path, "/metrics" | "/healthz" | "/readyz")
-}
-
 async fn trending(
-    State(shared): State<Arc<Shared>>,
+    State(http): State<Arc<Http>>,
     Extension(client): Extension<ClientAddress>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let [scope, limit, durable, at] = parameters(query.as_deref(), ["scope", "limit", "durable", "at"])?;
     let (limit, durable) = (count(limit)?, flag("durable", durable)?);
     if let Some(at) = at {
-        let window = past_window::past_window(&shared, &at, scope.as_deref(), limit, durable).await;
+        let window = past_window::past_window(&http, &at, scope.as_deref(), limit, durable).await;
         return window.map(IntoResponse::into_response);
     }
-    answer(&shared, client, TRENDING_NAME, &Request { scope, period: None, limit }, durable)
+    answer(&http, client, TRENDING_NAME, &Request { scope, period: None, limit }, durable)
 }
 
 async fn chart(
-    State(shared): State<Arc<Shared>>,
+    State(http): State<Arc<Http>>,
     Extension(client): Extension<ClientAddress>,
     name: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
@@ -123,33 +121,33 @@ async fn chart(
     let Path(name) = name.map_err(|_| Problem::bad_request("the name of the chart is not UTF-8"))?;
     let [scope, period, limit, durable] = parameters(query.as_deref(), ["scope", "period", "limit", "durable"])?;
     let request = Request { scope, period, limit: count(limit)? };
-    answer(&shared, client, &name, &request, flag("durable", durable)?)
+    answer(&http, client, &name, &request, flag("durable", durable)?)
 }
 
 fn answer(
-    shared: &Shared,
+    http: &Http,
     client: ClientAddress,
     name: &str,
     request: &Request,
     durable: bool,
 ) -> Result<Response, Problem> {
     if durable {
-        let charts = self::durable(shared)?;
+        let charts = self::durable(http)?;
         let found = lookup::chart(&charts, name, request)?;
-        return cells(shared, client, found, || charts);
+        return cells(http, client, found, || charts);
     }
     // Which charts there are does not depend on plays.
-    lookup::chart_index(&shared.charts(), name)?;
+    lookup::chart_index(&http.state.charts(), name)?;
     // Checked before the charts are read: they may become whole meanwhile.
-    whole(shared)?;
-    let found = lookup::chart(&shared.charts(), name, request)?;
-    cells(shared, client, found, || Arc::new(shared.charts().clone()))
+    whole(http)?;
+    let found = lookup::chart(&http.state.charts(), name, request)?;
+    cells(http, client, found, || Arc::new(http.state.charts().clone()))
 }
 
 /// The answer with what was found; many cells are made from `charts` as they are read. The copy and the order of all places cost
 /// much, so they are made only for a client that has a seat, and from a copy, so that the dataflow does not wait.
 fn cells(
-    shared: &Shared,
+    http: &Http,
     client: ClientAddress,
     found: Found,
     charts: impl FnOnce() -> Arc<Charts>,
@@ -163,7 +161,7 @@ fn cells(
         let places = charts.sorted_places(&filter);
         Ok::<_, Problem>(snapshot::array(charts, places, filter.limit))
     };
-    let body = shared.lists.open(client, make)?.ok_or_else(|| {
+    let body = http.lists.open(client, make)?.ok_or_else(|| {
         Problem::unavailable(
             "too many long lists are being read, by all clients or from your address: ask again later, or for less",
         )
@@ -173,8 +171,8 @@ fn cells(
 }
 
 /// Charts that are only begun are not shown: they would look as if plays were lost.
-fn whole(shared: &Shared) -> Result<(), Problem> {
-    match shared.ready.load(Ordering::Acquire) {
+fn whole(http: &Http) -> Result<(), Problem> {
+    match http.state.ready.load(Ordering::Acquire) {
         true => Ok(()),
         false => {
             Err(Problem::unavailable("the charts of the lake are still being made; /v1/status says how far they are"))
@@ -182,8 +180,8 @@ fn whole(shared: &Shared) -> Result<(), Problem> {
     }
 }
 
-fn durable(shared: &Shared) -> Result<Arc<Charts>, Problem> {
-    shared.durable_charts().ok_or_else(|| {
+fn durable(http: &Http) -> Result<Arc<Charts>, Problem> {
+    http.state.durable_charts().ok_or_else(|| {
         Problem::unavailable(
             "nothing is known to be durable yet: the charts of the lake are still being made; /readyz says when they are",
         )
@@ -191,15 +189,15 @@ fn durable(shared: &Shared) -> Result<Arc<Charts>, Problem> {
 }
 
 async fn stream(
-    State(shared): State<Arc<Shared>>,
+    State(http): State<Arc<Http>>,
     Extension(client): Extension<ClientAddress>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let names = ["chart", "scope", "limit", "every", "status"];
     let [chart, scope, limit, every, status] = parameters(query.as_deref(), names)?;
-    let is_whole = shared.ready.load(Ordering::Acquire);
-    let (charts, scope) = lookup::watched(&shared.charts(), chart.as_deref(), scope.as_deref(), is_whole)?;
+    let is_whole = http.state.ready.load(Ordering::Acquire);
+    let (charts, scope) = lookup::watched(&http.state.charts(), chart.as_deref(), scope.as_deref(), is_whole)?;
     let watched = stream::Watched {
         charts,
         scope,
@@ -207,11 +205,11 @@ async fn stream(
         every: every.map_or(Ok(stream::EVERY), |every| stream_interval(&every))?,
         status: flag("status", status)?,
     };
-    if shared.incarnation() == 0 {
+    if http.state.incarnation() == 0 {
         return Err(Problem::unavailable("the run has not opened its lake yet: ask again in a moment"));
     }
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
-    let body = shared.streams.open(&shared, client, watched, last).map_err(|full| {
+    let body = http.streams.open(client, watched, last).map_err(|full| {
         Problem::unavailable(match full {
             Full::Memory(reason) => reason.to_owned(),
             Full::Clients => format!("{CLIENTS_MAX} clients are connected, and no more can be: try again later"),
@@ -236,7 +234,7 @@ fn stream_interval(text: &str) -> Result<Duration, Problem> {
 }
 
 async fn snapshot(
-    State(shared): State<Arc<Shared>>,
+    State(http): State<Arc<Http>>,
     Extension(client): Extension<ClientAddress>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
@@ -244,20 +242,20 @@ async fn snapshot(
     let durable = flag("durable", durable)?;
     let make = || {
         let charts = if durable {
-            self::durable(&shared)?
+            self::durable(&http)?
         } else {
-            whole(&shared)?;
-            Arc::new(shared.charts().clone())
+            whole(&http)?;
+            Arc::new(http.state.charts().clone())
         };
         // The guard ends here: while all places are sorted, the dataflow must be able to write the status.
         let (topic, lake) = {
-            let status = shared.status();
+            let status = http.state.status();
             (status.topic.clone(), status.lake.clone())
         };
         let pieces = snapshot::snapshot(charts, topic, lake);
         pieces.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
     };
-    let body = shared.snapshots.open(client, make)?.ok_or_else(|| {
+    let body = http.snapshots.open(client, make)?.ok_or_else(|| {
         Problem::unavailable("too many snapshots are being read, by all clients or from your address: ask again later")
     })?;
     Ok((Extension(Streamed), [(header::CONTENT_TYPE, snapshot::MEDIA_TYPE)], Body::new(body)).into_response())
@@ -272,14 +270,14 @@ struct ChartList {
     next: Option<String>,
 }
 
-async fn charts(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+async fn charts(State(http): State<Arc<Http>>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
     let [after, limit] = parameters(query.as_deref(), ["after", "limit"])?;
     let after = after.map(|after| Scope::parse(&after)).transpose();
     let after = after.map_err(|error| Problem::bad_request(format!("`after`: {error}")))?;
     let limit = count(limit)?.map_or(Page::default().limit, |limit| limit.min(SCOPES_MAX));
     // The guard ends here: while the answer becomes JSON, the dataflow must be able to write the charts.
     let (as_of, (charts, last), scope_changes) = {
-        let charts = shared.charts();
+        let charts = http.state.charts();
         (charts.as_of(), charts.overview(&Page { after, limit }), charts.scope_changes())
     };
     // Whoever keeps all pages asks for the first one only, so its tag also stands for the scopes of the later ones.
@@ -288,29 +286,17 @@ async fn charts(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) ->
     Ok((revision, link(next.as_deref()), Json(ChartList { as_of, charts, next })).into_response())
 }
 
-/// The path of the page after this one.
-pub fn next_page(path: &str, parameters: &[(&str, &str)]) -> String {
-    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
-    format!("{path}?{query}")
-}
-
-/// The header that leads to the page after this one (RFC 8288).
-pub fn link(next: Option<&str>) -> HeaderMap {
-    let link = next.and_then(|next| HeaderValue::try_from(format!("<{next}>; rel=\"next\"")).ok());
-    link.into_iter().map(|link| (header::LINK, link)).collect()
-}
-
-async fn status(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Answered<Status> {
+async fn status(State(http): State<Arc<Http>>, RawQuery(query): RawQuery) -> Answered<Status> {
     let [] = parameters(query.as_deref(), [])?;
-    Ok(Json(shared.status_now()))
+    Ok(Json(http.state.status_now()))
 }
 
-async fn metrics(State(shared): State<Arc<Shared>>) -> Result<Response, Problem> {
-    metrics::answer(metrics::families(&shared))
+async fn metrics(State(http): State<Arc<Http>>) -> Result<Response, Problem> {
+    super::metrics::answer(exposition::families(&http.state))
 }
 
-async fn readyz(State(shared): State<Arc<Shared>>) -> Result<&'static str, Problem> {
-    match shared.ready.load(Ordering::Acquire) {
+async fn readyz(State(http): State<Arc<Http>>) -> Result<&'static str, Problem> {
+    match http.state.ready.load(Ordering::Acquire) {
         true => Ok("ready\n"),
         false => Err(Problem::unavailable("still catching up; /v1/status says how far it is")),
     }

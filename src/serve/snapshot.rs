@@ -14,11 +14,10 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use serde::{Deserialize, Serialize};
 
 use super::readers::Pieces;
-use crate::charts::{AsOf, ChartInputs, Charts, Filter, Place};
-use crate::output::json;
+use crate::state::charts::{Charts, Filter, Place, SnapshotHeader};
+use crate::text::json;
 
 pub const MEDIA_TYPE: &str = "application/x-ndjson";
 /// Snapshots that are read at the same time.
@@ -29,23 +28,12 @@ pub const LIST_READERS_MAX: usize = 16;
 /// answer that a connection takes at once.
 pub const PIECE_BYTES: usize = 64 << 10;
 
-/// The first line.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Header {
-    pub as_of: AsOf,
-    pub topic: String,
-    /// The folder of the lake, as the run sees it.
-    pub lake: String,
-    /// By name.
-    pub charts: Vec<ChartInputs>,
-}
-
 /// Every cell of `charts`, one a line, after a header.
 ///
 /// # Errors
 /// None that can happen: a header is always JSON.
 pub fn snapshot(charts: Arc<Charts>, topic: String, lake: String) -> serde_json::Result<Pieces> {
-    let header = Header { as_of: charts.as_of(), topic, lake, charts: charts.inputs() };
+    let header = SnapshotHeader { as_of: charts.as_of(), topic, lake, charts: charts.inputs() };
     let places = charts.sorted_places(&Filter::default()).into_iter();
     let piece = json::to_vec(&header)?;
     Ok(Box::new(Cells { charts, places, limit: None, piece, before: b"\n", between: b"\n", end: Some(b"\n") }))

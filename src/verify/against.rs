@@ -9,12 +9,11 @@ use std::fmt::Write;
 use std::io::BufRead;
 
 use anyhow::{Context, Result, bail, ensure};
-use reprise_dataflows::calendar::instant_name;
-use reprise_dataflows::digest;
+use reprise_dataflows::rank::digest;
+use reprise_dataflows::time::instant_name;
 
-use crate::charts::{AsOf, ChartCell, ChartInputs, Entry};
-use crate::output::table::{grouped, printable};
-use crate::serve::snapshot::Header;
+use crate::state::charts::{AsOf, ChartCell, ChartInputs, Entry, SnapshotHeader};
+use crate::text::{grouped, printable};
 
 /// Bytes of a line: the longest list that a charts file can ask for, with long titles.
 const LINE_BYTES_MAX: u64 = 256 << 20;
@@ -22,7 +21,7 @@ const LINE_BYTES_MAX: u64 = 256 << 20;
 /// The snapshot of an instance, line by line.
 pub struct Live<R> {
     lines: R,
-    pub header: Header,
+    pub header: SnapshotHeader,
     last: Option<Place>,
 }
 
@@ -32,7 +31,8 @@ impl<R: BufRead> Live<R> {
     /// Reads the first line.
     pub fn open(mut lines: R) -> Result<Self> {
         let header = line(&mut lines)?.context("the snapshot is empty")?;
-        let header: Header = serde_json::from_slice(&header).context("the snapshot does not begin with its header")?;
+        let header: SnapshotHeader =
+            serde_json::from_slice(&header).context("the snapshot does not begin with its header")?;
         Ok(Self { lines, header, last: None })
     }
 
@@ -238,10 +238,11 @@ mod tests {
     use std::io::{BufReader, Cursor};
 
     use super::*;
-    use crate::charts::{Changes, Charts, Filter, tests as fixtures};
+    use crate::state::charts::{Changes, Charts, Filter, tests as fixtures};
 
     fn text(charts: &Charts) -> String {
-        let header = Header { as_of: charts.as_of(), topic: "t".into(), lake: "/l".into(), charts: charts.inputs() };
+        let header =
+            SnapshotHeader { as_of: charts.as_of(), topic: "t".into(), lake: "/l".into(), charts: charts.inputs() };
         let cells = charts.cells(&Filter::default());
         let cells = cells.iter().map(|cell| serde_json::to_string(cell).unwrap() + "\n").collect::<String>();
         serde_json::to_string(&header).unwrap() + "\n" + &cells
@@ -319,10 +320,10 @@ mod tests {
     fn escape_sequences_stay_text() {
         let charts = fixtures::filled();
         let mut other = charts.clone();
-        let cell = reprise_dataflows::definition::Cell {
+        let cell = reprise_dataflows::rules::definition::Cell {
             chart: 1,
             start_day: 0,
-            scope: reprise_dataflows::definition::Scope::Global,
+            scope: reprise_dataflows::rules::definition::Scope::Global,
         };
         other.apply(Changes { ranked: vec![((cell, "\u{1b}[2J\u{202e}".to_owned()), 99)], ..Changes::default() });
         let difference = compared(&text(&other), &charts).unwrap().difference.unwrap();

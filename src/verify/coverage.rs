@@ -6,8 +6,9 @@ use std::fmt::Write;
 
 use roaring::RoaringTreemap;
 
-use crate::lake::{Gap, Progress, origin_hash};
-use crate::output::table::grouped;
+use crate::intake::Gap;
+use crate::lake::{Progress, origin_hash};
+use crate::text::grouped;
 
 /// Ranges that are listed.
 const RANGES_MAX: usize = 5;

@@ -11,8 +11,8 @@ use reprise_dataflows::play::{DAY_US, HOUR_US};
 
 use super::coverage::Rows;
 use crate::lake::Bounds;
-use crate::lake::claims::{Claimed, Claims};
-use crate::lake::seal::Seal;
+use crate::lake::footer_checksum::Seal;
+use crate::lake::log_audit::{Claimed, Claims};
 
 const BATCH_ROWS: usize = 64 << 10;
 /// The log cuts times down to a millisecond.

@@ -6,15 +6,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, anyhow};
-use reprise_dataflows::definition::Definitions;
-use reprise_dataflows::plan::Plan;
+use reprise_dataflows::rules::definition::Definitions;
+use reprise_dataflows::rules::plan::Plan;
 
 use super::coverage::{self, Rows, Verdict};
 use super::files;
 use crate::lake::Snapshot;
-use crate::lake::claims::Claims;
-use crate::output::table::grouped;
+use crate::lake::log_audit::Claims;
 use crate::source::lake::{LeftOut, Reader, Selection};
+use crate::text::grouped;
 
 /// Problems that are listed; with more it is not one file that is damaged.
 const PROBLEMS_MAX: usize = 100;

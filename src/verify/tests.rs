@@ -8,9 +8,9 @@ use std::sync::OnceLock;
 
 use proptest::prelude::*;
 use reprise_dataflows::Tally;
-use reprise_dataflows::definition::Definitions;
-use reprise_dataflows::plan::Plan;
-use reprise_dataflows::summarise::Summariser;
+use reprise_dataflows::count::summarise::Summariser;
+use reprise_dataflows::rules::definition::Definitions;
+use reprise_dataflows::rules::plan::Plan;
 use tempfile::TempDir;
 
 use super::lake::check;

@@ -220,7 +220,7 @@ test('while history is read, nothing is called live', { skip: GIVEN }, async () 
 test('a table has nothing that a spreadsheet would run', async () => {
   const source = await readFile(new URL('../../web/csv.js', import.meta.url));
   const { csv } = await import(`data:text/javascript;base64,${source.toString('base64')}`);
-  // The program writes the same cells: its test of src/output/ reads the same cases.
+  // The program writes the same cells: its test of src/terminal/output/ reads the same cases.
   for (const [value, cell] of JSON.parse(await readFile(new URL('csv-cases.json', import.meta.url)))) {
     assert.equal(csv([[value, 1]]), `${cell},1\r\n`);
   }

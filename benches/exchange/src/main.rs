@@ -11,11 +11,11 @@ use abomonation::Abomonation;
 use columnar::bytes::stash::Stash;
 use columnar::{Columnar, Index};
 use reprise_dataflows::Tally;
-use reprise_dataflows::definition::ItemKind;
-use reprise_dataflows::exchange::Pack;
-use reprise_dataflows::item::ItemKey;
-use reprise_dataflows::label::Label;
-use reprise_dataflows::plan::Key;
+use reprise_dataflows::rules::definition::ItemKind;
+use reprise_dataflows::operators::exchange::Pack;
+use reprise_dataflows::keys::item::ItemKey;
+use reprise_dataflows::keys::label::Label;
+use reprise_dataflows::rules::plan::Key;
 use timely::dataflow::channels::ContainerBytes;
 use timely_bytes::arc::BytesMut;
 

@@ -3,13 +3,13 @@
 use std::sync::{Arc, Mutex};
 
 use differential_dataflow::input::InputSession;
-use reprise_dataflows::catalogue::{About, Naming};
-use reprise_dataflows::definition::{Cell, Definitions};
-use reprise_dataflows::digest::InputsChange;
-use reprise_dataflows::plan::Plan;
+use reprise_dataflows::count::summarise::Summariser;
+use reprise_dataflows::names::catalogue::{About, Naming};
 use reprise_dataflows::play::PlayBatch;
 use reprise_dataflows::query::{Answer, Query};
-use reprise_dataflows::summarise::Summariser;
+use reprise_dataflows::rank::digest::InputsChange;
+use reprise_dataflows::rules::definition::{Cell, Definitions};
+use reprise_dataflows::rules::plan::Plan;
 use reprise_dataflows::{Stage, Tallied, Tally, Tick, build};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::vec::Broadcast;

@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 
 use proptest::prelude::*;
-use reprise_dataflows::definition::Definitions;
+use reprise_dataflows::rules::definition::Definitions;
 
 use super::*;
 

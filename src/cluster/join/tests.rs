@@ -1,9 +1,10 @@
 //! Clusters whose processes are threads of this one.
 
+use std::io::Write;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use reprise_dataflows::definition::Definitions;
+use reprise_dataflows::rules::definition::Definitions;
 
 use super::*;
 use crate::cluster::Team;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use super::support::{AFTERNOON_US, Lake, cut_of_plays, dead_letter, empty_cut, expected, identity, message, plays};
-use crate::lake::{Account, Committer, Cut, Gap, Position, Progress, Snapshot, disk};
+use crate::intake::{Gap, Position};
+use crate::lake::{Account, Committer, Cut, Progress, Snapshot, disk};
 
 fn position(partition: i32, start: i64, next: i64) -> Position {
     Position { partition, start, next, holes: 0, missing: 0, time_ms: None }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use super::support::{AFTERNOON_US, Lake, cut_of_plays, dead_letter, empty_cut, expected, identity, message, plays};
-use crate::lake::{Account, Bounds, Committer, Cut, DeadLetter, Identity, Snapshot, Writer};
+use crate::intake::DeadLetter;
+use crate::lake::{Account, Bounds, Committer, Cut, Identity, Snapshot, Writer};
 
 #[test]
 fn commits_and_reopenings_keep_every_play_and_the_progress() {

@@ -6,7 +6,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use super::support::{Lake, cut_of_plays, expected};
-use crate::lake::care::{Lock, clean_logs};
+use crate::lake::maintenance::{Lock, clean_logs};
 
 /// Commits around the one whose latency is told.
 const WINDOW: usize = 200;

@@ -7,15 +7,15 @@ use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use axum::body::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use proptest::prelude::*;
-use reprise_dataflows::definition::Definitions;
 use reprise_dataflows::play::{DAY_US, HOUR_US};
+use reprise_dataflows::rules::definition::Definitions;
 
 use super::support::{AFTERNOON_US, Lake, empty_cut, message, plays};
 use crate::lake::encoder::Encoder;
 use crate::lake::hours::Hours;
 use crate::lake::{Committer, Cut, Snapshot};
+use crate::run::tick::clock_of_plays;
 use crate::source::lake::latest_times;
-use crate::tick::clock_of_plays;
 
 /// A lake with one play at each time, each committed alone.
 fn lake_of(times_us: &[i64]) -> Lake {

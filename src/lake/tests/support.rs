@@ -13,7 +13,8 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use reprise_dataflows::play::{self, Rejection};
 use tempfile::TempDir;
 
-use crate::lake::{Committer, Cut, DeadLetter, Identity, Snapshot, Writer};
+use crate::intake::DeadLetter;
+use crate::lake::{Committer, Cut, Identity, Snapshot, Writer};
 
 /// 2026-11-20T14:00:00Z.
 pub const AFTERNOON_US: i64 = 1_795_183_200_000_000;

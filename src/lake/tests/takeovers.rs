@@ -3,9 +3,9 @@
 use std::fs;
 
 use super::support::{Lake, cut_of_plays, empty_cut, identity, message};
-use crate::lake::holder::{Holder, WriterProcess, recorded_other};
 use crate::lake::table::{self, PLAYS, Table};
 use crate::lake::{Committer, Identity, SuccessorWatch, balance};
+use crate::lake::{Holder, WriterProcess, recorded_other};
 
 fn process(pid: u32, host: &str) -> WriterProcess {
     WriterProcess { pid, host: host.into(), ..WriterProcess::this("http://127.0.0.1:7878".into()) }

@@ -8,14 +8,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::body::Bytes;
-use reprise_dataflows::definition::Scope;
+use reprise_dataflows::rules::definition::Scope;
 use serde::Serialize;
 
-use super::super::budget::Share;
-use super::super::{Shared, Status};
-use super::Client;
-use crate::charts::{AsOf, ChartCell, Charts, Entry};
-use crate::output::json;
+use super::client::Client;
+use crate::serve::budget::{Budget, Share};
+use crate::state::State;
+use crate::state::Status;
+use crate::state::charts::{AsOf, ChartCell, Charts, Entry};
+use crate::text::json;
 
 /// Events that a list keeps for clients that come back, and their bytes. Where there are many lists, each keeps less: together
 /// they have a share of the budget.
@@ -70,9 +71,9 @@ impl FromStr for EventId {
 struct Change<'a> {
     chart: &'a str,
     period: &'a str,
-    #[serde(rename = "start", with = "crate::charts::instant")]
+    #[serde(rename = "start", with = "crate::text::instant")]
     start_us: Option<i64>,
-    #[serde(rename = "end", with = "crate::charts::instant")]
+    #[serde(rename = "end", with = "crate::text::instant")]
     end_us: Option<i64>,
     scope: &'a str,
     as_of: AsOf,
@@ -84,6 +85,8 @@ struct Change<'a> {
 
 pub struct List {
     watched: Watched,
+    state: Arc<State>,
+    budget: Budget,
     pub clients: Vec<Client>,
     /// What the charts were as of the last time.
     looked_at: Option<AsOf>,
@@ -105,16 +108,18 @@ impl Drop for List {
 }
 
 impl List {
-    pub fn new(watched: Watched, shared: &Shared) -> Self {
+    pub fn new(watched: Watched, state: Arc<State>, budget: Budget, lists: Arc<AtomicU64>) -> Self {
         // Before they are read: they may become whole meanwhile.
-        let is_whole = shared.ready.load(Ordering::Acquire);
-        let charts = shared.charts();
+        let is_whole = state.ready.load(Ordering::Acquire);
+        let charts = state.charts();
         let cells = if is_whole { cells(&watched, &charts) } else { Vec::new() };
-        let last = EventId { incarnation: shared.incarnation(), epoch: charts.as_of().epoch, sequence: 0 };
-        let lists = shared.streams.kept_lists.clone();
+        let last = EventId { incarnation: state.incarnation(), epoch: charts.as_of().epoch, sequence: 0 };
         lists.fetch_add(1, Ordering::Relaxed);
+        drop(charts);
         Self {
             watched,
+            state,
+            budget,
             clients: Vec::new(),
             looked_at: None,
             cells,
@@ -141,11 +146,11 @@ impl List {
     }
 
     /// Looks at the charts. Gives the events of what has changed since the last time.
-    pub fn look(&mut self, shared: &Shared) -> Vec<Bytes> {
-        if !shared.ready.load(Ordering::Acquire) {
+    pub fn look(&mut self) -> Vec<Bytes> {
+        if !self.state.ready.load(Ordering::Acquire) {
             return Vec::new();
         }
-        let charts = shared.charts();
+        let charts = self.state.charts();
         if self.looked_at.replace(charts.as_of()) == Some(charts.as_of()) {
             return Vec::new();
         }
@@ -167,12 +172,12 @@ impl List {
             self.events_bytes += event.len();
             // The text is in memory once. It counts as an answer while a client waits for it, and as a kept event while
             // it is kept, so that what is kept takes no room from answers.
-            self.events.push_back((self.last, shared.budget.count(Share::Events, event.clone())));
-            events.push(shared.budget.count(Share::Answers, event));
+            self.events.push_back((self.last, self.budget.count(Share::Events, event.clone())));
+            events.push(self.budget.count(Share::Answers, event));
         }
         // Each list has an equal part of the share, and trims itself: a busy one takes nothing from the others.
         let lists = self.lists.load(Ordering::Relaxed).max(1);
-        let kept_bytes = KEPT_BYTES.min((shared.budget.max_bytes_of(Share::Events) / lists) as usize);
+        let kept_bytes = KEPT_BYTES.min((self.budget.max_bytes_of(Share::Events) / lists) as usize);
         while self.events.len() > KEPT_EVENTS || self.events_bytes > kept_bytes {
             let Some((id, event)) = self.events.pop_front() else { break };
             self.events_after = id;

@@ -13,6 +13,7 @@
 //! are still there, or else whole lists.
 
 mod body;
+mod client;
 mod list;
 #[cfg(test)]
 mod tests;
@@ -26,10 +27,12 @@ use std::time::{Duration, Instant};
 use axum::body::Bytes;
 use tokio::sync::{mpsc, watch};
 
-use super::Shared;
-use super::budget::Share;
+use super::budget::{Budget, Share};
 use super::connections::ClientAddress;
+use crate::state::State;
+use crate::state::metrics::Total;
 pub use body::Body;
+use client::Client;
 use list::List;
 pub use list::{EventId, Watched};
 
@@ -43,8 +46,6 @@ pub const EVERY: Duration = Duration::from_millis(100);
 pub const INTERVALS: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(60);
 /// Events that wait for one client.
 const QUEUE_EVENTS: usize = 64;
-/// The free places that the queue of a client must have while memory is short.
-const QUEUE_EVENTS_SHORT: usize = 48;
 /// What there is between two looks at a list for each client of any list, and for each list of a chart that is
 /// watched: then all of them take a small part of a core, and who waits for another answer does not wait long. A
 /// thousand clients hear news twice a second.
@@ -63,20 +64,15 @@ const SILENCE_MAX: Duration = Duration::from_secs(15);
 const KEPT: Duration = Duration::from_secs(30);
 
 /// All lists that are watched.
-#[derive(Default)]
 pub struct Streams {
+    state: Arc<State>,
+    budget: Budget,
     lists: Mutex<HashMap<Watched, Arc<Mutex<List>>>>,
-    /// The newest complete epoch.
-    epochs: watch::Sender<u64>,
     pub clients: Arc<AtomicU64>,
     /// Charts that are watched, of all lists together.
     charts: AtomicU64,
     /// Lists that keep events.
     kept_lists: Arc<AtomicU64>,
-    /// The run is over.
-    closed: AtomicBool,
-    /// Clients that were too slow.
-    pub reloads: AtomicU64,
 }
 
 /// Why a client gets no stream.
@@ -88,36 +84,12 @@ pub enum Full {
     Memory(&'static str),
 }
 
-/// A client's end of the queue.
-struct Client {
-    queue: mpsc::Sender<Bytes>,
-    is_slow: Arc<AtomicBool>,
-}
-
-impl Client {
-    /// Whether it is still there, and fast enough. Where memory is short, nobody may be far behind.
-    fn send(&self, event: &Bytes, reloads: &AtomicU64, is_short: bool) -> bool {
-        if is_short && self.queue.capacity() < QUEUE_EVENTS_SHORT {
-            self.is_slow.store(true, Ordering::Relaxed);
-            reloads.fetch_add(1, Ordering::Relaxed);
-            return false;
-        }
-        match self.queue.try_send(event.clone()) {
-            Ok(()) => true,
-            Err(mpsc::error::TrySendError::Closed(_)) => false,
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                self.is_slow.store(true, Ordering::Relaxed);
-                reloads.fetch_add(1, Ordering::Relaxed);
-                false
-            }
-        }
-    }
-}
-
 impl Streams {
-    /// An epoch is complete.
-    pub fn advance(&self, epoch: u64) {
-        self.epochs.send_replace(epoch);
+    /// Streams of what `state` says, in the budget for answers.
+    pub fn new(state: Arc<State>, budget: Budget) -> Arc<Self> {
+        let clients = state.metrics.http.stream_clients.clone();
+        let (lists, charts, kept_lists) = Default::default();
+        Arc::new(Self { state, budget, lists, clients, charts, kept_lists })
     }
 
     /// Streams to `client` what `watched` says, from the event after `last` if that is known. Called on the thread that serves.
@@ -125,8 +97,7 @@ impl Streams {
     /// # Errors
     /// When too many watch already, or memory is short.
     pub fn open(
-        &self,
-        shared: &Arc<Shared>,
+        self: &Arc<Self>,
         client: ClientAddress,
         watched: Watched,
         last: Option<EventId>,
@@ -139,13 +110,13 @@ impl Streams {
             return Err(Full::Lists);
         }
         let list = lists.entry(watched).or_insert_with_key(|watched| {
-            let list = Arc::new(Mutex::new(List::new(watched.clone(), shared)));
+            let list = Arc::new(Mutex::new(self.list(watched.clone())));
             self.charts.fetch_add(watched.charts.len() as u64, Ordering::Relaxed);
-            tokio::spawn(keep(shared.clone(), watched.clone(), list.clone(), self.epochs.subscribe()));
+            tokio::spawn(keep(self.clone(), watched.clone(), list.clone(), self.state.epochs()));
             list
         });
         let mut list = lock(list);
-        let before = list.since(last).into_iter().map(|event| shared.budget.hold(Share::Answers, client, event));
+        let before = list.since(last).into_iter().map(|event| self.budget.hold(Share::Answers, client, event));
         let before: Vec<Bytes> = before.collect::<Result<_, _>>().map_err(Full::Memory)?;
         let (queue, queued) = mpsc::channel(QUEUE_EVENTS);
         let is_slow = Arc::<AtomicBool>::default();
@@ -153,10 +124,8 @@ impl Streams {
         Ok(Body::new(before, queued, is_slow, &self.clients))
     }
 
-    /// The run is over: streams end, and clients ask again elsewhere or later.
-    pub fn close(&self) {
-        self.closed.store(true, Ordering::Relaxed);
-        self.epochs.send_modify(|_| {});
+    fn list(&self, watched: Watched) -> List {
+        List::new(watched, self.state.clone(), self.budget.clone(), self.kept_lists.clone())
     }
 
     /// How long to wait between two looks at a list, for the sake of all others.
@@ -166,12 +135,12 @@ impl Streams {
     }
 
     /// Sends `events` to each of `clients`. Gives those that are still there, and fast enough.
-    async fn tell(&self, mut clients: Vec<Client>, events: &[Bytes], is_short: bool) -> Vec<Client> {
+    async fn tell(&self, reloads: &Total, mut clients: Vec<Client>, events: &[Bytes], is_short: bool) -> Vec<Client> {
         let mut told = Vec::with_capacity(clients.len());
         while !clients.is_empty() {
             let group = clients.drain(clients.len().saturating_sub(GROUP)..);
             told.extend(group.filter(|client| {
-                !client.queue.is_closed() && events.iter().all(|event| client.send(event, &self.reloads, is_short))
+                !client.queue.is_closed() && events.iter().all(|event| client.send(event, reloads, is_short))
             }));
             if !events.is_empty() && !clients.is_empty() {
                 tokio::time::sleep(GROUP_PAUSE).await;
@@ -191,31 +160,32 @@ impl Streams {
 }
 
 /// Looks at a list again and again, and sends its clients what has changed, until nobody watches it any more.
-async fn keep(shared: Arc<Shared>, watched: Watched, list: Arc<Mutex<List>>, mut epochs: watch::Receiver<u64>) {
+async fn keep(streams: Arc<Streams>, watched: Watched, list: Arc<Mutex<List>>, mut epochs: watch::Receiver<u64>) {
     let (mut news, mut watched_at) = (News { told_status: None, spoke: Instant::now() }, Instant::now());
     let mut rest = Rest { due: Instant::now() };
     loop {
-        let pause = watched.every.max(rest.after(Instant::now(), shared.streams.pause()));
+        let pause = watched.every.max(rest.after(Instant::now(), streams.pause()));
         // Even a sleep of no time takes a millisecond.
         if !pause.is_zero() {
             tokio::time::sleep(pause).await;
         }
         // Epochs come at least every 200 ms, but for a run that reads its lake; clients are told that we live all the same.
         let _ = tokio::time::timeout(STATUS_INTERVAL, epochs.changed()).await;
-        if shared.streams.closed.load(Ordering::Relaxed) {
+        if streams.state.is_closed() {
             return lock(&list).clients.clear();
         }
         // Who comes from here on gets the list as it is now.
         let (events, clients) = {
             let mut list = lock(&list);
-            (news.of(&mut list, &shared, watched.status), std::mem::take(&mut list.clients))
+            (news.of(&mut list, &streams, watched.status), std::mem::take(&mut list.clients))
         };
-        let told = shared.streams.tell(clients, &events, shared.budget.is_full()).await;
+        let told =
+            streams.tell(&streams.state.metrics.http.stream_reloads, clients, &events, streams.budget.is_full()).await;
         if !told.is_empty() {
             watched_at = Instant::now();
         }
         lock(&list).clients.extend(told);
-        if watched_at.elapsed() >= KEPT && shared.streams.forget(&watched) {
+        if watched_at.elapsed() >= KEPT && streams.forget(&watched) {
             return;
         }
     }
@@ -243,11 +213,11 @@ struct News {
 
 impl News {
     /// The events that tell what is new.
-    fn of(&mut self, list: &mut List, shared: &Shared, with_status: bool) -> Vec<Bytes> {
-        let mut events = list.look(shared);
+    fn of(&mut self, list: &mut List, streams: &Streams, with_status: bool) -> Vec<Bytes> {
+        let mut events = list.look();
         let now = Instant::now();
         if with_status && self.told_status.is_none_or(|at| now.duration_since(at) >= STATUS_INTERVAL) {
-            events.push(list::status(&shared.status_now()));
+            events.push(list::status(&streams.state.status_now()));
             self.told_status = Some(now);
         }
         if events.is_empty() && now.duration_since(self.spoke) >= SILENCE_MAX {

@@ -1,15 +1,16 @@
 //! Streams as their clients see them: whatever happens, a client that folds in what it is told has the list.
 
+use crate::serve::Http;
 use std::collections::BTreeMap;
 use std::pin::pin;
 
 use axum::body::HttpBody;
 use proptest::prelude::*;
-use reprise_dataflows::definition::{Cell, Scope};
+use reprise_dataflows::rules::definition::{Cell, Scope};
 use serde_json::Value;
 
 use super::*;
-use crate::charts::{Changes, tests as fixtures};
+use crate::state::charts::{Changes, tests as fixtures};
 
 const ANYBODY: ClientAddress = ClientAddress(None);
 
@@ -17,16 +18,16 @@ fn watched() -> Watched {
     Watched { charts: vec![0], scope: Scope::Global, limit: Some(4), every: Duration::from_millis(1), status: false }
 }
 
-fn shared() -> Arc<Shared> {
-    let shared = Shared::new(fixtures::charts());
-    shared.ready.store(true, Ordering::Release);
-    Arc::new(shared)
+fn http() -> Arc<Http> {
+    let state = State::new(fixtures::charts());
+    state.ready.store(true, Ordering::Release);
+    Arc::new(Http::new(Arc::new(state)))
 }
 
-fn play(shared: &Shared, epoch: u64, song: u8, plays: i64) {
+fn play(http: &Http, epoch: u64, song: u8, plays: i64) {
     let cell = Cell { chart: 0, start_day: 20_773, scope: Scope::Global };
     let changes = Changes { ranked: vec![((cell, format!("S{song}")), plays)], ..Changes::default() };
-    shared.advance(epoch, None, changes, Vec::new());
+    http.state.advance(epoch, None, changes, Vec::new());
 }
 
 /// What a client knows of a list: what is at each rank, and the last id.
@@ -53,8 +54,9 @@ impl Known {
         self.last = line("id: ").map(|id| id.parse().unwrap()).or(self.last);
     }
 
-    fn check(&self, shared: &Shared) {
-        let cell = shared.charts().cell(0, &Scope::Global, shared.charts().newest(0, Some(&Scope::Global)), Some(4));
+    fn check(&self, http: &Http) {
+        let cell =
+            http.state.charts().cell(0, &Scope::Global, http.state.charts().newest(0, Some(&Scope::Global)), Some(4));
         let expected: Vec<Value> = cell.entries.iter().map(|entry| serde_json::to_value(entry).unwrap()).collect();
         assert_eq!(self.entries.values().cloned().collect::<Vec<_>>(), expected);
     }
@@ -68,8 +70,8 @@ proptest! {
         away in 0usize..80,
         back in 0usize..400,
     ) {
-        let shared = shared();
-        let mut list = List::new(watched(), &shared);
+        let http = http();
+        let mut list = http.streams.list(watched());
         let (mut constant, mut other) = (Known::default(), Known::default());
         list.since(None).iter().for_each(|event| constant.hear(event));
         list.since(None).iter().for_each(|event| other.hear(event));
@@ -78,9 +80,9 @@ proptest! {
             let count = counts.entry(*song).or_default();
             let change = if *falls { -*count } else { *plays };
             *count += change;
-            play(&shared, epoch as u64 + 1, *song, change);
+            play(&http, epoch as u64 + 1, *song, change);
             if *looks {
-                let events = list.look(&shared);
+                let events = list.look();
                 events.iter().for_each(|event| constant.hear(event));
                 if epoch < away {
                     events.iter().for_each(|event| other.hear(event));
@@ -89,21 +91,21 @@ proptest! {
                 }
             }
         }
-        list.look(&shared).iter().for_each(|event| constant.hear(event));
+        list.look().iter().for_each(|event| constant.hear(event));
         list.since(other.last).iter().for_each(|event| other.hear(event));
-        constant.check(&shared);
-        other.check(&shared);
+        constant.check(&http);
+        other.check(&http);
     }
 }
 
 #[test]
 fn an_id_of_another_run_or_one_that_is_forgotten_starts_over() {
-    let shared = shared();
-    let mut list = List::new(watched(), &shared);
+    let http = http();
+    let mut list = http.streams.list(watched());
     let first = list.last;
     for epoch in 1..=400 {
-        play(&shared, epoch, 1, 1);
-        assert_eq!(list.look(&shared).len(), 1);
+        play(&http, epoch, 1, 1);
+        assert_eq!(list.look().len(), 1);
     }
     let starts_over = |id: EventId| {
         let events = list.since(Some(id));
@@ -121,51 +123,51 @@ fn an_id_of_another_run_or_one_that_is_forgotten_starts_over() {
 /// However many lists are busy, the events that they keep have their own share of the budget.
 #[test]
 fn kept_events_leave_answers_their_room() {
-    let shared = shared();
-    shared.limit_memory(8 << 20);
-    let list = |limit| List::new(Watched { limit: Some(limit), ..watched() }, &shared);
+    let http = http();
+    http.state.limit_memory(8 << 20);
+    let list = |limit| http.streams.list(Watched { limit: Some(limit), ..watched() });
     let mut lists: Vec<List> = (1..=64).map(list).collect();
     for epoch in 1..=300 {
-        play(&shared, epoch, 1, 1);
+        play(&http, epoch, 1, 1);
         for list in &mut lists {
-            assert_eq!(list.look(&shared).len(), 1);
+            assert_eq!(list.look().len(), 1);
         }
     }
-    let (kept, most) = (shared.budget.held_bytes_of(Share::Events), shared.budget.max_bytes_of(Share::Events));
+    let (kept, most) = (http.budget.held_bytes_of(Share::Events), http.budget.max_bytes_of(Share::Events));
     assert!(kept <= most && kept > most / 2, "{kept} of {most}");
     assert!(lists.iter().all(|list| !list.events.is_empty()));
-    assert!(shared.budget.hold(Share::Answers, ANYBODY, Bytes::from(vec![0; 100 << 10])).is_ok());
+    assert!(http.budget.hold(Share::Answers, ANYBODY, Bytes::from(vec![0; 100 << 10])).is_ok());
     // A list that is gone leaves its room to the others.
     lists.truncate(1);
     for epoch in 301..=400 {
-        play(&shared, epoch, 1, 1);
-        lists[0].look(&shared);
+        play(&http, epoch, 1, 1);
+        lists[0].look();
     }
     assert!(lists[0].events.len() > 100);
     drop(lists);
-    assert_eq!(shared.budget.held_bytes(), 0);
+    assert_eq!(http.budget.held_bytes(), 0);
 }
 
 /// A list is told when the charts of the lake are whole, not before.
 #[test]
 fn what_is_half_made_is_not_told() {
-    let shared = shared();
-    shared.ready.store(false, Ordering::Release);
-    let mut list = List::new(watched(), &shared);
-    play(&shared, 1, 1, 5);
-    assert!(list.since(None).is_empty() && list.look(&shared).is_empty());
-    play(&shared, 2, 1, 2);
-    shared.ready.store(true, Ordering::Release);
-    let events = list.look(&shared);
+    let http = http();
+    http.state.ready.store(false, Ordering::Release);
+    let mut list = http.streams.list(watched());
+    play(&http, 1, 1, 5);
+    assert!(list.since(None).is_empty() && list.look().is_empty());
+    play(&http, 2, 1, 2);
+    http.state.ready.store(true, Ordering::Release);
+    let events = list.look();
     let mut known = Known::default();
     events.iter().for_each(|event| known.hear(event));
-    known.check(&shared);
+    known.check(&http);
     assert_eq!((events.len(), list.since(None)), (1, events));
-    play(&shared, 3, 1, 1);
-    let later = list.look(&shared);
+    play(&http, 3, 1, 1);
+    let later = list.look();
     assert_eq!(list.since(known.last), later);
     later.iter().for_each(|event| known.hear(event));
-    known.check(&shared);
+    known.check(&http);
 }
 
 #[test]
@@ -188,16 +190,16 @@ async fn next(body: &mut Body) -> Option<Bytes> {
 
 #[tokio::test]
 async fn a_client_that_does_not_read_is_told_so_and_slows_nobody() {
-    let shared = shared();
-    let open = || shared.streams.open(&shared, ANYBODY, watched(), None).unwrap();
+    let http = http();
+    let open = || http.streams.open(ANYBODY, watched(), None).unwrap();
     let (mut slow, mut fast) = (open(), open());
     let mut known = Known::default();
     known.hear(&next(&mut fast).await.unwrap());
     for epoch in 1..=2 * QUEUE_EVENTS as u64 {
-        play(&shared, epoch, 1, 1);
+        play(&http, epoch, 1, 1);
         known.hear(&next(&mut fast).await.unwrap());
     }
-    known.check(&shared);
+    known.check(&http);
     let mut last = Bytes::new();
     let mut heard = 0;
     while let Some(event) = next(&mut slow).await {
@@ -205,33 +207,33 @@ async fn a_client_that_does_not_read_is_told_so_and_slows_nobody() {
     }
     assert!(last.starts_with(b"event: reload"), "{last:?}");
     assert_eq!(heard, 1 + QUEUE_EVENTS + 1);
-    assert_eq!(shared.streams.reloads.load(Ordering::Relaxed), 1);
+    assert_eq!(http.state.metrics.http.stream_reloads.load(), 1);
     drop((slow, fast));
-    assert_eq!(shared.streams.clients.load(Ordering::Relaxed), 0);
+    assert_eq!(http.streams.clients.load(Ordering::Relaxed), 0);
 }
 
 #[tokio::test]
 async fn all_of_many_clients_are_told_once_also_who_comes_meanwhile() {
-    let shared = shared();
-    let open = || (shared.streams.open(&shared, ANYBODY, watched(), None).unwrap(), Known::default());
+    let http = http();
+    let open = || (http.streams.open(ANYBODY, watched(), None).unwrap(), Known::default());
     let mut clients: Vec<(Body, Known)> = (0..2 * GROUP + 7).map(|_| open()).collect();
-    play(&shared, 1, 1, 1);
+    play(&http, 1, 1, 1);
     let (last, known) = clients.last_mut().unwrap();
     while known.last.is_none_or(|last| last.epoch < 1) {
         known.hear(&next(last).await.unwrap());
     }
     // The last are told first, so the others have not been by now.
     clients.push(open());
-    play(&shared, 2, 1, 1);
+    play(&http, 2, 1, 1);
     for (client, known) in &mut clients {
         while known.last.is_none_or(|last| last.epoch < 2) {
             let before = known.last;
             known.hear(&next(client).await.unwrap());
             assert!(known.last > before, "an event came twice");
         }
-        known.check(&shared);
+        known.check(&http);
     }
-    assert_eq!(shared.streams.reloads.load(Ordering::Relaxed), 0);
+    assert_eq!(http.state.metrics.http.stream_reloads.load(), 0);
 }
 
 /// However many listen, looks leave their share to others; and a look now and then is followed by the next at once.
@@ -253,8 +255,8 @@ fn looks_leave_their_share() {
 
 #[tokio::test]
 async fn there_are_so_many_and_no_more() {
-    let shared = shared();
-    let open = |limit| shared.streams.open(&shared, ANYBODY, Watched { limit: Some(limit), ..watched() }, None);
+    let http = http();
+    let open = |limit| http.streams.open(ANYBODY, Watched { limit: Some(limit), ..watched() }, None);
     let lists: Vec<Body> = (0..LISTS_MAX).map(|limit| open(limit + 1).unwrap()).collect();
     assert_eq!(open(1 + LISTS_MAX).err(), Some(Full::Lists));
     let clients: Vec<Body> = (lists.len()..CLIENTS_MAX).map(|_| open(1).unwrap()).collect();

@@ -1,11 +1,12 @@
 //! What many clients, or slow ones, can do to the server.
 
 use axum::body::Bytes;
-use reprise_dataflows::label::Label;
+use reprise_dataflows::keys::label::Label;
 
 use super::*;
 use crate::serve::budget::Share;
 use crate::serve::connections::ClientAddress;
+use crate::serve::query::cells;
 use crate::serve::readers::Pieces;
 
 fn listening(server: &Server) -> TcpStream {
@@ -37,7 +38,7 @@ fn connections_that_are_kept_lock_nobody_out() {
 #[test]
 fn requests_that_are_sent_at_once_let_probes_through() {
     const REQUESTS: usize = 3000;
-    let (server, shared) = server();
+    let (server, http) = server();
     let (mut probe, mut greedy) = (listening(&server), listening(&server));
     let request = b"HEAD /v1/snapshot HTTP/1.1\r\nHost: localhost\r\n\r\n";
     greedy.write_all(&request.repeat(REQUESTS)).unwrap();
@@ -50,31 +51,31 @@ fn requests_that_are_sent_at_once_let_probes_through() {
         assert!(length > 0, "the probe has lost its connection");
         answers.extend_from_slice(&piece[..length]);
     }
-    let answered = shared.metrics.answers("/v1/snapshot", 200);
+    let answered = http.state.metrics.answers("/v1/snapshot", 200);
     assert!(answered < REQUESTS as u64, "the probe has waited for all of them");
 }
 
 #[test]
 fn probes_have_an_address_of_their_own() {
-    let (_, shared) = server();
+    let (_, http) = server();
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let probes = start_probes(any, shared.clone(), Access::default()).unwrap();
+    let probes = start_probes(any, http.clone(), Access::default()).unwrap();
     for path in ["/healthz", "/readyz", "/metrics"] {
         assert_eq!(send(&probes, Method::GET, path).status(), StatusCode::OK);
     }
     for path in ["/", "/v1/trending", "/v1/status"] {
         refused(&probes, path, 404, "--listen");
     }
-    let taken = start_probes(probes.address, shared, Access::default()).err().unwrap().to_string();
+    let taken = start_probes(probes.address, http, Access::default()).err().unwrap().to_string();
     assert!(taken.contains("--probe-listen"), "{taken}");
 }
 
 /// A client that asks for more than answers may hold is told when to ask again.
 #[test]
 fn what_does_not_fit_in_the_budget_is_for_later() {
-    let (server, shared) = server();
-    shared.limit_memory(8 << 20);
-    let held = shared.budget.count(Share::Answers, Bytes::from(vec![0; 1 << 20]));
+    let (server, http) = server();
+    http.state.limit_memory(8 << 20);
+    let held = http.budget.count(Share::Answers, Bytes::from(vec![0; 1 << 20]));
     let answer = send(&server, Method::GET, "/v1/trending");
     assert_eq!((answer.status().as_u16(), &answer.headers()["retry-after"]), (503, &"5".parse().unwrap()));
     for path in ["/healthz", "/metrics"] {
@@ -90,9 +91,9 @@ fn what_does_not_fit_in_the_budget_is_for_later() {
 /// Answers of `/metrics` that nobody reads cost no more memory than their share, and no other answer.
 #[test]
 fn metrics_have_a_share_of_the_budget() {
-    let (server, shared) = server();
-    shared.limit_memory(8 << 20);
-    let held = shared.budget.count(Share::Metrics, Bytes::from(vec![0; 64 << 10]));
+    let (server, http) = server();
+    http.state.limit_memory(8 << 20);
+    let held = http.budget.count(Share::Metrics, Bytes::from(vec![0; 64 << 10]));
     assert_eq!(send(&server, Method::GET, "/metrics").status(), StatusCode::SERVICE_UNAVAILABLE);
     for path in ["/healthz", "/readyz", "/v1/trending"] {
         assert_eq!(send(&server, Method::GET, path).status(), StatusCode::OK, "{path}");
@@ -104,43 +105,43 @@ fn metrics_have_a_share_of_the_budget() {
 /// The window slides between two questions, and a long list of it is looked up by no period that may have gone by.
 #[test]
 fn a_long_list_of_the_window_is_that_of_its_own_moment() {
-    let (_, shared) = server();
+    let (_, http) = server();
     let played = (0..300).map(|index| {
         let scope = Scope::Country(Label::new(&format!("c{index:05}")));
         ((Cell { chart: TRENDING, start_day: 0, scope }, "S1".to_owned()), 1)
     });
-    shared.charts_mut().apply(Changes { ranked: played.collect(), ..Changes::default() });
-    let request = lookup::Request { scope: Some("*".to_owned()), ..lookup::Request::default() };
-    let found = lookup::chart(&shared.charts(), "trending", &request).unwrap();
-    let lookup::Found::Many(filter) = found else { panic!("a long list") };
-    let as_of = shared.charts().as_of();
-    shared.charts_mut().set_as_of(AsOf { clock_us: as_of.clock_us.map(|us| us + 3_600_000_000), ..as_of });
-    assert_eq!(shared.charts().sorted_places(&filter).len(), 301);
+    http.state.charts_mut().apply(Changes { ranked: played.collect(), ..Changes::default() });
+    let request = cells::Request { scope: Some("*".to_owned()), ..cells::Request::default() };
+    let found = cells::chart(&http.state.charts(), "trending", &request).unwrap();
+    let cells::Found::Many(filter) = found else { panic!("a long list") };
+    let as_of = http.state.charts().as_of();
+    http.state.charts_mut().set_as_of(AsOf { clock_us: as_of.clock_us.map(|us| us + 3_600_000_000), ..as_of });
+    assert_eq!(http.state.charts().sorted_places(&filter).len(), 301);
 }
 
 /// A long list is made while it is read, and is the array that a short one would be.
 #[test]
 fn a_long_list_is_an_array_like_a_short_one() {
-    let (server, shared) = server();
+    let (server, http) = server();
     let country = |index: u32| Scope::Country(Label::new(&format!("c{index:05}")));
     let cells =
         (0..300).map(|index| ((Cell { chart: 0, start_day: 20_773, scope: country(index) }, "S1".to_owned()), 1));
-    shared.charts_mut().apply(Changes { ranked: cells.collect(), ..Changes::default() });
+    http.state.charts_mut().apply(Changes { ranked: cells.collect(), ..Changes::default() });
     let answer = send(&server, Method::GET, "/v1/charts/weekly?scope=*&period=*");
     assert_eq!(answer.headers()["content-type"], "application/json");
     assert!(!answer.headers().contains_key("etag"));
     let found: Vec<ChartCell> = answer.json().unwrap();
-    let filter = crate::charts::Filter { chart: Some("weekly".to_owned()), ..Default::default() };
-    assert!(found.len() == 303 && found == shared.charts().cells(&filter));
+    let filter = crate::state::charts::Filter { chart: Some("weekly".to_owned()), ..Default::default() };
+    assert!(found.len() == 303 && found == http.state.charts().cells(&filter));
     let short = send(&server, Method::GET, "/v1/charts/weekly?scope=*&period=*&limit=1");
     assert!(short.headers().contains_key("etag"));
 }
 
 #[test]
 fn few_snapshots_are_read_at_once() {
-    let (server, shared) = server();
+    let (server, http) = server();
     let open =
-        || shared.snapshots.open(ClientAddress(None), || Ok::<_, ()>(Box::new(std::iter::empty()) as Pieces)).unwrap();
+        || http.snapshots.open(ClientAddress(None), || Ok::<_, ()>(Box::new(std::iter::empty()) as Pieces)).unwrap();
     let readers: Vec<_> = std::iter::from_fn(open).collect();
     assert_eq!(readers.len(), snapshot::READERS_MAX);
     assert!(problem(&server, Method::GET, "/v1/snapshot", 503).contains("too many snapshots"));

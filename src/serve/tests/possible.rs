@@ -3,11 +3,11 @@
 
 use std::thread::JoinHandle;
 
-use reprise_dataflows::label::Label;
+use reprise_dataflows::keys::label::Label;
 use reprise_dataflows::query::{Answer, Found};
 
 use super::*;
-use crate::broker::Extent;
+use crate::kafka::Extent;
 
 /// The problem document that `path` is answered with.
 fn missing(server: &Server, path: &str) -> Value {
@@ -17,24 +17,24 @@ fn missing(server: &Server, path: &str) -> Value {
 }
 
 /// Answers the next question as workers do that have `found` something.
-fn workers(shared: &Arc<Shared>, found: Vec<Found>) -> JoinHandle<()> {
-    let shared = shared.clone();
+fn workers(http: &Arc<Http>, found: Vec<Found>) -> JoinHandle<()> {
+    let http = http.clone();
     std::thread::spawn(move || {
         let began = Instant::now();
-        while !shared.questions.are_waiting() && began.elapsed() < Duration::from_secs(5) {
+        while !http.state.questions.are_waiting() && began.elapsed() < Duration::from_secs(5) {
             std::thread::sleep(Duration::from_millis(1));
         }
-        let as_of = shared.charts().as_of();
-        let asked = shared.questions.begin(as_of.epoch);
+        let as_of = http.state.charts().as_of();
+        let asked = http.state.questions.begin(as_of.epoch);
         let answers =
             asked.iter().flat_map(|query| found.iter().map(|found| Answer { id: query.id, found: found.clone() }));
-        shared.questions.complete(as_of, answers.collect());
+        http.state.questions.complete(as_of, answers.collect());
     })
 }
 
-fn clock(shared: &Shared, time: &str) {
-    let as_of = shared.charts().as_of();
-    shared.charts_mut().set_as_of(AsOf { clock_us: Some(fixtures::instant_us(time)), ..as_of });
+fn clock(http: &Http, time: &str) {
+    let as_of = http.state.charts().as_of();
+    http.state.charts_mut().set_as_of(AsOf { clock_us: Some(fixtures::instant_us(time)), ..as_of });
 }
 
 #[test]
@@ -72,29 +72,29 @@ fn what_could_have_plays_and_has_none_says_what_does() {
 /// Countries are what plays call them, and so are devices.
 #[test]
 fn a_name_that_plays_have_is_a_scope_whatever_it_looks_like() {
-    let (server, shared) = server();
+    let (server, http) = server();
     // No device has been seen at all, so nobody can tell.
     assert_eq!(cell(&server, "/v1/charts/artists?scope=device:watch").entries.len(), 0);
     let played = |chart, scope| ((Cell { chart, start_day: 0, scope }, "Anna".to_owned()), 1);
     let ranked = vec![played(0, Scope::Country(Label::new("Mars"))), played(1, Scope::Device(Label::new("mobile")))];
-    shared.charts_mut().apply(Changes { ranked, ..Changes::default() });
+    http.state.charts_mut().apply(Changes { ranked, ..Changes::default() });
     assert_eq!(cell(&server, "/v1/charts/weekly?scope=Mars").entries.len(), 1);
     assert_eq!(cell(&server, "/v1/trending?scope=Mars").entries.len(), 0);
     refused(&server, "/v1/charts/artists?scope=device:watch", 404, "device that was ever seen");
     refused(&server, "/v1/charts/artists?scope=device:Mobile", 404, "Did you mean `device:mobile`?");
     // Before the charts are whole nobody knows what plays have.
-    shared.ready.store(false, Ordering::Release);
+    http.state.ready.store(false, Ordering::Release);
     refused(&server, "/v1/charts/weekly?scope=Venus", 503, "still being made");
 }
 
 /// However many scopes there are, an answer has a bound, and the pages together have all of them.
 #[test]
 fn many_scopes_come_in_pages() {
-    let (server, shared) = server();
+    let (server, http) = server();
     let country = |index: u32| Scope::Country(Label::new(&format!("c{index:05}")));
     let cells =
         (0..2500).map(|index| ((Cell { chart: 0, start_day: 20_773, scope: country(index) }, "S1".to_owned()), 1));
-    shared.charts_mut().apply(Changes { ranked: cells.collect(), ..Changes::default() });
+    http.state.charts_mut().apply(Changes { ranked: cells.collect(), ..Changes::default() });
     let (mut path, mut found, mut pages) = ("/v1/charts".to_owned(), Vec::new(), 0);
     loop {
         let answer = send(&server, Method::GET, &path);
@@ -117,11 +117,11 @@ fn many_scopes_come_in_pages() {
 /// The page asks for the first page only, and for the others when that has changed.
 #[test]
 fn a_scope_that_comes_on_a_later_page_changes_the_tag_of_the_first() {
-    let (server, shared) = server();
+    let (server, http) = server();
     let play = |from: u32, to: u32, plays: i64| {
         let cell = |index| Cell { chart: 0, start_day: 20_773, scope: fixtures::country(&format!("c{index:05}")) };
         let ranked = (from..to).map(|index| ((cell(index), "S1".to_owned()), plays)).collect();
-        shared.charts_mut().apply(Changes { ranked, ..Changes::default() });
+        http.state.charts_mut().apply(Changes { ranked, ..Changes::default() });
     };
     let first = || {
         let answer = send(&server, Method::GET, "/v1/charts");
@@ -143,14 +143,14 @@ fn a_scope_that_comes_on_a_later_page_changes_the_tag_of_the_first() {
 /// The window slides while a client goes from page to page.
 #[test]
 fn pages_of_the_window_lead_on_when_it_has_moved() {
-    let (server, shared) = server();
+    let (server, http) = server();
     let country = |chart: u32, start_day: i32, name: &str| Found::Country {
         cell: Cell { chart, start_day, scope: fixtures::country(name) },
         plays: 1,
         of_track: 0,
     };
     let page = |path: &str, found: Vec<Found>| {
-        let workers = workers(&shared, found);
+        let workers = workers(&http, found);
         let page = json(&server, path);
         workers.join().unwrap();
         page
@@ -161,7 +161,7 @@ fn pages_of_the_window_lead_on_when_it_has_moved() {
         (&first["countries"][0]["country"], first["end"].as_str()),
         (&"DE".into(), Some("2026-11-20T14:42:00Z"))
     );
-    clock(&shared, "2026-11-20T15:01:30Z");
+    clock(&http, "2026-11-20T15:01:30Z");
     let second = page(first["next"].as_str().unwrap(), trending());
     assert_eq!(
         (&second["countries"][0]["country"], second["end"].as_str()),
@@ -176,10 +176,10 @@ fn pages_of_the_window_lead_on_when_it_has_moved() {
 /// The command can be pasted into a shell.
 #[test]
 fn a_window_that_is_not_known_names_the_lake_that_has_it() {
-    let (server, shared) = server();
+    let (server, http) = server();
     for (lake, word) in [("", "LAKE"), ("/data/lake", "/data/lake"), ("/a b/it's", "'/a b/it'\\''s'")] {
-        shared.status_mut().lake = lake.into();
-        let workers = workers(&shared, vec![Found::KnownFrom(i64::MAX)]);
+        http.state.status_mut().lake = lake.into();
+        let workers = workers(&http, vec![Found::KnownFrom(i64::MAX)]);
         let command = format!("`reprise replay --lake {word} --chart trending --clock 2026-11-01T00:00:00Z`");
         refused(&server, "/v1/trending?at=2026-11-01", 404, &command);
         workers.join().unwrap();
@@ -190,9 +190,9 @@ fn a_window_that_is_not_known_names_the_lake_that_has_it() {
 
 #[test]
 fn a_wrong_token_is_told_from_none() {
-    let (_, shared) = server();
+    let (_, http) = server();
     let access = Access { token: Some(access::Token::new("0123456789abcdef").unwrap()), ..Access::default() };
-    let server = start(SocketAddr::from(([127, 0, 0, 1], 0)), shared, access).unwrap();
+    let server = start(SocketAddr::from(([127, 0, 0, 1], 0)), http, access).unwrap();
     let client = Client::builder().no_proxy().build().unwrap();
     let detail = |sent: Option<&str>| {
         let request = client.get(format!("http://{}/v1/status", server.address));
@@ -215,35 +215,35 @@ fn a_wrong_token_is_told_from_none() {
 /// What nobody has said yet is unknown, not 0: where the partitions end, and with it the lag.
 #[test]
 fn the_status_says_what_is_not_in_the_lake_and_what_is_not_known() {
-    let (server, shared) = server();
+    let (server, http) = server();
     let status = || json(&server, "/v1/status");
     assert_eq!((&status()["phase"], &status()["lag"]), (&"opening".into(), &Value::Null));
     let read = |accepted| {
         let mut partition = PartitionReport::new(0, 0);
         (partition.next, partition.accepted) = (accepted as i64, accepted);
-        shared.reported(Report::Kafka(KafkaReport { partitions: vec![partition], ..KafkaReport::default() }));
+        http.state.reported(Report::Kafka(KafkaReport { partitions: vec![partition], ..KafkaReport::default() }));
     };
     read(7);
     let status_now = status();
     assert_eq!((&status_now["lag"], &status_now["partitions"][0]["end_offset"]), (&Value::Null, &Value::Null));
     assert_eq!((&status_now["uncommitted_plays"], &status_now["next_commit_ms"]), (&7.into(), &Value::Null));
-    shared.measured(&[(0, Extent { first: 0, end: 9 })].into(), None, true);
+    http.state.measured(&[(0, Extent { first: 0, end: 9 })].into(), None, true);
     assert_eq!(status()["lag"], 2);
     // The broker's word is older than what has been read since.
     read(10);
     assert_eq!(status()["lag"], 0);
 
-    shared.commit_is_due(Some(Instant::now() + Duration::from_secs(60)));
+    http.state.commit_is_due(Some(Instant::now() + Duration::from_secs(60)));
     assert!(status()["next_commit_ms"].as_u64().is_some_and(|ms| ms > 0 && ms <= 60_000), "{}", status());
     let cut = CutPoint { epoch: 1, clock_us: None };
     let offsets = [(0, 9)].into();
-    shared.committed(&Committed { cut, version: 1, plays: 8, dead_letters: 2, files: 1, bytes: 9, offsets });
-    shared.commit_is_due(None);
+    http.state.committed(&Committed { cut, version: 1, plays: 8, dead_letters: 2, files: 1, bytes: 9, offsets });
+    http.state.commit_is_due(None);
     let committed = status();
     assert_eq!((&committed["uncommitted_plays"], &committed["next_commit_ms"]), (&2.into(), &Value::Null));
     assert_eq!((&committed["lake_plays"], &committed["lake_dead_letters"]), (&8.into(), &2.into()));
     for (rebuilt, caught_up, phase) in [(true, false, "catching_up"), (true, true, "live")] {
-        shared.ticked(rebuilt, caught_up);
+        http.state.ticked(rebuilt, caught_up);
         assert_eq!(status()["phase"], phase);
     }
 }

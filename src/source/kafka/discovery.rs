@@ -9,9 +9,9 @@ use tracing::warn;
 
 use super::origin::Origin;
 use super::resume::KEEP;
-use crate::background::Background;
-use crate::broker::{Broker, Consumer};
-use crate::ending::Ending;
+use crate::kafka::{Broker, Consumer};
+use crate::process::shutdown::Ending;
+use crate::process::threads::Background;
 
 /// How often to look, unless the option of librdkafka says otherwise that means the same.
 const INTERVAL: Duration = Duration::from_secs(5);

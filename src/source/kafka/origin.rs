@@ -6,15 +6,16 @@
 //! the old one is of the old topic. If it knows another, the last records that were read tell which of the two they are of, as far
 //! as they can: those of the old topic are committed, for nobody else has them any more.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 use tracing::warn;
 
+use super::patience::patiently;
 use super::resume::{KEEP, is_of_another};
-use crate::broker::{ANSWER_TIMEOUT, Broker, Consumer};
+use crate::kafka::{ANSWER_TIMEOUT, Broker, Consumer};
 use crate::lake::Progress;
 
 /// Commits and ends of the run wait for the answer, so it is short.
@@ -22,8 +23,6 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a commit waits for a broker that does not answer. Then it goes on: a cluster that is down must not keep a run from
 /// committing what it has read, and from ending.
 const PATIENCE: Duration = Duration::from_secs(6);
-const AGAIN: Duration = Duration::from_millis(100);
-
 /// A topic, and the id that it had.
 pub struct Origin {
     broker: Broker,
@@ -81,16 +80,5 @@ impl Origin {
         let Some(partitions) = self.broker.find(asker, ANSWER_TIMEOUT)? else { return Ok(false) };
         let extents = self.broker.extents(asker, &partitions, ANSWER_TIMEOUT)?;
         is_of_another(&self.broker, &extents, read)
-    }
-}
-
-/// Asks until there is an answer, for as long as `patience` lasts; then the last error is the answer.
-pub fn patiently<T>(patience: Duration, ask: impl Fn() -> Result<T>) -> Result<T> {
-    let began = Instant::now();
-    loop {
-        match ask() {
-            Err(_) if began.elapsed() < patience => std::thread::sleep(AGAIN),
-            answer => return answer,
-        }
     }
 }

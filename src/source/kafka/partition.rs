@@ -3,10 +3,10 @@
 use reprise_kafka::Message;
 
 use super::spread::Spread;
-use crate::lake::{DeadLetter, Gap, Position};
-use crate::source::PartitionReport;
-use crate::source::json::{Decoder, Record};
-use crate::source::times::EventTimes;
+use crate::intake::{DeadLetter, Gap, Position};
+use crate::report::PartitionReport;
+use crate::report::times::EventTimes;
+use crate::source::event::json::{Decoder, Record};
 
 pub struct Partition {
     pub report: PartitionReport,

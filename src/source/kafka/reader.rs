@@ -17,17 +17,19 @@ use reprise_dataflows::{Epoch, Tick};
 use reprise_kafka::{Receiver, Trouble};
 use tracing::{info, warn};
 
-use super::Share;
 use super::partition::{Harvest, Partition};
 use super::resume::{PASSED, check_remade, ends_before, lost};
+use super::share::Share;
 use super::spread::{FILE_BYTES, Spread};
-use crate::broker::{Broker, Extent, Listener};
-use crate::lake::{Gap, Position, Progress};
-use crate::source::json::Decoder;
-use crate::source::rejected::NewestRejected;
-use crate::source::times::EventTimes;
-use crate::source::{Intake, KafkaReport, Report};
-use crate::tick::files_max;
+use crate::intake::Intake;
+use crate::intake::files_max;
+use crate::intake::{Gap, Position};
+use crate::kafka::{Broker, Extent, Listener};
+use crate::lake::Progress;
+use crate::report::rejected::NewestRejected;
+use crate::report::times::EventTimes;
+use crate::report::{KafkaReport, Report};
+use crate::source::event::json::Decoder;
 
 /// Rows of one batch: enough to spread its cost, few enough to stay in the processor's cache.
 const BATCH_ROWS_MAX: usize = 16 << 10;

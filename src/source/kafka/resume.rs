@@ -10,9 +10,10 @@ use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::warn;
 
-use super::origin::patiently;
-use crate::broker::{ANSWER_TIMEOUT, Broker, Consumer, Extent};
-use crate::lake::{Gap, Progress};
+use super::patience::patiently;
+use crate::intake::Gap;
+use crate::kafka::{ANSWER_TIMEOUT, Broker, Consumer, Extent};
+use crate::lake::Progress;
 
 /// What the log says of a gap that was accepted.
 pub const PASSED: &str = "going on behind offsets that Kafka has deleted before they were read, as --accept-gap says; \

@@ -21,15 +21,15 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
-use reprise_dataflows::plan::Plan;
 use reprise_dataflows::play::{
     self, DAY_US, HOUR_US, Rejection, check_duration_ms, check_song_id, check_text, check_time,
 };
+use reprise_dataflows::rules::plan::Plan;
 
 use super::left_out::LeftOut;
-use super::reader::Opened;
+use super::opened::Opened;
 use crate::lake::{Filing, LakeFile};
-use crate::source::json::timestamp;
+use crate::source::event::json::timestamp;
 
 const BATCH_ROWS: usize = 64 << 10;
 /// The columns of a play.

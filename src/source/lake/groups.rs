@@ -8,8 +8,8 @@ use arrow::datatypes::DataType;
 use parquet::file::metadata::ColumnChunkMetaData;
 use reprise_dataflows::play::{self, LateTitles, PlayBatch, Texts};
 
+use super::opened::Opened;
 use super::pages::{Column, is_bits, is_coded, is_moments};
-use super::reader::Opened;
 use crate::lake::{LakeFile, ROW_GROUP_ROWS_MAX};
 
 const TITLES: [&str; 2] = ["title", "artist"];

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use reprise_dataflows::play::Rejection;
 
-use crate::output::table::grouped;
+use crate::text::grouped;
 
 /// Rows that are no plays, by reason, and plays in folders of other hours than theirs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

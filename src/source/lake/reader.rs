@@ -5,12 +5,11 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{filter_record_batch, not};
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, TimestampMicrosecondType};
@@ -18,17 +17,16 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
-use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
-use reprise_dataflows::definition::{Definitions, Eligible, ItemKind};
-use reprise_dataflows::plan::Plan;
 use reprise_dataflows::play::PlayBatch;
+use reprise_dataflows::rules::definition::{Definitions, Eligible, ItemKind};
+use reprise_dataflows::rules::plan::Plan;
 
 use super::foreign::Foreign;
 use super::groups::{Fail, Groups};
 use super::left_out::LeftOut;
-use crate::lake::seal::Seal;
+use super::opened::Opened;
 use crate::lake::{Filing, LakeFile};
-use crate::source::times::EventTimes;
+use crate::report::times::EventTimes;
 
 const BATCH_ROWS: usize = 64 << 10;
 
@@ -272,26 +270,6 @@ impl Counted {
 
     fn next_of(&self, partition: i32) -> i64 {
         self.offsets.get(&partition).copied().unwrap_or(i64::MIN)
-    }
-}
-
-/// A file whose footer is as it was written, and as the log says.
-pub struct Opened {
-    pub content: File,
-    pub seal: Seal,
-    pub metadata: Arc<ParquetMetaData>,
-}
-
-impl Opened {
-    pub fn new(file: &LakeFile) -> Result<Self> {
-        let content = File::open(&file.path)?;
-        let size_bytes = content.metadata()?.len();
-        ensure!(size_bytes == file.size_bytes, "it has {size_bytes} bytes, and the log says {}", file.size_bytes);
-        let seal = Seal::read(&content)?;
-        let metadata = Arc::new(ParquetMetaDataReader::new().parse_and_finish(&content)?);
-        let rows = metadata.file_metadata().num_rows() as u64;
-        ensure!(rows == file.rows, "it has {rows} rows, and the log says {}", file.rows);
-        Ok(Self { content, seal, metadata })
     }
 }
 

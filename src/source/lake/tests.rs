@@ -12,13 +12,13 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding};
 use parquet::file::properties::{WriterProperties, WriterVersion};
 use proptest::prelude::*;
-use reprise_dataflows::definition::Definitions;
-use reprise_dataflows::plan::Plan;
 use reprise_dataflows::play::{DAY_US, HOUR_US, PlayBatch};
+use reprise_dataflows::rules::definition::Definitions;
+use reprise_dataflows::rules::plan::Plan;
 use tempfile::TempDir;
 
 use super::{Reader, Selection, share};
-use crate::lake::seal;
+use crate::lake::footer_checksum as seal;
 use crate::lake::tests::support::plays;
 use crate::lake::{Filing, LakeFile};
 

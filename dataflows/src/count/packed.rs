@@ -1,0 +1,164 @@
+//! Tallies as bytes, for workers of other processes: the key once a run, items as they are, counts in few bytes.
+
+use crate::keys::item::ItemKey;
+use crate::keys::label::Label;
+use crate::operators::exchange::Pack;
+use crate::rules::plan::{Key, Tally};
+use crate::tick::Epoch;
+
+/// Bytes of an item.
+const ITEM_BYTES: usize = 16;
+
+/// The updates of one key and time are a run: the key, how many they are, their items, and their counts.
+impl Pack for (Tally, Epoch, i64) {
+    fn pack(updates: &[Self], bytes: &mut Vec<u8>) {
+        bytes.reserve(updates.len() * (ITEM_BYTES + 2));
+        put(bytes, updates.len() as u64);
+        for run in updates.chunk_by(|((a, _), at, _), ((b, _), bt, _)| at == bt && a == b) {
+            let ((key, _), time, _) = &run[0];
+            put(bytes, key.grouping.into());
+            put(bytes, zigzag(key.bucket));
+            for label in [&key.country, &key.device] {
+                put(bytes, label.as_str().len() as u64);
+                bytes.extend_from_slice(label.as_str().as_bytes());
+            }
+            put(bytes, *time);
+            put(bytes, run.len() as u64);
+            for ((_, item), _, _) in run {
+                let [a, b] = item.to_bits();
+                bytes.extend_from_slice(&a.to_le_bytes());
+                bytes.extend_from_slice(&b.to_le_bytes());
+            }
+            run.iter().for_each(|(_, _, diff)| put(bytes, zigzag(*diff)));
+        }
+    }
+
+    fn unpack(bytes: &[u8]) -> Option<Vec<Self>> {
+        let mut rest = Rest(bytes);
+        let count = usize::try_from(rest.number()?).ok()?;
+        // What is claimed costs nothing until it is there.
+        let mut updates = Vec::with_capacity(count.min(bytes.len() / ITEM_BYTES));
+        while updates.len() < count {
+            let grouping = u32::try_from(rest.number()?).ok()?;
+            let bucket = unzigzag(rest.number()?);
+            let (country, device) = (rest.label()?, rest.label()?);
+            let key = Key { grouping, bucket, country, device };
+            let time = rest.number()?;
+            let run = usize::try_from(rest.number()?).ok().filter(|run| (1..=count - updates.len()).contains(run))?;
+            let (items, _) = rest.take(run.checked_mul(ITEM_BYTES)?)?.as_chunks::<8>();
+            for item in items.chunks_exact(2) {
+                let item = ItemKey::from_bits([item[0], item[1]].map(u64::from_le_bytes));
+                updates.push(((key.clone(), item), time, unzigzag(rest.number()?)));
+            }
+        }
+        Some(updates)
+    }
+}
+
+/// Writes a number, seven bits a byte, the lowest first.
+fn put(bytes: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+}
+
+/// Small numbers of either sign as small numbers without.
+fn zigzag(number: i64) -> u64 {
+    ((number << 1) ^ (number >> 63)) as u64
+}
+
+fn unzigzag(number: u64) -> i64 {
+    (number >> 1) as i64 ^ -((number & 1) as i64)
+}
+
+/// What is left to be read.
+struct Rest<'a>(&'a [u8]);
+
+impl<'a> Rest<'a> {
+    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn number(&mut self) -> Option<u64> {
+        let mut number = 0;
+        for (index, byte) in self.0.iter().take(10).enumerate() {
+            number |= u64::from(byte & 0x7f) << (7 * index);
+            if *byte < 0x80 {
+                self.0 = &self.0[index + 1..];
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    fn label(&mut self) -> Option<Label> {
+        let length = usize::try_from(self.number()?).ok()?;
+        std::str::from_utf8(self.take(length)?).ok().map(Label::new)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::rules::definition::ItemKind;
+
+    fn update() -> impl Strategy<Value = (Tally, Epoch, i64)> {
+        let numbers = (0u32..3, prop_oneof![0i64..3, any::<i64>()], 0u32..50, prop_oneof![1u64..3, any::<u64>()]);
+        (
+            numbers,
+            prop_oneof![-3i64..300, any::<i64>()],
+            prop::sample::select(vec!["", "US", "a device with a long name"]),
+        )
+            .prop_map(|((grouping, bucket, item, time), diff, text)| {
+                let key = Key { grouping, bucket, country: Label::new(text), device: Label::new("") };
+                ((key, ItemKey::new(ItemKind::Track, &item.to_string())), time, diff)
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_packed_is_unpacked(mut updates in prop::collection::vec(update(), 0..300), sorted: bool, padding in 0usize..8) {
+            if sorted {
+                updates.sort();
+            }
+            let mut bytes = Vec::new();
+            Pack::pack(&updates, &mut bytes);
+            bytes.resize(bytes.len() + padding, 0xff);
+            prop_assert_eq!(<(Tally, Epoch, i64)>::unpack(&bytes), Some(updates));
+        }
+
+        /// Bytes that nobody has packed are refused, or give some updates: no more than there are bytes.
+        #[test]
+        fn damaged_bytes_end_nothing(
+            updates in prop::collection::vec(update(), 1..20),
+            changes in prop::collection::vec((any::<usize>(), any::<u8>()), 1..4),
+            length in any::<usize>(),
+        ) {
+            let mut bytes = Vec::new();
+            Pack::pack(&updates, &mut bytes);
+            for (at, byte) in changes {
+                let length = bytes.len();
+                bytes[at % length] = byte;
+            }
+            bytes.truncate(length % (bytes.len() + 1));
+            let unpacked = <(Tally, Epoch, i64)>::unpack(&bytes).unwrap_or_default();
+            prop_assert!(unpacked.len() <= bytes.len());
+        }
+    }
+
+    #[test]
+    fn a_run_costs_seventeen_bytes_an_update() {
+        let key = Key { grouping: 1, bucket: 20_000, country: Label::new("US"), device: Label::default() };
+        let item = |number: u32| ItemKey::new(ItemKind::Track, &number.to_string());
+        let updates: Vec<_> = (0..1000).map(|number| ((key.clone(), item(number)), 1_795_635_000_000, 3)).collect();
+        let mut bytes = Vec::new();
+        Pack::pack(&updates, &mut bytes);
+        assert!(bytes.len() < 17_100, "{}", bytes.len());
+    }
+}

@@ -1,0 +1,6 @@
+//! What updates travel under: items and labels, and the numbers that a worker gives to what it has met.
+
+pub mod interner;
+pub mod item;
+pub mod label;
+pub(crate) mod text_interner;

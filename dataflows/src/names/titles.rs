@@ -1,0 +1,209 @@
+//! What the tracks are called that are in a list.
+//!
+//! Differential's `distinct` and `join` say the same by seven operators, three of which keep arrangements, and every epoch
+//! schedules each of them. That is felt where epochs are short: `benches/PROFILE.md` has the figures.
+
+use differential_dataflow::{AsCollection, VecCollection};
+use timely::dataflow::channels::pact::Pipeline;
+
+use super::catalogue::{About, Called, Track};
+use crate::keys::interner::Numbers;
+use crate::keys::item::ItemKey;
+use crate::operators::{Closing, EpochFold, Outputs, by_epoch};
+use crate::tick::Epoch;
+
+/// The id, title and artist of each track in `listed`, once. `listed` and `titles` are of this worker's items: nothing travels.
+pub fn titles_of<'scope>(
+    listed: VecCollection<'scope, Epoch, ItemKey, i64>,
+    titles: VecCollection<'scope, Epoch, (ItemKey, Called), i64>,
+) -> VecCollection<'scope, Epoch, (String, About), i64> {
+    let (told,) = by_epoch("Titles", listed.inner, Pipeline, titles.inner, Titles::default());
+    told.as_collection()
+}
+
+impl EpochFold<Epoch> for Titles {
+    type Update = (ItemKey, Epoch, i64);
+    type Query = ((ItemKey, Called), Epoch, i64);
+    type Outputs = (((String, About), Epoch, i64),);
+
+    fn update(&mut self, updates: Vec<Self::Update>) {
+        self.list(updates);
+    }
+
+    fn query(&mut self, updates: Vec<Self::Query>) {
+        self.call(updates);
+    }
+
+    fn close(&mut self, time: &Epoch, (told,): <Self::Outputs as Outputs<Epoch>>::Emit<'_>) -> Closing {
+        self.end_epoch(|track, diff| told(((track.id.to_string(), track.about.clone()), *time, diff)));
+        Closing::Done
+    }
+}
+
+/// What is told of a worker's tracks. Artists are listed too, and have no title.
+#[derive(Default)]
+struct Titles {
+    numbers: Numbers<ItemKey>,
+    /// By number.
+    items: Vec<Item>,
+    /// What was told before the open epoch, of those of which that may have changed.
+    before: Vec<(u32, Option<Called>)>,
+}
+
+#[derive(Default)]
+struct Item {
+    /// The sum of its counts in the lists that it is in: positive, or it is in none.
+    weight: i64,
+    called: Option<Called>,
+    /// Whether it is in `before`.
+    is_noted: bool,
+}
+
+impl Item {
+    fn told(&self) -> Option<&Called> {
+        self.called.as_ref().filter(|_| self.weight > 0)
+    }
+}
+
+impl Titles {
+    fn list(&mut self, updates: Vec<(ItemKey, Epoch, i64)>) {
+        for (item, _, diff) in updates {
+            let number = self.number(&item);
+            let weight = self.items[number as usize].weight;
+            if (weight > 0) != (weight + diff > 0) {
+                self.note(number);
+            }
+            self.items[number as usize].weight += diff;
+        }
+    }
+
+    /// The name that is taken back in the same epoch goes without saying.
+    fn call(&mut self, updates: Vec<((ItemKey, Called), Epoch, i64)>) {
+        for ((item, called), ..) in updates.into_iter().filter(|(_, _, diff)| *diff > 0) {
+            let number = self.number(&item);
+            if self.items[number as usize].weight > 0 {
+                self.note(number);
+            }
+            self.items[number as usize].called = Some(called);
+        }
+    }
+
+    fn number(&mut self, item: &ItemKey) -> u32 {
+        let number = self.numbers.number(item);
+        if number as usize == self.items.len() {
+            self.items.push(Item::default());
+        }
+        number
+    }
+
+    /// Keeps what is told of an item, which is about to change.
+    fn note(&mut self, number: u32) {
+        let item = &mut self.items[number as usize];
+        if !std::mem::replace(&mut item.is_noted, true) {
+            self.before.push((number, item.told().cloned()));
+        }
+    }
+
+    /// Gives what is told otherwise than before the epoch.
+    fn end_epoch(&mut self, mut give: impl FnMut(&Track, i64)) {
+        for (number, before) in self.before.drain(..) {
+            let item = &mut self.items[number as usize];
+            item.is_noted = false;
+            let after = item.told();
+            if before.as_ref() != after {
+                before.iter().for_each(|before| give(before, -1));
+                after.into_iter().for_each(|after| give(after, 1));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::keys::item::ItemKind;
+
+    const ITEMS: usize = 6;
+    const LISTS: usize = 3;
+
+    /// At the end of an epoch: in which lists each item is, how often, and what it is called.
+    type State = [([i64; LISTS], Option<u8>); ITEMS];
+
+    fn key(item: usize) -> ItemKey {
+        ItemKey::new(ItemKind::Track, &format!("S{item}"))
+    }
+
+    fn called(item: usize, title: u8) -> Called {
+        let about = About { title: format!("title {title}"), artist: "artist".to_owned() };
+        Arc::new(Track { id: format!("S{item}").into(), about })
+    }
+
+    /// Some of the updates of an epoch, in any order.
+    enum Changes {
+        Listed(Vec<(ItemKey, Epoch, i64)>),
+        Called(Vec<((ItemKey, Called), Epoch, i64)>),
+    }
+
+    /// Each update that makes `after` of `before`, as a container of its own.
+    fn changes(before: &State, after: &State) -> Vec<Changes> {
+        let mut changes = Vec::new();
+        for (item, ((counts, title), (new_counts, new_title))) in before.iter().zip(after).enumerate() {
+            for (count, new_count) in counts.iter().zip(new_counts).filter(|(count, new_count)| count != new_count) {
+                // `rank` gives a difference; taking back and adding is the same.
+                changes.push(Changes::Listed(vec![(key(item), 0, -count)]));
+                changes.push(Changes::Listed(vec![(key(item), 0, *new_count)]));
+            }
+            if let (false, Some(new_title)) = (title == new_title, new_title) {
+                title.iter().for_each(|title| {
+                    changes.push(Changes::Called(vec![((key(item), called(item, *title)), 0, -1)]));
+                });
+                changes.push(Changes::Called(vec![((key(item), called(item, *new_title)), 0, 1)]));
+            }
+        }
+        changes
+    }
+
+    fn state() -> impl Strategy<Value = State> {
+        let count = prop_oneof![3 => Just(0i64), 2 => 1i64..4];
+        prop::array::uniform((prop::array::uniform(count), prop::option::weighted(0.8, 0u8..3)))
+    }
+
+    proptest! {
+        /// Whatever the order of the updates of an epoch.
+        #[test]
+        fn those_that_are_listed_and_called_something_are_told(
+            epochs in prop::collection::vec((state(), any::<prop::sample::Selector>()), 1..8),
+        ) {
+            let (mut titles, mut told, mut before) = (Titles::default(), BTreeMap::new(), State::default());
+            for (mut after, selector) in epochs {
+                // A track is never called nothing again.
+                for ((_, title), (_, new_title)) in before.iter().zip(&mut after) {
+                    *new_title = new_title.or(*title);
+                }
+                let mut rest = changes(&before, &after);
+                while !rest.is_empty() {
+                    let next = selector.select(0..rest.len());
+                    match rest.swap_remove(next) {
+                        Changes::Listed(updates) => titles.list(updates),
+                        Changes::Called(updates) => titles.call(updates),
+                    }
+                }
+                titles.end_epoch(|track, diff| {
+                    *told.entry((track.id.to_string(), track.about.title.clone())).or_insert(0) += diff;
+                });
+                told.retain(|_, times| *times != 0);
+                let listed = (0..).zip(&after).filter(|(_, (counts, _))| counts.iter().sum::<i64>() > 0);
+                let expected = listed.filter_map(|(item, (_, title))| {
+                    Some(((format!("S{item}"), format!("title {}", (*title)?)), 1))
+                });
+                prop_assert_eq!(&told, &BTreeMap::from_iter(expected));
+                before = after;
+            }
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The periods of charts: where each begins, and how people write it.
+
+use jiff::civil::Weekday;
+use serde::{Deserialize, Serialize};
+
+use super::date::{Unreadable, civil, day_name, day_of, weekday, year_name};
+
+/// The stretch of time that one list of a chart covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Period {
+    Day,
+    Week,
+    Month,
+    Year,
+    All,
+}
+
+impl Period {
+    /// First day of the period that holds `day`; 0 for all time.
+    pub fn start(self, day: i32, week_starts: Weekday) -> i32 {
+        match self {
+            Self::Day => day,
+            Self::Week => day - i32::from(weekday(day).since(week_starts)),
+            Self::Month => {
+                let (year, month, _) = civil(day);
+                day_of(year, month, 1)
+            }
+            Self::Year => day_of(civil(day).0, 1, 1),
+            Self::All => 0,
+        }
+    }
+
+    /// First day after the period that begins on `start_day`; `None` for all time, which has no end.
+    pub fn end(self, start_day: i32, week_starts: Weekday) -> Option<i32> {
+        let start_day = self.start(start_day, week_starts);
+        let (year, month, _) = civil(start_day);
+        match self {
+            Self::Day => Some(start_day + 1),
+            Self::Week => Some(start_day + 7),
+            Self::Month if month == 12 => Some(day_of(year + 1, 1, 1)),
+            Self::Month => Some(day_of(year, month + 1, 1)),
+            Self::Year => Some(day_of(year + 1, 1, 1)),
+            Self::All => None,
+        }
+    }
+
+    /// The period that begins on `start_day`, as people write it: `2026-11-20`, `2026-W47`, `2026-11`, `2026`, `all`.
+    ///
+    /// A week has the ISO number of the ISO week that holds its fourth day. For weeks that start on Monday that is
+    /// their own; for others it is the ISO week that they share most days with.
+    pub fn name(self, start_day: i32, week_starts: Weekday) -> String {
+        let start_day = self.start(start_day, week_starts);
+        let (year, month, _) = civil(start_day);
+        match self {
+            Self::Day => day_name(start_day),
+            Self::Week => {
+                let (year, week) = iso_week(start_day + 3);
+                format!("{}-W{week:02}", year_name(year))
+            }
+            Self::Month => format!("{}-{month:02}", year_name(year)),
+            Self::Year => year_name(year),
+            Self::All => "all".to_owned(),
+        }
+    }
+
+    /// First day of the period that [`Period::name`] writes as `text`. Any other spelling of it is refused.
+    pub fn parse(self, text: &str, week_starts: Weekday) -> Result<i32, Unreadable> {
+        self.first_day(text, week_starts)
+            .filter(|&day| self.name(day, week_starts) == text)
+            .ok_or_else(|| Unreadable { found: text.to_owned(), expected: self.expected() })
+    }
+
+    /// What `text` means if it is a name at all. Numbers out of range give the name of another period.
+    fn first_day(self, text: &str, week_starts: Weekday) -> Option<i32> {
+        if self == Self::All {
+            return Some(0);
+        }
+        let (sign, digits) = text.strip_prefix('-').map_or((1, text), |digits| (-1, digits));
+        let mut parts = digits.split('-');
+        let year = sign * bounded(parts.next()?)?;
+        let mut part = || parts.next();
+        match self {
+            Self::Day => Some(day_of(year, bounded(part()?)?, bounded(part()?)?)),
+            Self::Week => {
+                let week = bounded(part()?.strip_prefix('W')?)?;
+                let fourth_day_in_week = i32::from(week_starts.since(Weekday::Friday));
+                Some(iso_year_start(year) + 7 * (week - 1) + fourth_day_in_week - 3)
+            }
+            Self::Month => Some(day_of(year, bounded(part()?)?, 1)),
+            Self::Year => Some(day_of(year, 1, 1)),
+            Self::All => Some(0),
+        }
+    }
+
+    fn expected(self) -> &'static str {
+        match self {
+            Self::Day => "a day such as `2026-11-20`",
+            Self::Week => "a week such as `2026-W47`",
+            Self::Month => "a month such as `2026-11`",
+            Self::Year => "a year such as `2026`",
+            Self::All => "`all`, the only period of this chart",
+        }
+    }
+}
+
+/// The ISO year and week of a day: a week belongs to the year that holds its Thursday.
+fn iso_week(day: i32) -> (i32, i32) {
+    let thursday = Period::Week.start(day, Weekday::Monday) + 3;
+    let (year, _, _) = civil(thursday);
+    (year, (thursday - day_of(year, 1, 1)) / 7 + 1)
+}
+
+/// The Monday of the first ISO week of a year: the week of January 4.
+fn iso_year_start(year: i32) -> i32 {
+    Period::Week.start(day_of(year, 1, 4), Weekday::Monday)
+}
+
+/// A number of one to six digits, so that no date made from it overflows.
+fn bounded(digits: &str) -> Option<i32> {
+    let plausible = digits.len() <= 6 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if plausible { digits.parse().ok() } else { None }
+}

@@ -1,0 +1,167 @@
+//! A checkpoint that can be used, and how the newest one of a lake is found.
+
+use super::manifest::Manifest;
+use crate::lake::Snapshot;
+use crate::lake::disk::MERGED;
+use crate::source::lake::Counted;
+use anyhow::{Context, Result, bail, ensure};
+use reprise_dataflows::Tally;
+use reprise_dataflows::names::catalogue::Naming;
+use reprise_dataflows::rules::plan::{Dimensions, Key, Plan, Translation};
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The folder in a lake.
+pub const FOLDER: &str = "_checkpoints";
+
+pub(super) const PREFIX: &str = "checkpoint-";
+
+/// A checkpoint that can be used: whole, of this lake, and with all that the charts need.
+pub struct Checkpoint {
+    pub(super) folder: PathBuf,
+    pub manifest: Manifest,
+    pub(super) keys: Vec<Key>,
+    /// By the number of a key, the keys of the plan that it adds to.
+    translated: Vec<Vec<Key>>,
+    files: Vec<String>,
+}
+
+/// Where the checkpoints of `lake` are.
+pub fn folder(lake: &Path) -> PathBuf {
+    lake.join(FOLDER)
+}
+
+/// The newest checkpoint that `snapshot` can be rebuilt from for `plan`. Those that cannot be read are passed over with a warning,
+/// and those that lack something with a word: without a checkpoint the lake itself is read.
+pub fn newest(lake: &Path, snapshot: &Snapshot, plan: &Plan) -> Option<Checkpoint> {
+    let listed = list(lake).unwrap_or_else(|error| {
+        tracing::warn!("no checkpoint is used, and the lake is read instead: {error:#}");
+        Vec::new()
+    });
+    for (version, folder) in listed.into_iter().rev() {
+        if version > snapshot.version() {
+            continue;
+        }
+        match Checkpoint::open(&folder, snapshot) {
+            Err(error) => {
+                tracing::warn!(
+                    checkpoint = %folder.display(),
+                    "a checkpoint is not used, and the lake is read instead: {error:#}; it can be deleted"
+                );
+            }
+            Ok(checkpoint) => match plan.translation(&checkpoint.manifest.dimensions) {
+                Ok(translation) => return Some(checkpoint.translate(&translation)),
+                Err(lacks) => {
+                    tracing::info!(
+                        checkpoint = %folder.display(),
+                        "the checkpoint was made for other charts and does not count {}: reading the lake instead",
+                        described(&lacks)
+                    );
+                }
+            },
+        }
+    }
+    None
+}
+
+/// The checkpoint of a `version`, which another process of the cluster has found to be good for `plan`.
+pub fn of_version(lake: &Path, version: u64, snapshot: &Snapshot, plan: &Plan) -> Result<Checkpoint> {
+    let found = list(lake)?.into_iter().find(|(of, _)| *of == version);
+    let (_, folder) =
+        found.with_context(|| format!("there is no checkpoint of version {version} in {}", lake.display()))?;
+    let checkpoint = Checkpoint::open(&folder, snapshot)
+        .with_context(|| format!("the checkpoint {} cannot be used", folder.display()))?;
+    match plan.translation(&checkpoint.manifest.dimensions) {
+        Ok(translation) => Ok(checkpoint.translate(&translation)),
+        Err(lacks) => bail!("the checkpoint {} does not count {}", folder.display(), described(&lacks)),
+    }
+}
+
+/// The checkpoints of `lake` by version, oldest first.
+pub(super) fn list(lake: &Path) -> Result<Vec<(u64, PathBuf)>> {
+    let folder = folder(lake);
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))? {
+        let path = entry.with_context(|| format!("cannot list {}", folder.display()))?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix(PREFIX));
+        found.extend(name.and_then(|version| version.parse().ok()).map(|version| (version, path)));
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn described(dimensions: &Dimensions) -> String {
+    let by = [(dimensions.by_country, " by country"), (dimensions.by_device, " by device")];
+    let by: String = by.iter().filter(|(asked, _)| *asked).map(|(_, text)| *text).collect();
+    let zone = dimensions.zone.as_deref().unwrap_or("UTC");
+    let periods: Vec<String> = dimensions.periods.iter().map(|(period, _)| format!("{period:?}")).collect();
+    format!(
+        "{:?}s of plays that are {:?}{by}, in periods [{}] of {zone}",
+        dimensions.item,
+        dimensions.eligible,
+        periods.join(", ")
+    )
+    .to_lowercase()
+}
+
+impl Checkpoint {
+    /// Opens the checkpoint in `folder`, and checks every byte of it and that it is of the lake of `snapshot`.
+    pub(super) fn open(folder: &Path, snapshot: &Snapshot) -> Result<Self> {
+        let manifest = Manifest::read(folder)?;
+        let progress = snapshot.progress();
+        ensure!(
+            manifest.topic.as_deref() == snapshot.topic() && manifest.cluster_id.as_deref() == snapshot.cluster_id(),
+            "it was made from another lake"
+        );
+        // Partitions that were added since are no matter: all of theirs is new.
+        let is_same = |(partition, start): (&i32, &i64)| progress.starts.get(partition) == Some(start);
+        ensure!(manifest.starts.iter().all(is_same), "it was made from a lake that began elsewhere");
+        for (partition, next) in &manifest.offsets {
+            if progress.offsets.get(partition).is_none_or(|reached| reached < next) {
+                bail!("it holds offsets of partition {partition} that the lake does not have");
+            }
+        }
+        let keys: Vec<Key> = manifest.json(folder, &manifest.keys, super::manifest::KEYS)?;
+        let files: Vec<String> = manifest.json(folder, &manifest.files, super::manifest::FILES)?;
+        manifest.check_buckets(folder)?;
+        Ok(Self { folder: folder.to_owned(), manifest, keys, translated: Vec::new(), files })
+    }
+
+    fn translate(mut self, translation: &Translation) -> Self {
+        self.translated = self.keys.iter().map(|key| translation.keys(key)).collect();
+        self
+    }
+
+    /// What a reader of the lake has to leave out.
+    pub fn counted(&self, snapshot: &Snapshot) -> Arc<Counted> {
+        // A merged file is published under another name, with the plays that it had.
+        let published = self.files.iter().filter_map(|path| path.strip_prefix(MERGED)?.strip_prefix('/'));
+        let names: HashSet<&Path> = self.files.iter().map(String::as_str).chain(published).map(Path::new).collect();
+        let is_named = |path: &Path| path.strip_prefix(snapshot.root()).is_ok_and(|name| names.contains(name));
+        let files = snapshot.files().iter().filter(|file| is_named(&file.path)).map(|file| file.path.clone()).collect();
+        Arc::new(Counted { files, offsets: self.manifest.offsets.clone() })
+    }
+
+    /// The tallies of a bucket, piece by piece, by the keys of the plan.
+    pub fn tallies(self: &Arc<Self>, bucket: usize) -> Result<impl Iterator<Item = Result<Vec<(Tally, i64)>>> + use<>> {
+        let this = self.clone();
+        let pieces = super::bucket::Tallies::open(&self.folder, bucket)?;
+        Ok(pieces.map(move |piece| {
+            let mut tallies = Vec::new();
+            for (key, item, plays) in piece? {
+                let keys = this.translated.get(key as usize).context("a checkpoint counts by a key that it lacks")?;
+                tallies.extend(keys.iter().map(|key| ((key.clone(), item), plays)));
+            }
+            Ok(tallies)
+        }))
+    }
+
+    /// What the items of a bucket are called, piece by piece.
+    pub fn namings(&self, bucket: usize) -> Result<impl Iterator<Item = Result<Vec<Naming>>> + use<>> {
+        super::bucket::Names::open(&self.folder, bucket)
+    }
+}

@@ -1,0 +1,28 @@
+//! Checkpoints that a run makes by itself, as one of its caretaker's chores.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use reprise_dataflows::rules::plan::Plan;
+use tracing::info;
+
+use super::{Made, make};
+use crate::lake::maintenance::Task;
+use crate::state::State;
+
+/// Makes a checkpoint of `lake` for charts of `plan` at first, and again whenever `interval` has passed.
+pub fn task(lake: PathBuf, plan: Plan, interval: Duration, state: Arc<State>) -> Task {
+    let mut made_at: Option<Instant> = None;
+    Box::new(move |stop| {
+        if made_at.is_some_and(|at| at.elapsed() < interval) {
+            return Ok(());
+        }
+        made_at = Some(Instant::now());
+        if let Made::New { version, plays } = make(&lake, &plan, stop, |_, _| ())? {
+            info!(version, plays, "made a checkpoint");
+            state.status_mut().checkpoint_version = Some(version);
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,83 @@
+//! What the processes of a cluster must agree on, and how it is told where they do not.
+
+use std::collections::BTreeMap;
+
+use reprise_dataflows::rules::definition::Definitions;
+use serde::{Deserialize, Serialize};
+
+/// Of a value that is shown.
+const SHOWN_CHARS_MAX: usize = 200;
+
+/// What a process runs, by the words in which people are told of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile(BTreeMap<String, String>);
+
+impl Profile {
+    pub fn new(command: &str, workers: usize, definitions: &Definitions) -> Self {
+        let mut profile = Self::default();
+        profile.set("command", command);
+        profile.set("number of workers (-w)", workers);
+        profile.set("trending window", format!("{:?}", definitions.trending));
+        for chart in &definitions.charts {
+            profile.set(&format!("chart {:?}", chart.name), format!("{chart:?}"));
+        }
+        profile
+    }
+
+    pub fn set(&mut self, what: &str, value: impl ToString) {
+        self.0.insert(what.to_owned(), value.to_string());
+    }
+
+    /// The same, of one process among so many.
+    pub fn of_one_among(&self, processes: usize) -> Self {
+        let mut profile = self.clone();
+        profile.set("number of processes (-n)", processes);
+        profile
+    }
+
+    /// The first thing in which `theirs` differs from ours, with both values.
+    pub fn difference(&self, theirs: &Self) -> Option<Difference> {
+        let what = self.0.keys().chain(theirs.0.keys()).find(|what| self.0.get(*what) != theirs.0.get(*what))?;
+        let [ours, theirs] = [self, theirs].map(|profile| shown(profile.0.get(what)));
+        Some(Difference { what: shown(Some(what)), ours, theirs })
+    }
+}
+
+/// What two processes disagree on.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Difference {
+    pub what: String,
+    pub ours: String,
+    pub theirs: String,
+}
+
+/// A value as it may be printed: what a peer sends is text of any kind and length.
+fn shown(value: Option<&String>) -> String {
+    let Some(value) = value else { return "none".to_owned() };
+    let escaped: String = value.chars().filter(|character| !character.is_control()).take(SHOWN_CHARS_MAX).collect();
+    if value.chars().count() > SHOWN_CHARS_MAX { format!("{escaped}…") } else { escaped }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn profile(charts: &str) -> Profile {
+        Profile::new("run", 2, &Definitions::parse(charts).unwrap())
+    }
+
+    #[test]
+    fn names_what_differs_with_both_values() {
+        let weekly = profile("[[chart]]\nname = 'weekly'\nperiod = 'week'");
+        assert_eq!(weekly.difference(&weekly), None);
+        let found = weekly.difference(&profile("[[chart]]\nname = 'weekly'\nperiod = 'month'")).unwrap();
+        assert_eq!(found.what, "chart \"weekly\"");
+        assert!(found.ours.contains("Week") && found.theirs.contains("Month"), "{found:?}");
+        let found = weekly.difference(&profile("[[chart]]\nname = 'daily'\nperiod = 'day'")).unwrap();
+        assert_eq!((found.what.as_str(), found.theirs.as_str()), ("chart \"weekly\"", "none"));
+        let mut other = weekly.clone();
+        other.set("topic", "a\u{1b}[2Jb".repeat(100));
+        let found = weekly.difference(&other).unwrap();
+        assert!(found.theirs.starts_with("a[2Jb") && found.theirs.chars().count() <= SHOWN_CHARS_MAX + 1);
+    }
+}

@@ -1,0 +1,321 @@
+//! The connection to another process, as timely uses it: a stream of bytes that notices when the other end is gone.
+//!
+//! TCP says nothing of a peer that is frozen, or that a cut cable has parted from us, and timely never asks. So bytes travel in
+//! frames, and between them go beats. Who gets nothing at all for the stall timeout has lost its peer; so has who finds the
+//! stream closed without a farewell. Either is fatal: the process ends, and a supervisor starts all of them again.
+//!
+//! ```text
+//! frame:  kind (1 byte) · length (4 bytes, big endian) · so many bytes
+//!         Data: a part of timely's stream   Beat: nothing   Word: a message before timely starts   Farewell: nothing
+//! ```
+
+use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Result, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::anyhow;
+use timely::communication::allocator::zero_copy::stream::Stream;
+
+use crate::process::failpoint;
+
+/// Beats in one stall timeout: a few may be late.
+const BEATS: u32 = 4;
+/// How soon who watches a link hears that it is to be used.
+const WATCH_INTERVAL: Duration = Duration::from_millis(20);
+/// What is read at once; larger pieces go straight to timely's buffers.
+const INPUT_BYTES: usize = 256 << 10;
+const HEADER_BYTES: usize = 5;
+/// Of a frame with a word. Data may be as long as timely writes at once.
+const WORD_BYTES_MAX: usize = 4 << 20;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Kind {
+    Data = 0,
+    Beat = 1,
+    Word = 2,
+    Farewell = 3,
+}
+
+/// What becomes of a lost peer: it does not return.
+pub type Lost = Arc<dyn Fn(anyhow::Error) + Send + Sync>;
+
+/// One end of a connection. Clones share it.
+#[derive(Clone)]
+pub struct Link(Arc<Inner>);
+
+struct Inner {
+    /// How people know the process at the other end.
+    peer: String,
+    stall_timeout: Duration,
+    socket: TcpStream,
+    input: Mutex<Input>,
+    /// Held while a frame is written.
+    output: Mutex<Vec<u8>>,
+    /// Nothing more will be written.
+    closed: AtomicBool,
+    sent_bytes: AtomicU64,
+    lost: Lost,
+}
+
+struct Input {
+    socket: BufReader<TcpStream>,
+    /// Bytes of the open frame that have not been read yet.
+    left: usize,
+    farewell: bool,
+}
+
+impl Link {
+    /// A link over `socket`, which nothing has been read from ahead of time. Beats begin at once.
+    pub fn new(socket: TcpStream, peer: String, stall_timeout: Duration, lost: Lost) -> Result<Self> {
+        socket.set_nodelay(true)?;
+        socket.set_nonblocking(false)?;
+        socket.set_read_timeout(Some(stall_timeout))?;
+        // A peer that lives reads what it gets at once.
+        socket.set_write_timeout(Some(stall_timeout))?;
+        let input = BufReader::with_capacity(INPUT_BYTES, socket.try_clone()?);
+        let link = Self(Arc::new(Inner {
+            peer,
+            stall_timeout,
+            socket,
+            input: Mutex::new(Input { socket: input, left: 0, farewell: false }),
+            output: Mutex::default(),
+            closed: AtomicBool::new(false),
+            sent_bytes: AtomicU64::new(0),
+            lost,
+        }));
+        let beating = Arc::downgrade(&link.0);
+        let beat = move || {
+            while let Some(inner) = beating.upgrade() {
+                if inner.closed.load(Ordering::Relaxed) {
+                    return;
+                }
+                inner.beat();
+                let interval = inner.stall_timeout / BEATS;
+                // Whoever else holds the link may let go of it meanwhile.
+                drop(inner);
+                std::thread::sleep(interval);
+            }
+        };
+        std::thread::Builder::new().name("reprise-beat".to_owned()).spawn(beat)?;
+        Ok(link)
+    }
+
+    /// Bytes of timely's stream that were sent so far.
+    pub fn sent_bytes(&self) -> u64 {
+        self.0.sent_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Sends a word, before timely has the link.
+    pub fn say(&self, word: &[u8]) -> Result<()> {
+        self.0.write_frame(Kind::Word, word)
+    }
+
+    /// Waits for a word. None if the other end takes its leave instead.
+    pub fn hear(&self) -> Result<Option<Vec<u8>>> {
+        let mut input = self.0.input();
+        match self.0.next_frame(&mut input)? {
+            None => Ok(None),
+            Some((Kind::Word, bytes)) if bytes <= WORD_BYTES_MAX => {
+                let mut word = vec![0; bytes];
+                input.socket.read_exact(&mut word).map_err(|error| self.0.lose(error))?;
+                Ok(Some(word))
+            }
+            Some((kind, bytes)) => Err(damaged(format!("{kind:?} of {bytes} bytes before its time"))),
+        }
+    }
+
+    /// Notices it when the peer is gone, until `until` is set or more than beats come. Before timely has the link nobody else reads
+    /// from it.
+    pub fn watch(&self, until: &AtomicBool) {
+        let mut input = self.0.input();
+        if let Err(error) = self.0.beats(&mut input, until) {
+            self.0.lose(error);
+        }
+    }
+
+    /// Takes leave: nothing more will be sent.
+    pub fn leave(&self) -> Result<()> {
+        if self.0.closed.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        // Who has left before us is no loss any more.
+        self.0.write_locked(self.0.output(), Kind::Farewell, &[])?;
+        self.0.socket.shutdown(Shutdown::Write)
+    }
+}
+
+impl Inner {
+    fn input(&self) -> MutexGuard<'_, Input> {
+        self.input.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_frame(&self, kind: Kind, content: &[u8]) -> Result<()> {
+        self.write_locked(self.output(), kind, content).map_err(|error| self.lose(error))
+    }
+
+    fn output(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.output.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As one piece, header and all, so that small ones are one packet.
+    fn write_locked(&self, mut frame: MutexGuard<'_, Vec<u8>>, kind: Kind, content: &[u8]) -> Result<()> {
+        let length = u32::try_from(content.len()).map_err(|_| damaged("a frame of more than 4 GiB".to_owned()))?;
+        frame.clear();
+        frame.push(kind as u8);
+        frame.extend_from_slice(&length.to_be_bytes());
+        frame.extend_from_slice(content);
+        (&self.socket).write_all(&frame)
+    }
+
+    /// Says that this process lives. Not while something else is being written, which says the same.
+    fn beat(&self) {
+        if let Ok(frame) = self.output.try_lock()
+            && !self.closed.load(Ordering::Relaxed)
+        {
+            // A part of it may have gone out, so nothing may follow it. What is wrong, who reads says.
+            if self.write_locked(frame, Kind::Beat, &[]).is_err() {
+                let _ = self.socket.shutdown(Shutdown::Both);
+            }
+        }
+    }
+
+    /// Reads beats until `until` is set, and nothing else.
+    fn beats(&self, input: &mut Input, until: &AtomicBool) -> Result<()> {
+        let mut heard = Instant::now();
+        while !until.load(Ordering::Relaxed) {
+            self.socket.set_read_timeout(Some(WATCH_INTERVAL))?;
+            let filled = uninterrupted(|| input.socket.fill_buf().map(|bytes| bytes.first().copied()));
+            // What has begun comes as a whole.
+            self.socket.set_read_timeout(Some(self.stall_timeout))?;
+            match filled {
+                Ok(None) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(Some(kind)) if kind == Kind::Beat as u8 => {
+                    input.socket.read_exact(&mut [0; HEADER_BYTES])?;
+                    heard = Instant::now();
+                }
+                Ok(Some(_)) => return Ok(()),
+                Err(error) if !is_late(&error) || heard.elapsed() >= self.stall_timeout => return Err(error),
+                Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The next frame that is more than a beat. None after a farewell.
+    fn next_frame(&self, input: &mut Input) -> Result<Option<(Kind, usize)>> {
+        loop {
+            let mut header = [0; HEADER_BYTES];
+            match uninterrupted(|| input.socket.fill_buf().map(<[u8]>::is_empty)) {
+                Ok(false) => {}
+                // However the connection ends after a farewell.
+                Ok(true) | Err(_) if input.farewell => return Ok(None),
+                Ok(true) => return Err(self.lose(ErrorKind::UnexpectedEof.into())),
+                Err(error) => return Err(self.lose(error)),
+            }
+            input.socket.read_exact(&mut header).map_err(|error| self.lose(error))?;
+            let [kind, length @ ..] = header;
+            let bytes = u32::from_be_bytes(length) as usize;
+            match kind {
+                0 if bytes > 0 => return Ok(Some((Kind::Data, bytes))),
+                0 | 1 => {}
+                2 => return Ok(Some((Kind::Word, bytes))),
+                3 => input.farewell = true,
+                other => return Err(damaged(format!("a frame of the unknown kind {other}"))),
+            }
+        }
+    }
+
+    /// The peer is gone.
+    fn lose(&self, error: Error) -> Error {
+        let peer = &self.peer;
+        let what = match error.kind() {
+            _ if is_late(&error) => {
+                let seconds = self.stall_timeout.as_secs_f64();
+                format!("{peer} has not been heard for {seconds} s: it is frozen, or the network is cut")
+            }
+            ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
+                format!("{peer} is gone; its own log says why")
+            }
+            _ => format!("the connection to {peer} has failed: {error}"),
+        };
+        (self.lost)(anyhow!(
+            "{what}. Without it no process of the cluster can go on: start all of them again; what is committed is safe"
+        ));
+        error
+    }
+}
+
+fn is_late(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+/// Tries again when it was only a signal, as when this process has been stopped for a moment.
+fn uninterrupted<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+    loop {
+        match attempt() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+fn damaged(what: String) -> Error {
+    Error::new(ErrorKind::InvalidData, format!("what came over a link of the cluster makes no sense: {what}"))
+}
+
+impl Read for Link {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        failpoint::reach("link")?;
+        let mut input = self.0.input();
+        while input.left == 0 {
+            match self.0.next_frame(&mut input)? {
+                None => return Ok(0),
+                Some((Kind::Data, bytes)) => input.left = bytes,
+                Some((kind, _)) => return Err(damaged(format!("a {kind:?} among data"))),
+            }
+        }
+        let wanted = buffer.len().min(input.left);
+        let read = uninterrupted(|| input.socket.read(&mut buffer[..wanted])).map_err(|error| self.0.lose(error))?;
+        if read == 0 && wanted > 0 {
+            return Err(self.0.lose(ErrorKind::UnexpectedEof.into()));
+        }
+        input.left -= read;
+        Ok(read)
+    }
+}
+
+impl Write for Link {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize> {
+        self.0.write_frame(Kind::Data, bytes)?;
+        self.0.sent_bytes.fetch_add((HEADER_BYTES + bytes.len()) as u64, Ordering::Relaxed);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl Stream for Link {
+    fn try_clone(&self) -> Result<Self> {
+        Ok(self.clone())
+    }
+
+    /// It blocks: timely's threads do nothing else than reading and writing.
+    fn set_nonblocking(&self, _nonblocking: bool) -> Result<()> {
+        Ok(())
+    }
+
+    fn shutdown(&self, how: Shutdown) -> Result<()> {
+        match how {
+            Shutdown::Write => self.leave(),
+            Shutdown::Read | Shutdown::Both => self.0.socket.shutdown(how),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

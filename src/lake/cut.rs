@@ -1,0 +1,40 @@
+//! What one commit makes durable.
+
+use super::account::{Account, TIME_UNKNOWN};
+use super::new_file::NewFile;
+use super::progress::Progress;
+use crate::intake::Position;
+use std::collections::BTreeMap;
+
+/// Everything that one commit makes durable: the rows of every epoch before `epoch` that no earlier cut had.
+#[derive(Clone, Debug, Default)]
+pub struct Cut {
+    pub epoch: u64,
+    /// The clock of the cut, in µs since 1970; `None` before the first play.
+    pub clock_us: Option<i64>,
+    pub plays: Vec<NewFile>,
+    pub dead_letters: Vec<NewFile>,
+    /// The next offset to read of each Kafka partition. A partition that is not here stays where it was.
+    pub offsets: BTreeMap<i32, i64>,
+    /// What became of the offsets before those.
+    pub account: Account,
+}
+
+impl Cut {
+    /// Goes on to `position`, which a process has reached that found the lake as it `began`. The cut must have the lake's
+    /// offsets already: a partition without one is new.
+    pub fn reach(&mut self, position: &Position, began: &Progress) {
+        let &Position { partition, start, next, holes, missing, time_ms } = position;
+        let of = |values: &BTreeMap<i32, i64>| values.get(&partition).copied().unwrap_or(0);
+        match self.offsets.insert(partition, next) {
+            Some(before) if before == next => return,
+            Some(_) => {}
+            None => drop(self.account.starts.insert(partition, start)),
+        }
+        self.account.holes.insert(partition, of(&began.holes) + holes);
+        if missing > 0 {
+            self.account.missing.insert(partition, of(&began.missing) + missing);
+        }
+        self.account.times_ms.insert(partition, time_ms.unwrap_or(TIME_UNKNOWN));
+    }
+}

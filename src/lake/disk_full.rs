@@ -1,0 +1,195 @@
+//! A full disk is no end: whoever writes waits until there is room again, says so once, and goes on.
+//!
+//! Waiting happens on the threads that write the lake, so the dataflow goes on serving. Reading from Kafka stops by itself
+//! at its bound of what is not committed; the rest waits in Kafka.
+
+use std::error::Error as StdError;
+use std::io::{self, ErrorKind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Chain, Error, Result};
+use delta_kernel::KernelError;
+use tracing::{info, warn};
+
+const TRY_INTERVAL: Duration = Duration::from_secs(1);
+/// How soon a wait hears that the run is to stop.
+const STOP_INTERVAL: Duration = Duration::from_millis(50);
+
+/// State by all who write to one lake. Those of [`Room::default`] wait as long as it takes, and tell nobody but the log.
+#[derive(Clone, Default)]
+pub struct Room {
+    inner: Arc<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// Set from outside when the run is to end: then nobody waits any more.
+    stop: Arc<AtomicBool>,
+    /// Told why the run is paused, and `None` when it goes on.
+    notify: Option<Box<dyn Fn(Option<String>) + Send + Sync>>,
+    /// How many threads wait.
+    waiting: Mutex<usize>,
+}
+
+impl Room {
+    pub fn new(stop: Arc<AtomicBool>, notify: impl Fn(Option<String>) + Send + Sync + 'static) -> Self {
+        let waiting = Mutex::default();
+        Self { inner: Arc::new(Inner { stop, notify: Some(Box::new(notify)), waiting }) }
+    }
+
+    /// The outcome of `attempt`, which is repeated for as long as the disk is full. Each attempt must begin anew, whatever
+    /// the last one has left.
+    pub fn wait_for<T>(&self, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+        let mut waits = None;
+        loop {
+            match attempt() {
+                Err(error) if is_full(&error) => {
+                    if self.inner.stop.load(Ordering::Relaxed) {
+                        return Err(error.context(
+                            "stopped while the disk of the lake is full; what was not committed is still in Kafka, and \
+                             the next run reads it again",
+                        ));
+                    }
+                    waits.get_or_insert_with(|| Waiting::begin(&self.inner, &error));
+                    self.pause();
+                }
+                Err(error) => return Err(explain(error)),
+                Ok(outcome) => return Ok(outcome),
+            }
+        }
+    }
+
+    fn pause(&self) {
+        let began = Instant::now();
+        while began.elapsed() < TRY_INTERVAL && !self.inner.stop.load(Ordering::Relaxed) {
+            std::thread::sleep(STOP_INTERVAL);
+        }
+    }
+}
+
+/// A thread that waits. The first one says so, and the last one that there is room again.
+struct Waiting<'a>(&'a Inner);
+
+impl<'a> Waiting<'a> {
+    fn begin(inner: &'a Inner, error: &Error) -> Self {
+        let mut waiting = inner.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        *waiting += 1;
+        if *waiting == 1 {
+            let reason = format!(
+                "the disk is full, so nothing can be committed: {error:#}; make room on it, and the run goes on by itself"
+            );
+            warn!("{reason}");
+            inner.tell(Some(reason));
+        }
+        Self(inner)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        *waiting -= 1;
+        if *waiting == 0 && !self.0.stop.load(Ordering::Relaxed) {
+            info!("there is room on the disk again, the run goes on");
+            self.0.tell(None);
+        }
+    }
+}
+
+impl Inner {
+    fn tell(&self, reason: Option<String>) {
+        if let Some(notify) = &self.notify {
+            notify(reason);
+        }
+    }
+}
+
+/// Whether `error` is a disk without room, or a quota that is used up.
+pub fn is_full(error: &Error) -> bool {
+    kinds(error).any(|kind| matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
+}
+
+/// Says what to do about a lake that has become unwritable.
+fn explain(error: Error) -> Error {
+    let is_refused = |kind| matches!(kind, ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied);
+    if !kinds(&error).any(is_refused) {
+        return error;
+    }
+    error.context(
+        "the lake can no longer be written: look at its mount and at the rights of its folders, then start again; what \
+         was not committed is still in Kafka",
+    )
+}
+
+/// The kinds of all I/O errors that `error` is made of.
+fn kinds(error: &Error) -> impl Iterator<Item = ErrorKind> {
+    error.chain().flat_map(|cause| match cause.downcast_ref::<KernelError>() {
+        // The kernel does not pass these two on as causes.
+        Some(KernelError::IOError(error)) => vec![error.kind()],
+        Some(KernelError::ObjectStore(error)) => Chain::new(error).filter_map(kind).collect(),
+        _ => kind(cause).into_iter().collect(),
+    })
+}
+
+fn kind(cause: &(dyn StdError + 'static)) -> Option<ErrorKind> {
+    cause.downcast_ref::<io::Error>().map(io::Error::kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    fn full() -> Error {
+        Error::new(io::Error::from(ErrorKind::StorageFull)).context("cannot write part-1")
+    }
+
+    #[test]
+    fn a_full_disk_is_seen_through_what_wraps_it() {
+        let kernel = KernelError::IOError(io::Error::from(ErrorKind::StorageFull));
+        assert!(is_full(&Error::new(kernel).context("cannot commit")));
+        let parquet = parquet::errors::ParquetError::from(io::Error::from(ErrorKind::QuotaExceeded));
+        assert!(is_full(&Error::new(parquet).context("cannot write")));
+        let store = delta_kernel::object_store::Error::Generic {
+            store: "LocalFileSystem",
+            source: Box::new(io::Error::from_raw_os_error(28)),
+        };
+        assert!(is_full(&Error::new(KernelError::from(store)).context("cannot commit")));
+        assert!(!is_full(&Error::new(io::Error::from(ErrorKind::NotFound))));
+    }
+
+    #[test]
+    fn goes_on_when_there_is_room_and_says_both_once() {
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let heard = said.clone();
+        let room = Room::new(Arc::default(), move |reason| heard.lock().unwrap().push(reason));
+        let mut left = 2;
+        let outcome = room.wait_for(|| {
+            left -= 1;
+            if left >= 0 { Err(full()) } else { Ok("written") }
+        });
+        assert_eq!(outcome.unwrap(), "written");
+        let said = said.lock().unwrap();
+        assert!(said[0].as_ref().unwrap().contains("part-1"), "{said:?}");
+        assert_eq!(said[1..], [None]);
+    }
+
+    #[test]
+    fn does_not_wait_when_the_run_is_to_stop() {
+        let room = Room::new(Arc::new(AtomicBool::new(true)), |_| {});
+        let said = format!("{:#}", room.wait_for(|| -> Result<()> { Err(full()) }).unwrap_err());
+        assert!(said.contains("still in Kafka") && said.contains("part-1"), "{said}");
+    }
+
+    #[test]
+    fn other_errors_end_it() {
+        let outcome = Room::default().wait_for(|| -> Result<()> {
+            Err(io::Error::from(ErrorKind::ReadOnlyFilesystem)).context("cannot write part-1")
+        });
+        assert!(format!("{:#}", outcome.unwrap_err()).contains("can no longer be written"));
+        assert!(Room::default().wait_for(|| -> Result<()> { anyhow::bail!("damaged") }).is_err());
+    }
+}

@@ -1,0 +1,207 @@
+//! Everything that the log of a table claims, file by file, for those who check it.
+//!
+//! Other readers ask the kernel, which takes short cuts: a checksum file or a checkpoint may stand for the commits before
+//! it. Whoever checks reads the commits as well, so that a byte that has turned in either is noticed by the other.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+use url::Url;
+
+use super::disk::LOG;
+use super::listing::{resolve, walk};
+use super::maintenance::is_temporary;
+use super::table::{self, DEAD_LETTERS, Kind, PLAYS, Table};
+use super::{Bounds, Progress, disk, snapshot};
+use crate::intake::Gap;
+
+/// What the log says of a file.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    pub path: PathBuf,
+    pub size_bytes: u64,
+    /// The date of its folder, if that has one.
+    pub date: Option<String>,
+    /// The hour of its folder, of plays.
+    pub hour: Option<String>,
+    pub rows: Option<i64>,
+    /// In µs, cut down to ms.
+    pub time: Bounds,
+    pub kafka_partition: Bounds,
+    pub kafka_offset: Bounds,
+}
+
+/// A table of a lake at its newest version.
+pub struct Claims {
+    /// The name of the table's folder.
+    pub name: &'static str,
+    pub time_column: &'static str,
+    pub topic: Option<String>,
+    pub progress: Progress,
+    pub files: Vec<Claimed>,
+    /// What Kafka had deleted before it was read, as far as the commits that are still there say so.
+    pub gaps: Vec<Gap>,
+    /// What is wrong with the log itself.
+    pub problems: Vec<String>,
+}
+
+impl Claims {
+    /// Of the plays of a lake.
+    pub fn of_plays(lake: &Path) -> Result<Self> {
+        snapshot::check_is_lake(lake)?;
+        Self::of(lake, &PLAYS)
+    }
+
+    /// Of the dead letters of a lake, which an imported one does not have.
+    pub fn of_dead_letters(lake: &Path) -> Result<Option<Self>> {
+        lake.join(DEAD_LETTERS.folder).exists().then(|| Self::of(lake, &DEAD_LETTERS)).transpose()
+    }
+
+    fn of(lake: &Path, kind: &'static Kind) -> Result<Self> {
+        let table = Table::open(lake, kind, table::engine()?, None)?;
+        let files = files(&table).with_context(|| format!("cannot list the files of {}", table.root.display()))?;
+        let commits = Commits::read(&table)?;
+        let problems = commits.compare(&table, &files)?;
+        Ok(Self {
+            name: kind.folder,
+            time_column: kind.time_column,
+            topic: table.topic().map(str::to_owned),
+            progress: table.progress()?,
+            files,
+            gaps: commits.gaps,
+            problems,
+        })
+    }
+}
+
+fn files(table: &Table) -> Result<Vec<Claimed>> {
+    let time_column = table.kind.time_column;
+    let mut files = walk(table, &[time_column, "kafka_partition", "kafka_offset"], |listing, row, path| {
+        let bounds = |column| Bounds {
+            min: listing.statistic(row, "minValues", Some(column)),
+            max: listing.statistic(row, "maxValues", Some(column)),
+            nulls: 0,
+        };
+        Ok(Claimed {
+            size_bytes: listing.sizes[row] as u64,
+            date: listing.partition(row, "date").ok(),
+            hour: listing.partition(row, "hour").ok(),
+            rows: listing.statistic(row, "numRecords", None),
+            time: bounds(time_column),
+            kafka_partition: bounds("kafka_partition"),
+            kafka_offset: bounds("kafka_offset"),
+            path,
+        })
+    })?;
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(files)
+}
+
+/// The version that a file of the log is of, as in `00000000000000000007.json`.
+fn version_of(name: &str) -> Option<u64> {
+    name.split('.').next().filter(|digits| digits.len() == 20)?.parse().ok()
+}
+
+/// What the commits say that are still in the log: it is cleaned up behind its checkpoints.
+#[derive(Default)]
+struct Commits {
+    /// The size of each file that was added and not removed.
+    files: BTreeMap<PathBuf, u64>,
+    marks: BTreeMap<String, i64>,
+    gaps: Vec<Gap>,
+    from_the_first: bool,
+    problems: Vec<String>,
+}
+
+impl Commits {
+    fn read(table: &Table) -> Result<Self> {
+        let folder = table.root.join(LOG);
+        let newest = table.snapshot().version();
+        let names = disk::names(&folder)?;
+        let commits = names.iter().filter(|name| name.ends_with(".json"));
+        let versions: Vec<u64> =
+            commits.filter_map(|name| version_of(name)).filter(|version| *version <= newest).collect();
+        let mut this = Self { from_the_first: versions.first() == Some(&0), ..Self::default() };
+        for pair in versions.windows(2).filter(|pair| pair[0] + 1 != pair[1]) {
+            this.problems.push(format!("{}: no commit between {} and {}", folder.display(), pair[0], pair[1]));
+        }
+        // A running instance may have added more, but never a checksum or checkpoint before its commit.
+        let commit = |version: u64| folder.join(format!("{version:020}.json"));
+        let is_lost = |version: u64| version > newest && !commit(version).exists();
+        let later = names.iter().find(|name| !is_temporary(name) && version_of(name).is_some_and(is_lost));
+        if let Some(later) = later {
+            this.problems.push(format!("{}: {later} is there, but not its commit", folder.display()));
+        }
+        if !this.from_the_first && !names.iter().any(|name| name.contains(".checkpoint.")) {
+            this.problems.push(format!("{}: its first commits are gone, and there is no checkpoint", folder.display()));
+        }
+        if versions.last() != Some(&newest) {
+            this.problems.push(format!("{}: the commit {newest} is not there", folder.display()));
+        }
+        let root = Url::from_directory_path(&table.root).ok().context("the lake's path is not absolute")?;
+        for version in versions {
+            let path = commit(version);
+            let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+                if let Err(error) = this.action(line, &root, &table.root) {
+                    this.problems.push(format!("{} is damaged: {error:#}", path.display()));
+                }
+            }
+        }
+        Ok(this)
+    }
+
+    fn action(&mut self, line: &[u8], root: &Url, folder: &Path) -> Result<()> {
+        const OTHERS: [&str; 5] = ["protocol", "metaData", "domainMetadata", "cdc", "checkpointMetadata"];
+        let action: BTreeMap<String, Value> = serde_json::from_slice(line)?;
+        let (name, action) = action.first_key_value().context("an action without a name")?;
+        let file = || resolve(action["path"].as_str().context("a file without a path")?, root, folder);
+        match name.as_str() {
+            "add" => drop(self.files.insert(file()?, action["size"].as_u64().context("a file without a size")?)),
+            "remove" => drop(self.files.remove(&file()?)),
+            "txn" => {
+                let id = action["appId"].as_str().context("a transaction without an id")?;
+                let version = action["version"].as_i64().context("a transaction without a version")?;
+                self.marks.insert(id.to_owned(), version);
+            }
+            "commitInfo" => {
+                if let Some(gaps) = action["operationParameters"]["gaps"].as_str() {
+                    self.gaps.extend(serde_json::from_str::<Vec<Gap>>(gaps)?);
+                }
+            }
+            other if OTHERS.contains(&other) => {}
+            other => anyhow::bail!("an action {other:?}, which is unknown"),
+        }
+        Ok(())
+    }
+
+    /// What the commits say and the kernel does not, or the other way round.
+    fn compare(&self, table: &Table, files: &[Claimed]) -> Result<Vec<String>> {
+        let mut problems = self.problems.clone();
+        for (id, version) in &self.marks {
+            let found = table.mark(id)?;
+            if found != Some(*version) {
+                problems.push(format!(
+                    "the log of {}: its commits say {id} = {version}, its checksum or checkpoint {found:?}",
+                    table.root.display()
+                ));
+            }
+        }
+        let listed: BTreeMap<&Path, u64> = files.iter().map(|file| (&*file.path, file.size_bytes)).collect();
+        for (path, size_bytes) in &self.files {
+            if listed.get(path.as_path()) != Some(size_bytes) {
+                problems.push(format!(
+                    "{}: its commit says {size_bytes} bytes, the checksum or checkpoint of the log {:?}",
+                    path.display(),
+                    listed.get(path.as_path())
+                ));
+            }
+        }
+        let unknown = listed.keys().filter(|path| self.from_the_first && !self.files.contains_key(**path));
+        problems.extend(unknown.map(|path| format!("{}: it is in the log, but in no commit", path.display())));
+        Ok(problems)
+    }
+}

@@ -1,0 +1,88 @@
+//! The thread of a run that looks after its lake: every minute it does its tasks, one after the other.
+//!
+//! What fails is a warning and is tried again the next time: no task is needed for a run to go on.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use tracing::{debug, info, warn};
+
+use super::attention::{Attention, Spans};
+use super::{Lock, clean_logs, compact, vacuum};
+use crate::process::threads::Background;
+
+const INTERVAL_MAX: Duration = Duration::from_secs(60);
+const INTERVAL_MIN: Duration = Duration::from_millis(500);
+
+/// Something to be done now and then. It is called with a flag that ends it early.
+pub type Task = Box<dyn FnMut(&AtomicBool) -> Result<()> + Send>;
+
+/// Starts a thread that does all of `tasks` once in `interval`, but at least once a minute; each has a name for the log.
+/// Nothing is done before `is_ready`: a run that counts its lake needs the processors, and the files that it has listed.
+pub fn caretaker(
+    interval: Duration,
+    is_ready: impl Fn() -> bool + Send + 'static,
+    mut tasks: Vec<(&'static str, Task)>,
+) -> Result<Background> {
+    let interval = interval.clamp(INTERVAL_MIN, INTERVAL_MAX);
+    Background::start("reprise-caretaker", move |stop| {
+        while wait(interval, stop) {
+            if !is_ready() {
+                continue;
+            }
+            for (name, task) in &mut tasks {
+                if let Err(error) = task(stop)
+                    && !stop.load(Ordering::Relaxed)
+                {
+                    warn!("{name} has failed, and is tried again later: {error:#}");
+                }
+            }
+        }
+    })
+}
+
+/// Waits for `interval`. Returns whether to go on after it.
+fn wait(interval: Duration, stop: &AtomicBool) -> bool {
+    let began = Instant::now();
+    while !stop.load(Ordering::Relaxed) {
+        match interval.checked_sub(began.elapsed()) {
+            Some(rest) if !rest.is_zero() => std::thread::park_timeout(rest),
+            _ => return true,
+        }
+    }
+    false
+}
+
+/// The care for a lake's files and logs. Left out while another process cares for it.
+pub fn task(lake: PathBuf, spans: Spans) -> Task {
+    Box::new(move |stop| match Lock::take(&lake)? {
+        Some(lock) => care(&lake, &lock, spans, stop),
+        None => {
+            debug!("another process cares for the lake");
+            Ok(())
+        }
+    })
+}
+
+fn care(lake: &Path, lock: &Lock, spans: Spans, stop: &AtomicBool) -> Result<()> {
+    let attention = Attention { stop, progress: &|_, _| {} };
+    let compacted = compact(lake, lock, spans.compact_after, &attention).context("compaction")?;
+    if compacted.partitions > 0 {
+        let (before, after) = (compacted.files_before, compacted.files_after);
+        info!("compacted {} partitions of the lake: {before} files became {after}", compacted.partitions);
+    }
+    let vacuumed = vacuum(lake, lock, spans.retain, false, &attention).context("vacuum")?;
+    if vacuumed.published > 0 {
+        info!("put {} compacted files in the place of those that they replace", vacuumed.published);
+    }
+    if vacuumed.files > 0 {
+        info!("deleted {} files that no version of the lake needs, {} bytes", vacuumed.files, vacuumed.bytes);
+    }
+    let deleted = clean_logs(lake, lock, spans.retain).context("cleaning up the log")?;
+    if deleted > 0 {
+        debug!("deleted {deleted} old files of the lake's logs");
+    }
+    Ok(())
+}

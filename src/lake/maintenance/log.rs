@@ -1,0 +1,162 @@
+//! The log's care: a version is an entry in a folder, and without cleaning up there is one more each minute, for ever.
+//!
+//! Entries are deleted when they are older than a day and a checkpoint that is older than a day makes them needless. So every
+//! version that was the newest one at any moment of the last day can be opened, and a process that has slept for less
+//! than a day finds the entries that overtook it. They go oldest first: who sees an entry sees all later ones.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result};
+use parquet::file::metadata::ParquetMetaDataReader;
+use serde::Deserialize;
+
+use super::Lock;
+use super::attention::{ago, open};
+use crate::lake::disk;
+use crate::lake::table::{DEAD_LETTERS, PLAYS};
+
+/// How long every version can be opened.
+const KEEP_MIN: Duration = Duration::from_secs(24 * 3600);
+/// Checksums only save reading entries, so those of older versions may go at once.
+const CHECKSUMS_KEPT: u64 = 300;
+/// Checkpoints are large, and only the newest is looked for. One more, for whoever has just begun to read it.
+const CHECKPOINTS_KEPT: usize = 2;
+
+/// The files of a log.
+pub struct Log {
+    folder: PathBuf,
+    files: Vec<LogFile>,
+}
+
+struct LogFile {
+    name: String,
+    version: u64,
+    kind: LogKind,
+    modified: SystemTime,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LogKind {
+    Entry,
+    Checksum,
+    /// In one file, as we write them.
+    Checkpoint,
+    /// In several files, or under a random name.
+    OtherCheckpoint,
+    /// What a process that died was about to write.
+    Temporary,
+}
+
+/// Cleans up the logs of both tables, but keeps what is younger than `keep`. Returns how many files were deleted.
+pub fn clean(lake: &Path, _lock: &Lock, keep: Duration) -> Result<usize> {
+    let mut deleted = 0;
+    for kind in [&PLAYS, &DEAD_LETTERS] {
+        let log = Log::read(&open(lake, kind)?.log())?;
+        for name in log.needless(ago(keep.max(KEEP_MIN)))? {
+            disk::remove_if_there(&log.folder.join(name))?;
+            deleted += 1;
+        }
+    }
+    Ok(deleted)
+}
+
+impl Log {
+    /// What is in the folder of a log, oldest version first.
+    pub fn read(folder: &Path) -> Result<Self> {
+        let mut files = Vec::new();
+        for name in disk::names(folder)? {
+            let Some((version, kind)) = parse(&name) else { continue };
+            // It may have gone: others may clean up, and what is temporary is renamed.
+            let Ok(modified) = fs::metadata(folder.join(&name)).and_then(|metadata| metadata.modified()) else {
+                continue;
+            };
+            files.push(LogFile { name, version, kind, modified });
+        }
+        Ok(Self { folder: folder.to_path_buf(), files })
+    }
+
+    /// How many files there are.
+    pub fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    fn of(&self, kind: LogKind) -> impl DoubleEndedIterator<Item = &LogFile> {
+        self.files.iter().filter(move |file| file.kind == kind)
+    }
+
+    /// The version that was the newest one at `moment`, or the oldest that can still be opened.
+    pub fn version_at(&self, moment: SystemTime) -> Option<u64> {
+        let first = self.of(LogKind::Entry).next()?.version;
+        let oldest = if first == 0 { Some(0) } else { self.of(LogKind::Checkpoint).next().map(|file| file.version) };
+        let then = self.of(LogKind::Entry).rfind(|file| file.modified <= moment).map(|file| file.version);
+        oldest.max(then)
+    }
+
+    /// The names of the files that no version needs that was the newest one after `since`, oldest version first.
+    fn needless(&self, since: SystemTime) -> Result<Vec<&str>> {
+        let base = self.base(since);
+        let kept = self.kept_checkpoints(base)?;
+        let newest = self.of(LogKind::Entry).next_back().map_or(0, |file| file.version);
+        let below_base = |file: &LogFile| base.is_some_and(|base| file.version < base) && file.modified <= since;
+        let is_needless = |file: &&LogFile| match file.kind {
+            LogKind::Entry | LogKind::OtherCheckpoint => below_base(file),
+            LogKind::Checksum => below_base(file) || file.version + CHECKSUMS_KEPT < newest,
+            LogKind::Checkpoint => !kept.contains(&file.version),
+            LogKind::Temporary => file.modified <= since,
+        };
+        Ok(self.files.iter().filter(is_needless).map(|file| file.name.as_str()).collect())
+    }
+
+    /// The newest checkpoint that was there at `since` already, and is whole: everything below goes by its word.
+    fn base(&self, since: SystemTime) -> Option<u64> {
+        let is_whole = |file: &&LogFile| {
+            let opened = File::open(self.folder.join(&file.name)).ok();
+            opened.is_some_and(|opened| ParquetMetaDataReader::new().parse_and_finish(&opened).is_ok())
+        };
+        self.of(LogKind::Checkpoint).rev().filter(|file| file.modified <= since).find(is_whole).map(|file| file.version)
+    }
+
+    fn kept_checkpoints(&self, base: Option<u64>) -> Result<Vec<u64>> {
+        let newest = self.of(LogKind::Checkpoint).rev().take(CHECKPOINTS_KEPT).map(|file| file.version);
+        // Without a base nothing is known of ages, so what the oldest entries rest on stays.
+        let lowest = base.or_else(|| self.of(LogKind::Checkpoint).next().map(|file| file.version));
+        Ok(newest.chain(lowest).chain(self.last_checkpoint()?).collect())
+    }
+
+    /// The checkpoint that readers are told to begin with.
+    fn last_checkpoint(&self) -> Result<Option<u64>> {
+        #[derive(Deserialize)]
+        struct Hint {
+            version: u64,
+        }
+        let path = self.folder.join("_last_checkpoint");
+        if !path.exists() {
+            return Ok(None);
+        }
+        let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        // Readers ignore a hint that they cannot read, and so can we.
+        Ok(serde_json::from_slice::<Hint>(&text).ok().map(|hint| hint.version))
+    }
+}
+
+/// Whether a file is about to be written, or was when a process died: it has a name of the log and says nothing yet.
+pub fn is_temporary(name: &str) -> bool {
+    name.contains('#') || name.ends_with(".tmp")
+}
+
+/// The version and the kind of a file of the log, if it is one of those that come and go.
+fn parse(name: &str) -> Option<(u64, LogKind)> {
+    const DIGITS: usize = 20;
+    let version = name.get(..DIGITS).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+    let kind = match name.get(DIGITS..)? {
+        ".json" => LogKind::Entry,
+        ".crc" => LogKind::Checksum,
+        ".checkpoint.parquet" => LogKind::Checkpoint,
+        rest if is_temporary(rest) => LogKind::Temporary,
+        rest if rest.starts_with(".checkpoint.") && rest.ends_with(".parquet") => LogKind::OtherCheckpoint,
+        _ => return None,
+    };
+    Some((version?.parse().ok()?, kind))
+}

@@ -1,0 +1,200 @@
+//! Several Parquet files into few, row by row as they are, and the proof that none was lost.
+//!
+//! Memory is bounded by a row group, whatever the files have. What was written is read again before it is trusted: a
+//! digest over the rows' coordinates in Kafka, in any order, must be that of the files it was made from.
+
+use std::fs::{File, OpenOptions};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::{Int32Type, Int64Type};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
+use parquet::arrow::{ArrowWriter, ProjectionMask};
+
+use super::attention::Attention;
+use super::plan::{Job, TARGET_BYTES};
+use crate::lake::disk::{self, MERGED, STAGING};
+use crate::lake::entries::Entry;
+use crate::lake::footer_checksum as seal;
+use crate::lake::footer_checksum::Seal;
+use crate::lake::properties::properties;
+use crate::lake::table::{DEAD_LETTERS, Kind};
+use crate::lake::writer::{describe, staged_path};
+use crate::lake::{NewFile, origin_hash, statistics};
+
+/// Rows that are copied at once. Dead letters may be large, each as Kafka had it.
+const BATCH_ROWS: usize = 16 << 10;
+const BATCH_DEAD_LETTERS: usize = 64;
+/// What a row group may take in memory before it is written.
+const ROW_GROUP_BYTES_MAX: usize = 96 << 20;
+
+/// The rows of some files, whatever their order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Digest {
+    pub rows: u64,
+    /// The sum of a hash of each row's Kafka partition and offset, which no other row has.
+    pub sum: u64,
+}
+
+impl Digest {
+    fn add(&mut self, batch: &RecordBatch) -> Result<()> {
+        let column = |name: &str| batch.column_by_name(name).with_context(|| format!("there is no column {name}"));
+        let partitions = column("kafka_partition")?.as_primitive_opt::<Int32Type>().context("partitions")?;
+        let offsets = column("kafka_offset")?.as_primitive_opt::<Int64Type>().context("offsets")?;
+        for (partition, offset) in partitions.values().iter().zip(offsets.values()) {
+            self.rows += 1;
+            self.sum = self.sum.wrapping_add(origin_hash(*partition, *offset));
+        }
+        Ok(())
+    }
+
+    /// That of all rows of the file `path`, which is read for it.
+    pub fn of(path: &Path) -> Result<Self> {
+        let read = || {
+            let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?;
+            let mask = ProjectionMask::columns(builder.parquet_schema(), ["kafka_partition", "kafka_offset"]);
+            let mut digest = Self::default();
+            for batch in builder.with_projection(mask).with_batch_size(BATCH_ROWS).build()? {
+                digest.add(&batch?)?;
+            }
+            anyhow::Ok(digest)
+        };
+        read().with_context(|| format!("cannot read {}", path.display()))
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self { rows: self.rows + other.rows, sum: self.sum.wrapping_add(other.sum) }
+    }
+}
+
+/// The files of `job` that have just our columns, in order of their first offsets. Others are left as they are: a column
+/// that we do not know would be lost.
+pub fn inputs(kind: &Kind, job: &Job) -> Result<Vec<Entry>> {
+    let mut inputs = Vec::new();
+    for entry in &job.files {
+        let context = || format!("cannot read {}, which the log of the lake names", entry.path.display());
+        let file = File::open(&entry.path).with_context(context)?;
+        let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).with_context(context)?;
+        if metadata.schema().fields() == (kind.columns)().fields() {
+            let first = ["kafka_partition", "kafka_offset"]
+                .map(|column| statistics::bounds(metadata.metadata(), column).min.unwrap_or(i64::MIN));
+            inputs.push((first, entry.clone()));
+        }
+    }
+    inputs.sort_by_key(|(first, _)| *first);
+    Ok(inputs.into_iter().map(|(_, entry)| entry).collect())
+}
+
+/// Stages the rows of `inputs` in files of about the target size, named after `id`, and proves that they are all there.
+/// Leaves nothing behind if that fails, or ends early by `attention`.
+pub fn merge(
+    kind: &Kind,
+    table: &Path,
+    id: &str,
+    job: &Job,
+    inputs: &[Entry],
+    attention: &Attention<'_>,
+    done: &mut dyn FnMut(u64),
+) -> Result<Vec<NewFile>> {
+    let mut merger = Merger { kind, table, id, job, files: Vec::new(), open: None };
+    let merged = merger.copy(inputs, attention, done).and_then(|before| merger.check(before));
+    if merged.is_err() {
+        let open = merger.open.take().map(|(name, _)| staged_path(&name));
+        let staged = merger.files.iter().map(|file| file.staged.clone()).chain(open);
+        for staged in staged.collect::<Vec<_>>() {
+            disk::remove_if_there(&table.join(staged))?;
+        }
+    }
+    merged.map(|()| merger.files)
+}
+
+struct Merger<'a> {
+    kind: &'a Kind,
+    table: &'a Path,
+    id: &'a str,
+    job: &'a Job,
+    files: Vec<NewFile>,
+    open: Option<(String, ArrowWriter<File>)>,
+}
+
+/// A reader of a file that is as it was written: the old file will be gone, and its damage must not be sealed anew.
+fn open(path: &Path, rows: usize) -> Result<ParquetRecordBatchReader> {
+    let file = File::open(path)?;
+    let seal = Seal::read(&file)?;
+    let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?;
+    seal.check(&file, metadata.metadata(), |_| true)?;
+    Ok(ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata).with_batch_size(rows).build()?)
+}
+
+impl Merger<'_> {
+    fn copy(&mut self, inputs: &[Entry], attention: &Attention<'_>, done: &mut dyn FnMut(u64)) -> Result<Digest> {
+        let rows = if self.kind.folder == DEAD_LETTERS.folder { BATCH_DEAD_LETTERS } else { BATCH_ROWS };
+        let mut digest = Digest::default();
+        for entry in inputs {
+            let context = || format!("cannot read {}, which the log of the lake names", entry.path.display());
+            let batches = open(&entry.path, rows).with_context(context)?;
+            for batch in batches {
+                let batch = batch.with_context(context)?;
+                digest.add(&batch).with_context(context)?;
+                self.write(&batch).context("cannot write a compacted file")?;
+                if attention.is_over() {
+                    bail!("stopped while files were merged: nothing has changed");
+                }
+            }
+            done(entry.size_bytes);
+        }
+        self.close()?;
+        disk::sync_folder(&self.table.join(STAGING))?;
+        Ok(digest)
+    }
+
+    fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        if self.open.is_none() {
+            let first = &self.job.partition.iter().map(|(_, value)| value.as_str()).collect::<Vec<_>>().join("-");
+            let name = format!("compacted-{}-{first}-{}.snappy.parquet", self.id, self.files.len());
+            let path = self.table.join(staged_path(&name));
+            let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
+            let file = file.with_context(|| format!("cannot create {}", path.display()))?;
+            let writer = ArrowWriter::try_new(file, (self.kind.columns)(), Some(properties(self.kind)))?;
+            self.open = Some((name, writer));
+        }
+        let Some((_, writer)) = &mut self.open else { return Ok(()) };
+        writer.write(batch)?;
+        if writer.memory_size() >= ROW_GROUP_BYTES_MAX {
+            writer.flush()?;
+        }
+        if (writer.bytes_written() + writer.in_progress_size()) as u64 >= TARGET_BYTES {
+            self.close()?;
+        }
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<()> {
+        let Some((name, writer)) = &mut self.open else { return Ok(()) };
+        let finished = seal::finish(writer).and_then(|metadata| Ok((writer.inner().sync_all()?, metadata).1));
+        let metadata = finished.with_context(|| format!("cannot write the compacted file {name}"))?;
+        let file = describe(self.kind, self.table, name, self.job.partition.clone(), &metadata)?;
+        // Not where readers by name would find it: see `publish.rs`.
+        self.files.push(NewFile { path: format!("{MERGED}/{}", file.path), ..file });
+        self.open = None;
+        Ok(())
+    }
+
+    fn check(&self, before: Digest) -> Result<()> {
+        let mut after = Digest::default();
+        for file in &self.files {
+            after = after.and(Digest::of(&self.table.join(&file.staged))?);
+        }
+        let said: i64 = self.files.iter().map(|file| file.rows).sum();
+        ensure!(
+            after == before && said as u64 == before.rows,
+            "the rows of {:?} are not the same after compaction ({before:?} before, {after:?} after): nothing has been \
+             changed; this is a fault of reprise, or of the disk",
+            self.job.partition
+        );
+        Ok(())
+    }
+}

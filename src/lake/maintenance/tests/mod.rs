@@ -1,0 +1,141 @@
+//! Care changes files and never plays: whatever is done, and whatever dies meanwhile, the rows of the lake are the same.
+
+mod compaction;
+mod crashes;
+mod logs;
+mod publishing;
+mod vacuuming;
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use super::attention::ago;
+use super::compact::{CompactIntent, Compacted, stage};
+use super::plan::{Rule, jobs, plan};
+use super::vacuum::Vacuumed;
+use super::{Attention, Lock, compact, vacuum};
+use crate::lake::entries::entries;
+use crate::lake::table::{Kind, PLAYS, Table, engine};
+use crate::lake::tests::support::{AFTERNOON_US, Lake, empty_cut, plays};
+use crate::lake::{Committer, Cut, Writer};
+
+static GOES_ON: AtomicBool = AtomicBool::new(false);
+
+fn attention() -> Attention<'static> {
+    Attention { stop: &GOES_ON, progress: &|_, _| {} }
+}
+
+/// Commits plays of partition 0, one for each of `times_us`, from the offset `from` on.
+fn commit(committer: &mut Committer, writer: &mut Writer, from: i64, times_us: &[i64]) {
+    let epoch = committer.progress().epoch.unwrap_or(0) + 1;
+    let files = writer.write_plays(epoch, vec![plays(0, from, times_us)]).unwrap();
+    committer.commit(Cut { plays: files, ..empty_cut(epoch, from + times_us.len() as i64, 0) }).unwrap();
+}
+
+/// A lake of `commits` commits, each with a play in each of three hours.
+fn lake_of(commits: i64) -> Lake {
+    let lake = Lake::new();
+    let (mut committer, mut writer) = lake.open();
+    for commit in 0..commits {
+        let cut = crate::lake::tests::support::cut_of_plays(&mut writer, commit as u64 + 1, commit * 3, commit * 3 + 3);
+        committer.commit(cut).unwrap();
+    }
+    lake
+}
+
+fn compact_all(lake: &Lake) -> Compacted {
+    let lock = Lock::take(&lake.path()).unwrap().expect("nobody has the lock");
+    compact(&lake.path(), &lock, Duration::ZERO, &attention()).unwrap()
+}
+
+fn vacuum_all(lake: &Lake, retain: Duration) -> Vacuumed {
+    let lock = Lock::take(&lake.path()).unwrap().expect("nobody has the lock");
+    vacuum(&lake.path(), &lock, retain, false, &attention()).unwrap()
+}
+
+fn open(lake: &Lake, kind: &'static Kind) -> Table {
+    Table::open(&lake.path(), kind, engine().unwrap(), None).unwrap()
+}
+
+/// A compaction of all plays up to where its files are staged.
+fn staged(lake: &Lake, id: &str) -> (Table, CompactIntent) {
+    let table = open(lake, &PLAYS);
+    let rule = Rule::new(Duration::ZERO);
+    let folders = plan(&table, &rule).unwrap().commits.into_iter().flatten().collect();
+    let jobs = jobs(&table, &folders, &rule).unwrap();
+    let (intent, _) = stage(&PLAYS, &table, id, jobs, &attention(), &mut |_| {}).unwrap();
+    (table, intent)
+}
+
+/// All rows of a table with all their columns, as texts, sorted; by its log.
+fn rows(lake: &Lake, kind: &'static Kind) -> Vec<String> {
+    let mut rows: Vec<String> =
+        entries(&open(lake, kind)).unwrap().iter().flat_map(|entry| rows_of(&entry.path)).collect();
+    rows.sort();
+    rows
+}
+
+/// The same for readers that go by the names of files.
+fn rows_by_name(lake: &Lake, kind: &'static Kind) -> Vec<String> {
+    let files = crate::lake::disk::partitioned_files(&lake.path().join(kind.folder)).unwrap();
+    let mut rows: Vec<String> = files.iter().flat_map(|path| rows_of(path)).collect();
+    rows.sort();
+    rows
+}
+
+fn rows_of(path: &Path) -> Vec<String> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap().build().unwrap();
+    let folder = path.parent().unwrap().file_name().unwrap().to_string_lossy().into_owned();
+    let mut rows = Vec::new();
+    for batch in reader {
+        let batch = batch.unwrap();
+        let options = FormatOptions::default().with_null("null");
+        let columns: Vec<_> =
+            batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options).unwrap()).collect();
+        rows.extend((0..batch.num_rows()).map(|row| {
+            let values: Vec<String> = columns.iter().map(|column| column.value(row).to_string()).collect();
+            format!("{folder} {}", values.join("|"))
+        }));
+    }
+    rows
+}
+
+/// How many files the log of the plays has for each partition.
+fn files_by_partition(lake: &Lake) -> Vec<usize> {
+    let mut counts = std::collections::BTreeMap::<_, usize>::new();
+    for entry in entries(&open(lake, &PLAYS)).unwrap() {
+        *counts.entry(entry.partition).or_default() += 1;
+    }
+    counts.into_values().collect()
+}
+
+fn hour_us(hour: i64) -> i64 {
+    AFTERNOON_US + hour * reprise_dataflows::play::HOUR_US
+}
+
+/// Makes a file as old as if it had been written `age` ago.
+fn set_age(path: &Path, age: Duration) {
+    let file = File::options().read(true).open(path).unwrap();
+    file.set_modified(ago(age)).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+}
+
+/// Makes the newest commit of the plays as old as if it had been made `age` ago, and all before it twice as old.
+fn set_age_of_log(lake: &Lake, age: Duration) {
+    let log = lake.plays().join("_delta_log");
+    let newest = names(&log).into_iter().rfind(|name| name.ends_with(".json")).unwrap();
+    for name in names(&log) {
+        set_age(&log.join(&name), if name < newest { 2 * age } else { age });
+    }
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}

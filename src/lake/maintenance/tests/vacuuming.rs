@@ -1,0 +1,126 @@
+//! What a vacuum deletes, and above all what it does not.
+
+use std::fs;
+use std::time::Duration;
+
+use super::{attention, compact_all, lake_of, names, set_age, vacuum_all};
+use crate::lake::maintenance::vacuum::Vacuumed;
+use crate::lake::maintenance::{Lock, usage, vacuum};
+use crate::lake::tests::support::{Lake, coordinates, cut_of_plays, expected, message};
+use crate::lake::{Account, Snapshot};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Makes all of the lake as old as if it had been written `age` ago.
+fn age_all(lake: &Lake, age: Duration) {
+    for path in lake.files_on_disk("song_plays") {
+        set_age(&path, age);
+    }
+    let log = lake.plays().join("_delta_log");
+    for name in names(&log) {
+        set_age(&log.join(name), age);
+    }
+}
+
+#[test]
+fn orphans_are_found_and_removed() {
+    let lake = lake_of(2);
+    let folder = lake.plays().join("date=2020-02-02/hour=7");
+    fs::create_dir_all(&folder).unwrap();
+    let orphans = [folder.join("part-1-1-0-99.snappy.parquet"), folder.join("compacted-x-0.snappy.parquet")];
+    for orphan in &orphans {
+        fs::write(orphan, b"left behind").unwrap();
+    }
+    let other = lake.plays().join("date=2026-11-20/hour=14/.notes.crc");
+    fs::write(&other, b"not ours").unwrap();
+    let usage = usage(&lake.path()).unwrap();
+    assert_eq!(usage.tables[0].untracked_files, 3);
+
+    assert_eq!(vacuum_all(&lake, HOUR), Vacuumed::default(), "they are young: somebody may be writing them");
+    orphans.iter().for_each(|orphan| set_age(orphan, 2 * HOUR));
+    let lock = Lock::take(&lake.path()).unwrap().unwrap();
+    let counted = vacuum(&lake.path(), &lock, HOUR, true, &attention()).unwrap();
+    assert!(orphans.iter().all(|orphan| orphan.exists()), "a dry run only counts");
+    assert_eq!(counted, vacuum(&lake.path(), &lock, HOUR, false, &attention()).unwrap());
+    assert_eq!(counted, Vacuumed { files: 2, bytes: 22, ..Vacuumed::default() });
+    assert!(!lake.plays().join("date=2020-02-02").exists(), "nor do empty folders stay");
+    assert_eq!(lake.rows(), expected(6));
+    fs::remove_file(other).unwrap();
+    lake.assert_no_orphans();
+}
+
+/// Readers that have opened a version of the last hour find all its files.
+#[test]
+fn files_that_a_past_version_has_stay_for_a_while() {
+    let lake = lake_of(3);
+    let past = Snapshot::open(&lake.path(), None).unwrap();
+    age_all(&lake, 2 * HOUR);
+    compact_all(&lake);
+    let newest = Snapshot::open(&lake.path(), None).unwrap();
+    // The versions before the compaction were the newest ones a minute ago.
+    assert_eq!(vacuum_all(&lake, HOUR).files, 0);
+    assert!(past.files().iter().all(|file| file.path.exists()));
+
+    let log = lake.plays().join("_delta_log");
+    set_age(&log.join(format!("{:020}.json", newest.version())), HOUR + Duration::from_secs(60));
+    assert_eq!(vacuum_all(&lake, HOUR).files, 9);
+    assert!(past.files().iter().all(|file| !file.path.exists()));
+    assert!(newest.files().iter().all(|file| file.path.exists()));
+    assert_eq!(lake.rows(), expected(9));
+    let names = Vacuumed { files: 3, names: 3, ..Vacuumed::default() };
+    assert_eq!(vacuum_all(&lake, Duration::ZERO), names, "the first names of the merged files, which take no room");
+    lake.assert_no_orphans();
+}
+
+/// Added and replaced, both within the time: neither the first nor the last version has them.
+#[test]
+fn files_that_came_and_went_meanwhile_stay_too() {
+    let lake = lake_of(1);
+    age_all(&lake, 2 * HOUR);
+    let (mut committer, mut writer) = lake.open();
+    committer.commit(cut_of_plays(&mut writer, 2, 3, 6)).unwrap();
+    let between = Snapshot::open(&lake.path(), None).unwrap();
+    compact_all(&lake);
+    // Written long before they were committed, as when the disk was full meanwhile.
+    between.files().iter().for_each(|file| set_age(&file.path, 2 * HOUR));
+    assert_eq!(vacuum_all(&lake, HOUR).files, 0);
+    let rows: Vec<_> = between.files().iter().flat_map(|file| coordinates(&file.path)).collect();
+    assert_eq!(rows.len(), 6);
+}
+
+/// Even when nothing is to be retained, what is under way is not garbage: its intent names it.
+#[test]
+fn files_of_a_commit_under_way_stay() {
+    let lake = lake_of(1);
+    let (mut committer, mut writer) = lake.open();
+    let cut = cut_of_plays(&mut writer, 2, 3, 6);
+    let intent = committer.plays.intend(2, cut.clock_us, cut.plays, cut.offsets, Account::default()).unwrap();
+    committer.plays.publish(&intent).unwrap();
+    age_all(&lake, 48 * HOUR);
+    assert_eq!(vacuum_all(&lake, Duration::ZERO).files, 0);
+    committer.plays.append_intent(&intent).unwrap();
+    assert_eq!(lake.rows(), expected(6));
+
+    // And one that cannot be read might name anything.
+    let path = lake.plays().join(format!("_staging/commit-{}-2.json", intent.incarnation));
+    fs::write(path, b"{").unwrap();
+    let lock = Lock::take(&lake.path()).unwrap().unwrap();
+    let said = message(vacuum(&lake.path(), &lock, Duration::ZERO, false, &attention()));
+    assert!(said.contains("cannot read the intent"), "{said}");
+    assert_eq!(lake.rows(), expected(6));
+}
+
+#[test]
+fn tables_of_others_are_left_alone() {
+    let lake = lake_of(2);
+    let log = lake.plays().join("_delta_log");
+    for name in names(&log).into_iter().filter(|name| name.ends_with(".crc")) {
+        fs::remove_file(log.join(name)).unwrap();
+    }
+    let first = log.join(format!("{:020}.json", 0));
+    let text = fs::read_to_string(&first).unwrap().replace("reprise.topic", "somebody.topic");
+    fs::write(first, text).unwrap();
+    let lock = Lock::take(&lake.path()).unwrap().unwrap();
+    let said = message(vacuum(&lake.path(), &lock, Duration::ZERO, false, &attention()));
+    assert!(said.contains("not made by `reprise run`"), "{said}");
+}

@@ -1,0 +1,121 @@
+//! What a lake takes: files, rows and bytes by day, what no log names, and how far it has come. For `reprise lake ls`.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
+use std::path::Path;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::log::Log;
+use crate::lake::disk::{self, MERGED, STAGING};
+use crate::lake::entries::for_each;
+use crate::lake::table::{self, DEAD_LETTERS, Kind, PLAYS, Table};
+use crate::lake::{Progress, snapshot};
+use crate::text::instant;
+
+/// What is in a lake.
+#[derive(Debug, Serialize)]
+pub struct Usage {
+    pub epoch: Option<u64>,
+    /// In µs since 1970, as RFC 3339 in JSON.
+    #[serde(rename = "clock", with = "instant")]
+    pub clock_us: Option<i64>,
+    pub incarnation: i64,
+    /// The next offset of each Kafka partition.
+    pub offsets: BTreeMap<i32, i64>,
+    pub tables: Vec<TableUsage>,
+}
+
+/// What is in one of its tables.
+#[derive(Debug, Serialize)]
+pub struct TableUsage {
+    pub table: &'static str,
+    pub version: u64,
+    pub log_files: usize,
+    pub total: DayUsage,
+    /// By date.
+    pub days: BTreeMap<String, DayUsage>,
+    /// Files in the folders of partitions that the newest version does not have: replaced, or left behind.
+    pub untracked_files: usize,
+    pub untracked_bytes: u64,
+    /// Files of commits that are under way, or were when their process died.
+    pub staged_files: usize,
+}
+
+/// Files of a day, or of all days.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct DayUsage {
+    /// The hours that have plays; a table without hours has one partition each day.
+    pub partitions: usize,
+    pub files: usize,
+    /// As far as the log knows.
+    pub rows: u64,
+    pub bytes: u64,
+    pub smallest_bytes: u64,
+    pub largest_bytes: u64,
+}
+
+/// Looks at the lake without changing anything.
+pub fn usage(lake: &Path) -> Result<Usage> {
+    snapshot::check_is_lake(lake)?;
+    let plays = Table::open(lake, &PLAYS, table::engine()?, None)?;
+    let Progress { epoch, clock_us, incarnation, offsets, .. } = plays.progress()?;
+    let mut tables = vec![table_usage(&PLAYS, &plays)?];
+    // A lake from elsewhere has no dead letters.
+    if lake.join(DEAD_LETTERS.folder).is_dir() {
+        tables.push(table_usage(&DEAD_LETTERS, &Table::open(lake, &DEAD_LETTERS, table::engine()?, None)?)?);
+    }
+    Ok(Usage { epoch, clock_us, incarnation, offsets, tables })
+}
+
+fn table_usage(kind: &Kind, table: &Table) -> Result<TableUsage> {
+    let mut usage = TableUsage {
+        table: kind.folder,
+        version: table.snapshot().version(),
+        log_files: Log::read(&table.log())?.len(),
+        total: DayUsage::default(),
+        days: BTreeMap::new(),
+        untracked_files: 0,
+        untracked_bytes: 0,
+        staged_files: staged(&table.root)?,
+    };
+    let (mut partitions, mut tracked) = (HashSet::new(), HashSet::new());
+    for_each(table, |entry| {
+        let date = entry.partition.iter().find(|(column, _)| column == "date");
+        let date = date.and_then(|(_, date)| date.clone()).unwrap_or_default();
+        tracked.insert(entry.path);
+        let partition = usize::from(partitions.insert(entry.partition));
+        for usage in [&mut usage.total, usage.days.entry(date).or_default()] {
+            usage.add(entry.rows.unwrap_or(0), entry.size_bytes, partition);
+        }
+        Ok(())
+    })?;
+    for place in [table.root.clone(), table.root.join(MERGED)] {
+        disk::for_each_partition(&place, |_, files| {
+            for path in files.iter().filter(|path| !tracked.contains(*path)) {
+                usage.untracked_files += 1;
+                usage.untracked_bytes += fs::metadata(path).map_or(0, |metadata| metadata.len());
+            }
+            Ok(())
+        })?;
+    }
+    Ok(usage)
+}
+
+fn staged(table: &Path) -> Result<usize> {
+    let folder = table.join(STAGING);
+    let names = if folder.is_dir() { disk::names(&folder)? } else { Vec::new() };
+    Ok(names.iter().filter(|name| name.ends_with(".inprogress")).count())
+}
+
+impl DayUsage {
+    fn add(&mut self, rows: u64, bytes: u64, partitions: usize) {
+        self.smallest_bytes = if self.files == 0 { bytes } else { self.smallest_bytes.min(bytes) };
+        self.largest_bytes = self.largest_bytes.max(bytes);
+        self.partitions += partitions;
+        self.files += 1;
+        self.rows += rows;
+        self.bytes += bytes;
+    }
+}

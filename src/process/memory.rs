@@ -1,0 +1,185 @@
+//! A run that would need more memory than there is ends with a reason, before the kernel kills it without one.
+//!
+//! What is held grows with what is counted: the distinct pairs of a track and a cell, and the names of the tracks
+//! (ARCHITECTURE.md says how much each takes). So a thread looks now and then at what this process holds; if that is more
+//! than it may be, nothing more is read, and what was read is committed.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Error, Result, anyhow};
+
+use super::threads::Background;
+
+/// Memory fills by some hundred MB a second at most.
+const INTERVAL: Duration = Duration::from_millis(100);
+const MIB: u64 = 1 << 20;
+
+/// How much this process may hold: `max_bytes`, or by default nine tenths of what there is.
+pub fn limit_bytes(max_bytes: Option<u64>) -> Option<u64> {
+    max_bytes.or_else(|| Some(available_bytes()? / 10 * 9))
+}
+
+/// What of a process's memory can be measured; the rest is what it counts: charts, and the numbers of tracks behind them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Parts {
+    /// Answers of HTTP that their clients have not read yet.
+    pub answers_bytes: u64,
+    /// What was read from Kafka and is not in the lake yet.
+    pub uncommitted_bytes: u64,
+}
+
+/// Why a process that holds `held_bytes` ends: its greatest part, and what helps against that.
+fn reason(held_bytes: u64, max_bytes: u64, parts: Parts) -> String {
+    let Parts { answers_bytes, uncommitted_bytes } = parts;
+    let counted_bytes = held_bytes.saturating_sub(answers_bytes + uncommitted_bytes);
+    let (cause, advice) = if answers_bytes > counted_bytes.max(uncommitted_bytes) {
+        (
+            "most of it are answers that HTTP clients have asked for and do not read",
+            "See who asks (/metrics counts requests by path), and let a proxy limit them",
+        )
+    } else if uncommitted_bytes > counted_bytes {
+        (
+            "most of it is what was read and is not in the lake yet",
+            "Lower --buffer or --commit-interval, use fewer workers (-w), or give it more (--memory-max, or the limit of its \
+             container)",
+        )
+    } else {
+        (
+            "what it counts does not fit",
+            "Give it more (--memory-max, or the limit of its container), count fewer charts (--charts), or share the work among \
+             more machines",
+        )
+    };
+    format!(
+        "this process holds {} MiB, and may hold {}: {cause} (charts and counts {} MiB, read and not committed {}, answers that \
+         wait {}). {advice}",
+        held_bytes / MIB,
+        max_bytes / MIB,
+        counted_bytes / MIB,
+        uncommitted_bytes / MIB,
+        answers_bytes / MIB
+    )
+}
+
+/// Calls `over` once, from a thread of its own, when this process holds more than `max_bytes`. By default that is nine tenths of
+/// what the machine has, or the control group that the process is in. The error names the greatest of the `parts`.
+/// Where the system does not tell, nothing is watched.
+///
+/// # Errors
+/// When the thread cannot be started.
+pub fn watch(
+    max_bytes: Option<u64>,
+    parts: impl Fn() -> Parts + Send + 'static,
+    over: impl Fn(Error) + Send + 'static,
+) -> Result<Background> {
+    let max_bytes = limit_bytes(max_bytes);
+    Background::start("reprise-memory", move |stop: &AtomicBool| {
+        let Some(max_bytes) = max_bytes else { return };
+        while !stop.load(Ordering::Relaxed) {
+            let Some(held_bytes) = held_bytes() else { return };
+            if held_bytes > max_bytes {
+                return over(anyhow!(reason(held_bytes, max_bytes, parts())));
+            }
+            std::thread::park_timeout(INTERVAL);
+        }
+    })
+}
+
+/// Memory of this process that no file backs, so that it cannot be had back while the process runs.
+pub fn held_bytes() -> Option<u64> {
+    kilobytes(&std::fs::read_to_string("/proc/self/status").ok()?, "RssAnon:")
+}
+
+/// What the machine has, or less if a control group allows less.
+fn available_bytes() -> Option<u64> {
+    let machine = kilobytes(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemTotal:");
+    let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    machine.into_iter().chain(group_bytes(Path::new("/sys/fs/cgroup"), &groups)).min()
+}
+
+/// The number of a line such as `MemTotal: 24689092 kB`, in bytes.
+fn kilobytes(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// The least limit of the control groups that a process is in, of either version, where they are mounted at `root`. A container
+/// sees its own group as the root.
+fn group_bytes(root: &Path, groups: &str) -> Option<u64> {
+    let limit = |path: &Path| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
+    let own = groups.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+    let second = root.join(own).ancestors().filter_map(|group| limit(&group.join("memory.max"))).min();
+    let first = limit(&root.join("memory/memory.limit_in_bytes"));
+    second.into_iter().chain(first).min()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_proc_are_read() {
+        let text = "Name:\treprise\nVmRSS:\t  4096 kB\nRssAnon:\t    2048 kB\nThreads:\t9\n";
+        assert_eq!(kilobytes(text, "RssAnon:"), Some(2048 * 1024));
+        assert_eq!(kilobytes(text, "Threads:"), None);
+        assert_eq!(kilobytes(text, "Swap:"), None);
+        assert_eq!(kilobytes("A: 18446744073709551615 kB", "A:"), None);
+    }
+
+    #[test]
+    fn the_least_limit_of_the_groups_counts() {
+        let root = tempfile::tempdir().unwrap();
+        let write = |path: &str, limit: &str| {
+            let path = root.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, limit).unwrap();
+        };
+        let found = |groups| group_bytes(root.path(), groups);
+        assert_eq!(found("0::/system.slice/reprise.service\n"), None);
+        write("system.slice/reprise.service/memory.max", "max\n");
+        assert_eq!(found("0::/system.slice/reprise.service\n"), None);
+        write("system.slice/memory.max", "5000\n");
+        assert_eq!(found("0::/system.slice/reprise.service\n"), Some(5000));
+        assert_eq!(found("0::/user.slice\n"), None);
+        write("memory/memory.limit_in_bytes", "4000\n");
+        assert_eq!(found("9:memory:/\n"), Some(4000));
+    }
+
+    #[test]
+    fn the_reason_is_what_takes_most() {
+        let said = |answers: u64, uncommitted: u64| {
+            reason(1000 * MIB, 900 * MIB, Parts { answers_bytes: answers * MIB, uncommitted_bytes: uncommitted * MIB })
+        };
+        assert!(
+            said(0, 0)
+                .contains("holds 1000 MiB, and may hold 900: what it counts does not fit (charts and counts 1000")
+        );
+        assert!(said(300, 300).contains("what it counts") && said(300, 300).contains("counts 400 MiB"));
+        assert!(said(600, 100).contains("clients have asked for and do not read"));
+        assert!(said(100, 600).contains("--buffer"));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn who_holds_too_much_is_told_once() {
+        let (send, told) = std::sync::mpsc::channel();
+        let over = move |error: Error| send.send(error.to_string()).unwrap();
+        let watched = watch(Some(MIB), Parts::default, over).unwrap();
+        let said = told.recv_timeout(Duration::from_secs(10)).unwrap();
+        assert!(said.contains("may hold 1:"), "{said}");
+        drop(watched);
+        assert!(told.recv().is_err());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn who_does_not_is_not() {
+        assert!(held_bytes().unwrap() < available_bytes().unwrap());
+        let (send, told) = std::sync::mpsc::channel();
+        let watched = watch(None, Parts::default, move |_| send.send(()).unwrap()).unwrap();
+        assert!(told.recv_timeout(3 * INTERVAL).is_err());
+        drop(watched);
+    }
+}

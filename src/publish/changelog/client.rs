@@ -1,0 +1,213 @@
+//! The topic as the client library sees it: its options, making the topic, and reading it from its start.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::Consumer as _;
+use rdkafka::error::KafkaError;
+use rdkafka::message::{DeliveryResult, Headers as _, Message};
+use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext};
+use rdkafka::{Offset, TopicPartitionList};
+use tracing::warn;
+
+use super::ledger::Ledger;
+use super::setback::Setback;
+use crate::kafka::topics as topic;
+use crate::kafka::{Broker, Listener, unmade};
+
+/// Of a topic that we make.
+const PARTITIONS: i32 = 4;
+/// Segments that are small enough for compaction to come soon, and room for the longest list of the longest titles, compressed.
+const TOPIC_OPTIONS: [(&str, &str); 3] =
+    [("cleanup.policy", "compact"), ("segment.bytes", "67108864"), ("max.message.bytes", "8388608")];
+/// How long the topic may give nothing while it is read.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(100);
+/// Options of the producer, unless the user says otherwise.
+const PRODUCER_OPTIONS: [(&str, &str); 8] = [
+    ("client.id", "reprise-changelog"),
+    // The first transaction may hold every cell there is. Brokers allow 15 minutes unless told otherwise.
+    ("transaction.timeout.ms", "300000"),
+    ("message.timeout.ms", "60000"),
+    ("queue.buffering.max.kbytes", "65536"),
+    ("message.max.bytes", "33554432"),
+    ("compression.type", "zstd"),
+    ("linger.ms", "20"),
+    ("delivery.report.only.error", "true"),
+];
+/// Options of the user that are not for a producer, which would warn of each, or not for anybody to change.
+const LEFT_OUT: [&str; 16] = [
+    "acks",
+    "check.crcs",
+    "consume.callback.max.messages",
+    "coordinator.query.interval.ms",
+    "enable.idempotence",
+    "enable.partition.eof",
+    "heartbeat.interval.ms",
+    "isolation.level",
+    "max.partition.fetch.bytes",
+    "max.poll.interval.ms",
+    "partition.assignment.strategy",
+    "queued.max.messages.kbytes",
+    "queued.min.messages",
+    "request.required.acks",
+    "session.timeout.ms",
+    "transactional.id",
+];
+const LEFT_OUT_PREFIXES: [&str; 5] = ["auto.", "enable.auto.", "fetch.", "group.", "offset.store."];
+
+pub type Producer = BaseProducer<Listener>;
+
+impl ProducerContext for Listener {
+    type DeliveryOpaque = ();
+
+    /// A transaction that lacks a message cannot be committed, and then says so.
+    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
+}
+
+/// The header of each message that names the topic of the plays which are counted in it.
+pub const PLAYS: &str = "plays";
+
+/// The topic, and how to talk to its brokers.
+pub struct Client {
+    /// That of the plays, with our topic.
+    broker: Broker,
+    /// The topic of the plays.
+    plays: String,
+}
+
+impl Client {
+    pub fn new(plays: &Broker, topic: &str) -> Self {
+        Self { broker: Broker { topic: topic.to_owned(), ..plays.clone() }, plays: plays.topic.clone() }
+    }
+
+    /// The topic of the plays that the charts count.
+    pub fn plays(&self) -> &str {
+        &self.plays
+    }
+
+    pub fn topic(&self) -> &str {
+        &self.broker.topic
+    }
+
+    /// `options`, and what it takes to reach the brokers.
+    fn config(&self, options: &[(&str, &str)]) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.broker.servers);
+        for (name, value) in options {
+            config.set(*name, *value);
+        }
+        config.extend(self.broker.options.iter().filter(|(name, _)| !is_left_out(name)).cloned());
+        config
+    }
+
+    /// A producer of transactions, of which the topic has one at a time: who initialises them last shuts out all others.
+    pub fn producer(&self) -> Result<Producer> {
+        let mut config = self.config(&PRODUCER_OPTIONS);
+        // By the topic's name alone: two instances that were given the same topic find out, whatever else they are about.
+        config.set("transactional.id", format!("reprise-changelog-{}", self.topic()));
+        config.set("enable.idempotence", "true").set("acks", "all");
+        config.create_with_context(Listener::default()).map_err(unmade)
+    }
+
+    /// Makes the topic if it is not there. Returns how many partitions it has.
+    pub fn ensure(&self, producer: &Producer) -> Result<usize> {
+        topic::ensure(producer.client(), &self.config(&[]), self.topic(), PARTITIONS, &TOPIC_OPTIONS)
+    }
+
+    /// Says so if the topic keeps something else than the last message of each key. Not every broker tells.
+    pub fn warn_unless_compacted(&self) {
+        let topic = self.topic();
+        if let Ok(Some(policy)) = topic::option(&self.config(&[]), topic, "cleanup.policy")
+            && policy != "compact"
+        {
+            warn!(
+                topic,
+                policy,
+                "the topic of the changelog is not compacted: it loses charts that have not changed for long, or grows without \
+                 end; set its cleanup.policy to compact"
+            );
+        }
+    }
+
+    /// Reads what the topic has, up to where it ends now. Charts of other plays than ours are not ours to replace, and end it.
+    pub fn read(&self, partitions: usize) -> Result<Ledger, Setback> {
+        let consumer = self.broker.consumer_with(&[("isolation.level", "read_committed")])?;
+        let mut assignment = TopicPartitionList::new();
+        let mut left: BTreeSet<i32> = (0..partitions as i32).collect();
+        for partition in &left {
+            assignment.add_partition_offset(self.topic(), *partition, Offset::Beginning).context("no offset")?;
+        }
+        consumer.assign(&assignment).context("the topic cannot be read")?;
+        let (mut ledger, mut heard) = (Ledger::new(partitions), Instant::now());
+        let mut trouble = None;
+        while !left.is_empty() {
+            match consumer.poll(POLL) {
+                Some(Ok(message)) => {
+                    heard = Instant::now();
+                    let (partition, offset) = (message.partition(), message.offset());
+                    if let Some(others) = plays_of(&message).filter(|plays| *plays != self.plays) {
+                        return Err(Setback::Final(anyhow!(
+                            "{topic}/{partition} has at offset {offset} charts of the topic {others:?}, and ours are of {ours}: give \
+                             --changelog a topic of its own for each lake",
+                            topic = self.topic(),
+                            ours = self.plays,
+                        )));
+                    }
+                    ledger.read(partition, message.key(), message.payload()).map_err(|error| {
+                        let topic = self.topic();
+                        Setback::Final(
+                            error.context(format!("{topic}/{partition} has at offset {offset} what is none of ours")),
+                        )
+                    })?;
+                }
+                Some(Err(KafkaError::PartitionEOF(partition))) => drop(left.remove(&partition)),
+                Some(Err(error)) => trouble = Some(consumer.context().explain(&error)),
+                None => {}
+            }
+            if heard.elapsed() > SILENCE_MAX {
+                let trouble = trouble.unwrap_or_else(|| "no answer".to_owned());
+                return Err(anyhow!("it cannot be read to its end ({trouble})").into());
+            }
+        }
+        Ok(ledger)
+    }
+}
+
+/// The topic of the plays that a message counts, if it says so: earlier versions did not.
+fn plays_of(message: &impl Message) -> Option<&str> {
+    let mut headers = message.headers()?.iter();
+    headers.find(|header| header.key == PLAYS).and_then(|header| std::str::from_utf8(header.value?).ok())
+}
+
+fn is_left_out(option: &str) -> bool {
+    LEFT_OUT.contains(&option) || LEFT_OUT_PREFIXES.iter().any(|prefix| option.starts_with(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(options: &[(&str, &str)]) -> Client {
+        let options = options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Client::new(&Broker { options, ..Broker::new("localhost:1", "plays") }, "charts")
+    }
+
+    #[test]
+    fn options_of_the_user_win_where_they_make_sense() {
+        let options = [("fetch.wait.max.ms", "50"), ("acks", "1"), ("linger.ms", "7"), ("sasl.username", "me")];
+        let config = client(&options).config(&PRODUCER_OPTIONS);
+        let found = ["fetch.wait.max.ms", "acks", "linger.ms", "sasl.username", "compression.type"];
+        assert_eq!(found.map(|name| config.get(name)), [None, None, Some("7"), Some("me"), Some("zstd")]);
+    }
+
+    /// What is wrong is named, and not shown.
+    #[test]
+    fn no_error_has_a_value() {
+        let error = client(&[("linger.ms", "secret")]).producer().map(drop).unwrap_err();
+        let said = format!("{error:#}");
+        assert!(said.contains("linger.ms") && !said.contains("secret"), "{said}");
+    }
+}

@@ -1,0 +1,149 @@
+//! What the topic has, and what it lacks: the keys of cells, hashes of their contents, and the messages that make the one the
+//! other. All that is decided, without a broker.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use reprise_dataflows::rules::definition::TRENDING_NAME;
+use serde::Deserialize;
+use siphasher::sip128::{Hasher128, SipHasher13};
+
+use crate::kafka::topics::partition_of;
+use crate::state::charts::{AsOf, ChartCell, Charts, Filter, Place};
+use crate::text::json;
+
+/// What the topic has last of each key.
+pub struct Ledger {
+    partitions: usize,
+    keys: BTreeMap<Box<str>, Held>,
+    /// The charts that it was last made equal to.
+    charts: Option<Arc<Charts>>,
+}
+
+/// The last message of a key.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    /// Where a key has been it stays, even if partitions are added to the topic: nobody orders the messages of two partitions.
+    partition: i32,
+    /// A hash of the cell without its `as_of`; nothing after a tombstone.
+    content: Option<u128>,
+}
+
+/// A message to be sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Message<'a> {
+    pub partition: i32,
+    pub key: &'a str,
+    /// The cell in JSON, or nothing: a tombstone.
+    pub value: Option<&'a [u8]>,
+}
+
+/// What a [`Ledger`] is to note once the messages are in the topic.
+pub struct Sent {
+    keys: Vec<(Box<str>, Held)>,
+    charts: Arc<Charts>,
+}
+
+/// What says, in a value of whatever version, which cell it is.
+#[derive(Deserialize)]
+struct Named {
+    chart: String,
+    scope: String,
+    period: String,
+}
+
+impl Ledger {
+    /// Of an empty topic.
+    pub fn new(partitions: usize) -> Self {
+        Self { partitions, keys: BTreeMap::new(), charts: None }
+    }
+
+    /// Notes a message that the topic has, in the order of its partition.
+    ///
+    /// # Errors
+    /// If it is none of ours: what others have written must not be overwritten or deleted.
+    pub fn read(&mut self, partition: i32, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<()> {
+        let Some(key) = key.and_then(|key| std::str::from_utf8(key).ok()) else { bail!("its key is no text") };
+        let content = value.map(|value| content_of(key, value)).transpose()?;
+        self.keys.insert(key.into(), Held { partition, content });
+        Ok(())
+    }
+
+    /// What the charts stand for that the topic was last made equal to.
+    pub fn as_of(&self) -> Option<AsOf> {
+        Some(self.charts.as_ref()?.as_of())
+    }
+
+    /// Hands over a message for each cell whose content differs from what the topic has, and for each that is gone.
+    pub fn bring_to(&self, charts: &Arc<Charts>, mut send: impl FnMut(Message<'_>) -> Result<()>) -> Result<Sent> {
+        let mut keys = Vec::new();
+        for (key, place) in self.candidates(charts) {
+            let cell = place.map(|(chart, scope, start_day)| charts.cell(chart, &scope, Some(start_day), None));
+            let cell = cell.filter(|cell| !cell.entries.is_empty());
+            let content = cell.as_ref().map(content).transpose()?;
+            let held = self.keys.get(&key).copied();
+            if held.and_then(|held| held.content) == content {
+                continue;
+            }
+            let partition =
+                held.map_or_else(|| partition_of(key.as_bytes(), self.partitions) as i32, |held| held.partition);
+            let value = cell.map(|cell| json::to_vec(&cell)).transpose()?;
+            send(Message { partition, key: &key, value: value.as_deref() })?;
+            keys.push((key, Held { partition, content }));
+        }
+        Ok(Sent { keys, charts: charts.clone() })
+    }
+
+    /// What was handed over is in the topic. Returns how many messages it was.
+    pub fn note(&mut self, sent: Sent) -> usize {
+        let messages = sent.keys.len();
+        self.keys.extend(sent.keys);
+        self.charts = Some(sent.charts);
+        messages
+    }
+
+    /// The keys that may differ, each with the place of its cell, or with none if it is gone for certain.
+    fn candidates(&self, charts: &Charts) -> BTreeMap<Box<str>, Option<Place>> {
+        let keyed = |place: Place| (key_of(charts, &place), Some(place));
+        match &self.charts {
+            Some(earlier) => charts.changed_since(earlier).into_iter().map(keyed).collect(),
+            None => {
+                let held = self.keys.keys().map(|key| (key.clone(), None));
+                held.chain(charts.places(&Filter::default()).into_iter().cloned().map(keyed)).collect()
+            }
+        }
+    }
+}
+
+fn key_of(charts: &Charts, (chart, scope, start_day): &Place) -> Box<str> {
+    key(charts.definitions().name(*chart), &scope.name(), &charts.period(*chart, Some(*start_day)).0)
+}
+
+/// Charts and periods have no slash in their names, and no chart is called like the trending window. So no two cells share a key,
+/// whatever is in the name of a country.
+fn key(chart: &str, scope: &str, period: &str) -> Box<str> {
+    // The window slides: what was trending a minute ago is to be replaced.
+    if chart == TRENDING_NAME { format!("{chart}/{scope}") } else { format!("{chart}/{scope}/{period}") }.into()
+}
+
+fn content(cell: &ChartCell) -> Result<u128> {
+    Ok(hash(&serde_json::to_vec(&ChartCell { as_of: AsOf::default(), ..cell.clone() })?))
+}
+
+/// The content of a value that was published under `key`.
+fn content_of(key: &str, value: &[u8]) -> Result<u128> {
+    let named = serde_json::from_slice::<Named>(value).ok();
+    let Some(Named { chart, scope, period }) = named else { bail!("its value is no cell of a chart") };
+    if *self::key(&chart, &scope, &period) != *key {
+        bail!("its value is of another cell than its key");
+    }
+    // What another version of the program has written otherwise counts as another content.
+    serde_json::from_slice::<ChartCell>(value).map_or_else(|_| Ok(hash(value)), |cell| content(&cell))
+}
+
+fn hash(bytes: &[u8]) -> u128 {
+    let mut hasher = SipHasher13::new();
+    std::hash::Hasher::write(&mut hasher, bytes);
+    hasher.finish128().as_u128()
+}

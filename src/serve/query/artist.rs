@@ -1,0 +1,107 @@
+//! `/v1/artists`: the tracks of an artist, and the artist's plays over time and by country.
+//!
+//! The workers add up what they have counted for the tracks that bear the name. That costs a look-up for each track and cell, so
+//! the cells are few: the newest periods everywhere, and the countries of one period.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::{RawQuery, State};
+use reprise_dataflows::query::{Found, Question};
+use reprise_dataflows::rules::definition::{Cell, Scope, ScopeKind, TRENDING};
+use serde::Serialize;
+
+use super::ask::{FoundTrack, Of, Plays, TEXT_BYTES_MAX, ask, bounded, longest, widest};
+use crate::serve::Http;
+use crate::serve::json::Json;
+use crate::serve::parameters::parameters;
+use crate::serve::problem::Answered;
+use crate::serve::problem::Problem;
+use crate::state::Findings;
+use crate::state::charts::{AsOf, Charts, Filter, scopes};
+
+/// Periods of a chart that are counted: a year of weeks.
+const PERIODS_MAX: usize = 53;
+/// Cells that are counted everywhere, of all charts together.
+const CELLS_MAX: usize = 400;
+const COUNTRIES_MAX: usize = 400;
+
+/// What is known of an artist.
+#[derive(Serialize)]
+pub struct Artist {
+    artist: String,
+    as_of: AsOf,
+    /// What the plays of `tracks` are of.
+    #[serde(flatten)]
+    of: Of,
+    /// All tracks that bear the name.
+    track_count: u64,
+    /// Those with the most plays.
+    tracks: Vec<FoundTrack>,
+    /// By chart, period and scope: the newest periods everywhere, and one period by country.
+    plays: Vec<Plays>,
+}
+
+/// Answers for the artist of the exact `name`.
+pub async fn artist(State(http): State<Arc<Http>>, RawQuery(query): RawQuery) -> Answered<Artist> {
+    let [name, limit] = parameters(query.as_deref(), ["name", "limit"])?;
+    let name = name.ok_or_else(|| Problem::bad_request("`name` is missing: the whole name of an artist"))?;
+    if name.len() > TEXT_BYTES_MAX {
+        return Err(Problem::bad_request(format!("no artist's name is longer than {TEXT_BYTES_MAX} bytes")));
+    }
+    let limit = bounded(limit)?;
+    let first = widest(&http.state.charts())?;
+    let cells = cells(&http.state.charts(), &first);
+    let Findings { as_of, found } = ask(&http, Question::Artist { name: name.clone(), cells, limit }).await?;
+    let (mut track_count, mut tracks, mut sums) = (0, Vec::new(), BTreeMap::<Cell, i64>::new());
+    for found in found {
+        match found {
+            Found::Artist { tracks, .. } => track_count += tracks,
+            Found::Track { track_id, about, plays } => tracks.push(FoundTrack::new(track_id, about, plays)),
+            Found::Plays { cell, plays } => *sums.entry(cell).or_default() += plays,
+            _ => {}
+        }
+    }
+    if track_count == 0 && sums.is_empty() {
+        return Err(Problem::not_found(format!(
+            "no artist `{name}` has been played; `reprise search` and /v1/search find artists by a part of their names"
+        )));
+    }
+    tracks.sort_by(FoundTrack::most_played_first);
+    tracks.truncate(limit);
+    let charts = http.state.charts();
+    let plays = sums.into_iter().map(|(cell, plays)| Plays::new(&charts, &cell, as_of, plays));
+    let mut plays: Vec<Plays> = plays.collect();
+    plays.sort_by(Plays::by_name);
+    let of = Of::new(&charts, first.chart, first.start_day, as_of);
+    Ok(Json(Artist { artist: name, as_of, of, track_count, tracks, plays }))
+}
+
+/// The cells that are counted, and first the one by which the tracks are sorted.
+fn cells(charts: &Charts, first: &Cell) -> Vec<Cell> {
+    let definitions = charts.definitions();
+    let indices: Vec<u32> = (0..definitions.charts.len() as u32).chain([TRENDING]).collect();
+    let periods = (CELLS_MAX / indices.len()).clamp(1, PERIODS_MAX);
+    let mut cells = vec![first.clone()];
+    for chart in indices.into_iter().filter(|chart| scopes(definitions, *chart).contains(&ScopeKind::Global)) {
+        let filter =
+            Filter { chart: Some(definitions.name(chart).to_owned()), scope: Some(Scope::Global), ..Filter::default() };
+        let places = charts.places(&filter);
+        let newest = places[places.len().saturating_sub(periods)..].iter();
+        let newest =
+            newest.map(|(chart, scope, start_day)| Cell { chart: *chart, scope: scope.clone(), start_day: *start_day });
+        cells.extend(newest.filter(|cell| cell != first));
+    }
+    cells.extend(countries(charts));
+    cells
+}
+
+/// The countries of the newest period of the chart that counts for the longest.
+fn countries(charts: &Charts) -> Vec<Cell> {
+    let Some(chart) = longest(charts, ScopeKind::Country) else { return Vec::new() };
+    let Some(start_day) = charts.usual(chart, None) else { return Vec::new() };
+    let filter = Filter { chart: Some(charts.definitions().name(chart).to_owned()), ..Filter::default() };
+    let places = charts.places(&filter).into_iter();
+    let places = places.filter(|(_, scope, day)| *day == start_day && scope.kind() == ScopeKind::Country);
+    places.take(COUNTRIES_MAX).map(|(_, scope, _)| Cell { chart, scope: scope.clone(), start_day }).collect()
+}

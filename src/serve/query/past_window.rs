@@ -1,0 +1,108 @@
+//! The trending window of a moment of the past, which the workers keep in panes.
+
+use std::sync::Arc;
+
+use reprise_dataflows::query::{Found, Question};
+use reprise_dataflows::rules::definition::{ItemKind, Scope, TRENDING, TRENDING_NAME};
+use reprise_dataflows::time::{instant_name, parse_instant};
+
+use super::ask::ask;
+use super::cells as lookup;
+use crate::serve::Http;
+use crate::serve::json::Json;
+use crate::serve::problem::Answered;
+use crate::serve::problem::Problem;
+use crate::state::Findings;
+use crate::state::charts::{Answer, AsOf, ChartCell, Entry};
+
+/// Asks for the oldest window that is known.
+const EARLIEST: &str = "earliest";
+
+/// The trending window that the clock was in at the moment `at`; with `earliest` the oldest that is known.
+pub async fn past_window(
+    http: &Arc<Http>,
+    at: &str,
+    scope: Option<&str>,
+    limit: Option<usize>,
+    durable: bool,
+) -> Answered<Answer> {
+    if durable {
+        return Err(Problem::bad_request(
+            "a window of the past is never that of a commit: leave out `durable`, or `at`",
+        ));
+    }
+    let at_us = match at {
+        EARLIEST => earliest_us(http).await?,
+        at => parse_instant(at).map_err(|error| Problem::bad_request(error.to_string()))?,
+    };
+    let scope = lookup::one_scope(&http.state.charts(), TRENDING, scope.unwrap_or("global"), true)?;
+    let trending = http.state.charts().definitions().trending.clone();
+    let (start_us, end_us) = trending.window(at_us);
+    let now_us = http.state.charts().as_of().clock_us;
+    if now_us.is_none_or(|now_us| end_us > trending.end_us(now_us)) {
+        return Err(Problem::not_found(format!("`at` is {at}, and the clock has not come so far")));
+    }
+    let limit = limit.unwrap_or(trending.top).min(trending.top);
+    let question = Question::Window { end_us, scope: scope.clone(), limit };
+    let Findings { as_of, found } = ask(http, question).await?;
+    if known_from_us(&found).is_none_or(|known_from_us| start_us < known_from_us) {
+        return Err(Problem::not_found(format!(
+            "the window at {at} is not known: it was before the server's start, or longer ago than --trending-history keeps \
+             them. `reprise replay --lake {} --chart trending --clock {}` counts it from the lake",
+            shell_word(&http.state.status().lake).unwrap_or_else(|| "LAKE".to_owned()),
+            instant_name(at_us),
+        )));
+    }
+    let of_window = AsOf { clock_us: Some(at_us), ..as_of };
+    let period = http.state.charts().period_as_of(TRENDING, Some(0), of_window).0;
+    let cell = ChartCell {
+        chart: TRENDING_NAME.to_owned(),
+        period,
+        start_us: Some(start_us),
+        end_us: Some(end_us),
+        scope: scope.name(),
+        as_of,
+        entries: entries(found, limit),
+        available: None,
+    };
+    Ok(Json(Answer::One(cell)))
+}
+
+/// A clock whose window begins where plays begin to be told apart by their time.
+async fn earliest_us(http: &Http) -> Result<i64, Problem> {
+    let trending = http.state.charts().definitions().trending.clone();
+    let now_us = http.state.charts().as_of().clock_us;
+    let now_us = now_us.ok_or_else(|| Problem::not_found("nothing has been played yet, so there is no window"))?;
+    let end_us = trending.end_us(now_us);
+    let Findings { found, .. } = ask(http, Question::Window { end_us, scope: Scope::Global, limit: 1 }).await?;
+    let first_end_us = known_from_us(&found).map_or(end_us, |from_us| (from_us + trending.window_us).min(end_us));
+    Ok(first_end_us - trending.slide_us)
+}
+
+/// A text as one word of a shell, to be pasted there; none if it is empty.
+fn shell_word(text: &str) -> Option<String> {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-:=@+,%".contains(letter);
+    match text {
+        "" => None,
+        text if text.chars().all(is_plain) => Some(text.to_owned()),
+        text => Some(format!("'{}'", text.replace('\'', "'\\''"))),
+    }
+}
+
+/// From when on plays are told apart by their time, on all workers.
+fn known_from_us(found: &[Found]) -> Option<i64> {
+    found.iter().filter_map(|found| if let Found::KnownFrom(us) = found { Some(*us) } else { None }).max()
+}
+
+fn entries(found: Vec<Found>, limit: usize) -> Vec<Entry> {
+    let items = found.into_iter().filter_map(|found| match found {
+        Found::Track { track_id, about, plays } => Some((plays, track_id, about, ItemKind::Track)),
+        Found::Artist { artist, plays, .. } => Some((plays, artist, None, ItemKind::Artist)),
+        _ => None,
+    });
+    let mut items: Vec<_> = items.collect();
+    items.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+    items.truncate(limit);
+    let ranked = (1..).zip(items);
+    ranked.map(|(rank, (plays, item, about, kind))| Entry::new(kind, rank, &item, about.as_ref(), plays)).collect()
+}

@@ -1,0 +1,187 @@
+//! A track anywhere, and the search for one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, RawQuery, State};
+use reprise_dataflows::names::catalogue::About;
+use reprise_dataflows::query::{Found, Question};
+use reprise_dataflows::rules::definition::{Scope, TRENDING};
+use serde::Serialize;
+
+use super::ask::{FoundTrack, Of, Plays, ask, bounded, check_id, widest};
+use super::cells as lookup;
+use crate::serve::Http;
+use crate::serve::json::Json;
+use crate::serve::parameters::parameters;
+use crate::serve::problem::Answered;
+use crate::serve::problem::Problem;
+use crate::state::Findings;
+use crate::state::charts::{AsOf, Available};
+
+/// Characters that are searched for.
+const TEXT_MAX: usize = 200;
+const CELLS_MAX: usize = 100_000;
+/// Periods and scopes that are named where a track has none of the plays that are asked for.
+const ELSEWHERE_MAX: usize = 20;
+
+#[derive(Serialize)]
+pub struct Track {
+    track_id: String,
+    title: Option<String>,
+    artist: Option<String>,
+    as_of: AsOf,
+    /// By chart, period and scope.
+    plays: Vec<Plays>,
+    /// Where the track has plays, if it has none where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    available: Option<Available>,
+}
+
+#[derive(Serialize)]
+pub struct Search {
+    query: String,
+    as_of: AsOf,
+    /// Where the plays are counted.
+    chart: String,
+    period: String,
+    tracks: Vec<FoundTrack>,
+    artists: Vec<FoundArtist>,
+}
+
+#[derive(Serialize)]
+struct FoundArtist {
+    artist: String,
+    /// Of all tracks that bear the name.
+    plays: i64,
+    tracks: u64,
+}
+
+pub async fn track(
+    State(http): State<Arc<Http>>,
+    id: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
+) -> Answered<Track> {
+    let Path(track_id) = id.map_err(|_| Problem::bad_request("the id of the track is not UTF-8"))?;
+    let filters = parameters(query.as_deref(), ["chart", "scope", "period"])?;
+    of_track(&http, track_id, filters).await
+}
+
+/// Answers as [`track`] does, with the id as a parameter: browsers and proxies take `.` and `..` in a path for
+/// folders, whether encoded or not.
+pub async fn track_by_id(State(http): State<Arc<Http>>, RawQuery(query): RawQuery) -> Answered<Track> {
+    let [id, chart, scope, period] = parameters(query.as_deref(), ["id", "chart", "scope", "period"])?;
+    let id = id.ok_or_else(|| Problem::bad_request("`id` is missing: the id of a track"))?;
+    of_track(&http, id, [chart, scope, period]).await
+}
+
+async fn of_track(http: &Http, track_id: String, [chart, scope, period]: [Option<String>; 3]) -> Answered<Track> {
+    check_id(&track_id)?;
+    let wanted = chart.map(|name| lookup::chart_index(&http.state.charts(), &name)).transpose()?;
+    let scope = filters(http, wanted, scope.as_deref(), period.as_deref())?;
+    let Findings { as_of, found } = ask(http, Question::Track(track_id.clone())).await?;
+    let charts = http.state.charts();
+    let (mut about, mut plays) = (None::<About>, Vec::new());
+    for found in found {
+        match found {
+            Found::Called(called) => about = Some(called),
+            Found::Plays { cell, plays: count } if wanted.is_none_or(|chart| chart == cell.chart) => {
+                plays.push(Plays::new(&charts, &cell, as_of, count));
+            }
+            _ => {}
+        }
+    }
+    drop(charts);
+    if about.is_none() && plays.is_empty() {
+        return Err(Problem::not_found(format!(
+            "no track `{track_id}` has been played; `reprise search` and /v1/search find tracks by their names"
+        )));
+    }
+    let of_chart = elsewhere(&plays);
+    let scope = scope.map(|scope| scope.name());
+    plays.retain(|plays| scope.as_ref().is_none_or(|scope| *scope == plays.scope));
+    plays.retain(|plays| period.as_ref().is_none_or(|period| *period == plays.of.period));
+    if plays.len() > CELLS_MAX {
+        return Err(Problem::bad_request(format!(
+            "these are {} cells, and one answer has at most {CELLS_MAX}: name a chart, a scope or a period",
+            plays.len()
+        )));
+    }
+    plays.sort_by(Plays::by_name);
+    let (title, artist) = about.map(|About { title, artist }| (title, artist)).unzip();
+    let available = plays.is_empty().then_some(of_chart);
+    Ok(Json(Track { track_id, title, artist, as_of, plays, available }))
+}
+
+/// The scope that is asked for. Fails if there can be no such scope or period, of the `wanted` chart or else of any.
+fn filters(
+    http: &Http,
+    wanted: Option<u32>,
+    scope: Option<&str>,
+    period: Option<&str>,
+) -> Result<Option<Scope>, Problem> {
+    let charts = http.state.charts();
+    let is_whole = http.state.ready.load(Ordering::Acquire);
+    let indices: Vec<u32> = match wanted {
+        Some(chart) => vec![chart],
+        None => (0..charts.definitions().charts.len() as u32).chain([TRENDING]).collect(),
+    };
+    let first = |answers: Vec<Result<Option<Scope>, Problem>>| -> Result<Option<Scope>, Problem> {
+        let mut refused = None;
+        for answer in answers {
+            match answer {
+                Ok(found) => return Ok(found),
+                Err(problem) => refused = refused.or(Some(problem)),
+            }
+        }
+        refused.map_or(Ok(None), Err)
+    };
+    let parsed = |chart: &u32, text: &str| lookup::one_scope(&charts, *chart, text, is_whole).map(Some);
+    let scope = scope.map(|text| first(indices.iter().map(|chart| parsed(chart, text)).collect())).transpose()?;
+    let has = |chart: &u32, text: &str| lookup::start_day(&charts, *chart, None, Some(text)).map(|_| None);
+    period.map(|text| first(indices.iter().map(|chart| has(chart, text)).collect())).transpose()?;
+    Ok(scope.flatten())
+}
+
+/// Some of the periods and scopes in which a track has plays.
+fn elsewhere(plays: &[Plays]) -> Available {
+    let periods: BTreeSet<&str> = plays.iter().map(|plays| plays.of.period.as_str()).collect();
+    let scopes: BTreeSet<&str> = plays.iter().map(|plays| plays.scope.as_str()).collect();
+    Available {
+        periods: periods.into_iter().rev().take(ELSEWHERE_MAX).map(str::to_owned).collect(),
+        scopes: scopes.into_iter().take(ELSEWHERE_MAX).map(str::to_owned).collect(),
+    }
+}
+
+pub async fn search(State(http): State<Arc<Http>>, RawQuery(query): RawQuery) -> Answered<Search> {
+    let [text, limit] = parameters(query.as_deref(), ["q", "limit"])?;
+    let text = text.ok_or_else(|| Problem::bad_request("`q` is missing: a part of a title, or of an artist's name"))?;
+    if text.chars().count() > TEXT_MAX {
+        return Err(Problem::bad_request(format!("`q` is longer than {TEXT_MAX} characters")));
+    }
+    let limit = bounded(limit)?;
+    let cell = widest(&http.state.charts())?;
+    let question = Question::Search { text: text.clone(), cell: cell.clone(), limit };
+    let Findings { as_of, found } = ask(&http, question).await?;
+    let (mut tracks, mut artists) = (Vec::new(), BTreeMap::<String, (i64, u64)>::new());
+    for found in found {
+        match found {
+            Found::Track { track_id, about, plays } => tracks.push(FoundTrack::new(track_id, about, plays)),
+            Found::Artist { artist, plays, tracks } => {
+                let sum = artists.entry(artist).or_default();
+                *sum = (sum.0 + plays, sum.1 + tracks);
+            }
+            _ => {}
+        }
+    }
+    tracks.sort_by(FoundTrack::most_played_first);
+    tracks.truncate(limit);
+    let artists = artists.into_iter().map(|(artist, (plays, tracks))| FoundArtist { artist, plays, tracks });
+    let mut artists: Vec<FoundArtist> = artists.collect();
+    artists.sort_by(|a, b| b.plays.cmp(&a.plays).then_with(|| a.artist.cmp(&b.artist)));
+    artists.truncate(limit);
+    let Of { chart, period, .. } = Of::new(&http.state.charts(), cell.chart, cell.start_day, as_of);
+    Ok(Json(Search { query: text, as_of, chart, period, tracks, artists }))
+}

@@ -1,0 +1,154 @@
+//! Turns records into columns.
+
+use super::columns::Columns;
+use super::explain;
+use super::fast_path::Quick;
+use super::fields::{Fields, Name};
+use super::verdict::{Play, Rejected, plausible};
+use reprise_dataflows::play::{EVENT_BYTES_MAX, EVENT_DEPTH_MAX, PlayBatch, Rejection, check_song_id};
+use std::fmt;
+
+/// What a Kafka record holds of a play.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    pub partition: i32,
+    pub offset: i64,
+    /// Kafka's own timestamp, in ms since 1970: by the topic's setting the producer's or the broker's.
+    pub timestamp_ms: Option<i64>,
+    pub value: Option<&'a [u8]>,
+}
+
+/// Turns records into columns.
+#[derive(Default)]
+pub struct Decoder {
+    quick: Quick,
+    columns: Columns,
+}
+
+impl Decoder {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends the play and returns its event time in µs since 1970, or says why the record is not a play, and then
+    /// nothing is appended.
+    ///
+    /// # Panics
+    /// When a text column grows beyond the 2 GiB that Arrow's offsets can count. No bytes of a record can do that: call
+    /// [`finish`](Self::finish) long before [`bytes`](Self::bytes) gets there.
+    pub fn push(&mut self, record: &Record<'_>) -> Result<i64, Rejected> {
+        let text = guard(record.value.unwrap_or_default())?;
+        if let Some(play) = self.quick.read(text, record.timestamp_ms) {
+            self.columns.append(&play, record.partition, record.offset);
+            return Ok(play.timestamp_us);
+        }
+        let fields = read(text)?;
+        let play = check(&fields, record.timestamp_ms).map_err(|rejected| explain::missing(rejected, &fields, text))?;
+        self.columns.append(&play, record.partition, record.offset);
+        Ok(play.timestamp_us)
+    }
+
+    /// Plays appended since the last [`finish`](Self::finish).
+    pub fn rows(&self) -> usize {
+        self.columns.rows()
+    }
+
+    /// Bytes of text appended since the last [`finish`](Self::finish).
+    pub fn bytes(&self) -> usize {
+        self.columns.text_bytes()
+    }
+
+    /// Takes what was appended.
+    pub fn finish(&mut self) -> PlayBatch {
+        let another = self.columns.another();
+        std::mem::replace(&mut self.columns, another).into_batch()
+    }
+}
+
+/// What any JSON has.
+pub fn read(text: &str) -> Result<Fields<'_>, Rejected> {
+    // Most events have a single bracket, so counting them is all that this rule costs.
+    if opening_brackets(text.as_bytes()) > EVENT_DEPTH_MAX && nests_deeper(text.as_bytes(), EVENT_DEPTH_MAX) {
+        return Err(Rejected::new(
+            Rejection::TooDeep,
+            format_args!("nested deeper than the {EVENT_DEPTH_MAX} levels that are allowed"),
+        ));
+    }
+    serde_json::from_str(text).map_err(|error| unreadable(Rejection::NotJson, text.as_bytes(), &error))
+}
+
+/// What can be said of the bytes before they are read as JSON.
+pub fn guard(value: &[u8]) -> Result<&str, Rejected> {
+    if value.is_empty() {
+        return Err(Rejected::new(Rejection::Empty, format_args!("the record has no value")));
+    }
+    if value.len() > EVENT_BYTES_MAX {
+        let bytes = value.len();
+        return Err(Rejected::new(
+            Rejection::TooLarge,
+            format_args!("{bytes} bytes, and {EVENT_BYTES_MAX} are allowed"),
+        ));
+    }
+    simdutf8::basic::from_utf8(value).or_else(|_| {
+        // It does not say where, and this one does.
+        std::str::from_utf8(value).map_err(|error| unreadable(Rejection::NotUtf8, value, &error))
+    })
+}
+
+/// The rejection of bytes that cannot be read for `error`, unless their framing says more.
+#[cold]
+pub fn unreadable(reason: Rejection, value: &[u8], error: &dyn fmt::Display) -> Rejected {
+    match explain::framing(value) {
+        Some(framing) => Rejected::new(reason, format_args!("{framing}")),
+        None => Rejected::new(reason, format_args!("{error}")),
+    }
+}
+
+/// Opening brackets and braces, those inside texts included. In chunks whose count fits a byte, which the compiler turns
+/// into vector instructions.
+pub fn opening_brackets(json: &[u8]) -> usize {
+    // `[` and `{` differ in the bit 0x20 alone.
+    let opening = |chunk: &[u8]| chunk.iter().map(|byte| u8::from(byte | 0x20 == b'{')).sum::<u8>();
+    json.chunks(usize::from(u8::MAX)).map(|chunk| usize::from(opening(chunk))).sum()
+}
+
+/// Whether brackets outside of texts nest deeper than `depth_max`. It needs no stack, and no well-formed JSON.
+pub fn nests_deeper(json: &[u8], depth_max: usize) -> bool {
+    let mut depth = 0_usize;
+    let mut in_text = false;
+    let mut bytes = json.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => in_text = !in_text,
+            b'\\' if in_text => _ = bytes.next(),
+            b'[' | b'{' if !in_text => depth += 1,
+            b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > depth_max {
+            return true;
+        }
+    }
+    false
+}
+
+/// Applies the rules of a play to what the JSON has, in the order of the schema.
+pub fn check<'a>(fields: &'a Fields<'_>, kafka_ms: Option<i64>) -> Result<Play<'a>, Rejected> {
+    let song_id = fields.text(Name::SongId)?;
+    check_song_id(song_id).map_err(|reason| Rejected::new(reason, format_args!("song_id")))?;
+    Ok(Play {
+        song_id,
+        title: fields.text(Name::Title)?,
+        artist: fields.text(Name::Artist)?,
+        user_id: fields.text(Name::UserId)?,
+        timestamp_us: plausible(fields.timestamp_us()?, kafka_ms)?,
+        duration_ms: fields.milliseconds(Name::DurationMs)?,
+        completed: fields.boolean(Name::Completed)?,
+        device: fields.text(Name::Device)?,
+        country: fields.text(Name::Country)?,
+        event_id: fields.optional_text(Name::EventId)?,
+        city: fields.optional_text(Name::City)?,
+        album: fields.optional_text(Name::Album)?,
+        listened_ms: fields.optional_milliseconds(Name::ListenedMs)?,
+    })
+}

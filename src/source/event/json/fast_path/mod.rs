@@ -1,0 +1,353 @@
+//! The usual play, read without serde_json: a flat object of known fields.
+//!
+//! Nearly every record is one, and the lenient way spends most of its time on what such a record does not have: other types,
+//! other fields, reasons. What is read here is what the other way would have read, and it keeps every rule; anything else is
+//! left to the other way, so a record is never refused here.
+//!
+//! A producer writes its fields in one order, so each name is first compared with the one that came next last time.
+
+#[cfg(test)]
+mod tests;
+
+use reprise_dataflows::play::TEXT_BYTES_MAX;
+
+use super::fields::Name;
+use super::timestamp;
+use super::verdict::{Play, plausible};
+
+/// Digits that fit an `i64` whatever they are.
+const DIGITS_MAX: usize = 18;
+
+/// Reads plays one after the other, and what it learns of one serves for the next.
+pub struct Quick {
+    /// By the number of a field, which one came after it when last seen; by that of [`Name::Unknown`], which was the first.
+    follower: [Name; Name::Unknown as usize + 1],
+    /// The texts of the play being read that had escapes, without them.
+    unescaped: String,
+}
+
+impl Default for Quick {
+    /// Expects the order of the schema.
+    fn default() -> Self {
+        let mut follower = [Name::SongId; Name::Unknown as usize + 1];
+        for pair in Name::ALL.windows(2) {
+            follower[pair[0] as usize] = pair[1];
+        }
+        Self { follower, unescaped: String::new() }
+    }
+}
+
+/// What has been read of a play. As everywhere, a field that occurs twice counts with its last value.
+#[derive(Default)]
+struct Fields<'a> {
+    song_id: Option<Text<'a>>,
+    title: Option<Text<'a>>,
+    artist: Option<Text<'a>>,
+    user_id: Option<Text<'a>>,
+    timestamp_us: Option<i64>,
+    duration_ms: Option<i32>,
+    completed: Option<bool>,
+    device: Option<Text<'a>>,
+    country: Option<Text<'a>>,
+    event_id: Option<Text<'a>>,
+    city: Option<Text<'a>>,
+    album: Option<Text<'a>>,
+    listened_ms: Option<i32>,
+}
+
+/// A text as it stands in the record, or where it is among those without their escapes.
+#[derive(Clone, Copy)]
+enum Text<'a> {
+    Plain(&'a str),
+    Unescaped(u32, u32),
+}
+
+impl<'a> Text<'a> {
+    #[inline]
+    fn of(self, unescaped: &'a str) -> &'a str {
+        match self {
+            Self::Plain(text) => text,
+            Self::Unescaped(start, end) => &unescaped[start as usize..end as usize],
+        }
+    }
+}
+
+impl Quick {
+    /// The play that `json` is, if it is as simple as that, in a record of the time `kafka_ms`.
+    pub fn read<'a>(&'a mut self, json: &'a str, kafka_ms: Option<i64>) -> Option<Play<'a>> {
+        self.unescaped.clear();
+        let fields = Rest { json, at: 0, unescaped: &mut self.unescaped }.fields(&mut self.follower)?;
+        let text = |text: Text<'a>| text.of(&self.unescaped);
+        Some(Play {
+            song_id: fields.song_id.map(text).filter(|id| !id.is_empty())?,
+            title: fields.title.map(text)?,
+            artist: fields.artist.map(text)?,
+            user_id: fields.user_id.map(text)?,
+            timestamp_us: plausible(fields.timestamp_us?, kafka_ms).ok()?,
+            duration_ms: fields.duration_ms?,
+            completed: fields.completed?,
+            device: fields.device.map(text)?,
+            country: fields.country.map(text)?,
+            event_id: fields.event_id.map(text),
+            city: fields.city.map(text),
+            album: fields.album.map(text),
+            listened_ms: fields.listened_ms,
+        })
+    }
+}
+
+/// What has not been read yet: `json` from `at` on.
+struct Rest<'a, 'b> {
+    json: &'a str,
+    at: usize,
+    unescaped: &'b mut String,
+}
+
+impl<'a> Rest<'a, '_> {
+    /// All of a play.
+    #[inline]
+    fn fields(mut self, follower: &mut [Name]) -> Option<Fields<'a>> {
+        let mut fields = Fields::default();
+        let mut last = Name::Unknown;
+        self.expect(b'{')?;
+        loop {
+            self.expect(b'"')?;
+            let name = self.name(follower[last as usize])?;
+            follower[last as usize] = name;
+            last = name;
+            match name {
+                Name::SongId => fields.song_id = self.text_value()?,
+                Name::Title => fields.title = self.text_value()?,
+                Name::Artist => fields.artist = self.text_value()?,
+                Name::UserId => fields.user_id = self.text_value()?,
+                Name::Timestamp => fields.timestamp_us = self.timestamp()?,
+                Name::DurationMs => fields.duration_ms = self.milliseconds()?,
+                Name::Completed => fields.completed = self.boolean()?,
+                Name::Device => fields.device = self.text_value()?,
+                Name::Country => fields.country = self.text_value()?,
+                Name::EventId => fields.event_id = self.text_value()?,
+                Name::City => fields.city = self.text_value()?,
+                Name::Album => fields.album = self.text_value()?,
+                Name::ListenedMs => fields.listened_ms = self.milliseconds()?,
+                Name::Unknown => return None,
+            }
+            match self.next()? {
+                b',' => {}
+                b'}' => break,
+                _ => return None,
+            }
+        }
+        self.skip_space();
+        (self.at == self.json.len()).then_some(fields)
+    }
+
+    #[inline]
+    fn bytes(&self) -> &'a [u8] {
+        &self.json.as_bytes()[self.at..]
+    }
+
+    #[inline]
+    fn skip_space(&mut self) {
+        while let [b' ' | b'\n' | b'\r' | b'\t', ..] = self.bytes() {
+            self.at += 1;
+        }
+    }
+
+    /// The next byte that is no space.
+    #[inline]
+    fn next(&mut self) -> Option<u8> {
+        self.skip_space();
+        let byte = *self.bytes().first()?;
+        self.at += 1;
+        Some(byte)
+    }
+
+    #[inline]
+    fn expect(&mut self, byte: u8) -> Option<()> {
+        (self.next()? == byte).then_some(())
+    }
+
+    /// The name of a field whose opening quote has been read, and its colon. To see that it is the one expected takes a
+    /// comparison.
+    #[inline]
+    fn name(&mut self, expected: Name) -> Option<Name> {
+        let Key { bytes: key, mask, length } = KEYS[expected as usize];
+        if let Some(bytes) = self.bytes().first_chunk::<KEY_BYTES_MAX>()
+            && u128::from_le_bytes(*bytes) & mask == key
+        {
+            self.at += length;
+            return Some(expected);
+        }
+        let start = self.at;
+        self.at += plain(self.bytes());
+        let name =
+            Name::ALL.into_iter().find(|name| name.as_str().as_bytes() == &self.json.as_bytes()[start..self.at])?;
+        self.expect(b'"')?;
+        self.expect(b':')?;
+        Some(name)
+    }
+
+    // Each value is that of a field, or null, which is as good as none: the outer `None` says that it is not as simple as that.
+
+    #[inline]
+    fn text_value(&mut self) -> Option<Option<Text<'a>>> {
+        match self.next()? {
+            b'"' => self.text().map(Some),
+            b'n' => self.word(b"ull", None),
+            _ => None,
+        }
+    }
+
+    /// A text whose opening quote has been read.
+    #[inline]
+    fn text(&mut self) -> Option<Text<'a>> {
+        let bytes = self.bytes();
+        let length = plain(bytes);
+        if bytes.get(length) != Some(&b'"') {
+            return self.escaped();
+        }
+        let text = self.json.get(self.at..self.at + length).filter(|text| text.len() <= TEXT_BYTES_MAX)?;
+        self.at += length + 1;
+        Some(Text::Plain(text))
+    }
+
+    #[cold]
+    fn escaped(&mut self) -> Option<Text<'a>> {
+        let start = self.unescaped.len();
+        loop {
+            let end = self.at + plain(self.bytes());
+            self.unescaped.push_str(self.json.get(self.at..end)?);
+            self.at = end;
+            match self.bytes() {
+                [b'"', ..] => break,
+                [b'\\', byte, ..] => self.unescaped.push(match byte {
+                    b'"' | b'\\' | b'/' => char::from(*byte),
+                    b'b' => '\u{8}',
+                    b'f' => '\u{c}',
+                    b'n' => '\n',
+                    b'r' => '\r',
+                    b't' => '\t',
+                    b'u' => {
+                        let digits = self
+                            .json
+                            .get(end + 2..end + 6)
+                            .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
+                        self.at += 4;
+                        // Half of a character that UTF-16 writes as two is none.
+                        char::from_u32(u32::from_str_radix(digits, 16).ok()?)?
+                    }
+                    _ => return None,
+                }),
+                _ => return None,
+            }
+            self.at += 2;
+        }
+        self.at += 1;
+        (self.unescaped.len() - start <= TEXT_BYTES_MAX)
+            .then_some(Text::Unescaped(start as u32, self.unescaped.len() as u32))
+    }
+
+    #[inline]
+    fn boolean(&mut self) -> Option<Option<bool>> {
+        match self.next()? {
+            b't' => self.word(b"rue", Some(true)),
+            b'f' => self.word(b"alse", Some(false)),
+            b'n' => self.word(b"ull", None),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    fn milliseconds(&mut self) -> Option<Option<i32>> {
+        match self.next()? {
+            digit @ b'0'..=b'9' => Some(Some(i32::try_from(self.integer(digit)?).ok()?)),
+            b'n' => self.word(b"ull", None),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    fn timestamp(&mut self) -> Option<Option<i64>> {
+        match self.next()? {
+            b'"' => match self.text()? {
+                Text::Plain(text) => Some(Some(timestamp::from_text(text)?)),
+                Text::Unescaped(..) => None,
+            },
+            digit @ b'0'..=b'9' => Some(Some(timestamp::from_epoch(self.integer(digit)?)?)),
+            b'n' => self.word(b"ull", None),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    fn word<T, const N: usize>(&mut self, end: &[u8; N], value: T) -> Option<T> {
+        (self.bytes().first_chunk() == Some(end)).then(|| {
+            self.at += N;
+            value
+        })
+    }
+
+    /// An integer without a sign, whose first digit has been read.
+    #[inline]
+    fn integer(&mut self, first: u8) -> Option<i64> {
+        let bytes = self.bytes();
+        let digits = bytes.iter().take(DIGITS_MAX).take_while(|byte| byte.is_ascii_digit()).count();
+        let is_whole = !matches!(bytes.get(digits), Some(b'.' | b'e' | b'E' | b'0'..=b'9'));
+        if !is_whole || digits == DIGITS_MAX || (first == b'0' && digits > 0) {
+            return None;
+        }
+        let value = |value: i64, byte: &u8| value * 10 + i64::from(byte - b'0');
+        self.at += digits;
+        Some(bytes[..digits].iter().fold(i64::from(first - b'0'), value))
+    }
+}
+
+const KEY_BYTES_MAX: usize = 16;
+
+/// What follows the opening quote of a name, `name":`, as a number whose lowest byte is the first.
+struct Key {
+    bytes: u128,
+    /// The bits that `length` bytes have.
+    mask: u128,
+    length: usize,
+}
+
+/// The keys of all fields. Nothing is that of an unknown one.
+const KEYS: [Key; Name::Unknown as usize + 1] = {
+    let mut keys = [const { Key { bytes: 1, mask: 0, length: 0 } }; Name::Unknown as usize + 1];
+    let mut field = 0;
+    while field < Name::ALL.len() {
+        let name = Name::ALL[field].as_str().as_bytes();
+        let mut bytes = [0; KEY_BYTES_MAX];
+        let (head, _) = bytes.split_at_mut(name.len());
+        head.copy_from_slice(name);
+        bytes[name.len()] = b'"';
+        bytes[name.len() + 1] = b':';
+        let length = name.len() + 2;
+        keys[field] =
+            Key { bytes: u128::from_le_bytes(bytes), mask: u128::MAX >> (8 * (KEY_BYTES_MAX - length)), length };
+        field += 1;
+    }
+    keys
+};
+
+/// How many bytes at the front are neither a quote nor a backslash nor a control character, eight at a time.
+#[inline]
+fn plain(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGH: u64 = ONES << 7;
+    // The lowest high bit that is set is that of the first byte which is less than `than`, or there is none.
+    let less = |word: u64, than: u64| word.wrapping_sub(ONES * than) & !word;
+    let (words, end) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let found =
+            (less(word, 0x20) | less(word ^ (ONES * u64::from(b'"')), 1) | less(word ^ (ONES * u64::from(b'\\')), 1))
+                & HIGH;
+        if found != 0 {
+            return index * 8 + found.trailing_zeros() as usize / 8;
+        }
+    }
+    let is_plain = |byte: &&u8| **byte >= 0x20 && !matches!(**byte, b'"' | b'\\');
+    words.len() * 8 + end.iter().take_while(is_plain).count()
+}

@@ -1,0 +1,296 @@
+//! The known fields of an event as its JSON has them, whatever their types, and the rules of a single field.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use reprise_dataflows::play::{Rejection, TEXT_BYTES_MAX, check_duration_ms, check_text};
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use super::timestamp;
+use super::verdict::{Rejected, beginning};
+
+/// Bytes of a wrong value that a detail shows.
+const EXCERPT_BYTES_MAX: usize = 64;
+
+/// The fields that events have, in the order of the schema.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(field_identifier, rename_all = "snake_case")]
+pub enum Name {
+    SongId,
+    Title,
+    Artist,
+    UserId,
+    Timestamp,
+    DurationMs,
+    Completed,
+    Device,
+    Country,
+    EventId,
+    City,
+    Album,
+    ListenedMs,
+    /// Anything else is ignored. It must be the last, being the number of the others.
+    #[serde(other)]
+    Unknown,
+}
+
+impl Name {
+    /// All that are known, by their numbers.
+    pub const ALL: [Self; Self::Unknown as usize] = [
+        Self::SongId,
+        Self::Title,
+        Self::Artist,
+        Self::UserId,
+        Self::Timestamp,
+        Self::DurationMs,
+        Self::Completed,
+        Self::Device,
+        Self::Country,
+        Self::EventId,
+        Self::City,
+        Self::Album,
+        Self::ListenedMs,
+    ];
+
+    /// Those without which a record is no play.
+    pub fn required() -> &'static [Self] {
+        &Self::ALL[..Self::EventId as usize]
+    }
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SongId => "song_id",
+            Self::Title => "title",
+            Self::Artist => "artist",
+            Self::UserId => "user_id",
+            Self::Timestamp => "timestamp",
+            Self::DurationMs => "duration_ms",
+            Self::Completed => "completed",
+            Self::Device => "device",
+            Self::Country => "country",
+            Self::EventId => "event_id",
+            Self::City => "city",
+            Self::Album => "album",
+            Self::ListenedMs => "listened_ms",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// The value of a field, as JSON has it. Texts are borrowed from the record, unless they have escapes.
+#[cfg_attr(test, derive(Debug, PartialEq))]
+pub enum Found<'a> {
+    Nothing,
+    Null,
+    Boolean(bool),
+    Integer(i64),
+    Fraction(f64),
+    /// A number of 2⁶³ or more, of which serde_json no longer says whether it was written as an integer.
+    Huge(f64),
+    Text(Cow<'a, str>),
+    List,
+    Object,
+}
+
+/// What an event has for each known field.
+#[cfg_attr(test, derive(Debug, PartialEq))]
+pub struct Fields<'a>([Found<'a>; Name::Unknown as usize]);
+
+impl<'a> Fields<'a> {
+    #[inline]
+    pub fn text(&self, name: Name) -> Result<&str, Rejected> {
+        self.optional_text(name)?.ok_or_else(|| self.missing(name))
+    }
+
+    #[inline]
+    pub fn optional_text(&self, name: Name) -> Result<Option<&str>, Rejected> {
+        match self.get(name) {
+            Found::Text(text) if check_text(text).is_ok() => Ok(Some(text)),
+            Found::Text(text) => Err(too_long(name, text)),
+            Found::Nothing | Found::Null => Ok(None),
+            _ => Err(self.wrong_type(name, "a text")),
+        }
+    }
+
+    #[inline]
+    pub fn boolean(&self, name: Name) -> Result<bool, Rejected> {
+        match self.get(name) {
+            Found::Boolean(boolean) => Ok(*boolean),
+            Found::Nothing | Found::Null => Err(self.missing(name)),
+            _ => Err(self.wrong_type(name, "true or false")),
+        }
+    }
+
+    #[inline]
+    pub fn milliseconds(&self, name: Name) -> Result<i32, Rejected> {
+        self.optional_milliseconds(name)?.ok_or_else(|| self.missing(name))
+    }
+
+    #[inline]
+    pub fn optional_milliseconds(&self, name: Name) -> Result<Option<i32>, Rejected> {
+        let milliseconds = match self.get(name) {
+            Found::Integer(integer) => check_duration_ms(*integer).ok(),
+            Found::Huge(_) => None,
+            Found::Nothing | Found::Null => return Ok(None),
+            _ => return Err(self.wrong_type(name, "an integer")),
+        };
+        match milliseconds {
+            Some(_) => Ok(milliseconds),
+            None => Err(Rejected::new(
+                Rejection::BadDuration,
+                format_args!("{}: expected 0 to {} ms, found {}", name.as_str(), i32::MAX, self.get(name)),
+            )),
+        }
+    }
+
+    /// The event time in µs since 1970.
+    #[inline]
+    pub fn timestamp_us(&self) -> Result<i64, Rejected> {
+        let name = Name::Timestamp;
+        let timestamp_us = match self.get(name) {
+            Found::Text(text) if text.len() > TEXT_BYTES_MAX => return Err(too_long(name, text)),
+            Found::Text(text) => timestamp::from_text(text),
+            Found::Integer(epoch) => timestamp::from_epoch(*epoch),
+            Found::Huge(_) => None,
+            Found::Nothing | Found::Null => return Err(self.missing(name)),
+            _ => return Err(self.wrong_type(name, "a text or an integer")),
+        };
+        timestamp_us.ok_or_else(|| {
+            Rejected::new(
+                Rejection::BadTimestamp,
+                format_args!(
+                    "timestamp: expected yyyy-MM-dd HH:mm:ss, RFC 3339, or an epoch in s, ms or µs, found {}",
+                    self.get(name)
+                ),
+            )
+        })
+    }
+
+    #[inline]
+    pub fn get(&self, name: Name) -> &Found<'a> {
+        &self.0[name as usize]
+    }
+
+    #[cold]
+    fn missing(&self, name: Name) -> Rejected {
+        Rejected::new(Rejection::MissingField, format_args!("{}", name.as_str()))
+    }
+
+    #[cold]
+    fn wrong_type(&self, name: Name, expected: &str) -> Rejected {
+        Rejected::new(
+            Rejection::WrongType,
+            format_args!("{}: expected {expected}, found {}", name.as_str(), self.get(name)),
+        )
+    }
+}
+
+#[cold]
+fn too_long(name: Name, text: &str) -> Rejected {
+    Rejected::new(
+        Rejection::TextTooLong,
+        format_args!("{}: {} bytes, and {TEXT_BYTES_MAX} are allowed", name.as_str(), text.len()),
+    )
+}
+
+impl fmt::Display for Found<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => formatter.write_str("nothing"),
+            Self::Null => formatter.write_str("null"),
+            Self::Boolean(boolean) => boolean.fmt(formatter),
+            Self::Integer(integer) => integer.fmt(formatter),
+            // As Debug writes them: with a point, or an exponent where that is shorter.
+            Self::Fraction(number) | Self::Huge(number) => write!(formatter, "{number:?}"),
+            Self::Text(text) if text.len() <= EXCERPT_BYTES_MAX => write!(formatter, "{text:?}"),
+            Self::Text(text) => {
+                write!(formatter, "{:?}… ({} bytes)", beginning(text, EXCERPT_BYTES_MAX), text.len())
+            }
+            Self::List => formatter.write_str("a list"),
+            Self::Object => formatter.write_str("an object"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Event;
+
+        impl<'de> Visitor<'de> for Event {
+            type Value = Fields<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object with the fields of a play")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+                let mut fields = Fields([const { Found::Nothing }; Name::Unknown as usize]);
+                while let Some(name) = map.next_key::<Name>()? {
+                    match fields.0.get_mut(name as usize) {
+                        Some(field) => *field = map.next_value()?,
+                        None => _ = map.next_value::<IgnoredAny>()?,
+                    }
+                }
+                Ok(fields)
+            }
+        }
+
+        deserializer.deserialize_map(Event)
+    }
+}
+
+impl<'de> Deserialize<'de> for Found<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AnyValue;
+
+        impl<'de> Visitor<'de> for AnyValue {
+            type Value = Found<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("any value")
+            }
+
+            fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+                Ok(Found::Null)
+            }
+
+            fn visit_bool<E: Error>(self, boolean: bool) -> Result<Self::Value, E> {
+                Ok(Found::Boolean(boolean))
+            }
+
+            fn visit_i64<E: Error>(self, integer: i64) -> Result<Self::Value, E> {
+                Ok(Found::Integer(integer))
+            }
+
+            fn visit_u64<E: Error>(self, integer: u64) -> Result<Self::Value, E> {
+                Ok(i64::try_from(integer).map_or(Found::Huge(integer as f64), Found::Integer))
+            }
+
+            fn visit_f64<E: Error>(self, number: f64) -> Result<Self::Value, E> {
+                let huge = number.abs() >= -(i64::MIN as f64);
+                Ok(if huge { Found::Huge(number) } else { Found::Fraction(number) })
+            }
+
+            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Found::Text(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Found::Text(Cow::Owned(text.to_owned())))
+            }
+
+            fn visit_seq<S: SeqAccess<'de>>(self, mut list: S) -> Result<Self::Value, S::Error> {
+                while list.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Found::List)
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(Found::Object)
+            }
+        }
+
+        deserializer.deserialize_any(AnyValue)
+    }
+}

@@ -1,0 +1,74 @@
+//! What becomes of a record: a play, or a reason why it is none.
+
+use super::timestamp;
+use reprise_dataflows::play::{Rejection, check_time};
+use std::fmt;
+
+/// Bytes that the detail of a rejection may have.
+pub const DETAIL_BYTES_MAX: usize = 512;
+
+/// Why a record is not a play.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    pub reason: Rejection,
+    /// For people: which field, and what was found there. At most [`DETAIL_BYTES_MAX`] bytes.
+    pub detail: String,
+}
+
+impl Rejected {
+    /// Kept out of line, so that the decoding of good records stays small.
+    #[cold]
+    pub fn new(reason: Rejection, detail: fmt::Arguments<'_>) -> Self {
+        let mut detail = detail.to_string();
+        if detail.len() > DETAIL_BYTES_MAX {
+            let dots = "…";
+            detail.truncate(beginning(&detail, DETAIL_BYTES_MAX - dots.len()).len());
+            detail.push_str(dots);
+        }
+        Self { reason, detail }
+    }
+}
+
+/// The first `bytes_max` bytes of a text, or up to three fewer, so that no character is cut.
+pub fn beginning(text: &str, bytes_max: usize) -> &str {
+    let fits = |&end: &usize| text.is_char_boundary(end);
+    let end = (0..=bytes_max.min(text.len())).rev().find(fits).unwrap_or(0);
+    &text[..end]
+}
+
+/// A play that keeps every rule, borrowed from its record.
+#[cfg_attr(test, derive(Debug, PartialEq))]
+pub struct Play<'a> {
+    pub song_id: &'a str,
+    pub title: &'a str,
+    pub artist: &'a str,
+    pub user_id: &'a str,
+    pub timestamp_us: i64,
+    pub duration_ms: i32,
+    pub completed: bool,
+    pub device: &'a str,
+    pub country: &'a str,
+    pub event_id: Option<&'a str>,
+    pub city: Option<&'a str>,
+    pub album: Option<&'a str>,
+    pub listened_ms: Option<i32>,
+}
+
+/// The event time, if it is neither too old nor too far ahead of its record.
+pub fn plausible(event_us: i64, kafka_ms: Option<i64>) -> Result<i64, Rejected> {
+    let kafka_us = kafka_ms.map(|ms| ms.saturating_mul(1000));
+    check_time(event_us, kafka_us).map(|()| event_us).map_err(|reason| implausible(reason, event_us, kafka_us))
+}
+
+#[cold]
+pub fn implausible(reason: Rejection, event_us: i64, kafka_us: Option<i64>) -> Rejected {
+    let event = timestamp::Display(event_us);
+    match (reason, kafka_us.map(timestamp::Display)) {
+        (Rejection::TooFarAhead, Some(kafka)) => {
+            let detail = format_args!("timestamp: {event} is more than an hour ahead of the Kafka record's {kafka}");
+            Rejected::new(reason, detail)
+        }
+        (Rejection::TooOld, _) => Rejected::new(reason, format_args!("timestamp: {event} is before the year 2000")),
+        _ => Rejected::new(reason, format_args!("timestamp: {event} is after the year 9999")),
+    }
+}

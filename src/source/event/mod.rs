@@ -1,0 +1,3 @@
+//! Records → plays: the formats of events.
+
+pub mod json;

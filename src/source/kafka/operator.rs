@@ -1,0 +1,88 @@
+//! The operator: it stamps with the newest tick what a [`Reader`] has read.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use reprise_dataflows::operators::{Outputs, TickedSource, Turn, by_tick};
+use reprise_dataflows::{Epoch, Stage, Tick};
+use timely::dataflow::StreamVec;
+
+use super::reader::Reader;
+use super::share::Share;
+use crate::intake::Intake;
+use crate::kafka::Broker;
+use crate::process::shutdown::Ending;
+use crate::report::Report;
+use crate::source::Source;
+
+/// Records wake the operator. For what else there may be (errors, partitions that were added) it looks by itself.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Reads a worker's `share` of `broker`'s topic, in the epochs that `ticks` begin. What makes that impossible goes to
+/// `ending`.
+pub fn kafka<'scope>(
+    ticks: StreamVec<'scope, Epoch, Tick>,
+    broker: &Broker,
+    share: Share,
+    ending: Ending,
+) -> Result<Source<'scope>> {
+    let (intakes, reports) = by_tick("Kafka", ticks, |waker| {
+        let wake = move || {
+            // Fails for a worker that is gone, which needs no waking.
+            let _ = waker.activate();
+        };
+        let reader = Reader::new(broker, share, wake)?;
+        anyhow::Ok(Reading { reader, ending, looks_at: Instant::now() })
+    })?;
+    Ok(Source { intakes, reports })
+}
+
+struct Reading {
+    reader: Reader,
+    ending: Ending,
+    /// When the operator is due to look by itself.
+    looks_at: Instant,
+}
+
+impl TickedSource for Reading {
+    type Outputs = (Arc<Intake>, Report);
+
+    fn end(&mut self, tick: &Tick, (intakes, reports): <Self::Outputs as Outputs<Epoch>>::Emit<'_>) {
+        self.reader.take().into_iter().for_each(intakes);
+        if tick.stage != Stage::Rebuild {
+            let closed = self.reader.take_oldest_ms().map(|oldest_ms| (tick.epoch, oldest_ms));
+            reports(self.reader.report(closed));
+        }
+    }
+
+    fn begin(&mut self, tick: &Tick) {
+        self.reader.begin(tick);
+    }
+
+    fn turn(&mut self, tick: &Tick, (intakes, reports): <Self::Outputs as Outputs<Epoch>>::Emit<'_>) -> Turn {
+        // A process that is to end reads no more, and so meets no more trouble.
+        if tick.stage != Stage::Live || self.reader.is_full() || self.ending.is_due() {
+            return Turn::Woken;
+        }
+        let more = self.reader.read_on().unwrap_or_else(|error| {
+            self.ending.because(error);
+            false
+        });
+        if self.reader.is_batch_full() {
+            self.reader.take().into_iter().for_each(intakes);
+        }
+        if self.reader.is_news() {
+            reports(self.reader.report(None));
+        }
+        if more {
+            return Turn::Next;
+        }
+        // One look is due at a time, however often the operator is woken before.
+        if self.looks_at > Instant::now() {
+            return Turn::Woken;
+        }
+        self.looks_at = Instant::now() + LOOK_INTERVAL;
+        Turn::After(LOOK_INTERVAL)
+    }
+}

@@ -1,0 +1,152 @@
+//! The lake → plays: an operator over ticks that reads a worker's share of the Parquet files.
+//!
+//! It reads in the epochs of [`Stage::Rebuild`], so that the charts of a run begin with what its lake has, and those of a
+//! replay are the lake's alone.
+
+mod foreign;
+mod groups;
+mod hybrid;
+mod left_out;
+mod opened;
+mod pages;
+mod reader;
+
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use reprise_dataflows::operators::{Outputs, TickedSource, Turn, by_tick};
+use reprise_dataflows::play::PlayBatch;
+use reprise_dataflows::rules::plan::Plan;
+use reprise_dataflows::{Epoch, Stage, Tick};
+use timely::dataflow::StreamVec;
+use tracing::warn;
+
+use crate::intake::Intake;
+use crate::lake::LakeFile;
+use crate::report::times::EventTimes;
+use crate::report::{LakeReport, Report};
+use crate::source::Source;
+
+pub use left_out::LeftOut;
+pub use reader::{Counted, Reader, Selection, latest_times};
+
+/// What one epoch may bring, on one worker: many plays, since the summary of an epoch is what costs, whatever it summarises.
+const EPOCH_ROWS_MAX: u64 = 16 << 20;
+
+/// Rows read so far, of how many; for people who wait.
+#[derive(Debug, Default)]
+pub struct Progress {
+    pub rows: AtomicU64,
+    pub rows_total: u64,
+    /// What this process has read and not counted, because it is no play.
+    pub left_out: Mutex<LeftOut>,
+    /// Workers of this process that have read all of their files.
+    pub workers_done: AtomicUsize,
+    /// The log says what was left out when so many workers are done. A replay says it itself, below its progress bar.
+    pub said_after: Option<usize>,
+}
+
+impl Progress {
+    /// A worker has read all of its files, and left some rows out.
+    fn done(&self, left_out: LeftOut) {
+        let mut all = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+        all.merge(left_out);
+        if Some(self.workers_done.fetch_add(1, Ordering::Relaxed) + 1) == self.said_after {
+            all.notes().iter().for_each(|note| warn!("{note}"));
+        }
+    }
+}
+
+/// The files of one worker: those of a range of hours, of about as many bytes as the others'. Most buckets
+/// that plays count in are then counted by one worker alone. The newest day comes first, since it decides
+/// what a track is called, and what older days call it need not be looked at then.
+pub fn share<'a>(files: impl Iterator<Item = &'a LakeFile>, worker: usize, workers: usize) -> Vec<LakeFile> {
+    let mut files: Vec<&LakeFile> = files.collect();
+    files.sort_by_key(|file| std::cmp::Reverse((file.day, file.hour)));
+    let bytes: u128 = files.iter().map(|file| u128::from(file.size_bytes)).sum();
+    let mut before = 0;
+    let mut owner_of_next = |file: &LakeFile| {
+        let middle = before + u128::from(file.size_bytes) / 2;
+        before += u128::from(file.size_bytes);
+        ((middle * workers as u128 / bytes.max(1)) as usize).min(workers - 1)
+    };
+    files.into_iter().filter(|file| owner_of_next(file) == worker).cloned().collect()
+}
+
+/// Reads the plays of `files` that `selection` wants, in the epochs of [`Stage::Rebuild`]. A file that cannot be read goes
+/// to `fail`, which does not return.
+pub fn lake<'scope>(
+    ticks: StreamVec<'scope, Epoch, Tick>,
+    worker: usize,
+    files: Vec<LakeFile>,
+    plan: &Plan,
+    selection: Selection,
+    progress: Arc<Progress>,
+    fail: impl Fn(anyhow::Error) + 'static,
+) -> Source<'scope> {
+    let times = selection.times.clone();
+    let reader = Reader::new(files, plan.clone(), selection);
+    let reading = Reading { worker, reader, times, progress, fail, rows: 0, is_done: false };
+    let Ok((intakes, reports)) = by_tick("Lake", ticks, |_waker| Ok::<_, Infallible>(reading));
+    Source { intakes, reports }
+}
+
+struct Reading<F> {
+    worker: usize,
+    reader: Reader,
+    /// Those of the plays that have been read and not reported.
+    times: Option<EventTimes>,
+    progress: Arc<Progress>,
+    fail: F,
+    /// Of the open epoch.
+    rows: u64,
+    /// Everything has been read, and that was reported.
+    is_done: bool,
+}
+
+impl<F: Fn(anyhow::Error) + 'static> TickedSource for Reading<F> {
+    type Outputs = (Arc<Intake>, Report);
+
+    fn begin(&mut self, _tick: &Tick) {
+        self.rows = 0;
+    }
+
+    fn end(&mut self, _tick: &Tick, _emit: <Self::Outputs as Outputs<Epoch>>::Emit<'_>) {}
+
+    fn turn(&mut self, tick: &Tick, (intakes, reports): <Self::Outputs as Outputs<Epoch>>::Emit<'_>) -> Turn {
+        if tick.stage != Stage::Rebuild || self.is_done || self.rows >= EPOCH_ROWS_MAX {
+            // What it was to bring, it has brought.
+            return Turn::Done;
+        }
+        let piece = match self.reader.next_piece() {
+            Ok(piece) => piece,
+            Err(error) => {
+                (self.fail)(error);
+                return Turn::Woken;
+            }
+        };
+        self.is_done = piece.is_none();
+        if self.is_done {
+            self.progress.done(self.reader.take_left_out());
+        }
+        let rows = piece.as_ref().map_or(0, |piece| piece.rows);
+        self.rows += rows;
+        self.progress.rows.fetch_add(rows, Ordering::Relaxed);
+        if let Some(times) = &mut self.times {
+            let plays = piece.iter().flat_map(|piece| &piece.plays);
+            plays.filter_map(PlayBatch::timestamps_us).flatten().for_each(|event_us| times.add(*event_us));
+        }
+        for plays in piece.into_iter().flat_map(|piece| piece.plays) {
+            intakes(Arc::new(Intake { plays: Some(plays), ..Intake::default() }));
+        }
+        if self.is_done || self.rows >= EPOCH_ROWS_MAX {
+            let times = self.times.as_mut().map(EventTimes::take).unwrap_or_default();
+            reports(Report::Lake(LakeReport { worker: self.worker, rows: self.rows, times, done: self.is_done }));
+        }
+        Turn::Next
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,139 @@
+//! What charts there are, and what is in them: the list from which a reader picks a cell.
+
+use reprise_dataflows::rules::definition::{Eligible, ItemKind, Measure, Scope, ScopeKind, TRENDING};
+use reprise_dataflows::time::Period;
+use serde::Serialize;
+
+use super::folded::{Charts, Filter};
+
+/// Scopes of each chart that one answer names, unless another number is asked for, and at most.
+const SCOPES: usize = 1000;
+pub const SCOPES_MAX: usize = 10_000;
+
+/// Which scopes an overview names. There may be hundreds of thousands, if producers write anything for a country.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// Those behind this one; all if there is none.
+    pub after: Option<Scope>,
+    /// The most scopes of each chart.
+    pub limit: usize,
+}
+
+impl Default for Page {
+    fn default() -> Self {
+        Self { after: None, limit: SCOPES }
+    }
+}
+
+/// One chart: its definition, in the words of `charts.toml`, and the periods and scopes that have entries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Overview {
+    pub name: String,
+    /// Absent of trending, which has a window instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub period: Option<Period>,
+    /// The time zone whose midnight ends a day, by its name in the IANA database; absent of UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    /// Only of trending.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window_ms: Option<i64>,
+    /// Only of trending.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slide_ms: Option<i64>,
+    pub scopes: Vec<ScopeKind>,
+    pub item: ItemKind,
+    pub measure: Measure,
+    pub eligible: String,
+    pub top: usize,
+    pub with_entries: WithEntries,
+}
+
+/// Which cells of a chart can be asked for. Not every pair of the two has entries.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct WithEntries {
+    /// From the oldest to the newest.
+    pub periods: Vec<String>,
+    /// The one that is meant when none is named. Later ones have not begun by the clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub newest: Option<String>,
+    pub scopes: Vec<String>,
+}
+
+impl Charts {
+    /// The trending window, then the charts as they are defined, with the scopes of a page; and after which scope the next page
+    /// begins, if there is one.
+    pub fn overview(&self, page: &Page) -> (Vec<Overview>, Option<Scope>) {
+        let of_chart = |chart: u32| self.scopes_after(chart, page.after.as_ref(), page.limit.saturating_add(1));
+        let charts = [TRENDING].into_iter().chain(0..self.definitions.charts.len() as u32);
+        let mut found: Vec<Vec<Scope>> = charts.map(of_chart).collect();
+        let ends = found.iter().filter(|scopes| scopes.len() > page.limit).map(|scopes| &scopes[page.limit - 1]);
+        // Where the first of them ends, all end: a scope is on the same page in every chart.
+        let last = ends.min().cloned();
+        if let Some(last) = &last {
+            found.iter_mut().for_each(|scopes| scopes.retain(|scope| scope <= last));
+        }
+        let mut scopes = found.into_iter().map(|scopes| scopes.iter().map(Scope::name).collect());
+        let overview = self.described(|chart| self.with_entries(chart, scopes.next().unwrap_or_default()));
+        (overview, last)
+    }
+
+    /// The definitions as the overview has them.
+    fn described(&self, mut with_entries: impl FnMut(u32) -> WithEntries) -> Vec<Overview> {
+        let trending = &self.definitions.trending;
+        let window = Overview {
+            name: self.definitions.name(TRENDING).to_owned(),
+            period: None,
+            zone: None,
+            window_ms: Some(trending.window_us / 1000),
+            slide_ms: Some(trending.slide_us / 1000),
+            scopes: trending.scopes.clone(),
+            item: trending.item,
+            measure: trending.measure,
+            eligible: eligible_name(trending.eligible),
+            top: trending.top,
+            with_entries: with_entries(TRENDING),
+        };
+        let charts = (0..).zip(&self.definitions.charts).map(|(index, chart)| Overview {
+            name: chart.name.clone(),
+            period: Some(chart.period),
+            zone: chart.calendar.zone.as_ref().and_then(|zone| zone.iana_name().map(str::to_owned)),
+            window_ms: None,
+            slide_ms: None,
+            scopes: chart.scopes.clone(),
+            item: chart.item,
+            measure: chart.measure,
+            eligible: eligible_name(chart.eligible),
+            top: chart.top,
+            with_entries: with_entries(index),
+        });
+        [window].into_iter().chain(charts).collect()
+    }
+
+    fn with_entries(&self, chart: u32, scopes: Vec<String>) -> WithEntries {
+        let filter = Filter {
+            chart: Some(self.definitions.name(chart).to_owned()),
+            // Every period that any scope has.
+            scope: self.has_global(chart).then_some(Scope::Global),
+            ..Filter::default()
+        };
+        let mut start_days: Vec<i32> = self.places(&filter).into_iter().map(|(_, _, start_day)| *start_day).collect();
+        start_days.sort_unstable();
+        start_days.dedup();
+        WithEntries {
+            periods: start_days.into_iter().map(|start_day| self.period(chart, Some(start_day)).0).collect(),
+            newest: self.newest(chart, None).map(|start_day| self.period(chart, Some(start_day)).0),
+            scopes,
+        }
+    }
+}
+
+/// As `charts.toml` writes it.
+pub(super) fn eligible_name(eligible: Eligible) -> String {
+    match eligible {
+        Eligible::All => "all".to_owned(),
+        Eligible::Completed => "completed".to_owned(),
+        Eligible::ListenedMs(least_ms) if least_ms % 1000 == 0 => format!("{}s", least_ms / 1000),
+        Eligible::ListenedMs(least_ms) => format!("{least_ms}ms"),
+    }
+}

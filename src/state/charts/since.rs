@@ -1,0 +1,37 @@
+//! Which cells may have changed between two states of the charts.
+//!
+//! Copies share what has not changed, so most cells are told apart without a look at them: there may be many thousands, of which
+//! a commit touches a few hundred.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use reprise_dataflows::rules::definition::TRENDING;
+
+use super::folded::{Charts, Place, Top};
+
+impl Charts {
+    /// The places whose cells may differ from those of `earlier`, of which these charts have come by changes; those that are
+    /// gone are among them. Of a cell that is not named here nothing differs but `as_of`.
+    pub fn changed_since(&self, earlier: &Self) -> Vec<Place> {
+        // The window moves with the clock.
+        let has_moved = self.period(TRENDING, Some(0)) != earlier.period(TRENDING, Some(0));
+        let renamed = self.renamed_since(earlier);
+        let is_same = |place: &Place, top: &Arc<Top>| {
+            let shared = earlier.tops.get(place).is_some_and(|earlier| Arc::ptr_eq(earlier, top));
+            let named = renamed.is_empty() || !top.keys().any(|item| renamed.contains(&**item));
+            shared && named && !(has_moved && place.0 == TRENDING)
+        };
+        let changed = self.tops.iter().filter(|(place, top)| !is_same(place, top)).map(|(place, _)| place);
+        let gone = earlier.tops.keys().filter(|place| !self.tops.contains_key(*place));
+        changed.chain(gone).cloned().collect()
+    }
+
+    /// The tracks whose title or artist differs, or is known to only one of the two.
+    fn renamed_since<'a>(&'a self, earlier: &'a Self) -> HashSet<&'a str> {
+        let is_same = |track: &str, about| earlier.titles.get(track).is_some_and(|earlier| Arc::ptr_eq(earlier, about));
+        let other = self.titles.iter().filter(|(track, about)| !is_same(track, about)).map(|(track, _)| &**track);
+        let gone = earlier.titles.keys().filter(|track| !self.titles.contains_key(*track));
+        other.chain(gone.map(|track| &**track)).collect()
+    }
+}

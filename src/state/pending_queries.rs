@@ -1,0 +1,209 @@
+//! Questions to the workers, on their way there and back.
+//!
+//! HTTP asks, worker 0 puts what was asked into the dataflow with its next tick, and when that epoch is complete all that the
+//! workers have found is there at once. So an answer is as of one epoch, the same that the charts are of then.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use reprise_dataflows::Epoch;
+use reprise_dataflows::query::{Answer, Found, Query, Question};
+use tokio::sync::oneshot;
+
+use super::charts::AsOf;
+
+/// Questions that may wait or be on their way at the same time.
+const OPEN_MAX: usize = 256;
+/// Of these, those that an epoch takes along: each costs its workers time, of which the plays of the epoch wait for.
+const EPOCH_MAX: usize = 32;
+/// Between two that look at every track: they take some milliseconds of every worker.
+const COSTLY_INTERVAL: Duration = Duration::from_millis(50);
+
+/// What all workers together have found, in no order, and what that is true for.
+#[derive(Debug)]
+pub struct Findings {
+    pub as_of: AsOf,
+    pub found: Vec<Found>,
+}
+
+/// The questions that are open.
+#[derive(Default)]
+pub struct Questions(Mutex<Open>);
+
+#[derive(Default)]
+struct Open {
+    last_id: u64,
+    answered: u64,
+    /// When the last question was taken that looks at every track.
+    costly_at: Option<Instant>,
+    /// The run is over, and nobody answers any more.
+    closed: bool,
+    waiting: BTreeMap<u64, Asked>,
+    asked: BTreeMap<u64, Asked>,
+}
+
+struct Asked {
+    question: Question,
+    epoch: Epoch,
+    found: Vec<Found>,
+    answer: oneshot::Sender<Findings>,
+}
+
+impl Questions {
+    /// Asks. None if too many questions are open. When the run is over, the sender of the answer is gone.
+    pub fn ask(&self, question: Question) -> Option<oneshot::Receiver<Findings>> {
+        let mut open = self.open();
+        // Who has gone away makes room.
+        open.waiting.retain(|_, asked| !asked.answer.is_closed());
+        if open.waiting.len() + open.asked.len() >= OPEN_MAX {
+            return None;
+        }
+        let (answer, answered) = oneshot::channel();
+        if open.closed {
+            return Some(answered);
+        }
+        open.last_id += 1;
+        let id = open.last_id;
+        open.waiting.insert(id, Asked { question, epoch: 0, found: Vec::new(), answer });
+        Some(answered)
+    }
+
+    /// Whether any question waits for an epoch.
+    pub fn are_waiting(&self) -> bool {
+        !self.open().waiting.is_empty()
+    }
+
+    /// The run is over: who waits for an answer is told so.
+    pub fn close(&self) {
+        let mut open = self.open();
+        open.closed = true;
+        open.waiting.clear();
+        open.asked.clear();
+    }
+
+    /// How many have been answered.
+    pub fn answered(&self) -> u64 {
+        self.open().answered
+    }
+
+    /// What is asked in `epoch`.
+    pub fn begin(&self, epoch: Epoch) -> Vec<Query> {
+        let mut open = self.open();
+        open.waiting.retain(|_, asked| !asked.answer.is_closed());
+        let now = Instant::now();
+        let mut may_be_costly = open.costly_at.is_none_or(|at| now.duration_since(at) >= COSTLY_INTERVAL);
+        let mut fits = |question: &Question| !is_costly(question) || std::mem::take(&mut may_be_costly);
+        let fitting = open.waiting.iter().filter(|(_, asked)| fits(&asked.question)).map(|(id, _)| *id);
+        let taken: Vec<u64> = fitting.take(EPOCH_MAX).collect();
+        let mut queries = Vec::new();
+        for id in taken {
+            let Some(mut asked) = open.waiting.remove(&id) else { continue };
+            asked.epoch = epoch;
+            if is_costly(&asked.question) {
+                open.costly_at = Some(now);
+            }
+            queries.push(Query { id, question: asked.question.clone() });
+            open.asked.insert(id, asked);
+        }
+        queries
+    }
+
+    /// The charts are complete as of `as_of`, and `answers` are what was found since the last time.
+    pub fn complete(&self, as_of: AsOf, answers: Vec<Answer>) {
+        let mut open = self.open();
+        for Answer { id, found } in answers {
+            if let Some(asked) = open.asked.get_mut(&id) {
+                asked.found.push(found);
+            }
+        }
+        if open.asked.is_empty() {
+            return;
+        }
+        let asked = std::mem::take(&mut open.asked).into_iter();
+        let (done, later): (BTreeMap<_, _>, _) = asked.partition(|(_, asked)| asked.epoch <= as_of.epoch);
+        open.asked = later;
+        open.answered += done.len() as u64;
+        for Asked { found, answer, .. } in done.into_values() {
+            // Who asked may have gone.
+            let _ = answer.send(Findings { as_of, found });
+        }
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_costly(question: &Question) -> bool {
+    matches!(question, Question::Search { .. } | Question::Artist { .. } | Question::Window { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn track() -> Question {
+        Question::Track("S1".to_owned())
+    }
+
+    fn as_of(epoch: u64) -> AsOf {
+        AsOf { epoch, ..AsOf::default() }
+    }
+
+    #[test]
+    fn answers_come_with_their_epoch() {
+        let questions = Questions::default();
+        let mut first = questions.ask(track()).unwrap();
+        assert!(questions.are_waiting());
+        let asked = questions.begin(10);
+        let mut second = questions.ask(track()).unwrap();
+        assert_eq!((asked.len(), questions.begin(11).len(), questions.are_waiting()), (1, 1, false));
+        questions.complete(as_of(9), Vec::new());
+        assert!(first.try_recv().is_err());
+        questions.complete(as_of(10), vec![Answer { id: asked[0].id, found: Found::KnownFrom(3) }]);
+        let findings = first.try_recv().unwrap();
+        assert_eq!((findings.as_of.epoch, findings.found), (10, vec![Found::KnownFrom(3)]));
+        assert!(second.try_recv().is_err());
+        questions.complete(as_of(11), Vec::new());
+        assert_eq!(second.try_recv().unwrap().found, []);
+    }
+
+    #[test]
+    fn no_epoch_takes_more_than_its_share() {
+        let questions = Questions::default();
+        let search =
+            || Question::Window { end_us: 0, scope: reprise_dataflows::rules::definition::Scope::Global, limit: 1 };
+        let costly: Vec<_> = (0..3).map(|_| questions.ask(search()).unwrap()).collect();
+        let others: Vec<_> = (0..EPOCH_MAX).map(|_| questions.ask(track()).unwrap()).collect();
+        assert_eq!(questions.begin(1).len(), EPOCH_MAX);
+        assert_eq!(questions.begin(2).len(), 1);
+        assert_eq!(questions.begin(3).len(), 0);
+        std::thread::sleep(COSTLY_INTERVAL);
+        assert_eq!(questions.begin(4).len(), 1);
+        drop((costly, others));
+        assert_eq!(questions.begin(5).len(), 0);
+        assert!(!questions.are_waiting());
+    }
+
+    #[test]
+    fn at_the_end_of_a_run_nobody_is_left_waiting() {
+        let questions = Questions::default();
+        let (mut asked, mut waiting) = (questions.ask(track()).unwrap(), questions.ask(track()).unwrap());
+        assert_eq!(questions.begin(1).len(), 2);
+        questions.close();
+        let mut late = questions.ask(track()).unwrap();
+        for answer in [&mut asked, &mut waiting, &mut late] {
+            assert_eq!(answer.try_recv().err(), Some(oneshot::error::TryRecvError::Closed));
+        }
+    }
+
+    #[test]
+    fn who_has_gone_makes_room() {
+        let questions = Questions::default();
+        let waiting: Vec<_> = (0..OPEN_MAX).map(|_| questions.ask(track()).unwrap()).collect();
+        assert!(questions.ask(track()).is_none());
+        drop(waiting);
+        assert!(questions.ask(track()).is_some());
+    }
+}

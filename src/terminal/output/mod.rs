@@ -1,0 +1,126 @@
+//! Chart cells for people and programs: a table, JSON lines, CSV, Parquet.
+//!
+//! `replay` and the client commands print through here, so the same cells look the same wherever they come from.
+
+mod csv;
+mod parquet;
+pub mod table;
+
+use std::fs::File;
+use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+use crate::state::charts::ChartCell;
+use crate::text::json;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people: fits the terminal.
+    Table,
+    /// One JSON object per chart cell per line, the same that HTTP returns.
+    Json,
+    /// One row per entry, below a header.
+    Csv,
+    /// One row per entry, in a Parquet file.
+    Parquet,
+}
+
+/// Whether cells can be written so, before long work for them begins.
+pub fn check(format: Format, path: Option<&Path>) -> Result<()> {
+    match path {
+        None if format == Format::Parquet => {
+            bail!("Parquet is not text for the screen: name its file with --output PATH")
+        }
+        None => Ok(()),
+        Some(path) => {
+            let file = File::options().create(true).append(true).open(path);
+            file.map(drop).with_context(|| format!("{} cannot be written", path.display()))
+        }
+    }
+}
+
+/// Writes `cells` to the file `path`, or to standard output where there is none.
+///
+/// A reader of standard output that has seen enough and closes it (`| head`) is no error.
+pub fn write(format: Format, cells: &[ChartCell], path: Option<&Path>) -> Result<()> {
+    let Some(path) = path else { return print(format, cells) };
+    let file = File::create(path).with_context(|| format!("{} cannot be written", path.display()))?;
+    let mut file = BufWriter::new(file);
+    let written = match format {
+        Format::Parquet => parquet::write(cells, &mut file),
+        _ => write_text(format, cells, None, &mut file).map_err(Into::into),
+    };
+    let flushed = written.and_then(|()| Ok(file.flush()?));
+    flushed.with_context(|| format!("{} could not be written to the end, and is incomplete", path.display()))
+}
+
+fn print(format: Format, cells: &[ChartCell]) -> Result<()> {
+    check(format, None)?;
+    let mut out = BufWriter::new(io::stdout().lock());
+    let written = match format {
+        Format::Table => out.write_all(emphasised(table::tables(cells, screen_width()), &io::stdout()).as_bytes()),
+        _ => write_text(format, cells, None, &mut out),
+    };
+    let written = written.and_then(|()| out.flush());
+    unless_closed(written).context("standard output cannot be written")
+}
+
+/// `text` with its headings in bold, if `stream` shows colours. Headings are the first line, and each one after an empty line.
+pub fn emphasised(text: String, stream: &impl IsTerminal) -> String {
+    if colours(stream) { table::emphasised(&text) } else { text }
+}
+
+/// Whether `stream` is a terminal that shows colours, and nobody has asked for none (<https://no-color.org>).
+pub fn colours(stream: &impl IsTerminal) -> bool {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    stream.is_terminal() && !is_set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Prints `text` to standard output.
+pub fn print_text(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    unless_closed(written).context("standard output cannot be written")
+}
+
+/// Writes `cells` as text. A table is cut to `width` columns, if one is given.
+///
+/// # Errors
+/// Those of `out`; and [`Format::Parquet`], which is no text.
+pub fn write_text(format: Format, cells: &[ChartCell], width: Option<u16>, out: &mut dyn Write) -> io::Result<()> {
+    match format {
+        Format::Table => out.write_all(table::tables(cells, width).as_bytes()),
+        Format::Csv => csv::write(cells, out),
+        Format::Json => cells.iter().try_for_each(|cell| {
+            json::to_writer(&mut *out, cell)?;
+            out.write_all(b"\n")
+        }),
+        Format::Parquet => Err(io::Error::new(ErrorKind::Unsupported, "Parquet is not text")),
+    }
+}
+
+/// A broken pipe is success: whoever read us has what they wanted.
+pub fn unless_closed(written: io::Result<()>) -> io::Result<()> {
+    match written {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+/// Columns of the terminal that standard output is, if it is one.
+pub fn screen_width() -> Option<u16> {
+    screen_size().map(|(width, _)| width)
+}
+
+/// Columns and lines of the terminal that standard output is, if it is one.
+pub fn screen_size() -> Option<(u16, u16)> {
+    if !io::stdout().is_terminal() {
+        return None;
+    }
+    terminal_size::terminal_size().map(|(width, height)| (width.0, height.0))
+}
+
+#[cfg(test)]
+mod tests;
