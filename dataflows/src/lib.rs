@@ -54,7 +54,7 @@ pub struct Charts<'scope> {
     /// The top of every cell: the multiplicity of (cell, item) is its count. A track is named by its id.
     pub ranked: VecCollection<'scope, Epoch, (Cell, String), i64>,
     /// The title and artist of each track that is in a top, as far as they have been told or asked for: see
-    /// [`query::Question::Titles`].
+    /// [`query::QueryKind::Titles`].
     pub titles: VecCollection<'scope, Epoch, (String, About), i64>,
     /// What was counted for each chart, as changes that add up.
     pub inputs: StreamVec<'scope, Epoch, InputsChange>,

@@ -24,25 +24,25 @@ pub const ARTIST_TRACKS_MAX: usize = 20_000;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Query {
     pub id: u64,
-    pub question: Question,
+    pub kind: QueryKind,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Question {
-    /// What the track of this id is called, and how often it was played in each cell: [`Found::Called`], [`Found::Plays`].
+pub enum QueryKind {
+    /// What the track of this id is called, and how often it was played in each cell: [`Finding::Called`], [`Finding::Plays`].
     Track(String),
-    /// The tracks and artists whose names hold `text`, whatever the case, with their plays in `cell`: [`Found::Track`] and
-    /// [`Found::Artist`], of each those that were played most on each worker: `limit` tracks, and [`ARTISTS_MAX`] artists, so that the
+    /// The tracks and artists whose names hold `text`, whatever the case, with their plays in `cell`: [`Finding::Track`] and
+    /// [`Finding::Artist`], of each those that were played most on each worker: `limit` tracks, and [`ARTISTS_MAX`] artists, so that the
     /// sums of artists with little to their name may lack a part.
     Search { text: String, cell: Cell, limit: usize },
-    /// The tracks that bear this artist's name, and the artist's plays in each of `cells`: [`Found::Artist`], [`Found::Plays`], and
-    /// [`Found::Track`] for the `limit` tracks with the most plays in the first of the cells. Parts of different workers add up. A
+    /// The tracks that bear this artist's name, and the artist's plays in each of `cells`: [`Finding::Artist`], [`Finding::Plays`], and
+    /// [`Finding::Track`] for the `limit` tracks with the most plays in the first of the cells. Parts of different workers add up. A
     /// cell of a chart of artists gives the artist's own count, any other cell the sum of the tracks.
     Artist { name: String, cells: Vec<Cell>, limit: usize },
-    /// What was played in each country in a period of a chart, and of it a track: [`Found::Country`].
+    /// What was played in each country in a period of a chart, and of it a track: [`Finding::Country`].
     Countries { chart: u32, start_day: i32, track_id: Option<String> },
-    /// The trending window that ended at `end_us`, as one cell: [`Found::Track`], or [`Found::Artist`] if it ranks those, and
-    /// [`Found::KnownFrom`].
+    /// The trending window that ended at `end_us`, as one cell: [`Finding::Track`], or [`Finding::Artist`] if it ranks those, and
+    /// [`Finding::KnownFrom`].
     Window { end_us: i64, scope: Scope, limit: usize },
     /// What the tracks of these ids are called, where a source has not said it yet: see [`crate::play::LateTitles`]. Nothing is
     /// found: the charts say it.
@@ -53,11 +53,11 @@ pub enum Question {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     pub id: u64,
-    pub found: Found,
+    pub found: Finding,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Found {
+pub enum Finding {
     Called(About),
     Plays {
         cell: Cell,
@@ -84,9 +84,9 @@ pub enum Found {
     KnownFrom(i64),
 }
 
-impl Question {
+impl QueryKind {
     /// What a worker's counts say to it. `is_window`: they are those of the trending window, which are counted apart.
-    pub(crate) fn answer(&self, counted: &dyn Counted<ItemKey, Cell>, names: &Names, is_window: bool) -> Vec<Found> {
+    pub(crate) fn answer(&self, counted: &dyn Counted<ItemKey, Cell>, names: &Names, is_window: bool) -> Vec<Finding> {
         match self {
             Self::Track(id) => track(&ItemKey::new(ItemKind::Track, id), counted, names, is_window),
             Self::Search { text, cell, limit } if (cell.chart == TRENDING) == is_window => {
@@ -102,14 +102,14 @@ impl Question {
     }
 }
 
-fn track(item: &ItemKey, counted: &dyn Counted<ItemKey, Cell>, names: &Names, is_window: bool) -> Vec<Found> {
+fn track(item: &ItemKey, counted: &dyn Counted<ItemKey, Cell>, names: &Names, is_window: bool) -> Vec<Finding> {
     if !counted.knows(item) {
         return Vec::new();
     }
-    let mut found: Vec<Found> = names.about(item).filter(|_| !is_window).map(Found::Called).into_iter().collect();
+    let mut found: Vec<Finding> = names.about(item).filter(|_| !is_window).map(Finding::Called).into_iter().collect();
     counted.each_cell(Some(item), &mut |cell, _, plays| {
         if plays > 0 {
-            found.push(Found::Plays { cell: cell.clone(), plays });
+            found.push(Finding::Plays { cell: cell.clone(), plays });
         }
     });
     found
@@ -119,19 +119,19 @@ fn countries(
     (chart, start_day): (u32, i32),
     item: Option<&ItemKey>,
     counted: &dyn Counted<ItemKey, Cell>,
-) -> Vec<Found> {
+) -> Vec<Finding> {
     let mut found = Vec::new();
     counted.each_cell(item, &mut |cell, plays, of_track| {
         let is_asked_for =
             cell.chart == chart && cell.start_day == start_day && matches!(cell.scope, Scope::Country(_));
         if is_asked_for && plays > 0 {
-            found.push(Found::Country { cell: cell.clone(), plays, of_track });
+            found.push(Finding::Country { cell: cell.clone(), plays, of_track });
         }
     });
     found
 }
 
-fn search(text: &str, cell: &Cell, limit: usize, counted: &dyn Counted<ItemKey, Cell>, names: &Names) -> Vec<Found> {
+fn search(text: &str, cell: &Cell, limit: usize, counted: &dyn Counted<ItemKey, Cell>, names: &Names) -> Vec<Finding> {
     let text = text.to_lowercase();
     let (mut tracks, mut artists) = (Vec::new(), BTreeMap::<String, (i64, u64)>::new());
     names.each_track(&mut |item, about| {
@@ -152,7 +152,7 @@ fn search(text: &str, cell: &Cell, limit: usize, counted: &dyn Counted<ItemKey, 
         tracks.truncate(limit);
     }
     let track = |(plays, item)| named(ItemKind::Track, &item, plays, names);
-    let artist = |(artist, (plays, tracks))| Found::Artist { artist, plays, tracks };
+    let artist = |(artist, (plays, tracks))| Finding::Artist { artist, plays, tracks };
     let mut artists: Vec<(String, (i64, u64))> = artists.into_iter().collect();
     if artists.len() > ARTISTS_MAX {
         artists.select_nth_unstable_by_key(ARTISTS_MAX, |(_, (plays, _))| Reverse(*plays));
@@ -168,7 +168,7 @@ fn artist(
     counted: &dyn Counted<ItemKey, Cell>,
     names: &Names,
     is_window: bool,
-) -> Vec<Found> {
+) -> Vec<Finding> {
     let counted_here = |cell: &&Cell| (cell.chart == TRENDING) == is_window;
     let first = cells.first().filter(counted_here);
     let mut tracks = Vec::new();
@@ -184,9 +184,9 @@ fn artist(
     let sum = |cell: &Cell| tracks.iter().map(|(_, item)| counted.count(cell, item)).sum::<i64>();
     let in_cell = |cell: &Cell| (cell.clone(), counted.count(cell, &key) + sum(cell));
     let plays = cells.iter().filter(counted_here).map(in_cell).filter(|(_, plays)| *plays > 0);
-    let mut found: Vec<Found> = plays.map(|(cell, plays)| Found::Plays { cell, plays }).collect();
+    let mut found: Vec<Finding> = plays.map(|(cell, plays)| Finding::Plays { cell, plays }).collect();
     if first.is_some() && all > 0 {
-        found.push(Found::Artist { artist: name.to_owned(), plays: 0, tracks: all as u64 });
+        found.push(Finding::Artist { artist: name.to_owned(), plays: 0, tracks: all as u64 });
         found.extend(tracks.iter().take(limit).map(|(plays, item)| named(ItemKind::Track, item, *plays, names)));
     }
     found
@@ -202,11 +202,11 @@ fn holds(name: &str, text: &str) -> bool {
 }
 
 /// An item with its plays, by its name.
-pub(crate) fn named(kind: ItemKind, item: &ItemKey, plays: i64, names: &Names) -> Found {
+pub(crate) fn named(kind: ItemKind, item: &ItemKey, plays: i64, names: &Names) -> Finding {
     let text = names.text(item).to_string();
     match kind {
-        ItemKind::Track => Found::Track { track_id: text, about: names.about(item), plays },
-        ItemKind::Artist => Found::Artist { artist: text, plays, tracks: 0 },
+        ItemKind::Track => Finding::Track { track_id: text, about: names.about(item), plays },
+        ItemKind::Artist => Finding::Artist { artist: text, plays, tracks: 0 },
     }
 }
 

@@ -62,8 +62,8 @@ impl RankRules for ItemRules {
         self.names.compare(a, b)
     }
 
-    fn answer(&self, Query { id, question }: Query, counted: &dyn Counted<ItemKey, Cell>) -> Vec<Answer> {
-        let found = question.answer(counted, &self.names, self.of == Of::Window);
+    fn answer(&self, Query { id, kind }: Query, counted: &dyn Counted<ItemKey, Cell>) -> Vec<Answer> {
+        let found = kind.answer(counted, &self.names, self.of == Of::Window);
         found.into_iter().map(|found| Answer { id, found }).collect()
     }
 }

@@ -15,12 +15,12 @@ use timely::dataflow::operators::Concat;
 use timely::dataflow::operators::vec::Map;
 
 use crate::count::pane::Pane;
-use crate::keys::interner::Numbers;
+use crate::keys::interner::Interner;
 use crate::keys::item::ItemKey;
 use crate::names::catalogue::Names;
 use crate::operators::exchange::Scatter;
 use crate::operators::{Closing, EpochFold, Outputs, by_epoch};
-use crate::query::{Answer, Found, Query, Question, named};
+use crate::query::{Answer, Finding, Query, QueryKind, named};
 use crate::rules::definition::{Cell, Definitions, ItemKind, TRENDING};
 use crate::rules::plan::Tally;
 use crate::rules::plan::{Key, Plan};
@@ -70,8 +70,8 @@ impl EpochFold<Epoch> for Window {
 
     fn close(&mut self, time: &Epoch, (tallies, answers): <Self::Outputs as Outputs<Epoch>>::Emit<'_>) -> Closing {
         self.close_epoch(|tally, diff| tallies((tally, *time, diff)));
-        for Query { id, question } in std::mem::take(&mut self.queries) {
-            self.answer(&question).into_iter().for_each(|found| answers(Answer { id, found }));
+        for Query { id, kind } in std::mem::take(&mut self.queries) {
+            self.answer(&kind).into_iter().for_each(|found| answers(Answer { id, found }));
         }
         Closing::Done
     }
@@ -97,9 +97,9 @@ struct Window {
     known_from: Option<i64>,
     /// Tallies of the open epoch: pane, key, item and count.
     new: Vec<(i64, u32, u32, i64)>,
-    keys: Numbers<Key>,
-    items: Numbers<ItemKey>,
-    /// Numbers of items; empty between calls.
+    keys: Interner<Key>,
+    items: Interner<ItemKey>,
+    /// Interner of items; empty between calls.
     found: Vec<u32>,
 }
 
@@ -119,8 +119,8 @@ impl Window {
             panes: BTreeMap::new(),
             known_from: None,
             new: Vec::new(),
-            keys: Numbers::default(),
-            items: Numbers::default(),
+            keys: Interner::default(),
+            items: Interner::default(),
             found: Vec::new(),
         }
     }
@@ -181,9 +181,9 @@ impl Window {
     }
 
     /// What this worker's items have in a window of the past.
-    fn answer(&self, question: &Question) -> Vec<Found> {
+    fn answer(&self, kind: &QueryKind) -> Vec<Finding> {
         let names = &self.names;
-        let Question::Window { end_us, scope, limit } = question else { return Vec::new() };
+        let QueryKind::Window { end_us, scope, limit } = kind else { return Vec::new() };
         let end = end_us.div_euclid(self.slide_us);
         let cell = Cell { chart: TRENDING, start_day: 0, scope: scope.clone() };
         let asked_for: Vec<bool> = self.keys.all().iter().map(|key| self.plan.cells(key).contains(&cell)).collect();
@@ -196,7 +196,7 @@ impl Window {
         let mut plays: Vec<(ItemKey, i64)> = plays.map(|(item, plays)| (*self.items.get(item), plays)).collect();
         plays.sort_by_cached_key(|(item, plays)| (Reverse(*plays), names.text(item)));
         plays.truncate(*limit);
-        let known_from = self.known_from.map(|pane| Found::KnownFrom(pane * self.slide_us));
+        let known_from = self.known_from.map(|pane| Finding::KnownFrom(pane * self.slide_us));
         let found = plays.into_iter().map(|(item, plays)| named(self.item, &item, plays, names));
         known_from.into_iter().chain(found).collect()
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use reprise_dataflows::keys::label::Label;
 use reprise_dataflows::names::catalogue::About;
-use reprise_dataflows::query::{Answer, Found, Query, Question};
+use reprise_dataflows::query::{Answer, Finding, Query, QueryKind};
 use reprise_dataflows::rules::definition::{Cell, Definitions, Scope, TRENDING};
 use reprise_dataflows::time::{Calendar, Period};
 use support::graph::{CHARTS, Way, run, with_clocks};
@@ -47,15 +47,15 @@ fn cells_of_artist() -> Vec<Cell> {
     ]
 }
 
-fn asked(limit: usize) -> Vec<Question> {
+fn asked(limit: usize) -> Vec<QueryKind> {
     vec![
-        Question::Track("S03".to_owned()),
-        Question::Track("nobody knows it".to_owned()),
-        Question::Search { text: "ARTIST 2".to_owned(), cell: ever(), limit },
-        Question::Search { text: "title 1".to_owned(), cell: ever(), limit: 1000 },
-        Question::Artist { name: "Artist 2".to_owned(), cells: cells_of_artist(), limit },
-        Question::Countries { chart: ever().chart, start_day: 0, track_id: Some("S01".to_owned()) },
-        Question::Countries { chart: TRENDING, start_day: 0, track_id: None },
+        QueryKind::Track("S03".to_owned()),
+        QueryKind::Track("nobody knows it".to_owned()),
+        QueryKind::Search { text: "ARTIST 2".to_owned(), cell: ever(), limit },
+        QueryKind::Search { text: "title 1".to_owned(), cell: ever(), limit: 1000 },
+        QueryKind::Artist { name: "Artist 2".to_owned(), cells: cells_of_artist(), limit },
+        QueryKind::Countries { chart: ever().chart, start_day: 0, track_id: Some("S01".to_owned()) },
+        QueryKind::Countries { chart: TRENDING, start_day: 0, track_id: None },
     ]
 }
 
@@ -72,26 +72,26 @@ fn plays_of(top: Option<&Vec<(String, i64)>>, item: &str) -> i64 {
 }
 
 /// Whether `found` is all that there is to say.
-fn check(question: &Question, found: &[Found], tops: &Tops, titles: &BTreeMap<String, About>) {
-    match question {
-        Question::Track(id) => check_track(id, found, tops, titles),
-        Question::Search { text, cell, limit } => {
+fn check(kind: &QueryKind, found: &[Finding], tops: &Tops, titles: &BTreeMap<String, About>) {
+    match kind {
+        QueryKind::Track(id) => check_track(id, found, tops, titles),
+        QueryKind::Search { text, cell, limit } => {
             check_search(&text.to_lowercase(), tops.get(&name(&unlimited(), cell)), *limit, found, titles);
         }
-        Question::Countries { chart, start_day, track_id } => {
+        QueryKind::Countries { chart, start_day, track_id } => {
             check_countries((*chart, *start_day), track_id.as_deref(), found, tops);
         }
-        Question::Artist { name, cells, limit } => check_artist(name, cells, *limit, found, tops, titles),
-        Question::Window { .. } | Question::Titles { .. } => unreachable!("it has a test of its own"),
+        QueryKind::Artist { name, cells, limit } => check_artist(name, cells, *limit, found, tops, titles),
+        QueryKind::Window { .. } | QueryKind::Titles { .. } => unreachable!("it has a test of its own"),
     }
 }
 
-fn check_track(id: &str, found: &[Found], tops: &Tops, titles: &BTreeMap<String, About>) {
+fn check_track(id: &str, found: &[Finding], tops: &Tops, titles: &BTreeMap<String, About>) {
     let called: Vec<&About> =
-        found.iter().filter_map(|found| if let Found::Called(about) = found { Some(about) } else { None }).collect();
+        found.iter().filter_map(|found| if let Finding::Called(about) = found { Some(about) } else { None }).collect();
     assert_eq!(called, Vec::from_iter(titles.get(id)));
     let plays = found.iter().filter_map(|found| match found {
-        Found::Plays { cell, plays } => Some((name(&unlimited(), cell), *plays)),
+        Finding::Plays { cell, plays } => Some((name(&unlimited(), cell), *plays)),
         _ => None,
     });
     let expected = tops.iter().map(|(cell, top)| (cell.clone(), plays_of(Some(top), id)));
@@ -103,7 +103,7 @@ fn check_search(
     text: &str,
     top: Option<&Vec<(String, i64)>>,
     limit: usize,
-    found: &[Found],
+    found: &[Finding],
     titles: &BTreeMap<String, About>,
 ) {
     let holds = |name: &str| name.to_lowercase().contains(text);
@@ -114,7 +114,7 @@ fn check_search(
     let mut best: Vec<_> = found
         .iter()
         .filter_map(|found| match found {
-            Found::Track { track_id, about, plays } => Some((-plays, track_id, about.as_ref())),
+            Finding::Track { track_id, about, plays } => Some((-plays, track_id, about.as_ref())),
             _ => None,
         })
         .collect();
@@ -129,7 +129,7 @@ fn check_search(
     }
     let mut sums = BTreeMap::<&str, (i64, u64)>::new();
     for found in found {
-        if let Found::Artist { artist, plays, tracks } = found {
+        if let Finding::Artist { artist, plays, tracks } = found {
             let sum = sums.entry(artist).or_default();
             *sum = (sum.0 + plays, sum.1 + tracks);
         }
@@ -142,7 +142,7 @@ fn check_artist(
     artist: &str,
     cells: &[Cell],
     limit: usize,
-    found: &[Found],
+    found: &[Finding],
     tops: &Tops,
     titles: &BTreeMap<String, About>,
 ) {
@@ -157,9 +157,9 @@ fn check_artist(
     let (mut sums, mut tracks, mut count) = (BTreeMap::<Cell, i64>::new(), Vec::new(), 0);
     for found in found {
         match found {
-            Found::Plays { cell, plays } => *sums.entry(cell.clone()).or_default() += plays,
-            Found::Track { track_id, plays, .. } => tracks.push((-plays, track_id)),
-            Found::Artist { tracks, .. } => count += tracks,
+            Finding::Plays { cell, plays } => *sums.entry(cell.clone()).or_default() += plays,
+            Finding::Track { track_id, plays, .. } => tracks.push((-plays, track_id)),
+            Finding::Artist { tracks, .. } => count += tracks,
             _ => {}
         }
     }
@@ -176,7 +176,7 @@ fn check_artist(
     assert_eq!(tracks, best);
 }
 
-fn check_countries((chart, start_day): (u32, i32), track_id: Option<&str>, found: &[Found], tops: &Tops) {
+fn check_countries((chart, start_day): (u32, i32), track_id: Option<&str>, found: &[Finding], tops: &Tops) {
     let mut expected = BTreeMap::new();
     for (key, top) in tops {
         let Ok(scope @ Scope::Country(_)) = Scope::parse(&key.2) else { continue };
@@ -188,7 +188,7 @@ fn check_countries((chart, start_day): (u32, i32), track_id: Option<&str>, found
     }
     let mut sums = BTreeMap::<Cell, (i64, i64)>::new();
     for found in found {
-        if let Found::Country { cell, plays, of_track } = found {
+        if let Finding::Country { cell, plays, of_track } = found {
             let sum = sums.entry(cell.clone()).or_default();
             *sum = (sum.0 + plays, sum.1 + of_track);
         }
@@ -197,8 +197,8 @@ fn check_countries((chart, start_day): (u32, i32), track_id: Option<&str>, found
 }
 
 /// What was found of each query, by its number.
-fn by_query(answers: &[Answer]) -> BTreeMap<u64, Vec<Found>> {
-    let mut found = BTreeMap::<u64, Vec<Found>>::new();
+fn by_query(answers: &[Answer]) -> BTreeMap<u64, Vec<Finding>> {
+    let mut found = BTreeMap::<u64, Vec<Finding>>::new();
     answers.iter().for_each(|answer| found.entry(answer.id).or_default().push(answer.found.clone()));
     found
 }
@@ -219,7 +219,7 @@ proptest! {
         let definitions = Arc::new(Definitions::parse(CHARTS).unwrap());
         let epochs = with_clocks(&epochs, &steps_us);
         let questions = asked(limit);
-        let numbered = |epoch: u64| (0..).zip(questions.clone()).map(move |(index, question)| (epoch, Query { id: epoch * 100 + index, question }));
+        let numbered = |epoch: u64| (0..).zip(questions.clone()).map(move |(index, kind)| (epoch, Query { id: epoch * 100 + index, kind }));
         let queries: Vec<(u64, Query)> = (0..epochs.len() as u64).flat_map(numbered).collect();
         let way = Way { workers, from_lake, in_turn, counted, ..Way::PLAIN };
         let output = run(&definitions, &epochs, &way, &queries);
@@ -229,11 +229,11 @@ proptest! {
             plays.extend(of_epoch.iter().cloned());
             let tops = brute_force(&unlimited(), &plays, *clock_us);
             let titles = brute_force_titles(&plays);
-            for (_, Query { id, question }) in queries.iter().filter(|(at, _)| *at == epoch) {
+            for (_, Query { id, kind }) in queries.iter().filter(|(at, _)| *at == epoch) {
                 // Unless epochs wait for each other, a track may be called what a later epoch says.
-                let is_by_name = matches!(question, Question::Search { .. } | Question::Artist { .. } | Question::Track(_));
+                let is_by_name = matches!(kind, QueryKind::Search { .. } | QueryKind::Artist { .. } | QueryKind::Track(_));
                 if way.in_turn || !is_by_name {
-                    check(question, found.get(id).map_or(&[], Vec::as_slice), &tops, &titles);
+                    check(kind, found.get(id).map_or(&[], Vec::as_slice), &tops, &titles);
                 }
             }
         }
@@ -260,11 +260,11 @@ proptest! {
         epochs.push((Some(now_us), newest));
         let end_us = definitions.trending.end_us(now_us) - back * SLIDE_US;
         let scope = if country { Scope::Country(Label::new("US")) } else { Scope::Global };
-        let question = Question::Window { end_us, scope: scope.clone(), limit: 1000 };
+        let kind = QueryKind::Window { end_us, scope: scope.clone(), limit: 1000 };
         let way = Way { workers, ..Way::PLAIN };
-        let output = run(&definitions, &epochs, &way, &[(last, Query { id: 7, question })]);
+        let output = run(&definitions, &epochs, &way, &[(last, Query { id: 7, kind })]);
         let found = by_query(&output.answers.lock().unwrap()).remove(&7).unwrap();
-        let known_from = found.iter().filter_map(|found| if let Found::KnownFrom(us) = found { Some(*us) } else { None });
+        let known_from = found.iter().filter_map(|found| if let Finding::KnownFrom(us) = found { Some(*us) } else { None });
         let known_from_us = known_from.max().unwrap();
         let start_us = end_us - definitions.trending.window_us;
         let oldest_us = definitions.trending.window(first_us).0.max(definitions.trending.window(now_us).0 - HISTORY_US);
@@ -276,7 +276,7 @@ proptest! {
         let tops = brute_force(&unlimited(), &plays, Some(end_us - 1));
         let expected = tops.get(&("trending".to_owned(), String::new(), scope.name())).cloned().unwrap_or_default();
         let mut tracks: Vec<(String, i64)> = found.into_iter().filter_map(|found| match found {
-            Found::Track { track_id, plays, .. } => Some((track_id, plays)),
+            Finding::Track { track_id, plays, .. } => Some((track_id, plays)),
             _ => None,
         }).collect();
         tracks.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use reprise_dataflows::names::catalogue::About;
-use reprise_dataflows::query::{Query, Question};
+use reprise_dataflows::query::{Query, QueryKind};
 use reprise_dataflows::rank::digest::Inputs;
 use reprise_dataflows::rules::definition::{Cell, Definitions};
 use support::graph::{CHARTS, EpochInput, Output, Way, run, with_clocks};
@@ -162,7 +162,7 @@ proptest! {
         epochs.push(epochs.last().map(|(clock_us, _)| (*clock_us, Vec::new())).unwrap());
         let last = epochs.len() as u64 - 1;
         let track_ids: Vec<String> = asked.into_iter().map(|song| format!("S{song:02}")).collect();
-        let query = Query { id: 0, question: Question::Titles { track_ids: track_ids.clone() } };
+        let query = Query { id: 0, kind: QueryKind::Titles { track_ids: track_ids.clone() } };
         let way = Way { workers, from_lake: true, late: true, fixed_window, in_turn, ..Way::PLAIN };
         let late = run(&definitions, &epochs, &way, &[(last, query)]);
         let at_once = run(&definitions, &epochs, &Way { late: false, ..way }, &[]);

@@ -13,5 +13,5 @@ mod send;
 mod topic;
 
 pub use describe::topic_id;
-pub use receive::{Message, Receiver, Trouble};
+pub use receive::{KafkaNotice, Message, Receiver};
 pub use send::Sender;

@@ -14,7 +14,7 @@ use rdkafka::bindings::{
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::types::RDKafkaErrorCode;
 
-use super::{Message, Trouble};
+use super::{KafkaNotice, Message};
 
 /// A reference to a queue of a client, which must not end before it.
 pub struct Queue(NonNull<rd_kafka_queue_t>);
@@ -54,7 +54,7 @@ impl Queue {
     }
 
     /// The next error among the events; other events are passed over.
-    pub fn error(&mut self) -> Option<Trouble> {
+    pub fn error(&mut self) -> Option<KafkaNotice> {
         loop {
             // SAFETY: the queue is alive.
             let event = unsafe { rd_kafka_queue_poll(self.0.as_ptr(), 0) };
@@ -66,7 +66,7 @@ impl Queue {
                 // SAFETY: as above.
                 let reason = unsafe { rd_kafka_event_error_string(event) };
                 // SAFETY: it is null or ends with a zero byte, and lives as long as the event.
-                Trouble::Error { code: code.into(), reason: unsafe { text(reason) } }
+                KafkaNotice::Error { code: code.into(), reason: unsafe { text(reason) } }
             });
             // SAFETY: the event was ours, and nothing borrowed from it is left. Null is passed over.
             unsafe { rd_kafka_event_destroy(event) };
@@ -90,7 +90,7 @@ pub struct Owned(NonNull<rd_kafka_message_t>);
 
 impl Owned {
     #[inline]
-    pub fn read(&self) -> Result<Message<'_>, Trouble> {
+    pub fn read(&self) -> Result<Message<'_>, KafkaNotice> {
         // SAFETY: librdkafka wrote it before handing it over, and leaves it alone from then on.
         let message = unsafe { self.0.as_ref() };
         // SAFETY: the two fields describe bytes that live as long as the message.
@@ -130,10 +130,10 @@ pub fn fetched_end<C: ClientContext>(client: &Client<C>, topic: &str, partition:
 
 /// What an error says, whose text is where a message has its value.
 #[cold]
-fn trouble(error: &rd_kafka_message_t, text: Option<&[u8]>) -> Trouble {
+fn trouble(error: &rd_kafka_message_t, text: Option<&[u8]>) -> KafkaNotice {
     match error.err.into() {
-        RDKafkaErrorCode::PartitionEOF => Trouble::End { partition: error.partition, offset: error.offset },
-        code => Trouble::Error { code, reason: String::from_utf8_lossy(text.unwrap_or_default()).into_owned() },
+        RDKafkaErrorCode::PartitionEOF => KafkaNotice::End { partition: error.partition, offset: error.offset },
+        code => KafkaNotice::Error { code, reason: String::from_utf8_lossy(text.unwrap_or_default()).into_owned() },
     }
 }
 

@@ -29,7 +29,7 @@ pub struct Message<'a> {
 
 /// What comes instead of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum KafkaNotice {
     /// A partition has been read to its end, which lies at `offset`: what no message was received for before it is a hole. It
     /// takes the option `enable.partition.eof`.
     End {
@@ -82,7 +82,7 @@ impl<C: ConsumerContext + 'static> Receiver<C> {
 
     /// The next message, or what there is instead of one, if there is any. It does not wait.
     #[inline]
-    pub fn receive(&mut self) -> Option<Result<Message<'_>, Trouble>> {
+    pub fn receive(&mut self) -> Option<Result<Message<'_>, KafkaNotice>> {
         self.current = None;
         if self.batch.is_empty() {
             self.messages.take(&mut self.batch, BATCH_MAX);

@@ -8,7 +8,7 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer as _};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
-use reprise_kafka::{Receiver, Trouble};
+use reprise_kafka::{KafkaNotice, Receiver};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const TOPIC: &str = "plays";
@@ -78,7 +78,7 @@ fn every_message_comes_once_and_in_order_and_then_the_end() {
                 nexts[partition as usize] += 1;
                 assert_eq!(receiver.fetched_end(TOPIC, partition), Some(lengths[partition as usize]));
             }
-            Some(Err(Trouble::End { partition, offset })) => {
+            Some(Err(KafkaNotice::End { partition, offset })) => {
                 assert_eq!(offset, nexts[partition as usize], "the end of {partition}");
                 ends[partition as usize] = Some(offset);
             }
@@ -121,8 +121,8 @@ fn it_says_that_no_broker_answers() {
         assert!(began.elapsed() < PATIENCE, "refused: {refused}, all down: {all_down}");
         match receiver.receive() {
             None => std::thread::sleep(Duration::from_millis(1)),
-            Some(Err(Trouble::Error { code: RDKafkaErrorCode::AllBrokersDown, .. })) => all_down = true,
-            Some(Err(Trouble::Error { reason, .. })) => refused |= reason.contains("refused"),
+            Some(Err(KafkaNotice::Error { code: RDKafkaErrorCode::AllBrokersDown, .. })) => all_down = true,
+            Some(Err(KafkaNotice::Error { reason, .. })) => refused |= reason.contains("refused"),
             Some(other) => panic!("{other:?}"),
         }
     }

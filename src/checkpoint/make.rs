@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail, ensure};
 use reprise_dataflows::count::summarise::Summariser;
-use reprise_dataflows::keys::interner::Numbers;
+use reprise_dataflows::keys::interner::Interner;
 use reprise_dataflows::keys::item::ItemKey;
 use reprise_dataflows::names::catalogue::Naming;
 use reprise_dataflows::rules::plan::{Key, Plan};
@@ -110,7 +110,7 @@ struct Maker {
     /// Where the buckets of the last round are: those of the base at first.
     current: Option<PathBuf>,
     base: Option<Checkpoint>,
-    keys: Numbers<Key>,
+    keys: Interner<Key>,
     tallies: Vec<Vec<Row>>,
     names: Vec<BTreeMap<ItemKey, Naming>>,
     waiting: usize,

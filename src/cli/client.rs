@@ -15,7 +15,7 @@ use url::Url;
 
 use crate::serve::problem::Problem;
 use crate::state::Phase;
-use crate::state::charts::{Answer, ChartCell};
+use crate::state::charts::{CellAnswer, ChartCell};
 use crate::text::{grouped, printable};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -114,7 +114,7 @@ impl Client {
 
     /// The cells that `url` answers with.
     pub fn ask(&self, url: &Url) -> Result<Vec<ChartCell>, Failure> {
-        self.json::<Answer>(url).map(Answer::into_cells)
+        self.json::<CellAnswer>(url).map(CellAnswer::into_cells)
     }
 
     /// The JSON that `url` answers with.

@@ -65,7 +65,7 @@ fn default(command: Command, name: &str, value: toml::Value) -> Result<Command> 
     };
     // clap keeps defaults for as long as the process runs.
     let values = values.into_iter().map(|value| Ok(&*text(value)?.leak())).collect::<Result<Vec<&'static str>>>()?;
-    let mut found = Found::default();
+    let mut found = FileOption::default();
     let command = default_below(command, name, &values, &mut found);
     if !found.known {
         bail!(
@@ -80,14 +80,14 @@ fn default(command: Command, name: &str, value: toml::Value) -> Result<Command> 
 
 /// What is known of an option.
 #[derive(Default)]
-struct Found {
+struct FileOption {
     known: bool,
     /// Somewhere it may be given once only.
     single: bool,
 }
 
 /// Likewise for the subcommands of `command`, and theirs. An option without a long name goes by its letter.
-fn default_below(mut command: Command, name: &str, values: &[&'static str], found: &mut Found) -> Command {
+fn default_below(mut command: Command, name: &str, values: &[&'static str], found: &mut FileOption) -> Command {
     let subcommands: Vec<String> =
         command.get_subcommands().map(|subcommand| subcommand.get_name().to_owned()).collect();
     for subcommand in subcommands {
@@ -99,7 +99,7 @@ fn default_below(mut command: Command, name: &str, values: &[&'static str], foun
             };
             let Some(option) = subcommand.get_arguments().find(is_it) else { return subcommand };
             let (id, several) = (option.get_id().clone(), matches!(option.get_action(), ArgAction::Append));
-            *found = Found { known: true, single: found.single || !several };
+            *found = FileOption { known: true, single: found.single || !several };
             let values = values.to_vec();
             subcommand.mut_arg(id, |option| option.required(false).default_values(values))
         });

@@ -21,8 +21,8 @@ use super::shared::{
 use super::usage::wrong;
 use crate::generate::plays::{LongTail, Mix, Period};
 use crate::generate::{self, Traffic};
-use crate::kafka::Broker;
-use crate::lake::maintenance::Spans;
+use crate::kafka::TopicConfig;
+use crate::lake::maintenance::Intervals;
 use crate::process::shutdown::fail;
 use crate::run::Run;
 use crate::run::tick::Pace;
@@ -135,10 +135,10 @@ fn show(options: Options, lake: &DemoLake) -> Result<String> {
     cluster.create_topic(TOPIC, PARTITIONS, 1).map_err(|error| anyhow!("the mock cannot make the topic: {error}"))?;
     let servers = cluster.bootstrap_servers();
     let run = Run {
-        broker: Broker::new(&servers, TOPIC),
+        broker: TopicConfig::new(&servers, TOPIC),
         lake: absolute(lake.path())?,
         workers: options.workers,
-        place: None,
+        membership: None,
         definitions: with_history(options.charts.load()?, TRENDING_HISTORY),
         listen: options.listen,
         probe_listen: None,
@@ -149,7 +149,7 @@ fn show(options: Options, lake: &DemoLake) -> Result<String> {
         reset_clock: false,
         memory_max_bytes: None,
         pace: Pace { commit_interval: Duration::from_secs(2), ..Pace::default() },
-        care: Spans::default(),
+        maintenance: Intervals::default(),
         checkpoint_interval: Duration::from_secs(60),
         changelog: None,
         otlp: None,

@@ -12,7 +12,7 @@ use super::run::topic_name;
 use super::shared::{brokers, parse_duration, parse_moment, parse_option, start_log, stop_flag};
 use super::usage::{WrongUsage, wrong};
 use crate::generate::plays::{LongTail, Mix, Period};
-use crate::generate::{self, Progress, SONGS_MAX, Summary, Traffic};
+use crate::generate::{self, SONGS_MAX, SendProgress, Summary, Traffic};
 use crate::kafka::{DEFAULT_SERVERS, check_options};
 use crate::text::log;
 
@@ -238,7 +238,7 @@ impl Screen {
         Self { bar, line_due: Instant::now() + LINE_EVERY, last: (0, Duration::ZERO) }
     }
 
-    fn show(&mut self, progress: &Progress) {
+    fn show(&mut self, progress: &SendProgress) {
         let line_due = Instant::now() >= self.line_due;
         if self.bar.is_none() && !line_due {
             return;
@@ -265,7 +265,7 @@ impl Screen {
     }
 }
 
-fn status(progress: &Progress, rate: f64) -> String {
+fn status(progress: &SendProgress, rate: f64) -> String {
     let of = progress.count.map_or_else(String::new, |count| format!(" of {}", HumanCount(count)));
     let phase = if progress.history_left > 0 { "history" } else { "live" };
     format!("{phase}: {}{of} records sent, {}/s", HumanCount(progress.sent), HumanCount(rate as u64))

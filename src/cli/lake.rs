@@ -16,7 +16,7 @@ use super::lake_folder::LakeFolder;
 use super::run::workers;
 use super::shared::{default_workers, parse_duration, start_log, stop_flag};
 use super::{checkpoint, verify};
-use crate::lake::maintenance as care;
+use crate::lake::maintenance;
 use crate::lake::maintenance::{Attention, DayUsage, Lock, TableUsage, Usage};
 use crate::process::failpoint;
 use crate::terminal::output::table::columns;
@@ -117,7 +117,7 @@ pub fn run(command: Command) -> Result<()> {
 }
 
 fn ls(options: &LsOptions) -> Result<()> {
-    let usage = care::usage(&options.lake.absolute()?)?;
+    let usage = maintenance::usage(&options.lake.absolute()?)?;
     let text = match options.format {
         Format::Table => describe(&usage),
         Format::Json => String::from_utf8(json::to_vec(&usage)?)? + "\n",
@@ -131,7 +131,7 @@ fn compact(options: &CompactOptions) -> Result<()> {
     let after = if options.all { Duration::ZERO } else { options.older_than };
     let lock = lock(&lake)?;
     let stop = stop_flag("finishing the commit under way")?;
-    let compacted = with_bar("compacting", &stop, |attention| care::compact(&lake, &lock, after, attention))?;
+    let compacted = with_bar("compacting", &stop, |attention| maintenance::compact(&lake, &lock, after, attention))?;
     if compacted.partitions == 0 && compacted.failed == 0 {
         log::note(&nothing_compacted(after));
     } else {
@@ -167,7 +167,8 @@ fn vacuum(options: &VacuumOptions) -> Result<()> {
     let lock = lock(&lake)?;
     let stop = stop_flag("leaving the rest for another time")?;
     let (retain, dry_run) = (options.retain, options.dry_run);
-    let vacuumed = with_bar("deleting", &stop, |attention| care::vacuum(&lake, &lock, retain, dry_run, attention))?;
+    let vacuumed =
+        with_bar("deleting", &stop, |attention| maintenance::vacuum(&lake, &lock, retain, dry_run, attention))?;
     let deleted = if dry_run { "would delete" } else { "deleted" };
     let (files, names) = (vacuumed.files - vacuumed.names, vacuumed.names);
     log::note(&format!("{deleted} {} files, {}", grouped(files as u64), HumanBytes(vacuumed.bytes)));
@@ -182,7 +183,7 @@ fn vacuum(options: &VacuumOptions) -> Result<()> {
         log::note(&format!("{deleted} the second names, in _merged, of {names} files that stay"));
     }
     if !dry_run {
-        care::clean_logs(&lake, &lock, retain)?;
+        maintenance::clean_logs(&lake, &lock, retain)?;
     }
     Ok(())
 }

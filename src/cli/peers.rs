@@ -9,8 +9,8 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::shared::parse_duration;
 use crate::cluster::Secret;
-use crate::cluster::membership as place;
-use crate::cluster::membership::{PROCESSES_MAX, Place};
+use crate::cluster::membership;
+use crate::cluster::membership::{Membership, PROCESSES_MAX};
 
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "Cluster (`reprise cluster` starts one on this machine)")]
@@ -64,11 +64,11 @@ impl Peers {
     }
 
     /// Where this process is in its cluster, if it is in one.
-    pub fn place(&self) -> Result<Option<Place>> {
+    pub fn membership(&self) -> Result<Option<Membership>> {
         let processes = self.processes.map(|processes| processes as usize);
         let addresses = match (&self.hostfile, &self.hosts) {
-            (Some(hostfile), _) => place::hostfile(hostfile)?,
-            (None, Some(hosts)) => place::hosts(hosts, processes)?,
+            (Some(hostfile), _) => membership::hostfile(hostfile)?,
+            (None, Some(hosts)) => membership::hosts(hosts, processes)?,
             (None, None) if processes.is_some_and(|processes| processes > 1) => {
                 bail!(
                     "-n needs the addresses of the processes: give --hostfile or --hosts, or let `reprise cluster` start them"
@@ -89,21 +89,21 @@ impl Peers {
             addresses.len()
         );
         if processes <= 1 {
-            let alone = self.process.as_deref().is_none_or(|process| process == "0" || process == place::ORDINAL);
+            let alone = self.process.as_deref().is_none_or(|process| process == "0" || process == membership::ORDINAL);
             ensure!(alone, "there is one address, and so no process but 0: is the list of addresses whole?");
             return Ok(None);
         }
         let process = self.process.as_deref().context("-p is needed: which of the processes is this one, from 0?")?;
-        let place = Place {
-            process: place::number(process, crate::process::host::host_name)?,
+        let membership = Membership {
+            process: membership::number(process, crate::process::host::host_name)?,
             addresses: addresses.into_iter().take(processes).collect(),
             listen: self.cluster_listen,
             secret: self.cluster_secret_file.as_deref().map(Secret::read).transpose()?,
             join_timeout: self.join_timeout,
             stall_timeout: self.stall_timeout,
         };
-        place.check()?;
-        Ok(Some(place))
+        membership.check()?;
+        Ok(Some(membership))
     }
 
     /// Does `stop` at the end of stdin, if that is asked for.

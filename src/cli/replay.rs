@@ -20,13 +20,13 @@ use super::run::workers;
 use super::shared::{ChartsFile, MemoryMax, default_workers, parse_moment, start_log};
 use super::usage::WrongUsage;
 use crate::cluster::view::View;
-use crate::cluster::{Profile, Team, join};
+use crate::cluster::{Fingerprint, Team, join};
 use crate::lake::{LakeFile, Snapshot, balance};
 use crate::process::memory;
-use crate::process::shutdown::{Ending, fail};
+use crate::process::shutdown::{Shutdown, fail};
 use crate::run::engine::{Engine, for_each_worker};
 use crate::run::tick::{Pace, clock_of_plays};
-use crate::source::lake::{Progress, latest_times};
+use crate::source::lake::{ReadProgress, latest_times};
 use crate::state::State;
 use crate::state::charts::{Charts, Filter, is_country_code, scopes};
 use crate::terminal::output::Format;
@@ -189,10 +189,12 @@ impl Options {
     /// The workers, with those of the other processes. None if it was stopped before all had come.
     fn team(&self, definitions: &Definitions) -> Result<Option<Team>> {
         let stop = Arc::new(AtomicBool::new(false));
-        let Some(place) = self.peers.place().wrong_usage()? else { return Ok(Some(Team::alone(self.workers))) };
-        let mut profile = Profile::new("replay", self.workers, definitions);
-        profile.set("times (--from, --to, --clock)", format!("{:?}", (self.from, self.to, self.clock)));
-        let cluster = join(&place, &profile, &stop, Arc::new(fail))?;
+        let Some(membership) = self.peers.membership().wrong_usage()? else {
+            return Ok(Some(Team::alone(self.workers)));
+        };
+        let mut fingerprint = Fingerprint::new("replay", self.workers, definitions);
+        fingerprint.set("times (--from, --to, --clock)", format!("{:?}", (self.from, self.to, self.clock)));
+        let cluster = join(&membership, &fingerprint, &stop, Arc::new(fail))?;
         Ok(cluster.map(|cluster| Team { threads: self.workers, cluster: Some(cluster) }))
     }
 
@@ -225,7 +227,7 @@ impl Replay {
     /// The charts of the plays; what they are as of, nobody has said yet.
     pub fn charts(self) -> Result<Charts> {
         let rows_total = self.files.iter().map(|file| file.rows).sum();
-        let progress = Arc::new(Progress { rows_total, ..Progress::default() });
+        let progress = Arc::new(ReadProgress { rows_total, ..ReadProgress::default() });
         let state = Arc::new(State::new(Charts::new(self.definitions.clone())));
         let files = for_each_worker(&self.files, self.team.threads);
         let engine = Engine {
@@ -242,7 +244,7 @@ impl Replay {
             progress: progress.clone(),
             live: None,
             state: state.clone(),
-            ending: Ending::default(),
+            shutdown: Shutdown::default(),
             fail,
         };
         with_bar(&progress, || engine.run())?;
@@ -325,7 +327,7 @@ pub fn bar_of_plays() -> ProgressStyle {
 }
 
 /// Shows how far `work` has come, if stderr is a terminal.
-fn with_bar(progress: &Arc<Progress>, work: impl FnOnce() -> Result<()>) -> Result<()> {
+fn with_bar(progress: &Arc<ReadProgress>, work: impl FnOnce() -> Result<()>) -> Result<()> {
     let bar = ProgressBar::with_draw_target(Some(progress.rows_total), ProgressDrawTarget::stderr());
     bar.set_style(bar_of_plays());
     let (shown, read) = (bar.clone(), progress.clone());

@@ -20,8 +20,8 @@ use super::shared::{
 };
 use super::usage::{WrongUsage, wrong};
 use crate::cluster::supervise::DONE_IN_VAIN;
-use crate::kafka::{Broker, DEFAULT_GROUP, DEFAULT_SERVERS};
-use crate::lake::{maintenance as care, owner};
+use crate::kafka::{DEFAULT_GROUP, DEFAULT_SERVERS, TopicConfig};
+use crate::lake::{maintenance, owner};
 use crate::process::failpoint;
 use crate::process::memory;
 use crate::publish::otlp::parse_endpoint;
@@ -183,8 +183,8 @@ pub fn run(options: Options) -> Result<()> {
     if options.format.is_none() && options.printed.is_asked() {
         return Err(wrong("--output and --all are for the charts that --format prints: give it too"));
     }
-    let place = options.peers.place().wrong_usage()?;
-    let has_table = has_screen() && place.as_ref().is_none_or(|place| place.process == 0);
+    let membership = options.peers.membership().wrong_usage()?;
+    let has_table = has_screen() && membership.as_ref().is_none_or(|membership| membership.process == 0);
     start_log(if has_table { "warn" } else { "info" });
     failpoint::warn_if_set();
     let stop = stop_flag("committing what was read")?;
@@ -199,13 +199,13 @@ pub fn run(options: Options) -> Result<()> {
         ..Pace::default()
     };
     let broker =
-        Broker { servers: options.brokers, topic: options.topic, group: options.group, options: options.options };
+        TopicConfig { servers: options.brokers, topic: options.topic, group: options.group, options: options.options };
     broker.check_options().wrong_usage()?;
     let run = Run {
         broker,
         lake: lake.clone(),
         workers: options.workers,
-        place,
+        membership,
         definitions: with_history(options.charts.load()?, options.trending_history),
         listen: options.listen,
         probe_listen: options.probe_listen,
@@ -216,7 +216,7 @@ pub fn run(options: Options) -> Result<()> {
         reset_clock: options.reset_clock,
         memory_max_bytes: options.memory_max.bytes(),
         pace,
-        care: care::Spans { compact_after: options.compact_after, retain: options.retain },
+        maintenance: maintenance::Intervals { compact_after: options.compact_after, retain: options.retain },
         checkpoint_interval: options.checkpoint_interval,
         changelog: options.changelog,
         otlp: options.otlp,

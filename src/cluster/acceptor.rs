@@ -21,13 +21,13 @@ const KNOCKING_MAX: usize = 64;
 const WARNINGS_MAX: usize = 20;
 
 /// A process that belongs to the cluster, and waits for our answer.
-pub struct Guest {
+pub struct Peer {
     pub socket: TcpStream,
     pub from: SocketAddr,
     pub introduction: Introduction,
 }
 
-impl Guest {
+impl Peer {
     pub fn process(&self) -> usize {
         self.introduction.process
     }
@@ -48,17 +48,17 @@ pub fn has_hung_up(socket: &TcpStream) -> bool {
     }
 }
 
-pub struct Door {
+pub struct Acceptor {
     listener: TcpListener,
     secret: Option<Secret>,
-    let_in: Sender<Guest>,
-    guests: Receiver<Guest>,
+    let_in: Sender<Peer>,
+    guests: Receiver<Peer>,
     knocking: Arc<AtomicUsize>,
     warnings: Arc<AtomicUsize>,
     last_refusal: String,
 }
 
-impl Door {
+impl Acceptor {
     /// A door for who knows the `secret`. `listener` does not block.
     pub fn new(listener: TcpListener, secret: Option<Secret>) -> Self {
         let (let_in, guests) = channel();
@@ -67,7 +67,7 @@ impl Door {
     }
 
     /// The next guest, if one has come.
-    pub fn next(&mut self) -> Option<Guest> {
+    pub fn next(&mut self) -> Option<Peer> {
         // A flood of connections must not keep us here.
         for _ in 0..KNOCKING_MAX {
             let Ok((socket, from)) = self.listener.accept() else { break };
@@ -79,7 +79,7 @@ impl Door {
             let (knocking, warnings) = (self.knocking.clone(), self.warnings.clone());
             let answer = move || {
                 match introduced(socket, from, secret.as_ref()) {
-                    Ok(guest) => drop(let_in.send(guest)),
+                    Ok(peer) => drop(let_in.send(peer)),
                     Err(error) if warnings.fetch_add(1, Ordering::Relaxed) < WARNINGS_MAX => {
                         handshake::warn_of(from, &error);
                     }
@@ -96,10 +96,10 @@ impl Door {
     }
 
     /// Tells a guest that it cannot come in.
-    pub fn refuse(&mut self, mut guest: Guest, reason: &str) {
-        warn!(from = %guest.from, "refused process {}: {reason}", guest.process());
+    pub fn refuse(&mut self, mut peer: Peer, reason: &str) {
+        warn!(from = %peer.from, "refused process {}: {reason}", peer.process());
         // Best effort: it may have gone.
-        let _ = handshake::refuse(&mut guest.socket, reason);
+        let _ = handshake::refuse(&mut peer.socket, reason);
         self.last_refusal = format!("The last one that was refused: {reason}");
     }
 
@@ -109,7 +109,7 @@ impl Door {
     }
 }
 
-fn introduced(mut socket: TcpStream, from: SocketAddr, secret: Option<&Secret>) -> anyhow::Result<Guest> {
+fn introduced(mut socket: TcpStream, from: SocketAddr, secret: Option<&Secret>) -> anyhow::Result<Peer> {
     let never = AtomicBool::new(false);
     // What has been accepted from a listener that does not block, may not block either.
     socket.set_nonblocking(false)?;
@@ -117,5 +117,5 @@ fn introduced(mut socket: TcpStream, from: SocketAddr, secret: Option<&Secret>) 
     let deadline = Instant::now() + HANDSHAKE_TIMEOUT;
     let mut bounded = Bounded { socket: &mut socket, deadline, stop: &never };
     let introduction = handshake::listen(&mut bounded, secret)?;
-    Ok(Guest { socket, from, introduction })
+    Ok(Peer { socket, from, introduction })
 }

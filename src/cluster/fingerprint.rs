@@ -10,18 +10,18 @@ const SHOWN_CHARS_MAX: usize = 200;
 
 /// What a process runs, by the words in which people are told of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Profile(BTreeMap<String, String>);
+pub struct Fingerprint(BTreeMap<String, String>);
 
-impl Profile {
+impl Fingerprint {
     pub fn new(command: &str, workers: usize, definitions: &Definitions) -> Self {
-        let mut profile = Self::default();
-        profile.set("command", command);
-        profile.set("number of workers (-w)", workers);
-        profile.set("trending window", format!("{:?}", definitions.trending));
+        let mut fingerprint = Self::default();
+        fingerprint.set("command", command);
+        fingerprint.set("number of workers (-w)", workers);
+        fingerprint.set("trending window", format!("{:?}", definitions.trending));
         for chart in &definitions.charts {
-            profile.set(&format!("chart {:?}", chart.name), format!("{chart:?}"));
+            fingerprint.set(&format!("chart {:?}", chart.name), format!("{chart:?}"));
         }
-        profile
+        fingerprint
     }
 
     pub fn set(&mut self, what: &str, value: impl ToString) {
@@ -30,15 +30,15 @@ impl Profile {
 
     /// The same, of one process among so many.
     pub fn of_one_among(&self, processes: usize) -> Self {
-        let mut profile = self.clone();
-        profile.set("number of processes (-n)", processes);
-        profile
+        let mut fingerprint = self.clone();
+        fingerprint.set("number of processes (-n)", processes);
+        fingerprint
     }
 
     /// The first thing in which `theirs` differs from ours, with both values.
     pub fn difference(&self, theirs: &Self) -> Option<Difference> {
         let what = self.0.keys().chain(theirs.0.keys()).find(|what| self.0.get(*what) != theirs.0.get(*what))?;
-        let [ours, theirs] = [self, theirs].map(|profile| shown(profile.0.get(what)));
+        let [ours, theirs] = [self, theirs].map(|fingerprint| shown(fingerprint.0.get(what)));
         Some(Difference { what: shown(Some(what)), ours, theirs })
     }
 }
@@ -62,18 +62,18 @@ fn shown(value: Option<&String>) -> String {
 mod tests {
     use super::*;
 
-    fn profile(charts: &str) -> Profile {
-        Profile::new("run", 2, &Definitions::parse(charts).unwrap())
+    fn fingerprint(charts: &str) -> Fingerprint {
+        Fingerprint::new("run", 2, &Definitions::parse(charts).unwrap())
     }
 
     #[test]
     fn names_what_differs_with_both_values() {
-        let weekly = profile("[[chart]]\nname = 'weekly'\nperiod = 'week'");
+        let weekly = fingerprint("[[chart]]\nname = 'weekly'\nperiod = 'week'");
         assert_eq!(weekly.difference(&weekly), None);
-        let found = weekly.difference(&profile("[[chart]]\nname = 'weekly'\nperiod = 'month'")).unwrap();
+        let found = weekly.difference(&fingerprint("[[chart]]\nname = 'weekly'\nperiod = 'month'")).unwrap();
         assert_eq!(found.what, "chart \"weekly\"");
         assert!(found.ours.contains("Week") && found.theirs.contains("Month"), "{found:?}");
-        let found = weekly.difference(&profile("[[chart]]\nname = 'daily'\nperiod = 'day'")).unwrap();
+        let found = weekly.difference(&fingerprint("[[chart]]\nname = 'daily'\nperiod = 'day'")).unwrap();
         assert_eq!((found.what.as_str(), found.theirs.as_str()), ("chart \"weekly\"", "none"));
         let mut other = weekly.clone();
         other.set("topic", "a\u{1b}[2Jb".repeat(100));

@@ -18,7 +18,7 @@ pub const ORDINAL: &str = "ordinal";
 
 /// The place of a process in its cluster.
 #[derive(Clone)]
-pub struct Place {
+pub struct Membership {
     pub process: usize,
     /// `host:port` of every process, by its number.
     pub addresses: Vec<String>,
@@ -31,7 +31,7 @@ pub struct Place {
     pub stall_timeout: Duration,
 }
 
-impl Place {
+impl Membership {
     /// Says what is wrong with this place, if anything is.
     pub fn check(&self) -> Result<()> {
         let processes = self.addresses.len();
@@ -140,26 +140,28 @@ pub fn number(text: &str, host: impl FnOnce() -> Result<String>) -> Result<usize
 mod tests {
     use super::*;
 
-    fn place(addresses: &[&str]) -> Place {
+    fn membership(addresses: &[&str]) -> Membership {
         let addresses = addresses.iter().map(ToString::to_string).collect();
         let (join_timeout, stall_timeout) = (Duration::from_secs(1), Duration::from_secs(1));
-        Place { process: 0, addresses, listen: None, secret: None, join_timeout, stall_timeout }
+        Membership { process: 0, addresses, listen: None, secret: None, join_timeout, stall_timeout }
     }
 
     #[test]
     fn without_a_secret_all_must_be_on_loopback() {
-        place(&["127.0.0.1:2101", "localhost:2102", "[::1]:2103"]).check().unwrap();
+        membership(&["127.0.0.1:2101", "localhost:2102", "[::1]:2103"]).check().unwrap();
         for stranger in ["10.0.0.1:2102", "host:2102", "localhost.example.com:2102", "127.0.0.1.nip.io:2102"] {
-            let said = place(&["127.0.0.1:2101", stranger]).check().unwrap_err().to_string();
+            let said = membership(&["127.0.0.1:2101", stranger]).check().unwrap_err().to_string();
             assert!(said.contains(stranger) && said.contains("--cluster-secret-file"), "{said}");
         }
-        let everywhere = Place { listen: Some("0.0.0.0:2101".parse().unwrap()), ..place(&["127.0.0.1:2101"]) };
+        let everywhere =
+            Membership { listen: Some("0.0.0.0:2101".parse().unwrap()), ..membership(&["127.0.0.1:2101"]) };
         assert!(everywhere.check().unwrap_err().to_string().contains("--cluster-listen"));
     }
 
     #[test]
     fn a_process_is_one_of_those_that_there_are() {
-        let said = Place { process: 2, ..place(&["127.0.0.1:1", "127.0.0.1:2"]) }.check().unwrap_err().to_string();
+        let said =
+            Membership { process: 2, ..membership(&["127.0.0.1:1", "127.0.0.1:2"]) }.check().unwrap_err().to_string();
         assert!(said.contains("from 0 to 1"), "{said}");
     }
 

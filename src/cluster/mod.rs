@@ -34,8 +34,8 @@ pub mod supervise;
 pub mod team;
 pub mod view;
 
-pub use fingerprint::Profile;
+pub use fingerprint::Fingerprint;
 pub use join::join;
-pub use membership::Place;
+pub use membership::Membership;
 pub use secret::Secret;
 pub use team::Team;

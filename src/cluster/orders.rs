@@ -10,7 +10,7 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Operator;
 
-use crate::process::shutdown::{Ending, Order};
+use crate::process::shutdown::{Order, Shutdown};
 use crate::report::{ProcessReport, Report};
 
 /// How often a process reports that has nothing new to say.
@@ -28,7 +28,7 @@ pub fn pulse<'scope>(
                 let stops = ticks.drain(..).any(|tick| tick.stage == Stage::Stop);
                 let Some(report) = look.as_ref().map(|look| look()) else { return };
                 let is_news = last.as_ref().is_none_or(|(last, at)| {
-                    (&last.ending, &last.paused) != (&report.ending, &report.paused) || at.elapsed() >= INTERVAL
+                    (&last.shutdown, &last.paused) != (&report.shutdown, &report.paused) || at.elapsed() >= INTERVAL
                 });
                 if is_news || stops {
                     last = Some((report.clone(), Instant::now()));
@@ -40,8 +40,8 @@ pub fn pulse<'scope>(
 }
 
 /// Has this process do what it is ordered to.
-pub fn obey(orders: StreamVec<'_, Epoch, Order>, ending: Ending) {
+pub fn obey(orders: StreamVec<'_, Epoch, Order>, shutdown: Shutdown) {
     orders.sink(Pipeline, "Orders", move |(input, _frontier)| {
-        input.for_each(|_capability, orders| orders.drain(..).for_each(|order| ending.obey(order)));
+        input.for_each(|_capability, orders| orders.drain(..).for_each(|order| shutdown.obey(order)));
     });
 }

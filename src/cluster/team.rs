@@ -16,9 +16,9 @@ use crate::process::threads::Background;
 
 /// What processes say to each other when their workers may start.
 #[derive(Serialize, Deserialize)]
-struct Ready;
+struct ReadyToStart;
 
-/// [`Ready`] as JSON.
+/// [`ReadyToStart`] as JSON.
 const READY: &[u8] = b"null";
 
 /// The workers of this process, and perhaps the cluster that it is in.
@@ -35,7 +35,7 @@ impl Team {
 
     /// The number of this process. The first one mints ticks, commits and serves.
     pub fn process(&self) -> usize {
-        self.cluster.as_ref().map_or(0, |cluster| cluster.place.process)
+        self.cluster.as_ref().map_or(0, |cluster| cluster.membership.process)
     }
 
     /// The number of all workers.
@@ -57,7 +57,7 @@ impl Team {
             Some(cluster) => {
                 let hooks = Hooks::default();
                 let threads = ProcessBuilder::new_typed_vector(self.threads, hooks.refill.clone(), None);
-                let (process, links) = (cluster.place.process, cluster.links.clone());
+                let (process, links) = (cluster.membership.process, cluster.links.clone());
                 let (builders, guard) =
                     initialize_networking_from_sockets(threads, links, process, self.threads, hooks)
                         .context("the threads of the cluster's links cannot be started")?;
@@ -89,12 +89,12 @@ impl Team {
         if self.process() > 0 {
             let first = self.links().into_iter().next().context("a process alone has nobody to wait for")?;
             first.say(READY).context("process 0 cannot be told that we are ready")?;
-            return Ok(self.hear::<Ready>()?.is_some());
+            return Ok(self.hear::<ReadyToStart>()?.is_some());
         }
         for link in self.links() {
             link.hear().context("not all processes of the cluster have become ready")?;
         }
-        self.announce(&Ready)?;
+        self.announce(&ReadyToStart)?;
         Ok(true)
     }
 

@@ -24,9 +24,9 @@ use anyhow::Result;
 
 pub use catalogue::SONGS_MAX;
 use pace::Pace;
-use plays::{Kind, Plays};
+use plays::{Plays, RecordKind};
 use producer::Producer;
-pub use traffic::{BURST_MAX, Progress, Summary, Traffic};
+pub use traffic::{BURST_MAX, SendProgress, Summary, Traffic};
 use transcript::Transcript;
 
 use crate::kafka::topics as topic;
@@ -52,7 +52,7 @@ pub fn send(
     brokers: &str,
     stop: &AtomicBool,
     mut hold: impl FnMut(&[u64]) -> bool,
-    mut progress: impl FnMut(&Progress),
+    mut progress: impl FnMut(&SendProgress),
 ) -> Result<Summary> {
     let mut run = Run::start(traffic, brokers)?;
     let (started, mut told) = (Instant::now(), Instant::now());
@@ -84,7 +84,7 @@ pub fn send(
     }
     let last = run.progress(started.elapsed());
     let summary = run.finish(started)?;
-    progress(&Progress { elapsed: summary.elapsed, ..last });
+    progress(&SendProgress { elapsed: summary.elapsed, ..last });
     Ok(summary)
 }
 
@@ -130,7 +130,7 @@ impl Run {
             let record = self.plays.next(now_us, &mut self.value);
             let partition = self.partitions[record.song] as usize;
             let key = self.plays.catalogue().id(record.song);
-            let value = (record.kind != Kind::Tombstone).then_some(self.value.as_slice());
+            let value = (record.kind != RecordKind::Tombstone).then_some(self.value.as_slice());
             self.producer.push(partition, key, value);
             if let Some(transcript) = &mut self.transcript {
                 transcript.record(record.kind, partition, key, &self.value)?;
@@ -140,8 +140,8 @@ impl Run {
         self.producer.send()
     }
 
-    fn progress(&self, elapsed: Duration) -> Progress {
-        Progress { sent: self.summary.sent, count: self.count, history_left: self.plays.history_left(), elapsed }
+    fn progress(&self, elapsed: Duration) -> SendProgress {
+        SendProgress { sent: self.summary.sent, count: self.count, history_left: self.plays.history_left(), elapsed }
     }
 
     fn finish(self, started: Instant) -> Result<Summary> {

@@ -75,11 +75,11 @@ impl Default for Mix {
 pub struct Record {
     /// The song, as a place in [`Plays::catalogue`]. Its id is the record's key, of a bad record too.
     pub song: usize,
-    pub kind: Kind,
+    pub kind: RecordKind,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum RecordKind {
     Play,
     Late,
     Duplicate,
@@ -158,7 +158,7 @@ impl Plays {
         if !self.recent.is_empty() && self.dice.chance(self.mix.duplicates / (1.0 - self.mix.malformed)) {
             let (song, earlier) = self.dice.pick(&self.recent);
             value.extend_from_slice(earlier);
-            return Record { song: *song, kind: Kind::Duplicate };
+            return Record { song: *song, kind: RecordKind::Duplicate };
         }
         let late = self.mix.late > 0.0 && self.dice.chance(self.mix.late);
         let back_us =
@@ -167,7 +167,7 @@ impl Plays {
         if self.mix.duplicates > 0.0 {
             self.remember(song, value);
         }
-        Record { song, kind: if late { Kind::Late } else { Kind::Play } }
+        Record { song, kind: if late { RecordKind::Late } else { RecordKind::Play } }
     }
 
     fn time_us(&mut self, now_us: i64) -> i64 {
@@ -209,10 +209,10 @@ impl Plays {
     fn malformed(&mut self, time_us: i64, value: &mut Vec<u8>) -> Record {
         let song = self.play(time_us, value);
         let kind = match self.flaws.draw(&mut self.dice) {
-            flaws::Flaw::Tombstone => Kind::Tombstone,
+            flaws::Flaw::Tombstone => RecordKind::Tombstone,
             flaws::Flaw::Value(rejection) => {
                 flaws::spoil(value, rejection, &mut self.dice);
-                Kind::Malformed(rejection)
+                RecordKind::Malformed(rejection)
             }
         };
         Record { song, kind }

@@ -95,9 +95,9 @@ fn every_kind_is_what_it_says() {
     let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
     for (record, value) in take(dirty(), 50_000) {
         let expected = match record.kind {
-            Kind::Play | Kind::Late | Kind::Duplicate => None,
-            Kind::Malformed(rejection) => Some(rejection),
-            Kind::Tombstone => continue,
+            RecordKind::Play | RecordKind::Late | RecordKind::Duplicate => None,
+            RecordKind::Malformed(rejection) => Some(rejection),
+            RecordKind::Tombstone => continue,
         };
         assert_eq!(flaw(&value), expected, "{}", String::from_utf8_lossy(&value[..value.len().min(300)]));
         *reasons.entry(expected.map_or("play", Rejection::as_str)).or_default() += 1;
@@ -109,11 +109,16 @@ fn every_kind_is_what_it_says() {
 #[test]
 fn shares_are_those_that_were_asked_for() {
     let records = take(dirty(), 100_000);
-    let count = |wanted: fn(Kind) -> bool| records.iter().filter(|(record, _)| wanted(record.kind)).count();
-    let malformed = count(|kind| matches!(kind, Kind::Malformed(_) | Kind::Tombstone));
+    let count = |wanted: fn(RecordKind) -> bool| records.iter().filter(|(record, _)| wanted(record.kind)).count();
+    let malformed = count(|kind| matches!(kind, RecordKind::Malformed(_) | RecordKind::Tombstone));
     assert_share("malformed", malformed, records.len(), 0.2);
-    assert_share("duplicates", count(|kind| kind == Kind::Duplicate), records.len(), 0.1);
-    assert_share("late", count(|kind| kind == Kind::Late), count(|kind| matches!(kind, Kind::Play | Kind::Late)), 0.05);
+    assert_share("duplicates", count(|kind| kind == RecordKind::Duplicate), records.len(), 0.1);
+    assert_share(
+        "late",
+        count(|kind| kind == RecordKind::Late),
+        count(|kind| matches!(kind, RecordKind::Play | RecordKind::Late)),
+        0.05,
+    );
 }
 
 #[test]
@@ -152,7 +157,7 @@ fn late_plays_lie_a_minute_to_six_hours_back_and_others_go_on_steadily() {
         // Live plays are 1 ms apart, and written in whole seconds.
         let back_s = (index / 1000) as i64 - (time_us(&event["timestamp"]).unwrap() - START_US) / SECOND_US;
         match record.kind {
-            Kind::Late => assert!((60..=6 * 3600).contains(&back_s), "{back_s}"),
+            RecordKind::Late => assert!((60..=6 * 3600).contains(&back_s), "{back_s}"),
             _ => assert_eq!(back_s, 0),
         }
     }
@@ -218,9 +223,9 @@ fn every_record_arrives_in_order_in_the_partition_of_its_key() {
         let mut value = Vec::new();
         let record = plays.next(0, &mut value);
         let partition = topic::partition_of(catalogue.id(record.song), expected.len());
-        expected[partition].push((record.kind != Kind::Tombstone).then(|| value.clone()));
+        expected[partition].push((record.kind != RecordKind::Tombstone).then(|| value.clone()));
         match record.kind {
-            Kind::Malformed(_) | Kind::Tombstone => bad += 1,
+            RecordKind::Malformed(_) | RecordKind::Tombstone => bad += 1,
             _ => good.extend([value, b"\n".to_vec()].concat()),
         }
     }
@@ -260,7 +265,7 @@ fn a_history_is_sent_once_if_that_is_asked() {
     let left_after_one = |traffic: &Traffic| {
         let mut left = None;
         let one = Traffic { count: Some(1), ..traffic.clone() };
-        let progress = |progress: &Progress| left = left.max(Some(progress.history_left));
+        let progress = |progress: &SendProgress| left = left.max(Some(progress.history_left));
         send(&one, &cluster.bootstrap_servers(), &AtomicBool::new(false), |_| false, progress).unwrap();
         left
     };

@@ -1,6 +1,6 @@
 //! What is asked for, and what has been sent.
 
-use super::plays::{Kind, Mix};
+use super::plays::{Mix, RecordKind};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -62,7 +62,7 @@ pub struct Summary {
 
 /// How far it has come.
 #[derive(Clone, Copy, Debug)]
-pub struct Progress {
+pub struct SendProgress {
     pub sent: u64,
     /// How many there will be, if there is an end.
     pub count: Option<u64>,
@@ -72,15 +72,15 @@ pub struct Progress {
 }
 
 impl Summary {
-    pub fn add(&mut self, kind: Kind, partition: usize, value_bytes: usize) {
+    pub fn add(&mut self, kind: RecordKind, partition: usize, value_bytes: usize) {
         self.partitions[partition] += 1;
         self.sent += 1;
         self.value_bytes += value_bytes as u64;
         match kind {
-            Kind::Play => {}
-            Kind::Late => self.late += 1,
-            Kind::Duplicate => self.duplicates += 1,
-            Kind::Malformed(_) | Kind::Tombstone => self.malformed += 1,
+            RecordKind::Play => {}
+            RecordKind::Late => self.late += 1,
+            RecordKind::Duplicate => self.duplicates += 1,
+            RecordKind::Malformed(_) | RecordKind::Tombstone => self.malformed += 1,
         }
     }
 }

@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use serde_json::json;
 
-use super::plays::Kind;
+use super::plays::RecordKind;
 
 const BUFFER_BYTES: usize = 1 << 20;
 
@@ -34,11 +34,11 @@ impl Transcript {
         Ok(Self { plays: Output::create(path.to_owned())?, bad: Output::create(bad.into())? })
     }
 
-    pub fn record(&mut self, kind: Kind, partition: usize, key: &[u8], value: &[u8]) -> Result<()> {
+    pub fn record(&mut self, kind: RecordKind, partition: usize, key: &[u8], value: &[u8]) -> Result<()> {
         let (reason, base64) = match kind {
-            Kind::Play | Kind::Late | Kind::Duplicate => return self.plays.line(value),
-            Kind::Malformed(rejection) => (rejection.as_str(), Some(BASE64_STANDARD.encode(value))),
-            Kind::Tombstone => ("empty", None),
+            RecordKind::Play | RecordKind::Late | RecordKind::Duplicate => return self.plays.line(value),
+            RecordKind::Malformed(rejection) => (rejection.as_str(), Some(BASE64_STANDARD.encode(value))),
+            RecordKind::Tombstone => ("empty", None),
         };
         let key = String::from_utf8_lossy(key);
         let line = json!({ "reason": reason, "partition": partition, "key": key, "base64": base64 });

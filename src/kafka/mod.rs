@@ -28,7 +28,7 @@ pub const NEWS_MAX: usize = 100;
 
 /// A cluster, a topic, and how to talk to them. It cannot be printed: a password may be among the options.
 #[derive(Clone)]
-pub struct Broker {
+pub struct TopicConfig {
     /// `host:port`, several separated by commas.
     pub servers: String,
     pub topic: String,
@@ -98,7 +98,7 @@ pub fn check_options(options: &[(String, String)]) -> Result<()> {
     config.create_native_config().map(drop).map_err(unmade)
 }
 
-impl Broker {
+impl TopicConfig {
     /// Refuses options that are not possible, or that exactness rests on.
     pub fn check_options(&self) -> Result<()> {
         if let Some((name, _)) = self.options.iter().find(|(name, _)| FIXED.contains(&name.as_str())) {
@@ -134,7 +134,7 @@ impl Broker {
     /// The same, which sees records of transactions that have not ended too: their ends are the high watermarks.
     ///
     /// # Errors
-    /// Like those of [`Broker::consumer`].
+    /// Like those of [`TopicConfig::consumer`].
     pub fn asker_of_all(&self) -> Result<Consumer> {
         self.client(None, &[("isolation.level", "read_uncommitted")])
     }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::disk;
-use super::progress::Progress;
+use super::progress::LakeProgress;
 use crate::intake::Gap;
 
 /// Kafka's own number for a time that is not known. A mark in the log cannot be taken back, so it is overwritten by this.
@@ -39,7 +39,7 @@ pub fn origin_hash(partition: i32, offset: i64) -> u64 {
 
 impl Account {
     /// What is to be said when `gaps` are all that has happened since `progress`.
-    pub fn of_gaps(gaps: &[Gap], progress: &Progress) -> Self {
+    pub fn of_gaps(gaps: &[Gap], progress: &LakeProgress) -> Self {
         let mut account = Self { gaps: gaps.to_vec(), ..Self::default() };
         for gap in gaps {
             let before = progress.missing.get(&gap.partition).copied().unwrap_or(0);

@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 
 use super::entries::entries;
 use super::table::{self, DEAD_LETTERS, PLAYS, Table};
-use super::{Progress, Snapshot, create};
+use super::{LakeProgress, Snapshot, create};
 
 /// Refuses a lake whose rows cannot be those of its offsets, if there is a lake. Looks only at the log; `verify` looks at every
 /// row. Another process may write to the lake meanwhile.
@@ -49,7 +49,7 @@ pub fn dead_letters(snapshot: &Snapshot) -> u64 {
 }
 
 /// Offsets that are plays or dead letters, by the account that commits keep.
-fn records(progress: &Progress) -> i64 {
+fn records(progress: &LakeProgress) -> i64 {
     let of =
         |values: &std::collections::BTreeMap<i32, i64>| values.values().fold(0i64, |sum, n| sum.saturating_add(*n));
     let passed = of(&progress.offsets).saturating_sub(of(&progress.starts));
@@ -68,12 +68,12 @@ mod tests {
     #[test]
     fn offsets_are_plays_dead_letters_holes_or_missing() {
         let of = |values: &[i64]| (0..).zip(values.iter().copied()).collect();
-        let progress = Progress {
+        let progress = LakeProgress {
             offsets: of(&[100, 50]),
             starts: of(&[10, 0]),
             holes: of(&[3]),
             missing: of(&[0, 20]),
-            ..Progress::default()
+            ..LakeProgress::default()
         };
         assert_eq!(records(&progress), 117);
         assert!(adds_up(117, 117, 0) && adds_up(117, 110, 7) && adds_up(117, 110, 9));

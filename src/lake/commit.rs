@@ -11,16 +11,16 @@ use anyhow::{Context, Result, bail};
 
 use super::fenced::FencedTable;
 use super::table::{self, DEAD_LETTERS, PLAYS, Table};
-use super::{Account, Cut, Identity, Progress, Room, create, disk};
+use super::{Account, Cut, DiskFullRetry, Identity, LakeProgress, create, disk};
 use crate::intake::Gap;
 
-type CheckOrigin = Box<dyn Fn(&Progress) -> Result<()> + Send>;
+type CheckOrigin = Box<dyn Fn(&LakeProgress) -> Result<()> + Send>;
 
 /// The single writer of a lake, as far as its logs go.
 pub struct Committer {
     pub(super) plays: FencedTable,
     pub(super) dead_letters: FencedTable,
-    progress: Progress,
+    progress: LakeProgress,
     check_origin: CheckOrigin,
 }
 
@@ -31,11 +31,11 @@ impl Committer {
     /// # Errors
     /// Whatever is wrong with the lake or with where it came from. What is refused must be refused here: [`Committer::open`]
     /// ends the process that writes to the lake.
-    pub fn found(lake: &Path, identity: &Identity) -> Result<Progress> {
+    pub fn found(lake: &Path, identity: &Identity) -> Result<LakeProgress> {
         disk::refuse_object_store(lake)?;
         [&PLAYS, &DEAD_LETTERS].into_iter().try_for_each(|kind| create::refuse_foreign(lake, kind))?;
         if !create::exists(lake, &PLAYS)? {
-            return Ok(Progress::default());
+            return Ok(LakeProgress::default());
         }
         let plays = Table::open(lake, &PLAYS, table::engine()?, None)?;
         check_identity(lake, &plays, identity)?;
@@ -72,25 +72,26 @@ impl Committer {
         let plays = FencedTable::take_over(plays, |found| found.max(floor) + 1)?;
         let incarnation = plays.progress().incarnation;
         let dead_letters = FencedTable::take_over(dead_letters, |_| incarnation)?;
-        let mut this = Self { plays, dead_letters, progress: Progress::default(), check_origin: Box::new(|_| Ok(())) };
+        let mut this =
+            Self { plays, dead_letters, progress: LakeProgress::default(), check_origin: Box::new(|_| Ok(())) };
         this.note_progress();
         Ok(this)
     }
 
-    /// Lets commits wait in `room` while the disk is full, instead of failing.
-    pub fn wait_in(&mut self, room: &Room) {
-        self.plays.room = room.clone();
-        self.dead_letters.room = room.clone();
+    /// Lets commits wait in `retry` while the disk is full, instead of failing.
+    pub fn retry_with(&mut self, retry: &DiskFullRetry) {
+        self.plays.retry = retry.clone();
+        self.dead_letters.retry = retry.clone();
     }
 
     /// Has each commit call `check` before it begins, with the offsets and times of the partitions that have got on. It fails if what
     /// is to be committed may be of another topic.
-    pub fn check_origin_by(&mut self, check: impl Fn(&Progress) -> Result<()> + Send + 'static) {
+    pub fn check_origin_by(&mut self, check: impl Fn(&LakeProgress) -> Result<()> + Send + 'static) {
         self.check_origin = Box::new(check);
     }
 
     /// How far the plays have come. The epoch is the newest in either table: each later one must be greater.
-    pub fn progress(&self) -> &Progress {
+    pub fn progress(&self) -> &LakeProgress {
         &self.progress
     }
 
@@ -138,10 +139,10 @@ impl Committer {
     /// Makes `cut` durable, and returns how far the lake has come by it.
     ///
     /// An error leaves the cut committed or not, and the process should end: the next [`Committer::open`] finds out.
-    pub fn commit(&mut self, cut: Cut) -> Result<&Progress> {
+    pub fn commit(&mut self, cut: Cut) -> Result<&LakeProgress> {
         self.check(&cut)?;
         let (offsets, times_ms) = (cut.offsets.clone(), cut.account.times_ms.clone());
-        (self.check_origin)(&Progress { offsets, times_ms, ..Progress::default() })?;
+        (self.check_origin)(&LakeProgress { offsets, times_ms, ..LakeProgress::default() })?;
         if !cut.dead_letters.is_empty() {
             let offsets = self.dead_letter_offsets(&cut);
             self.dead_letters

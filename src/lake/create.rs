@@ -13,18 +13,18 @@ use serde_json::json;
 use super::Identity;
 use super::disk::LOG;
 use super::disk::{self, STAGING};
-use super::table::{CLUSTER_ID, Kind, TOPIC, TOPIC_ID, WRITTEN_BY, entry_name, random_uuid};
+use super::table::{CLUSTER_ID, TOPIC, TOPIC_ID, TableKind, WRITTEN_BY, entry_name, random_uuid};
 
 /// Whether there is a table of `kind` in `lake`. An older log may have been cleaned up to a checkpoint, so version 0 alone does
 /// not say.
-pub fn exists(lake: &Path, kind: &Kind) -> Result<bool> {
+pub fn exists(lake: &Path, kind: &TableKind) -> Result<bool> {
     let log = lake.join(kind.folder).join(LOG);
     let is_version = |name: &String| name.ends_with(".json") || name.ends_with(".parquet");
     Ok(log.is_dir() && disk::names(&log)?.iter().any(is_version))
 }
 
 /// Refuses a folder that holds something, and no table.
-pub fn refuse_foreign(lake: &Path, kind: &Kind) -> Result<()> {
+pub fn refuse_foreign(lake: &Path, kind: &TableKind) -> Result<()> {
     let root = lake.join(kind.folder);
     if root.is_dir()
         && let Some(foreign) = disk::names(&root)?.into_iter().find(|name| name != LOG && name != STAGING)
@@ -36,7 +36,7 @@ pub fn refuse_foreign(lake: &Path, kind: &Kind) -> Result<()> {
 }
 
 /// Creates the table of `kind` in `lake` with the folders that writers need, unless it exists.
-pub fn create(lake: &Path, kind: &Kind, identity: &Identity) -> Result<()> {
+pub fn create(lake: &Path, kind: &TableKind, identity: &Identity) -> Result<()> {
     refuse_foreign(lake, kind)?;
     let root = lake.join(kind.folder);
     for folder in [root.join(STAGING), root.join(LOG)] {
@@ -51,7 +51,7 @@ pub fn create(lake: &Path, kind: &Kind, identity: &Identity) -> Result<()> {
 }
 
 /// Version 0. The kernel's own way to create a table is not stable yet.
-fn first_commit(kind: &Kind, identity: &Identity) -> Result<String> {
+fn first_commit(kind: &TableKind, identity: &Identity) -> Result<String> {
     let columns = (kind.columns)();
     let partitioned_by = (kind.partitioned_by)();
     let fields: Vec<_> = columns.fields().iter().cloned().chain(partitioned_by.iter().cloned().map(Arc::new)).collect();

@@ -2,7 +2,7 @@
 
 use super::account::{Account, TIME_UNKNOWN};
 use super::new_file::NewFile;
-use super::progress::Progress;
+use super::progress::LakeProgress;
 use crate::intake::Position;
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ pub struct Cut {
 impl Cut {
     /// Goes on to `position`, which a process has reached that found the lake as it `began`. The cut must have the lake's
     /// offsets already: a partition without one is new.
-    pub fn reach(&mut self, position: &Position, began: &Progress) {
+    pub fn reach(&mut self, position: &Position, began: &LakeProgress) {
         let &Position { partition, start, next, holes, missing, time_ms } = position;
         let of = |values: &BTreeMap<i32, i64>| values.get(&partition).copied().unwrap_or(0);
         match self.offsets.insert(partition, next) {

@@ -155,8 +155,8 @@ pub fn replace(path: &Path, content: &[u8]) -> Result<()> {
 
 /// `content` with a line below it by which damage is noticed: a digit that a disk has turned still parses.
 pub fn sealed(mut content: Vec<u8>) -> Vec<u8> {
-    let seal = format!("\n{:016x}\n", XxHash64::oneshot(0, &content));
-    content.extend(seal.into_bytes());
+    let checksum = format!("\n{:016x}\n", XxHash64::oneshot(0, &content));
+    content.extend(checksum.into_bytes());
     content
 }
 

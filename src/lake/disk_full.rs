@@ -17,9 +17,9 @@ const TRY_INTERVAL: Duration = Duration::from_secs(1);
 /// How soon a wait hears that the run is to stop.
 const STOP_INTERVAL: Duration = Duration::from_millis(50);
 
-/// State by all who write to one lake. Those of [`Room::default`] wait as long as it takes, and tell nobody but the log.
+/// State by all who write to one lake. Those of [`DiskFullRetry::default`] wait as long as it takes, and tell nobody but the log.
 #[derive(Clone, Default)]
-pub struct Room {
+pub struct DiskFullRetry {
     inner: Arc<Inner>,
 }
 
@@ -33,7 +33,7 @@ struct Inner {
     waiting: Mutex<usize>,
 }
 
-impl Room {
+impl DiskFullRetry {
     pub fn new(stop: Arc<AtomicBool>, notify: impl Fn(Option<String>) + Send + Sync + 'static) -> Self {
         let waiting = Mutex::default();
         Self { inner: Arc::new(Inner { stop, notify: Some(Box::new(notify)), waiting }) }
@@ -165,7 +165,7 @@ mod tests {
     fn goes_on_when_there_is_room_and_says_both_once() {
         let said = Arc::new(Mutex::new(Vec::new()));
         let heard = said.clone();
-        let room = Room::new(Arc::default(), move |reason| heard.lock().unwrap().push(reason));
+        let room = DiskFullRetry::new(Arc::default(), move |reason| heard.lock().unwrap().push(reason));
         let mut left = 2;
         let outcome = room.wait_for(|| {
             left -= 1;
@@ -179,17 +179,17 @@ mod tests {
 
     #[test]
     fn does_not_wait_when_the_run_is_to_stop() {
-        let room = Room::new(Arc::new(AtomicBool::new(true)), |_| {});
+        let room = DiskFullRetry::new(Arc::new(AtomicBool::new(true)), |_| {});
         let said = format!("{:#}", room.wait_for(|| -> Result<()> { Err(full()) }).unwrap_err());
         assert!(said.contains("still in Kafka") && said.contains("part-1"), "{said}");
     }
 
     #[test]
     fn other_errors_end_it() {
-        let outcome = Room::default().wait_for(|| -> Result<()> {
+        let outcome = DiskFullRetry::default().wait_for(|| -> Result<()> {
             Err(io::Error::from(ErrorKind::ReadOnlyFilesystem)).context("cannot write part-1")
         });
         assert!(format!("{:#}", outcome.unwrap_err()).contains("can no longer be written"));
-        assert!(Room::default().wait_for(|| -> Result<()> { anyhow::bail!("damaged") }).is_err());
+        assert!(DiskFullRetry::default().wait_for(|| -> Result<()> { anyhow::bail!("damaged") }).is_err());
     }
 }

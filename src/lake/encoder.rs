@@ -12,11 +12,11 @@ use arrow::array::RecordBatch;
 use parquet::arrow::ArrowWriter;
 use parquet::file::metadata::ParquetMetaData;
 
-use super::footer_checksum as seal;
+use super::footer_checksum as checksum;
 use super::gathering::Gathering;
 use super::hours::{self, Hours};
 use super::properties::properties;
-use super::table::{Kind, PLAYS};
+use super::table::{PLAYS, TableKind};
 
 /// Files that grow at once: each has its dictionaries. Live traffic is of one hour, and of two when that ends.
 const OPEN_MAX: usize = 4;
@@ -97,7 +97,7 @@ impl Encoder {
 }
 
 /// A whole file of `batches`.
-pub fn encode(kind: &Kind, batches: impl Iterator<Item = Result<RecordBatch>>) -> Result<Encoded> {
+pub fn encode(kind: &TableKind, batches: impl Iterator<Item = Result<RecordBatch>>) -> Result<Encoded> {
     let mut writer = begin(kind)?;
     write(&mut writer, batches)?;
     end(writer)
@@ -117,7 +117,7 @@ fn writer_of(open: &mut BTreeMap<i64, ArrowWriter<Vec<u8>>>, hour: i64) -> Resul
     }
 }
 
-fn begin(kind: &Kind) -> Result<ArrowWriter<Vec<u8>>> {
+fn begin(kind: &TableKind) -> Result<ArrowWriter<Vec<u8>>> {
     Ok(ArrowWriter::try_new(Vec::new(), (kind.columns)(), Some(properties(kind)))?)
 }
 
@@ -125,6 +125,6 @@ fn end(mut writer: ArrowWriter<Vec<u8>>) -> Result<Encoded> {
     // The row group is moved there column by column, and would be there twice over while that grows.
     let bytes = writer.in_progress_size();
     writer.inner_mut().reserve(bytes);
-    let metadata = seal::finish(&mut writer)?;
+    let metadata = checksum::finish(&mut writer)?;
     Ok(Encoded { bytes: std::mem::take(writer.inner_mut()), metadata })
 }

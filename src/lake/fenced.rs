@@ -31,7 +31,7 @@ use super::entries::entries;
 use super::intent::{self, DamagedIntent, Intent};
 use super::successor::{or_overtaken, overtaken};
 use super::table::{Marks, Table};
-use super::{Account, NewFile, Progress, Room, disk};
+use super::{Account, DiskFullRetry, LakeProgress, NewFile, disk};
 use crate::process::failpoint;
 
 /// Versions that others (who compact, say) may put in our way during one commit.
@@ -40,9 +40,9 @@ const CONFLICTS_MAX: usize = 100;
 /// A table of which this process has become the writer.
 pub struct FencedTable {
     table: Table,
-    progress: Progress,
+    progress: LakeProgress,
     /// Where commits wait while the disk is full.
-    pub(super) room: Room,
+    pub(super) retry: DiskFullRetry,
 }
 
 impl FencedTable {
@@ -58,7 +58,7 @@ impl FencedTable {
             }
             if table.append(&[], &Marks { incarnation, ..Marks::default() })? {
                 let progress = table.progress()?;
-                let mut this = Self { table, progress, room: Room::default() };
+                let mut this = Self { table, progress, retry: DiskFullRetry::default() };
                 this.settle()?;
                 return Ok(this);
             }
@@ -67,7 +67,7 @@ impl FencedTable {
         Err(busy(&table))
     }
 
-    pub fn progress(&self) -> &Progress {
+    pub fn progress(&self) -> &LakeProgress {
         &self.progress
     }
 
@@ -80,7 +80,7 @@ impl FencedTable {
 
     /// Sets the clock to an earlier moment, in µs since 1970, without any rows. The commit says where it was.
     pub fn reset_clock(&mut self, clock_us: i64) -> Result<()> {
-        let Progress { incarnation, clock_us: clock_before_us, offsets, .. } = self.progress.clone();
+        let LakeProgress { incarnation, clock_us: clock_before_us, offsets, .. } = self.progress.clone();
         let marks = Marks { incarnation, clock_us: Some(clock_us), clock_before_us, offsets, ..Marks::default() };
         let expected = marks.offsets.clone();
         self.append(&[], &marks, &expected)
@@ -102,14 +102,14 @@ impl FencedTable {
     }
 
     fn commit_intent(&mut self, intent: &Intent) -> Result<()> {
-        let room = self.room.clone();
-        room.wait_for(|| self.declare(intent))?;
-        room.wait_for(|| self.publish(intent))?;
-        room.wait_for(|| {
+        let retry = self.retry.clone();
+        retry.wait_for(|| self.declare(intent))?;
+        retry.wait_for(|| self.publish(intent))?;
+        retry.wait_for(|| {
             failpoint::reach("renamed")?;
             self.append_intent(intent)
         })?;
-        room.wait_for(|| {
+        retry.wait_for(|| {
             failpoint::reach("appended")?;
             self.forget(intent)
         })

@@ -34,15 +34,15 @@ const PIECE_BYTES: usize = 1 << 20;
 pub fn finish<W: Medium>(writer: &mut ArrowWriter<W>) -> Result<ParquetMetaData> {
     writer.flush()?;
     writer.sync()?;
-    let mut seal = format!("{}{UNSEALED};", String::from_utf8_lossy(MARK));
+    let mut checksum = format!("{}{UNSEALED};", String::from_utf8_lossy(MARK));
     for column in writer.flushed_row_groups().iter().flat_map(|group| group.columns()) {
-        seal += &format!("{:016x}", hash_of_column(writer.inner(), column)?);
+        checksum += &format!("{:016x}", hash_of_column(writer.inner(), column)?);
     }
-    writer.append_key_value_metadata(KeyValue::new(KEY.to_owned(), seal));
+    writer.append_key_value_metadata(KeyValue::new(KEY.to_owned(), checksum));
     let metadata = writer.finish()?;
     let medium = writer.inner_mut();
     let footer = Footer::read(medium)?.context("the file has no footer after all")?;
-    let place = footer.seal().context("the footer has no seal after all")?;
+    let place = footer.checksum().context("the footer has no seal after all")?;
     medium.overwrite(format!("{:016x}", hash(&footer.bytes)).as_bytes(), footer.start + place as u64)?;
     Ok(metadata)
 }
@@ -87,15 +87,15 @@ impl Medium for Vec<u8> {
 }
 
 /// The seal of a file whose footer is as it was written, or none if the file is not ours.
-pub struct Seal(Option<Vec<u8>>);
+pub struct FooterChecksum(Option<Vec<u8>>);
 
-impl Seal {
+impl FooterChecksum {
     /// Checks the footer. Call it before anything believes what that says.
     pub fn read(file: &File) -> Result<Self> {
         let Some(mut footer) = Footer::read(file)? else {
             bail!("it is damaged: it does not end as a Parquet file does")
         };
-        let Some(place) = footer.seal() else { return Ok(Self(None)) };
+        let Some(place) = footer.checksum() else { return Ok(Self(None)) };
         let own = footer.bytes[place..place + DIGITS].to_vec();
         footer.bytes[place..place + DIGITS].copy_from_slice(UNSEALED.as_bytes());
         let same = own == format!("{:016x}", hash(&footer.bytes)).as_bytes();
@@ -163,7 +163,7 @@ impl Footer {
     }
 
     /// Where the digits of the footer's own seal begin.
-    fn seal(&self) -> Option<usize> {
+    fn checksum(&self) -> Option<usize> {
         let mark = self.bytes.windows(MARK.len()).position(|window| window == MARK)?;
         let place = mark + MARK.len();
         (place + DIGITS < self.bytes.len()).then_some(place)

@@ -20,7 +20,7 @@ use tracing::{debug, warn};
 use super::disk::{self, STAGING};
 use super::table::PLAYS;
 use super::writer_process::{NAME, RECORD_BYTES_MAX, WriterProcess, parse};
-use super::{Progress, SuccessorWatch};
+use super::{LakeProgress, SuccessorWatch};
 use crate::process::shutdown::fail;
 use crate::process::threads::Background;
 
@@ -123,7 +123,7 @@ impl Holder {
 
     /// Starts a thread that holds the lock until it is dropped. Every second it looks at the log of `lake`, which had come to
     /// `progress`, and ends the process when another one has taken over. If the lock was still another's, it takes it later.
-    pub fn watch(mut self, lake: &Path, progress: &Progress) -> Result<Background> {
+    pub fn watch(mut self, lake: &Path, progress: &LakeProgress) -> Result<Background> {
         self.before = None;
         let mut successor = SuccessorWatch::new(lake, progress.version, progress.incarnation);
         Background::start("reprise-holder", move |stop| {

@@ -31,7 +31,7 @@ pub enum Filing {
     /// They are of its UTC hour: reprise wrote the table.
     ByHour,
     /// Another tool wrote the table, and its hours may be those of any time zone.
-    Claimed,
+    AuditedFile,
     /// Nothing: the folder has no date or no hour.
     Unknown,
 }
@@ -60,7 +60,7 @@ impl LakeFile {
         let start_us = i64::from(self.day) * DAY_US + i64::from(self.hour) * HOUR_US;
         let (start_us, last_us) = match self.filing {
             Filing::ByHour => (start_us, start_us + HOUR_US - 1),
-            Filing::Claimed | Filing::Unknown => (i64::MIN, i64::MAX),
+            Filing::AuditedFile | Filing::Unknown => (i64::MIN, i64::MAX),
         };
         let first_us = self.min_timestamp_us.map_or(start_us, |min_us| min_us.max(start_us));
         let last_us = self.max_timestamp_us.map_or(last_us, |max_us| max_us.min(last_us));
@@ -161,7 +161,7 @@ impl<'a> Listing<'a> {
         }
         let (filing, (day, hour)) = match (is_ours, self.hour(row).with_context(context)) {
             (true, hour) => (Filing::ByHour, hour?),
-            (false, Ok(hour)) => (Filing::Claimed, hour),
+            (false, Ok(hour)) => (Filing::AuditedFile, hour),
             (false, Err(_)) => (Filing::Unknown, (0, 0)),
         };
         let rows = self.statistic(row, "numRecords", None);

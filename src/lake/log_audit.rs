@@ -14,13 +14,13 @@ use url::Url;
 use super::disk::LOG;
 use super::listing::{resolve, walk};
 use super::maintenance::is_temporary;
-use super::table::{self, DEAD_LETTERS, Kind, PLAYS, Table};
-use super::{Bounds, Progress, disk, snapshot};
+use super::table::{self, DEAD_LETTERS, PLAYS, Table, TableKind};
+use super::{Bounds, LakeProgress, disk, snapshot};
 use crate::intake::Gap;
 
 /// What the log says of a file.
 #[derive(Clone, Debug)]
-pub struct Claimed {
+pub struct AuditedFile {
     pub path: PathBuf,
     pub size_bytes: u64,
     /// The date of its folder, if that has one.
@@ -35,20 +35,20 @@ pub struct Claimed {
 }
 
 /// A table of a lake at its newest version.
-pub struct Claims {
+pub struct LogAudit {
     /// The name of the table's folder.
     pub name: &'static str,
     pub time_column: &'static str,
     pub topic: Option<String>,
-    pub progress: Progress,
-    pub files: Vec<Claimed>,
+    pub progress: LakeProgress,
+    pub files: Vec<AuditedFile>,
     /// What Kafka had deleted before it was read, as far as the commits that are still there say so.
     pub gaps: Vec<Gap>,
     /// What is wrong with the log itself.
     pub problems: Vec<String>,
 }
 
-impl Claims {
+impl LogAudit {
     /// Of the plays of a lake.
     pub fn of_plays(lake: &Path) -> Result<Self> {
         snapshot::check_is_lake(lake)?;
@@ -60,7 +60,7 @@ impl Claims {
         lake.join(DEAD_LETTERS.folder).exists().then(|| Self::of(lake, &DEAD_LETTERS)).transpose()
     }
 
-    fn of(lake: &Path, kind: &'static Kind) -> Result<Self> {
+    fn of(lake: &Path, kind: &'static TableKind) -> Result<Self> {
         let table = Table::open(lake, kind, table::engine()?, None)?;
         let files = files(&table).with_context(|| format!("cannot list the files of {}", table.root.display()))?;
         let commits = Commits::read(&table)?;
@@ -77,7 +77,7 @@ impl Claims {
     }
 }
 
-fn files(table: &Table) -> Result<Vec<Claimed>> {
+fn files(table: &Table) -> Result<Vec<AuditedFile>> {
     let time_column = table.kind.time_column;
     let mut files = walk(table, &[time_column, "kafka_partition", "kafka_offset"], |listing, row, path| {
         let bounds = |column| Bounds {
@@ -85,7 +85,7 @@ fn files(table: &Table) -> Result<Vec<Claimed>> {
             max: listing.statistic(row, "maxValues", Some(column)),
             nulls: 0,
         };
-        Ok(Claimed {
+        Ok(AuditedFile {
             size_bytes: listing.sizes[row] as u64,
             date: listing.partition(row, "date").ok(),
             hour: listing.partition(row, "hour").ok(),
@@ -179,7 +179,7 @@ impl Commits {
     }
 
     /// What the commits say and the kernel does not, or the other way round.
-    fn compare(&self, table: &Table, files: &[Claimed]) -> Result<Vec<String>> {
+    fn compare(&self, table: &Table, files: &[AuditedFile]) -> Result<Vec<String>> {
         let mut problems = self.problems.clone();
         for (id, version) in &self.marks {
             let found = table.mark(id)?;

@@ -14,7 +14,7 @@ pub struct Identity {
 
 /// How far a table has come, by its own log: there is no other place where progress is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
+pub struct LakeProgress {
     /// The version of the Delta table.
     pub version: u64,
     /// The epoch of the last cut; `None` before the first, and in a lake that was imported.

@@ -1,6 +1,6 @@
 //! How the Parquet files of a lake are written.
 
-use super::table::{Kind, WRITTEN_BY};
+use super::table::{TableKind, WRITTEN_BY};
 use parquet::basic::{Compression, Encoding};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
@@ -13,7 +13,7 @@ pub const DICTIONARY_BYTES_MAX: usize = 8 << 20;
 
 /// How each column is written. Statistics cost time for every value, so only the columns that somebody prunes by have
 /// them. A dictionary of values that hardly repeat makes a file slower to write (by half, measured) and not much smaller.
-pub fn properties(kind: &Kind) -> WriterProperties {
+pub fn properties(kind: &TableKind) -> WriterProperties {
     const TEXTS_THAT_DIFFER: [&str; 5] = ["user_id", "event_id", "detail", "key", "value"];
     const NUMBERS_THAT_DIFFER: [&str; 3] = ["kafka_offset", "duration_ms", "listened_ms"];
     let mut properties = WriterProperties::builder()

@@ -30,7 +30,7 @@ use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::vec::ToStream;
 use timely::scheduling::SyncActivator;
 
-use super::{Committer, Cut, Gathering, NewFile, Room, Writer};
+use super::{Committer, Cut, DiskFullRetry, Gathering, NewFile, Writer};
 use crate::intake::Intake;
 use crate::intake::{DeadLetter, Gap, Position};
 
@@ -65,12 +65,12 @@ pub struct Committed {
 }
 
 /// Work for a thread, and the way back: the answer comes with the epoch that it is for.
-struct Desk<Q, A> {
+struct WorkerThread<Q, A> {
     questions: Sender<(Epoch, Q)>,
     answers: Receiver<(Epoch, Result<A>)>,
 }
 
-impl<Q: Send + 'static, A: Send + 'static> Desk<Q, A> {
+impl<Q: Send + 'static, A: Send + 'static> WorkerThread<Q, A> {
     /// Starts a thread that answers questions one after the other, and wakes the operator of `activator` with each answer.
     fn open(
         name: &str,
@@ -108,18 +108,18 @@ pub fn write<'scope>(
     fail: impl Fn(anyhow::Error) + 'static,
 ) -> Result<StreamVec<'scope, Epoch, Written>> {
     answered_later("Write", intakes, Pipeline, ticks, |waker| {
-        let desk = Desk::open("reprise-writer", waker, stage(writer))?;
+        let thread = WorkerThread::open("reprise-writer", waker, stage(writer))?;
         let (waiting, ready, cuts) = Default::default();
-        anyhow::Ok(Writing { desk, fail, waiting, ready, cuts })
+        anyhow::Ok(Writing { thread, fail, waiting, ready, cuts })
     })
 }
 
 struct Writing<F> {
-    desk: Desk<Work, Written>,
+    thread: WorkerThread<Work, Written>,
     fail: F,
     /// By their epochs.
     waiting: BTreeMap<Epoch, Vec<Arc<Intake>>>,
-    ready: Ready,
+    ready: DueIntakes,
     /// The cuts that have come, by the epochs that they begin.
     cuts: BTreeMap<Epoch, CutPoint>,
 }
@@ -146,19 +146,19 @@ impl<F: Fn(anyhow::Error) + 'static> Correspondent for Writing<F> {
         {
             let (epoch, cut) = first.remove_entry();
             self.ready.take_before(epoch, &mut self.waiting);
-            self.desk.ask(epoch, Work::Encode(self.ready.take()));
-            self.desk.ask(epoch, Work::Stage(cut));
+            self.thread.ask(epoch, Work::Encode(self.ready.take()));
+            self.thread.ask(epoch, Work::Stage(cut));
         }
         let next_cut = self.cuts.keys().next().copied();
         let next = next_cut.min(ticks_before).or(next_cut).or(ticks_before).unwrap_or(Epoch::MAX);
         self.ready.take_before(next, &mut self.waiting);
         if self.ready.rows >= HAND_OVER_ROWS {
-            self.desk.ask(0, Work::Encode(self.ready.take()));
+            self.thread.ask(0, Work::Encode(self.ready.take()));
         }
     }
 
     fn answer(&mut self) -> Option<(Epoch, Written)> {
-        let (epoch, written) = self.desk.answers.try_recv().ok()?;
+        let (epoch, written) = self.thread.answers.try_recv().ok()?;
         match written {
             Ok(written) => Some((epoch, written)),
             Err(error) => {
@@ -178,12 +178,12 @@ enum Work {
 
 /// Intakes that belong to the next cut.
 #[derive(Default)]
-struct Ready {
+struct DueIntakes {
     intakes: Vec<Arc<Intake>>,
     rows: usize,
 }
 
-impl Ready {
+impl DueIntakes {
     fn take_before(&mut self, epoch: Epoch, waiting: &mut BTreeMap<Epoch, Vec<Arc<Intake>>>) {
         let later = waiting.split_off(&epoch);
         for intake in std::mem::replace(waiting, later).into_values().flatten() {
@@ -200,13 +200,13 @@ impl Ready {
 
 /// What a writer has to say at the next cut, beside its plays.
 #[derive(Default)]
-struct Beside {
+struct SideOutputs {
     positions: BTreeMap<i32, Position>,
     gaps: Vec<Gap>,
     dead_letters: Vec<DeadLetter>,
 }
 
-impl Beside {
+impl SideOutputs {
     fn add(&mut self, intake: &Intake) {
         for position in &intake.positions {
             if self.positions.get(&position.partition).is_none_or(|other| other.next < position.next) {
@@ -220,12 +220,12 @@ impl Beside {
 
 /// Encodes intakes, and makes staged files of them at a cut.
 fn stage(mut writer: Writer) -> impl FnMut(Work) -> Result<Option<Written>> + Send {
-    let mut beside = Beside::default();
+    let mut side = SideOutputs::default();
     move |work| {
         let cut = match work {
             Work::Encode(intakes) => {
                 for intake in intakes {
-                    beside.add(&intake);
+                    side.add(&intake);
                     if let Some(plays) = &intake.plays {
                         writer.encode(plays.columns().clone())?;
                     }
@@ -234,7 +234,7 @@ fn stage(mut writer: Writer) -> impl FnMut(Work) -> Result<Option<Written>> + Se
             }
             Work::Stage(cut) => cut,
         };
-        let Beside { positions, gaps, dead_letters } = std::mem::take(&mut beside);
+        let SideOutputs { positions, gaps, dead_letters } = std::mem::take(&mut side);
         Ok(Some(Written {
             epoch: cut.epoch,
             clock_us: cut.clock_us,
@@ -247,25 +247,25 @@ fn stage(mut writer: Writer) -> impl FnMut(Work) -> Result<Option<Written>> + Se
 }
 
 /// Makes one commit of what all workers have staged for a cut. Only worker 0 has a `committer`; while the disk is full it
-/// waits in `room`. A commit that fails goes to `fail`, which does not return.
+/// waits in `retry`. A commit that fails goes to `fail`, which does not return.
 pub fn commit<'scope>(
     written: StreamVec<'scope, Epoch, Written>,
     committer: Option<Committer>,
-    room: Room,
+    retry: DiskFullRetry,
     fail: impl Fn(anyhow::Error) + 'static,
 ) -> Result<StreamVec<'scope, Epoch, Committed>> {
     let no_queries = None::<()>.to_stream(written.scope());
     answered_later("Commit", written, Exchange::new(|_: &Written| 0), no_queries, |waker| {
-        let desk = committer.map(|mut committer| {
-            committer.wait_in(&room);
-            Desk::open("reprise-committer", waker, append(committer))
+        let thread = committer.map(|mut committer| {
+            committer.retry_with(&retry);
+            WorkerThread::open("reprise-committer", waker, append(committer))
         });
-        anyhow::Ok(Committing { desk: desk.transpose()?, fail, cuts: BTreeMap::new() })
+        anyhow::Ok(Committing { thread: thread.transpose()?, fail, cuts: BTreeMap::new() })
     })
 }
 
 struct Committing<F> {
-    desk: Option<Desk<Vec<Written>, Committed>>,
+    thread: Option<WorkerThread<Vec<Written>, Committed>>,
     fail: F,
     cuts: BTreeMap<Epoch, Vec<Written>>,
 }
@@ -285,17 +285,17 @@ impl<F: Fn(anyhow::Error) + 'static> Correspondent for Committing<F> {
     }
 
     fn hand_over(&mut self, written_before: Option<Epoch>, _queries_before: Option<Epoch>) {
-        let Some(desk) = &self.desk else { return };
+        let Some(thread) = &self.thread else { return };
         while let Some(first) = self.cuts.first_entry()
             && written_before.is_none_or(|before| before > *first.key())
         {
             let (epoch, written) = first.remove_entry();
-            desk.ask(epoch, written);
+            thread.ask(epoch, written);
         }
     }
 
     fn answer(&mut self) -> Option<(Epoch, Committed)> {
-        let (epoch, committed) = self.desk.as_ref()?.answers.try_recv().ok()?;
+        let (epoch, committed) = self.thread.as_ref()?.answers.try_recv().ok()?;
         match committed {
             Ok(committed) => Some((epoch, committed)),
             Err(error) => {
@@ -343,11 +343,17 @@ fn sum(files: &[NewFile], value: impl Fn(&NewFile) -> i64) -> u64 {
     files.iter().map(|file| value(file).unsigned_abs()).sum()
 }
 
-/// Opens the writer of a worker, which waits in `room` while the disk is full, and meets those of its process in `gathering`.
-pub fn writer(lake: &Path, incarnation: i64, worker: usize, room: &Room, gathering: &Arc<Gathering>) -> Result<Writer> {
+/// Opens the writer of a worker, which waits in `retry` while the disk is full, and meets those of its process in `gathering`.
+pub fn writer(
+    lake: &Path,
+    incarnation: i64,
+    worker: usize,
+    retry: &DiskFullRetry,
+    gathering: &Arc<Gathering>,
+) -> Result<Writer> {
     let mut writer = Writer::new(lake, incarnation, worker)
         .with_context(|| format!("cannot write to the lake {}", lake.display()))?;
-    writer.wait_in(room.clone());
+    writer.retry_with(retry.clone());
     writer.gather_in(gathering.clone());
     Ok(writer)
 }

@@ -8,14 +8,14 @@ use delta_kernel::table_features::ColumnMappingMode;
 use super::disk::LOG;
 use super::listing::{self, LakeFile};
 use super::table::{self, PLAYS, Table};
-use super::{Progress, disk};
+use super::{LakeProgress, disk};
 
 /// The plays of a lake at one version.
 pub struct Snapshot {
     root: PathBuf,
     topic: Option<String>,
     cluster_id: Option<String>,
-    progress: Progress,
+    progress: LakeProgress,
     files: Vec<LakeFile>,
 }
 
@@ -52,7 +52,7 @@ impl Snapshot {
     }
 
     /// How far the lake had come. Without a clock and an epoch it was imported, or nothing has been committed yet.
-    pub fn progress(&self) -> &Progress {
+    pub fn progress(&self) -> &LakeProgress {
         &self.progress
     }
 

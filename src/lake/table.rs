@@ -22,7 +22,7 @@ use url::Url;
 
 use super::damage::explained;
 use super::disk::LOG;
-use super::{Account, NewFile, Progress, dead_letters, statistics};
+use super::{Account, LakeProgress, NewFile, dead_letters, statistics};
 
 /// Written into the log and the files, so that one can see who wrote them.
 pub const WRITTEN_BY: &str = concat!("reprise/", env!("CARGO_PKG_VERSION"));
@@ -38,7 +38,7 @@ pub const INCARNATION: &str = "reprise:incarnation";
 const PARTITIONS: &str = "reprise:partitions";
 /// More than any cluster has: a log that speaks of more is damaged.
 const PARTITIONS_MAX: i32 = 1_000_000;
-/// Of each partition: see [`Progress`].
+/// Of each partition: see [`LakeProgress`].
 const OFFSET: &str = "kafka";
 const START: &str = "kafka-start";
 const HOLES: &str = "kafka-holes";
@@ -52,7 +52,7 @@ const COMMITS_PER_CHECKPOINT: u64 = 100;
 const RACES_MAX: usize = 3;
 
 /// What sets the two tables of a lake apart.
-pub struct Kind {
+pub struct TableKind {
     pub folder: &'static str,
     /// The columns in the files.
     pub columns: fn() -> SchemaRef,
@@ -61,14 +61,14 @@ pub struct Kind {
     pub partitioned_by: fn() -> Vec<Field>,
 }
 
-pub static PLAYS: Kind = Kind {
+pub static PLAYS: TableKind = TableKind {
     folder: "song_plays",
     columns: play::schema,
     time_column: "timestamp",
     partitioned_by: || vec![Field::new("date", DataType::Date32, false), Field::new("hour", DataType::Int32, false)],
 };
 
-pub static DEAD_LETTERS: Kind = Kind {
+pub static DEAD_LETTERS: TableKind = TableKind {
     folder: "dead_letters",
     columns: dead_letters::schema,
     time_column: "kafka_timestamp",
@@ -89,7 +89,7 @@ pub struct Marks {
 
 /// A Delta table at one version.
 pub struct Table {
-    pub kind: &'static Kind,
+    pub kind: &'static TableKind,
     pub root: PathBuf,
     engine: Arc<dyn Engine>,
     snapshot: SnapshotRef,
@@ -129,7 +129,7 @@ fn despite_commits(build: impl Fn() -> Result<SnapshotRef>) -> Result<SnapshotRe
 
 impl Table {
     /// Opens the table of `kind` in `lake`, at its newest version unless another is given.
-    pub fn open(lake: &Path, kind: &'static Kind, engine: Arc<dyn Engine>, version: Option<u64>) -> Result<Self> {
+    pub fn open(lake: &Path, kind: &'static TableKind, engine: Arc<dyn Engine>, version: Option<u64>) -> Result<Self> {
         let folder = lake.join(kind.folder);
         let root = folder.canonicalize().with_context(|| format!("cannot open the table {}", folder.display()))?;
         let built = despite_commits(|| {
@@ -204,7 +204,7 @@ impl Table {
     }
 
     /// What the log says of progress. Without a topic there are no offsets.
-    pub fn progress(&self) -> Result<Progress> {
+    pub fn progress(&self) -> Result<LakeProgress> {
         let partitions = self.partitions()?;
         let of_partitions = |name: &str| {
             let mut values = BTreeMap::new();
@@ -214,7 +214,7 @@ impl Table {
             }
             Ok(values)
         };
-        Ok(Progress {
+        Ok(LakeProgress {
             version: self.snapshot.version(),
             epoch: self.mark(EPOCH)?.map(|epoch| epoch as u64),
             clock_us: self.mark(CLOCK)?,

@@ -18,8 +18,8 @@ use super::disk::{self, STAGING};
 use super::encoder::{Encoded, Encoder, encode};
 use super::intent::file_name;
 use super::successor::or_overtaken;
-use super::table::{self, DEAD_LETTERS, Kind, PLAYS, Table};
-use super::{Gathering, NewFile, Room, dead_letters, statistics};
+use super::table::{self, DEAD_LETTERS, PLAYS, Table, TableKind};
+use super::{DiskFullRetry, Gathering, NewFile, dead_letters, statistics};
 use crate::intake::DeadLetter;
 use crate::process::failpoint;
 
@@ -40,7 +40,7 @@ pub struct Writer {
     gathering: Arc<Gathering>,
     /// Below these the dead letters of each Kafka partition are in their table already.
     dead_letter_offsets: BTreeMap<i32, i64>,
-    room: Room,
+    retry: DiskFullRetry,
 }
 
 /// A file that is to be written: the values of its partition columns, and what is in it.
@@ -69,7 +69,7 @@ impl Writer {
             encoder: Encoder::default(),
             gathering: Arc::new(Gathering::new(1)),
             dead_letter_offsets: progress.offsets,
-            room: Room::default(),
+            retry: DiskFullRetry::default(),
         })
     }
 
@@ -78,9 +78,9 @@ impl Writer {
         or_overtaken(&self.lake, self.incarnation, error)
     }
 
-    /// Lets it wait in `room` while the disk is full, instead of failing.
-    pub fn wait_in(&mut self, room: Room) {
-        self.room = room;
+    /// Lets it wait in `retry` while the disk is full, instead of failing.
+    pub fn retry_with(&mut self, retry: DiskFullRetry) {
+        self.retry = retry;
     }
 
     /// Has it meet the other writers of this process in `gathering`, which must know of all of them.
@@ -131,7 +131,7 @@ impl Writer {
     /// leaves none behind: whoever stops a run on a full disk needs room for the next start.
     fn stage_each(
         &mut self,
-        kind: &'static Kind,
+        kind: &'static TableKind,
         epoch: u64,
         mut next: impl FnMut(&mut Self) -> Result<Option<Unwritten>>,
     ) -> Result<Vec<NewFile>> {
@@ -149,8 +149,8 @@ impl Writer {
             if some.is_empty() {
                 return self.finish(kind, &files);
             }
-            let room = self.room.clone();
-            files.append(&mut room.wait_for(|| self.stage(kind, epoch, &some))?);
+            let retry = self.retry.clone();
+            files.append(&mut retry.wait_for(|| self.stage(kind, epoch, &some))?);
         };
         if let Err(error) = stage_all() {
             remove(&folder, &files)?;
@@ -160,8 +160,8 @@ impl Writer {
     }
 
     /// Makes the names of staged files durable.
-    fn finish(&self, kind: &Kind, files: &[NewFile]) -> Result<()> {
-        self.room.wait_for(|| {
+    fn finish(&self, kind: &TableKind, files: &[NewFile]) -> Result<()> {
+        self.retry.wait_for(|| {
             if kind.folder == PLAYS.folder {
                 failpoint::reach("staged")?;
             }
@@ -173,7 +173,7 @@ impl Writer {
     }
 
     /// Writes and syncs files. Leaves none if that fails.
-    fn stage(&mut self, kind: &Kind, epoch: u64, files: &[Unwritten]) -> Result<Vec<NewFile>> {
+    fn stage(&mut self, kind: &TableKind, epoch: u64, files: &[Unwritten]) -> Result<Vec<NewFile>> {
         let folder = self.lake.join(kind.folder);
         let (mut staged, mut open) = (Vec::new(), Vec::new());
         let mut write = || {
@@ -200,7 +200,7 @@ fn remove(folder: &Path, staged: &[NewFile]) -> Result<()> {
 
 /// What the log will say of the file `name`, which is staged in the folder `table`.
 pub fn describe(
-    kind: &Kind,
+    kind: &TableKind,
     table: &Path,
     name: &str,
     partition_values: Vec<(String, String)>,

@@ -24,7 +24,7 @@ pub enum Order {
 
 /// Whether a run is to stop, and the reason if it is not that somebody wants it to.
 #[derive(Clone, Default)]
-pub struct Ending {
+pub struct Shutdown {
     /// Somebody wants it to.
     asked: Arc<AtomicBool>,
     /// It cannot go on. Not the same flag: a full disk is waited for then, since Kafka may not have what was read any more.
@@ -32,7 +32,7 @@ pub struct Ending {
     reason: Arc<Mutex<Option<Error>>>,
 }
 
-impl Ending {
+impl Shutdown {
     /// An ending that the flag `asked` brings about as well.
     pub fn new(asked: Arc<AtomicBool>) -> Self {
         Self { asked, ..Self::default() }

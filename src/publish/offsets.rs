@@ -13,7 +13,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::warn;
 
-use crate::kafka::{Broker, Consumer};
+use crate::kafka::{Consumer, TopicConfig};
 use crate::process::threads::Closing;
 use crate::state::State;
 
@@ -27,7 +27,7 @@ const FAILURES_MAX: u32 = 5;
 
 /// Starts a thread that publishes what is committed, until it is dropped; then it does so once more. A coordinator that does
 /// not answer is not waited for.
-pub fn publisher(state: Arc<State>, broker: &Broker) -> Result<Closing> {
+pub fn publisher(state: Arc<State>, broker: &TopicConfig) -> Result<Closing> {
     let published = BTreeMap::new();
     let publish = Publish { consumer: broker.consumer()?, broker: broker.clone(), state, published, failures: 0 };
     let group = broker.group.clone();
@@ -39,7 +39,7 @@ pub fn publisher(state: Arc<State>, broker: &Broker) -> Result<Closing> {
 
 struct Publish {
     consumer: Consumer,
-    broker: Broker,
+    broker: TopicConfig,
     state: Arc<State>,
     /// What the group has been told.
     published: BTreeMap<i32, i64>,

@@ -111,7 +111,7 @@ fn request(families: &[MetricFamily], started_at_us: Option<i64>, service: &str)
     json!({"resourceMetrics": [{"resource": resource, "scopeMetrics": [{"scope": scope, "metrics": metrics}]}]})
 }
 
-/// Numbers of 64 bits are texts in the JSON form.
+/// Interner of 64 bits are texts in the JSON form.
 fn nanoseconds(us: i64) -> String {
     us.saturating_mul(1000).to_string()
 }

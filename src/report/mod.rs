@@ -109,7 +109,7 @@ impl PartitionReport {
 pub struct ProcessReport {
     pub process: usize,
     /// Set when it is to end.
-    pub ending: Option<Order>,
+    pub shutdown: Option<Order>,
     /// Why it cannot write for the moment.
     pub paused: Option<String>,
     /// Bytes that it has sent to other processes.

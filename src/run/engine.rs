@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, anyhow};
-use reprise_dataflows::query::{Query, Question};
+use reprise_dataflows::query::{Query, QueryKind};
 use reprise_dataflows::rules::definition::Definitions;
 use reprise_dataflows::rules::plan::Plan;
 use reprise_dataflows::{Epoch, Stage, Tick, build};
@@ -31,17 +31,17 @@ use crate::cluster::Team;
 use crate::cluster::link::Link;
 use crate::cluster::orders::{obey, pulse};
 use crate::intake::Intake;
-use crate::kafka::Broker;
+use crate::kafka::TopicConfig;
 use crate::lake::sink::{self, Committed};
-use crate::lake::{Committer, Gathering, LakeFile, Room};
-use crate::process::shutdown::Ending;
+use crate::lake::{Committer, DiskFullRetry, Gathering, LakeFile};
 use crate::process::shutdown::Order;
+use crate::process::shutdown::Shutdown;
 use crate::report::ProcessReport;
 use crate::report::Report;
 use crate::report::times::EventTimes;
 use crate::source::Source;
-use crate::source::kafka::{Found, Share, kafka};
-use crate::source::lake::{Counted, Progress, Selection, lake, share};
+use crate::source::kafka::{AddedPartitions, Share, kafka};
+use crate::source::lake::{Counted, ReadProgress, Selection, lake, share};
 use crate::state::State;
 use crate::state::feed;
 
@@ -62,28 +62,28 @@ pub struct Engine {
     /// The files of the lake, once for each worker of this process: each takes one, and the list is gone when all have.
     pub files: Mutex<Vec<Arc<[LakeFile]>>>,
     pub times_us: Range<i64>,
-    pub progress: Arc<Progress>,
+    pub progress: Arc<ReadProgress>,
     /// What is read after the lake, and where it is kept; a replay has none.
     pub live: Option<Live>,
     pub state: Arc<State>,
     /// What makes the run commit what it has, and end.
-    pub ending: Ending,
+    pub shutdown: Shutdown,
     /// What ends a run that cannot go on. It does not return.
     pub fail: fn(anyhow::Error),
 }
 
 /// Kafka, and the lake that is written.
 pub struct Live {
-    pub broker: Broker,
+    pub broker: TopicConfig,
     /// The offset to begin at, of every partition.
     pub starts: Vec<(i32, i64)>,
     /// Partitions that are found later.
-    pub found: Arc<Found>,
+    pub found: Arc<AddedPartitions>,
     pub accept_gap: bool,
     pub lake: PathBuf,
     pub incarnation: i64,
     /// Where writers and committer wait while the disk is full.
-    pub room: Room,
+    pub retry: DiskFullRetry,
     /// Where the writers of this process meet at a cut.
     pub gathering: Arc<Gathering>,
     /// Taken by worker 0; the processes without it have none.
@@ -164,7 +164,7 @@ impl Engine {
         let ticks = beginnings.clone().map(|beginning| beginning.tick);
         let queries = beginnings.flat_map(|beginning| beginning.queries);
         let committed = ProbeHandle::new();
-        obey(scope.input_from(&mut inputs.orders).broadcast(), self.ending.clone());
+        obey(scope.input_from(&mut inputs.orders).broadcast(), self.shutdown.clone());
 
         let stored = self.stored(ticks.clone(), &plan);
         let mut plays = stored.intakes.flat_map(|intake| intake.plays.clone());
@@ -187,10 +187,10 @@ impl Engine {
     fn pulse<'scope>(&self, ticks: StreamVec<'scope, Epoch, Tick>) -> StreamVec<'scope, Epoch, Report> {
         let speaks = ticks.scope().index() % self.team.threads == 0;
         let (process, links) = (self.team.process(), self.team.links());
-        let (ending, state) = (self.ending.clone(), self.state.clone());
+        let (shutdown, state) = (self.shutdown.clone(), self.state.clone());
         let look = move || ProcessReport {
             process,
-            ending: ending.order(),
+            shutdown: shutdown.order(),
             paused: state.paused(),
             sent_bytes: links.iter().map(Link::sent_bytes).sum(),
         };
@@ -240,7 +240,7 @@ impl Engine {
             trending: self.definitions.trending.clone(),
         };
         let state = self.state.clone();
-        let source = kafka(ticks, &live.broker, share, self.ending.clone())?;
+        let source = kafka(ticks, &live.broker, share, self.shutdown.clone())?;
         let reports = source.reports.inspect(move |report| {
             if let Report::Kafka(kafka) = report {
                 state.holds_uncommitted(kafka.worker, kafka.uncommitted_bytes);
@@ -258,11 +258,11 @@ impl Engine {
         committed: &ProbeHandle<Epoch>,
     ) -> Result<()> {
         let worker = ticks.scope().index();
-        let writer = sink::writer(&live.lake, live.incarnation, worker, &live.room, &live.gathering)?;
+        let writer = sink::writer(&live.lake, live.incarnation, worker, &live.retry, &live.gathering)?;
         let first = worker == 0;
         let committer = first.then(|| live.committer.lock().unwrap_or_else(PoisonError::into_inner).take()).flatten();
         let written = sink::write(intakes, ticks, writer, self.fail)?;
-        let commits = sink::commit(written, committer, live.room.clone(), self.fail)?;
+        let commits = sink::commit(written, committer, live.retry.clone(), self.fail)?;
         let state = self.state.clone();
         commits.inspect(move |commit: &Committed| state.committed(commit)).probe_with(committed);
         Ok(())
@@ -281,7 +281,7 @@ impl Engine {
                 ticker.report(&report, Instant::now());
                 self.hear(report);
             }
-            if let Some(order) = self.ending.order().filter(|_| !ordered) {
+            if let Some(order) = self.shutdown.order().filter(|_| !ordered) {
                 inputs.orders.send(order);
                 inputs.orders.flush();
                 ordered = true;
@@ -292,16 +292,16 @@ impl Engine {
                 wall_us: wall_us(),
                 complete_before: complete_before.unwrap_or(Epoch::MAX),
                 committed: last_cut.is_none_or(|cut| !watched.committed.less_equal(&cut)),
-                asked: self.state.questions.are_waiting(),
+                asked: self.state.queries.are_waiting(),
                 unread: self.state.has_unread(),
-                stop: self.ending.is_due(),
+                stop: self.shutdown.is_due(),
             };
             if let Some(tick) = ticker.next(now) {
                 self.state.metrics.began(tick.epoch, tick.cut.is_some());
-                let mut queries = self.state.questions.begin(tick.epoch);
+                let mut queries = self.state.queries.begin(tick.epoch);
                 if self.pace.replay && tick.stage == Stage::Stop {
                     let track_ids = self.state.charts().track_ids();
-                    queries.push(Query { id: 0, question: Question::Titles { track_ids } });
+                    queries.push(Query { id: 0, kind: QueryKind::Titles { track_ids } });
                 }
                 inputs.begin(tick, queries);
                 last_epoch = Some(tick.epoch);
@@ -325,8 +325,10 @@ impl Engine {
     /// Takes in what worker 0 is told.
     fn hear(&self, report: Report) {
         match &report {
-            Report::Process(ProcessReport { process, ending: Some(order), .. }) if *process != self.team.process() => {
-                self.ending.obey(match order {
+            Report::Process(ProcessReport { process, shutdown: Some(order), .. })
+                if *process != self.team.process() =>
+            {
+                self.shutdown.obey(match order {
                     Order::Stop => Order::Stop,
                     Order::Fail(reason) => Order::Fail(format!("process {process}: {reason}")),
                 });

@@ -14,14 +14,14 @@ use super::options::Run;
 use super::start::Start;
 use crate::checkpoint;
 use crate::cluster::Team;
-use crate::lake::{Gathering, Room};
+use crate::lake::{DiskFullRetry, Gathering};
 use crate::process::memory;
-use crate::process::shutdown::{Ending, fail};
+use crate::process::shutdown::{Shutdown, fail};
 use crate::process::threads::unless_stopped;
 use crate::serve;
 use crate::serve::follower::Follower;
-use crate::source::kafka::{Found, Origin, discover};
-use crate::source::lake::Progress;
+use crate::source::kafka::{AddedPartitions, Origin, discover};
+use crate::source::lake::ReadProgress;
 use crate::state::State;
 use crate::state::charts::Charts;
 
@@ -47,13 +47,13 @@ impl Run {
         let leader = start.leader.as_deref().unwrap_or("(on its own loopback)");
         info!(process = team.process(), %listening, leader, lake = %self.lake.display(), "running");
         follower.follow(start.leader.clone());
-        let (ending, found) = (Ending::new(stop), Arc::<Found>::default());
+        let (shutdown, found) = (Shutdown::new(stop), Arc::<AddedPartitions>::default());
         let known = start.starts.keys().copied().collect();
         // Process 0 looks whether it is still the same topic.
         let origin = Arc::new(Origin::new(&self.broker, None)?);
-        let discovery = discover(&self.broker, origin, known, found.clone(), ending.clone())?;
-        let (max_bytes, over) = (self.memory_max_bytes, ending.clone());
-        let engine = self.engine_of(start, team, found, ending.clone())?;
+        let discovery = discover(&self.broker, origin, known, found.clone(), shutdown.clone())?;
+        let (max_bytes, over) = (self.memory_max_bytes, shutdown.clone());
+        let engine = self.engine_of(start, team, found, shutdown.clone())?;
         let state = engine.state.clone();
         let memory = memory::watch(max_bytes, move || state.memory_parts(), move |error| over.because(error))?;
         drop(first);
@@ -66,10 +66,16 @@ impl Run {
         engine.run()?;
         drop((discovery, memory));
         server.stop();
-        ending.outcome()
+        shutdown.outcome()
     }
 
-    fn engine_of(self, start: Start, team: Arc<Team>, found: Arc<Found>, ending: Ending) -> Result<Engine> {
+    fn engine_of(
+        self,
+        start: Start,
+        team: Arc<Team>,
+        found: Arc<AddedPartitions>,
+        shutdown: Shutdown,
+    ) -> Result<Engine> {
         let snapshot = start.view.open(&self.lake)?;
         let plan = Plan::new(&self.definitions);
         let checkpoint = match start.checkpoint {
@@ -93,7 +99,7 @@ impl Run {
             counted,
             files: for_each_worker(snapshot.files(), self.workers),
             times_us: i64::MIN..i64::MAX,
-            progress: Arc::new(Progress { rows_total, said_after: Some(self.workers), ..Progress::default() }),
+            progress: Arc::new(ReadProgress { rows_total, said_after: Some(self.workers), ..ReadProgress::default() }),
             live: Some(Live {
                 broker: self.broker,
                 starts: start.starts.into_iter().collect(),
@@ -102,11 +108,11 @@ impl Run {
                 lake: self.lake,
                 incarnation: start.incarnation,
                 gathering: Arc::new(Gathering::new(self.workers)),
-                room: Room::new(ending.asked(), move |reason| paused.pause(reason)),
+                retry: DiskFullRetry::new(shutdown.asked(), move |reason| paused.pause(reason)),
                 committer: Mutex::new(None),
             }),
             state,
-            ending,
+            shutdown,
             fail,
         })
     }

@@ -22,19 +22,19 @@ use tracing::{info, warn};
 
 use crate::checkpoint;
 use crate::cluster::membership::is_loopback;
-use crate::cluster::{Profile, Team, join};
+use crate::cluster::{Fingerprint, Team, join};
 use crate::kafka::ANSWER_TIMEOUT;
-use crate::lake::maintenance as care;
-use crate::lake::{Gathering, Room, balance, recorded_other};
+use crate::lake::maintenance;
+use crate::lake::{DiskFullRetry, Gathering, balance, recorded_other};
 use crate::process::memory;
-use crate::process::shutdown::{Ending, fail};
+use crate::process::shutdown::{Shutdown, fail};
 use crate::process::threads::{Background, Closing, unless_stopped};
 use crate::publish::changelog;
 use crate::publish::offsets::publisher;
 use crate::publish::otlp;
 use crate::serve::{self, Http};
-use crate::source::kafka::{Found, discover};
-use crate::source::lake::Progress;
+use crate::source::kafka::{AddedPartitions, discover};
+use crate::source::lake::ReadProgress;
 use crate::state::charts::{AsOf, Charts};
 use crate::state::{Phase, State, Status};
 use crate::terminal::monitor::{monitor, warn_of_rest};
@@ -48,7 +48,7 @@ const STOP_TOGETHER: Duration = Duration::from_millis(300);
 impl Run {
     /// Whether this process is one of a cluster that commits and serves nothing by itself, and is to [`Run::follow`].
     pub fn is_follower(&self) -> bool {
-        self.place.as_ref().is_some_and(|place| place.process > 0)
+        self.membership.as_ref().is_some_and(|membership| membership.process > 0)
     }
 
     /// Why nothing can listen here, which for a second run by mistake is that the first one writes to the same lake.
@@ -88,26 +88,26 @@ impl Run {
         }
         info!(%address, %lake, workers = team.workers(), partitions, "running");
         started(&state)?;
-        let rebuilt = Arc::new(Progress {
+        let rebuilt = Arc::new(ReadProgress {
             rows_total: rows_to_read(&opened.snapshot, opened.counted.as_deref()),
             said_after: Some(self.workers),
-            ..Progress::default()
+            ..ReadProgress::default()
         });
-        let (ending, found) = (Ending::new(stop), Arc::<Found>::default());
+        let (shutdown, found) = (Shutdown::new(stop), Arc::<AddedPartitions>::default());
         let known = opened.starts.keys().copied().collect();
         let threads = (
             monitor(state.clone(), self.broker.clone(), rebuilt.clone(), self.notes.clone())?,
             publisher(state.clone(), &self.broker)?,
             self.changelog(&state)?,
-            discover(&self.broker, opened.origin.clone(), known, found.clone(), ending.clone())?,
-            self.caretaker(&state)?,
+            discover(&self.broker, opened.origin.clone(), known, found.clone(), shutdown.clone())?,
+            self.maintain(&state)?,
             exporter,
-            self.watch_memory(&ending, &state)?,
+            self.watch_memory(&shutdown, &state)?,
             holding,
         );
         let rest =
             self.pace.until_caught_up.then(|| (self.broker.clone(), opened.starts.keys().copied().collect::<Vec<_>>()));
-        let engine = self.engine(opened, team, rebuilt, found, state.clone(), ending.clone());
+        let engine = self.engine(opened, team, rebuilt, found, state.clone(), shutdown.clone());
         drop(watch);
         engine.team.await_all()?;
         begun.store(true, Ordering::Relaxed);
@@ -115,7 +115,7 @@ impl Run {
         drop(threads);
         server.stop();
         drop(probes);
-        ending.outcome()?;
+        shutdown.outcome()?;
         if let Some((broker, partitions)) = rest
             && let Err(error) = warn_of_rest(&broker, &partitions, ANSWER_TIMEOUT)
         {
@@ -125,21 +125,21 @@ impl Run {
     }
 
     /// Ends the run when it holds more than it may.
-    fn watch_memory(&self, ending: &Ending, state: &Arc<State>) -> Result<Background> {
-        let (ending, state) = (ending.clone(), state.clone());
-        memory::watch(self.memory_max_bytes, move || state.memory_parts(), move |error| ending.because(error))
+    fn watch_memory(&self, shutdown: &Shutdown, state: &Arc<State>) -> Result<Background> {
+        let (shutdown, state) = (shutdown.clone(), state.clone());
+        memory::watch(self.memory_max_bytes, move || state.memory_parts(), move |error| shutdown.because(error))
     }
 
     /// The workers, with those of the other processes. None if it was stopped before all had come. Until the run has `begun` there
     /// is nothing to commit, so who is to stop then may lose others that are as well.
     fn team(&self, stop: &Arc<AtomicBool>, begun: &Arc<AtomicBool>) -> Result<Option<Team>> {
-        let Some(place) = &self.place else { return Ok(Some(Team::alone(self.workers))) };
-        let mut profile = Profile::new("run", self.workers, &self.definitions);
-        profile.set("topic", &self.broker.topic);
+        let Some(membership) = &self.membership else { return Ok(Some(Team::alone(self.workers))) };
+        let mut fingerprint = Fingerprint::new("run", self.workers, &self.definitions);
+        fingerprint.set("topic", &self.broker.topic);
         // The offsets of one cluster mean nothing in another.
         let Some(cluster_id) = self.cluster_id(stop)? else { return Ok(None) };
-        profile.set("Kafka cluster (--brokers)", cluster_id);
-        profile.set("option --accept-gap", self.accept_gap);
+        fingerprint.set("Kafka cluster (--brokers)", cluster_id);
+        fingerprint.set("option --accept-gap", self.accept_gap);
         let (stops, has_begun) = (stop.clone(), begun.clone());
         let lost = move |error| {
             if !has_begun.load(Ordering::Relaxed) {
@@ -151,7 +151,7 @@ impl Run {
             }
             fail(error);
         };
-        let cluster = join(place, &profile, stop, Arc::new(lost))?;
+        let cluster = join(membership, &fingerprint, stop, Arc::new(lost))?;
         Ok(cluster.map(|cluster| Team { threads: self.workers, cluster: Some(cluster) }))
     }
 
@@ -168,7 +168,7 @@ impl Run {
     /// Where the other processes send those who want charts, as a URL; none if this process listens on loopback and they may be
     /// elsewhere.
     fn seen_by_others(&self, address: SocketAddr) -> Option<String> {
-        let first = self.place.as_ref()?.addresses.first()?;
+        let first = self.membership.as_ref()?.addresses.first()?;
         let (host, _) = first.rsplit_once(':')?;
         match address.ip() {
             ip if ip.is_unspecified() => Some(format!("http://{host}:{}", address.port())),
@@ -214,24 +214,28 @@ impl Run {
     }
 
     /// The thread that looks after the lake.
-    fn caretaker(&self, state: &Arc<State>) -> Result<Background> {
+    fn maintain(&self, state: &Arc<State>) -> Result<Background> {
         let (lake, plan) = (self.lake.clone(), Plan::new(&self.definitions));
         let checkpoints = checkpoint::task(lake, plan, self.checkpoint_interval, state.clone());
-        let interval = self.care.compact_after.min(self.care.retain).min(self.checkpoint_interval);
-        let care = care::task(self.lake.clone(), self.care);
+        let interval = self.maintenance.compact_after.min(self.maintenance.retain).min(self.checkpoint_interval);
+        let maintenance = maintenance::task(self.lake.clone(), self.maintenance);
         let ready = state.clone();
         let is_ready = move || ready.ready.load(Ordering::Relaxed);
-        care::caretaker(interval, is_ready, vec![("making a checkpoint", checkpoints), ("the care of the lake", care)])
+        maintenance::start(
+            interval,
+            is_ready,
+            vec![("making a checkpoint", checkpoints), ("the care of the lake", maintenance)],
+        )
     }
 
     fn engine(
         self,
         opened: Opened,
         team: Team,
-        rebuilt: Arc<Progress>,
-        found: Arc<Found>,
+        rebuilt: Arc<ReadProgress>,
+        found: Arc<AddedPartitions>,
         state: Arc<State>,
-        ending: Ending,
+        shutdown: Shutdown,
     ) -> Engine {
         let Opened { committer, starts, snapshot, checkpoint, counted, .. } = opened;
         let paused = state.clone();
@@ -254,11 +258,11 @@ impl Run {
                 lake: self.lake,
                 incarnation: committer.progress().incarnation,
                 gathering: Arc::new(Gathering::new(self.workers)),
-                room: Room::new(ending.asked(), move |reason| paused.pause(reason)),
+                retry: DiskFullRetry::new(shutdown.asked(), move |reason| paused.pause(reason)),
                 committer: Mutex::new(Some(committer)),
             }),
             state,
-            ending,
+            shutdown,
             fail,
         }
     }

@@ -20,7 +20,7 @@ use super::options::Run;
 use super::start::Start;
 use crate::checkpoint::{self, Checkpoint};
 use crate::cluster::view::View;
-use crate::kafka::{ANSWER_TIMEOUT, Broker, Consumer, Extent};
+use crate::kafka::{ANSWER_TIMEOUT, Consumer, Extent, TopicConfig};
 use crate::lake::{Committer, Holder, Identity, LakeFile, Snapshot, WriterProcess, balance};
 use crate::process::threads::{Background, unless_stopped};
 use crate::source::kafka::{Origin, PASSED, Resumption, check_remade, extents, lost, patiently, resume};
@@ -100,7 +100,7 @@ impl Opened {
 }
 
 /// Looks at the topic and at the lake, which another process may be writing to.
-fn preflight(broker: &Broker, lake: &Path, accept_gap: bool, reset_by: Option<&Definitions>) -> Result<Preflight> {
+fn preflight(broker: &TopicConfig, lake: &Path, accept_gap: bool, reset_by: Option<&Definitions>) -> Result<Preflight> {
     let asker = broker.asker()?;
     broker.partitions(&asker)?;
     let identity = identity(broker, &asker)?;
@@ -126,7 +126,7 @@ fn preflight(broker: &Broker, lake: &Path, accept_gap: bool, reset_by: Option<&D
 }
 
 /// Which topic of which cluster it is.
-fn identity(broker: &Broker, asker: &Consumer) -> Result<Identity> {
+fn identity(broker: &TopicConfig, asker: &Consumer) -> Result<Identity> {
     let topic = &broker.topic;
     // For a moment a partition may have no leader, and then there is nobody to ask.
     let topic_id = patiently(ANSWER_TIMEOUT, || Ok(broker.topic_id(asker, ANSWER_TIMEOUT)?));

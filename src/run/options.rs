@@ -1,9 +1,9 @@
 //! What a run is to do.
 
 use super::tick::Pace;
-use crate::cluster::Place;
-use crate::kafka::Broker;
-use crate::lake::maintenance as care;
+use crate::cluster::Membership;
+use crate::kafka::TopicConfig;
+use crate::lake::maintenance;
 use crate::serve::Access;
 use reprise_dataflows::rules::definition::Definitions;
 use std::net::SocketAddr;
@@ -14,13 +14,13 @@ use url::Url;
 
 /// What is read, where it goes, and how often things happen.
 pub struct Run {
-    pub broker: Broker,
+    pub broker: TopicConfig,
     /// An absolute path.
     pub lake: PathBuf,
     /// Of this process.
     pub workers: usize,
     /// The cluster that this process is in, if it is in one.
-    pub place: Option<Place>,
+    pub membership: Option<Membership>,
     pub definitions: Arc<Definitions>,
     pub listen: SocketAddr,
     /// Where only those who watch over the process are answered.
@@ -37,7 +37,7 @@ pub struct Run {
     /// What this process may hold, instead of most of what there is.
     pub memory_max_bytes: Option<u64>,
     pub pace: Pace,
-    pub care: care::Spans,
+    pub maintenance: maintenance::Intervals,
     pub checkpoint_interval: Duration,
     /// The topic that changes of the charts are published to, if they are.
     pub changelog: Option<String>,

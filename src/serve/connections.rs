@@ -50,7 +50,7 @@ struct Idle {
 }
 
 /// The place of one connection. It is given back when this is dropped, or before by [`Connections::admit`].
-pub struct Place {
+pub struct ConnectionSlot {
     connections: Arc<Connections>,
     id: u64,
     /// The address that it counts for, if that is limited.
@@ -77,11 +77,11 @@ impl Connections {
     }
 
     /// A place for a new connection, which is idle; the connection that had it before is told to end.
-    pub fn admit(self: &Arc<Self>, client: IpAddr) -> Place {
+    pub fn admit(self: &Arc<Self>, client: IpAddr) -> ConnectionSlot {
         self.admit_at(client, Instant::now())
     }
 
-    fn admit_at(self: &Arc<Self>, client: IpAddr, now: Instant) -> Place {
+    fn admit_at(self: &Arc<Self>, client: IpAddr, now: Instant) -> ConnectionSlot {
         let address = network(client).filter(|_| self.of_address_max.is_some());
         let mut open = self.open();
         let has_too_many = |open: &Open| {
@@ -102,7 +102,7 @@ impl Connections {
         let (id, ending) = (open.last_id, Arc::<Notify>::default());
         open.idle.insert((now, id), Idle { address, ending: ending.clone() });
         let state = Mutex::new(State::Idle(now));
-        Place { connections: self.clone(), id, address, ending, is_crowded, state }
+        ConnectionSlot { connections: self.clone(), id, address, ending, is_crowded, state }
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {
@@ -131,7 +131,7 @@ impl Open {
     }
 }
 
-impl Place {
+impl ConnectionSlot {
     /// The address by which the client of this connection is limited.
     pub fn client(&self) -> ClientAddress {
         ClientAddress(self.address)
@@ -165,7 +165,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let mut open = self.connections.open();
         let is_there = match *self.state() {
@@ -180,7 +180,7 @@ impl Drop for Place {
 }
 
 /// A request that is being answered.
-pub struct Busy(Arc<Place>);
+pub struct Busy(Arc<ConnectionSlot>);
 
 impl Drop for Busy {
     fn drop(&mut self) {
@@ -213,14 +213,14 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn is_told_to_end(place: &Place) -> bool {
+    fn is_told_to_end(place: &ConnectionSlot) -> bool {
         let mut ending = std::pin::pin!(place.ending.notified());
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         ending.as_mut().poll(&mut context).is_ready()
     }
 
     /// `count` connections of `client`, one after the other.
-    fn fill(connections: &Arc<Connections>, client: IpAddr, count: usize) -> Vec<Arc<Place>> {
+    fn fill(connections: &Arc<Connections>, client: IpAddr, count: usize) -> Vec<Arc<ConnectionSlot>> {
         let start = Instant::now();
         let at = |index: usize| start + Duration::from_micros(index as u64);
         (0..count).map(|index| Arc::new(connections.admit_at(client, at(index)))).collect()

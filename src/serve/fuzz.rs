@@ -9,7 +9,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use reprise_dataflows::keys::label::Label;
 use reprise_dataflows::names::catalogue::About;
-use reprise_dataflows::query::{Answer, Found};
+use reprise_dataflows::query::{Answer, Finding};
 use reprise_dataflows::rules::definition::{Cell, Scope};
 
 use super::{Access, Http, start};
@@ -20,20 +20,20 @@ fn answer_all(http: &Http, stop: &AtomicBool) {
     let cell = Cell { chart: 0, start_day: 20_773, scope: Scope::Country(Label::new("US")) };
     let about = About { title: "<script>".to_owned(), artist: "\u{0}\"\\".to_owned() };
     let found = [
-        Found::Called(about.clone()),
-        Found::Plays { cell: cell.clone(), plays: 3 },
-        Found::Track { track_id: "S1".to_owned(), about: Some(about), plays: i64::MAX },
-        Found::Artist { artist: String::new(), plays: 0, tracks: 1 },
-        Found::Country { cell, plays: 1, of_track: 0 },
-        Found::KnownFrom(i64::MIN),
+        Finding::Called(about.clone()),
+        Finding::Plays { cell: cell.clone(), plays: 3 },
+        Finding::Track { track_id: "S1".to_owned(), about: Some(about), plays: i64::MAX },
+        Finding::Artist { artist: String::new(), plays: 0, tracks: 1 },
+        Finding::Country { cell, plays: 1, of_track: 0 },
+        Finding::KnownFrom(i64::MIN),
     ];
     let mut epoch = 1;
     while !stop.load(Ordering::Relaxed) {
         epoch += 1;
-        let asked = http.state.questions.begin(epoch);
+        let asked = http.state.queries.begin(epoch);
         let answers =
             asked.iter().flat_map(|query| found.iter().map(|found| Answer { id: query.id, found: found.clone() }));
-        http.state.questions.complete(AsOf { epoch, clock_us: Some(0), ..AsOf::default() }, answers.collect());
+        http.state.queries.complete(AsOf { epoch, clock_us: Some(0), ..AsOf::default() }, answers.collect());
         std::thread::sleep(Duration::from_micros(200));
     }
 }

@@ -23,11 +23,11 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use super::connections::{Busy, Connections, OPEN_MAX, Place};
+use super::connections::{Busy, ConnectionSlot, Connections, OPEN_MAX};
 use super::probes::is_probe;
 use super::problem::Problem;
 use super::snapshot::PIECE_BYTES;
-use super::write_timeout::{LEAST_RATE, Pace, Patient};
+use super::write_timeout::{LEAST_RATE, Pace, WithWriteTimeout};
 
 /// Sockets that may be open beside the connections that have a place: those that have just lost theirs.
 const ENDING_MAX: usize = 256;
@@ -127,7 +127,7 @@ fn file_limit() -> usize {
 async fn connection(
     stream: TcpStream,
     answering: Answering,
-    place: Arc<Place>,
+    place: Arc<ConnectionSlot>,
     mut stopped: watch::Receiver<bool>,
     _permit: OwnedSemaphorePermit,
 ) {
@@ -138,7 +138,7 @@ async fn connection(
         .max_buf_size(BUFFER_BYTES_MAX)
         .max_headers(HEADERS_MAX)
         .serve_connection(
-            TokioIo::new(Patient::new(stream, WRITE_PACE)),
+            TokioIo::new(WithWriteTimeout::new(stream, WRITE_PACE)),
             service_fn(move |request| answer(answering.clone(), of_connection.clone(), request)),
         );
     let mut connection = std::pin::pin!(connection);
@@ -162,7 +162,7 @@ async fn connection(
 /// Answers one request, and keeps the connection busy until all of the answer is taken.
 async fn answer(
     answering: Answering,
-    place: Arc<Place>,
+    place: Arc<ConnectionSlot>,
     mut request: Request<Incoming>,
 ) -> Result<Response<Tracked>, Infallible> {
     let busy = place.busy();

@@ -49,7 +49,7 @@ use super::parameters::{count, flag, parameters};
 use super::problem::Answered;
 use super::problem::Problem;
 use super::query::cells as lookup;
-use super::query::cells::{Found, Request};
+use super::query::cells::{ChartAnswer, Request};
 use super::query::{artist, geo, past_window, track};
 use super::readers::Streamed;
 use super::snapshot;
@@ -149,12 +149,12 @@ fn answer(
 fn cells(
     http: &Http,
     client: ClientAddress,
-    found: Found,
+    found: ChartAnswer,
     charts: impl FnOnce() -> Arc<Charts>,
 ) -> Result<Response, Problem> {
     let filter = match found {
-        Found::Whole(answer) => return Ok(Json(answer).into_response()),
-        Found::Many(filter) => filter,
+        ChartAnswer::Whole(answer) => return Ok(Json(answer).into_response()),
+        ChartAnswer::Many(filter) => filter,
     };
     let make = || {
         let charts = charts();

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use axum::body::Bytes;
 
 use super::readers::Pieces;
-use crate::state::charts::{Charts, Filter, Place, SnapshotHeader};
+use crate::state::charts::{CellKey, Charts, Filter, SnapshotHeader};
 use crate::text::json;
 
 pub const MEDIA_TYPE: &str = "application/x-ndjson";
@@ -40,7 +40,7 @@ pub fn snapshot(charts: Arc<Charts>, topic: String, lake: String) -> serde_json:
 }
 
 /// The cells at `places` as a JSON array, with at most `limit` entries each.
-pub fn array(charts: Arc<Charts>, places: Vec<Place>, limit: Option<usize>) -> Pieces {
+pub fn array(charts: Arc<Charts>, places: Vec<CellKey>, limit: Option<usize>) -> Pieces {
     let (places, piece) = (places.into_iter(), b"[".to_vec());
     Box::new(Cells { charts, places, limit, piece, before: b"", between: b",", end: Some(b"]") })
 }
@@ -48,7 +48,7 @@ pub fn array(charts: Arc<Charts>, places: Vec<Place>, limit: Option<usize>) -> P
 /// Cells that become JSON as they are read.
 struct Cells {
     charts: Arc<Charts>,
-    places: std::vec::IntoIter<Place>,
+    places: std::vec::IntoIter<CellKey>,
     limit: Option<usize>,
     /// What is not sent yet.
     piece: Vec<u8>,

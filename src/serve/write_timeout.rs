@@ -32,7 +32,7 @@ impl Pace {
 }
 
 /// A stream whose writes fail once its client is behind the `pace`.
-pub struct Patient<S> {
+pub struct WithWriteTimeout<S> {
     stream: S,
     pace: Pace,
     /// What is left of the patience, as of `since`.
@@ -43,7 +43,7 @@ pub struct Patient<S> {
     waits: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> Patient<S> {
+impl<S> WithWriteTimeout<S> {
     pub fn new(stream: S, pace: Pace) -> Self {
         Self { stream, pace, left: pace.patience, since: Instant::now(), waits: None }
     }
@@ -75,7 +75,7 @@ impl<S> Patient<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WithWriteTimeout<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.judge(outcome, context)
@@ -104,7 +104,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WithWriteTimeout<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -125,7 +125,7 @@ mod tests {
     /// Writes to a client that takes `bytes` in each `interval`, until that fails or `rounds` have been taken.
     async fn written(bytes: usize, interval: Duration, rounds: usize) -> io::Result<()> {
         let (ours, mut theirs) = duplex(16);
-        let mut patient = Patient::new(ours, PACE);
+        let mut patient = WithWriteTimeout::new(ours, PACE);
         let reads = async {
             for _ in 0..rounds {
                 tokio::time::sleep(interval).await;
@@ -165,7 +165,7 @@ mod tests {
     #[tokio::test]
     async fn time_in_which_nothing_waits_brings_patience_back() {
         let (ours, mut theirs) = duplex(1);
-        let mut patient = Patient::new(ours, PACE);
+        let mut patient = WithWriteTimeout::new(ours, PACE);
         for _ in 0..4 {
             let reads = async {
                 tokio::time::sleep(PACE.patience / 2).await;

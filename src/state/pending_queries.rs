@@ -1,4 +1,4 @@
-//! Questions to the workers, on their way there and back.
+//! PendingQueries to the workers, on their way there and back.
 //!
 //! HTTP asks, worker 0 puts what was asked into the dataflow with its next tick, and when that epoch is complete all that the
 //! workers have found is there at once. So an answer is as of one epoch, the same that the charts are of then.
@@ -8,12 +8,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use reprise_dataflows::Epoch;
-use reprise_dataflows::query::{Answer, Found, Query, Question};
+use reprise_dataflows::query::{Answer, Finding, Query, QueryKind};
 use tokio::sync::oneshot;
 
 use super::charts::AsOf;
 
-/// Questions that may wait or be on their way at the same time.
+/// PendingQueries that may wait or be on their way at the same time.
 const OPEN_MAX: usize = 256;
 /// Of these, those that an epoch takes along: each costs its workers time, of which the plays of the epoch wait for.
 const EPOCH_MAX: usize = 32;
@@ -24,12 +24,12 @@ const COSTLY_INTERVAL: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct Findings {
     pub as_of: AsOf,
-    pub found: Vec<Found>,
+    pub found: Vec<Finding>,
 }
 
 /// The questions that are open.
 #[derive(Default)]
-pub struct Questions(Mutex<Open>);
+pub struct PendingQueries(Mutex<Open>);
 
 #[derive(Default)]
 struct Open {
@@ -44,15 +44,15 @@ struct Open {
 }
 
 struct Asked {
-    question: Question,
+    kind: QueryKind,
     epoch: Epoch,
-    found: Vec<Found>,
+    found: Vec<Finding>,
     answer: oneshot::Sender<Findings>,
 }
 
-impl Questions {
+impl PendingQueries {
     /// Asks. None if too many questions are open. When the run is over, the sender of the answer is gone.
-    pub fn ask(&self, question: Question) -> Option<oneshot::Receiver<Findings>> {
+    pub fn ask(&self, kind: QueryKind) -> Option<oneshot::Receiver<Findings>> {
         let mut open = self.open();
         // Who has gone away makes room.
         open.waiting.retain(|_, asked| !asked.answer.is_closed());
@@ -65,7 +65,7 @@ impl Questions {
         }
         open.last_id += 1;
         let id = open.last_id;
-        open.waiting.insert(id, Asked { question, epoch: 0, found: Vec::new(), answer });
+        open.waiting.insert(id, Asked { kind, epoch: 0, found: Vec::new(), answer });
         Some(answered)
     }
 
@@ -93,17 +93,17 @@ impl Questions {
         open.waiting.retain(|_, asked| !asked.answer.is_closed());
         let now = Instant::now();
         let mut may_be_costly = open.costly_at.is_none_or(|at| now.duration_since(at) >= COSTLY_INTERVAL);
-        let mut fits = |question: &Question| !is_costly(question) || std::mem::take(&mut may_be_costly);
-        let fitting = open.waiting.iter().filter(|(_, asked)| fits(&asked.question)).map(|(id, _)| *id);
+        let mut fits = |kind: &QueryKind| !is_costly(kind) || std::mem::take(&mut may_be_costly);
+        let fitting = open.waiting.iter().filter(|(_, asked)| fits(&asked.kind)).map(|(id, _)| *id);
         let taken: Vec<u64> = fitting.take(EPOCH_MAX).collect();
         let mut queries = Vec::new();
         for id in taken {
             let Some(mut asked) = open.waiting.remove(&id) else { continue };
             asked.epoch = epoch;
-            if is_costly(&asked.question) {
+            if is_costly(&asked.kind) {
                 open.costly_at = Some(now);
             }
-            queries.push(Query { id, question: asked.question.clone() });
+            queries.push(Query { id, kind: asked.kind.clone() });
             open.asked.insert(id, asked);
         }
         queries
@@ -135,16 +135,16 @@ impl Questions {
     }
 }
 
-fn is_costly(question: &Question) -> bool {
-    matches!(question, Question::Search { .. } | Question::Artist { .. } | Question::Window { .. })
+fn is_costly(kind: &QueryKind) -> bool {
+    matches!(kind, QueryKind::Search { .. } | QueryKind::Artist { .. } | QueryKind::Window { .. })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn track() -> Question {
-        Question::Track("S1".to_owned())
+    fn track() -> QueryKind {
+        QueryKind::Track("S1".to_owned())
     }
 
     fn as_of(epoch: u64) -> AsOf {
@@ -153,46 +153,46 @@ mod tests {
 
     #[test]
     fn answers_come_with_their_epoch() {
-        let questions = Questions::default();
-        let mut first = questions.ask(track()).unwrap();
-        assert!(questions.are_waiting());
-        let asked = questions.begin(10);
-        let mut second = questions.ask(track()).unwrap();
-        assert_eq!((asked.len(), questions.begin(11).len(), questions.are_waiting()), (1, 1, false));
-        questions.complete(as_of(9), Vec::new());
+        let queries = PendingQueries::default();
+        let mut first = queries.ask(track()).unwrap();
+        assert!(queries.are_waiting());
+        let asked = queries.begin(10);
+        let mut second = queries.ask(track()).unwrap();
+        assert_eq!((asked.len(), queries.begin(11).len(), queries.are_waiting()), (1, 1, false));
+        queries.complete(as_of(9), Vec::new());
         assert!(first.try_recv().is_err());
-        questions.complete(as_of(10), vec![Answer { id: asked[0].id, found: Found::KnownFrom(3) }]);
+        queries.complete(as_of(10), vec![Answer { id: asked[0].id, found: Finding::KnownFrom(3) }]);
         let findings = first.try_recv().unwrap();
-        assert_eq!((findings.as_of.epoch, findings.found), (10, vec![Found::KnownFrom(3)]));
+        assert_eq!((findings.as_of.epoch, findings.found), (10, vec![Finding::KnownFrom(3)]));
         assert!(second.try_recv().is_err());
-        questions.complete(as_of(11), Vec::new());
+        queries.complete(as_of(11), Vec::new());
         assert_eq!(second.try_recv().unwrap().found, []);
     }
 
     #[test]
     fn no_epoch_takes_more_than_its_share() {
-        let questions = Questions::default();
+        let queries = PendingQueries::default();
         let search =
-            || Question::Window { end_us: 0, scope: reprise_dataflows::rules::definition::Scope::Global, limit: 1 };
-        let costly: Vec<_> = (0..3).map(|_| questions.ask(search()).unwrap()).collect();
-        let others: Vec<_> = (0..EPOCH_MAX).map(|_| questions.ask(track()).unwrap()).collect();
-        assert_eq!(questions.begin(1).len(), EPOCH_MAX);
-        assert_eq!(questions.begin(2).len(), 1);
-        assert_eq!(questions.begin(3).len(), 0);
+            || QueryKind::Window { end_us: 0, scope: reprise_dataflows::rules::definition::Scope::Global, limit: 1 };
+        let costly: Vec<_> = (0..3).map(|_| queries.ask(search()).unwrap()).collect();
+        let others: Vec<_> = (0..EPOCH_MAX).map(|_| queries.ask(track()).unwrap()).collect();
+        assert_eq!(queries.begin(1).len(), EPOCH_MAX);
+        assert_eq!(queries.begin(2).len(), 1);
+        assert_eq!(queries.begin(3).len(), 0);
         std::thread::sleep(COSTLY_INTERVAL);
-        assert_eq!(questions.begin(4).len(), 1);
+        assert_eq!(queries.begin(4).len(), 1);
         drop((costly, others));
-        assert_eq!(questions.begin(5).len(), 0);
-        assert!(!questions.are_waiting());
+        assert_eq!(queries.begin(5).len(), 0);
+        assert!(!queries.are_waiting());
     }
 
     #[test]
     fn at_the_end_of_a_run_nobody_is_left_waiting() {
-        let questions = Questions::default();
-        let (mut asked, mut waiting) = (questions.ask(track()).unwrap(), questions.ask(track()).unwrap());
-        assert_eq!(questions.begin(1).len(), 2);
-        questions.close();
-        let mut late = questions.ask(track()).unwrap();
+        let queries = PendingQueries::default();
+        let (mut asked, mut waiting) = (queries.ask(track()).unwrap(), queries.ask(track()).unwrap());
+        assert_eq!(queries.begin(1).len(), 2);
+        queries.close();
+        let mut late = queries.ask(track()).unwrap();
         for answer in [&mut asked, &mut waiting, &mut late] {
             assert_eq!(answer.try_recv().err(), Some(oneshot::error::TryRecvError::Closed));
         }
@@ -200,10 +200,10 @@ mod tests {
 
     #[test]
     fn who_has_gone_makes_room() {
-        let questions = Questions::default();
-        let waiting: Vec<_> = (0..OPEN_MAX).map(|_| questions.ask(track()).unwrap()).collect();
-        assert!(questions.ask(track()).is_none());
+        let queries = PendingQueries::default();
+        let waiting: Vec<_> = (0..OPEN_MAX).map(|_| queries.ask(track()).unwrap()).collect();
+        assert!(queries.ask(track()).is_none());
         drop(waiting);
-        assert!(questions.ask(track()).is_some());
+        assert!(queries.ask(track()).is_some());
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::charts::{AsOf, Changes, Charts};
 use super::durable::{CommittedCut, Durable};
 use super::metrics::Metrics;
-use super::pending_queries::Questions;
+use super::pending_queries::PendingQueries;
 use super::rejects::{self, Rejects};
 use super::status::{OpenTransaction, PartitionStatus, Phase, Status};
 use crate::kafka::Extent;
@@ -51,7 +51,7 @@ pub struct State {
     /// Which start of the lake's writer this is.
     incarnation: AtomicI64,
     memory_max_bytes: AtomicU64,
-    pub questions: Questions,
+    pub queries: PendingQueries,
     epochs: watch::Sender<Epoch>,
     /// The run is over.
     is_closed: AtomicBool,
@@ -65,7 +65,7 @@ impl State {
         let (durable, status, partitions, committed) = Default::default();
         let (rejected, commit_due, paused, processes, missing_before) = Default::default();
         let (ready, all_seen) = Default::default();
-        let (incarnation, memory_max_bytes, questions, epochs, is_closed, metrics) = Default::default();
+        let (incarnation, memory_max_bytes, queries, epochs, is_closed, metrics) = Default::default();
         Self {
             charts: RwLock::new(charts),
             durable,
@@ -82,7 +82,7 @@ impl State {
             uncommitted_bytes: Mutex::default(),
             incarnation,
             memory_max_bytes,
-            questions,
+            queries,
             epochs,
             is_closed,
             metrics,
@@ -153,7 +153,7 @@ impl State {
         let as_of = AsOf { epoch, clock_us, ..charts.as_of() };
         charts.set_as_of(as_of);
         drop(charts);
-        self.questions.complete(as_of, answers);
+        self.queries.complete(as_of, answers);
         self.epochs.send_replace(epoch);
         self.metrics.totals.epochs.add(1);
         let freshness_ms = self.metrics.served(epoch, wall_ms());
@@ -164,7 +164,7 @@ impl State {
 
     /// No more epochs are to come.
     pub fn close(&self) {
-        self.questions.close();
+        self.queries.close();
         self.is_closed.store(true, Ordering::Relaxed);
         self.epochs.send_modify(|_| {});
     }

@@ -22,10 +22,10 @@ const LINE_BYTES_MAX: u64 = 256 << 20;
 pub struct Live<R> {
     lines: R,
     pub header: SnapshotHeader,
-    last: Option<Place>,
+    last: Option<CellName>,
 }
 
-type Place = (String, String, String);
+type CellName = (String, String, String);
 
 impl<R: BufRead> Live<R> {
     /// Reads the first line.
@@ -58,7 +58,7 @@ fn line(lines: &mut impl BufRead) -> Result<Option<Vec<u8>>> {
     }
 }
 
-fn place(cell: &ChartCell) -> Place {
+fn place(cell: &ChartCell) -> CellName {
     (cell.chart.clone(), cell.period.clone(), cell.scope.clone())
 }
 

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use roaring::RoaringTreemap;
 
 use crate::intake::Gap;
-use crate::lake::{Progress, origin_hash};
+use crate::lake::{LakeProgress, origin_hash};
 use crate::text::grouped;
 
 /// Ranges that are listed.
@@ -65,7 +65,7 @@ pub struct Verdict {
 }
 
 /// What a lake says of its progress, and the rows in it, become a verdict on each partition.
-pub fn judge(topic: &str, progress: &Progress, plays: Rows, letters: Rows, gaps: &[Gap]) -> Vec<Verdict> {
+pub fn judge(topic: &str, progress: &LakeProgress, plays: Rows, letters: Rows, gaps: &[Gap]) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
     for (table, rows) in [("plays", &plays), ("dead letters", &letters)] {
         if rows.impossible > 0 {
@@ -230,12 +230,18 @@ mod tests {
         rows
     }
 
-    fn progress(start: i64, next: i64, holes: i64, missing: i64) -> Progress {
+    fn progress(start: i64, next: i64, holes: i64, missing: i64) -> LakeProgress {
         let of = |value| BTreeMap::from([(0, value)]);
-        Progress { starts: of(start), offsets: of(next), holes: of(holes), missing: of(missing), ..Progress::default() }
+        LakeProgress {
+            starts: of(start),
+            offsets: of(next),
+            holes: of(holes),
+            missing: of(missing),
+            ..LakeProgress::default()
+        }
     }
 
-    fn told(progress: &Progress, plays: Rows, letters: Rows, gaps: &[Gap]) -> (String, bool) {
+    fn told(progress: &LakeProgress, plays: Rows, letters: Rows, gaps: &[Gap]) -> (String, bool) {
         let verdicts = judge("plays", progress, plays, letters, gaps);
         assert_eq!(verdicts.len(), 1, "{verdicts:?}");
         (verdicts[0].text.clone(), verdicts[0].whole)
@@ -281,7 +287,7 @@ mod tests {
                 rows([]),
                 "plays/0: 0 … 9 TOO MANY: 2 offsets that are on record as holes or missing have rows (2 holes)",
             ),
-            (Progress::default(), rows(0..3), rows([]), "plays/0: 3 plays, and the log knows nothing of it"),
+            (LakeProgress::default(), rows(0..3), rows([]), "plays/0: 3 plays, and the log knows nothing of it"),
         ] {
             assert_eq!(told(&progress, plays, letters, &[]), (text.to_owned(), false));
         }
@@ -291,7 +297,7 @@ mod tests {
     /// A lake of a version that did not record where it begins: nothing is said that is not known.
     #[test]
     fn what_is_not_on_record_is_said_to_be_so() {
-        let old = |next| Progress { offsets: [(0, next)].into(), ..Progress::default() };
+        let old = |next| LakeProgress { offsets: [(0, next)].into(), ..LakeProgress::default() };
         let (text, whole) = told(&old(9), rows(4..9), rows([]), &[]);
         assert_eq!((text.as_str(), whole), ("plays/0: 4 … 9 complete (its beginning is not on record)", true));
         let (text, whole) = told(&old(9), rows([4, 8]), rows([]), &[]);

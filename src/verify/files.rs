@@ -11,17 +11,17 @@ use reprise_dataflows::play::{DAY_US, HOUR_US};
 
 use super::coverage::Rows;
 use crate::lake::Bounds;
-use crate::lake::footer_checksum::Seal;
-use crate::lake::log_audit::{Claimed, Claims};
+use crate::lake::footer_checksum::FooterChecksum;
+use crate::lake::log_audit::{AuditedFile, LogAudit};
 
 const BATCH_ROWS: usize = 64 << 10;
 /// The log cuts times down to a millisecond.
 const CUT_OFF_US: i64 = 999;
 
 /// What a file holds, and what of it is not as claimed. A file that cannot be read to its end holds nothing.
-pub fn check(claims: &Claims, file: &Claimed) -> (Rows, Vec<String>) {
+pub fn check(audit: &LogAudit, file: &AuditedFile) -> (Rows, Vec<String>) {
     let mut problems = Vec::new();
-    let rows = read(claims, file, &mut problems).unwrap_or_else(|error| {
+    let rows = read(audit, file, &mut problems).unwrap_or_else(|error| {
         problems.push(format!("{error:#}"));
         Rows::default()
     });
@@ -29,43 +29,43 @@ pub fn check(claims: &Claims, file: &Claimed) -> (Rows, Vec<String>) {
     (rows, problems.into_iter().map(|problem| format!("{path}: {problem}")).collect())
 }
 
-fn read(claims: &Claims, file: &Claimed, problems: &mut Vec<String>) -> Result<Rows> {
+fn read(audit: &LogAudit, file: &AuditedFile, problems: &mut Vec<String>) -> Result<Rows> {
     let opened = File::open(&file.path).context("the log names it, and it cannot be opened")?;
     let size_bytes = opened.metadata()?.len();
     ensure!(size_bytes == file.size_bytes, "it has {size_bytes} bytes, and the log says {}", file.size_bytes);
-    let seal = Seal::read(&opened)?;
+    let checksum = FooterChecksum::read(&opened)?;
     let metadata = ArrowReaderMetadata::load(&opened, ArrowReaderOptions::new());
     let metadata = metadata.context("it is no Parquet file, or is damaged")?;
-    seal.check(&opened, metadata.metadata(), |_| true)?;
+    checksum.check(&opened, metadata.metadata(), |_| true)?;
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(opened, metadata);
     let rows = builder.metadata().file_metadata().num_rows();
     if file.rows.is_some_and(|claimed| claimed != rows) {
         problems.push(format!("it has {rows} rows, and the log says {}", file.rows.unwrap_or_default()));
     }
-    let columns = [claims.time_column, "kafka_partition", "kafka_offset"];
+    let columns = [audit.time_column, "kafka_partition", "kafka_offset"];
     let mask = ProjectionMask::columns(builder.parquet_schema(), columns);
     let reader = builder.with_projection(mask).with_batch_size(BATCH_ROWS).build()?;
-    let mut found = Found::default();
+    let mut found = FileCheck::default();
     for batch in reader {
-        found.add(&batch.context("it is damaged")?, claims.time_column)?;
+        found.add(&batch.context("it is damaged")?, audit.time_column)?;
     }
     if found.rows.count != rows as u64 {
         problems.push(format!("it has {} rows, and its own footer says {rows}", found.rows.count));
     }
-    found.compare(file, claims.time_column, problems)?;
+    found.compare(file, audit.time_column, problems)?;
     Ok(found.rows)
 }
 
 /// What was seen in the rows of a file.
 #[derive(Default)]
-struct Found {
+struct FileCheck {
     rows: Rows,
     time: Bounds,
     kafka_partition: Bounds,
     kafka_offset: Bounds,
 }
 
-impl Found {
+impl FileCheck {
     fn add(&mut self, batch: &RecordBatch, time_column: &str) -> Result<()> {
         let column = |name: &str| batch.column_by_name(name).with_context(|| format!("it has no column {name}"));
         let whole = |name: &str| {
@@ -88,7 +88,7 @@ impl Found {
         Ok(())
     }
 
-    fn compare(&self, file: &Claimed, time_column: &str, problems: &mut Vec<String>) -> Result<()> {
+    fn compare(&self, file: &AuditedFile, time_column: &str, problems: &mut Vec<String>) -> Result<()> {
         let exact = |found: Option<i64>, claimed: Option<i64>| claimed.is_none() || found == claimed;
         let cut = |found: Option<i64>, claimed: Option<i64>| {
             claimed.is_none()

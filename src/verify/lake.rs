@@ -12,7 +12,7 @@ use reprise_dataflows::rules::plan::Plan;
 use super::coverage::{self, Rows, Verdict};
 use super::files;
 use crate::lake::Snapshot;
-use crate::lake::log_audit::Claims;
+use crate::lake::log_audit::LogAudit;
 use crate::source::lake::{LeftOut, Reader, Selection};
 use crate::text::grouped;
 
@@ -33,8 +33,8 @@ pub struct Checked {
 /// If there is no lake, or its log cannot be read at all.
 pub fn check(lake: &Path, threads: usize) -> Result<Checked> {
     // In this order: dead letters are committed first, so those of these plays are there.
-    let plays = Claims::of_plays(lake)?;
-    let letters = Claims::of_dead_letters(lake)?;
+    let plays = LogAudit::of_plays(lake)?;
+    let letters = LogAudit::of_dead_letters(lake)?;
     let mut problems = plays.problems.clone();
     problems.extend(letters.iter().flat_map(|letters| letters.problems.clone()));
     let mut report = String::new();
@@ -44,7 +44,7 @@ pub fn check(lake: &Path, threads: usize) -> Result<Checked> {
             let play_rows = read(&plays, threads, &mut problems)?;
             report += &summary(&plays, &play_rows);
             let letter_rows = letters.as_ref().map(|letters| read(letters, threads, &mut problems)).transpose()?;
-            report += &letters.iter().zip(&letter_rows).map(|(claims, rows)| summary(claims, rows)).collect::<String>();
+            report += &letters.iter().zip(&letter_rows).map(|(audit, rows)| summary(audit, rows)).collect::<String>();
             // Without files that the log names: one that cannot be read may hold plays.
             if play_rows.count == 0 && plays.files.is_empty() {
                 report += "the lake holds no play yet\n";
@@ -66,12 +66,12 @@ pub fn check(lake: &Path, threads: usize) -> Result<Checked> {
     Ok(Checked { report, problems: count })
 }
 
-fn summary(claims: &Claims, rows: &Rows) -> String {
+fn summary(audit: &LogAudit, rows: &Rows) -> String {
     format!(
         "{}: version {}, {} files, {} rows, digest of their offsets {:016x}\n",
-        claims.name,
-        claims.progress.version,
-        grouped(claims.files.len() as u64),
+        audit.name,
+        audit.progress.version,
+        grouped(audit.files.len() as u64),
         grouped(rows.count),
         rows.digest
     )
@@ -79,7 +79,7 @@ fn summary(claims: &Claims, rows: &Rows) -> String {
 
 /// Reads the plays of a lake that another tool wrote, as a replay by the built-in charts does. No offsets are on record
 /// for it, but every file must be readable, with as many rows as the log says.
-fn imported(plays: &Claims, lake: &Path, threads: usize, problems: &mut Vec<String>) -> Result<String> {
+fn imported(plays: &LogAudit, lake: &Path, threads: usize, problems: &mut Vec<String>) -> Result<String> {
     let snapshot = Snapshot::open(lake, None)?;
     let (plan, files) = (Plan::new(&Definitions::builtin()), snapshot.files());
     let read_file = |index: usize, found: &mut (u64, LeftOut)| {
@@ -114,14 +114,14 @@ fn imported(plays: &Claims, lake: &Path, threads: usize, problems: &mut Vec<Stri
 }
 
 /// The rows of all files of a table.
-fn read(claims: &Claims, threads: usize, problems: &mut Vec<String>) -> Result<Rows> {
+fn read(audit: &LogAudit, threads: usize, problems: &mut Vec<String>) -> Result<Rows> {
     let read_file = |index: usize, rows: &mut Rows| {
-        let (of_file, told) = files::check(claims, &claims.files[index]);
+        let (of_file, told) = files::check(audit, &audit.files[index]);
         rows.merge(of_file);
         told
     };
     let mut all = Rows::default();
-    let paths: Vec<&Path> = claims.files.iter().map(|file| &*file.path).collect();
+    let paths: Vec<&Path> = audit.files.iter().map(|file| &*file.path).collect();
     each(&paths, threads, read_file, problems)?.into_iter().for_each(|rows| all.merge(rows));
     Ok(all)
 }

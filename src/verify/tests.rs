@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use super::lake::check;
 use crate::lake::tests::support::{Lake, cut_of_plays, dead_letter};
-use crate::lake::{Progress, Snapshot};
+use crate::lake::{LakeProgress, Snapshot};
 use crate::source::lake::{Reader, Selection};
 
 const CHARTS: &str = "[[chart]]\nname = 'weekly'\nperiod = 'week'\nscopes = ['global', 'country', 'device']\n\
@@ -38,7 +38,7 @@ fn lake() -> &'static Lake {
 }
 
 /// What a replay reads: all that is counted, and how far the lake says that it has come.
-type Replayed = (BTreeMap<Tally, i64>, Progress);
+type Replayed = (BTreeMap<Tally, i64>, LakeProgress);
 
 fn replayed(lake: &Path) -> anyhow::Result<Replayed> {
     let snapshot = Snapshot::open(lake, None)?;

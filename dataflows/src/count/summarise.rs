@@ -13,12 +13,12 @@ use super::grouped::Grouped;
 use super::tally::{Buckets, Tallies};
 use crate::keys::item::ItemKey;
 use crate::keys::label::Label;
-use crate::keys::text_interner::Numbering;
+use crate::keys::text_interner::TextInterner;
 use crate::names::catalogue::Naming;
 use crate::names::naming::Namings;
 use crate::operators::{Closing, EpochFold, Outputs, by_epoch};
 use crate::play::PlayBatch;
-use crate::query::{Query, Question};
+use crate::query::{Query, QueryKind};
 use crate::rules::definition::{Eligible, ItemKind};
 use crate::rules::plan::Tally;
 use crate::rules::plan::{Key, Plan};
@@ -59,7 +59,7 @@ impl EpochFold<Epoch> for Summariser {
 
     fn query(&mut self, queries: Vec<Query>) {
         for query in queries {
-            if let Question::Titles { track_ids } = query.question {
+            if let QueryKind::Titles { track_ids } = query.kind {
                 self.ask(&track_ids);
             }
         }
@@ -78,10 +78,10 @@ impl EpochFold<Epoch> for Summariser {
 /// One worker's counts since the last epoch, and the numbers that it has given.
 pub struct Summariser {
     plan: Plan,
-    tracks: Numbering<ItemKey>,
-    artists: Numbering<ItemKey>,
-    countries: Numbering<Label>,
-    devices: Numbering<Label>,
+    tracks: TextInterner<ItemKey>,
+    artists: TextInterner<ItemKey>,
+    countries: TextInterner<Label>,
+    devices: TextInterner<Label>,
     tallies: Vec<Tallies>,
     namings: Namings,
     /// Groupings whose counts have been given.
@@ -103,10 +103,10 @@ impl Summariser {
     pub fn new(plan: &Plan) -> Self {
         Self {
             plan: plan.clone(),
-            tracks: Numbering::new(),
-            artists: Numbering::new(),
-            countries: Numbering::new(),
-            devices: Numbering::new(),
+            tracks: TextInterner::new(),
+            artists: TextInterner::new(),
+            countries: TextInterner::new(),
+            devices: TextInterner::new(),
             tallies: plan.groupings.iter().map(|_| Tallies::default()).collect(),
             namings: Namings::default(),
             drained: 0,
@@ -220,7 +220,7 @@ impl Summariser {
                 return;
             }
         }
-        let label = |asked: bool, labels: &Numbering<Label>, number: u32| match asked {
+        let label = |asked: bool, labels: &TextInterner<Label>, number: u32| match asked {
             true => labels.values[number as usize].clone(),
             false => Label::default(),
         };

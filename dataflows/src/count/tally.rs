@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use foldhash::fast::RandomState;
 
-use crate::keys::interner::Numbers;
+use crate::keys::interner::Interner;
 use crate::play::DAY_US;
 use crate::rules::plan::{Grouping, Key, Time};
 use crate::time::LocalDays;
@@ -16,7 +16,7 @@ const SLOTS_MAX: usize = 16 << 20;
 
 /// Where the plays of a bucket and its scopes are counted.
 #[derive(Clone, Copy)]
-pub struct Place(u32);
+pub struct TallySlot(u32);
 
 /// The counts of a grouping since they were last drained.
 #[derive(Default)]
@@ -71,18 +71,18 @@ impl Tallies {
     /// Where the plays of a bucket and a scope (the numbers of a country and a device) are counted until they are drained. `key`
     /// makes the key of those that are new.
     #[inline]
-    pub fn place(&mut self, bucket: i64, scope: (u32, u32), key: impl FnOnce() -> Key) -> Place {
+    pub fn place(&mut self, bucket: i64, scope: (u32, u32), key: impl FnOnce() -> Key) -> TallySlot {
         let bucket = self.buckets.number(bucket, bucket as usize) as usize;
         let scope = self.scopes.number(scope, (scope.0 ^ scope.1.rotate_left(5)) as usize) as usize;
         match self.by_bucket.get(bucket).and_then(|by_scope| by_scope.get(scope)) {
-            Some(index) if *index != NONE => Place(*index),
-            _ => Place(self.begin(bucket, scope, key)),
+            Some(index) if *index != NONE => TallySlot(*index),
+            _ => TallySlot(self.begin(bucket, scope, key)),
         }
     }
 
     /// Counts a play of `item` at a place.
     #[inline]
-    pub fn add(&mut self, place: Place, item: u32) {
+    pub fn add(&mut self, place: TallySlot, item: u32) {
         match &mut self.counts[place.0 as usize].by_item {
             ByItem::Sparse(counts) => {
                 *counts.entry(item).or_default() += 1;
@@ -100,7 +100,7 @@ impl Tallies {
     }
 
     /// Counts a play of each of `items` at a place.
-    pub fn add_all(&mut self, place: Place, items: &[u32]) {
+    pub fn add_all(&mut self, place: TallySlot, items: &[u32]) {
         if items.len() * SPARSE > self.items {
             self.densify(place);
         }
@@ -122,7 +122,7 @@ impl Tallies {
     }
 
     /// Makes an array of a hash map, if there is room for it.
-    fn densify(&mut self, place: Place) {
+    fn densify(&mut self, place: TallySlot) {
         let by_item = &mut self.counts[place.0 as usize].by_item;
         if let ByItem::Sparse(sparse) = by_item
             && self.slots + self.items.next_power_of_two() <= SLOTS_MAX
@@ -226,13 +226,13 @@ const RECENT: usize = 256;
 
 /// Numbered keys, of which those that were asked for last are found without a look at the table.
 struct Recent<K> {
-    numbers: Numbers<K>,
+    numbers: Interner<K>,
     recent: [(K, u32); RECENT],
 }
 
 impl<K: Copy + Default + Eq + Hash> Default for Recent<K> {
     fn default() -> Self {
-        Self { numbers: Numbers::default(), recent: [(K::default(), NONE); RECENT] }
+        Self { numbers: Interner::default(), recent: [(K::default(), NONE); RECENT] }
     }
 }
 

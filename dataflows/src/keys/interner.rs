@@ -9,7 +9,7 @@ use foldhash::fast::RandomState;
 /// A history asks millions of times for what is nearly always known, in tables that no cache holds. So many look-ups are
 /// under way at once, and the two places that each has to read are small: a number by hash, and the thing by number. What is seen
 /// often is seen early, and lies together.
-pub struct Numbers<K> {
+pub struct Interner<K> {
     state: RandomState,
     /// By hash, numbers; `FREE` where there is none. At least twice as many as numbers.
     slots: Vec<u32>,
@@ -24,13 +24,13 @@ pub const TOGETHER: usize = 16;
 const FREE: u32 = u32::MAX;
 const SLOTS_MIN: usize = 64;
 
-impl<K> Default for Numbers<K> {
+impl<K> Default for Interner<K> {
     fn default() -> Self {
         Self { state: RandomState::default(), slots: vec![FREE; SLOTS_MIN], all: Vec::new(), last: 0 }
     }
 }
 
-impl<K: Eq + Hash> Numbers<K> {
+impl<K: Eq + Hash> Interner<K> {
     /// What has a number, in the order of the numbers.
     pub fn all(&self) -> &[K] {
         &self.all
@@ -126,8 +126,8 @@ impl<K: Eq + Hash> Numbers<K> {
     }
 }
 
-impl<K: Clone + Eq + Hash> FromIterator<K> for Numbers<K> {
-    /// Numbers distinct keys in their order.
+impl<K: Clone + Eq + Hash> FromIterator<K> for Interner<K> {
+    /// Interner distinct keys in their order.
     fn from_iter<I: IntoIterator<Item = K>>(keys: I) -> Self {
         let mut numbers = Self::default();
         for key in keys {
@@ -151,7 +151,7 @@ mod tests {
         fn numbers_are_in_the_order_of_appearance(
             groups in prop::collection::vec((any::<bool>(), prop::collection::vec(0u32..400, 0..60)), 0..30),
         ) {
-            let (mut numbers, mut expected) = (Numbers::default(), HashMap::new());
+            let (mut numbers, mut expected) = (Interner::default(), HashMap::new());
             for (together, group) in groups {
                 let (mut found, mut new, mut expected_new) = (Vec::new(), Vec::new(), Vec::new());
                 match together {

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use foldhash::fast::RandomState;
 
-use super::interner::{Numbers, TOGETHER};
+use super::interner::{Interner, TOGETHER};
 use crate::play::Texts;
 
 /// Text → number, and what belongs to each number.
-pub struct Numbering<V> {
-    numbers: Numbers<Short>,
+pub struct TextInterner<V> {
+    numbers: Interner<Short>,
     /// What stands for a text that is too long.
     long: HashMap<Box<str>, Short, RandomState>,
     pub values: Vec<V>,
@@ -21,9 +21,9 @@ pub struct Numbering<V> {
     dictionary: Option<(ArrayRef, Vec<u32>)>,
 }
 
-impl<V> Numbering<V> {
+impl<V> TextInterner<V> {
     pub fn new() -> Self {
-        Self { numbers: Numbers::default(), long: HashMap::default(), values: Vec::new(), dictionary: None }
+        Self { numbers: Interner::default(), long: HashMap::default(), values: Vec::new(), dictionary: None }
     }
 
     /// Writes the number of each row's text to `rows`. `value` makes what belongs to a text that is new.
@@ -143,7 +143,7 @@ mod tests {
         #[test]
         fn numbers_are_as_distinct_as_texts(texts in prop::collection::vec(prop_oneof!["a{20,26}", "[ab\u{0}]{0,3}", "é{10,13}", "[0-9]{2}"], 0..300)) {
             let array = StringArray::from(texts.clone());
-            let (mut numbering, mut rows) = (Numbering::new(), Vec::new());
+            let (mut numbering, mut rows) = (TextInterner::new(), Vec::new());
             numbering.number(Texts::Plain(&array), &mut rows, str::to_owned);
             let named: Vec<&String> = rows.iter().map(|number| &numbering.values[*number as usize]).collect();
             prop_assert_eq!(named, texts.iter().collect::<Vec<_>>());

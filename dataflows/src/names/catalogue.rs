@@ -17,7 +17,7 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::vec::ToStream;
 
-use crate::keys::interner::Numbers;
+use crate::keys::interner::Interner;
 use crate::keys::item::ItemKey;
 use crate::operators::{Closing, EpochFold, Outputs, by_epoch};
 use crate::rules::plan::Tally;
@@ -47,7 +47,7 @@ pub struct Names(Rc<RefCell<Named>>);
 
 #[derive(Default)]
 struct Named {
-    items: Numbers<ItemKey>,
+    items: Interner<ItemKey>,
     /// By number.
     texts: Vec<Arc<str>>,
     /// Of each track, by number, with the UTC day since when it is called so.

@@ -7,7 +7,7 @@ use differential_dataflow::{AsCollection, VecCollection};
 use timely::dataflow::channels::pact::Pipeline;
 
 use super::catalogue::{About, Called, Track};
-use crate::keys::interner::Numbers;
+use crate::keys::interner::Interner;
 use crate::keys::item::ItemKey;
 use crate::operators::{Closing, EpochFold, Outputs, by_epoch};
 use crate::tick::Epoch;
@@ -43,7 +43,7 @@ impl EpochFold<Epoch> for Titles {
 /// What is told of a worker's tracks. Artists are listed too, and have no title.
 #[derive(Default)]
 struct Titles {
-    numbers: Numbers<ItemKey>,
+    numbers: Interner<ItemKey>,
     /// By number.
     items: Vec<Item>,
     /// What was told before the open epoch, of those of which that may have changed.

@@ -16,7 +16,7 @@ use timely::order::TotalOrder;
 use timely::progress::Timestamp;
 
 use super::outputs::Outputs;
-use super::stash::{Ready, Stash};
+use super::stash::{DueInput, Stash};
 
 /// What one worker keeps of a semantic: it takes the updates of a time in any order, and says what has changed when the time is
 /// complete. It knows nothing of timely, so that tests can call it.
@@ -105,7 +105,7 @@ where
                     }
                     closing = None;
                 }
-                let Some(Ready { time, inputs, complete }) = stash.next(frontiers) else { return };
+                let Some(DueInput { time, inputs, complete }) = stash.next(frontiers) else { return };
                 for input in inputs {
                     match input {
                         Input::Updates(updates) => fold.update(updates),

@@ -17,7 +17,7 @@ struct Waiting<D, C> {
 }
 
 /// The inputs that have come since the last time, of the earliest time.
-pub struct Ready<T, D, C> {
+pub struct DueInput<T, D, C> {
     pub time: T,
     pub inputs: Vec<D>,
     /// Set once all input of this time is there, and nothing earlier is to come.
@@ -38,7 +38,7 @@ impl<T: Timestamp + TotalOrder, D, C> Stash<T, D, C> {
     ///
     /// Call until it gives `None`, or a time that is not complete: that one is handed out piece by piece, so that its
     /// work is not all left for the end of the epoch.
-    pub fn next(&mut self, frontiers: &[MutableAntichain<T>]) -> Option<Ready<T, D, C>> {
+    pub fn next(&mut self, frontiers: &[MutableAntichain<T>]) -> Option<DueInput<T, D, C>> {
         let mut first = self.times.first_entry()?;
         let time = first.key().clone();
         if frontiers.iter().any(|frontier| frontier.less_than(&time)) {
@@ -46,9 +46,9 @@ impl<T: Timestamp + TotalOrder, D, C> Stash<T, D, C> {
         }
         if frontiers.iter().any(|frontier| frontier.less_equal(&time)) {
             let inputs = std::mem::take(&mut first.get_mut().inputs);
-            return Some(Ready { time, inputs, complete: None });
+            return Some(DueInput { time, inputs, complete: None });
         }
         let Waiting { capabilities, inputs } = first.remove();
-        Some(Ready { time, inputs, complete: Some(capabilities) })
+        Some(DueInput { time, inputs, complete: Some(capabilities) })
     }
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
 use timely::dataflow::StreamVec;
 
-use crate::keys::interner::Numbers;
+use crate::keys::interner::Interner;
 use crate::keys::item::ItemKey;
 use crate::operators::pass_on;
 use crate::rules::plan::Tally;
@@ -65,7 +65,7 @@ struct Digester {
     plan: Plan,
     /// By number of the key: the charts that it counts in, each with the hashes of its cells.
     charts_of_key: Vec<Vec<(usize, Vec<u64>)>>,
-    keys: Numbers<Key>,
+    keys: Interner<Key>,
     /// The charts that have been seen, each with its sum of `epoch`.
     sums: Vec<(u32, Inputs)>,
     epoch: Epoch,

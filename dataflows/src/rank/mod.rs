@@ -25,7 +25,7 @@ use timely::dataflow::channels::pact::ParallelizationContract;
 use timely::order::TotalOrder;
 use timely::progress::Timestamp;
 
-use crate::keys::interner::Numbers;
+use crate::keys::interner::Interner;
 use crate::operators::{Closing, EpochFold, Outputs, by_epoch};
 use top::{CellTop, differences};
 
@@ -123,13 +123,13 @@ type Update<T, R> = ((<R as RankRules>::Key, <R as RankRules>::Item), T, i64);
 /// The state of one worker's [`rank`]: what it has counted, and what it last said.
 struct Tops<R: RankRules> {
     rules: R,
-    items: Numbers<R::Item>,
-    keys: Numbers<R::Key>,
+    items: Interner<R::Item>,
+    keys: Interner<R::Key>,
     cells_of_key: Vec<Box<[u32]>>,
     cell_numbers: HashMap<R::Cell, u32, RandomState>,
     cells: Vec<CellTop<R::Cell>>,
     touched: Vec<u32>,
-    /// Numbers of items; empty between calls.
+    /// Interner of items; empty between calls.
     found: Vec<u32>,
     /// Those of the open epoch.
     queries: Vec<R::Query>,
@@ -138,7 +138,7 @@ struct Tops<R: RankRules> {
 impl<R: RankRules> Tops<R> {
     fn new(rules: R) -> Self {
         let (items, keys, cells_of_key, cell_numbers) =
-            (Numbers::default(), Numbers::default(), Vec::new(), HashMap::default());
+            (Interner::default(), Interner::default(), Vec::new(), HashMap::default());
         let (cells, touched, found, queries) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         Self { rules, items, keys, cells_of_key, cell_numbers, cells, touched, found, queries }
     }

@@ -71,7 +71,7 @@ impl Period {
             .ok_or_else(|| Unreadable { found: text.to_owned(), expected: self.expected() })
     }
 
-    /// What `text` means if it is a name at all. Numbers out of range give the name of another period.
+    /// What `text` means if it is a name at all. Interner out of range give the name of another period.
     fn first_day(self, text: &str, week_starts: Weekday) -> Option<i32> {
         if self == Self::All {
             return Some(0);

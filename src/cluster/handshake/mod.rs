@@ -7,7 +7,7 @@
 //!   proof over both hellos                   ──►  looked at before anything else is said
 //!                                            ◄──  proof over both hellos
 //!   Introduction{process, session, profile}  ──►
-//!                                            ◄──  Answer: Accepted, or Refused{reason}
+//!                                            ◄──  HandshakeAnswer: Accepted, or Refused{reason}
 //! ```
 //!
 //! Without a secret there are no proofs, and then the cluster is on loopback only ([`crate::cluster::membership`]). Messages are JSON
@@ -22,7 +22,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::fingerprint::Profile;
+use super::fingerprint::Fingerprint;
 use super::secret::{PROOF_BYTES, Secret};
 
 /// What every connection begins with; the number is raised when what follows changes its form.
@@ -51,18 +51,18 @@ pub struct Introduction {
     pub process: usize,
     /// Process 0 gives it, so who connects there has none yet.
     pub session: Option<Session>,
-    pub profile: Profile,
+    pub fingerprint: Fingerprint,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-enum Answer {
+enum HandshakeAnswer {
     Accepted,
     Refused(String),
 }
 
 /// What process 0 and the others say to each other until timely takes over.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Word {
+pub enum ControlMessage {
     /// From process 0: all have come.
     Welcome(Session),
     /// To process 0: I am connected with everybody.
@@ -119,8 +119,8 @@ pub fn connect(stream: &mut (impl Read + Write), secret: Option<&Secret>, ours: 
     }
     send(stream, ours)?;
     match receive(stream)? {
-        Answer::Accepted => Ok(()),
-        Answer::Refused(reason) => bail!(Refused(reason)),
+        HandshakeAnswer::Accepted => Ok(()),
+        HandshakeAnswer::Refused(reason) => bail!(Refused(reason)),
     }
 }
 
@@ -141,11 +141,11 @@ pub fn listen(stream: &mut (impl Read + Write), secret: Option<&Secret>) -> Resu
 }
 
 pub fn accept(stream: &mut impl Write) -> Result<()> {
-    send(stream, &Answer::Accepted)
+    send(stream, &HandshakeAnswer::Accepted)
 }
 
 pub fn refuse(stream: &mut impl Write, reason: &str) -> Result<()> {
-    send(stream, &Answer::Refused(reason.to_owned()))
+    send(stream, &HandshakeAnswer::Refused(reason.to_owned()))
 }
 
 /// That the other end will not have us.

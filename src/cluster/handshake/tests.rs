@@ -16,7 +16,7 @@ fn secret(text: &str) -> Secret {
 }
 
 fn introduction() -> Introduction {
-    Introduction { process: 1, session: None, profile: Profile::new("run", 2, &Definitions::builtin()) }
+    Introduction { process: 1, session: None, fingerprint: Fingerprint::new("run", 2, &Definitions::builtin()) }
 }
 
 fn pair() -> (TcpStream, TcpStream) {
@@ -46,7 +46,7 @@ fn who_knows_the_secret_is_let_in() {
         let (connected, heard) = meet(secret.clone(), secret);
         connected.unwrap();
         let heard = heard.unwrap();
-        assert_eq!((heard.process, heard.profile), (1, introduction().profile));
+        assert_eq!((heard.process, heard.fingerprint), (1, introduction().fingerprint));
     }
 }
 

@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use tracing::{info, warn};
 
-use super::acceptor::{Door, Guest, has_hung_up};
+use super::acceptor::{Acceptor, Peer, has_hung_up};
 use super::bounded::Bounded;
-use super::fingerprint::Profile;
-use super::handshake::{self, Introduction, Refused, Session, Word};
+use super::fingerprint::Fingerprint;
+use super::handshake::{self, ControlMessage, Introduction, Refused, Session};
 use super::link::{Link, Lost};
-use super::membership::Place;
+use super::membership::Membership;
 
 /// How often somebody who waits looks around.
 pub const LOOK_INTERVAL: Duration = Duration::from_millis(10);
@@ -27,36 +27,44 @@ const TELL_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A cluster that is together.
 pub struct Joined {
-    pub place: Place,
+    pub membership: Membership,
     /// By the number of the process; none to ourselves.
     pub links: Vec<Option<Link>>,
 }
 
-/// Joins the cluster that `place` is in, whose processes all have the same `profile`. None if `stop` was set meanwhile. A peer
+/// Joins the cluster that `membership` is in, whose processes all have the same `fingerprint`. None if `stop` was set meanwhile. A peer
 /// that is gone later goes to `lost`.
 ///
 /// # Errors
 /// If not all have come within the join timeout, or one of them runs something else.
-pub fn join(place: &Place, profile: &Profile, stop: &AtomicBool, lost: Lost) -> Result<Option<Joined>> {
-    place.check()?;
-    let listener = listen(place)?;
-    let profile = profile.of_one_among(place.addresses.len());
-    let joining = Joining { place, profile, stop, deadline: Instant::now() + place.join_timeout };
-    let sockets = if place.process == 0 { joining.lead(listener) } else { joining.follow(listener) };
+pub fn join(
+    membership: &Membership,
+    fingerprint: &Fingerprint,
+    stop: &AtomicBool,
+    lost: Lost,
+) -> Result<Option<Joined>> {
+    membership.check()?;
+    let listener = listen(membership)?;
+    let fingerprint = fingerprint.of_one_among(membership.addresses.len());
+    let joining = Joining { membership, fingerprint, stop, deadline: Instant::now() + membership.join_timeout };
+    let sockets = if membership.process == 0 { joining.lead(listener) } else { joining.follow(listener) };
     let sockets = match sockets {
         Err(_) if stop.load(Ordering::Relaxed) => return Ok(None),
         sockets => sockets?,
     };
     let link = |(peer, socket): (usize, Option<TcpStream>)| {
-        let link = |socket| Link::new(socket, place.name(peer), place.stall_timeout, lost.clone());
+        let link = |socket| Link::new(socket, membership.name(peer), membership.stall_timeout, lost.clone());
         socket.map(link).transpose()
     };
     let links = sockets.into_iter().enumerate().map(link).collect::<io::Result<Vec<_>>>();
-    Ok(Some(Joined { place: place.clone(), links: links.context("a connection of the cluster cannot be used")? }))
+    Ok(Some(Joined {
+        membership: membership.clone(),
+        links: links.context("a connection of the cluster cannot be used")?,
+    }))
 }
 
-fn listen(place: &Place) -> Result<TcpListener> {
-    let addresses = place.listen_addresses()?;
+fn listen(membership: &Membership) -> Result<TcpListener> {
+    let addresses = membership.listen_addresses()?;
     let listener = TcpListener::bind(&addresses[..]).with_context(|| {
         format!("cannot listen for the other processes of the cluster on {addresses:?}: does another process, or is it no address of this machine? --cluster-listen chooses another")
     })?;
@@ -65,8 +73,8 @@ fn listen(place: &Place) -> Result<TcpListener> {
 }
 
 struct Joining<'a> {
-    place: &'a Place,
-    profile: Profile,
+    membership: &'a Membership,
+    fingerprint: Fingerprint,
     stop: &'a AtomicBool,
     deadline: Instant,
 }
@@ -75,54 +83,54 @@ impl Joining<'_> {
     /// As process 0: waits for all others, and tells them when all have come.
     fn lead(&self, listener: TcpListener) -> Result<Vec<Option<TcpStream>>> {
         let session: Session = rand::random();
-        let mut door = Door::new(listener, self.place.secret.clone());
-        let mut seats: Vec<Option<Guest>> = self.place.addresses.iter().map(|_| None).collect();
+        let mut acceptor = Acceptor::new(listener, self.membership.secret.clone());
+        let mut seats: Vec<Option<Peer>> = self.membership.addresses.iter().map(|_| None).collect();
         let mut told = Instant::now();
         while seats.iter().skip(1).any(Option::is_none) {
-            self.wait(|| missing(self.place, &seats, door.last_refusal()))?;
+            self.wait(|| missing(self.membership, &seats, acceptor.last_refusal()))?;
             for seat in &mut seats {
                 if let Some(guest) = seat.take_if(|guest| guest.has_left()) {
-                    warn!("{} has left before all had come", self.place.name(guest.process()));
+                    warn!("{} has left before all had come", self.membership.name(guest.process()));
                 }
             }
-            while let Some(guest) = door.next() {
-                self.seat(guest, &mut seats, &mut door)?;
+            while let Some(guest) = acceptor.next() {
+                self.seat(guest, &mut seats, &mut acceptor)?;
             }
             if told.elapsed() >= TELL_INTERVAL {
-                info!("waiting for {}", names(self.place, &seats));
+                info!("waiting for {}", names(self.membership, &seats));
                 told = Instant::now();
             }
         }
         let mut sockets: Vec<Option<TcpStream>> =
             seats.into_iter().map(|seat| seat.map(|guest| guest.socket)).collect();
-        self.tell_all(&mut sockets, &Word::Welcome(session))?;
+        self.tell_all(&mut sockets, &ControlMessage::Welcome(session))?;
         for peer in 1..sockets.len() {
             self.await_word(peer, &sockets)?;
             let Some(socket) = &mut sockets[peer] else { continue };
             let word = self.hear(socket).with_context(|| self.fell_apart(peer))?;
-            ensure!(word == Word::Linked, "{} said {word:?} in place of Linked", self.place.name(peer));
+            ensure!(word == ControlMessage::Linked, "{} said {word:?} in place of Linked", self.membership.name(peer));
         }
-        self.tell_all(&mut sockets, &Word::Together)?;
+        self.tell_all(&mut sockets, &ControlMessage::Together)?;
         info!(session, processes = sockets.len(), "the cluster is together");
         Ok(sockets)
     }
 
     /// Gives a guest its place, or tells it why it has none.
-    fn seat(&self, mut guest: Guest, seats: &mut [Option<Guest>], door: &mut Door) -> Result<()> {
+    fn seat(&self, mut guest: Peer, seats: &mut [Option<Peer>], acceptor: &mut Acceptor) -> Result<()> {
         let process = guest.process();
-        let ours = self.place.name(0);
+        let ours = self.membership.name(0);
         let refusal = if process == 0 || process >= seats.len() {
             Some(format!("it says to be process {process}, and {ours} knows of {} processes", seats.len()))
         } else if let Some(other) = &seats[process] {
             Some(format!("process {process} has come already, from {}", other.from))
         } else {
-            self.profile.difference(&guest.introduction.profile).map(|found| {
+            self.fingerprint.difference(&guest.introduction.fingerprint).map(|found| {
                 let (what, theirs, ours_is) = (found.what, found.theirs, found.ours);
                 format!("the processes disagree on the {what}: process {process} ({}) has {theirs}, and {ours} has {ours_is}", guest.from)
             })
         };
         match refusal {
-            Some(reason) => door.refuse(guest, &reason),
+            Some(reason) => acceptor.refuse(guest, &reason),
             None if handshake::accept(&mut guest.socket).is_ok() => {
                 info!(from = %guest.from, "process {process} has joined");
                 seats[process] = Some(guest);
@@ -134,24 +142,24 @@ impl Joining<'_> {
 
     /// As another process: goes to process 0, then to those before us, and waits for those after us.
     fn follow(&self, listener: TcpListener) -> Result<Vec<Option<TcpStream>>> {
-        let own = self.place.process;
+        let own = self.membership.process;
         let (first, session) = self.find_session()?;
-        let mut sockets: Vec<Option<TcpStream>> = self.place.addresses.iter().map(|_| None).collect();
+        let mut sockets: Vec<Option<TcpStream>> = self.membership.addresses.iter().map(|_| None).collect();
         sockets[0] = Some(first);
         for (peer, socket) in sockets.iter_mut().enumerate().take(own).skip(1) {
             *socket = Some(self.reach(peer, Some(session))?);
         }
-        let mut door = Door::new(listener, self.place.secret.clone());
+        let mut acceptor = Acceptor::new(listener, self.membership.secret.clone());
         while sockets.iter().skip(own + 1).any(Option::is_none) {
-            self.wait(|| format!("not all processes after this one have come; {}", door.last_refusal()))?;
+            self.wait(|| format!("not all processes after this one have come; {}", acceptor.last_refusal()))?;
             self.check_held(&sockets)?;
-            while let Some(mut guest) = door.next() {
+            while let Some(mut guest) = acceptor.next() {
                 let is_awaited =
                     sockets.get(guest.process()).is_some_and(|seat| guest.process() > own && seat.is_none());
                 if guest.introduction.session != Some(session) {
-                    door.refuse(guest, "it belongs to another start of the cluster");
+                    acceptor.refuse(guest, "it belongs to another start of the cluster");
                 } else if !is_awaited {
-                    door.refuse(guest, &format!("it is not awaited by {}", self.place.name(own)));
+                    acceptor.refuse(guest, &format!("it is not awaited by {}", self.membership.name(own)));
                 } else if handshake::accept(&mut guest.socket).is_ok() {
                     let process = guest.process();
                     sockets[process] = Some(guest.socket);
@@ -159,12 +167,12 @@ impl Joining<'_> {
             }
         }
         if let Some(first) = &mut sockets[0] {
-            handshake::send(&mut self.bounded(first), &Word::Linked).with_context(|| self.fell_apart(0))?;
+            handshake::send(&mut self.bounded(first), &ControlMessage::Linked).with_context(|| self.fell_apart(0))?;
         }
         self.await_word(0, &sockets)?;
         if let Some(first) = &mut sockets[0] {
             let word = self.hear(first).with_context(|| self.fell_apart(0))?;
-            ensure!(word == Word::Together, "{} said {word:?} in place of Together", self.place.name(0));
+            ensure!(word == ControlMessage::Together, "{} said {word:?} in place of Together", self.membership.name(0));
         }
         info!(session, process = own, processes = sockets.len(), "joined the cluster");
         Ok(sockets)
@@ -175,27 +183,29 @@ impl Joining<'_> {
         loop {
             let mut first = self.reach(0, None)?;
             match self.hear(&mut first) {
-                Ok(Word::Welcome(session)) => return Ok((first, session)),
-                Ok(word) => bail!("{} said {word:?} in place of Welcome", self.place.name(0)),
-                Err(error) => self.wait(|| format!("{} has not let us in: {error:#}", self.place.name(0)))?,
+                Ok(ControlMessage::Welcome(session)) => return Ok((first, session)),
+                Ok(word) => bail!("{} said {word:?} in place of Welcome", self.membership.name(0)),
+                Err(error) => self.wait(|| format!("{} has not let us in: {error:#}", self.membership.name(0)))?,
             }
         }
     }
 
     /// Connects to `peer`, which may not be there yet.
     fn reach(&self, peer: usize, session: Option<Session>) -> Result<TcpStream> {
-        let introduction = Introduction { process: self.place.process, session, profile: self.profile.clone() };
+        let introduction =
+            Introduction { process: self.membership.process, session, fingerprint: self.fingerprint.clone() };
         loop {
             match self.try_reach(peer, &introduction) {
                 Ok(socket) => return Ok(socket),
                 Err(error) if error.is::<Refused>() => {
-                    return Err(
-                        error.context(format!("{} does not take this process into its cluster", self.place.name(peer)))
-                    );
+                    return Err(error.context(format!(
+                        "{} does not take this process into its cluster",
+                        self.membership.name(peer)
+                    )));
                 }
                 Err(error) => {
                     let why = handshake::described(&error);
-                    self.wait(|| format!("{} cannot be reached: {why}; is it running?", self.place.name(peer)))?;
+                    self.wait(|| format!("{} cannot be reached: {why}; is it running?", self.membership.name(peer)))?;
                     std::thread::sleep(RETRY_INTERVAL);
                 }
             }
@@ -204,10 +214,10 @@ impl Joining<'_> {
 
     fn try_reach(&self, peer: usize, introduction: &Introduction) -> Result<TcpStream> {
         let mut failed = anyhow!("it has no address");
-        for address in self.place.resolve(peer)? {
+        for address in self.membership.resolve(peer)? {
             match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
                 Ok(mut socket) => {
-                    handshake::connect(&mut self.bounded(&mut socket), self.place.secret.as_ref(), introduction)?;
+                    handshake::connect(&mut self.bounded(&mut socket), self.membership.secret.as_ref(), introduction)?;
                     return Ok(socket);
                 }
                 Err(error) => failed = error.into(),
@@ -234,18 +244,18 @@ impl Joining<'_> {
             if socket.peek(&mut [0]).is_ok() {
                 return Ok(());
             }
-            self.wait(|| format!("{} does not say that it is connected with all", self.place.name(peer)))?;
+            self.wait(|| format!("{} does not say that it is connected with all", self.membership.name(peer)))?;
         }
     }
 
-    fn tell_all(&self, sockets: &mut [Option<TcpStream>], word: &Word) -> Result<()> {
+    fn tell_all(&self, sockets: &mut [Option<TcpStream>], word: &ControlMessage) -> Result<()> {
         for (peer, socket) in others(sockets) {
             handshake::send(&mut self.bounded(socket), word).with_context(|| self.fell_apart(peer))?;
         }
         Ok(())
     }
 
-    fn hear(&self, socket: &mut TcpStream) -> Result<Word> {
+    fn hear(&self, socket: &mut TcpStream) -> Result<ControlMessage> {
         handshake::receive(&mut self.bounded(socket))
     }
 
@@ -254,7 +264,7 @@ impl Joining<'_> {
     }
 
     fn fell_apart(&self, peer: usize) -> String {
-        format!("{} was lost while the cluster came together", self.place.name(peer))
+        format!("{} was lost while the cluster came together", self.membership.name(peer))
     }
 
     /// A moment's rest. Fails at the deadline, with what is `wrong`, and when this process is to stop.
@@ -263,7 +273,7 @@ impl Joining<'_> {
             bail!("stopped while the cluster came together");
         }
         if Instant::now() >= self.deadline {
-            let seconds = self.place.join_timeout.as_secs_f64();
+            let seconds = self.membership.join_timeout.as_secs_f64();
             bail!("the cluster did not come together within {seconds} s (--join-timeout): {}", wrong());
         }
         std::thread::sleep(LOOK_INTERVAL);
@@ -275,13 +285,13 @@ fn others<T>(sockets: &mut [Option<T>]) -> impl Iterator<Item = (usize, &mut T)>
     sockets.iter_mut().enumerate().filter_map(|(peer, socket)| Some((peer, socket.as_mut()?)))
 }
 
-fn names(place: &Place, seats: &[Option<Guest>]) -> String {
+fn names(membership: &Membership, seats: &[Option<Peer>]) -> String {
     let missing = seats.iter().enumerate().skip(1).filter(|(_, seat)| seat.is_none());
-    missing.map(|(process, _)| place.name(process)).collect::<Vec<_>>().join(", ")
+    missing.map(|(process, _)| membership.name(process)).collect::<Vec<_>>().join(", ")
 }
 
-fn missing(place: &Place, seats: &[Option<Guest>], last_refusal: &str) -> String {
-    let names = names(place, seats);
+fn missing(membership: &Membership, seats: &[Option<Peer>], last_refusal: &str) -> String {
+    let names = names(membership, seats);
     format!("{names} did not come; are they running, with the same hostfile? {last_refusal}").trim_end().to_owned()
 }
 

@@ -16,20 +16,22 @@ fn addresses(processes: usize) -> Vec<String> {
     listeners.iter().map(|listener| listener.local_addr().unwrap().to_string()).collect()
 }
 
-fn place(process: usize, addresses: &[String]) -> Place {
+fn membership(process: usize, addresses: &[String]) -> Membership {
     let stall_timeout = Duration::from_secs(10);
     let addresses = addresses.to_vec();
-    Place { process, addresses, listen: None, secret: None, join_timeout: JOIN_TIMEOUT, stall_timeout }
+    Membership { process, addresses, listen: None, secret: None, join_timeout: JOIN_TIMEOUT, stall_timeout }
 }
 
-fn profile(topic: &str) -> Profile {
-    let mut profile = Profile::new("run", 1, &Definitions::builtin());
-    profile.set("topic", topic);
-    profile
+fn fingerprint(topic: &str) -> Fingerprint {
+    let mut fingerprint = Fingerprint::new("run", 1, &Definitions::builtin());
+    fingerprint.set("topic", topic);
+    fingerprint
 }
 
-fn joining(place: Place, profile: Profile) -> JoinHandle<Result<Option<Joined>>> {
-    thread::spawn(move || join(&place, &profile, &AtomicBool::new(false), Arc::new(|error| panic!("{error:#}"))))
+fn joining(membership: Membership, fingerprint: Fingerprint) -> JoinHandle<Result<Option<Joined>>> {
+    thread::spawn(move || {
+        join(&membership, &fingerprint, &AtomicBool::new(false), Arc::new(|error| panic!("{error:#}")))
+    })
 }
 
 fn team(joined: JoinHandle<Result<Option<Joined>>>) -> Team {
@@ -45,7 +47,7 @@ fn all_are_linked_with_all_in_whatever_order_they_come() {
     for order in [[0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1]] {
         let addresses = addresses(4);
         let mut joined: Vec<_> =
-            order.map(|process| (process, joining(place(process, &addresses), profile("a")))).into();
+            order.map(|process| (process, joining(membership(process, &addresses), fingerprint("a")))).into();
         joined.sort_by_key(|(process, _)| *process);
         let teams: Vec<Team> = joined.into_iter().map(|(_, joined)| team(joined)).collect();
         for (process, team) in teams.iter().enumerate() {
@@ -63,46 +65,46 @@ fn all_are_linked_with_all_in_whatever_order_they_come() {
 #[test]
 fn who_runs_something_else_is_refused_and_the_right_one_is_let_in_after_it() {
     let addresses = addresses(2);
-    let first = joining(place(0, &addresses), profile("a"));
-    let said = error(joining(place(1, &addresses), profile("b")));
+    let first = joining(membership(0, &addresses), fingerprint("a"));
+    let said = error(joining(membership(1, &addresses), fingerprint("b")));
     assert!(
         said.contains("topic") && said.contains("has b") && said.contains("process 0") && said.contains("has a"),
         "{said}"
     );
-    let second = joining(place(1, &addresses), profile("a"));
+    let second = joining(membership(1, &addresses), fingerprint("a"));
     assert_eq!((team(first).process(), team(second).process()), (0, 1));
 }
 
 #[test]
 fn who_does_not_come_is_named_with_the_last_that_was_refused() {
     let addresses = addresses(3);
-    let soon = Place { join_timeout: Duration::from_secs(2), ..place(0, &addresses) };
-    let first = joining(soon, profile("a"));
-    error(joining(place(2, &addresses), profile("b")));
+    let soon = Membership { join_timeout: Duration::from_secs(2), ..membership(0, &addresses) };
+    let first = joining(soon, fingerprint("a"));
+    error(joining(membership(2, &addresses), fingerprint("b")));
     let said = error(first);
     let names = format!("process 1 ({}), process 2 ({}) did not come", addresses[1], addresses[2]);
     assert!(said.contains(&names) && said.contains("disagree on the topic"), "{said}");
-    let lonely = Place { join_timeout: Duration::from_millis(300), ..place(1, &addresses) };
-    let said = error(joining(lonely, profile("a")));
+    let lonely = Membership { join_timeout: Duration::from_millis(300), ..membership(1, &addresses) };
+    let said = error(joining(lonely, fingerprint("a")));
     assert!(said.contains(&format!("process 0 ({}) cannot be reached", addresses[0])), "{said}");
 }
 
 #[test]
 fn a_number_is_given_once_but_who_has_died_may_come_again() {
     let addresses = addresses(3);
-    let first = joining(place(0, &addresses), profile("a"));
+    let first = joining(membership(0, &addresses), fingerprint("a"));
     let held = connected(&addresses[0], 1, None);
-    let said = error(joining(place(1, &addresses), profile("a")));
+    let said = error(joining(membership(1, &addresses), fingerprint("a")));
     assert!(said.contains("process 1 has come already"), "{said}");
     drop(held);
-    let others = [1, 2].map(|process| joining(place(process, &addresses), profile("a")));
+    let others = [1, 2].map(|process| joining(membership(process, &addresses), fingerprint("a")));
     assert_eq!(team(first).processes(), 3);
     others.into_iter().for_each(|other| drop(team(other)));
 }
 
 /// A process that speaks by hand: it is let in, or the error says why not.
 fn connected(address: &str, process: usize, session: Option<Session>) -> TcpStream {
-    let introduction = Introduction { process, session, profile: profile("a").of_one_among(3) };
+    let introduction = Introduction { process, session, fingerprint: fingerprint("a").of_one_among(3) };
     let until = Instant::now() + JOIN_TIMEOUT;
     loop {
         if let Ok(mut socket) = TcpStream::connect(address) {
@@ -119,20 +121,20 @@ fn connected(address: &str, process: usize, session: Option<Session>) -> TcpStre
 fn old_and_new_do_not_mix() {
     let addresses = addresses(3);
     let listener = TcpListener::bind(&addresses[0]).unwrap();
-    let second = joining(place(1, &addresses), profile("a"));
+    let second = joining(membership(1, &addresses), fingerprint("a"));
     let mut socket = listener.accept().unwrap().0;
     handshake::listen(&mut socket, None).unwrap();
     handshake::accept(&mut socket).unwrap();
-    handshake::send(&mut socket, &Word::Welcome(7)).unwrap();
+    handshake::send(&mut socket, &ControlMessage::Welcome(7)).unwrap();
 
     let mut stranger = TcpStream::connect(&addresses[1]).unwrap();
-    let old = Introduction { process: 2, session: Some(6), profile: profile("a") };
+    let old = Introduction { process: 2, session: Some(6), fingerprint: fingerprint("a") };
     let said = handshake::connect(&mut stranger, None, &old).unwrap_err().to_string();
     assert!(said.contains("another start of the cluster"), "{said}");
 
     let _third = connected(&addresses[1], 2, Some(7));
-    assert_eq!(handshake::receive::<Word>(&mut socket).unwrap(), Word::Linked);
-    handshake::send(&mut socket, &Word::Together).unwrap();
+    assert_eq!(handshake::receive::<ControlMessage>(&mut socket).unwrap(), ControlMessage::Linked);
+    handshake::send(&mut socket, &ControlMessage::Together).unwrap();
     assert_eq!(team(second).process(), 1);
 }
 
@@ -140,7 +142,7 @@ fn old_and_new_do_not_mix() {
 #[test]
 fn strangers_do_not_keep_others_out() {
     let addresses = addresses(2);
-    let first = joining(place(0, &addresses), profile("a"));
+    let first = joining(membership(0, &addresses), fingerprint("a"));
     let until = Instant::now() + JOIN_TIMEOUT;
     let mut strangers = Vec::new();
     while strangers.len() < 100 && Instant::now() < until {
@@ -149,7 +151,7 @@ fn strangers_do_not_keep_others_out() {
             strangers.push(stranger);
         }
     }
-    let second = joining(place(1, &addresses), profile("a"));
+    let second = joining(membership(1, &addresses), fingerprint("a"));
     assert_eq!((team(first).process(), team(second).process()), (0, 1));
 }
 
@@ -157,8 +159,8 @@ fn strangers_do_not_keep_others_out() {
 fn who_is_to_stop_does_not_wait() {
     let addresses = addresses(2);
     for process in [0, 1] {
-        let place = place(process, &addresses);
-        let joined = join(&place, &profile("a"), &AtomicBool::new(true), Arc::new(|_| {}));
+        let membership = membership(process, &addresses);
+        let joined = join(&membership, &fingerprint("a"), &AtomicBool::new(true), Arc::new(|_| {}));
         assert!(joined.unwrap().is_none());
     }
 }

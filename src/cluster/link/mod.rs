@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! frame:  kind (1 byte) · length (4 bytes, big endian) · so many bytes
-//!         Data: a part of timely's stream   Beat: nothing   Word: a message before timely starts   Farewell: nothing
+//!         Data: a part of timely's stream   Heartbeat: nothing   ControlMessage: a message before timely starts   Farewell: nothing
 //! ```
 
 use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Result, Write};
@@ -32,10 +32,10 @@ const WORD_BYTES_MAX: usize = 4 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-enum Kind {
+enum FrameKind {
     Data = 0,
-    Beat = 1,
-    Word = 2,
+    Heartbeat = 1,
+    ControlMessage = 2,
     Farewell = 3,
 }
 
@@ -110,7 +110,7 @@ impl Link {
 
     /// Sends a word, before timely has the link.
     pub fn say(&self, word: &[u8]) -> Result<()> {
-        self.0.write_frame(Kind::Word, word)
+        self.0.write_frame(FrameKind::ControlMessage, word)
     }
 
     /// Waits for a word. None if the other end takes its leave instead.
@@ -118,7 +118,7 @@ impl Link {
         let mut input = self.0.input();
         match self.0.next_frame(&mut input)? {
             None => Ok(None),
-            Some((Kind::Word, bytes)) if bytes <= WORD_BYTES_MAX => {
+            Some((FrameKind::ControlMessage, bytes)) if bytes <= WORD_BYTES_MAX => {
                 let mut word = vec![0; bytes];
                 input.socket.read_exact(&mut word).map_err(|error| self.0.lose(error))?;
                 Ok(Some(word))
@@ -142,7 +142,7 @@ impl Link {
             return Ok(());
         }
         // Who has left before us is no loss any more.
-        self.0.write_locked(self.0.output(), Kind::Farewell, &[])?;
+        self.0.write_locked(self.0.output(), FrameKind::Farewell, &[])?;
         self.0.socket.shutdown(Shutdown::Write)
     }
 }
@@ -152,7 +152,7 @@ impl Inner {
         self.input.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write_frame(&self, kind: Kind, content: &[u8]) -> Result<()> {
+    fn write_frame(&self, kind: FrameKind, content: &[u8]) -> Result<()> {
         self.write_locked(self.output(), kind, content).map_err(|error| self.lose(error))
     }
 
@@ -161,7 +161,7 @@ impl Inner {
     }
 
     /// As one piece, header and all, so that small ones are one packet.
-    fn write_locked(&self, mut frame: MutexGuard<'_, Vec<u8>>, kind: Kind, content: &[u8]) -> Result<()> {
+    fn write_locked(&self, mut frame: MutexGuard<'_, Vec<u8>>, kind: FrameKind, content: &[u8]) -> Result<()> {
         let length = u32::try_from(content.len()).map_err(|_| damaged("a frame of more than 4 GiB".to_owned()))?;
         frame.clear();
         frame.push(kind as u8);
@@ -176,7 +176,7 @@ impl Inner {
             && !self.closed.load(Ordering::Relaxed)
         {
             // A part of it may have gone out, so nothing may follow it. What is wrong, who reads says.
-            if self.write_locked(frame, Kind::Beat, &[]).is_err() {
+            if self.write_locked(frame, FrameKind::Heartbeat, &[]).is_err() {
                 let _ = self.socket.shutdown(Shutdown::Both);
             }
         }
@@ -192,7 +192,7 @@ impl Inner {
             self.socket.set_read_timeout(Some(self.stall_timeout))?;
             match filled {
                 Ok(None) => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(Some(kind)) if kind == Kind::Beat as u8 => {
+                Ok(Some(kind)) if kind == FrameKind::Heartbeat as u8 => {
                     input.socket.read_exact(&mut [0; HEADER_BYTES])?;
                     heard = Instant::now();
                 }
@@ -205,7 +205,7 @@ impl Inner {
     }
 
     /// The next frame that is more than a beat. None after a farewell.
-    fn next_frame(&self, input: &mut Input) -> Result<Option<(Kind, usize)>> {
+    fn next_frame(&self, input: &mut Input) -> Result<Option<(FrameKind, usize)>> {
         loop {
             let mut header = [0; HEADER_BYTES];
             match uninterrupted(|| input.socket.fill_buf().map(<[u8]>::is_empty)) {
@@ -219,9 +219,9 @@ impl Inner {
             let [kind, length @ ..] = header;
             let bytes = u32::from_be_bytes(length) as usize;
             match kind {
-                0 if bytes > 0 => return Ok(Some((Kind::Data, bytes))),
+                0 if bytes > 0 => return Ok(Some((FrameKind::Data, bytes))),
                 0 | 1 => {}
-                2 => return Ok(Some((Kind::Word, bytes))),
+                2 => return Ok(Some((FrameKind::ControlMessage, bytes))),
                 3 => input.farewell = true,
                 other => return Err(damaged(format!("a frame of the unknown kind {other}"))),
             }
@@ -273,7 +273,7 @@ impl Read for Link {
         while input.left == 0 {
             match self.0.next_frame(&mut input)? {
                 None => return Ok(0),
-                Some((Kind::Data, bytes)) => input.left = bytes,
+                Some((FrameKind::Data, bytes)) => input.left = bytes,
                 Some((kind, _)) => return Err(damaged(format!("a {kind:?} among data"))),
             }
         }
@@ -289,7 +289,7 @@ impl Read for Link {
 
 impl Write for Link {
     fn write(&mut self, bytes: &[u8]) -> Result<usize> {
-        self.0.write_frame(Kind::Data, bytes)?;
+        self.0.write_frame(FrameKind::Data, bytes)?;
         self.0.sent_bytes.fetch_add((HEADER_BYTES + bytes.len()) as u64, Ordering::Relaxed);
         Ok(bytes.len())
     }

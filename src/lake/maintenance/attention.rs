@@ -1,6 +1,6 @@
 //! What every task of maintenance is given, and how it opens a table.
 
-use crate::lake::table::{self, Kind, Table};
+use crate::lake::table::{self, Table, TableKind};
 use anyhow::{Result, bail};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,14 +8,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// When what is done by itself.
 #[derive(Clone, Copy, Debug)]
-pub struct Spans {
+pub struct Intervals {
     /// How old a small file has to be before it is merged with others of its partition.
     pub compact_after: Duration,
     /// How long files are kept that the newest version does not have.
     pub retain: Duration,
 }
 
-impl Default for Spans {
+impl Default for Intervals {
     fn default() -> Self {
         Self { compact_after: Duration::from_secs(2 * 3600), retain: Duration::from_secs(3600) }
     }
@@ -36,7 +36,7 @@ impl Attention<'_> {
 }
 
 /// Opens a table to care for it. Only ours: in a table of somebody else's, files outside of the log may be work under way.
-pub fn open(lake: &Path, kind: &'static Kind) -> Result<Table> {
+pub fn open(lake: &Path, kind: &'static TableKind) -> Result<Table> {
     crate::lake::snapshot::check_is_lake(lake)?;
     let table = Table::open(lake, kind, table::engine()?, None)?;
     if table.topic().is_none() {

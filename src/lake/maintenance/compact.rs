@@ -30,7 +30,7 @@ use super::plan::{self, Job, Rule};
 use super::{Lock, merge};
 use crate::lake::disk::{self, STAGING};
 use crate::lake::entries::{entries, removals};
-use crate::lake::table::{DEAD_LETTERS, Kind, PLAYS, Table, WRITTEN_BY, random_uuid};
+use crate::lake::table::{DEAD_LETTERS, PLAYS, Table, TableKind, WRITTEN_BY, random_uuid};
 use crate::lake::{NewFile, intent, statistics};
 use crate::process::failpoint;
 
@@ -90,7 +90,7 @@ pub fn compact(lake: &Path, _lock: &Lock, after: Duration, attention: &Attention
 
 /// Rewrites the partitions of `jobs` in one commit.
 fn rewrite(
-    kind: &Kind,
+    kind: &TableKind,
     table: &mut Table,
     jobs: Vec<Job>,
     attention: &Attention<'_>,
@@ -121,7 +121,7 @@ fn rewrite(
 
 /// Merges the files of each of `jobs` into staged ones. One whose files cannot be read, or written, is left out.
 pub(super) fn stage(
-    kind: &Kind,
+    kind: &TableKind,
     table: &Table,
     id: &str,
     jobs: Vec<Job>,

@@ -19,9 +19,9 @@ use super::plan::{Job, TARGET_BYTES};
 use crate::lake::disk::{self, MERGED, STAGING};
 use crate::lake::entries::Entry;
 use crate::lake::footer_checksum as seal;
-use crate::lake::footer_checksum::Seal;
+use crate::lake::footer_checksum::FooterChecksum;
 use crate::lake::properties::properties;
-use crate::lake::table::{DEAD_LETTERS, Kind};
+use crate::lake::table::{DEAD_LETTERS, TableKind};
 use crate::lake::writer::{describe, staged_path};
 use crate::lake::{NewFile, origin_hash, statistics};
 
@@ -72,7 +72,7 @@ impl Digest {
 
 /// The files of `job` that have just our columns, in order of their first offsets. Others are left as they are: a column
 /// that we do not know would be lost.
-pub fn inputs(kind: &Kind, job: &Job) -> Result<Vec<Entry>> {
+pub fn inputs(kind: &TableKind, job: &Job) -> Result<Vec<Entry>> {
     let mut inputs = Vec::new();
     for entry in &job.files {
         let context = || format!("cannot read {}, which the log of the lake names", entry.path.display());
@@ -91,7 +91,7 @@ pub fn inputs(kind: &Kind, job: &Job) -> Result<Vec<Entry>> {
 /// Stages the rows of `inputs` in files of about the target size, named after `id`, and proves that they are all there.
 /// Leaves nothing behind if that fails, or ends early by `attention`.
 pub fn merge(
-    kind: &Kind,
+    kind: &TableKind,
     table: &Path,
     id: &str,
     job: &Job,
@@ -112,7 +112,7 @@ pub fn merge(
 }
 
 struct Merger<'a> {
-    kind: &'a Kind,
+    kind: &'a TableKind,
     table: &'a Path,
     id: &'a str,
     job: &'a Job,
@@ -123,7 +123,7 @@ struct Merger<'a> {
 /// A reader of a file that is as it was written: the old file will be gone, and its damage must not be sealed anew.
 fn open(path: &Path, rows: usize) -> Result<ParquetRecordBatchReader> {
     let file = File::open(path)?;
-    let seal = Seal::read(&file)?;
+    let seal = FooterChecksum::read(&file)?;
     let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?;
     seal.check(&file, metadata.metadata(), |_| true)?;
     Ok(ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata).with_batch_size(rows).build()?)

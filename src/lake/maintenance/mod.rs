@@ -9,7 +9,6 @@
 //!    merged file takes the place of those that it replaces.
 
 mod attention;
-mod caretaker;
 mod compact;
 mod lock;
 mod log;
@@ -18,13 +17,14 @@ mod plan;
 mod publish;
 #[cfg(test)]
 mod tests;
+mod thread;
 mod usage;
 mod vacuum;
 
-pub use attention::{Attention, Spans};
-pub use caretaker::{Task, caretaker, task};
+pub use attention::{Attention, Intervals};
 pub use compact::compact;
 pub use lock::Lock;
 pub use log::{clean as clean_logs, is_temporary};
+pub use thread::{Task, start, task};
 pub use usage::{DayUsage, TableUsage, Usage, usage};
 pub use vacuum::vacuum;

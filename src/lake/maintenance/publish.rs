@@ -33,7 +33,7 @@ use parquet::file::metadata::ParquetMetaDataReader;
 use super::attention::Attention;
 use super::compact::{self, CompactIntent};
 use crate::lake::entries::{Entry, for_each};
-use crate::lake::table::{Kind, Table};
+use crate::lake::table::{Table, TableKind};
 use crate::lake::{NewFile, disk, statistics};
 use crate::process::failpoint;
 
@@ -49,7 +49,7 @@ pub struct Due {
 
 /// Publishes the merged files of `partitions`, and calls `delete` with those that they replace. Returns how many there were.
 pub fn publish(
-    kind: &Kind,
+    kind: &TableKind,
     table: &mut Table,
     partitions: &[Due],
     attention: &Attention<'_>,
@@ -121,7 +121,7 @@ fn still_there(table: &Table, files: Vec<NewFile>) -> Result<Vec<NewFile>> {
 
 /// Gives all merged files of a partition their final names, or none of them: with some, readers by name would find the plays of
 /// these twice. Returns what the log will say of them.
-fn link_all(kind: &Kind, root: &Path, merged: &[Entry]) -> Result<Vec<NewFile>> {
+fn link_all(kind: &TableKind, root: &Path, merged: &[Entry]) -> Result<Vec<NewFile>> {
     let mut made = Vec::new();
     let linked = merged.iter().map(|entry| link(kind, root, entry, &mut made)).collect::<Result<Vec<_>>>();
     if linked.is_err() {
@@ -132,7 +132,7 @@ fn link_all(kind: &Kind, root: &Path, merged: &[Entry]) -> Result<Vec<NewFile>> 
 
 /// Gives a merged file its final name beside the one that it has, which goes to `made` if it is new. Returns what the log will
 /// say of the file.
-fn link(kind: &Kind, root: &Path, entry: &Entry, made: &mut Vec<PathBuf>) -> Result<NewFile> {
+fn link(kind: &TableKind, root: &Path, entry: &Entry, made: &mut Vec<PathBuf>) -> Result<NewFile> {
     let shown = entry.path.display();
     let file =
         File::open(&entry.path).with_context(|| format!("cannot open {shown}, which the log of the lake names"))?;

@@ -10,8 +10,8 @@ use serde::Serialize;
 use super::log::Log;
 use crate::lake::disk::{self, MERGED, STAGING};
 use crate::lake::entries::for_each;
-use crate::lake::table::{self, DEAD_LETTERS, Kind, PLAYS, Table};
-use crate::lake::{Progress, snapshot};
+use crate::lake::table::{self, DEAD_LETTERS, PLAYS, Table, TableKind};
+use crate::lake::{LakeProgress, snapshot};
 use crate::text::instant;
 
 /// What is in a lake.
@@ -60,7 +60,7 @@ pub struct DayUsage {
 pub fn usage(lake: &Path) -> Result<Usage> {
     snapshot::check_is_lake(lake)?;
     let plays = Table::open(lake, &PLAYS, table::engine()?, None)?;
-    let Progress { epoch, clock_us, incarnation, offsets, .. } = plays.progress()?;
+    let LakeProgress { epoch, clock_us, incarnation, offsets, .. } = plays.progress()?;
     let mut tables = vec![table_usage(&PLAYS, &plays)?];
     // A lake from elsewhere has no dead letters.
     if lake.join(DEAD_LETTERS.folder).is_dir() {
@@ -69,7 +69,7 @@ pub fn usage(lake: &Path) -> Result<Usage> {
     Ok(Usage { epoch, clock_us, incarnation, offsets, tables })
 }
 
-fn table_usage(kind: &Kind, table: &Table) -> Result<TableUsage> {
+fn table_usage(kind: &TableKind, table: &Table) -> Result<TableUsage> {
     let mut usage = TableUsage {
         table: kind.folder,
         version: table.snapshot().version(),

@@ -24,7 +24,7 @@ use super::{Lock, compact, log};
 use crate::lake::disk::MERGED;
 use crate::lake::entries::{Entry, for_each};
 use crate::lake::listing::resolve;
-use crate::lake::table::{self, DEAD_LETTERS, Kind, PLAYS, Table, entry_name};
+use crate::lake::table::{self, DEAD_LETTERS, PLAYS, Table, TableKind, entry_name};
 use crate::lake::{disk, intent};
 use crate::process::failpoint;
 
@@ -59,7 +59,7 @@ pub fn vacuum(
 /// Returns how many files it has published.
 fn vacuum_table(
     lake: &Path,
-    kind: &'static Kind,
+    kind: &'static TableKind,
     retain: Duration,
     dry_run: bool,
     attention: &Attention<'_>,
@@ -135,7 +135,7 @@ struct Survey {
 
 impl Survey {
     /// The order of the three looks is what makes it safe.
-    fn of(lake: &Path, kind: &'static Kind, root: &Path, since: SystemTime) -> Result<Garbage> {
+    fn of(lake: &Path, kind: &'static TableKind, root: &Path, since: SystemTime) -> Result<Garbage> {
         let mut this = Self::default();
         for place in [root.to_path_buf(), root.join(MERGED)] {
             disk::for_each_partition(&place, |_, files| {
@@ -161,7 +161,7 @@ impl Survey {
 
     /// Needed are the files of every version that was the newest one at any moment after `since`: those of the first such
     /// version, and all that were added later.
-    fn look_at_log(&mut self, lake: &Path, kind: &'static Kind, table: &Table, since: SystemTime) -> Result<()> {
+    fn look_at_log(&mut self, lake: &Path, kind: &'static TableKind, table: &Table, since: SystemTime) -> Result<()> {
         let newest = table.snapshot().version();
         let first = log::Log::read(&table.log())?.version_at(since).unwrap_or(newest);
         let past = Table::open(lake, kind, table::engine()?, Some(first))?;

@@ -5,20 +5,20 @@ use std::fs;
 
 use super::support::{AFTERNOON_US, Lake, cut_of_plays, dead_letter, empty_cut, expected, identity, message, plays};
 use crate::intake::{Gap, Position};
-use crate::lake::{Account, Committer, Cut, Progress, Snapshot, disk};
+use crate::lake::{Account, Committer, Cut, LakeProgress, Snapshot, disk};
 
 fn position(partition: i32, start: i64, next: i64) -> Position {
     Position { partition, start, next, holes: 0, missing: 0, time_ms: None }
 }
 
 /// `offsets − starts − holes − missing`, of all partitions.
-fn rows(progress: &Progress) -> i64 {
+fn rows(progress: &LakeProgress) -> i64 {
     let sum = |values: &BTreeMap<i32, i64>| values.values().sum::<i64>();
     sum(&progress.offsets) - sum(&progress.starts) - sum(&progress.holes) - sum(&progress.missing)
 }
 
 #[track_caller]
-fn assert_accounted(lake: &Lake) -> Progress {
+fn assert_accounted(lake: &Lake) -> LakeProgress {
     let progress = Snapshot::open(&lake.path(), None).unwrap().progress().clone();
     assert_eq!(rows(&progress), (lake.rows().len() + lake.dead_letters().len()) as i64, "{progress:?}");
     progress

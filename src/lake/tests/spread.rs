@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use reprise_dataflows::play::HOUR_US;
 
 use super::support::{AFTERNOON_US, Lake, coordinates, empty_cut, expected, plays};
-use crate::lake::{Cut, Gathering, NewFile, Room, Writer};
+use crate::lake::{Cut, DiskFullRetry, Gathering, NewFile, Writer};
 
 /// Stages what every writer has, each on a thread of its own, as workers do.
 fn stage(writers: &mut [Writer], epoch: u64) -> Vec<Vec<NewFile>> {
@@ -24,7 +24,7 @@ fn writers(lake: &Lake, incarnation: i64, workers: usize) -> Vec<Writer> {
     let writer = |worker| {
         let mut writer = Writer::new(&lake.path(), incarnation, worker).unwrap();
         writer.gather_in(gathering.clone());
-        writer.wait_in(Room::default());
+        writer.retry_with(DiskFullRetry::default());
         writer
     };
     (0..workers).map(writer).collect()

@@ -15,7 +15,7 @@ use tracing::warn;
 use super::ledger::Ledger;
 use super::setback::Setback;
 use crate::kafka::topics as topic;
-use crate::kafka::{Broker, Listener, unmade};
+use crate::kafka::{Listener, TopicConfig, unmade};
 
 /// Of a topic that we make.
 const PARTITIONS: i32 = 4;
@@ -73,14 +73,14 @@ pub const PLAYS: &str = "plays";
 /// The topic, and how to talk to its brokers.
 pub struct Client {
     /// That of the plays, with our topic.
-    broker: Broker,
+    broker: TopicConfig,
     /// The topic of the plays.
     plays: String,
 }
 
 impl Client {
-    pub fn new(plays: &Broker, topic: &str) -> Self {
-        Self { broker: Broker { topic: topic.to_owned(), ..plays.clone() }, plays: plays.topic.clone() }
+    pub fn new(plays: &TopicConfig, topic: &str) -> Self {
+        Self { broker: TopicConfig { topic: topic.to_owned(), ..plays.clone() }, plays: plays.topic.clone() }
     }
 
     /// The topic of the plays that the charts count.
@@ -192,7 +192,7 @@ mod tests {
 
     fn client(options: &[(&str, &str)]) -> Client {
         let options = options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Client::new(&Broker { options, ..Broker::new("localhost:1", "plays") }, "charts")
+        Client::new(&TopicConfig { options, ..TopicConfig::new("localhost:1", "plays") }, "charts")
     }
 
     #[test]

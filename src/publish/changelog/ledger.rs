@@ -10,7 +10,7 @@ use serde::Deserialize;
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use crate::kafka::topics::partition_of;
-use crate::state::charts::{AsOf, ChartCell, Charts, Filter, Place};
+use crate::state::charts::{AsOf, CellKey, ChartCell, Charts, Filter};
 use crate::text::json;
 
 /// What the topic has last of each key.
@@ -104,8 +104,8 @@ impl Ledger {
     }
 
     /// The keys that may differ, each with the place of its cell, or with none if it is gone for certain.
-    fn candidates(&self, charts: &Charts) -> BTreeMap<Box<str>, Option<Place>> {
-        let keyed = |place: Place| (key_of(charts, &place), Some(place));
+    fn candidates(&self, charts: &Charts) -> BTreeMap<Box<str>, Option<CellKey>> {
+        let keyed = |place: CellKey| (key_of(charts, &place), Some(place));
         match &self.charts {
             Some(earlier) => charts.changed_since(earlier).into_iter().map(keyed).collect(),
             None => {
@@ -116,7 +116,7 @@ impl Ledger {
     }
 }
 
-fn key_of(charts: &Charts, (chart, scope, start_day): &Place) -> Box<str> {
+fn key_of(charts: &Charts, (chart, scope, start_day): &CellKey) -> Box<str> {
     key(charts.definitions().name(*chart), &scope.name(), &charts.period(*chart, Some(*start_day)).0)
 }
 

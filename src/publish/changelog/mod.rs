@@ -37,7 +37,7 @@ use std::time::Duration;
 use anyhow::{Error, Result, anyhow};
 use tracing::{info, warn};
 
-use crate::kafka::Broker;
+use crate::kafka::TopicConfig;
 use crate::process::threads::Closing;
 use crate::state::State;
 use client::Client;
@@ -61,7 +61,7 @@ const FENCED_MAX: u32 = 5;
 
 /// Starts a thread that publishes the durable charts of `state` to `topic`, on the brokers of the plays, until it is dropped; then
 /// it does so once more. It may do so as long as this process is the writer of `lake`.
-pub fn start(state: Arc<State>, plays: &Broker, topic: &str, lake: &Path) -> Result<Closing> {
+pub fn start(state: Arc<State>, plays: &TopicConfig, topic: &str, lake: &Path) -> Result<Closing> {
     let writer = Writer { lake: lake.to_owned(), incarnation: state.incarnation() };
     let client = Client::new(plays, topic);
     let changelog = Changelog { state, client, writer, session: None, failures: 0, fenced: 0, is_known: false };

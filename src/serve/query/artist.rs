@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::{RawQuery, State};
-use reprise_dataflows::query::{Found, Question};
+use reprise_dataflows::query::{Finding, QueryKind};
 use reprise_dataflows::rules::definition::{Cell, Scope, ScopeKind, TRENDING};
 use serde::Serialize;
 
@@ -52,13 +52,13 @@ pub async fn artist(State(http): State<Arc<Http>>, RawQuery(query): RawQuery) ->
     let limit = bounded(limit)?;
     let first = widest(&http.state.charts())?;
     let cells = cells(&http.state.charts(), &first);
-    let Findings { as_of, found } = ask(&http, Question::Artist { name: name.clone(), cells, limit }).await?;
+    let Findings { as_of, found } = ask(&http, QueryKind::Artist { name: name.clone(), cells, limit }).await?;
     let (mut track_count, mut tracks, mut sums) = (0, Vec::new(), BTreeMap::<Cell, i64>::new());
     for found in found {
         match found {
-            Found::Artist { tracks, .. } => track_count += tracks,
-            Found::Track { track_id, about, plays } => tracks.push(FoundTrack::new(track_id, about, plays)),
-            Found::Plays { cell, plays } => *sums.entry(cell).or_default() += plays,
+            Finding::Artist { tracks, .. } => track_count += tracks,
+            Finding::Track { track_id, about, plays } => tracks.push(FoundTrack::new(track_id, about, plays)),
+            Finding::Plays { cell, plays } => *sums.entry(cell).or_default() += plays,
             _ => {}
         }
     }

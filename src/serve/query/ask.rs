@@ -7,7 +7,7 @@ use crate::state::Findings;
 use crate::state::charts::{AsOf, Charts, scopes};
 use crate::text::instant;
 use reprise_dataflows::names::catalogue::About;
-use reprise_dataflows::query::Question;
+use reprise_dataflows::query::QueryKind;
 use reprise_dataflows::rules::definition::{Cell, ItemKind, Scope, ScopeKind, TRENDING};
 use reprise_dataflows::time::Period;
 use serde::Serialize;
@@ -141,11 +141,11 @@ pub fn bounded(limit: Option<String>) -> Result<usize, Problem> {
 }
 
 /// Asks the workers, and waits for them.
-pub async fn ask(http: &Http, question: Question) -> Result<Findings, Problem> {
+pub async fn ask(http: &Http, kind: QueryKind) -> Result<Findings, Problem> {
     if !http.state.ready.load(Ordering::Acquire) {
         return Err(Problem::unavailable("still catching up; /v1/status says how far it is"));
     }
-    let answer = http.state.questions.ask(question);
+    let answer = http.state.queries.ask(kind);
     let answer =
         answer.ok_or_else(|| Problem::unavailable("too many questions wait for the workers: ask again later"))?;
     match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {

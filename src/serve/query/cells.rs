@@ -3,7 +3,7 @@
 use reprise_dataflows::rules::definition::{Scope, ScopeKind, TRENDING, TRENDING_NAME};
 
 use crate::serve::problem::Problem;
-use crate::state::charts::{Answer, Charts, Filter, scopes};
+use crate::state::charts::{CellAnswer, Charts, Filter, scopes};
 
 /// Asks for every scope, or every period. (A country that is really called `*` is `country:*`.)
 const EVERY: &str = "*";
@@ -33,9 +33,9 @@ pub struct Request {
 }
 
 /// What a request is answered with.
-pub enum Found {
+pub enum ChartAnswer {
     /// One cell, or a few.
-    Whole(Answer),
+    Whole(CellAnswer),
     /// Too many for memory: the cells that the filter asks for are looked up and made once there is a seat for the reader.
     Many(Filter),
 }
@@ -45,7 +45,7 @@ pub enum Found {
 /// # Errors
 /// What cannot be is not found, and the problem says what there is. A scope or period that could have plays and has none is a
 /// cell without entries, which says so as well.
-pub fn chart(charts: &Charts, name: &str, request: &Request) -> Result<Found, Problem> {
+pub fn chart(charts: &Charts, name: &str, request: &Request) -> Result<ChartAnswer, Problem> {
     let chart = chart_index(charts, name)?;
     let scope = match request.scope.as_deref() {
         Some(EVERY) => None,
@@ -60,14 +60,14 @@ pub fn chart(charts: &Charts, name: &str, request: &Request) -> Result<Found, Pr
         if cell.entries.is_empty() {
             cell.available = Some(charts.available(chart, Some(scope), start_day));
         }
-        return Ok(Found::Whole(Answer::One(cell)));
+        return Ok(ChartAnswer::Whole(CellAnswer::One(cell)));
     }
     // The window has moved when the filter is used later; it is the only period of its chart anyway.
     let period = start_day.filter(|_| chart != TRENDING).map(|start_day| charts.period(chart, start_day).0);
     several(charts, Filter { chart: Some(name.to_owned()), scope, period, limit: request.limit }, chart)
 }
 
-fn several(charts: &Charts, filter: Filter, chart: u32) -> Result<Found, Problem> {
+fn several(charts: &Charts, filter: Filter, chart: u32) -> Result<ChartAnswer, Problem> {
     let cells = charts.places(&filter).len();
     if cells > CELLS_MAX {
         return Err(Problem::bad_request(format!(
@@ -78,8 +78,8 @@ fn several(charts: &Charts, filter: Filter, chart: u32) -> Result<Found, Problem
     let top = charts.definitions().top(chart);
     let entries = cells.saturating_mul(filter.limit.unwrap_or(top).min(top));
     Ok(match entries > WHOLE_ENTRIES_MAX {
-        true => Found::Many(filter),
-        false => Found::Whole(Answer::Many(charts.cells(&filter))),
+        true => ChartAnswer::Many(filter),
+        false => ChartAnswer::Whole(CellAnswer::Many(charts.cells(&filter))),
     })
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
-use reprise_dataflows::query::{Found, Question};
+use reprise_dataflows::query::{Finding, QueryKind};
 use reprise_dataflows::rules::definition::{Cell, ItemKind, Scope, ScopeKind, TRENDING};
 use serde::Serialize;
 
@@ -61,11 +61,11 @@ pub async fn geo(State(http): State<Arc<Http>>, RawQuery(query): RawQuery) -> Re
     track_id.as_ref().map_or(Ok(()), |id| check_id(id))?;
     let (chart, start_day) =
         places_by_country(&http.state.charts(), chart.as_deref(), period.as_deref(), track_id.is_some())?;
-    let question = Question::Countries { chart, start_day, track_id: track_id.clone() };
-    let Findings { as_of, found } = ask(&http, question).await?;
+    let kind = QueryKind::Countries { chart, start_day, track_id: track_id.clone() };
+    let Findings { as_of, found } = ask(&http, kind).await?;
     let mut countries = BTreeMap::<String, (i64, i64)>::new();
     for found in found {
-        if let Found::Country { cell: Cell { scope: Scope::Country(country), .. }, plays, of_track } = found {
+        if let Finding::Country { cell: Cell { scope: Scope::Country(country), .. }, plays, of_track } = found {
             let sum = countries.entry(country.as_str().to_owned()).or_default();
             *sum = (sum.0 + plays, sum.1 + of_track);
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use reprise_dataflows::query::{Found, Question};
+use reprise_dataflows::query::{Finding, QueryKind};
 use reprise_dataflows::rules::definition::{ItemKind, Scope, TRENDING, TRENDING_NAME};
 use reprise_dataflows::time::{instant_name, parse_instant};
 
@@ -13,7 +13,7 @@ use crate::serve::json::Json;
 use crate::serve::problem::Answered;
 use crate::serve::problem::Problem;
 use crate::state::Findings;
-use crate::state::charts::{Answer, AsOf, ChartCell, Entry};
+use crate::state::charts::{AsOf, CellAnswer, ChartCell, Entry};
 
 /// Asks for the oldest window that is known.
 const EARLIEST: &str = "earliest";
@@ -25,7 +25,7 @@ pub async fn past_window(
     scope: Option<&str>,
     limit: Option<usize>,
     durable: bool,
-) -> Answered<Answer> {
+) -> Answered<CellAnswer> {
     if durable {
         return Err(Problem::bad_request(
             "a window of the past is never that of a commit: leave out `durable`, or `at`",
@@ -43,8 +43,8 @@ pub async fn past_window(
         return Err(Problem::not_found(format!("`at` is {at}, and the clock has not come so far")));
     }
     let limit = limit.unwrap_or(trending.top).min(trending.top);
-    let question = Question::Window { end_us, scope: scope.clone(), limit };
-    let Findings { as_of, found } = ask(http, question).await?;
+    let kind = QueryKind::Window { end_us, scope: scope.clone(), limit };
+    let Findings { as_of, found } = ask(http, kind).await?;
     if known_from_us(&found).is_none_or(|known_from_us| start_us < known_from_us) {
         return Err(Problem::not_found(format!(
             "the window at {at} is not known: it was before the server's start, or longer ago than --trending-history keeps \
@@ -65,7 +65,7 @@ pub async fn past_window(
         entries: entries(found, limit),
         available: None,
     };
-    Ok(Json(Answer::One(cell)))
+    Ok(Json(CellAnswer::One(cell)))
 }
 
 /// A clock whose window begins where plays begin to be told apart by their time.
@@ -74,7 +74,7 @@ async fn earliest_us(http: &Http) -> Result<i64, Problem> {
     let now_us = http.state.charts().as_of().clock_us;
     let now_us = now_us.ok_or_else(|| Problem::not_found("nothing has been played yet, so there is no window"))?;
     let end_us = trending.end_us(now_us);
-    let Findings { found, .. } = ask(http, Question::Window { end_us, scope: Scope::Global, limit: 1 }).await?;
+    let Findings { found, .. } = ask(http, QueryKind::Window { end_us, scope: Scope::Global, limit: 1 }).await?;
     let first_end_us = known_from_us(&found).map_or(end_us, |from_us| (from_us + trending.window_us).min(end_us));
     Ok(first_end_us - trending.slide_us)
 }
@@ -90,14 +90,14 @@ fn shell_word(text: &str) -> Option<String> {
 }
 
 /// From when on plays are told apart by their time, on all workers.
-fn known_from_us(found: &[Found]) -> Option<i64> {
-    found.iter().filter_map(|found| if let Found::KnownFrom(us) = found { Some(*us) } else { None }).max()
+fn known_from_us(found: &[Finding]) -> Option<i64> {
+    found.iter().filter_map(|found| if let Finding::KnownFrom(us) = found { Some(*us) } else { None }).max()
 }
 
-fn entries(found: Vec<Found>, limit: usize) -> Vec<Entry> {
+fn entries(found: Vec<Finding>, limit: usize) -> Vec<Entry> {
     let items = found.into_iter().filter_map(|found| match found {
-        Found::Track { track_id, about, plays } => Some((plays, track_id, about, ItemKind::Track)),
-        Found::Artist { artist, plays, .. } => Some((plays, artist, None, ItemKind::Artist)),
+        Finding::Track { track_id, about, plays } => Some((plays, track_id, about, ItemKind::Track)),
+        Finding::Artist { artist, plays, .. } => Some((plays, artist, None, ItemKind::Artist)),
         _ => None,
     });
     let mut items: Vec<_> = items.collect();

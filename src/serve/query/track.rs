@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use reprise_dataflows::names::catalogue::About;
-use reprise_dataflows::query::{Found, Question};
+use reprise_dataflows::query::{Finding, QueryKind};
 use reprise_dataflows::rules::definition::{Scope, TRENDING};
 use serde::Serialize;
 
@@ -81,13 +81,13 @@ async fn of_track(http: &Http, track_id: String, [chart, scope, period]: [Option
     check_id(&track_id)?;
     let wanted = chart.map(|name| lookup::chart_index(&http.state.charts(), &name)).transpose()?;
     let scope = filters(http, wanted, scope.as_deref(), period.as_deref())?;
-    let Findings { as_of, found } = ask(http, Question::Track(track_id.clone())).await?;
+    let Findings { as_of, found } = ask(http, QueryKind::Track(track_id.clone())).await?;
     let charts = http.state.charts();
     let (mut about, mut plays) = (None::<About>, Vec::new());
     for found in found {
         match found {
-            Found::Called(called) => about = Some(called),
-            Found::Plays { cell, plays: count } if wanted.is_none_or(|chart| chart == cell.chart) => {
+            Finding::Called(called) => about = Some(called),
+            Finding::Plays { cell, plays: count } if wanted.is_none_or(|chart| chart == cell.chart) => {
                 plays.push(Plays::new(&charts, &cell, as_of, count));
             }
             _ => {}
@@ -163,13 +163,13 @@ pub async fn search(State(http): State<Arc<Http>>, RawQuery(query): RawQuery) ->
     }
     let limit = bounded(limit)?;
     let cell = widest(&http.state.charts())?;
-    let question = Question::Search { text: text.clone(), cell: cell.clone(), limit };
-    let Findings { as_of, found } = ask(&http, question).await?;
+    let kind = QueryKind::Search { text: text.clone(), cell: cell.clone(), limit };
+    let Findings { as_of, found } = ask(&http, kind).await?;
     let (mut tracks, mut artists) = (Vec::new(), BTreeMap::<String, (i64, u64)>::new());
     for found in found {
         match found {
-            Found::Track { track_id, about, plays } => tracks.push(FoundTrack::new(track_id, about, plays)),
-            Found::Artist { artist, plays, tracks } => {
+            Finding::Track { track_id, about, plays } => tracks.push(FoundTrack::new(track_id, about, plays)),
+            Finding::Artist { artist, plays, tracks } => {
                 let sum = artists.entry(artist).or_default();
                 *sum = (sum.0 + plays, sum.1 + tracks);
             }

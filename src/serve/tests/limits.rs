@@ -113,7 +113,7 @@ fn a_long_list_of_the_window_is_that_of_its_own_moment() {
     http.state.charts_mut().apply(Changes { ranked: played.collect(), ..Changes::default() });
     let request = cells::Request { scope: Some("*".to_owned()), ..cells::Request::default() };
     let found = cells::chart(&http.state.charts(), "trending", &request).unwrap();
-    let cells::Found::Many(filter) = found else { panic!("a long list") };
+    let cells::ChartAnswer::Many(filter) = found else { panic!("a long list") };
     let as_of = http.state.charts().as_of();
     http.state.charts_mut().set_as_of(AsOf { clock_us: as_of.clock_us.map(|us| us + 3_600_000_000), ..as_of });
     assert_eq!(http.state.charts().sorted_places(&filter).len(), 301);

@@ -4,7 +4,7 @@
 use std::thread::JoinHandle;
 
 use reprise_dataflows::keys::label::Label;
-use reprise_dataflows::query::{Answer, Found};
+use reprise_dataflows::query::{Answer, Finding};
 
 use super::*;
 use crate::kafka::Extent;
@@ -17,18 +17,18 @@ fn missing(server: &Server, path: &str) -> Value {
 }
 
 /// Answers the next question as workers do that have `found` something.
-fn workers(http: &Arc<Http>, found: Vec<Found>) -> JoinHandle<()> {
+fn workers(http: &Arc<Http>, found: Vec<Finding>) -> JoinHandle<()> {
     let http = http.clone();
     std::thread::spawn(move || {
         let began = Instant::now();
-        while !http.state.questions.are_waiting() && began.elapsed() < Duration::from_secs(5) {
+        while !http.state.queries.are_waiting() && began.elapsed() < Duration::from_secs(5) {
             std::thread::sleep(Duration::from_millis(1));
         }
         let as_of = http.state.charts().as_of();
-        let asked = http.state.questions.begin(as_of.epoch);
+        let asked = http.state.queries.begin(as_of.epoch);
         let answers =
             asked.iter().flat_map(|query| found.iter().map(|found| Answer { id: query.id, found: found.clone() }));
-        http.state.questions.complete(as_of, answers.collect());
+        http.state.queries.complete(as_of, answers.collect());
     })
 }
 
@@ -144,12 +144,12 @@ fn a_scope_that_comes_on_a_later_page_changes_the_tag_of_the_first() {
 #[test]
 fn pages_of_the_window_lead_on_when_it_has_moved() {
     let (server, http) = server();
-    let country = |chart: u32, start_day: i32, name: &str| Found::Country {
+    let country = |chart: u32, start_day: i32, name: &str| Finding::Country {
         cell: Cell { chart, start_day, scope: fixtures::country(name) },
         plays: 1,
         of_track: 0,
     };
-    let page = |path: &str, found: Vec<Found>| {
+    let page = |path: &str, found: Vec<Finding>| {
         let workers = workers(&http, found);
         let page = json(&server, path);
         workers.join().unwrap();
@@ -179,7 +179,7 @@ fn a_window_that_is_not_known_names_the_lake_that_has_it() {
     let (server, http) = server();
     for (lake, word) in [("", "LAKE"), ("/data/lake", "/data/lake"), ("/a b/it's", "'/a b/it'\\''s'")] {
         http.state.status_mut().lake = lake.into();
-        let workers = workers(&http, vec![Found::KnownFrom(i64::MAX)]);
+        let workers = workers(&http, vec![Finding::KnownFrom(i64::MAX)]);
         let command = format!("`reprise replay --lake {word} --chart trending --clock 2026-11-01T00:00:00Z`");
         refused(&server, "/v1/trending?at=2026-11-01", 404, &command);
         workers.join().unwrap();

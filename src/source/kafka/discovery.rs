@@ -9,8 +9,8 @@ use tracing::warn;
 
 use super::origin::Origin;
 use super::resume::KEEP;
-use crate::kafka::{Broker, Consumer};
-use crate::process::shutdown::Ending;
+use crate::kafka::{Consumer, TopicConfig};
+use crate::process::shutdown::Shutdown;
 use crate::process::threads::Background;
 
 /// How often to look, unless the option of librdkafka says otherwise that means the same.
@@ -25,7 +25,7 @@ const GONE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What readers are to hear of.
 #[derive(Default)]
-pub struct Found {
+pub struct AddedPartitions {
     /// Partitions that were added to the topic, with their first offsets, in the order of their discovery.
     partitions: Mutex<Vec<(i32, i64)>>,
     count: AtomicUsize,
@@ -33,7 +33,7 @@ pub struct Found {
     returns: AtomicUsize,
 }
 
-impl Found {
+impl AddedPartitions {
     fn add(&self, partition: i32, start: i64) {
         let mut partitions = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
         partitions.push((partition, start));
@@ -61,18 +61,18 @@ impl Found {
 /// Starts a thread that looks for partitions of `broker`'s topic beside those that are `known`, and ends the run when the
 /// topic is gone, or is not its `origin` any more.
 pub fn discover(
-    broker: &Broker,
+    broker: &TopicConfig,
     origin: Arc<Origin>,
     known: Vec<i32>,
-    found: Arc<Found>,
-    ending: Ending,
+    found: Arc<AddedPartitions>,
+    shutdown: Shutdown,
 ) -> Result<Background> {
     let look = Look { consumer: broker.asker()?, broker: broker.clone(), origin, known, found, gone_since: None };
     let interval = interval(broker);
-    Background::start("reprise-discovery", move |stop| look.repeat(interval, stop, &ending))
+    Background::start("reprise-discovery", move |stop| look.repeat(interval, stop, &shutdown))
 }
 
-fn interval(broker: &Broker) -> Duration {
+fn interval(broker: &TopicConfig) -> Duration {
     let set = broker.options.iter().rev().find(|(name, _)| name == INTERVAL_OPTION);
     // -1 is how librdkafka is told not to look by itself.
     let set = set.and_then(|(_, value)| value.parse().ok()).map(Duration::from_millis);
@@ -81,23 +81,23 @@ fn interval(broker: &Broker) -> Duration {
 
 struct Look {
     consumer: Consumer,
-    broker: Broker,
+    broker: TopicConfig,
     origin: Arc<Origin>,
     known: Vec<i32>,
-    found: Arc<Found>,
+    found: Arc<AddedPartitions>,
     gone_since: Option<Instant>,
 }
 
 impl Look {
-    fn repeat(mut self, interval: Duration, done: &AtomicBool, ending: &Ending) {
+    fn repeat(mut self, interval: Duration, done: &AtomicBool, shutdown: &Shutdown) {
         while !done.load(Ordering::Relaxed) {
             let wait = if self.gone_since.is_some() { interval.min(GONE_INTERVAL) } else { interval };
             std::thread::park_timeout(wait);
-            if done.load(Ordering::Relaxed) || ending.is_due() {
+            if done.load(Ordering::Relaxed) || shutdown.is_due() {
                 return;
             }
             if let Err(error) = self.look() {
-                return ending.because(error);
+                return shutdown.because(error);
             }
         }
     }
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn readers_hear_of_each_partition_once() {
-        let found = Found::default();
+        let found = AddedPartitions::default();
         let mut seen = 0;
         assert_eq!(found.since(&mut seen), []);
         found.add(3, 0);
@@ -166,11 +166,11 @@ mod tests {
 
     #[test]
     fn looks_as_often_as_librdkafka_is_told_to() {
-        let broker = |value: &str| Broker {
+        let broker = |value: &str| TopicConfig {
             options: vec![(INTERVAL_OPTION.to_owned(), value.to_owned())],
-            ..Broker::new("localhost:9092", "plays")
+            ..TopicConfig::new("localhost:9092", "plays")
         };
-        assert_eq!(interval(&Broker::new("localhost:9092", "plays")), INTERVAL);
+        assert_eq!(interval(&TopicConfig::new("localhost:9092", "plays")), INTERVAL);
         assert_eq!(interval(&broker("700")), Duration::from_millis(700));
         assert_eq!((interval(&broker("10")), interval(&broker("-1"))), (INTERVAL_MIN, INTERVAL));
     }

@@ -10,7 +10,7 @@
 //!  reader     a consumer: every offset is a play, a dead letter, a hole, or missing
 //! ```
 //!
-//! What goes wrong with Kafka and may pass is waited for; what will not pass ends the run by [`Ending`]: what was read
+//! What goes wrong with Kafka and may pass is waited for; what will not pass ends the run by [`Shutdown`]: what was read
 //! before it is committed.
 
 mod discovery;
@@ -23,7 +23,7 @@ mod resume;
 mod share;
 mod spread;
 
-pub use discovery::{Found, discover};
+pub use discovery::{AddedPartitions, discover};
 pub use operator::kafka;
 pub use origin::Origin;
 pub use patience::patiently;

@@ -11,8 +11,8 @@ use timely::dataflow::StreamVec;
 use super::reader::Reader;
 use super::share::Share;
 use crate::intake::Intake;
-use crate::kafka::Broker;
-use crate::process::shutdown::Ending;
+use crate::kafka::TopicConfig;
+use crate::process::shutdown::Shutdown;
 use crate::report::Report;
 use crate::source::Source;
 
@@ -20,12 +20,12 @@ use crate::source::Source;
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Reads a worker's `share` of `broker`'s topic, in the epochs that `ticks` begin. What makes that impossible goes to
-/// `ending`.
+/// `shutdown`.
 pub fn kafka<'scope>(
     ticks: StreamVec<'scope, Epoch, Tick>,
-    broker: &Broker,
+    broker: &TopicConfig,
     share: Share,
-    ending: Ending,
+    shutdown: Shutdown,
 ) -> Result<Source<'scope>> {
     let (intakes, reports) = by_tick("Kafka", ticks, |waker| {
         let wake = move || {
@@ -33,14 +33,14 @@ pub fn kafka<'scope>(
             let _ = waker.activate();
         };
         let reader = Reader::new(broker, share, wake)?;
-        anyhow::Ok(Reading { reader, ending, looks_at: Instant::now() })
+        anyhow::Ok(Reading { reader, shutdown, looks_at: Instant::now() })
     })?;
     Ok(Source { intakes, reports })
 }
 
 struct Reading {
     reader: Reader,
-    ending: Ending,
+    shutdown: Shutdown,
     /// When the operator is due to look by itself.
     looks_at: Instant,
 }
@@ -62,11 +62,11 @@ impl TickedSource for Reading {
 
     fn turn(&mut self, tick: &Tick, (intakes, reports): <Self::Outputs as Outputs<Epoch>>::Emit<'_>) -> Turn {
         // A process that is to end reads no more, and so meets no more trouble.
-        if tick.stage != Stage::Live || self.reader.is_full() || self.ending.is_due() {
+        if tick.stage != Stage::Live || self.reader.is_full() || self.shutdown.is_due() {
             return Turn::Woken;
         }
         let more = self.reader.read_on().unwrap_or_else(|error| {
-            self.ending.because(error);
+            self.shutdown.because(error);
             false
         });
         if self.reader.is_batch_full() {

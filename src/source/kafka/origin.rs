@@ -15,8 +15,8 @@ use tracing::warn;
 
 use super::patience::patiently;
 use super::resume::{KEEP, is_of_another};
-use crate::kafka::{ANSWER_TIMEOUT, Broker, Consumer};
-use crate::lake::Progress;
+use crate::kafka::{ANSWER_TIMEOUT, Consumer, TopicConfig};
+use crate::lake::LakeProgress;
 
 /// Commits and ends of the run wait for the answer, so it is short.
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -25,13 +25,13 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(6);
 /// A topic, and the id that it had.
 pub struct Origin {
-    broker: Broker,
+    broker: TopicConfig,
     /// `None` if nobody is to look, or the cluster gives topics no ids.
     known: Option<(String, Consumer)>,
 }
 
 impl Origin {
-    pub fn new(broker: &Broker, topic_id: Option<String>) -> Result<Self> {
+    pub fn new(broker: &TopicConfig, topic_id: Option<String>) -> Result<Self> {
         let known = match topic_id {
             Some(topic_id) => Some((topic_id, broker.asker()?)),
             None => None,
@@ -57,7 +57,7 @@ impl Origin {
     }
 
     /// Fails if it is another topic by now, and what was `read` may be of that.
-    pub fn check_read(&self, read: &Progress) -> Result<()> {
+    pub fn check_read(&self, read: &LakeProgress) -> Result<()> {
         let Some((known, asker)) = &self.known else { return Ok(()) };
         let found = patiently(PATIENCE, || match self.broker.topic_id(asker, ASK_TIMEOUT) {
             // It is deleted. What was read of it is to be kept.
@@ -76,7 +76,7 @@ impl Origin {
         }
     }
 
-    fn is_of_old(&self, asker: &Consumer, read: &Progress) -> Result<bool> {
+    fn is_of_old(&self, asker: &Consumer, read: &LakeProgress) -> Result<bool> {
         let Some(partitions) = self.broker.find(asker, ANSWER_TIMEOUT)? else { return Ok(false) };
         let extents = self.broker.extents(asker, &partitions, ANSWER_TIMEOUT)?;
         is_of_another(&self.broker, &extents, read)

@@ -17,7 +17,7 @@ pub struct Partition {
 }
 
 /// What a reader makes of records until it is taken.
-pub struct Harvest {
+pub struct Batch {
     pub decoder: Decoder,
     pub dead_letters: Vec<DeadLetter>,
     pub times: EventTimes,
@@ -58,21 +58,21 @@ impl Partition {
     }
 
     /// Makes a play or a dead letter of a record. Gives the bytes that a dead letter keeps.
-    pub fn accept(&mut self, message: &Message<'_>, harvest: &mut Harvest) -> u64 {
+    pub fn accept(&mut self, message: &Message<'_>, batch: &mut Batch) -> u64 {
         let Message { partition, offset, timestamp_ms, key, value } = *message;
         self.report.pass(offset);
         self.time_ms = timestamp_ms;
-        match harvest.decoder.push(&Record { partition, offset, timestamp_ms, value }) {
+        match batch.decoder.push(&Record { partition, offset, timestamp_ms, value }) {
             Ok(event_us) => {
                 self.report.accepted += 1;
-                harvest.times.add(event_us);
-                harvest.spread.add_play(event_us);
+                batch.times.add(event_us);
+                batch.spread.add_play(event_us);
                 0
             }
             Err(rejected) => {
                 self.report.reject(rejected.reason);
-                harvest.spread.add_dead_letter(timestamp_ms);
-                harvest.dead_letters.push(DeadLetter {
+                batch.spread.add_dead_letter(timestamp_ms);
+                batch.dead_letters.push(DeadLetter {
                     partition,
                     offset,
                     kafka_timestamp_ms: timestamp_ms,
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn only_a_record_that_was_read_is_at_the_end() {
-        let mut harvest = Harvest {
+        let mut batch = Batch {
             decoder: Decoder::new(),
             dead_letters: Vec::new(),
             times: EventTimes::default(),
@@ -102,7 +102,7 @@ mod tests {
         let mut partition = Partition::new(0, 5);
         assert!(!partition.is_at(5));
         let message = Message { partition: 0, offset: 7, timestamp_ms: Some(1), key: None, value: None };
-        partition.accept(&message, &mut harvest);
+        partition.accept(&message, &mut batch);
         assert!(partition.is_at(8));
         // After the last record there is a transaction's marker.
         assert!(!partition.is_at(9));

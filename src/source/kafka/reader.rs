@@ -14,18 +14,18 @@ use anyhow::{Context, Result, anyhow};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 use reprise_dataflows::{Epoch, Tick};
-use reprise_kafka::{Receiver, Trouble};
+use reprise_kafka::{KafkaNotice, Receiver};
 use tracing::{info, warn};
 
-use super::partition::{Harvest, Partition};
+use super::partition::{Batch, Partition};
 use super::resume::{PASSED, check_remade, ends_before, lost};
 use super::share::Share;
 use super::spread::{FILE_BYTES, Spread};
 use crate::intake::Intake;
 use crate::intake::files_max;
 use crate::intake::{Gap, Position};
-use crate::kafka::{Broker, Extent, Listener};
-use crate::lake::Progress;
+use crate::kafka::{Extent, Listener, TopicConfig};
+use crate::lake::LakeProgress;
 use crate::report::rejected::NewestRejected;
 use crate::report::times::EventTimes;
 use crate::report::{KafkaReport, Report};
@@ -49,7 +49,7 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub struct Reader {
-    broker: Broker,
+    broker: TopicConfig,
     receiver: Receiver<Listener>,
     share: Share,
     /// How many of the found partitions have been looked at.
@@ -57,7 +57,7 @@ pub struct Reader {
     /// How often the topic has come back, as far as that has been looked into.
     returns: usize,
     partitions: Vec<Partition>,
-    harvest: Harvest,
+    batch: Batch,
     /// Since the start.
     cuts: u32,
     /// Files that the next cut may have of this worker.
@@ -86,7 +86,7 @@ pub struct Reader {
 
 impl Reader {
     /// Begins to read `share`. `wake` is called by a thread of the client when records have come after there were none.
-    pub fn new(broker: &Broker, share: Share, wake: impl Fn() + Send + Sync + 'static) -> Result<Self> {
+    pub fn new(broker: &TopicConfig, share: Share, wake: impl Fn() + Send + Sync + 'static) -> Result<Self> {
         let mut consumer = broker.consumer()?;
         consumer.set_nonempty_callback(wake);
         let window_us = share.trending.window_us;
@@ -99,7 +99,7 @@ impl Reader {
             found: 0,
             returns: 0,
             partitions,
-            harvest: Harvest {
+            batch: Batch {
                 decoder: Decoder::new(),
                 dead_letters: Vec::new(),
                 times: EventTimes::new(window_us),
@@ -138,11 +138,11 @@ impl Reader {
     pub fn begin(&mut self, tick: &Tick) {
         (self.epoch_rows, self.epoch_bytes, self.announced) = (0, 0, false);
         if let Some(clock_us) = tick.clock_us {
-            self.harvest.times.at(clock_us, self.share.trending.window(clock_us).0);
+            self.batch.times.at(clock_us, self.share.trending.window(clock_us).0);
         }
         if tick.cut.is_some() {
             (self.uncommitted, self.uncommitted_bytes) = (false, 0);
-            self.harvest.spread = Spread::default();
+            self.batch.spread = Spread::default();
             self.cuts = self.cuts.saturating_add(1);
             self.files_max = files_max(self.cuts);
         }
@@ -159,16 +159,16 @@ impl Reader {
     /// far the plays of one turn are spread.
     #[inline]
     fn is_spread_too_far(&self) -> bool {
-        self.harvest.spread.files() >= self.files_max
+        self.batch.spread.files() >= self.files_max
     }
 
     /// What waits for the next cut, with what its files take.
     fn held_bytes(&self) -> u64 {
-        self.uncommitted_bytes + self.harvest.spread.files() * FILE_BYTES
+        self.uncommitted_bytes + self.batch.spread.files() * FILE_BYTES
     }
 
     pub fn is_batch_full(&self) -> bool {
-        self.harvest.decoder.rows() >= BATCH_ROWS_MAX || self.harvest.decoder.bytes() >= BATCH_BYTES_MAX
+        self.batch.decoder.rows() >= BATCH_ROWS_MAX || self.batch.decoder.bytes() >= BATCH_BYTES_MAX
     }
 
     /// Whether worker 0 is to be told at once that the open epoch has brought something. True once an epoch.
@@ -181,10 +181,10 @@ impl Reader {
         self.adopt()?;
         self.settle_doubt()?;
         let began = Instant::now();
-        let (bytes, rows, mut rejected_bytes) = (self.harvest.decoder.bytes(), self.epoch_rows, 0);
+        let (bytes, rows, mut rejected_bytes) = (self.batch.decoder.bytes(), self.epoch_rows, 0);
         for record in 0..TURN_RECORDS_MAX {
             // Looking at the clock costs as much as a small record.
-            let read_bytes = (self.harvest.decoder.bytes() - bytes) as u64 + rejected_bytes;
+            let read_bytes = (self.batch.decoder.bytes() - bytes) as u64 + rejected_bytes;
             if read_bytes > TURN_BYTES_MAX || (record % 256 == 255 && began.elapsed() > TURN_MAX) {
                 break;
             }
@@ -200,22 +200,22 @@ impl Reader {
                         self.oldest_ms =
                             Some(self.oldest_ms.map_or(timestamp_ms, |oldest_ms| oldest_ms.min(timestamp_ms)));
                     }
-                    rejected_bytes += state.accept(&message, &mut self.harvest);
+                    rejected_bytes += state.accept(&message, &mut self.batch);
                     self.epoch_rows += 1;
                     (self.moved, self.untaken) = (true, true);
                     if self.is_spread_too_far() {
                         break;
                     }
                 }
-                Some(Err(Trouble::End { partition, offset })) => self.end(partition, offset),
-                Some(Err(Trouble::Error { code, reason })) => self.judge(code, &reason)?,
+                Some(Err(KafkaNotice::End { partition, offset })) => self.end(partition, offset),
+                Some(Err(KafkaNotice::Error { code, reason })) => self.judge(code, &reason)?,
             }
         }
         let rows = self.epoch_rows - rows;
         if rows > 0 {
             self.look_for_ends();
         }
-        let bytes = (self.harvest.decoder.bytes() - bytes) as u64 + rejected_bytes + rows * ROW_BYTES;
+        let bytes = (self.batch.decoder.bytes() - bytes) as u64 + rejected_bytes + rows * ROW_BYTES;
         self.epoch_bytes += bytes;
         self.uncommitted_bytes += bytes;
         Ok(rows > 0)
@@ -329,8 +329,8 @@ impl Reader {
     }
 
     /// How far the partitions have been read, in the words of a lake that is made of it.
-    fn read(&self) -> Progress {
-        let mut read = Progress::default();
+    fn read(&self) -> LakeProgress {
+        let mut read = LakeProgress::default();
         for Position { partition, next, time_ms, .. } in self.partitions.iter().map(Partition::position) {
             read.offsets.insert(partition, next);
             read.times_ms.extend(time_ms.map(|time_ms| (partition, time_ms)));
@@ -344,11 +344,11 @@ impl Reader {
             return None;
         }
         self.uncommitted = true;
-        self.rejected.note(&self.harvest.dead_letters);
-        let plays = (self.harvest.decoder.rows() > 0).then(|| self.harvest.decoder.finish());
+        self.rejected.note(&self.batch.dead_letters);
+        let plays = (self.batch.decoder.rows() > 0).then(|| self.batch.decoder.finish());
         Some(Arc::new(Intake {
             plays,
-            dead_letters: std::mem::take(&mut self.harvest.dead_letters),
+            dead_letters: std::mem::take(&mut self.batch.dead_letters),
             positions: self.partitions.iter().map(Partition::position).collect(),
             gaps: std::mem::take(&mut self.gaps),
         }))
@@ -364,11 +364,11 @@ impl Reader {
             worker: self.share.worker,
             closed,
             moved: std::mem::take(&mut self.moved),
-            times: self.harvest.times.take(),
+            times: self.batch.times.take(),
             caught_up: self.partitions.iter().all(|state| state.ended),
             uncommitted: self.uncommitted || self.untaken,
             uncommitted_bytes: self.held_bytes(),
-            uncommitted_files: self.harvest.spread.files(),
+            uncommitted_files: self.batch.spread.files(),
             partitions: self.partitions.iter().map(|state| state.report.clone()).collect(),
             rejected: self.rejected.take(),
         })

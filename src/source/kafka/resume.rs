@@ -12,8 +12,8 @@ use tracing::warn;
 
 use super::patience::patiently;
 use crate::intake::Gap;
-use crate::kafka::{ANSWER_TIMEOUT, Broker, Consumer, Extent};
-use crate::lake::Progress;
+use crate::kafka::{ANSWER_TIMEOUT, Consumer, Extent, TopicConfig};
+use crate::lake::LakeProgress;
 
 /// What the log says of a gap that was accepted.
 pub const PASSED: &str = "going on behind offsets that Kafka has deleted before they were read, as --accept-gap says; \
@@ -37,7 +37,7 @@ pub struct Resumption {
 
 /// Where each partition goes on: where the lake ends, or where `from_latest` says if the lake is new. Nothing is refused here:
 /// `extents` may be older than `lake`, which another process has written to meanwhile.
-pub fn resume(extents: &BTreeMap<i32, Extent>, lake: &Progress, from_latest: bool) -> Resumption {
+pub fn resume(extents: &BTreeMap<i32, Extent>, lake: &LakeProgress, from_latest: bool) -> Resumption {
     // A partition that was found since then is in the lake alone.
     let (mut starts, mut gaps) = (lake.offsets.clone(), Vec::new());
     for (&partition, &Extent { first, end }) in extents {
@@ -61,7 +61,7 @@ pub fn resume(extents: &BTreeMap<i32, Extent>, lake: &Progress, from_latest: boo
 ///
 /// # Errors
 /// If these cannot be the offsets of the topic that the lake was made from.
-pub fn extents(broker: &Broker, asker: &Consumer, lake: &Progress) -> Result<BTreeMap<i32, Extent>> {
+pub fn extents(broker: &TopicConfig, asker: &Consumer, lake: &LakeProgress) -> Result<BTreeMap<i32, Extent>> {
     let began = Instant::now();
     loop {
         // A partition may have no leader for a moment, and then there is no answer.
@@ -78,7 +78,7 @@ pub fn extents(broker: &Broker, asker: &Consumer, lake: &Progress) -> Result<BTr
 }
 
 /// Fails if the topic has less than was read of it.
-fn check_reach(topic: &str, extents: &BTreeMap<i32, Extent>, lake: &Progress) -> Result<()> {
+fn check_reach(topic: &str, extents: &BTreeMap<i32, Extent>, lake: &LakeProgress) -> Result<()> {
     if let Some(partition) = lake.offsets.keys().find(|partition| !extents.contains_key(partition)) {
         bail!(
             "the lake holds plays of {topic}/{partition}, a partition that the topic does not have: was the topic deleted and \
@@ -130,7 +130,7 @@ struct Tail {
 
 /// Compares the last record that the lake has of each partition with what Kafka has there. A topic that was deleted and
 /// made again may have as many offsets, but its records have other times.
-pub fn check_remade(broker: &Broker, extents: &BTreeMap<i32, Extent>, lake: &Progress) -> Result<()> {
+pub fn check_remade(broker: &TopicConfig, extents: &BTreeMap<i32, Extent>, lake: &LakeProgress) -> Result<()> {
     let tails = tails(extents, lake);
     let found = find(broker, &tails)?;
     let mut slow = Vec::new();
@@ -153,7 +153,7 @@ pub fn check_remade(broker: &Broker, extents: &BTreeMap<i32, Extent>, lake: &Pro
 
 /// Whether all that was `read` is certain to be of a topic that was there before the one that has these `extents`: of each partition
 /// the last record is behind its end, or has another in its place.
-pub fn is_of_another(broker: &Broker, extents: &BTreeMap<i32, Extent>, read: &Progress) -> Result<bool> {
+pub fn is_of_another(broker: &TopicConfig, extents: &BTreeMap<i32, Extent>, read: &LakeProgress) -> Result<bool> {
     let reaches = |partition: &i32| Some((read.offsets.get(partition)? - 1, extents.get(partition)?.end));
     let within = |partition: &&i32| reaches(partition).is_some_and(|(offset, end)| offset < end);
     let tails = tails(extents, read);
@@ -173,7 +173,7 @@ fn time_of_another(tail: Tail, found: Option<Record>) -> Option<i64> {
 
 /// The first record at each of the `tails` or after it, if there is one. Of partitions that Kafka says nothing of
 /// in time there is nothing.
-fn find(broker: &Broker, tails: &BTreeMap<i32, Tail>) -> Result<BTreeMap<i32, Option<Record>>> {
+fn find(broker: &TopicConfig, tails: &BTreeMap<i32, Tail>) -> Result<BTreeMap<i32, Option<Record>>> {
     let mut all = BTreeMap::new();
     if tails.is_empty() {
         return Ok(all);
@@ -201,7 +201,7 @@ fn find(broker: &Broker, tails: &BTreeMap<i32, Tail>) -> Result<BTreeMap<i32, Op
 }
 
 /// The records to look at: those that Kafka still has.
-fn tails(extents: &BTreeMap<i32, Extent>, lake: &Progress) -> BTreeMap<i32, Tail> {
+fn tails(extents: &BTreeMap<i32, Extent>, lake: &LakeProgress) -> BTreeMap<i32, Tail> {
     let tail = |(partition, time_ms): (&i32, &i64)| {
         let offset = lake.offsets.get(partition)? - 1;
         let extent = extents.get(partition)?;
@@ -237,8 +237,8 @@ mod tests {
         (0..).zip(of.iter().map(|&(first, end)| Extent { first, end })).collect()
     }
 
-    fn lake(offsets: &[i64]) -> Progress {
-        Progress { offsets: (0..).zip(offsets.iter().copied()).collect(), ..Progress::default() }
+    fn lake(offsets: &[i64]) -> LakeProgress {
+        LakeProgress { offsets: (0..).zip(offsets.iter().copied()).collect(), ..LakeProgress::default() }
     }
 
     fn refusal(of: &[(i64, i64)], offsets: &[i64]) -> String {
@@ -248,7 +248,7 @@ mod tests {
     #[test]
     fn goes_on_where_the_lake_ends() {
         let topic = extents(&[(5, 20), (0, 10), (3, 9)]);
-        let starts = |lake: &Progress, latest| resume(&topic, lake, latest).starts;
+        let starts = |lake: &LakeProgress, latest| resume(&topic, lake, latest).starts;
         assert_eq!(starts(&lake(&[]), false), [(0, 5), (1, 0), (2, 3)].into());
         assert_eq!(starts(&lake(&[]), true), [(0, 20), (1, 10), (2, 9)].into());
         assert_eq!(starts(&lake(&[20, 5]), true), [(0, 20), (1, 5), (2, 3)].into(), "an added partition");
@@ -286,7 +286,7 @@ mod tests {
     #[test]
     fn compares_the_last_record_where_kafka_has_it() {
         let times_ms = [(0, 100), (1, 200), (2, 300), (3, 400)].into();
-        let lake = Progress { times_ms, ..lake(&[5, 5, 5]) };
+        let lake = LakeProgress { times_ms, ..lake(&[5, 5, 5]) };
         let found = tails(&extents(&[(0, 5), (5, 9), (4, 9)]), &lake);
         let tail = |time_ms| Tail { offset: 4, time_ms };
         assert_eq!(found, [(0, tail(100)), (2, tail(300))].into());

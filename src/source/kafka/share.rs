@@ -1,6 +1,6 @@
 //! What one worker reads.
 
-use super::discovery::Found;
+use super::discovery::AddedPartitions;
 use reprise_dataflows::rules::definition::Trending;
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ pub struct Share {
     /// All partitions, with the offset at which to begin.
     pub starts: Vec<(i32, i64)>,
     /// Those that were added later.
-    pub found: Arc<Found>,
+    pub found: Arc<AddedPartitions>,
     /// Reading waits for the next cut when so many bytes have been read since the last one.
     pub uncommitted_bytes_max: u64,
     /// Go on behind offsets that Kafka no longer has.

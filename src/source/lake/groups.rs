@@ -50,7 +50,7 @@ impl Opened {
 
     fn column(&self, group: usize, place: usize) -> Result<Column> {
         let about = self.metadata.row_group(group);
-        let bytes = self.seal.read_column(&self.content, &self.metadata, group, place)?;
+        let bytes = self.checksum.read_column(&self.content, &self.metadata, group, place)?;
         let rows = usize::try_from(about.num_rows()).context("a row group of less than no rows")?;
         Ok(Column { bytes, about: about.column(place).clone(), rows })
     }
@@ -77,7 +77,7 @@ impl Groups {
         let is_short = |rows: i64| (0..=ROW_GROUP_ROWS_MAX as i64).contains(&rows);
         let groups_are_short = opened.metadata.row_groups().iter().all(|group| is_short(group.num_rows()));
         let columns: Option<Vec<Wanted>> = columns.iter().map(|name| opened.wanted(name)).collect();
-        let Some(mut columns) = columns.filter(|_| opened.seal.is_there() && groups_are_short) else {
+        let Some(mut columns) = columns.filter(|_| opened.checksum.is_there() && groups_are_short) else {
             return Err(opened);
         };
         if late.is_some() {

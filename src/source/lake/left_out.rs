@@ -12,19 +12,19 @@ use crate::text::grouped;
 /// Rows that are no plays, by reason, and plays in folders of other hours than theirs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LeftOut {
-    rejected: BTreeMap<Rejection, Found>,
-    misfiled: Option<Found>,
+    rejected: BTreeMap<Rejection, LeftOutRows>,
+    misfiled: Option<LeftOutRows>,
 }
 
 /// How many rows, and the first of them by file and row.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Found {
+struct LeftOutRows {
     rows: u64,
     first: (PathBuf, u64),
     column: &'static str,
 }
 
-impl Found {
+impl LeftOutRows {
     fn merge(&mut self, other: Self) {
         self.rows += other.rows;
         if other.first < self.first {
@@ -33,7 +33,7 @@ impl Found {
     }
 }
 
-impl Display for Found {
+impl Display for LeftOutRows {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
         let (path, row) = &self.first;
         write!(formatter, "`{}` of row {row} in {}", self.column, path.display())
@@ -46,13 +46,13 @@ impl LeftOut {
         match self.rejected.entry(reason) {
             // Rows come in order, so the first of a file is known.
             Entry::Occupied(mut known) if known.get().first.0 <= *path => known.get_mut().rows += 1,
-            known => merge_into(known, Found { rows: 1, first: (path.to_owned(), row), column }),
+            known => merge_into(known, LeftOutRows { rows: 1, first: (path.to_owned(), row), column }),
         }
     }
 
     /// Counts plays of a file whose hour is not that of its folder, and the first of them.
     pub fn misfile(&mut self, rows: u64, path: &Path, row: u64) {
-        merge(&mut self.misfiled, Some(Found { rows, first: (path.to_owned(), row), column: "timestamp" }));
+        merge(&mut self.misfiled, Some(LeftOutRows { rows, first: (path.to_owned(), row), column: "timestamp" }));
     }
 
     /// Takes in what another worker has found.
@@ -94,14 +94,14 @@ impl LeftOut {
     }
 }
 
-fn merge_into(known: Entry<'_, Rejection, Found>, found: Found) {
+fn merge_into(known: Entry<'_, Rejection, LeftOutRows>, found: LeftOutRows) {
     match known {
         Entry::Occupied(mut known) => known.get_mut().merge(found),
         Entry::Vacant(place) => drop(place.insert(found)),
     }
 }
 
-fn merge(known: &mut Option<Found>, found: Option<Found>) {
+fn merge(known: &mut Option<LeftOutRows>, found: Option<LeftOutRows>) {
     match (known.as_mut(), found) {
         (Some(known), Some(found)) => known.merge(found),
         (None, found) => *known = found,

@@ -36,7 +36,7 @@ const EPOCH_ROWS_MAX: u64 = 16 << 20;
 
 /// Rows read so far, of how many; for people who wait.
 #[derive(Debug, Default)]
-pub struct Progress {
+pub struct ReadProgress {
     pub rows: AtomicU64,
     pub rows_total: u64,
     /// What this process has read and not counted, because it is no play.
@@ -47,7 +47,7 @@ pub struct Progress {
     pub said_after: Option<usize>,
 }
 
-impl Progress {
+impl ReadProgress {
     /// A worker has read all of its files, and left some rows out.
     fn done(&self, left_out: LeftOut) {
         let mut all = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
@@ -82,7 +82,7 @@ pub fn lake<'scope>(
     files: Vec<LakeFile>,
     plan: &Plan,
     selection: Selection,
-    progress: Arc<Progress>,
+    progress: Arc<ReadProgress>,
     fail: impl Fn(anyhow::Error) + 'static,
 ) -> Source<'scope> {
     let times = selection.times.clone();
@@ -97,7 +97,7 @@ struct Reading<F> {
     reader: Reader,
     /// Those of the plays that have been read and not reported.
     times: Option<EventTimes>,
-    progress: Arc<Progress>,
+    progress: Arc<ReadProgress>,
     fail: F,
     /// Of the open epoch.
     rows: u64,

@@ -1,7 +1,7 @@
 //! A file of the lake that is open: its footer has been read and fits the log.
 
 use crate::lake::LakeFile;
-use crate::lake::footer_checksum::Seal;
+use crate::lake::footer_checksum::FooterChecksum;
 use anyhow::{Result, ensure};
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use std::fs::File;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// A file whose footer is as it was written, and as the log says.
 pub struct Opened {
     pub content: File,
-    pub seal: Seal,
+    pub checksum: FooterChecksum,
     pub metadata: Arc<ParquetMetaData>,
 }
 
@@ -19,10 +19,10 @@ impl Opened {
         let content = File::open(&file.path)?;
         let size_bytes = content.metadata()?.len();
         ensure!(size_bytes == file.size_bytes, "it has {size_bytes} bytes, and the log says {}", file.size_bytes);
-        let seal = Seal::read(&content)?;
+        let checksum = FooterChecksum::read(&content)?;
         let metadata = Arc::new(ParquetMetaDataReader::new().parse_and_finish(&content)?);
         let rows = metadata.file_metadata().num_rows() as u64;
         ensure!(rows == file.rows, "it has {rows} rows, and the log says {}", file.rows);
-        Ok(Self { content, seal, metadata })
+        Ok(Self { content, checksum, metadata })
     }
 }

@@ -152,7 +152,7 @@ impl Reader {
     fn open(&self, file: &LakeFile) -> Result<OpenFile> {
         let opened = Opened::new(file).with_context(|| unreadable(file))?;
         // A file of ours may lie in a table of somebody else, whose folders do not say which hour it holds.
-        if !opened.seal.is_there() || file.filing != Filing::ByHour {
+        if !opened.checksum.is_there() || file.filing != Filing::ByHour {
             return self.open_foreign(opened, file).with_context(|| unreadable(file));
         }
         let times_us = &self.selection.times_us;
@@ -291,8 +291,8 @@ fn open(
             Err(opened) => opened,
         };
     }
-    let Opened { content, seal, metadata } = opened;
-    seal.check(&content, &metadata, |column| columns.contains(&column))?;
+    let Opened { content, checksum, metadata } = opened;
+    checksum.check(&content, &metadata, |column| columns.contains(&column))?;
     let metadata = ArrowReaderMetadata::try_new(metadata, ArrowReaderOptions::new())?;
     let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
     let fields = metadata.schema().fields().iter().map(|field| match field.data_type() {

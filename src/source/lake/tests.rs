@@ -18,7 +18,7 @@ use reprise_dataflows::rules::plan::Plan;
 use tempfile::TempDir;
 
 use super::{Reader, Selection, share};
-use crate::lake::footer_checksum as seal;
+use crate::lake::footer_checksum as checksum;
 use crate::lake::tests::support::plays;
 use crate::lake::{Filing, LakeFile};
 
@@ -92,7 +92,7 @@ fn write(folder: &TempDir, batch: &RecordBatch, layout: &Layout) -> LakeFile {
     let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties.build())).unwrap();
     writer.write(batch).unwrap();
     match layout.sealed {
-        true => drop(seal::finish(&mut writer).unwrap()),
+        true => drop(checksum::finish(&mut writer).unwrap()),
         false => drop(writer.finish().unwrap()),
     }
     file_at(&path, batch.num_rows())
@@ -180,7 +180,7 @@ fn only_the_folders_of_our_lakes_say_the_day() {
     let layout =
         Layout { group_rows: 100, page_rows: 100, dictionary_bytes: 1 << 20, second_version: false, sealed: true };
     let ours = write(&folder, &batch, &layout);
-    for (filing, day) in [(Filing::ByHour, DAY), (Filing::Claimed, 0), (Filing::Unknown, 0)] {
+    for (filing, day) in [(Filing::ByHour, DAY), (Filing::AuditedFile, 0), (Filing::Unknown, 0)] {
         let file = LakeFile { filing, day, ..ours.clone() };
         let days: Vec<_> = read(&file, true, true).unwrap().iter().map(PlayBatch::day).collect();
         assert!(days == [Some(DAY)] || days == [None], "{filing:?}: {days:?}");

@@ -77,12 +77,12 @@ impl Entry {
 /// One cell, or several: what `/v1/charts/{name}` answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum Answer {
+pub enum CellAnswer {
     One(ChartCell),
     Many(Vec<ChartCell>),
 }
 
-impl Answer {
+impl CellAnswer {
     pub fn into_cells(self) -> Vec<ChartCell> {
         match self {
             Self::One(cell) => vec![cell],

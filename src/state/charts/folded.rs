@@ -12,7 +12,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// Where a cell is kept: chart, scope, first day. Of a chart and scope the newest period comes last.
-pub type Place = (u32, Scope, i32);
+pub type CellKey = (u32, Scope, i32);
 
 /// The items that are in the top of a cell, and their counts. In order of the id, which is how ties are broken.
 pub(super) type Top = BTreeMap<Box<str>, i64>;
@@ -23,7 +23,7 @@ pub(super) type Top = BTreeMap<Box<str>, i64>;
 pub struct Charts {
     pub(super) definitions: Arc<Definitions>,
     pub(super) as_of: AsOf,
-    pub(super) tops: BTreeMap<Place, Arc<Top>>,
+    pub(super) tops: BTreeMap<CellKey, Arc<Top>>,
     pub(super) titles: HashMap<Arc<str>, Arc<About>>,
     /// What was counted for each chart, in its tops or not.
     pub(super) inputs: BTreeMap<u32, Inputs>,
@@ -95,7 +95,7 @@ impl Charts {
         }
     }
 
-    fn count(&mut self, place: Place, item: Box<str>, change: i64) {
+    fn count(&mut self, place: CellKey, item: Box<str>, change: i64) {
         // The cell that has come or gone, and how many cells its chart and scope have if it was the first or the last of them.
         let ((chart, scope, _), cells) = match self.tops.entry(place) {
             Slot::Vacant(_) if change == 0 => return,
@@ -125,7 +125,7 @@ impl Charts {
     }
 
     /// The places that `filter` asks for, in the order in which [`cells`](Self::cells) are.
-    pub fn sorted_places(&self, filter: &Filter) -> Vec<Place> {
+    pub fn sorted_places(&self, filter: &Filter) -> Vec<CellKey> {
         self.sorted(self.places(filter)).into_iter().cloned().collect()
     }
 
@@ -140,7 +140,7 @@ impl Charts {
         heads.map(|(chart, scope, day)| self.cell(*chart, scope, Some(*day), Some(limit))).collect()
     }
 
-    fn sorted<'a>(&self, mut places: Vec<&'a Place>) -> Vec<&'a Place> {
+    fn sorted<'a>(&self, mut places: Vec<&'a CellKey>) -> Vec<&'a CellKey> {
         places.sort_by_cached_key(|(chart, scope, start_day)| {
             (self.definitions.name(*chart), self.period(*chart, Some(*start_day)).0, scope.name())
         });
@@ -148,7 +148,7 @@ impl Charts {
     }
 
     /// Where the cells that `filter` asks for are; costs about as much as there are.
-    pub fn places<'a>(&'a self, filter: &'a Filter) -> Vec<&'a Place> {
+    pub fn places<'a>(&'a self, filter: &'a Filter) -> Vec<&'a CellKey> {
         let charts: Vec<u32> = match &filter.chart {
             Some(name) => self.definitions.index_of(name).into_iter().collect(),
             None => (0..self.definitions.charts.len() as u32).chain([TRENDING]).collect(),
@@ -168,7 +168,7 @@ impl Charts {
         chart: u32,
         scope: Option<&'a Scope>,
         start_day: Option<i32>,
-    ) -> impl Iterator<Item = &'a Place> {
+    ) -> impl Iterator<Item = &'a CellKey> {
         // The global scope is the least, so that is where a chart begins.
         let first = (chart, scope.cloned().unwrap_or(Scope::Global), start_day.unwrap_or(i32::MIN));
         let last_day = match (scope, start_day) {

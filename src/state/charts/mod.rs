@@ -18,9 +18,9 @@ mod snapshot_header;
 pub mod tests;
 
 pub use available::Available;
-pub use cell::{Answer, AsOf, ChartCell, Entry};
+pub use cell::{AsOf, CellAnswer, ChartCell, Entry};
 pub use changes::{Accumulated, Changes};
-pub use folded::{Charts, Filter, Place};
+pub use folded::{CellKey, Charts, Filter};
 pub use inputs::ChartInputs;
 pub use overview::{Overview, Page, SCOPES_MAX};
 pub use period::scopes;

@@ -8,16 +8,16 @@ use std::sync::Arc;
 
 use reprise_dataflows::rules::definition::TRENDING;
 
-use super::folded::{Charts, Place, Top};
+use super::folded::{CellKey, Charts, Top};
 
 impl Charts {
     /// The places whose cells may differ from those of `earlier`, of which these charts have come by changes; those that are
     /// gone are among them. Of a cell that is not named here nothing differs but `as_of`.
-    pub fn changed_since(&self, earlier: &Self) -> Vec<Place> {
+    pub fn changed_since(&self, earlier: &Self) -> Vec<CellKey> {
         // The window moves with the clock.
         let has_moved = self.period(TRENDING, Some(0)) != earlier.period(TRENDING, Some(0));
         let renamed = self.renamed_since(earlier);
-        let is_same = |place: &Place, top: &Arc<Top>| {
+        let is_same = |place: &CellKey, top: &Arc<Top>| {
             let shared = earlier.tops.get(place).is_some_and(|earlier| Arc::ptr_eq(earlier, top));
             let named = renamed.is_empty() || !top.keys().any(|item| renamed.contains(&**item));
             shared && named && !(has_moved && place.0 == TRENDING)

@@ -21,9 +21,9 @@ use lines::Lines;
 use super::output::table::fitted;
 use super::output::{emphasised, screen_size};
 use super::screen::{in_place, live_screen};
-use crate::kafka::{Broker, Consumer, Extent};
+use crate::kafka::{Consumer, Extent, TopicConfig};
 use crate::process::threads::Background;
-use crate::source::lake::Progress;
+use crate::source::lake::ReadProgress;
 use crate::state::{State, Status};
 use crate::text::grouped;
 use transactions::Transactions;
@@ -42,7 +42,12 @@ pub fn has_screen() -> bool {
 }
 
 /// Starts a thread that looks at a run over `broker`'s topic once a second; `notes` are lines that stay below the table.
-pub fn monitor(state: Arc<State>, broker: Broker, progress: Arc<Progress>, notes: Vec<String>) -> Result<Background> {
+pub fn monitor(
+    state: Arc<State>,
+    broker: TopicConfig,
+    progress: Arc<ReadProgress>,
+    notes: Vec<String>,
+) -> Result<Background> {
     let watch = move |stop: &AtomicBool| {
         let (consumer, transactions, silent, window, last, lines) = Default::default();
         Watch { state, broker, progress, notes, consumer, transactions, silent, window, last, lines }.run(stop);
@@ -52,8 +57,8 @@ pub fn monitor(state: Arc<State>, broker: Broker, progress: Arc<Progress>, notes
 
 struct Watch {
     state: Arc<State>,
-    broker: Broker,
-    progress: Arc<Progress>,
+    broker: TopicConfig,
+    progress: Arc<ReadProgress>,
     notes: Vec<String>,
     consumer: Option<Consumer>,
     transactions: Transactions,

@@ -8,7 +8,7 @@ use anyhow::Result;
 use jiff::Timestamp;
 use tracing::{info, warn};
 
-use crate::kafka::{Broker, Consumer, Extent};
+use crate::kafka::{Consumer, Extent, TopicConfig};
 use crate::state::OpenTransaction;
 
 /// A transaction may last so long without being remarked upon.
@@ -43,7 +43,7 @@ impl Transactions {
     /// the transaction that has lasted too long, if there is one.
     pub fn look(
         &mut self,
-        broker: &Broker,
+        broker: &TopicConfig,
         extents: &BTreeMap<i32, Extent>,
         timeout: Duration,
     ) -> Option<OpenTransaction> {
@@ -102,7 +102,7 @@ const ADVICE: &str = "They are read when it is committed or aborted: `kafka-tran
 ///
 /// # Errors
 /// If Kafka does not say where the partitions end.
-pub fn warn_of_rest(broker: &Broker, partitions: &[i32], timeout: Duration) -> Result<()> {
+pub fn warn_of_rest(broker: &TopicConfig, partitions: &[i32], timeout: Duration) -> Result<()> {
     let all = broker.extents(&broker.asker_of_all()?, partitions, timeout)?;
     let readable = broker.extents(&broker.asker()?, partitions, timeout)?;
     let ends = all.iter().filter_map(|(partition, all)| Some((*partition, readable.get(partition)?.end, all.end)));

@@ -4,7 +4,7 @@
 //! `=` for a formula, whoever wrote it. So texts follow the rule of OWASP against CSV injection: one that begins with `=`,
 //! `+`, `-`, `@` (or the full-width forms of these), a tab, a carriage return or a line feed gets an apostrophe in front,
 //! which spreadsheets read as "this is text". Control characters become escapes such as `\u{1b}`, so that a row is a line,
-//! and a terminal that shows it does nothing else. Numbers are written as they are. JSON and Parquet hold texts unchanged.
+//! and a terminal that shows it does nothing else. Interner are written as they are. JSON and Parquet hold texts unchanged.
 
 use std::borrow::Cow;
 use std::io::{self, Write};

@@ -7,13 +7,13 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::DefinitionError;
 
-/// Fields of tables that are only planned. Whole tables of de-duplication too: see [`is_planned`].
+/// TomlFields of tables that are only planned. Whole tables of de-duplication too: see [`is_planned`].
 const FIELDS_LATER: &[&str] = &["movement", "cap", "caps", "per_user"];
 /// Characters of what was found that an error repeats.
 const FOUND_CHARS_MAX: usize = 40;
 
 /// A table of the document.
-pub(super) struct Fields<'a> {
+pub(super) struct TomlFields<'a> {
     text: &'a str,
     /// How errors name the table.
     place: String,
@@ -22,7 +22,7 @@ pub(super) struct Fields<'a> {
     table: &'a DeTable<'a>,
 }
 
-impl<'a> Fields<'a> {
+impl<'a> TomlFields<'a> {
     pub(super) fn new(text: &'a str, place: String, start: usize, table: &'a DeTable<'a>) -> Self {
         Self { text, place, start, table }
     }
@@ -98,9 +98,9 @@ impl<'a, 'f> Value<'a, 'f> {
         self.value.get_ref().as_str().ok_or_else(|| self.refused(possible))
     }
 
-    pub(super) fn table(&self, place: String, possible: &str) -> Result<Fields<'a>, DefinitionError> {
+    pub(super) fn table(&self, place: String, possible: &str) -> Result<TomlFields<'a>, DefinitionError> {
         let table = self.value.get_ref().as_table().ok_or_else(|| self.refused(possible))?;
-        Ok(Fields::new(self.text, place, self.value.span().start, table))
+        Ok(TomlFields::new(self.text, place, self.value.span().start, table))
     }
 
     /// The text of a field of this table, if it is a table that has it.

@@ -17,7 +17,7 @@ use toml::de::DeTable;
 use super::definition::{Chart, Definitions, Eligible, ItemKind, Measure, ScopeKind, TRENDING_NAME, Trending};
 use crate::time::{Calendar, Period};
 pub use error::{DefinitionError, FILE_BYTES_MAX};
-use fields::{Fields, Value, duration_name};
+use fields::{TomlFields, Value, duration_name};
 
 /// The charts of a run without a `charts.toml`, in its own words.
 pub const DEFAULT_TOML: &str = r#"[trending]
@@ -101,7 +101,7 @@ impl Definitions {
             return Err(DefinitionError::TooLarge { size_bytes: text.len() });
         }
         let document = DeTable::parse(text).map_err(|error| fields::syntax(text, &error))?;
-        let file = Fields::new(text, "the file".to_owned(), 0, document.get_ref());
+        let file = TomlFields::new(text, "the file".to_owned(), 0, document.get_ref());
         file.refuse_others(&["trending", "chart"])?;
         Ok(Self {
             trending: match file.get("trending") {
@@ -145,7 +145,7 @@ fn scopes_default() -> Vec<ScopeKind> {
     vec![ScopeKind::Global, ScopeKind::Country]
 }
 
-fn trending(fields: &Fields<'_>) -> Result<Trending, DefinitionError> {
+fn trending(fields: &TomlFields<'_>) -> Result<Trending, DefinitionError> {
     fields.refuse_others(&["window", "slide", "scopes", "item", "measure", "eligible", "top"])?;
     let default = trending_default();
     let trending = Trending {
@@ -167,7 +167,7 @@ fn trending(fields: &Fields<'_>) -> Result<Trending, DefinitionError> {
 }
 
 /// The window must be whole panes of one slide each, and not too many of them.
-fn check_panes(fields: &Fields<'_>, trending: &Trending) -> Result<(), DefinitionError> {
+fn check_panes(fields: &TomlFields<'_>, trending: &Trending) -> Result<(), DefinitionError> {
     let (window_us, slide_us) = (trending.window_us, trending.slide_us);
     let required = if window_us % slide_us != 0 {
         "a multiple of `slide`".to_owned()
@@ -207,7 +207,7 @@ fn chart_place(index: usize, table: &Value<'_, '_>) -> String {
     }
 }
 
-fn chart(fields: &Fields<'_>) -> Result<Chart, DefinitionError> {
+fn chart(fields: &TomlFields<'_>) -> Result<Chart, DefinitionError> {
     fields.refuse_others(&["name", "period", "zone", "week_starts", "scopes", "item", "measure", "eligible", "top"])?;
     let name = fields.required("name", CHART_NAME)?;
     let period = fields.required("period", "`day`, `week`, `month`, `year` or `all`")?.choice(PERIODS, &[])?;

@@ -20,7 +20,7 @@ use super::plan::{Rule, jobs, plan};
 use super::vacuum::Vacuumed;
 use super::{Attention, Lock, compact, vacuum};
 use crate::lake::entries::entries;
-use crate::lake::table::{Kind, PLAYS, Table, engine};
+use crate::lake::table::{PLAYS, Table, TableKind, engine};
 use crate::lake::tests::support::{AFTERNOON_US, Lake, empty_cut, plays};
 use crate::lake::{Committer, Cut, Writer};
 
@@ -58,7 +58,7 @@ fn vacuum_all(lake: &Lake, retain: Duration) -> Vacuumed {
     vacuum(&lake.path(), &lock, retain, false, &attention()).unwrap()
 }
 
-fn open(lake: &Lake, kind: &'static Kind) -> Table {
+fn open(lake: &Lake, kind: &'static TableKind) -> Table {
     Table::open(&lake.path(), kind, engine().unwrap(), None).unwrap()
 }
 
@@ -73,7 +73,7 @@ fn staged(lake: &Lake, id: &str) -> (Table, CompactIntent) {
 }
 
 /// All rows of a table with all their columns, as texts, sorted; by its log.
-fn rows(lake: &Lake, kind: &'static Kind) -> Vec<String> {
+fn rows(lake: &Lake, kind: &'static TableKind) -> Vec<String> {
     let mut rows: Vec<String> =
         entries(&open(lake, kind)).unwrap().iter().flat_map(|entry| rows_of(&entry.path)).collect();
     rows.sort();
@@ -81,7 +81,7 @@ fn rows(lake: &Lake, kind: &'static Kind) -> Vec<String> {
 }
 
 /// The same for readers that go by the names of files.
-fn rows_by_name(lake: &Lake, kind: &'static Kind) -> Vec<String> {
+fn rows_by_name(lake: &Lake, kind: &'static TableKind) -> Vec<String> {
     let files = crate::lake::disk::partitioned_files(&lake.path().join(kind.folder)).unwrap();
     let mut rows: Vec<String> = files.iter().flat_map(|path| rows_of(path)).collect();
     rows.sort();

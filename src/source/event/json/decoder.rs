@@ -2,8 +2,8 @@
 
 use super::columns::Columns;
 use super::explain;
-use super::fast_path::Quick;
-use super::fields::{Fields, Name};
+use super::fast_path::FastPath;
+use super::fields::{Name, RecordFields};
 use super::verdict::{Play, Rejected, plausible};
 use reprise_dataflows::play::{EVENT_BYTES_MAX, EVENT_DEPTH_MAX, PlayBatch, Rejection, check_song_id};
 use std::fmt;
@@ -21,7 +21,7 @@ pub struct Record<'a> {
 /// Turns records into columns.
 #[derive(Default)]
 pub struct Decoder {
-    quick: Quick,
+    fast_path: FastPath,
     columns: Columns,
 }
 
@@ -38,7 +38,7 @@ impl Decoder {
     /// [`finish`](Self::finish) long before [`bytes`](Self::bytes) gets there.
     pub fn push(&mut self, record: &Record<'_>) -> Result<i64, Rejected> {
         let text = guard(record.value.unwrap_or_default())?;
-        if let Some(play) = self.quick.read(text, record.timestamp_ms) {
+        if let Some(play) = self.fast_path.read(text, record.timestamp_ms) {
             self.columns.append(&play, record.partition, record.offset);
             return Ok(play.timestamp_us);
         }
@@ -66,7 +66,7 @@ impl Decoder {
 }
 
 /// What any JSON has.
-pub fn read(text: &str) -> Result<Fields<'_>, Rejected> {
+pub fn read(text: &str) -> Result<RecordFields<'_>, Rejected> {
     // Most events have a single bracket, so counting them is all that this rule costs.
     if opening_brackets(text.as_bytes()) > EVENT_DEPTH_MAX && nests_deeper(text.as_bytes(), EVENT_DEPTH_MAX) {
         return Err(Rejected::new(
@@ -133,7 +133,7 @@ pub fn nests_deeper(json: &[u8], depth_max: usize) -> bool {
 }
 
 /// Applies the rules of a play to what the JSON has, in the order of the schema.
-pub fn check<'a>(fields: &'a Fields<'_>, kafka_ms: Option<i64>) -> Result<Play<'a>, Rejected> {
+pub fn check<'a>(fields: &'a RecordFields<'_>, kafka_ms: Option<i64>) -> Result<Play<'a>, Rejected> {
     let song_id = fields.text(Name::SongId)?;
     check_song_id(song_id).map_err(|reason| Rejected::new(reason, format_args!("song_id")))?;
     Ok(Play {

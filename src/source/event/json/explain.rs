@@ -6,7 +6,7 @@ use std::fmt;
 use reprise_dataflows::play::Rejection;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::fields::{Fields, Found, Name};
+use super::fields::{JsonValue, Name, RecordFields};
 use super::verdict::{DETAIL_BYTES_MAX, Rejected, beginning};
 
 /// Levels of objects whose keys are named: `payload.song_id` is of the second.
@@ -18,17 +18,17 @@ const FRAME_BYTES: usize = 5;
 
 /// Adds the missing fields of a record to its rejection, all of them, and the keys that it has.
 #[cold]
-pub fn missing(rejected: Rejected, fields: &Fields<'_>, json: &str) -> Rejected {
-    let named = |what: &str, is_it: fn(&Found<'_>) -> bool| {
+pub fn missing(rejected: Rejected, fields: &RecordFields<'_>, json: &str) -> Rejected {
+    let named = |what: &str, is_it: fn(&JsonValue<'_>) -> bool| {
         let names: Vec<&str> =
             Name::required().iter().filter(|name| is_it(fields.get(**name))).map(|name| name.as_str()).collect();
         (!names.is_empty()).then(|| format!("{what}: {}", names.join(", ")))
     };
     let missing = [
-        named("missing", |found| matches!(found, Found::Nothing)),
-        named("null", |found| matches!(found, Found::Null)),
+        named("missing", |found| matches!(found, JsonValue::Nothing)),
+        named("null", |found| matches!(found, JsonValue::Null)),
         // An identifier that names nothing; other texts may be empty.
-        matches!(fields.get(Name::SongId), Found::Text(id) if id.is_empty()).then(|| "empty: song_id".to_owned()),
+        matches!(fields.get(Name::SongId), JsonValue::Text(id) if id.is_empty()).then(|| "empty: song_id".to_owned()),
     ];
     let missing: Vec<String> = missing.into_iter().flatten().collect();
     if missing.is_empty() {

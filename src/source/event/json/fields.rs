@@ -80,7 +80,7 @@ impl Name {
 
 /// The value of a field, as JSON has it. Texts are borrowed from the record, unless they have escapes.
 #[cfg_attr(test, derive(Debug, PartialEq))]
-pub enum Found<'a> {
+pub enum JsonValue<'a> {
     Nothing,
     Null,
     Boolean(bool),
@@ -95,9 +95,9 @@ pub enum Found<'a> {
 
 /// What an event has for each known field.
 #[cfg_attr(test, derive(Debug, PartialEq))]
-pub struct Fields<'a>([Found<'a>; Name::Unknown as usize]);
+pub struct RecordFields<'a>([JsonValue<'a>; Name::Unknown as usize]);
 
-impl<'a> Fields<'a> {
+impl<'a> RecordFields<'a> {
     #[inline]
     pub fn text(&self, name: Name) -> Result<&str, Rejected> {
         self.optional_text(name)?.ok_or_else(|| self.missing(name))
@@ -106,9 +106,9 @@ impl<'a> Fields<'a> {
     #[inline]
     pub fn optional_text(&self, name: Name) -> Result<Option<&str>, Rejected> {
         match self.get(name) {
-            Found::Text(text) if check_text(text).is_ok() => Ok(Some(text)),
-            Found::Text(text) => Err(too_long(name, text)),
-            Found::Nothing | Found::Null => Ok(None),
+            JsonValue::Text(text) if check_text(text).is_ok() => Ok(Some(text)),
+            JsonValue::Text(text) => Err(too_long(name, text)),
+            JsonValue::Nothing | JsonValue::Null => Ok(None),
             _ => Err(self.wrong_type(name, "a text")),
         }
     }
@@ -116,8 +116,8 @@ impl<'a> Fields<'a> {
     #[inline]
     pub fn boolean(&self, name: Name) -> Result<bool, Rejected> {
         match self.get(name) {
-            Found::Boolean(boolean) => Ok(*boolean),
-            Found::Nothing | Found::Null => Err(self.missing(name)),
+            JsonValue::Boolean(boolean) => Ok(*boolean),
+            JsonValue::Nothing | JsonValue::Null => Err(self.missing(name)),
             _ => Err(self.wrong_type(name, "true or false")),
         }
     }
@@ -130,9 +130,9 @@ impl<'a> Fields<'a> {
     #[inline]
     pub fn optional_milliseconds(&self, name: Name) -> Result<Option<i32>, Rejected> {
         let milliseconds = match self.get(name) {
-            Found::Integer(integer) => check_duration_ms(*integer).ok(),
-            Found::Huge(_) => None,
-            Found::Nothing | Found::Null => return Ok(None),
+            JsonValue::Integer(integer) => check_duration_ms(*integer).ok(),
+            JsonValue::Huge(_) => None,
+            JsonValue::Nothing | JsonValue::Null => return Ok(None),
             _ => return Err(self.wrong_type(name, "an integer")),
         };
         match milliseconds {
@@ -149,11 +149,11 @@ impl<'a> Fields<'a> {
     pub fn timestamp_us(&self) -> Result<i64, Rejected> {
         let name = Name::Timestamp;
         let timestamp_us = match self.get(name) {
-            Found::Text(text) if text.len() > TEXT_BYTES_MAX => return Err(too_long(name, text)),
-            Found::Text(text) => timestamp::from_text(text),
-            Found::Integer(epoch) => timestamp::from_epoch(*epoch),
-            Found::Huge(_) => None,
-            Found::Nothing | Found::Null => return Err(self.missing(name)),
+            JsonValue::Text(text) if text.len() > TEXT_BYTES_MAX => return Err(too_long(name, text)),
+            JsonValue::Text(text) => timestamp::from_text(text),
+            JsonValue::Integer(epoch) => timestamp::from_epoch(*epoch),
+            JsonValue::Huge(_) => None,
+            JsonValue::Nothing | JsonValue::Null => return Err(self.missing(name)),
             _ => return Err(self.wrong_type(name, "a text or an integer")),
         };
         timestamp_us.ok_or_else(|| {
@@ -168,7 +168,7 @@ impl<'a> Fields<'a> {
     }
 
     #[inline]
-    pub fn get(&self, name: Name) -> &Found<'a> {
+    pub fn get(&self, name: Name) -> &JsonValue<'a> {
         &self.0[name as usize]
     }
 
@@ -194,7 +194,7 @@ fn too_long(name: Name, text: &str) -> Rejected {
     )
 }
 
-impl fmt::Display for Found<'_> {
+impl fmt::Display for JsonValue<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nothing => formatter.write_str("nothing"),
@@ -213,19 +213,19 @@ impl fmt::Display for Found<'_> {
     }
 }
 
-impl<'de> Deserialize<'de> for Fields<'de> {
+impl<'de> Deserialize<'de> for RecordFields<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Event;
 
         impl<'de> Visitor<'de> for Event {
-            type Value = Fields<'de>;
+            type Value = RecordFields<'de>;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("an object with the fields of a play")
             }
 
             fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
-                let mut fields = Fields([const { Found::Nothing }; Name::Unknown as usize]);
+                let mut fields = RecordFields([const { JsonValue::Nothing }; Name::Unknown as usize]);
                 while let Some(name) = map.next_key::<Name>()? {
                     match fields.0.get_mut(name as usize) {
                         Some(field) => *field = map.next_value()?,
@@ -240,54 +240,54 @@ impl<'de> Deserialize<'de> for Fields<'de> {
     }
 }
 
-impl<'de> Deserialize<'de> for Found<'de> {
+impl<'de> Deserialize<'de> for JsonValue<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct AnyValue;
 
         impl<'de> Visitor<'de> for AnyValue {
-            type Value = Found<'de>;
+            type Value = JsonValue<'de>;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("any value")
             }
 
             fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
-                Ok(Found::Null)
+                Ok(JsonValue::Null)
             }
 
             fn visit_bool<E: Error>(self, boolean: bool) -> Result<Self::Value, E> {
-                Ok(Found::Boolean(boolean))
+                Ok(JsonValue::Boolean(boolean))
             }
 
             fn visit_i64<E: Error>(self, integer: i64) -> Result<Self::Value, E> {
-                Ok(Found::Integer(integer))
+                Ok(JsonValue::Integer(integer))
             }
 
             fn visit_u64<E: Error>(self, integer: u64) -> Result<Self::Value, E> {
-                Ok(i64::try_from(integer).map_or(Found::Huge(integer as f64), Found::Integer))
+                Ok(i64::try_from(integer).map_or(JsonValue::Huge(integer as f64), JsonValue::Integer))
             }
 
             fn visit_f64<E: Error>(self, number: f64) -> Result<Self::Value, E> {
                 let huge = number.abs() >= -(i64::MIN as f64);
-                Ok(if huge { Found::Huge(number) } else { Found::Fraction(number) })
+                Ok(if huge { JsonValue::Huge(number) } else { JsonValue::Fraction(number) })
             }
 
             fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Found::Text(Cow::Borrowed(text)))
+                Ok(JsonValue::Text(Cow::Borrowed(text)))
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Found::Text(Cow::Owned(text.to_owned())))
+                Ok(JsonValue::Text(Cow::Owned(text.to_owned())))
             }
 
             fn visit_seq<S: SeqAccess<'de>>(self, mut list: S) -> Result<Self::Value, S::Error> {
                 while list.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Found::List)
+                Ok(JsonValue::List)
             }
 
             fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
                 while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(Found::Object)
+                Ok(JsonValue::Object)
             }
         }
 

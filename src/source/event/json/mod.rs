@@ -2,11 +2,11 @@
 //!
 //! ```text
 //!  bytes ─► guards (size, UTF-8) ─► quick ───────────────────────────────────────────────────────────► Play ─► Columns ─► PlayBatch
-//!                                    └─► depth ─► serde_json ─► Fields (whatever the JSON has) ─► rules ─┘
+//!                                    └─► depth ─► serde_json ─► RecordFields (whatever the JSON has) ─► rules ─┘
 //! ```
 //!
 //! The JSON is read leniently into the values of the known fields, and the rules are applied to those: a reason never comes
-//! from a second reading that might disagree with the first. [`quick`] only spares the usual play this way, being several times
+//! from a second reading that might disagree with the first. [`fast_path`] only spares the usual play this way, being several times
 //! as fast; it refuses none, and what it reads is what the other way would have read.
 //!
 //! The verdict is a function of the record alone: neither the clock nor other records have a say. Where a record breaks

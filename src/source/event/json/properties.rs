@@ -1,7 +1,7 @@
 //! The decoder against a slow one built on `serde_json::Value` and jiff's own parsers, over random and damaged events.
 
 use super::decoder::{check, read};
-use crate::source::event::json::fast_path::Quick;
+use crate::source::event::json::fast_path::FastPath;
 use crate::source::event::json::verdict::DETAIL_BYTES_MAX;
 use arrow::array::AsArray;
 use arrow::datatypes::{DataType, Int32Type, Int64Type, TimestampMicrosecondType};
@@ -56,9 +56,9 @@ fn decode(json: &[u8], timestamp_ms: Option<i64>) -> Result<Value, Rejection> {
 
 /// A play that is read the quick way is the one that the other way reads, also when its fields come as expected.
 fn assert_quick_agrees(json: &str, kafka_ms: Option<i64>) {
-    let mut quick = Quick::default();
+    let mut fast_path = FastPath::default();
     for _ in 0..2 {
-        if let Some(play) = quick.read(json, kafka_ms) {
+        if let Some(play) = fast_path.read(json, kafka_ms) {
             assert_eq!(play, check(&read(json).unwrap(), kafka_ms).unwrap());
         }
     }

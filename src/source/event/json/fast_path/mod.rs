@@ -19,14 +19,14 @@ use super::verdict::{Play, plausible};
 const DIGITS_MAX: usize = 18;
 
 /// Reads plays one after the other, and what it learns of one serves for the next.
-pub struct Quick {
+pub struct FastPath {
     /// By the number of a field, which one came after it when last seen; by that of [`Name::Unknown`], which was the first.
     follower: [Name; Name::Unknown as usize + 1],
     /// The texts of the play being read that had escapes, without them.
     unescaped: String,
 }
 
-impl Default for Quick {
+impl Default for FastPath {
     /// Expects the order of the schema.
     fn default() -> Self {
         let mut follower = [Name::SongId; Name::Unknown as usize + 1];
@@ -39,7 +39,7 @@ impl Default for Quick {
 
 /// What has been read of a play. As everywhere, a field that occurs twice counts with its last value.
 #[derive(Default)]
-struct Fields<'a> {
+struct FastFields<'a> {
     song_id: Option<Text<'a>>,
     title: Option<Text<'a>>,
     artist: Option<Text<'a>>,
@@ -72,7 +72,7 @@ impl<'a> Text<'a> {
     }
 }
 
-impl Quick {
+impl FastPath {
     /// The play that `json` is, if it is as simple as that, in a record of the time `kafka_ms`.
     pub fn read<'a>(&'a mut self, json: &'a str, kafka_ms: Option<i64>) -> Option<Play<'a>> {
         self.unescaped.clear();
@@ -106,8 +106,8 @@ struct Rest<'a, 'b> {
 impl<'a> Rest<'a, '_> {
     /// All of a play.
     #[inline]
-    fn fields(mut self, follower: &mut [Name]) -> Option<Fields<'a>> {
-        let mut fields = Fields::default();
+    fn fields(mut self, follower: &mut [Name]) -> Option<FastFields<'a>> {
+        let mut fields = FastFields::default();
         let mut last = Name::Unknown;
         self.expect(b'{')?;
         loop {

@@ -23,7 +23,7 @@ fn with(members: &str) -> String {
 }
 
 fn read<T>(json: &str, kafka_ms: Option<i64>, of: impl FnOnce(Option<Play<'_>>) -> T) -> T {
-    of(Quick::default().read(json, kafka_ms))
+    of(FastPath::default().read(json, kafka_ms))
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn escapes_are_read() {
 /// What was learned of one record must not be believed of the next.
 #[test]
 fn fields_come_in_any_order_and_number() {
-    let mut quick = Quick::default();
+    let mut quick = FastPath::default();
     let other = r#"{"country":"DE","completed":true,"song_id":"18","artist":"B","title":"C","duration_ms":1,
         "user_id":"U1","album":"song_id","device":"tv","timestamp":1795185701}"#;
     for _ in 0..3 {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use tracing::{debug, info, warn};
 
-use super::attention::{Attention, Spans};
+use super::attention::{Attention, Intervals};
 use super::{Lock, clean_logs, compact, vacuum};
 use crate::process::threads::Background;
 
@@ -21,7 +21,7 @@ pub type Task = Box<dyn FnMut(&AtomicBool) -> Result<()> + Send>;
 
 /// Starts a thread that does all of `tasks` once in `interval`, but at least once a minute; each has a name for the log.
 /// Nothing is done before `is_ready`: a run that counts its lake needs the processors, and the files that it has listed.
-pub fn caretaker(
+pub fn start(
     interval: Duration,
     is_ready: impl Fn() -> bool + Send + 'static,
     mut tasks: Vec<(&'static str, Task)>,
@@ -56,9 +56,9 @@ fn wait(interval: Duration, stop: &AtomicBool) -> bool {
 }
 
 /// The care for a lake's files and logs. Left out while another process cares for it.
-pub fn task(lake: PathBuf, spans: Spans) -> Task {
+pub fn task(lake: PathBuf, intervals: Intervals) -> Task {
     Box::new(move |stop| match Lock::take(&lake)? {
-        Some(lock) => care(&lake, &lock, spans, stop),
+        Some(lock) => maintain(&lake, &lock, intervals, stop),
         None => {
             debug!("another process cares for the lake");
             Ok(())
@@ -66,21 +66,21 @@ pub fn task(lake: PathBuf, spans: Spans) -> Task {
     })
 }
 
-fn care(lake: &Path, lock: &Lock, spans: Spans, stop: &AtomicBool) -> Result<()> {
+fn maintain(lake: &Path, lock: &Lock, intervals: Intervals, stop: &AtomicBool) -> Result<()> {
     let attention = Attention { stop, progress: &|_, _| {} };
-    let compacted = compact(lake, lock, spans.compact_after, &attention).context("compaction")?;
+    let compacted = compact(lake, lock, intervals.compact_after, &attention).context("compaction")?;
     if compacted.partitions > 0 {
         let (before, after) = (compacted.files_before, compacted.files_after);
         info!("compacted {} partitions of the lake: {before} files became {after}", compacted.partitions);
     }
-    let vacuumed = vacuum(lake, lock, spans.retain, false, &attention).context("vacuum")?;
+    let vacuumed = vacuum(lake, lock, intervals.retain, false, &attention).context("vacuum")?;
     if vacuumed.published > 0 {
         info!("put {} compacted files in the place of those that they replace", vacuumed.published);
     }
     if vacuumed.files > 0 {
         info!("deleted {} files that no version of the lake needs, {} bytes", vacuumed.files, vacuumed.bytes);
     }
-    let deleted = clean_logs(lake, lock, spans.retain).context("cleaning up the log")?;
+    let deleted = clean_logs(lake, lock, intervals.retain).context("cleaning up the log")?;
     if deleted > 0 {
         debug!("deleted {deleted} old files of the lake's logs");
     }
