@@ -281,7 +281,7 @@ fn summed(tallies: &[(bool, Tally, i64)]) -> usize {
     let mut windows = HashMap::<_, i64>::new();
     for (_, (key, item), count) in tallies.iter().filter(|(is_pane, ..)| *is_pane) {
         for end in 0..10 {
-            *windows.entry((key.bucket + end, key.country.clone(), *item)).or_default() += count;
+            *windows.entry((key.bucket + end, key.labels.get(0), *item)).or_default() += count;
         }
     }
     windows.len()

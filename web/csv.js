@@ -18,10 +18,13 @@ function field(value) {
 
 export const csv = (rows) => rows.map((row) => `${row.map(field).join(',')}\r\n`).join('');
 
+// The columns of entries: a cell without any has those of artists.
+const ALL = ['rank', 'track_id', 'title', 'artist', 'plays'];
+const REQUIRED = ['rank', 'plays'];
+
 // The entries of a chart's cell, one a line.
 export function cellRows({ chart, period, scope, entries }) {
-  const isTrack = entries.some((entry) => entry.track_id !== undefined);
-  const columns = isTrack ? ['rank', 'track_id', 'title', 'artist', 'plays'] : ['rank', 'artist', 'plays'];
+  const columns = ALL.filter((name) => REQUIRED.includes(name) || entries.some((entry) => entry[name] !== undefined));
   const rows = entries.map((entry) => [chart, period, scope, ...columns.map((name) => entry[name])]);
   return [['chart', 'period', 'scope', ...columns], ...rows];
 }

@@ -9,7 +9,7 @@ import { count, plays } from './words.js';
 
 const calm = matchMedia('(prefers-reduced-motion: reduce)');
 
-export const keyOf = (entry) => entry.track_id ?? entry.artist;
+export const keyOf = (entry) => entry.track_id ?? entry.artist ?? entry.title;
 export const trackUrl = (id) => `#/tracks/${encodeURIComponent(id)}`;
 export const artistUrl = (name) => `#/artists/${encodeURIComponent(name)}`;
 export const searchUrl = (query) => `#/search?${new URLSearchParams({ q: query })}`;
@@ -89,8 +89,10 @@ class Row {
     this.key = keyOf(entry);
     this.rank = el('span', { class: 'rank' });
     this.move = el('span', { class: 'move' });
-    const href = entry.track_id === undefined ? artistUrl(entry.artist) : trackUrl(entry.track_id);
-    this.link = el('a', { class: 'title', href, dir: 'auto' });
+    // Items that are neither tracks nor artists have no page of their own.
+    const ofArtist = entry.artist === undefined ? {} : { href: artistUrl(entry.artist) };
+    const href = entry.track_id === undefined ? ofArtist : { href: trackUrl(entry.track_id) };
+    this.link = el('a', { class: 'title', ...href, dir: 'auto' });
     this.artist = el('a', { class: 'artist', dir: 'auto' });
     this.bar = bar();
     this.plays = el('span', { class: 'plays' });
@@ -109,7 +111,7 @@ class Row {
     setText(this.rank, count(entry.rank));
     this.element.classList.toggle('first', entry.rank === 1);
     const isTrack = entry.track_id !== undefined;
-    setText(this.link, isTrack ? (entry.title ?? entry.track_id) : entry.artist);
+    setText(this.link, entry.title ?? entry.track_id ?? entry.artist);
     const artist = isTrack ? (entry.artist ?? '') : '';
     setText(this.artist, artist);
     if (artist) this.artist.href = artistUrl(artist);

@@ -1,7 +1,7 @@
 // What a reader can choose: a place, a chart and a period, of those that the server says there are.
 
 import { el, picker } from './dom.js';
-import { GLOBAL, device, isCountry, isDevice, period as periodName, scope as scopeName, sentence } from './words.js';
+import { GLOBAL, device, isCountry, isDevice, period as periodName, scope as scopeName, scopeKind, sentence } from './words.js';
 
 export function scopeGroups(scopes, chosen) {
   // What the address asks for can be chosen even if it has no plays yet.
@@ -16,7 +16,14 @@ export function scopeGroups(scopes, chosen) {
     ['', pick((scope) => scope === GLOBAL, scopeName)],
     ['Countries', pick(isCountry, scopeName)],
     ['Devices', pick(isDevice, device)],
+    ...otherKinds(all).map((kind) => [sentence(kind), pick((scope) => scopeKind(scope) === kind, scopeName)]),
   ].filter(([, choices]) => choices.length);
+}
+
+// The dimensions that have no words of their own here.
+function otherKinds(scopes) {
+  const kinds = new Set(scopes.map(scopeKind));
+  return [...kinds].filter((kind) => ![GLOBAL, 'country', 'device'].includes(kind)).sort();
 }
 
 export function scopePicker(onPick) {
@@ -73,7 +80,6 @@ export function longest(charts) {
 
 // `wanted` if the chart has lists for such a place, or else the widest that it has.
 export function scopeFor(chart, wanted) {
-  const kind = isDevice(wanted) ? 'device' : wanted === GLOBAL ? 'global' : 'country';
-  if (chart.scopes.includes(kind)) return wanted;
+  if (chart.scopes.includes(scopeKind(wanted))) return wanted;
   return isGlobal(chart) ? GLOBAL : (chart.with_entries.scopes[0] ?? wanted);
 }

@@ -14,7 +14,6 @@ const month = new Intl.DateTimeFormat(undefined, { month: 'long', year: 'numeric
 const minute = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', timeZone: 'UTC' });
 
 export const GLOBAL = 'global';
-const DEVICE = 'device:';
 const COUNTRY = 'country:';
 const HOUR_MS = 3_600_000;
 
@@ -27,9 +26,12 @@ export const compact = (number) => (number < 10_000 ? whole : short).format(numb
 export const share = (part) => percent.format(part);
 export const several = (number, one, many = `${one}s`) => `${whole.format(number)} ${number === 1 ? one : many}`;
 export const plays = (number) => several(number, 'play');
-export const isDevice = (scope) => scope.startsWith(DEVICE);
-export const isCountry = (scope) => scope !== GLOBAL && !isDevice(scope);
-export const device = (scope) => sentence(scope.slice(DEVICE.length)) || 'Unknown device';
+// What kind of scope it is: `global`, or the dimension that its values are of. Countries need no prefix.
+export const scopeKind = (scope) => (scope === GLOBAL ? GLOBAL : /^([a-z]+):/.exec(scope)?.[1] ?? 'country');
+export const isDevice = (scope) => scopeKind(scope) === 'device';
+export const isCountry = (scope) => scopeKind(scope) === 'country';
+const valueOf = (scope) => scope.slice(scope.indexOf(':') + 1);
+export const device = (scope) => sentence(valueOf(scope)) || 'Unknown device';
 export const clock = (instant) => `${minute.format(new Date(instant))} UTC`;
 
 // A moment as people say it: with its day, unless that is within half a day of now.
@@ -60,7 +62,9 @@ export function isoCode(code) {
 export function scope(name) {
   if (name === GLOBAL) return 'Worldwide';
   if (isDevice(name)) return `On ${within(device(name))}`;
-  return country(countryOf(name));
+  if (isCountry(name)) return country(countryOf(name));
+  // A value of any other dimension, as its producer writes it.
+  return valueOf(name) || `No ${scopeKind(name)}`;
 }
 
 // The country's code of a scope.

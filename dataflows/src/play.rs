@@ -7,8 +7,8 @@ use std::fmt::Debug;
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{AsArray, BooleanArray, DictionaryArray, Int32Array, RecordBatch, StringArray};
-use arrow::buffer::ScalarBuffer;
+use arrow::array::{Array, AsArray, BooleanArray, DictionaryArray, Int32Array, RecordBatch, StringArray};
+use arrow::buffer::{NullBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
 
 /// Bytes that a text field may have.
@@ -189,6 +189,24 @@ impl<'a> Texts<'a> {
     /// Of a dictionary, if it is one of texts.
     pub fn of_dictionary(array: &'a DictionaryArray<Int32Type>) -> Option<Self> {
         Some(Self::Dictionary(array, array.values().as_string_opt::<i32>()?))
+    }
+
+    /// Whether any row has no text.
+    pub fn has_nulls(self) -> bool {
+        self.nulls().is_some_and(|nulls| nulls.null_count() > 0)
+    }
+
+    /// Calls `visit` with each row that has no text.
+    pub fn each_null(self, visit: impl FnMut(usize)) {
+        let Some(nulls) = self.nulls().filter(|nulls| nulls.null_count() > 0) else { return };
+        (0..nulls.len()).filter(|row| nulls.is_null(*row)).for_each(visit);
+    }
+
+    fn nulls(self) -> Option<&'a NullBuffer> {
+        match self {
+            Self::Plain(array) => array.nulls(),
+            Self::Dictionary(array, _) => array.nulls(),
+        }
     }
 
     /// The text of a row.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::keys::item::ItemKey;
 use crate::names::catalogue::{About, Names};
 use crate::rank::Counted;
-use crate::rules::definition::{Cell, ItemKind, Scope, TRENDING};
+use crate::rules::definition::{Cell, ItemKind, Scope, ScopeKind, TRENDING};
 
 /// Artists that one worker finds at most.
 pub const ARTISTS_MAX: usize = 1000;
@@ -74,7 +74,12 @@ pub enum Finding {
         plays: i64,
         tracks: u64,
     },
-    /// Likewise. The cell's scope is a country.
+    /// An item that is not a track, of a list.
+    Item {
+        text: String,
+        plays: i64,
+    },
+    /// Parts of different workers add up. The cell's scope is a country.
     Country {
         cell: Cell,
         plays: i64,
@@ -88,13 +93,13 @@ impl QueryKind {
     /// What a worker's counts say to it. `is_window`: they are those of the trending window, which are counted apart.
     pub(crate) fn answer(&self, counted: &dyn Counted<ItemKey, Cell>, names: &Names, is_window: bool) -> Vec<Finding> {
         match self {
-            Self::Track(id) => track(&ItemKey::new(ItemKind::Track, id), counted, names, is_window),
+            Self::Track(id) => track(&ItemKey::new(ItemKind::TRACK, id), counted, names, is_window),
             Self::Search { text, cell, limit } if (cell.chart == TRENDING) == is_window => {
                 search(text, cell, *limit, counted, names)
             }
             Self::Artist { name, cells, limit } => artist(name, cells, *limit, counted, names, is_window),
             Self::Countries { chart, start_day, track_id } if (*chart == TRENDING) == is_window => {
-                let item = track_id.as_ref().map(|id| ItemKey::new(ItemKind::Track, id));
+                let item = track_id.as_ref().map(|id| ItemKey::new(ItemKind::TRACK, id));
                 countries((*chart, *start_day), item.as_ref(), counted)
             }
             Self::Search { .. } | Self::Countries { .. } | Self::Window { .. } | Self::Titles { .. } => Vec::new(),
@@ -123,7 +128,7 @@ fn countries(
     let mut found = Vec::new();
     counted.each_cell(item, &mut |cell, plays, of_track| {
         let is_asked_for =
-            cell.chart == chart && cell.start_day == start_day && matches!(cell.scope, Scope::Country(_));
+            cell.chart == chart && cell.start_day == start_day && cell.scope.kind() == ScopeKind::COUNTRY;
         if is_asked_for && plays > 0 {
             found.push(Finding::Country { cell: cell.clone(), plays, of_track });
         }
@@ -151,7 +156,7 @@ fn search(text: &str, cell: &Cell, limit: usize, counted: &dyn Counted<ItemKey, 
         tracks.select_nth_unstable_by_key(limit, by_id);
         tracks.truncate(limit);
     }
-    let track = |(plays, item)| named(ItemKind::Track, &item, plays, names);
+    let track = |(plays, item)| named(ItemKind::TRACK, &item, plays, names);
     let artist = |(artist, (plays, tracks))| Finding::Artist { artist, plays, tracks };
     let mut artists: Vec<(String, (i64, u64))> = artists.into_iter().collect();
     if artists.len() > ARTISTS_MAX {
@@ -180,14 +185,14 @@ fn artist(
     let all = tracks.len();
     tracks.sort_by_cached_key(|(plays, item)| (Reverse(*plays), names.text(item)));
     tracks.truncate(ARTIST_TRACKS_MAX);
-    let key = ItemKey::new(ItemKind::Artist, name);
+    let key = ItemKey::new(ItemKind::ARTIST, name);
     let sum = |cell: &Cell| tracks.iter().map(|(_, item)| counted.count(cell, item)).sum::<i64>();
     let in_cell = |cell: &Cell| (cell.clone(), counted.count(cell, &key) + sum(cell));
     let plays = cells.iter().filter(counted_here).map(in_cell).filter(|(_, plays)| *plays > 0);
     let mut found: Vec<Finding> = plays.map(|(cell, plays)| Finding::Plays { cell, plays }).collect();
     if first.is_some() && all > 0 {
         found.push(Finding::Artist { artist: name.to_owned(), plays: 0, tracks: all as u64 });
-        found.extend(tracks.iter().take(limit).map(|(plays, item)| named(ItemKind::Track, item, *plays, names)));
+        found.extend(tracks.iter().take(limit).map(|(plays, item)| named(ItemKind::TRACK, item, *plays, names)));
     }
     found
 }
@@ -205,8 +210,8 @@ fn holds(name: &str, text: &str) -> bool {
 pub(crate) fn named(kind: ItemKind, item: &ItemKey, plays: i64, names: &Names) -> Finding {
     let text = names.text(item).to_string();
     match kind {
-        ItemKind::Track => Finding::Track { track_id: text, about: names.about(item), plays },
-        ItemKind::Artist => Finding::Artist { artist: text, plays, tracks: 0 },
+        ItemKind::TRACK => Finding::Track { track_id: text, about: names.about(item), plays },
+        _ => Finding::Item { text, plays },
     }
 }
 

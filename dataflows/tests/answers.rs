@@ -7,10 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use reprise_dataflows::keys::label::Label;
 use reprise_dataflows::names::catalogue::About;
 use reprise_dataflows::query::{Answer, Finding, Query, QueryKind};
-use reprise_dataflows::rules::definition::{Cell, Definitions, Scope, TRENDING};
+use reprise_dataflows::rules::definition::{Cell, Definitions, Scope, ScopeKind, TRENDING};
 use reprise_dataflows::time::{Calendar, Period};
 use support::graph::{CHARTS, Way, run, with_clocks};
 use support::{MONDAY_US, Play, Tops, brute_force, brute_force_titles, play, workers};
@@ -37,7 +36,7 @@ fn cells_of_artist() -> Vec<Cell> {
     let cell = |chart, scope| Cell { chart, start_day: 0, scope };
     let artists = definitions.index_of("artists").unwrap();
     let this_year = Period::Year.start((MONDAY_US / DAY_US) as i32, Calendar::default().week_starts);
-    let us = Scope::Country(Label::new("US"));
+    let us = Scope::country("US");
     vec![
         ever(),
         cell(TRENDING, Scope::Global),
@@ -179,7 +178,9 @@ fn check_artist(
 fn check_countries((chart, start_day): (u32, i32), track_id: Option<&str>, found: &[Finding], tops: &Tops) {
     let mut expected = BTreeMap::new();
     for (key, top) in tops {
-        let Ok(scope @ Scope::Country(_)) = Scope::parse(&key.2) else { continue };
+        let Some(scope) = Scope::parse(&key.2).ok().filter(|scope| scope.kind() == ScopeKind::COUNTRY) else {
+            continue;
+        };
         let cell = Cell { chart, start_day, scope };
         if name(&unlimited(), &cell) == *key {
             let of_track = track_id.map_or(0, |id| plays_of(Some(top), id));
@@ -259,7 +260,7 @@ proptest! {
         let newest = epochs.last_mut().map(|(_, plays)| std::mem::take(plays)).unwrap_or_default();
         epochs.push((Some(now_us), newest));
         let end_us = definitions.trending.end_us(now_us) - back * SLIDE_US;
-        let scope = if country { Scope::Country(Label::new("US")) } else { Scope::Global };
+        let scope = if country { Scope::country("US") } else { Scope::Global };
         let kind = QueryKind::Window { end_us, scope: scope.clone(), limit: 1000 };
         let way = Way { workers, ..Way::PLAIN };
         let output = run(&definitions, &epochs, &way, &[(last, Query { id: 7, kind })]);

@@ -80,7 +80,7 @@ pub fn make(lake: &Path, plan: &Plan, stop: &AtomicBool, progress: impl FnMut(u6
 
 /// The checkpoint to begin with: one that counts by just the same, since its tallies stay in their order.
 fn base(lake: &Path, snapshot: &Snapshot, plan: &Plan) -> Result<Option<Checkpoint>> {
-    let same = |checkpoint: &Checkpoint| checkpoint.manifest.dimensions == plan.dimensions();
+    let same = |checkpoint: &Checkpoint| checkpoint.manifest.counted_by == plan.counted_by();
     let candidates = list(lake)?.into_iter().rev().filter(|(version, _)| *version <= snapshot.version());
     Ok(candidates.filter_map(|(_, folder)| Checkpoint::open(&folder, snapshot).ok()).find(same))
 }
@@ -119,7 +119,7 @@ struct Maker {
 
 impl Maker {
     fn new(checkpoints: &Path, plan: &Plan, base: Option<Checkpoint>) -> Result<Self> {
-        debug_assert!(base.as_ref().is_none_or(|base| base.manifest.dimensions == plan.dimensions()));
+        debug_assert!(base.as_ref().is_none_or(|base| base.manifest.counted_by == plan.counted_by()));
         let mut names: Vec<BTreeMap<ItemKey, Naming>> = vec![BTreeMap::new(); BUCKETS];
         if let Some(base) = &base {
             for (bucket, names) in names.iter_mut().enumerate() {
@@ -258,7 +258,7 @@ impl Maker {
             plays: self.plays,
             offsets: progress.offsets.clone(),
             starts: progress.starts.clone(),
-            dimensions: plan.dimensions(),
+            counted_by: plan.counted_by(),
             keys: Part::of(&making.join(manifest::KEYS))?,
             files: Part::of(&making.join(manifest::FILES))?,
             tallies: parts(bucket::tallies_file)?,

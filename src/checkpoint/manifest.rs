@@ -7,7 +7,7 @@ use std::hash::Hasher;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use reprise_dataflows::rules::plan::Dimensions;
+use reprise_dataflows::rules::plan::CountedBy;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use siphasher::sip128::{Hasher128, SipHasher13};
@@ -22,7 +22,7 @@ pub const FILES: &str = "files.json";
 /// The keys that tallies name by their numbers. Those of an earlier checkpoint keep theirs.
 pub const KEYS: &str = "keys.json";
 /// Raised when what is in the files changes its meaning.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 /// A manifest is a few KiB, and some more for each partition.
 const BYTES_MAX: u64 = 64 << 20;
 
@@ -40,7 +40,7 @@ pub struct Manifest {
     pub offsets: BTreeMap<i32, i64>,
     pub starts: BTreeMap<i32, i64>,
     /// By the grouping that a key names.
-    pub dimensions: Vec<Option<Dimensions>>,
+    pub counted_by: Vec<Option<CountedBy>>,
     pub keys: Part,
     pub files: Part,
     pub tallies: Vec<Part>,

@@ -7,7 +7,7 @@ use crate::source::lake::Counted;
 use anyhow::{Context, Result, bail, ensure};
 use reprise_dataflows::Tally;
 use reprise_dataflows::names::catalogue::Naming;
-use reprise_dataflows::rules::plan::{Dimensions, Key, Plan, Translation};
+use reprise_dataflows::rules::plan::{CountedBy, Key, Plan, Translation};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -50,7 +50,7 @@ pub fn newest(lake: &Path, snapshot: &Snapshot, plan: &Plan) -> Option<Checkpoin
                     "a checkpoint is not used, and the lake is read instead: {error:#}; it can be deleted"
                 );
             }
-            Ok(checkpoint) => match plan.translation(&checkpoint.manifest.dimensions) {
+            Ok(checkpoint) => match plan.translation(&checkpoint.manifest.counted_by) {
                 Ok(translation) => return Some(checkpoint.translate(&translation)),
                 Err(lacks) => {
                     tracing::info!(
@@ -72,7 +72,7 @@ pub fn of_version(lake: &Path, version: u64, snapshot: &Snapshot, plan: &Plan) -
         found.with_context(|| format!("there is no checkpoint of version {version} in {}", lake.display()))?;
     let checkpoint = Checkpoint::open(&folder, snapshot)
         .with_context(|| format!("the checkpoint {} cannot be used", folder.display()))?;
-    match plan.translation(&checkpoint.manifest.dimensions) {
+    match plan.translation(&checkpoint.manifest.counted_by) {
         Ok(translation) => Ok(checkpoint.translate(&translation)),
         Err(lacks) => bail!("the checkpoint {} does not count {}", folder.display(), described(&lacks)),
     }
@@ -94,15 +94,14 @@ pub(super) fn list(lake: &Path) -> Result<Vec<(u64, PathBuf)>> {
     Ok(found)
 }
 
-fn described(dimensions: &Dimensions) -> String {
-    let by = [(dimensions.by_country, " by country"), (dimensions.by_device, " by device")];
-    let by: String = by.iter().filter(|(asked, _)| *asked).map(|(_, text)| *text).collect();
-    let zone = dimensions.zone.as_deref().unwrap_or("UTC");
-    let periods: Vec<String> = dimensions.periods.iter().map(|(period, _)| format!("{period:?}")).collect();
+fn described(counted_by: &CountedBy) -> String {
+    let by: String = counted_by.dimensions.iter().map(|dimension| format!(" by {}", dimension.name())).collect();
+    let zone = counted_by.zone.as_deref().unwrap_or("UTC");
+    let periods: Vec<String> = counted_by.periods.iter().map(|(period, _)| format!("{period:?}")).collect();
     format!(
         "{:?}s of plays that are {:?}{by}, in periods [{}] of {zone}",
-        dimensions.item,
-        dimensions.eligible,
+        counted_by.item,
+        counted_by.eligible,
         periods.join(", ")
     )
     .to_lowercase()

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
-use reprise_dataflows::rules::definition::{Definitions, Eligible, Scope, ScopeKind, TRENDING, TRENDING_NAME};
+use reprise_dataflows::rules::definition::{Definitions, Eligible, Scope, TRENDING, TRENDING_NAME};
 use serde::{Deserialize, Serialize};
 
 use super::lake_folder::LakeFolder;
@@ -28,7 +28,7 @@ use crate::run::engine::{Engine, for_each_worker};
 use crate::run::tick::{Pace, clock_of_plays};
 use crate::source::lake::{ReadProgress, latest_times};
 use crate::state::State;
-use crate::state::charts::{Charts, Filter, is_country_code, scopes};
+use crate::state::charts::{Charts, Filter, scopes};
 use crate::terminal::output::Format;
 use crate::text::grouped;
 use crate::text::log;
@@ -178,11 +178,12 @@ fn elsewhere(charts: &Charts, filter: &Filter, lake: &str) -> Result<String> {
 }
 
 /// Whether there can be a list of `chart` for `scope`. A replay of the trending window counts no chart that stays, by which
-/// [`Charts::may_have`] could tell; so there a country must look like one, if the window has any.
+/// [`Charts::may_have`] could tell; so there a value must look like one of its dimension, if that can be told and the window has any.
 fn may_have(charts: &Charts, chart: u32, scope: &Scope) -> bool {
-    let is_country = |other: &Scope| other.kind() == ScopeKind::Country;
-    let is_odd = chart == TRENDING && is_country(scope) && !is_country_code(&scope.name());
-    charts.may_have(scope) && !(is_odd && charts.scopes_after(TRENDING, None, usize::MAX).iter().any(is_country))
+    let Scope::Of(dimension, value) = scope else { return true };
+    let is_of_kind = |other: &Scope| other.kind() == scope.kind();
+    let is_odd = chart == TRENDING && dimension.is_bare() && !dimension.is_plausible(value.as_str());
+    charts.may_have(scope) && !(is_odd && charts.scopes_after(TRENDING, None, usize::MAX).iter().any(is_of_kind))
 }
 
 impl Options {

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use reprise_dataflows::keys::label::Label;
 use reprise_dataflows::names::catalogue::About;
 use reprise_dataflows::query::{Answer, Finding};
 use reprise_dataflows::rules::definition::{Cell, Scope};
@@ -17,7 +16,7 @@ use crate::state::charts::{AsOf, tests as fixtures};
 
 /// Workers that answer each question with a bit of everything, until they are told to stop.
 fn answer_all(http: &Http, stop: &AtomicBool) {
-    let cell = Cell { chart: 0, start_day: 20_773, scope: Scope::Country(Label::new("US")) };
+    let cell = Cell { chart: 0, start_day: 20_773, scope: Scope::country("US") };
     let about = About { title: "<script>".to_owned(), artist: "\u{0}\"\\".to_owned() };
     let found = [
         Finding::Called(about.clone()),

@@ -11,10 +11,10 @@ use abomonation::Abomonation;
 use columnar::bytes::stash::Stash;
 use columnar::{Columnar, Index};
 use reprise_dataflows::Tally;
-use reprise_dataflows::rules::definition::ItemKind;
-use reprise_dataflows::operators::exchange::Pack;
 use reprise_dataflows::keys::item::ItemKey;
+use reprise_dataflows::keys::item::ItemKind;
 use reprise_dataflows::keys::label::Label;
+use reprise_dataflows::operators::exchange::Pack;
 use reprise_dataflows::rules::plan::Key;
 use timely::dataflow::channels::ContainerBytes;
 use timely_bytes::arc::BytesMut;
@@ -55,13 +55,14 @@ impl Abomonation for Flat {
 impl Flat {
     fn of(((key, item), epoch, diff): &Update) -> Self {
         let [a, b] = item.to_bits();
-        let (country, device) = (key.country.as_str().to_owned(), key.device.as_str().to_owned());
+        let [country, device] = [0, 1].map(|place| key.labels.get(place).as_str().to_owned());
         Self { grouping: key.grouping, bucket: key.bucket, country, device, item: (a, b), epoch: *epoch, diff: *diff }
     }
 }
 
 fn update(grouping: u32, bucket: i64, country: &str, device: &str, item: [u64; 2], epoch: u64, diff: i64) -> Update {
-    let key = Key { grouping, bucket, country: Label::new(country), device: Label::new(device) };
+    let labels = [country, device].map(Label::new).into_iter().collect();
+    let key = Key { grouping, bucket, labels };
     ((key, ItemKey::from_bits(item)), epoch, diff)
 }
 
@@ -78,7 +79,7 @@ fn epoch(plays: usize, songs: u64) -> Vec<Update> {
         let song = (songs as f64).powf(random()) as u64;
         *counts.entry(((random() * 10.0) as usize, song)).or_default() += 1;
     }
-    let item = |song: u64| ItemKey::new(ItemKind::Track, &song.to_string()).to_bits();
+    let item = |song: u64| ItemKey::new(ItemKind::TRACK, &song.to_string()).to_bits();
     let counts = counts.into_iter();
     counts
         .map(|((country, song), count)| update(1, 20_400, COUNTRIES[country], "", item(song), 1_795_635_000_000, count))
@@ -149,7 +150,7 @@ fn rows(updates: &[Update]) -> Vec<Row> {
         let mut columns = Columns::default();
         for ((key, item), epoch, diff) in piece {
             let [a, b] = item.to_bits();
-            let (country, device) = (key.country.as_str(), key.device.as_str());
+            let [country, device] = [0, 1].map(|place| key.labels.as_slice().get(place).map_or("", Label::as_str));
             let (grouping, bucket) = (key.grouping, key.bucket);
             columnar::Push::push(
                 &mut columns,

@@ -1,13 +1,17 @@
 //! Tallies as bytes, for workers of other processes: the key once a run, items as they are, counts in few bytes.
 
+use crate::keys::dimension::Dimension;
 use crate::keys::item::ItemKey;
 use crate::keys::label::Label;
+use crate::keys::labels::Labels;
 use crate::operators::exchange::Pack;
 use crate::rules::plan::{Key, Tally};
 use crate::tick::Epoch;
 
 /// Bytes of an item.
 const ITEM_BYTES: usize = 16;
+/// Labels of a key: one for each dimension, and two at least.
+const LABELS_MAX: u64 = if Dimension::COUNT > 2 { Dimension::COUNT as u64 } else { 2 };
 
 /// The updates of one key and time are a run: the key, how many they are, their items, and their counts.
 impl Pack for (Tally, Epoch, i64) {
@@ -18,7 +22,8 @@ impl Pack for (Tally, Epoch, i64) {
             let ((key, _), time, _) = &run[0];
             put(bytes, key.grouping.into());
             put(bytes, zigzag(key.bucket));
-            for label in [&key.country, &key.device] {
+            put(bytes, key.labels.as_slice().len() as u64);
+            for label in key.labels.as_slice() {
                 put(bytes, label.as_str().len() as u64);
                 bytes.extend_from_slice(label.as_str().as_bytes());
             }
@@ -41,8 +46,12 @@ impl Pack for (Tally, Epoch, i64) {
         while updates.len() < count {
             let grouping = u32::try_from(rest.number()?).ok()?;
             let bucket = unzigzag(rest.number()?);
-            let (country, device) = (rest.label()?, rest.label()?);
-            let key = Key { grouping, bucket, country, device };
+            let labels = rest.number()?;
+            if labels > LABELS_MAX {
+                return None;
+            }
+            let labels = (0..labels).map(|_| rest.label()).collect::<Option<Labels>>()?;
+            let key = Key { grouping, bucket, labels };
             let time = rest.number()?;
             let run = usize::try_from(rest.number()?).ok().filter(|run| (1..=count - updates.len()).contains(run))?;
             let (items, _) = rest.take(run.checked_mul(ITEM_BYTES)?)?.as_chunks::<8>();
@@ -116,8 +125,8 @@ mod tests {
             prop::sample::select(vec!["", "US", "a device with a long name"]),
         )
             .prop_map(|((grouping, bucket, item, time), diff, text)| {
-                let key = Key { grouping, bucket, country: Label::new(text), device: Label::new("") };
-                ((key, ItemKey::new(ItemKind::Track, &item.to_string())), time, diff)
+                let key = Key { grouping, bucket, labels: [Label::new(text)].into_iter().collect() };
+                ((key, ItemKey::new(ItemKind::TRACK, &item.to_string())), time, diff)
             })
     }
 
@@ -154,8 +163,8 @@ mod tests {
 
     #[test]
     fn a_run_costs_seventeen_bytes_an_update() {
-        let key = Key { grouping: 1, bucket: 20_000, country: Label::new("US"), device: Label::default() };
-        let item = |number: u32| ItemKey::new(ItemKind::Track, &number.to_string());
+        let key = Key { grouping: 1, bucket: 20_000, labels: [Label::new("US")].into_iter().collect() };
+        let item = |number: u32| ItemKey::new(ItemKind::TRACK, &number.to_string());
         let updates: Vec<_> = (0..1000).map(|number| ((key.clone(), item(number)), 1_795_635_000_000, 3)).collect();
         let mut bytes = Vec::new();
         Pack::pack(&updates, &mut bytes);

@@ -9,8 +9,10 @@ use differential_dataflow::{AsCollection, VecCollection};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 
+use super::combinations::Combinations;
 use super::grouped::Grouped;
 use super::tally::{Buckets, Tallies};
+use crate::keys::dimension::{Dimension, NONE};
 use crate::keys::item::ItemKey;
 use crate::keys::label::Label;
 use crate::keys::text_interner::TextInterner;
@@ -78,11 +80,13 @@ impl EpochFold<Epoch> for Summariser {
 /// One worker's counts since the last epoch, and the numbers that it has given.
 pub struct Summariser {
     plan: Plan,
-    tracks: TextInterner<ItemKey>,
-    artists: TextInterner<ItemKey>,
-    countries: TextInterner<Label>,
-    devices: TextInterner<Label>,
+    /// By kind; empty for kinds that no chart counts, but for tracks.
+    items: Vec<TextInterner<ItemKey>>,
+    /// By dimension; empty for those that no chart counts by.
+    labels: Vec<TextInterner<Label>>,
+    /// By grouping.
     tallies: Vec<Tallies>,
+    combinations: Combinations,
     namings: Namings,
     /// Groupings whose counts have been given.
     drained: usize,
@@ -90,27 +94,35 @@ pub struct Summariser {
     grouped: Grouped,
 }
 
-/// A batch's texts as numbers; reused from batch to batch.
+/// A batch's texts as numbers, none where the batch lacks the column; reused from batch to batch.
 #[derive(Default)]
 struct Rows {
-    tracks: Vec<u32>,
-    artists: Vec<u32>,
-    countries: Vec<u32>,
-    devices: Vec<u32>,
+    /// By kind; [`NO_ITEM`] where a play has none.
+    items: Vec<Vec<u32>>,
+    /// By dimension.
+    labels: Vec<Vec<u32>>,
+    /// Of the second dimension of a grouping and all after it.
+    combined: Vec<u32>,
 }
+
+/// The number of an item that is not there.
+const NO_ITEM: u32 = u32::MAX;
 
 impl Summariser {
     pub fn new(plan: &Plan) -> Self {
         Self {
             plan: plan.clone(),
-            tracks: TextInterner::new(),
-            artists: TextInterner::new(),
-            countries: TextInterner::new(),
-            devices: TextInterner::new(),
+            items: ItemKind::all().map(|_| TextInterner::new()).collect(),
+            labels: Dimension::all().map(|_| TextInterner::new()).collect(),
+            combinations: Combinations::default(),
             tallies: plan.groupings.iter().map(|_| Tallies::default()).collect(),
             namings: Namings::default(),
             drained: 0,
-            rows: Rows::default(),
+            rows: Rows {
+                items: vec![Vec::new(); ItemKind::COUNT],
+                labels: vec![Vec::new(); Dimension::COUNT],
+                combined: Vec::new(),
+            },
             grouped: Grouped::default(),
         }
     }
@@ -118,11 +130,12 @@ impl Summariser {
     /// Counts the plays of a batch.
     pub fn count(&mut self, batch: &PlayBatch) {
         self.number(batch);
+        let (tracks, rows) = (&self.items[ItemKind::TRACK.index()], &self.rows.items[ItemKind::TRACK.index()]);
         match (batch.late_titles(), batch.day()) {
             (Some(late), Some(day)) => {
-                self.namings.look_late(late, day, self.tracks.last_dictionary(), &self.tracks.values);
+                self.namings.look_late(late, day, tracks.last_dictionary(), &tracks.values);
             }
-            _ => self.namings.look(batch, &self.rows.tracks, &self.tracks.values),
+            _ => self.namings.look(batch, rows, &tracks.values),
         }
         for grouping in 0..self.plan.groupings.len() {
             match self.plan.groupings[grouping].fixed_window(batch) {
@@ -173,24 +186,27 @@ impl Summariser {
     }
 
     fn number(&mut self, batch: &PlayBatch) {
-        let Self { plan, tracks, artists, countries, devices, namings, rows, .. } = self;
-        rows.tracks.clear();
-        if let Some(texts) = batch.texts("song_id") {
-            tracks.number(texts, &mut rows.tracks, |id| ItemKey::new(ItemKind::Track, id));
+        let Self { plan, items, labels, namings, rows, .. } = self;
+        for kind in ItemKind::all() {
+            let (interner, rows) = (&mut items[kind.index()], &mut rows.items[kind.index()]);
+            rows.clear();
+            let is_counted = kind == ItemKind::TRACK || plan.counts(kind);
+            let Some(texts) = batch.texts(kind.column()).filter(|_| is_counted) else { continue };
+            interner.number(texts, rows, |text| match kind {
+                ItemKind::TRACK => ItemKey::new(kind, text),
+                _ => namings.item(kind, text),
+            });
+            texts.each_null(|row| rows[row] = NO_ITEM);
         }
-        rows.artists.clear();
-        if plan.counts(ItemKind::Artist)
-            && let Some(texts) = batch.texts("artist")
-        {
-            artists.number(texts, &mut rows.artists, |artist| namings.artist(artist));
-        }
-        rows.countries.clear();
-        if let Some(texts) = batch.texts("country") {
-            countries.number(texts, &mut rows.countries, Label::new);
-        }
-        rows.devices.clear();
-        if let Some(texts) = batch.texts("device") {
-            devices.number(texts, &mut rows.devices, Label::new);
+        for dimension in Dimension::all() {
+            let (interner, rows) = (&mut labels[dimension.index()], &mut rows.labels[dimension.index()]);
+            rows.clear();
+            let Some(texts) = batch.texts(dimension.column()) else { continue };
+            interner.number(texts, rows, Label::new);
+            if texts.has_nulls() {
+                let none = interner.number_of(NONE, Label::new);
+                texts.each_null(|row| rows[row] = none);
+            }
         }
     }
 
@@ -203,62 +219,66 @@ impl Summariser {
         if shared.is_none() && self.required(index, timestamps_us, "timestamp").is_none() {
             return;
         }
-        let (items, known) = match grouping.item {
-            ItemKind::Track => (&self.rows.tracks, self.tracks.values.len()),
-            ItemKind::Artist => (&self.rows.artists, self.artists.values.len()),
-        };
-        let (countries, devices) = (&self.rows.countries, &self.rows.devices);
+        let (items, known) = (&self.rows.items[grouping.item.index()], self.items[grouping.item.index()].values.len());
+        let numbers = |dimension: &Dimension| &self.rows.labels[dimension.index()];
         // Where no play can be in the window, a source may leave out what only the window asks for, though another chart
         // needs the timestamps.
-        for (asked, numbers, name) in [
-            (true, items, "of its items"),
-            (grouping.by_country, countries, "country"),
-            (grouping.by_device, devices, "device"),
-        ] {
-            let numbers = (!asked || numbers.len() == batch.rows()).then_some(numbers);
+        let columns = grouping.dimensions.iter().map(|dimension| (numbers(dimension), dimension.column()));
+        for (numbers, name) in std::iter::once((items, "of its items")).chain(columns) {
+            let numbers = (numbers.len() == batch.rows()).then_some(numbers);
             if self.required(index, numbers, name).is_none() {
                 return;
             }
         }
-        let label = |asked: bool, labels: &TextInterner<Label>, number: u32| match asked {
-            true => labels.values[number as usize].clone(),
-            false => Label::default(),
-        };
-        let place = |tallies: &mut Tallies, bucket, country, device| {
-            tallies.place(bucket, (country, device), || Key {
-                grouping: index as u32,
-                bucket,
-                country: label(grouping.by_country, &self.countries, country),
-                device: label(grouping.by_device, &self.devices, device),
-            })
-        };
-        let country = |row: usize| if grouping.by_country { countries[row] } else { 0 };
-        let device = |row: usize| if grouping.by_device { devices[row] } else { 0 };
+        let (labels, dimensions) = (&self.labels, &grouping.dimensions);
+        let label = |dimension: &Dimension, number: u32| labels[dimension.index()].values[number as usize].clone();
+        let eligible = |row: usize| items[row] != NO_ITEM && eligible(row);
         let tallies = &mut self.tallies[index];
         tallies.expect_items(known);
-        if let Some(bucket) = shared.filter(|_| !grouping.by_device) {
-            let countries = if grouping.by_country { self.countries.values.len() as u32 } else { 1 };
-            self.grouped.group(items, country, countries, eligible);
-            for (country, items) in self.grouped.iter() {
-                let place = place(tallies, bucket, country, 0);
+        if let (Some(bucket), [] | [_]) = (shared, &dimensions[..]) {
+            let first = dimensions.first();
+            let groups = first.map_or(1, |dimension| labels[dimension.index()].values.len() as u32);
+            let of_row = first.map(numbers);
+            self.grouped.group(items, |row| of_row.map_or(0, |numbers| numbers[row]), groups, eligible);
+            for (number, items) in self.grouped.iter() {
+                let labels = || first.map(|dimension| label(dimension, number)).into_iter().collect();
+                let place =
+                    tallies.place(bucket, (number, 0), || Key { grouping: index as u32, bucket, labels: labels() });
                 tallies.add_all(place, items);
             }
             return;
         }
+        let combined = &mut self.rows.combined;
+        let (first, second): (Option<&[u32]>, Option<&[u32]>) = match &dimensions[..] {
+            [] => (None, None),
+            [first] => (Some(numbers(first)), None),
+            [first, second] => (Some(numbers(first)), Some(numbers(second))),
+            [first, others @ ..] => {
+                let columns: Vec<&[u32]> = others.iter().map(|dimension| &numbers(dimension)[..]).collect();
+                self.combinations.number(&columns, combined);
+                (Some(numbers(first)), Some(combined))
+            }
+        };
         for (row, item) in items.iter().enumerate().filter(|(row, _)| eligible(*row)) {
             let bucket = match (shared, timestamps_us) {
                 (Some(bucket), _) => bucket,
                 (None, Some(timestamps_us)) => buckets.of(timestamps_us[row]),
                 (None, None) => return,
             };
-            let place = place(tallies, bucket, country(row), device(row));
+            let scope = (first.map_or(0, |numbers| numbers[row]), second.map_or(0, |numbers| numbers[row]));
+            let place = tallies.place(bucket, scope, || Key {
+                grouping: index as u32,
+                bucket,
+                labels: dimensions.iter().map(|dimension| label(dimension, numbers(dimension)[row])).collect(),
+            });
             tallies.add(place, *item);
         }
     }
 
     /// Has it say what these tracks are called, as far as it has not.
     pub fn ask(&mut self, track_ids: &[String]) {
-        let Self { tracks, namings, .. } = self;
+        let Self { items, namings, .. } = self;
+        let tracks = &items[ItemKind::TRACK.index()];
         namings.ask(track_ids.iter().filter_map(|id| tracks.find(id)));
     }
 
@@ -278,10 +298,7 @@ impl Summariser {
         let groupings = self.plan.groupings.iter().zip(&mut self.tallies);
         for (grouping, tallies) in groupings.skip(self.drained) {
             let is_pane = grouping.is_window();
-            let items = match grouping.item {
-                ItemKind::Track => &self.tracks.values,
-                ItemKind::Artist => &self.artists.values,
-            };
+            let items = &self.items[grouping.item.index()].values;
             let give = |key: &Key, item, count: u32| tally(is_pane, (key.clone(), items[item as usize]), count.into());
             if !tallies.drain_some(updates_min, give) {
                 return false;

@@ -26,7 +26,8 @@ impl<V> TextInterner<V> {
         Self { numbers: Interner::default(), long: HashMap::default(), values: Vec::new(), dictionary: None }
     }
 
-    /// Writes the number of each row's text to `rows`. `value` makes what belongs to a text that is new.
+    /// Writes the number of each row's text to `rows`; that of a row without a text means nothing. `value` makes the value that
+    /// belongs to a text that is new.
     pub fn number(&mut self, texts: Texts<'_>, rows: &mut Vec<u32>, mut value: impl FnMut(&str) -> V) {
         rows.clear();
         match texts {
@@ -41,10 +42,24 @@ impl<V> TextInterner<V> {
                     self.number_all(texts, &mut numbers, &mut value);
                     (array.values().clone(), numbers)
                 });
-                rows.extend(array.keys().values().iter().map(|key| numbers[*key as usize]));
+                match array.null_count() {
+                    0 => rows.extend(array.keys().values().iter().map(|key| numbers[*key as usize])),
+                    // The key of a row without a text can be anything.
+                    _ => rows.extend((0..array.len()).map(|row| array.key(row).map_or(0, |key| numbers[key]))),
+                }
                 self.dictionary = Some((array_ref, numbers));
             }
         }
+    }
+
+    /// The number of one text. `value` makes the value that belongs to it if it is new.
+    pub fn number_of(&mut self, text: &str, value: impl FnOnce(&str) -> V) -> u32 {
+        let short = Short::new(text.as_bytes(), 0..text.len()).unwrap_or_else(|| self.stand_in(text));
+        let number = self.numbers.number(&short);
+        if number as usize == self.values.len() {
+            self.values.push(value(text));
+        }
+        number
     }
 
     /// The texts of the last batch, if it had a dictionary, and their numbers.

@@ -24,7 +24,8 @@ pub struct Namings {
     /// Tracks whose title is not said yet.
     changed: Vec<u32>,
     keys: Vec<ItemKey>,
-    artists: Vec<Naming>,
+    /// Items that are not tracks.
+    others: Vec<Naming>,
     /// By day, what is read if somebody asks.
     late: BTreeMap<i32, Vec<Arc<dyn LateTitles>>>,
 }
@@ -76,10 +77,10 @@ impl Heard {
 }
 
 impl Namings {
-    /// The key of an artist that is new, which is said at the end of the epoch.
-    pub fn artist(&mut self, artist: &str) -> ItemKey {
-        let item = ItemKey::new(ItemKind::Artist, artist);
-        self.artists.push(Naming { item, text: artist.into(), about: None });
+    /// The key of an item that is new and is not a track. Its text is said at the end of the epoch.
+    pub fn item(&mut self, kind: ItemKind, text: &str) -> ItemKey {
+        let item = ItemKey::new(kind, text);
+        self.others.push(Naming { item, text: text.into(), about: None });
         item
     }
 
@@ -196,7 +197,7 @@ impl Namings {
             let about = self.heard.get(number as usize).and_then(Heard::about);
             Naming { item: self.keys[number as usize], text: track.id.clone(), about }
         });
-        self.artists.drain(..).chain(tracks)
+        self.others.drain(..).chain(tracks)
     }
 }
 
@@ -241,7 +242,7 @@ mod tests {
                 1..5,
             ),
         ) {
-            let keys: Vec<_> = (0..4).map(|track| ItemKey::new(ItemKind::Track, &format!("S{track}"))).collect();
+            let keys: Vec<_> = (0..4).map(|track| ItemKey::new(ItemKind::TRACK, &format!("S{track}"))).collect();
             let mut namings = Namings::default();
             namings.know(&keys);
             namings.expect_titles(keys.len());

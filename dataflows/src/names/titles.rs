@@ -135,7 +135,7 @@ mod tests {
     type State = [([i64; LISTS], Option<u8>); ITEMS];
 
     fn key(item: usize) -> ItemKey {
-        ItemKey::new(ItemKind::Track, &format!("S{item}"))
+        ItemKey::new(ItemKind::TRACK, &format!("S{item}"))
     }
 
     fn called(item: usize, title: u8) -> Called {

@@ -3,9 +3,12 @@
 //! These types are the one meaning of a chart, for live and replay alike. `charts_toml.rs` makes them from a file.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::keys::dimension::Dimension;
 use crate::keys::label::Label;
 use crate::time::{Calendar, Period};
 
@@ -86,12 +89,60 @@ pub struct Chart {
     pub top: usize,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+/// What a chart's lists are of: everybody, or each value of a dimension.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ScopeKind {
     Global,
-    Country,
-    Device,
+    By(Dimension),
+}
+
+impl ScopeKind {
+    /// One list for each country.
+    pub const COUNTRY: Self = Self::By(Dimension::COUNTRY);
+    /// One list for each device.
+    pub const DEVICE: Self = Self::By(Dimension::DEVICE);
+
+    /// Every kind.
+    pub fn all() -> impl Iterator<Item = Self> {
+        std::iter::once(Self::Global).chain(Dimension::all().map(Self::By))
+    }
+
+    /// What it is called in `charts.toml`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Global => GLOBAL,
+            Self::By(dimension) => dimension.name(),
+        }
+    }
+
+    /// Some of its scopes, for messages.
+    pub fn examples(self) -> &'static str {
+        match self {
+            Self::Global => "`global`",
+            Self::By(dimension) => dimension.examples(),
+        }
+    }
+}
+
+impl fmt::Debug for ScopeKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+/// By its name.
+impl Serialize for ScopeKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for ScopeKind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let kind = Self::all().find(|kind| kind.name() == name);
+        kind.ok_or_else(|| D::Error::custom(format!("`{name}` is not a kind of scope")))
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -124,11 +175,24 @@ impl Eligible {
 }
 
 /// The part of the audience that a cell counts.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Scope {
     Global,
-    Country(Label),
-    Device(Label),
+    /// Those whose plays have this label.
+    Of(Dimension, Label),
+}
+
+/// The number of the kind, then the label: digests of charts rest on it, so it must not change.
+impl Hash for Scope {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Self::Global => state.write_isize(0),
+            Self::Of(dimension, label) => {
+                state.write_isize(1 + dimension.index() as isize);
+                label.hash(state);
+            }
+        }
+    }
 }
 
 /// A text that names no scope.
@@ -137,10 +201,18 @@ pub enum Scope {
 pub struct UnknownScope(pub String);
 
 const GLOBAL: &str = "global";
-const COUNTRY_PREFIX: &str = "country:";
-const DEVICE_PREFIX: &str = "device:";
 
 impl Scope {
+    /// Of the plays from `country`.
+    pub fn country(country: &str) -> Self {
+        Self::Of(Dimension::COUNTRY, Label::new(country))
+    }
+
+    /// Of the plays on `device`.
+    pub fn device(device: &str) -> Self {
+        Self::Of(Dimension::DEVICE, Label::new(device))
+    }
+
     /// The scope as people write it: `global`, `US`, `device:mobile`. A country that could be taken for something else
     /// is written `country:…`, so that two scopes never share a name.
     pub fn name(&self) -> String {
@@ -151,24 +223,30 @@ impl Scope {
     pub fn kind(&self) -> ScopeKind {
         match self {
             Self::Global => ScopeKind::Global,
-            Self::Country(_) => ScopeKind::Country,
-            Self::Device(_) => ScopeKind::Device,
+            Self::Of(dimension, _) => ScopeKind::By(*dimension),
+        }
+    }
+
+    /// The least scope of a kind, in the order of scopes.
+    pub fn first(kind: ScopeKind) -> Self {
+        match kind {
+            ScopeKind::Global => Self::Global,
+            ScopeKind::By(dimension) => Self::Of(dimension, Label::default()),
         }
     }
 
     /// The inverse of [`Scope::name`]. Every country may be written with `country:`.
+    ///
+    /// # Errors
+    /// If it is no scope: it has another prefix than that of a dimension.
     pub fn parse(text: &str) -> Result<Self, UnknownScope> {
         if text == GLOBAL {
-            Ok(Self::Global)
-        } else if let Some(device) = text.strip_prefix(DEVICE_PREFIX) {
-            Ok(Self::Device(Label::new(device)))
-        } else if let Some(country) = text.strip_prefix(COUNTRY_PREFIX) {
-            Ok(Self::Country(Label::new(country)))
-        } else if is_plain_country(text) {
-            Ok(Self::Country(Label::new(text)))
-        } else {
-            Err(UnknownScope(text.to_owned()))
+            return Ok(Self::Global);
         }
+        let prefixed = text.split_once(':').and_then(|(name, value)| Some((Dimension::named(name)?, value)));
+        let bare = || Some((Dimension::bare()?, text)).filter(|_| is_bare_value(text));
+        let (dimension, value) = prefixed.or_else(bare).ok_or_else(|| UnknownScope(text.to_owned()))?;
+        Ok(Self::Of(dimension, Label::new(value)))
     }
 }
 
@@ -176,14 +254,16 @@ impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Global => f.write_str(GLOBAL),
-            Self::Country(country) if is_plain_country(country.as_str()) => f.write_str(country.as_str()),
-            Self::Country(country) => write!(f, "{COUNTRY_PREFIX}{}", country.as_str()),
-            Self::Device(device) => write!(f, "{DEVICE_PREFIX}{}", device.as_str()),
+            Self::Of(dimension, value) if dimension.is_bare() && is_bare_value(value.as_str()) => {
+                f.write_str(value.as_str())
+            }
+            Self::Of(dimension, value) => write!(f, "{}:{}", dimension.name(), value.as_str()),
         }
     }
 }
 
-fn is_plain_country(text: &str) -> bool {
+/// Whether `text` without a prefix can be taken for nothing else.
+fn is_bare_value(text: &str) -> bool {
     !text.is_empty() && text != GLOBAL && !text.contains(':')
 }
 
@@ -210,10 +290,9 @@ mod tests {
 
     fn scopes() -> impl Strategy<Value = Scope> {
         let text = prop_oneof!["(device|country|global)?:?[A-Z:]{0,3}", any::<String>()];
-        (0..3, text).prop_map(|(kind, text)| match kind {
-            0 => Scope::Global,
-            1 => Scope::Country(Label::new(&text)),
-            _ => Scope::Device(Label::new(&text)),
+        (prop::sample::select(ScopeKind::all().collect::<Vec<_>>()), text).prop_map(|(kind, text)| match kind {
+            ScopeKind::Global => Scope::Global,
+            ScopeKind::By(dimension) => Scope::Of(dimension, Label::new(&text)),
         })
     }
 
@@ -263,15 +342,14 @@ mod tests {
 
     #[test]
     fn scopes_that_people_write() {
-        let us = || Label::new("US");
-        assert_eq!(Scope::parse("US"), Ok(Scope::Country(us())));
-        assert_eq!(Scope::parse("country:US"), Ok(Scope::Country(us())));
-        assert_eq!(Scope::parse("device:mobile"), Ok(Scope::Device(Label::new("mobile"))));
-        assert_eq!(Scope::Country(Label::new("global")).name(), "country:global");
-        assert_eq!(Scope::Country(Label::default()).name(), "country:");
+        assert_eq!(Scope::parse("US"), Ok(Scope::country("US")));
+        assert_eq!(Scope::parse("country:US"), Ok(Scope::country("US")));
+        assert_eq!(Scope::parse("device:mobile"), Ok(Scope::device("mobile")));
+        assert_eq!(Scope::country("global").name(), "country:global");
+        assert_eq!(Scope::country("").name(), "country:");
         assert_eq!(
-            Scope::parse("city:Lisbon").unwrap_err().to_string(),
-            "`city:Lisbon` is not a scope: write `global`, a country such as `US`, or a device such as `device:mobile`"
+            Scope::parse("town:Lisbon").unwrap_err().to_string(),
+            "`town:Lisbon` is not a scope: write `global`, a country such as `US`, or a device such as `device:mobile`"
         );
         assert!(Scope::parse("").is_err());
     }

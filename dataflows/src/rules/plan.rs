@@ -8,8 +8,10 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::definition::{Cell, Definitions, Eligible, ItemKind, Scope, ScopeKind, TRENDING, TRENDING_NAME};
+use crate::keys::dimension::Dimension;
 use crate::keys::item::ItemKey;
 use crate::keys::label::Label;
+use crate::keys::labels::Labels;
 use crate::play::PlayBatch;
 use crate::time::{Calendar, Period};
 
@@ -30,8 +32,8 @@ pub struct Grouping {
     pub item: ItemKind,
     pub eligible: Eligible,
     pub time: Time,
-    pub by_country: bool,
-    pub by_device: bool,
+    /// In their order; a [`Key`] has a label for each.
+    pub dimensions: Vec<Dimension>,
     members: Vec<Member>,
 }
 
@@ -53,14 +55,14 @@ struct Member {
     scopes: Vec<ScopeKind>,
 }
 
-/// What a worker counts by, beside the item. Dimensions that no chart of the grouping asks for are empty.
+/// What a worker counts by, beside the item.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Key {
     pub grouping: u32,
     /// A day since 1970 that stands for all the days that fall in the same periods, or a pane since 1970.
     pub bucket: i64,
-    pub country: Label,
-    pub device: Label,
+    /// Of the dimensions of the grouping, in their order.
+    pub labels: Labels,
 }
 
 /// What is counted; how often, is in the difference.
@@ -106,8 +108,7 @@ impl Plan {
                 start_day,
                 scope: match scope {
                     ScopeKind::Global => Scope::Global,
-                    ScopeKind::Country => Scope::Country(key.country.clone()),
-                    ScopeKind::Device => Scope::Device(key.device.clone()),
+                    ScopeKind::By(dimension) => Scope::Of(*dimension, grouping.label(key, *dimension)),
                 },
             }));
         }
@@ -119,12 +120,26 @@ impl Plan {
         self.groupings.iter().any(|grouping| grouping.item == kind)
     }
 
+    /// The kinds of items that are counted, in their order.
+    pub fn items(&self) -> impl Iterator<Item = ItemKind> {
+        ItemKind::all().filter(|kind| self.counts(*kind))
+    }
+
+    /// The dimensions that are counted by, in their order.
+    pub fn dimensions(&self) -> impl Iterator<Item = Dimension> {
+        Dimension::all()
+            .filter(|dimension| self.groupings.iter().any(|grouping| grouping.dimensions.contains(dimension)))
+    }
+
     /// The columns that summarising reads, from plays of which the UTC day is known. `window`: also for trending.
     pub fn columns(&self, window: bool) -> Vec<&'static str> {
         let used = || self.groupings.iter().filter(|grouping| window || !grouping.is_window());
         let mut columns = vec!["song_id", "title", "artist"];
-        columns.extend(used().any(|grouping| grouping.by_country).then_some("country"));
-        columns.extend(used().any(|grouping| grouping.by_device).then_some("device"));
+        columns.extend(
+            self.items().filter(|kind| !columns.contains(&kind.column())).map(ItemKind::column).collect::<Vec<_>>(),
+        );
+        let is_used = |dimension: &Dimension| used().any(|grouping| grouping.dimensions.contains(dimension));
+        columns.extend(Dimension::all().filter(is_used).map(Dimension::column));
         columns.extend(used().any(|grouping| grouping.time.needs_timestamps()).then_some("timestamp"));
         columns.extend(used().any(|grouping| grouping.eligible != Eligible::All).then_some("completed"));
         if used().any(|grouping| matches!(grouping.eligible, Eligible::ListenedMs(_))) {
@@ -156,19 +171,21 @@ impl Plan {
     }
 
     /// What each grouping counts by; `None` for that of the trending window.
-    pub fn dimensions(&self) -> Vec<Option<Dimensions>> {
-        self.groupings.iter().map(Grouping::dimensions).collect()
+    pub fn counted_by(&self) -> Vec<Option<CountedBy>> {
+        self.groupings.iter().map(Grouping::counted_by).collect()
     }
 
     /// How tallies by other dimensions become tallies of this plan, or the dimensions that they lack.
-    pub fn translation(&self, from: &[Option<Dimensions>]) -> Result<Translation, Box<Dimensions>> {
+    pub fn translation(&self, from: &[Option<CountedBy>]) -> Result<Translation, Box<CountedBy>> {
         let mut translation = Translation { targets: vec![Vec::new(); from.len()] };
         for (grouping, index) in self.groupings.iter().zip(0..) {
-            let Some(wanted) = grouping.dimensions() else { continue };
+            let Some(wanted) = grouping.counted_by() else { continue };
             let source = from.iter().position(|other| other.as_ref().is_some_and(|other| other.cover(&wanted)));
             let Some(source) = source else { return Err(Box::new(wanted)) };
-            let (by_country, by_device) = (grouping.by_country, grouping.by_device);
-            translation.targets[source].push(Target { grouping: index, by_country, by_device });
+            let held = from[source].iter().flat_map(|source| &source.dimensions);
+            let place = |dimension: &Dimension| held.clone().position(|other| other == dimension);
+            let labels = grouping.dimensions.iter().filter_map(place).collect();
+            translation.targets[source].push(Target { grouping: index, labels });
         }
         Ok(translation)
     }
@@ -176,24 +193,22 @@ impl Plan {
 
 /// What a grouping counts by, in words that outlive the process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Dimensions {
+pub struct CountedBy {
     pub item: ItemKind,
     pub eligible: Eligible,
     /// The IANA name of the time zone of its days; `None` is UTC.
     pub zone: Option<String>,
-    pub by_country: bool,
-    pub by_device: bool,
+    pub dimensions: Vec<Dimension>,
     /// The periods that a bucket lies in as a whole, each with the day that begins a week (Monday is 1).
     pub periods: Vec<(Period, i8)>,
 }
 
-impl Dimensions {
+impl CountedBy {
     /// Whether tallies by these dimensions hold all that tallies by `other` do.
     fn cover(&self, other: &Self) -> bool {
         let exact = self.periods.iter().any(|(period, _)| *period == Period::Day);
         (self.item, self.eligible, &self.zone) == (other.item, other.eligible, &other.zone)
-            && self.by_country >= other.by_country
-            && self.by_device >= other.by_device
+            && other.dimensions.iter().all(|dimension| self.dimensions.contains(dimension))
             && (exact || other.periods.iter().all(|period| self.periods.contains(period)))
     }
 }
@@ -208,8 +223,8 @@ pub struct Translation {
 #[derive(Clone, Debug)]
 struct Target {
     grouping: u32,
-    by_country: bool,
-    by_device: bool,
+    /// Where each of its labels stands in the key that is translated.
+    labels: Vec<usize>,
 }
 
 impl Translation {
@@ -219,8 +234,7 @@ impl Translation {
         let translate = |target: &Target| Key {
             grouping: target.grouping,
             bucket: key.bucket,
-            country: if target.by_country { key.country.clone() } else { Label::default() },
-            device: if target.by_device { key.device.clone() } else { Label::default() },
+            labels: target.labels.iter().map(|place| key.labels.get(*place)).collect(),
         };
         targets.iter().map(translate).collect()
     }
@@ -234,28 +248,43 @@ impl Time {
 
 impl Grouping {
     fn new(item: ItemKind, eligible: Eligible, time: Time) -> Self {
-        Self { item, eligible, time, by_country: false, by_device: false, members: Vec::new() }
+        Self { item, eligible, time, dimensions: Vec::new(), members: Vec::new() }
     }
 
     fn join(&mut self, chart: u32, period: Period, week_starts: jiff::civil::Weekday, scopes: &[ScopeKind]) {
-        self.by_country |= scopes.contains(&ScopeKind::Country);
-        self.by_device |= scopes.contains(&ScopeKind::Device);
+        let asked = scopes.iter().filter_map(|scope| match scope {
+            ScopeKind::Global => None,
+            ScopeKind::By(dimension) => Some(*dimension),
+        });
+        self.dimensions.extend(asked);
+        self.dimensions.sort_unstable();
+        self.dimensions.dedup();
         self.members.push(Member { chart, period, week_starts, scopes: scopes.to_vec() });
     }
 
     fn needs(&self, member: &Member, column: &str) -> bool {
         match column {
             "song_id" | "title" | "artist" => true,
-            "country" => member.scopes.contains(&ScopeKind::Country),
-            "device" => member.scopes.contains(&ScopeKind::Device),
             "timestamp" => self.time.needs_timestamps(),
             "completed" => self.eligible != Eligible::All,
             "duration_ms" => matches!(self.eligible, Eligible::ListenedMs(_)),
-            _ => false,
+            _ if self.item.column() == column => true,
+            _ => {
+                let is_of = |dimension: &Dimension| dimension.column() == column;
+                Dimension::all().filter(is_of).any(|dimension| member.scopes.contains(&ScopeKind::By(dimension)))
+            }
         }
     }
 
     /// Whether it is that of the trending window.
+    /// The label that `key` has for a dimension of the grouping.
+    fn label(&self, key: &Key, dimension: Dimension) -> Label {
+        self.dimensions
+            .iter()
+            .position(|other| *other == dimension)
+            .map_or_else(Label::default, |place| key.labels.get(place))
+    }
+
     pub fn is_window(&self) -> bool {
         matches!(self.time, Time::Panes(_))
     }
@@ -284,7 +313,7 @@ impl Grouping {
         Some((window_us, batch.timestamps_us()?))
     }
 
-    fn dimensions(&self) -> Option<Dimensions> {
+    fn counted_by(&self) -> Option<CountedBy> {
         let Time::Days(calendar) = &self.time else { return None };
         let bounded = self.members.iter().filter(|member| member.period != Period::All);
         let mut periods: Vec<_> = bounded
@@ -296,12 +325,11 @@ impl Grouping {
             .collect();
         periods.sort_unstable();
         periods.dedup();
-        Some(Dimensions {
+        Some(CountedBy {
             item: self.item,
             eligible: self.eligible,
             zone: calendar.zone.as_ref().and_then(|zone| zone.iana_name()).map(str::to_owned),
-            by_country: self.by_country,
-            by_device: self.by_device,
+            dimensions: self.dimensions.clone(),
             periods,
         })
     }
@@ -372,14 +400,18 @@ mod tests {
         let chart = |text: &str| plan(&format!("[[chart]]\nname = 'a'\n{text}"));
         let rich = chart("period = 'week'\nscopes = ['global', 'country', 'device']");
         let poor = chart("period = 'week'\nscopes = ['global', 'device']");
-        let key = |bucket| Key { grouping: 1, bucket, country: Label::new("US"), device: Label::new("mobile") };
-        let translation = poor.translation(&rich.dimensions()).unwrap();
+        let labels = |texts: &[&str]| texts.iter().map(|text| Label::new(text)).collect::<Labels>();
+        let key = |bucket| Key { grouping: 1, bucket, labels: labels(&["US", "mobile"]) };
+        let translation = poor.translation(&rich.counted_by()).unwrap();
         let week = rich.groupings[1].representative(20_000).into();
-        assert_eq!(translation.keys(&key(week)), [Key { country: Label::default(), ..key(week) }]);
-        assert_eq!(poor.cells(&translation.keys(&key(week))[0]), poor.cells(&key(20_000)));
+        assert_eq!(translation.keys(&key(week)), [Key { labels: labels(&["mobile"]), ..key(week) }]);
+        assert_eq!(
+            poor.cells(&translation.keys(&key(week))[0]),
+            poor.cells(&Key { labels: labels(&["mobile"]), ..key(20_000) })
+        );
         assert!(translation.keys(&Key { grouping: 0, ..key(0) }).is_empty(), "the window is not in a checkpoint");
 
-        assert!(!rich.translation(&poor.dimensions()).unwrap_err().periods.is_empty());
+        assert!(!rich.translation(&poor.counted_by()).unwrap_err().periods.is_empty());
         for other in [
             "period = 'month'\nscopes = ['global']",
             "period = 'week'\nweek_starts = 'sunday'\nscopes = ['global']",
@@ -387,11 +419,11 @@ mod tests {
             "period = 'week'\neligible = 'all'\nscopes = ['global']",
             "period = 'week'\nitem = 'artist'\nscopes = ['global']",
         ] {
-            assert!(chart(other).translation(&rich.dimensions()).is_err(), "{other}");
+            assert!(chart(other).translation(&rich.counted_by()).is_err(), "{other}");
         }
         let daily = chart("period = 'day'\nscopes = ['global']");
-        assert!(chart("period = 'year'\nscopes = ['global']").translation(&daily.dimensions()).is_ok());
-        let all = plan("").translation(&plan("").dimensions()).unwrap();
+        assert!(chart("period = 'year'\nscopes = ['global']").translation(&daily.counted_by()).is_ok());
+        let all = plan("").translation(&plan("").counted_by()).unwrap();
         assert_eq!(all.keys(&key(week)).len(), 1);
     }
 }

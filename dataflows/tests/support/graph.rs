@@ -171,7 +171,7 @@ fn checkpoint(
 ) {
     let more = format!("{CHARTS}\n[[chart]]\nname = 'more'\nperiod = 'month'\nscopes = ['device']");
     let rich = Plan::new(&Definitions::parse(&more).unwrap()).without_window();
-    let translation = Plan::new(definitions).translation(&rich.dimensions()).unwrap();
+    let translation = Plan::new(definitions).translation(&rich.counted_by()).unwrap();
     let mut summariser = Summariser::new(&rich);
     plays.iter().for_each(|batch| summariser.count(batch));
     summariser.drain(|is_pane, (key, item), count| {

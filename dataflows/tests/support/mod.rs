@@ -12,6 +12,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use differential_dataflow::VecCollection;
 use differential_dataflow::consolidation::consolidate_updates;
 use proptest::prelude::*;
+use reprise_dataflows::keys::dimension::NONE;
 use reprise_dataflows::keys::label::Label;
 use reprise_dataflows::names::catalogue::About;
 use reprise_dataflows::play::{DAY_US, LateTitles, PlayBatch};
@@ -78,6 +79,8 @@ pub struct Play {
     pub listened_ms: Option<i32>,
     pub country: String,
     pub device: String,
+    pub city: Option<String>,
+    pub album: Option<String>,
 }
 
 impl Play {
@@ -92,6 +95,20 @@ impl Play {
     pub fn artist(&self) -> String {
         format!("Artist {}", self.artist)
     }
+
+    /// What a column of texts holds of it.
+    fn text(&self, column: &str) -> Option<String> {
+        match column {
+            "song_id" => Some(self.id()),
+            "title" => Some(self.title()),
+            "artist" => Some(self.artist()),
+            "country" => Some(self.country.clone()),
+            "device" => Some(self.device.clone()),
+            "city" => self.city.clone(),
+            "album" => self.album.clone(),
+            _ => panic!("the plays of the tests have no column {column}"),
+        }
+    }
 }
 
 /// 2026-11-16, a Monday, at midnight.
@@ -103,8 +120,11 @@ pub fn play() -> impl Strategy<Value = Play> {
     let offset_us = prop_oneof![3 => 0..1_800_000_000i64, 1 => minute, 1 => -30 * DAY_US..3 * DAY_US];
     let country = prop_oneof![Just("US"), Just("JP"), Just(""), Just("global"), Just("a country of many letters")];
     let device = prop_oneof![Just("mobile"), Just("desktop"), Just("US")];
-    (0u8..12, 0u8..3, 0u8..4, offset_us, 1i32..90_000, any::<bool>(), prop::option::of(0i32..90_000), country, device)
-        .prop_map(|(song, title, artist, offset_us, duration_ms, completed, listened_ms, country, device)| Play {
+    let city = prop::option::of(prop_oneof![Just("Lisbon"), Just(""), Just("a city of many letters")]);
+    let album = prop::option::of(0u8..4);
+    let heard = (1i32..90_000, any::<bool>(), prop::option::of(0i32..90_000));
+    (0u8..12, 0u8..3, 0u8..4, offset_us, heard, country, device, city, album).prop_map(
+        |(song, title, artist, offset_us, (duration_ms, completed, listened_ms), country, device, city, album)| Play {
             song,
             title,
             artist,
@@ -114,7 +134,10 @@ pub fn play() -> impl Strategy<Value = Play> {
             listened_ms,
             country: country.to_owned(),
             device: device.to_owned(),
-        })
+            city: city.map(str::to_owned),
+            album: album.map(|album| format!("Album {album}")),
+        },
+    )
 }
 
 /// Plays as one batch from Kafka, or as batches from the lake: a day each, texts as dictionaries.
@@ -155,22 +178,24 @@ impl LateTitles for Late {
 }
 
 fn columns(plays: &[Play], dictionaries: bool) -> RecordBatch {
-    let texts = |text: &dyn Fn(&Play) -> String| -> ArrayRef {
-        let plain: ArrayRef = Arc::new(StringArray::from_iter_values(plays.iter().map(text)));
+    let texts = |column: &str| -> ArrayRef {
+        let plain: ArrayRef = Arc::new(StringArray::from_iter(plays.iter().map(|play| play.text(column))));
         let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
         if dictionaries { cast(&plain, &dictionary).unwrap() } else { plain }
     };
     let timestamps = plays.iter().map(|play| play.timestamp_us);
     let columns: Vec<(&str, ArrayRef)> = vec![
-        ("song_id", texts(&Play::id)),
-        ("title", texts(&Play::title)),
-        ("artist", texts(&Play::artist)),
+        ("song_id", texts("song_id")),
+        ("title", texts("title")),
+        ("artist", texts("artist")),
         ("timestamp", Arc::new(TimestampMicrosecondArray::from_iter_values(timestamps).with_timezone("UTC"))),
         ("duration_ms", Arc::new(Int32Array::from_iter_values(plays.iter().map(|play| play.duration_ms)))),
         ("completed", Arc::new(BooleanArray::from_iter(plays.iter().map(|play| Some(play.completed))))),
         ("listened_ms", Arc::new(Int32Array::from_iter(plays.iter().map(|play| play.listened_ms)))),
-        ("country", texts(&|play| play.country.clone())),
-        ("device", texts(&|play| play.device.clone())),
+        ("country", texts("country")),
+        ("device", texts("device")),
+        ("city", texts("city")),
+        ("album", texts("album")),
     ];
     let fields: Vec<Field> =
         columns.iter().map(|(name, array)| Field::new(*name, array.data_type().clone(), true)).collect();
@@ -215,13 +240,12 @@ fn count(cells: &mut Cells, chart: &str, period: &str, scopes: &[ScopeKind], ite
     for scope in scopes {
         let scope = match scope {
             ScopeKind::Global => Scope::Global,
-            ScopeKind::Country => Scope::Country(Label::new(&play.country)),
-            ScopeKind::Device => Scope::Device(Label::new(&play.device)),
+            ScopeKind::By(dimension) => {
+                let text = play.text(dimension.column()).unwrap_or_else(|| NONE.to_owned());
+                Scope::Of(*dimension, Label::new(&text))
+            }
         };
-        let item = match item {
-            ItemKind::Track => play.id(),
-            ItemKind::Artist => play.artist(),
-        };
+        let Some(item) = play.text(item.column()) else { continue };
         let cell = (chart.to_owned(), period.to_owned(), scope.name());
         *cells.entry(cell).or_default().entry(item).or_default() += 1;
     }

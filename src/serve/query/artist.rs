@@ -98,10 +98,10 @@ fn cells(charts: &Charts, first: &Cell) -> Vec<Cell> {
 
 /// The countries of the newest period of the chart that counts for the longest.
 fn countries(charts: &Charts) -> Vec<Cell> {
-    let Some(chart) = longest(charts, ScopeKind::Country) else { return Vec::new() };
+    let Some(chart) = longest(charts, ScopeKind::COUNTRY) else { return Vec::new() };
     let Some(start_day) = charts.usual(chart, None) else { return Vec::new() };
     let filter = Filter { chart: Some(charts.definitions().name(chart).to_owned()), ..Filter::default() };
     let places = charts.places(&filter).into_iter();
-    let places = places.filter(|(_, scope, day)| *day == start_day && scope.kind() == ScopeKind::Country);
+    let places = places.filter(|(_, scope, day)| *day == start_day && scope.kind() == ScopeKind::COUNTRY);
     places.take(COUNTRIES_MAX).map(|(_, scope, _)| Cell { chart, scope: scope.clone(), start_day }).collect()
 }

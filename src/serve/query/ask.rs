@@ -119,7 +119,7 @@ pub fn longest(charts: &Charts, kind: ScopeKind) -> Option<u32> {
         })
     };
     let indices = [TRENDING].into_iter().chain((0..definitions.charts.len() as u32).rev());
-    let fits = |chart: &u32| charts.item_kind(*chart) == ItemKind::Track && scopes(definitions, *chart).contains(&kind);
+    let fits = |chart: &u32| charts.item_kind(*chart) == ItemKind::TRACK && scopes(definitions, *chart).contains(&kind);
     indices.filter(fits).max_by_key(|chart| length(*chart))
 }
 

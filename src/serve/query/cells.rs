@@ -1,6 +1,6 @@
 //! From the words of a request to chart cells: which chart, scope, period and how much of it.
 
-use reprise_dataflows::rules::definition::{Scope, ScopeKind, TRENDING, TRENDING_NAME};
+use reprise_dataflows::rules::definition::{Scope, TRENDING, TRENDING_NAME};
 
 use crate::serve::problem::Problem;
 use crate::state::charts::{CellAnswer, Charts, Filter, scopes};
@@ -139,7 +139,7 @@ pub fn one_scope(charts: &Charts, chart: u32, text: &str, is_whole: bool) -> Res
     let possible = scopes(charts.definitions(), chart);
     let name = charts.definitions().name(chart);
     if !possible.contains(&scope.kind()) {
-        let examples: Vec<&str> = possible.iter().map(|kind| example(*kind)).collect();
+        let examples: Vec<&str> = possible.iter().map(|kind| kind.examples()).collect();
         let detail = format!("`{name}` has no list for `{text}`; its scopes are {}", examples.join(", "));
         return Err(Problem::not_found(detail).with(available()));
     }
@@ -159,9 +159,9 @@ fn no_such_scope(charts: &Charts, chart: u32, scope: &Scope) -> Problem {
     let detail = format!(
         "`{}` has no list for `{scope}`: no play has it, and it is not {}.{} There {} {}",
         charts.definitions().name(chart),
-        match scope.kind() {
-            ScopeKind::Country => "a country of two capital letters",
-            _ => "a device that was ever seen",
+        match scope {
+            Scope::Of(dimension, _) => dimension.expected(),
+            Scope::Global => "one",
         },
         nearest.map(|nearest| format!(" Did you mean `{nearest}`?")).unwrap_or_default(),
         if some.len() == 1 { "is" } else { "are" },
@@ -195,14 +195,6 @@ fn letters_between(one: &str, other: &str) -> usize {
         }
     }
     row[other.len()]
-}
-
-fn example(kind: ScopeKind) -> &'static str {
-    match kind {
-        ScopeKind::Global => "`global`",
-        ScopeKind::Country => "countries such as `US`",
-        ScopeKind::Device => "devices such as `device:mobile`",
-    }
 }
 
 fn unknown_chart(charts: &Charts, name: &str) -> Problem {

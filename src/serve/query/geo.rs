@@ -65,7 +65,7 @@ pub async fn geo(State(http): State<Arc<Http>>, RawQuery(query): RawQuery) -> Re
     let Findings { as_of, found } = ask(&http, kind).await?;
     let mut countries = BTreeMap::<String, (i64, i64)>::new();
     for found in found {
-        if let Finding::Country { cell: Cell { scope: Scope::Country(country), .. }, plays, of_track } = found {
+        if let Finding::Country { cell: Cell { scope: Scope::Of(_, country), .. }, plays, of_track } = found {
             let sum = countries.entry(country.as_str().to_owned()).or_default();
             *sum = (sum.0 + plays, sum.1 + of_track);
         }
@@ -113,8 +113,8 @@ fn places_by_country(
 fn chart_by_country(charts: &Charts, name: Option<&str>, of_tracks: bool) -> Result<u32, Problem> {
     let definitions = charts.definitions();
     let fits = |chart: &u32| {
-        scopes(definitions, *chart).contains(&ScopeKind::Country)
-            && (!of_tracks || charts.item_kind(*chart) == ItemKind::Track)
+        scopes(definitions, *chart).contains(&ScopeKind::COUNTRY)
+            && (!of_tracks || charts.item_kind(*chart) == ItemKind::TRACK)
     };
     let Some(name) = name else {
         let mut indices = (0..definitions.charts.len() as u32).chain([TRENDING]);

@@ -62,7 +62,7 @@ pub async fn past_window(
         end_us: Some(end_us),
         scope: scope.name(),
         as_of,
-        entries: entries(found, limit),
+        entries: entries(found, trending.item, limit),
         available: None,
     };
     Ok(Json(CellAnswer::One(cell)))
@@ -94,10 +94,10 @@ fn known_from_us(found: &[Finding]) -> Option<i64> {
     found.iter().filter_map(|found| if let Finding::KnownFrom(us) = found { Some(*us) } else { None }).max()
 }
 
-fn entries(found: Vec<Finding>, limit: usize) -> Vec<Entry> {
+fn entries(found: Vec<Finding>, item_kind: ItemKind, limit: usize) -> Vec<Entry> {
     let items = found.into_iter().filter_map(|found| match found {
-        Finding::Track { track_id, about, plays } => Some((plays, track_id, about, ItemKind::Track)),
-        Finding::Artist { artist, plays, .. } => Some((plays, artist, None, ItemKind::Artist)),
+        Finding::Track { track_id, about, plays } => Some((plays, track_id, about, ItemKind::TRACK)),
+        Finding::Item { text, plays } => Some((plays, text, None, item_kind)),
         _ => None,
     });
     let mut items: Vec<_> = items.collect();

@@ -1,7 +1,6 @@
 //! What many clients, or slow ones, can do to the server.
 
 use axum::body::Bytes;
-use reprise_dataflows::keys::label::Label;
 
 use super::*;
 use crate::serve::budget::Share;
@@ -107,7 +106,7 @@ fn metrics_have_a_share_of_the_budget() {
 fn a_long_list_of_the_window_is_that_of_its_own_moment() {
     let (_, http) = server();
     let played = (0..300).map(|index| {
-        let scope = Scope::Country(Label::new(&format!("c{index:05}")));
+        let scope = Scope::country(&format!("c{index:05}"));
         ((Cell { chart: TRENDING, start_day: 0, scope }, "S1".to_owned()), 1)
     });
     http.state.charts_mut().apply(Changes { ranked: played.collect(), ..Changes::default() });
@@ -123,7 +122,7 @@ fn a_long_list_of_the_window_is_that_of_its_own_moment() {
 #[test]
 fn a_long_list_is_an_array_like_a_short_one() {
     let (server, http) = server();
-    let country = |index: u32| Scope::Country(Label::new(&format!("c{index:05}")));
+    let country = |index: u32| Scope::country(&format!("c{index:05}"));
     let cells =
         (0..300).map(|index| ((Cell { chart: 0, start_day: 20_773, scope: country(index) }, "S1".to_owned()), 1));
     http.state.charts_mut().apply(Changes { ranked: cells.collect(), ..Changes::default() });

@@ -3,7 +3,6 @@
 
 use std::thread::JoinHandle;
 
-use reprise_dataflows::keys::label::Label;
 use reprise_dataflows::query::{Answer, Finding};
 
 use super::*;
@@ -76,7 +75,7 @@ fn a_name_that_plays_have_is_a_scope_whatever_it_looks_like() {
     // No device has been seen at all, so nobody can tell.
     assert_eq!(cell(&server, "/v1/charts/artists?scope=device:watch").entries.len(), 0);
     let played = |chart, scope| ((Cell { chart, start_day: 0, scope }, "Anna".to_owned()), 1);
-    let ranked = vec![played(0, Scope::Country(Label::new("Mars"))), played(1, Scope::Device(Label::new("mobile")))];
+    let ranked = vec![played(0, Scope::country("Mars")), played(1, Scope::device("mobile"))];
     http.state.charts_mut().apply(Changes { ranked, ..Changes::default() });
     assert_eq!(cell(&server, "/v1/charts/weekly?scope=Mars").entries.len(), 1);
     assert_eq!(cell(&server, "/v1/trending?scope=Mars").entries.len(), 0);
@@ -91,7 +90,7 @@ fn a_name_that_plays_have_is_a_scope_whatever_it_looks_like() {
 #[test]
 fn many_scopes_come_in_pages() {
     let (server, http) = server();
-    let country = |index: u32| Scope::Country(Label::new(&format!("c{index:05}")));
+    let country = |index: u32| Scope::country(&format!("c{index:05}"));
     let cells =
         (0..2500).map(|index| ((Cell { chart: 0, start_day: 20_773, scope: country(index) }, "S1".to_owned()), 1));
     http.state.charts_mut().apply(Changes { ranked: cells.collect(), ..Changes::default() });

@@ -171,7 +171,7 @@ impl Reader {
         }
         let bounds_us = (!inside).then(|| times_us.clone());
         // An artist that is counted is no late text.
-        let late = self.selection.late_titles.filter(|_| !self.plan.counts(ItemKind::Artist));
+        let late = self.selection.late_titles.filter(|_| !self.plan.counts(ItemKind::ARTIST));
         let whole = bounds_us.is_none() && counted.is_none();
         let rows = open(opened, file, &columns, whole, late).with_context(|| unreadable(file))?;
         Ok(self.opened(file, rows, bounds_us))

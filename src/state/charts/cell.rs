@@ -50,7 +50,7 @@ pub struct ChartCell {
     pub available: Option<Available>,
 }
 
-/// A line of a chart. An artist chart has neither track id nor title.
+/// A line of a chart. A track has an id, a title and an artist; an artist has a name only, and any other item a title only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// Position from 1: by plays, most first, and equal plays by track id (or artist), bytewise.
@@ -59,18 +59,24 @@ pub struct Entry {
     pub track_id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
-    pub artist: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artist: Option<String>,
     pub plays: i64,
 }
 
 impl Entry {
-    /// The line of an item, which is a track by its id, or an artist by name.
+    /// The line of an item. A track is known by its id, all others by their text.
     pub fn new(kind: ItemKind, rank: usize, item: &str, about: Option<&About>, plays: i64) -> Self {
-        if kind == ItemKind::Artist {
-            return Self { rank, track_id: None, title: None, artist: item.to_owned(), plays };
+        let text = Some(item.to_owned());
+        match kind {
+            ItemKind::TRACK => {
+                let (title, artist) =
+                    about.map(|about| (about.title.clone(), about.artist.clone())).unwrap_or_default();
+                Self { rank, track_id: text, title: Some(title), artist: Some(artist), plays }
+            }
+            ItemKind::ARTIST => Self { rank, track_id: None, title: None, artist: text, plays },
+            _ => Self { rank, track_id: None, title: text, artist: None, plays },
         }
-        let (title, artist) = about.map(|about| (about.title.clone(), about.artist.clone())).unwrap_or_default();
-        Self { rank, track_id: Some(item.to_owned()), title: Some(title), artist, plays }
     }
 }
 

@@ -73,7 +73,7 @@ impl Charts {
 
     /// The ids of all tracks that are in a top.
     pub fn track_ids(&self) -> Vec<String> {
-        let tops = self.tops.iter().filter(|((chart, ..), _)| self.item_kind(*chart) == ItemKind::Track);
+        let tops = self.tops.iter().filter(|((chart, ..), _)| self.item_kind(*chart) == ItemKind::TRACK);
         let ids: BTreeSet<&str> = tops.flat_map(|(_, top)| top.keys().map(|id| &**id)).collect();
         ids.into_iter().map(str::to_owned).collect()
     }

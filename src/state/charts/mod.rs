@@ -24,5 +24,4 @@ pub use folded::{CellKey, Charts, Filter};
 pub use inputs::ChartInputs;
 pub use overview::{Overview, Page, SCOPES_MAX};
 pub use period::scopes;
-pub use possible::is_country_code;
 pub use snapshot_header::SnapshotHeader;

@@ -14,11 +14,6 @@ const SCOPES_MAX: usize = 20;
 /// Scopes that are looked at for those that have entries in one period.
 const LOOKED_AT_MAX: usize = 1000;
 
-/// Whether a country can be called so although no play has named it yet: two capital letters, as in ISO 3166-1.
-pub fn is_country_code(name: &str) -> bool {
-    name.len() == 2 && name.bytes().all(|byte| byte.is_ascii_uppercase())
-}
-
 impl Charts {
     /// What `chart` has, as far as it goes with the `scope` and the period that begins on `start_day`.
     pub fn available(&self, chart: u32, scope: Option<&Scope>, start_day: Option<i32>) -> Available {
@@ -65,17 +60,13 @@ impl Charts {
         found
     }
 
-    /// Whether there can be a list for `scope`: everywhere, a country of two capital letters, or what plays have
-    /// named so. As long as nothing that stays has been counted by such a scope, anything can be.
+    /// Whether there can be a list for `scope`: everywhere, a value that looks like one of its dimension, or one that plays
+    /// have had. As long as nothing that stays has been counted by such a scope, anything can be.
     pub fn may_have(&self, scope: &Scope) -> bool {
         match scope {
             Scope::Global => return true,
-            Scope::Country(country) => {
-                if is_country_code(country.as_str()) {
-                    return true;
-                }
-            }
-            Scope::Device(_) => {}
+            Scope::Of(dimension, value) if dimension.is_plausible(value.as_str()) => return true,
+            Scope::Of(..) => {}
         }
         let kind = scope.kind();
         let counts = |chart: &u32| scopes(&self.definitions, *chart).contains(&kind);
@@ -90,11 +81,7 @@ impl Charts {
 
     fn has_any(&self, chart: u32, kind: ScopeKind) -> bool {
         // Scopes are in the order of their kinds.
-        let first = match kind {
-            ScopeKind::Global => Scope::Global,
-            ScopeKind::Country => Scope::Country(Default::default()),
-            ScopeKind::Device => Scope::Device(Default::default()),
-        };
+        let first = Scope::first(kind);
         let next = self.tops.range((chart, first, i32::MIN)..).next();
         next.is_some_and(|((of, scope, _), _)| *of == chart && scope.kind() == kind)
     }

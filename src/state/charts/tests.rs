@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use reprise_dataflows::keys::label::Label;
 use reprise_dataflows::rules::definition::Cell;
 use reprise_dataflows::time::parse_instant;
 
@@ -34,7 +33,7 @@ pub fn charts() -> Charts {
 }
 
 pub fn country(name: &str) -> Scope {
-    Scope::Country(Label::new(name))
+    Scope::country(name)
 }
 
 pub fn about(title: &str, artist: &str) -> About {

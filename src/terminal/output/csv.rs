@@ -27,7 +27,7 @@ pub fn write(cells: &[ChartCell], out: &mut dyn Write) -> io::Result<()> {
         for entry in &cell.entries {
             let track_id = text(entry.track_id.as_deref().unwrap_or_default());
             let title = text(entry.title.as_deref().unwrap_or_default());
-            let (rank, artist, plays) = (entry.rank, text(&entry.artist), entry.plays);
+            let (rank, artist, plays) = (entry.rank, text(entry.artist.as_deref().unwrap_or_default()), entry.plays);
             writeln!(out, "{chart},{period},{start},{end},{scope},{rank},{track_id},{title},{artist},{plays}")?;
         }
     }

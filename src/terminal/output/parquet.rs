@@ -63,7 +63,7 @@ fn columns(cells: &[ChartCell]) -> Result<RecordBatch> {
         Arc::new(Int32Array::from_iter_values(rows().map(|(_, entry)| i32::try_from(entry.rank).unwrap_or(i32::MAX)))),
         Arc::new(StringArray::from_iter(rows().map(|(_, entry)| entry.track_id.as_deref()))),
         Arc::new(StringArray::from_iter(rows().map(|(_, entry)| entry.title.as_deref()))),
-        text(|(_, entry)| entry.artist.clone()),
+        text(|(_, entry)| entry.artist.clone().unwrap_or_default()),
         Arc::new(Int64Array::from_iter_values(rows().map(|(_, entry)| entry.plays))),
     ];
     Ok(RecordBatch::try_new(schema(), columns)?)

@@ -50,7 +50,7 @@ pub fn list(entries: &[Entry], width: Option<u16>) -> String {
     let header: &[&str] = if tracks { &["#rank", "title", "artist", "#plays"] } else { &["#rank", "artist", "#plays"] };
     let rows = entries.iter().map(|entry| {
         let title = tracks.then(|| entry.title.clone().unwrap_or_default());
-        let ends = [entry.artist.clone(), grouped(entry.plays)];
+        let ends = [entry.artist.clone().unwrap_or_default(), grouped(entry.plays)];
         [entry.rank.to_string()].into_iter().chain(title).chain(ends).collect()
     });
     columns(header, rows, width)

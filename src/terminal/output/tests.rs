@@ -10,7 +10,7 @@ fn cell(titles: &[&str]) -> ChartCell {
         rank,
         track_id: Some(format!("S{rank}")),
         title: Some((*title).to_owned()),
-        artist: "Ana, \"the\" Second".to_owned(),
+        artist: Some("Ana, \"the\" Second".to_owned()),
         plays: 12_345 / rank as i64,
     });
     ChartCell {
@@ -26,7 +26,7 @@ fn cell(titles: &[&str]) -> ChartCell {
 }
 
 fn artists() -> ChartCell {
-    let entry = Entry { rank: 1, track_id: None, title: None, artist: "Ana".to_owned(), plays: 7 };
+    let entry = Entry { rank: 1, track_id: None, title: None, artist: Some("Ana".to_owned()), plays: 7 };
     let all_time = ChartCell { period: "all".to_owned(), start_us: None, end_us: None, ..cell(&[]) };
     ChartCell { entries: vec![entry], ..all_time }
 }
@@ -107,7 +107,7 @@ proptest! {
     ) {
         let mut cells = [cell(&texts.iter().map(String::as_str).collect::<Vec<_>>()), artists()];
         for (entry, text) in cells[0].entries.iter_mut().zip(texts.iter().rev()) {
-            (entry.track_id, entry.artist) = (Some(text.clone()), text.clone());
+            (entry.track_id, entry.artist) = (Some(text.clone()), Some(text.clone()));
         }
         cells[0].scope.clone_from(&name);
         for format in [Format::Table, Format::Csv, Format::Json] {

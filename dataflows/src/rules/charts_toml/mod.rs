@@ -72,10 +72,7 @@ const PERIODS: &[(&str, Period)] = &[
     ("year", Period::Year),
     ("all", Period::All),
 ];
-const SCOPES: &[(&str, ScopeKind)] =
-    &[("global", ScopeKind::Global), ("country", ScopeKind::Country), ("device", ScopeKind::Device)];
 const SCOPES_LATER: &[&str] = &["city"];
-const ITEMS: &[(&str, ItemKind)] = &[("track", ItemKind::Track), ("artist", ItemKind::Artist)];
 const MEASURES: &[(&str, Measure)] = &[("plays", Measure::Plays)];
 const MEASURES_LATER: &[&str] = &["listeners", "minutes"];
 const WEEKDAYS: &[(&str, Weekday)] = &[
@@ -133,7 +130,7 @@ fn trending_default() -> Trending {
         window_us: 600_000_000,
         slide_us: 60_000_000,
         scopes: scopes_default(),
-        item: ItemKind::Track,
+        item: ItemKind::TRACK,
         measure: Measure::Plays,
         eligible: Eligible::Completed,
         top: 50,
@@ -141,8 +138,16 @@ fn trending_default() -> Trending {
     }
 }
 
+fn scope_kinds() -> Vec<(&'static str, ScopeKind)> {
+    ScopeKind::all().map(|kind| (kind.name(), kind)).collect()
+}
+
+fn item_kinds() -> Vec<(&'static str, ItemKind)> {
+    ItemKind::all().map(|kind| (kind.name(), kind)).collect()
+}
+
 fn scopes_default() -> Vec<ScopeKind> {
-    vec![ScopeKind::Global, ScopeKind::Country]
+    vec![ScopeKind::Global, ScopeKind::COUNTRY]
 }
 
 fn trending(fields: &TomlFields<'_>) -> Result<Trending, DefinitionError> {
@@ -155,8 +160,8 @@ fn trending(fields: &TomlFields<'_>) -> Result<Trending, DefinitionError> {
         slide_us: fields.or("slide", default.slide_us, |value| {
             value.duration_us(SLIDE_MIN_US..=WINDOW_MAX_US, "a time from `1s` to the length of the window")
         })?,
-        scopes: fields.or("scopes", default.scopes, |value| value.choices(SCOPES, SCOPES_LATER))?,
-        item: fields.or("item", default.item, |value| value.choice(ITEMS, &[]))?,
+        scopes: fields.or("scopes", default.scopes, |value| value.choices(&scope_kinds(), SCOPES_LATER))?,
+        item: fields.or("item", default.item, |value| value.choice(&item_kinds(), &[]))?,
         measure: fields.or("measure", default.measure, |value| value.choice(MEASURES, MEASURES_LATER))?,
         eligible: fields.or("eligible", default.eligible, |value| eligible(&value))?,
         top: fields.or("top", default.top, |value| value.count(TOP_MAX))?,
@@ -221,8 +226,8 @@ fn chart(fields: &TomlFields<'_>) -> Result<Chart, DefinitionError> {
             zone: fields.or("zone", None, |value| zone(&value))?,
             week_starts: fields.or("week_starts", Weekday::Monday, |value| value.choice(WEEKDAYS, &[]))?,
         },
-        scopes: fields.or("scopes", scopes_default(), |value| value.choices(SCOPES, SCOPES_LATER))?,
-        item: fields.or("item", ItemKind::Track, |value| value.choice(ITEMS, &[]))?,
+        scopes: fields.or("scopes", scopes_default(), |value| value.choices(&scope_kinds(), SCOPES_LATER))?,
+        item: fields.or("item", ItemKind::TRACK, |value| value.choice(&item_kinds(), &[]))?,
         measure: fields.or("measure", Measure::Plays, |value| value.choice(MEASURES, MEASURES_LATER))?,
         eligible: fields.or("eligible", Eligible::Completed, |value| eligible(&value))?,
         top: fields.or("top", 100, |value| value.count(TOP_MAX))?,

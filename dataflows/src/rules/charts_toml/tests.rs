@@ -31,8 +31,8 @@ fn the_built_in_charts() {
         name: name.to_owned(),
         period,
         calendar: Calendar::default(),
-        scopes: vec![ScopeKind::Global, ScopeKind::Country],
-        item: ItemKind::Track,
+        scopes: vec![ScopeKind::Global, ScopeKind::COUNTRY],
+        item: ItemKind::TRACK,
         measure: Measure::Plays,
         eligible: Eligible::Completed,
         top: 100,
@@ -68,8 +68,8 @@ fn every_field_is_read() {
     let trending = Trending {
         window_us: 3_600_000_000,
         slide_us: 90_000_000,
-        scopes: vec![ScopeKind::Device],
-        item: ItemKind::Artist,
+        scopes: vec![ScopeKind::DEVICE],
+        item: ItemKind::ARTIST,
         measure: Measure::Plays,
         eligible: Eligible::All,
         top: 1,
@@ -79,8 +79,8 @@ fn every_field_is_read() {
         name: "fm-2".to_owned(),
         period: Period::Week,
         calendar: Calendar { zone: crate::time::zone("Europe/Lisbon"), week_starts: Weekday::Friday },
-        scopes: vec![ScopeKind::Device, ScopeKind::Global],
-        item: ItemKind::Artist,
+        scopes: vec![ScopeKind::DEVICE, ScopeKind::Global],
+        item: ItemKind::ARTIST,
         measure: Measure::Plays,
         eligible: Eligible::ListenedMs(1500),
         top: 1000,
@@ -272,7 +272,7 @@ fn examples_are_read() {
     let names: Vec<&str> = every_option.charts.iter().map(|chart| chart.name.as_str()).collect();
     assert_eq!(names, ["weekly", "artists-tokyo", "release-week", "by-device"]);
     assert_eq!(every_option.charts[0], Definitions::builtin().charts[0]);
-    let scopes = vec![ScopeKind::Global, ScopeKind::Country, ScopeKind::Device];
+    let scopes = vec![ScopeKind::Global, ScopeKind::COUNTRY, ScopeKind::DEVICE];
     assert_eq!(every_option.trending, Trending { scopes, ..Definitions::builtin().trending });
     for rules in [
         include_str!("../../../../examples/month-completed.toml"),

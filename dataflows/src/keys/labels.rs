@@ -1,0 +1,92 @@
+//! The labels of a key: one for each dimension that its grouping counts by.
+
+use std::hash::{Hash, Hasher};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::label::Label;
+
+/// Some labels, in the order of their dimensions. Two lie inline, in 32 bytes; absent ones are empty.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Labels(Held);
+
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Held {
+    Two([Label; 2]),
+    /// Three or more.
+    More(Box<[Label]>),
+}
+
+const _: () = assert!(size_of::<Labels>() == 2 * size_of::<Label>());
+
+impl Labels {
+    /// The label at `place`; empty where there is none.
+    pub fn get(&self, place: usize) -> Label {
+        self.as_slice().get(place).cloned().unwrap_or_default()
+    }
+
+    /// All labels: two at least.
+    pub fn as_slice(&self) -> &[Label] {
+        match &self.0 {
+            Held::Two(labels) => labels,
+            Held::More(labels) => labels,
+        }
+    }
+}
+
+impl Default for Labels {
+    fn default() -> Self {
+        Self(Held::Two(Default::default()))
+    }
+}
+
+impl FromIterator<Label> for Labels {
+    fn from_iter<I: IntoIterator<Item = Label>>(labels: I) -> Self {
+        let mut labels = labels.into_iter();
+        let two = [labels.next().unwrap_or_default(), labels.next().unwrap_or_default()];
+        match labels.next() {
+            None => Self(Held::Two(two)),
+            Some(third) => Self(Held::More(two.into_iter().chain([third]).chain(labels).collect())),
+        }
+    }
+}
+
+impl Hash for Labels {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_slice().iter().for_each(|label| label.hash(state));
+    }
+}
+
+impl std::fmt::Debug for Labels {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.as_slice().fmt(formatter)
+    }
+}
+
+impl Serialize for Labels {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.as_slice().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Labels {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Vec::<Label>::deserialize(deserializer).map(|labels| labels.into_iter().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_what_they_were_made_of() {
+        for texts in [&[][..], &["US"], &["US", "mobile"], &["US", "", "a city with a long name"]] {
+            let labels: Labels = texts.iter().map(|text| Label::new(text)).collect();
+            for place in 0..4 {
+                assert_eq!(labels.get(place).as_str(), texts.get(place).copied().unwrap_or_default());
+            }
+            assert_eq!(labels, labels.as_slice().iter().cloned().collect());
+        }
+    }
+}
