@@ -42,6 +42,14 @@ const TABLE: &[About] = &[
         examples: "devices such as `device:mobile`",
         expected: "a device that was ever seen",
     },
+    About {
+        name: "city",
+        column: "city",
+        is_bare: false,
+        is_plausible: |_| false,
+        examples: "cities such as `city:Lisbon`",
+        expected: "a city that was ever seen",
+    },
 ];
 
 /// A column by which charts can be split, as its line in the table. Dimensions are ordered as they are there.

@@ -43,6 +43,13 @@ item = "artist"
 top = 2
 
 [[chart]]
+name = "cities"
+period = "month"
+scopes = ["city", "device", "global", "country"]
+zone = "Europe/Lisbon"
+top = 3
+
+[[chart]]
 name = "tokyo-days"
 period = "day"
 zone = "Asia/Tokyo"

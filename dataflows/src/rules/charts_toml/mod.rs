@@ -23,7 +23,7 @@ use fields::{TomlFields, Value, duration_name};
 pub const DEFAULT_TOML: &str = r#"[trending]
 window = "10m"
 slide = "1m"                       # the window moves on so far at a time
-scopes = ["global", "country"]     # device
+scopes = ["global", "country"]     # device, city
 item = "track"                     # or artist
 measure = "plays"
 eligible = "completed"             # or all, or for how long a play is heard at least: "30s"
@@ -72,7 +72,6 @@ const PERIODS: &[(&str, Period)] = &[
     ("year", Period::Year),
     ("all", Period::All),
 ];
-const SCOPES_LATER: &[&str] = &["city"];
 const MEASURES: &[(&str, Measure)] = &[("plays", Measure::Plays)];
 const MEASURES_LATER: &[&str] = &["listeners", "minutes"];
 const WEEKDAYS: &[(&str, Weekday)] = &[
@@ -160,7 +159,7 @@ fn trending(fields: &TomlFields<'_>) -> Result<Trending, DefinitionError> {
         slide_us: fields.or("slide", default.slide_us, |value| {
             value.duration_us(SLIDE_MIN_US..=WINDOW_MAX_US, "a time from `1s` to the length of the window")
         })?,
-        scopes: fields.or("scopes", default.scopes, |value| value.choices(&scope_kinds(), SCOPES_LATER))?,
+        scopes: fields.or("scopes", default.scopes, |value| value.choices(&scope_kinds(), &[]))?,
         item: fields.or("item", default.item, |value| value.choice(&item_kinds(), &[]))?,
         measure: fields.or("measure", default.measure, |value| value.choice(MEASURES, MEASURES_LATER))?,
         eligible: fields.or("eligible", default.eligible, |value| eligible(&value))?,
@@ -226,7 +225,7 @@ fn chart(fields: &TomlFields<'_>) -> Result<Chart, DefinitionError> {
             zone: fields.or("zone", None, |value| zone(&value))?,
             week_starts: fields.or("week_starts", Weekday::Monday, |value| value.choice(WEEKDAYS, &[]))?,
         },
-        scopes: fields.or("scopes", scopes_default(), |value| value.choices(&scope_kinds(), SCOPES_LATER))?,
+        scopes: fields.or("scopes", scopes_default(), |value| value.choices(&scope_kinds(), &[]))?,
         item: fields.or("item", ItemKind::TRACK, |value| value.choice(&item_kinds(), &[]))?,
         measure: fields.or("measure", Measure::Plays, |value| value.choice(MEASURES, MEASURES_LATER))?,
         eligible: fields.or("eligible", Eligible::Completed, |value| eligible(&value))?,
