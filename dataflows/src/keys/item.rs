@@ -16,7 +16,11 @@ struct About {
     column: &'static str,
 }
 
-const TABLE: &[About] = &[About { name: "track", column: "song_id" }, About { name: "artist", column: "artist" }];
+const TABLE: &[About] = &[
+    About { name: "track", column: "song_id" },
+    About { name: "artist", column: "artist" },
+    About { name: "album", column: "album" },
+];
 
 /// A kind of item that a chart can list, as its line in the table.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

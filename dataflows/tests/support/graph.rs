@@ -50,6 +50,13 @@ zone = "Europe/Lisbon"
 top = 3
 
 [[chart]]
+name = "albums"
+period = "week"
+item = "album"
+scopes = ["global", "city"]
+top = 3
+
+[[chart]]
 name = "tokyo-days"
 period = "day"
 zone = "Asia/Tokyo"

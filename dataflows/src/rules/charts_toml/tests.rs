@@ -171,7 +171,7 @@ fn a_field_of_a_chart_is_refused() {
         ("scopes = []", "`scopes` is [], but must be a list of `global`, `country`, `device` or `city`"),
         ("scopes = ['global', 3]", "`scopes` is 3, but must be `global`, `country`, `device` or `city`"),
         ("scopes = ['global', \"global\"]", "`scopes` has \"global\" twice"),
-        ("item = 'album'", "`item` is 'album', but must be `track` or `artist`"),
+        ("item = 'genre'", "`item` is 'genre', but must be `track`, `artist` or `album`"),
         ("measure = 'skips'", "`measure` is 'skips', but must be `plays`"),
         ("measure = 'listeners'", "this version does not have `listeners` for `measure` yet"),
         ("measure = 'minutes'", "this version does not have `minutes` for `measure` yet"),
