@@ -1,14 +1,17 @@
-"""`scripts/chaos --processes N`: `reprise cluster` with 1 to N + 1 processes, which are killed, frozen, and left alone.
+"""The trial of `scripts/chaos --processes N`: `reprise cluster` with 1 to N + 1 processes.
 
-What happens, by chance:
-- SIGKILL to a process at a random instant, before the charts are served or after. All must be started again and serve.
-- SIGSTOP to a process, for good or until a while after the stall timeout. The others must end, and the supervisor must kill who
-  is still frozen. A process alone has nobody who would miss it, so it is not frozen for long.
-- SIGSTOP for less than the stall timeout. The same processes must go on.
-- A process aborts at a step. Each start of the processes has the failpoint, so that is done under a supervisor that does not start
-  them again: it must end with status 1.
-- The supervisor is ended, by SIGTERM or SIGKILL, and another one starts, with other numbers of processes and workers. Nobody may be
-  left; but in some rounds one was frozen before, so that it wakes up when others have the lake. Then it must end by itself.
+Each round picks one of these by chance:
+- SIGKILL to a process, before or after the charts are served. The supervisor must start all
+  processes again, and they must serve.
+- SIGSTOP to a process, for good or until some time after the stall timeout. The other processes
+  must end, and the supervisor must kill the frozen one. This needs two processes: a single one has
+  no peer that could notice.
+- SIGSTOP for less than the stall timeout. The same processes must continue.
+- A process aborts at a step. The failpoint is set at every start, so the supervisor is one that
+  starts nothing again, and it must end with status 1.
+- The supervisor ends by SIGTERM or SIGKILL, and another one starts with other numbers of processes
+  and workers. No process may be left. In some rounds one process is frozen before that and wakes up
+  when the new cluster has the lake; it must end by itself.
 """
 
 import collections
@@ -18,22 +21,23 @@ import time
 from chaos_supervisor import Machine, Supervisor, have_ended
 from chaos_trial import BUSY, CALM, STEP_S, STEPS, PATIENCE_S, Trial
 
-# A step of a cluster alone: what is read from another process, which is often.
+# `link`, a step that only a cluster has, is a read from another process, which happens often.
 CLUSTER_STEPS = {**STEPS, "link": 300}
-# Frozen processes are not to take all of our time.
+# Short, since each freeze takes this time.
 STALL_S = 1
-# Who is frozen before the processes are linked is noticed after this.
+# A process that is frozen before the processes are linked is noticed after this.
 JOIN_S = 5
 OURS = ["--stall-timeout", f"{STALL_S}s", "--join-timeout", f"{JOIN_S}s"]
 RESTARTS = 1_000_000
-# How likely things are: that a process dies at a step, that the supervisor ends before a kill, that a kill freezes, that who is
-# frozen wakes up, that there is a short freeze before, that the next kill comes while all are being started again.
+# Probabilities: a process dies at a step; the supervisor ends before a kill; a kill is a freeze;
+# the frozen process wakes up; a short freeze comes first; the next kill comes during the new start.
 AIMED, CHANGED, FROZEN, WOKEN, OUTLIVED, EARLY = 0.35, 0.25, 0.45, 0.5, 0.3, 0.25
 # A peer may have been heard for the last time a quarter of the stall timeout before it was frozen.
 OUTLIVED_S = 0.5 * STALL_S
-# Processes may take each other for frozen if the machine has stood still for so long, so many seconds ago at most.
+# A stall of the whole machine excuses processes that take each other for frozen: its least length,
+# and how long ago it may have been.
 STILL_S, STILL_AGO_S = 0.5 * STALL_S, 8
-# In which those who have lost their supervisor end, or who wakes up when others have the lake.
+# A process must end within this after it lost its supervisor, or woke up when others had the lake.
 ALONE_S = 20
 
 
@@ -45,14 +49,14 @@ class Cluster(Trial):
         self.supervisors = []
         # Processes that have lost their supervisor.
         self.left = []
-        # How often it has started its processes again because of us.
+        # Restarts by the supervisor that this trial has caused.
         self.deaths = 0
-        # By what has happened: how often, to process 0 or another.
+        # By the kind of kill: how often it hit process 0, and another process.
         self.killed = collections.defaultdict(collections.Counter)
         self.served_s = collections.defaultdict(list)
         self.machine = Machine()
         self.outlived = 0
-        # Deaths because the machine has stood still.
+        # Deaths that a stall of the machine excuses.
         self.excused = 0
         self.ends = collections.Counter()
         self.alone_s = []
@@ -117,9 +121,9 @@ class Cluster(Trial):
         return "SIGKILL"
 
     def freeze(self, victim, was_ready):
-        """Freezes a process for so long that all others miss it, or for ever."""
+        """Freezes a process beyond the stall timeout, or for good."""
         victim.send(signal.SIGSTOP)
-        # Before they are linked it is not missed for a while, and may be back in time.
+        # Before the processes are linked, a freeze of this length may go unnoticed.
         if not was_ready or self.random.random() >= WOKEN:
             return "SIGSTOP"
         time.sleep(STALL_S + self.random.uniform(0.1, 1.5))
@@ -129,7 +133,7 @@ class Cluster(Trial):
         return "SIGSTOP, too late SIGCONT"
 
     def freeze_shortly(self):
-        """Freezes a process for less than the stall timeout, which nobody may mind."""
+        """Freezes a process for less than the stall timeout, which must have no effect."""
         before, deaths = self.pids(), self.deaths
         victim = self.victim()
         victim.send(signal.SIGSTOP)
@@ -162,7 +166,7 @@ class Cluster(Trial):
         return True
 
     def expect_no_death(self):
-        """Fails if processes have died, and not because of us."""
+        """Fails if processes have died that this trial did not kill."""
         supervisor = self.supervisor
         if supervisor.process.poll() is not None:
             self.fail(f"reprise cluster ended by itself with status {supervisor.process.returncode}")
@@ -175,7 +179,7 @@ class Cluster(Trial):
             self.until("all processes are there", supervisor.is_whole)
 
     def is_excused(self, supervisor):
-        """Whether it is the machine's fault that processes have taken each other for frozen."""
+        """Whether a stall of the machine explains that processes took each other for frozen."""
         is_excused = supervisor.has_missed_somebody() and self.machine.stood_still(STILL_S, time.monotonic() - STILL_AGO_S)
         self.excused += is_excused
         return is_excused

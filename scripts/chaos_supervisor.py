@@ -1,4 +1,8 @@
-"""`reprise cluster` and its processes, as one who means them ill sees them. Linux only: it is /proc that knows children."""
+"""Finds, signals and watches the processes of a `reprise cluster`, for chaos_cluster.py.
+
+Children are found through /proc and held by pidfd, so this is for Linux only. `Machine` notices
+when the whole machine has stalled, which a cluster may take for a frozen process.
+"""
 
 import os
 import re
@@ -10,11 +14,11 @@ from common import is_ready, starts_in
 
 
 class Member:
-    """A process of a cluster, held by a descriptor: once it has ended its id may be somebody else's."""
+    """A process of a cluster, held by a descriptor, since its id may be reused after its end."""
 
     def __init__(self, pid, descriptor):
         self.pid, self.descriptor = pid, descriptor
-        # Of the process in its cluster; it has none before it has begun to be `reprise`.
+        # Its number in the cluster; none until the child has executed `reprise`.
         self.number = None
 
     def __del__(self):
@@ -36,7 +40,7 @@ class Member:
         return "process 0" if self.number == 0 else "another process"
 
     def look(self):
-        """Finds out its number, which is on its command line."""
+        """Reads its number from its command line."""
         words = contents(f"/proc/{self.pid}/cmdline").split("\0")
         if self.number is None and "--stop-with-stdin" in words:
             self.number = int(words[words.index("-p") + 1])
@@ -50,7 +54,7 @@ class Supervisor:
         self.known = {}
 
     def children(self):
-        """All that it has started, and has not waited for."""
+        """The processes that it has started and not yet waited for."""
         tasks = f"/proc/{self.process.pid}/task"
         pids = [int(pid) for task in folder(tasks) for pid in contents(f"{tasks}/{task}/children").split()]
         self.known = {pid: member for pid, member in self.known.items() if not member.has_ended()}
@@ -76,11 +80,11 @@ class Supervisor:
         return is_ready(self.log)
 
     def deaths(self):
-        """How often it has started all again."""
+        """How often it has started all processes again."""
         return len(starts_in(self.log)) - 1
 
     def reasons(self):
-        """Why it has started all again, each time."""
+        """The reason for each of these restarts, as it logged them."""
         with open(self.log, errors="replace") as log:
             return re.findall(r"WARN (.*): starting all again in", log.read())
 
@@ -89,14 +93,14 @@ class Supervisor:
         return any("has not been heard for" in start for start in starts_in(self.log)[-2:])
 
     def died_at(self):
-        """The number of the process that has come to the step at which it was to die, and the step."""
+        """The process that aborted at its step, by number, and the step."""
         with open(self.log, errors="replace") as log:
             found = re.search(r"^\[(\d+)\] failpoint (\S+): the process dies", log.read(), re.MULTILINE)
         return (int(found[1]), found[2]) if found else None
 
     def kill(self):
         """Kills it alone, and returns the processes that it leaves behind."""
-        # It must not start another one after we have looked.
+        # Stopped first, so that it starts no process after its children were listed.
         self.process.send_signal(signal.SIGSTOP)
         left = self.children()
         self.process.kill()
@@ -104,27 +108,27 @@ class Supervisor:
         return left
 
     def end(self):
-        """Kills it and all that it has started."""
+        """Kills it and every process that it has started."""
         left = self.kill() if self.process.poll() is None else list(self.known.values())
         for member in left:
             member.send(signal.SIGKILL)
 
 
 class Machine:
-    """Notices when this machine has stood still, and all that runs on it: it is no fault if a cluster takes that for a death."""
+    """Notices stalls of the whole machine: a cluster may take them for a death without fault."""
 
     INTERVAL_S = 0.05
 
     def __init__(self):
         self.last = time.monotonic()
-        # When it went on, and how long it had stood still.
+        # For each stall, the moment of its end and its length.
         self.stops = []
         # A timer needs no thread, and children do not get it.
         signal.signal(signal.SIGALRM, self.tick)
         signal.setitimer(signal.ITIMER_REAL, self.INTERVAL_S, self.INTERVAL_S)
 
     def end(self):
-        """Notices nothing any more. A timer that outlives the interpreter's handlers would kill us."""
+        """Ends the timer. A signal after the interpreter has removed its handlers would kill it."""
         signal.setitimer(signal.ITIMER_REAL, 0)
 
     def tick(self, *_):
@@ -134,18 +138,18 @@ class Machine:
         self.last = now
 
     def stood_still(self, for_s, since):
-        """Whether it did for so long, after the moment `since`."""
+        """Whether a stall of at least `for_s` seconds ended after `since`."""
         return any(length >= for_s for moment, length in self.stops if moment > since)
 
 
 def have_ended(members, within_s):
-    """Whether all of them have ended, or do so in time."""
+    """Whether all `members` end within `within_s` seconds."""
     deadline = time.monotonic() + within_s
     return all(member.has_ended(max(0, deadline - time.monotonic())) for member in members)
 
 
 def contents(path):
-    """What is in a file of /proc; nothing if the process has gone."""
+    """The text of a file of /proc; empty if the process is gone."""
     try:
         with open(path) as file:
             return file.read()

@@ -1,11 +1,12 @@
-"""`scripts/chaos --takeovers N --updates M`: one `reprise run` after the other becomes the writer of the same lake, while plays come.
+"""The trial of `scripts/chaos --takeovers N --updates M`: runs replace each other on one lake.
 
-- A takeover: another run starts while one runs and commits ten times a second. The new one must serve, and the old one must end by
-  itself and say why.
-- A rolling update: the old one also gets SIGTERM, at a random moment from 300 ms before the start of the new one to 300 ms after it.
+- A takeover: a new run starts while the old one commits ten times a second. The new run must serve,
+  and the old one must end by itself and say why.
+- A rolling update: the old run also gets SIGTERM, at a random moment from 300 ms before the start
+  of the new run to 300 ms after it.
 
-Never may both be gone, and never may the new one refuse. What goes wrong is counted, and the trial goes on with another run, so that
-an old program can be compared with a new one.
+The new run must never be refused, and never may both be gone. Faults are counted and the trial
+continues with another run, so that two versions of the program can be compared.
 """
 
 import collections
@@ -18,9 +19,9 @@ from common import is_ready
 
 PACE = ["--commit-interval", "100ms"]
 TAKE_OVER = "--take-over"
-# Of SIGTERM to the old run, from the start of the new one.
+# The most time between the start of the new run and SIGTERM to the old one.
 OFFSET_MAX_S = 0.3
-# A run serves for so long at most before the next takeover.
+# The most time that a run serves before the next takeover.
 CALM_MAX_S = 0.4
 
 
@@ -28,7 +29,7 @@ class Takeovers(Trial):
     def __init__(self, *arguments):
         super().__init__(*arguments)
         usage = subprocess.run([self.options.reprise, "run", "--help"], capture_output=True, text=True, check=True)
-        # Earlier releases always take over.
+        # Earlier releases lack the option and always take over.
         self.take_over = [TAKE_OVER] if TAKE_OVER in usage.stdout else []
         self.done = collections.Counter()
         self.ends = collections.Counter()
@@ -115,8 +116,8 @@ class Takeovers(Trial):
 
 
 def last_error(log):
-    """What a run has said last of why it has ended."""
+    """The last error that a run has logged."""
     with open(log, errors="replace") as text:
         errors = [line.strip() for line in text if line.startswith("error: ")]
-    # Offsets and such are different each time.
+    # Digits are masked, so that errors which differ in offsets only are counted together.
     return "".join("N" if character.isdigit() else character for character in errors[-1][:160]) if errors else "(it does not say why)"

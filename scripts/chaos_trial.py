@@ -1,4 +1,9 @@
-"""What the trials of scripts/chaos have in common: plays come in, something is killed, and all that was sent is counted."""
+"""Base class of the trials of scripts/chaos, and the plain trial: one `reprise run` that is killed.
+
+`Trial` starts the generator and the program, waits, runs the last checks and counts records.
+`Alone` kills a single process, at random moments or at a step. chaos_cluster.py and
+chaos_takeovers.py have the other trials.
+"""
 
 import collections
 import ctypes
@@ -13,29 +18,29 @@ import time
 from common import ROOT, address_in, is_ready, readers_python
 
 PARTITIONS = 3
-# Where a process can be made to die, and how often such a step comes before it happens, at most.
+# Steps at which a process can be made to abort, and up to which occurrence of the step.
 STEPS = {
     "staged": 4, "intended": 4, "renaming": 6, "renamed": 4, "appended": 4,
     "checkpoint-writing": 20, "checkpoint-written": 1, "checkpoint-renamed": 1,
     "compact-staged": 1, "compact-intended": 1, "compact-renaming": 1, "compact-renamed": 1, "compact-appended": 1, "vacuum": 1,
 }
-# How long a step is waited for.
+# How long a trial waits for a process to reach its step.
 STEP_S = 8
 PATIENCE_S = 120
-# The generator ends by itself, should nobody be left to stop it.
+# The generator ends by itself after this, in case this script is killed.
 GENERATOR_MIN_M = 30
-# Everything as often as it can be.
+# Commits, checkpoints and compaction as often as possible.
 BUSY = ["--commit-interval", "200ms", "--checkpoint-interval", "700ms", "--compact-after", "1s", "--retain", "2s"]
-# As users have it, so that files stay for as long as `verify` reads.
+# The defaults of users, so that files are not deleted while `verify` reads them.
 CALM = ["--commit-interval", "200ms"]
-# Of a log, what is shown when something is wrong.
+# The part of a log that is shown with a failure.
 LOG_CHARS = 6000
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def die_with_us():
-    """Has a child that is about to start killed when we are: then nobody would stop it."""
+    """Lets the kernel kill a child when this script is killed, since nothing else would stop it."""
     if LIBC:
         LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
@@ -47,16 +52,16 @@ class Trial:
         self.topic = f"chaos-{os.getpid()}-{time.time_ns()}"
         self.lake = options.lake or os.path.join(folder, "lake")
         self.plays = os.path.join(folder, "plays.jsonl")
-        # Of the newest start.
+        # The log of the newest start.
         self.log = None
         self.starts = 0
         self.aborts = 0
-        # What went wrong and did not end the trial.
+        # Faults that did not end the trial, by their text.
         self.faults = collections.Counter()
         self.processes = []
 
     def run(self, *arguments, failpoint=None, pace=BUSY):
-        """Starts what is to be killed."""
+        """Starts the process that is to be killed."""
         raise NotImplementedError
 
     def kill(self):
@@ -64,17 +69,17 @@ class Trial:
         raise NotImplementedError
 
     def settle(self):
-        """Ends what still runs, after the last kill."""
+        """Ends the processes that still run after the last kill."""
 
     def kills(self):
-        """How often something was killed."""
+        """The number of kills so far."""
         raise NotImplementedError
 
     def report_kills(self):
         raise NotImplementedError
 
     def program(self, *arguments, **more):
-        """Starts the program, free of what the shell has set."""
+        """Starts the program, without the REPRISE_ variables of the shell."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("REPRISE_")}
         environment.pop("RUST_LOG", None)
         environment.update(more.pop("environment", {}))
@@ -95,18 +100,18 @@ class Trial:
             return self.program(*arguments, environment=environment, stderr=log, stdout=subprocess.DEVNULL)
 
     def end(self):
-        """Leaves nothing behind, whatever has happened."""
+        """Kills every process that was started."""
         for process in self.processes:
             process.kill()
             process.wait()
 
     def until(self, what, is_so, seconds=PATIENCE_S):
-        """Waits until something is so, and fails if that does not come."""
+        """Waits until `is_so` is true, and fails after `seconds`."""
         deadline = time.monotonic() + seconds
         while not is_so():
             if time.monotonic() > deadline:
                 self.fail(f"{what}: not after {seconds} s")
-            # Asking takes processor time from the one that is asked.
+            # Polling takes processor time from the polled process.
             time.sleep(0.02)
 
     def until_ready(self, process):
@@ -140,7 +145,7 @@ class Trial:
         self.until("the generator generates", has_begun)
 
     def finish(self):
-        """Reads the rest, and lets `verify` look at the lake, alone and beside a live instance."""
+        """Reads the rest of the topic, and runs `verify` on the lake and against a live run."""
         self.settle()
         self.generator.send_signal(signal.SIGINT)
         if self.generator.wait(PATIENCE_S) != 0:
@@ -160,7 +165,7 @@ class Trial:
             self.fail("the live instance did not stop well")
 
     def count(self):
-        """What was sent, by table, and how much of it is lost or doubled."""
+        """The number of records sent, by table, and how many are lost and doubled."""
         def lines(path):
             with open(path, "rb") as file:
                 return sum(1 for _ in file)
@@ -186,7 +191,7 @@ class Trial:
 class Alone(Trial):
     """`reprise run` in one process, killed at random instants or at a step."""
 
-    # Of the kills, those that happen at a step.
+    # The share of kills that are to happen at a step.
     AIMED = 0.6
 
     def __init__(self, *arguments):

@@ -1,6 +1,6 @@
 """What a Kafka with TLS and SCRAM rests on, made for a broker of tests: an authority, a certificate, and a user's credentials.
 
-All of it is made anew for each broker, by openssl, and lies in files that only their owner reads. A password is never on a
+openssl makes all of it for each broker, in files that only their owner can read. A password is never on a
 command line, where everybody on the machine could see it: not even the broker gets it, but what SCRAM derives from it.
 """
 

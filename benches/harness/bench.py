@@ -89,7 +89,7 @@ class Bench:
         self.topics = []
 
     def show(self, title, head, rows, notes=""):
-        self.tables.append({"title": title, "head": head, "rows": rows})
+        self.tables.append({"title": title, "head": head, "rows": rows, "notes": notes})
         print(f"\n### {title}\n\n{results.table(head, rows)}\n", flush=True)
         if notes:
             print(notes, flush=True)
@@ -101,4 +101,5 @@ class Bench:
         program = subprocess.run([self.options.reprise, "--version"], capture_output=True, text=True).stdout.strip()
         found = {"program": program, "versions": peers.versions(), "left_out": self.left_out, "tables": self.tables, **found}
         path = results.keep(self.options.results, name, found)
-        self.say(f"raw figures: {os.path.relpath(path)}")
+        path = os.path.relpath(path)
+        self.say(f"raw run: {path}; to keep its tables: scripts/bench summary {path}")

@@ -33,9 +33,10 @@ GENERATOR_S = 900
 SETTLE_S = 3
 HEAD = ["job", "plays/s", "p50 ms", "p90", "p99", "min – max", "max", "never seen", "reprise ÷ it, p99", "min – max", "goal"]
 NOTES = """\
-Of reprise: as a client of its event stream (`every=0`) sees it, or one that asks over HTTP each millisecond. Of a peer: as the last operator of
-its own process sees it. The figures are medians of the rounds; `plays/s` is what the generator reached. Probes are sent at once, the other
-plays when --linger is over."""
+For reprise a probe is seen by a client of its event stream (`every=0`), or by a client that asks over
+HTTP each millisecond. For a peer it is seen by the last operator of its own process. Figures are
+medians of the rounds; `plays/s` is the rate that the generator reached. Probes are sent at once, the
+other plays after --linger."""
 
 
 def percentile(values, share):

@@ -17,8 +17,9 @@ MEMORY_GOALS = {"spark": "≤ 0.2"}
 JVM_MEMORY = "2g"
 HEAD = ["plays", "job", "plays/s", "min – max", "reprise ÷ it", "min – max", "goal", "CPU µs/play", "its start"]
 NOTES = """\
-Of reprise the whole process counts, from its start to its exit. Of a peer it is what it calls its job, without
-the start of its JVM; of the consumer the time from the assignment to the last record. CPU is of whole processes."""
+Reprise is timed as a whole process, from its start to its exit. A peer is timed by the job time that
+it reports, without the start of its JVM; the consumer from the assignment of partitions to the last
+record. CPU is that of whole processes."""
 
 
 def rate(turn):

@@ -14,9 +14,9 @@ SONGS, USERS, DAYS = 100_000, 200_000, 30
 SPARK_MEMORY = "4g"
 HEAD = ["job", "s", "min – max", "reprise is faster", "min – max", "goal", "CPU s", "MB", "charts"]
 NOTES = """\
-Of reprise the whole process counts, from its start to its exit, with the trending window besides the six charts.
-Of the others it is what they call their job, without the start of Python or of a JVM. The same charts means as
-many entries with as many plays."""
+Reprise is timed as a whole process, from its start to its exit, and counts the trending window
+besides the six charts. The others are timed by the job time that they report, without the start of
+Python or of a JVM. "The same" charts have the same number of entries and of plays."""
 
 
 class Replay:

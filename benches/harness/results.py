@@ -1,4 +1,8 @@
-"""What was measured: ratios by pairs, tables for people, raw figures for who wants to look again."""
+"""Figures of a measurement: ratios by pairs, Markdown tables, raw runs as JSON, their summaries.
+
+A raw run goes to RAW, which git ignores. `scripts/bench summary` makes one small Markdown file per
+bench of chosen raw runs; that file is committed.
+"""
 
 import datetime
 import json
@@ -8,6 +12,9 @@ import statistics
 import subprocess
 
 from common import ROOT
+
+SUMMARIES = os.path.join(ROOT, "benches/results")
+RAW = os.path.join(SUMMARIES, "raw")
 
 
 def spread(values, digits=2, unit=1):
@@ -73,3 +80,41 @@ def keep(folder, name, found):
         json.dump(found, file, indent=1, ensure_ascii=False)
         file.write("\n")
     return path
+
+
+def summarise(paths, folder=SUMMARIES):
+    """Writes the tables of raw runs of one bench to FOLDER/BENCH.md, and returns that path."""
+    runs = []
+    for path in paths:
+        with open(path) as file:
+            runs.append((os.path.basename(path), json.load(file)))
+    bench, *others = dict.fromkeys(run["bench"] for _, run in runs)
+    if others:
+        raise ValueError(f"these are runs of several benches: {', '.join([bench, *others])}")
+    parts = [f"# {bench}\n\n{PREFACE}", *(section(name, run) for name, run in runs)]
+    path = os.path.join(folder, f"{bench}.md")
+    with open(path, "w") as file:
+        file.write("\n\n".join(parts) + "\n")
+    return path
+
+
+PREFACE = """\
+Written by `scripts/bench summary`, the newest run first. Figures are medians of the rounds, and
+`min – max` is their spread; a run of one round has no spread. Machines are noisy: compare figures
+of one run, not of two."""
+
+
+def section(name, run):
+    """One raw run: where and of which commit it was made, and its tables."""
+    where, made = run["machine"], run["checkout"]
+    changed = " with uncommitted changes" if made["changed"] else ""
+    sizes = ", ".join(f"{size.replace('_', ' ')} {value}" for size, value in run["sizes"].items())
+    left_out = [f"Left out: {left}: {why.splitlines()[0]}" for left, why in run["left_out"].items()]
+    lines = [f"## {name.removesuffix('.json')}",
+             f"Commit {made['commit'][:9]}{changed}. {where['cores']} cores ({where['cpu']}), "
+             f"{where['memory_kb'] / (1 << 20):.0f} GiB, {where['kernel']}.\nSizes: {sizes}.", *left_out]
+    for shown in run["tables"]:
+        lines += [f"### {shown['title']}", table(shown["head"], shown["rows"])]
+        # Older runs have no notes.
+        lines += [shown["notes"]] if shown.get("notes") else []
+    return "\n\n".join(lines)

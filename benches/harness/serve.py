@@ -24,8 +24,9 @@ CONNECTIONS = 64
 PATHS = ["/v1/trending", "/v1/charts/weekly?scope=US", "/v1/charts/all-time?limit=20", "/v1/status"]
 HEAD = ["", "plays/s", "never seen", "p50 ms", "p99", "min – max", "p99 ÷ alone", "min – max", "goal", "memory MB", "requests/s", "failed", "their p99 ms", "events/s"]
 NOTES = f"""\
-{CLIENTS:,} clients read /v1/stream, and h2load asks {REQUESTS_PER_S:,} times a second, both on this machine. Memory is that of
-the whole run, at most. The requests' times are h2load's, of {CONNECTIONS} connections, from when each was sent."""
+{CLIENTS:,} clients read /v1/stream, and h2load sends {REQUESTS_PER_S:,} requests a second, both on
+this machine. Memory is the peak of the run. Request times are h2load's, over {CONNECTIONS}
+connections, from the sending of each request."""
 
 
 def load_generator():
