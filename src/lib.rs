@@ -28,7 +28,7 @@ use std::process::ExitCode;
 pub mod stages {
     pub use crate::generate::plays::{LongTail, Mix, Plays};
     pub use crate::lake::{Encoded, Encoder, Filing, LakeFile};
-    pub use crate::source::event::json::{Decoder, Record};
+    pub use crate::source::event::{Decoder, Record};
     pub use crate::source::lake::{Reader, Selection};
 }
 

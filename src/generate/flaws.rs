@@ -2,7 +2,7 @@
 //!
 //! Each is made from a good play and is bad in exactly one way, so that the reason that a reader must give is known.
 
-use reprise_dataflows::play::{EVENT_BYTES_MAX, Rejection, TEXT_BYTES_MAX};
+use crate::intake::{EVENT_BYTES_MAX, Rejection, TEXT_BYTES_MAX};
 use serde_json::{Map, Value, json};
 
 use super::dice::Dice;

@@ -4,7 +4,7 @@
 //! made, and what is left are digits and words without anything to escape. Serialising each event would take the larger
 //! part of the time that a producer of 500,000 plays/s has.
 
-use reprise_dataflows::play::Rejection;
+use crate::intake::Rejection;
 
 use super::catalogue::Catalogue;
 use super::dice::{Alias, Dice};

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use crate::intake::{EVENT_BYTES_MAX, Rejection, TEXT_BYTES_MAX};
 use rdkafka::Message;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use reprise_dataflows::play::{EVENT_BYTES_MAX, Rejection, TEXT_BYTES_MAX};
 use serde_json::Value;
 
 use super::plays::{LongTail, Period, Record};

@@ -1,7 +1,17 @@
 //! What a source hands over: plays, dead letters, positions and gaps. Plain messages, below source and lake.
 
-use reprise_dataflows::play::{PlayBatch, Rejection};
+pub mod rejection;
+
+use std::sync::{Arc, LazyLock};
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use reprise_dataflows::play::{self, PlayBatch};
 use serde::{Deserialize, Serialize};
+
+pub use rejection::{
+    EVENT_BYTES_MAX, EVENT_DEPTH_MAX, Rejection, TEXT_BYTES_MAX, check_duration_ms, check_song_id, check_text,
+    check_time,
+};
 
 /// 9999-12-31T23:59:59.999Z: a later day has no date that other tools read. Producers can set any timestamp.
 const KAFKA_TIMESTAMP_MAX_MS: i64 = 253_402_300_799_999;
@@ -88,4 +98,16 @@ impl DeadLetter {
         let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
         self.detail.len() + length(&self.key) + length(&self.value)
     }
+}
+
+/// The columns of a play as sources hand it over and the lake stores it: those of [`play::schema`], then where it comes from in
+/// Kafka. The partition columns `date` and `hour` are in the paths of files.
+pub fn schema() -> SchemaRef {
+    static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+        let coordinates = [("kafka_partition", DataType::Int32), ("kafka_offset", DataType::Int64)];
+        let coordinates = coordinates.map(|(name, data_type)| Arc::new(Field::new(name, data_type, false)));
+        let columns = play::schema();
+        Arc::new(Schema::new(columns.fields().iter().cloned().chain(coordinates).collect::<Vec<_>>()))
+    });
+    SCHEMA.clone()
 }

@@ -37,7 +37,7 @@ pub struct Encoded {
 }
 
 impl Encoder {
-    /// Takes a batch, whose columns are those of [`reprise_dataflows::play::schema`].
+    /// Takes a batch, whose columns are those of [`crate::intake::schema`].
     pub fn add(&mut self, batch: RecordBatch) -> Result<()> {
         let hours = hours::of(&batch)?;
         let (mut written, mut all) = (Vec::new(), true);

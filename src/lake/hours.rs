@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{concat_batches, filter_record_batch, interleave_record_batch};
 use arrow::datatypes::TimestampMicrosecondType;
-use reprise_dataflows::play::{self, HOUR_US};
+use reprise_dataflows::play::HOUR_US;
 
 /// Rows that are gathered into one batch: bounds the memory, and the bytes of a text column.
 const GATHERED_ROWS_MAX: usize = 1 << 16;
@@ -88,7 +88,9 @@ impl Hours {
         }
         let batch = match <[RecordBatch; 1]>::try_from(small) {
             Ok([batch]) => batch,
-            Err(small) => concat_batches(&play::schema(), &small).context("cannot put small batches together")?,
+            Err(small) => {
+                concat_batches(&crate::intake::schema(), &small).context("cannot put small batches together")?
+            }
         };
         let place = u32::try_from(self.batches.len()).context("too many batches wait for a cut")?;
         let mut row = 0;

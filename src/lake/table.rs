@@ -16,7 +16,6 @@ use delta_kernel::transaction::{CommitResult, CommittedTransaction, UpdateTableO
 use delta_kernel::{Engine, KernelError};
 use delta_kernel_default_engine::DefaultEngineBuilder;
 use delta_kernel_default_engine::executor::tokio::TokioMultiThreadExecutor;
-use reprise_dataflows::play;
 use reprise_dataflows::time::instant_name;
 use url::Url;
 
@@ -63,7 +62,7 @@ pub struct TableKind {
 
 pub static PLAYS: TableKind = TableKind {
     folder: "song_plays",
-    columns: play::schema,
+    columns: crate::intake::schema,
     time_column: "timestamp",
     partitioned_by: || vec![Field::new("date", DataType::Date32, false), Field::new("hour", DataType::Int32, false)],
 };

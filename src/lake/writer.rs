@@ -88,7 +88,7 @@ impl Writer {
         self.gathering = gathering;
     }
 
-    /// Takes `plays`, whose columns are those of [`reprise_dataflows::play::schema`], for the next files.
+    /// Takes `plays`, whose columns are those of [`crate::intake::schema`], for the next files.
     pub fn encode(&mut self, plays: RecordBatch) -> Result<()> {
         self.encoder.add(plays)
     }

@@ -3,8 +3,8 @@
 pub mod rejected;
 pub mod times;
 
+use crate::intake::Rejection;
 use reprise_dataflows::Epoch;
-use reprise_dataflows::play::Rejection;
 use serde::{Deserialize, Serialize};
 
 use crate::intake::Gap;

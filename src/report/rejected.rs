@@ -22,7 +22,7 @@ pub struct RejectedRecord {
     /// Kafka's timestamp of the record in µs since 1970, if it is one that a date can be made of. RFC 3339 in JSON.
     #[serde(rename = "time", with = "instant")]
     pub time_us: Option<i64>,
-    /// One of the stable names of [`reprise_dataflows::play::Rejection`].
+    /// One of the stable names of [`crate::intake::Rejection`].
     pub reason: String,
     /// What exactly was wrong.
     pub detail: String,
@@ -77,7 +77,7 @@ impl NewestRejected {
 
 #[cfg(test)]
 mod tests {
-    use reprise_dataflows::play::Rejection;
+    use crate::intake::Rejection;
 
     use super::*;
 

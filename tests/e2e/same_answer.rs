@@ -121,7 +121,7 @@ fn charts_by_city_and_of_albums() {
         let mut play: Value = serde_json::from_slice(&Play::new("s1", "2025-05-05T05:05:00Z").json()).unwrap();
         let city = ["", "Porto", "Lisbon", "Porto"][number % 4];
         play["city"] = if city.is_empty() { Value::Null } else { city.into() };
-        if number % 3 > 0 {
+        if !number.is_multiple_of(3) {
             play["album"] = format!("album {}", number % 3).into();
         }
         play.to_string().into_bytes()
@@ -131,8 +131,8 @@ fn charts_by_city_and_of_albums() {
     }
     let live = run_to_end(&topic, &lake, &[&options[..], &["-w", "2"]].concat());
     let plays = |chart: &str, scope: &str| -> Vec<(Option<String>, i64)> {
-        let cells = live.lines.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        let cell = cells.filter(|cell| cell["chart"] == chart && cell["scope"] == scope).next();
+        let mut cells = live.lines.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let cell = cells.find(|cell| cell["chart"] == chart && cell["scope"] == scope);
         let entries = cell.map_or_else(Vec::new, |cell| cell["entries"].as_array().unwrap().clone());
         let entry = |entry: &Value| (entry["title"].as_str().map(str::to_owned), entry["plays"].as_i64().unwrap());
         entries.iter().map(entry).collect()

@@ -5,12 +5,13 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::intake::Rejection;
 use arrow::array::{
     ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{Int32Type, Int64Type};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use reprise_dataflows::play::{self, Rejection};
+use reprise_dataflows::play::{self};
 use tempfile::TempDir;
 
 use crate::intake::DeadLetter;
@@ -130,7 +131,7 @@ pub fn plays(partition: i32, offset: i64, times_us: &[i64]) -> RecordBatch {
         Arc::new(Int32Array::from(vec![partition; rows])),
         Arc::new(Int64Array::from_iter_values(offsets())),
     ];
-    RecordBatch::try_new(play::schema(), columns).unwrap()
+    RecordBatch::try_new(crate::intake::schema(), columns).unwrap()
 }
 
 pub fn dead_letter(partition: i32, offset: i64) -> DeadLetter {

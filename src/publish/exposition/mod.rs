@@ -3,9 +3,9 @@
 #[cfg(test)]
 mod tests;
 
+use crate::intake::Rejection;
 use prometheus::proto::MetricFamily;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
-use reprise_dataflows::play::Rejection;
 
 use crate::process::memory;
 use crate::state::{PartitionStatus, Phase, State, Status};
@@ -53,7 +53,7 @@ const COUNTERS: [Metric; 15] = [
     ("reprise_changelog_published_total", "Messages that were published to the changelog topic.", |seen| {
         seen.state.changelog_published.load(std::sync::atomic::Ordering::Relaxed)
     }),
-    ("reprise_questions_total", "PendingQueries that the workers have answered.", |seen| seen.state.queries.answered()),
+    ("reprise_questions_total", "Queries that the workers have answered.", |seen| seen.state.queries.answered()),
 ];
 
 const GAUGES: [Metric; 17] = [

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use reprise_dataflows::play::Rejection;
+use crate::intake::Rejection;
 use reprise_dataflows::{Stage, Tick};
 
 use std::time::Duration;

@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use reprise_dataflows::play::Rejection;
+use crate::intake::Rejection;
 use reprise_dataflows::rules::definition::{Cell, Scope, TRENDING};
 use reprise_dataflows::{CutPoint, Stage, Tick};
 use reqwest::blocking::{Client, Response};

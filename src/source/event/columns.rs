@@ -11,11 +11,11 @@ use arrow::array::{
     TimestampMicrosecondArray,
 };
 use arrow::buffer::{Buffer, OffsetBuffer};
-use reprise_dataflows::play::{self, PlayBatch};
+use reprise_dataflows::play::PlayBatch;
 
 use super::verdict::Play;
 
-/// In the order of [`play::schema`].
+/// In the order of [`crate::intake::schema`].
 #[derive(Default)]
 pub struct Columns {
     song_id: Texts,
@@ -119,7 +119,8 @@ impl Columns {
             Arc::new(Int64Array::from(self.kafka_offset)),
         ];
         #[expect(clippy::expect_used, reason = "no input reaches it: both sides are written down here")]
-        let batch = RecordBatch::try_new(play::schema(), columns).expect("the columns above are those of the schema");
+        let batch =
+            RecordBatch::try_new(crate::intake::schema(), columns).expect("the columns above are those of the schema");
         PlayBatch::new(batch, None)
     }
 }

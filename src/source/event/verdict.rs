@@ -1,7 +1,7 @@
 //! What becomes of a record: a play, or a reason why it is none.
 
 use super::timestamp;
-use reprise_dataflows::play::{Rejection, check_time};
+use crate::intake::{Rejection, check_time};
 use std::fmt;
 
 /// Bytes that the detail of a rejection may have.

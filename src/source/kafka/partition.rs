@@ -6,7 +6,7 @@ use super::spread::Spread;
 use crate::intake::{DeadLetter, Gap, Position};
 use crate::report::PartitionReport;
 use crate::report::times::EventTimes;
-use crate::source::event::json::{Decoder, Record};
+use crate::source::event::{Decoder, Record};
 
 pub struct Partition {
     pub report: PartitionReport,

@@ -29,7 +29,7 @@ use crate::lake::LakeProgress;
 use crate::report::rejected::NewestRejected;
 use crate::report::times::EventTimes;
 use crate::report::{KafkaReport, Report};
-use crate::source::event::json::Decoder;
+use crate::source::event::Decoder;
 
 /// Rows of one batch: enough to spread its cost, few enough to stay in the processor's cache.
 const BATCH_ROWS_MAX: usize = 16 << 10;

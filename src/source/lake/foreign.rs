@@ -11,6 +11,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
+use crate::intake::{Rejection, check_duration_ms, check_song_id, check_text, check_time};
 use anyhow::{Context, Result, bail, ensure};
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
@@ -21,19 +22,17 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
-use reprise_dataflows::play::{
-    self, DAY_US, HOUR_US, Rejection, check_duration_ms, check_song_id, check_text, check_time,
-};
+use reprise_dataflows::play::{DAY_US, HOUR_US};
 use reprise_dataflows::rules::plan::Plan;
 
 use super::left_out::LeftOut;
 use super::opened::Opened;
 use crate::lake::{Filing, LakeFile};
-use crate::source::event::json::timestamp;
+use crate::source::event::timestamp;
 
 const BATCH_ROWS: usize = 64 << 10;
 /// The columns of a play.
-static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(play::schema);
+static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(crate::intake::schema);
 /// Which Kafka record a play was: asked for only beside a checkpoint.
 const ORIGIN: [&str; 2] = ["kafka_partition", "kafka_offset"];
 

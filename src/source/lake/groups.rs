@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::DataType;
 use parquet::file::metadata::ColumnChunkMetaData;
-use reprise_dataflows::play::{self, LateTitles, PlayBatch, Texts};
+use reprise_dataflows::play::{LateTitles, PlayBatch, Texts};
 
 use super::opened::Opened;
 use super::pages::{Column, is_bits, is_coded, is_moments};
@@ -59,7 +59,7 @@ impl Opened {
     fn wanted(&self, name: &'static str) -> Option<Wanted> {
         let place = self.place(name)?;
         let (holds, fits): (_, fn(&ColumnChunkMetaData) -> bool) =
-            match play::schema().field_with_name(name).ok()?.data_type() {
+            match crate::intake::schema().field_with_name(name).ok()?.data_type() {
                 DataType::Utf8 => (Values::Texts, is_coded),
                 DataType::Boolean => (Values::Bits, is_bits),
                 DataType::Timestamp(..) => (Values::Moments, is_moments),

@@ -5,7 +5,7 @@ use std::collections::btree_map::Entry;
 use std::fmt::{self, Display, Formatter};
 use std::path::{Path, PathBuf};
 
-use reprise_dataflows::play::Rejection;
+use crate::intake::Rejection;
 
 use crate::text::grouped;
 

@@ -3,11 +3,11 @@
 
 use std::fmt;
 
-use reprise_dataflows::play::Rejection;
+use crate::intake::Rejection;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::fields::{JsonValue, Name, RecordFields};
-use super::verdict::{DETAIL_BYTES_MAX, Rejected, beginning};
+use crate::source::event::verdict::{DETAIL_BYTES_MAX, Rejected, beginning};
 
 /// Levels of objects whose keys are named: `payload.song_id` is of the second.
 const LEVELS: usize = 2;

@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use reprise_dataflows::play::{Rejection, TEXT_BYTES_MAX, check_duration_ms, check_text};
+use crate::intake::{Rejection, TEXT_BYTES_MAX, check_duration_ms, check_text};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::timestamp;
-use super::verdict::{Rejected, beginning};
+use crate::source::event::timestamp;
+use crate::source::event::verdict::{Rejected, beginning};
 
 /// Bytes of a wrong value that a detail shows.
 const EXCERPT_BYTES_MAX: usize = 64;

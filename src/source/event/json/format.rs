@@ -1,67 +1,30 @@
-//! Turns records into columns.
+//! The two ways of a JSON event: the fast path, and the lenient one that says why a record is no play.
 
-use super::columns::Columns;
 use super::explain;
 use super::fast_path::FastPath;
 use super::fields::{Name, RecordFields};
-use super::verdict::{Play, Rejected, plausible};
-use reprise_dataflows::play::{EVENT_BYTES_MAX, EVENT_DEPTH_MAX, PlayBatch, Rejection, check_song_id};
+use crate::intake::{EVENT_BYTES_MAX, EVENT_DEPTH_MAX, Rejection, check_song_id};
+use crate::source::event::format::{EventFormat, Record};
+use crate::source::event::verdict::{Play, Rejected, plausible};
 use std::fmt;
 
-/// What a Kafka record holds of a play.
-#[derive(Clone, Copy, Debug)]
-pub struct Record<'a> {
-    pub partition: i32,
-    pub offset: i64,
-    /// Kafka's own timestamp, in ms since 1970: by the topic's setting the producer's or the broker's.
-    pub timestamp_ms: Option<i64>,
-    pub value: Option<&'a [u8]>,
-}
-
-/// Turns records into columns.
+/// Events as JSON objects.
 #[derive(Default)]
-pub struct Decoder {
+pub struct Json {
     fast_path: FastPath,
-    columns: Columns,
 }
 
-impl Decoder {
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Appends the play and returns its event time in µs since 1970, or says why the record is not a play, and then
-    /// nothing is appended.
-    ///
-    /// # Panics
-    /// When a text column grows beyond the 2 GiB that Arrow's offsets can count. No bytes of a record can do that: call
-    /// [`finish`](Self::finish) long before [`bytes`](Self::bytes) gets there.
-    pub fn push(&mut self, record: &Record<'_>) -> Result<i64, Rejected> {
+impl EventFormat for Json {
+    fn read(&mut self, record: &Record<'_>, accept: &mut dyn FnMut(&Play<'_>)) -> Result<(), Rejected> {
         let text = guard(record.value.unwrap_or_default())?;
         if let Some(play) = self.fast_path.read(text, record.timestamp_ms) {
-            self.columns.append(&play, record.partition, record.offset);
-            return Ok(play.timestamp_us);
+            accept(&play);
+            return Ok(());
         }
         let fields = read(text)?;
         let play = check(&fields, record.timestamp_ms).map_err(|rejected| explain::missing(rejected, &fields, text))?;
-        self.columns.append(&play, record.partition, record.offset);
-        Ok(play.timestamp_us)
-    }
-
-    /// Plays appended since the last [`finish`](Self::finish).
-    pub fn rows(&self) -> usize {
-        self.columns.rows()
-    }
-
-    /// Bytes of text appended since the last [`finish`](Self::finish).
-    pub fn bytes(&self) -> usize {
-        self.columns.text_bytes()
-    }
-
-    /// Takes what was appended.
-    pub fn finish(&mut self) -> PlayBatch {
-        let another = self.columns.another();
-        std::mem::replace(&mut self.columns, another).into_batch()
+        accept(&play);
+        Ok(())
     }
 }
 

@@ -11,20 +11,17 @@
 //!
 //! The verdict is a function of the record alone: neither the clock nor other records have a say. Where a record breaks
 //! several rules the reason is the first of: empty, too large, not UTF-8, too deep, not JSON; then what is wrong with
-//! the first bad field, in the order of [`play::schema`](reprise_dataflows::play::schema). A key that occurs twice
+//! the first bad field, in the order of [`crate::intake::schema`](crate::intake::schema). A key that occurs twice
 //! counts with its last value, as it does for most readers of JSON. JSON here is what serde_json reads; its one limit
 //! beyond the grammar is that the number of a known field must not be beyond 64-bit floating point (`1e400`).
 
-mod columns;
-mod decoder;
 mod explain;
 mod fast_path;
 mod fields;
+mod format;
 #[cfg(test)]
-mod properties;
+pub mod properties;
 #[cfg(test)]
 mod tests;
-pub mod timestamp;
-mod verdict;
 
-pub use decoder::{Decoder, Record};
+pub use format::Json;

@@ -1,8 +1,14 @@
 //! The decoder against a slow one built on `serde_json::Value` and jiff's own parsers, over random and damaged events.
 
-use super::decoder::{check, read};
+use super::format::{check, read};
+use crate::intake::EVENT_DEPTH_MAX;
+use crate::intake::Rejection;
+use crate::intake::TEXT_BYTES_MAX;
+use crate::intake::rejection::{AHEAD_MAX_US, EVENT_TIME_MIN_US};
+use crate::source::event::Decoder;
+use crate::source::event::format::Record;
 use crate::source::event::json::fast_path::FastPath;
-use crate::source::event::json::verdict::DETAIL_BYTES_MAX;
+use crate::source::event::verdict::DETAIL_BYTES_MAX;
 use arrow::array::AsArray;
 use arrow::datatypes::{DataType, Int32Type, Int64Type, TimestampMicrosecondType};
 use jiff::Timestamp;
@@ -11,14 +17,9 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-use reprise_dataflows::play::EVENT_DEPTH_MAX;
 use reprise_dataflows::play::PlayBatch;
-use reprise_dataflows::play::Rejection;
-use reprise_dataflows::play::{AHEAD_MAX_US, EVENT_TIME_MIN_US, TEXT_BYTES_MAX};
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
-
-use super::*;
 
 /// A row of a batch as a JSON object, without its nulls.
 pub fn row(batch: &PlayBatch, row: usize) -> Value {
@@ -72,7 +73,7 @@ fn reference(json: &[u8], kafka_ms: Option<i64>) -> Result<Value, Rejection> {
     let text = std::str::from_utf8(json).map_err(|_| Rejection::NotUtf8)?;
     let Ok(Value::Object(event)) = serde_json::from_str(text) else { return Err(Rejection::NotJson) };
     let mut row = Map::new();
-    for field in reprise_dataflows::play::schema().fields() {
+    for field in crate::intake::schema().fields() {
         let name = field.name();
         let textual = name == "timestamp" || *field.data_type() == DataType::Utf8;
         let value = match event.get(name) {

@@ -1,16 +1,18 @@
 //! One record each for the rules of an event: what is read, and the reason why not.
 
-use crate::source::event::json::verdict::DETAIL_BYTES_MAX;
-use crate::source::event::json::verdict::Rejected;
-use reprise_dataflows::play::EVENT_DEPTH_MAX;
-use reprise_dataflows::play::Rejection;
+use crate::intake::EVENT_DEPTH_MAX;
+use crate::intake::Rejection;
+use crate::source::event::Decoder;
+use crate::source::event::format::Record;
+use crate::source::event::verdict::DETAIL_BYTES_MAX;
+use crate::source::event::verdict::Rejected;
 use std::collections::BTreeSet;
 
-use reprise_dataflows::play::{AHEAD_MAX_US, EVENT_TIME_MIN_US, TEXT_BYTES_MAX, schema};
+use crate::intake::rejection::{AHEAD_MAX_US, EVENT_TIME_MIN_US};
+use crate::intake::{TEXT_BYTES_MAX, schema};
 use serde_json::{Value, json};
 
 use super::properties::row;
-use super::*;
 
 /// 2026-11-20T14:41:40Z, the Kafka timestamp of every record here.
 const KAFKA_MS: i64 = 1_795_185_700_000;

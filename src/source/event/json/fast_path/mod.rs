@@ -9,11 +9,11 @@
 #[cfg(test)]
 mod tests;
 
-use reprise_dataflows::play::TEXT_BYTES_MAX;
+use crate::intake::TEXT_BYTES_MAX;
 
 use super::fields::Name;
-use super::timestamp;
-use super::verdict::{Play, plausible};
+use crate::source::event::timestamp;
+use crate::source::event::verdict::{Play, plausible};
 
 /// Digits that fit an `i64` whatever they are.
 const DIGITS_MAX: usize = 18;

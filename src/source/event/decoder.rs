@@ -1,0 +1,63 @@
+//! Turns records into columns.
+
+use reprise_dataflows::play::PlayBatch;
+
+use super::columns::Columns;
+use super::format::{EventFormat, Record};
+use super::json::Json;
+use super::verdict::Rejected;
+
+/// Turns the records of one format into columns.
+pub struct Decoder {
+    format: Box<dyn EventFormat>,
+    columns: Columns,
+}
+
+impl Default for Decoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Decoder {
+    /// For events in JSON.
+    pub fn new() -> Self {
+        Self::of(Box::new(Json::default()))
+    }
+
+    /// For events in `format`.
+    pub fn of(format: Box<dyn EventFormat>) -> Self {
+        Self { format, columns: Columns::default() }
+    }
+
+    /// Appends the play and returns its event time in µs since 1970, or says why the record is not a play, and then
+    /// nothing is appended.
+    ///
+    /// # Panics
+    /// When a text column grows beyond the 2 GiB that Arrow's offsets can count. No bytes of a record can do that: call
+    /// [`finish`](Self::finish) long before [`bytes`](Self::bytes) gets there.
+    pub fn push(&mut self, record: &Record<'_>) -> Result<i64, Rejected> {
+        let (columns, mut event_us) = (&mut self.columns, 0);
+        self.format.read(record, &mut |play| {
+            columns.append(play, record.partition, record.offset);
+            event_us = play.timestamp_us;
+        })?;
+        Ok(event_us)
+    }
+
+    /// Plays appended since the last [`finish`](Self::finish).
+    pub fn rows(&self) -> usize {
+        self.columns.rows()
+    }
+
+    /// Bytes of text appended since the last [`finish`](Self::finish).
+    pub fn bytes(&self) -> usize {
+        self.columns.text_bytes()
+    }
+
+    /// Takes what was appended.
+    pub fn finish(&mut self) -> PlayBatch {
+        let another = self.columns.another();
+        std::mem::replace(&mut self.columns, another).into_batch()
+    }
+}
