@@ -15,6 +15,8 @@ mod lake;
 mod lake_folder;
 mod peers;
 mod printed;
+#[cfg(test)]
+mod reference_tests;
 mod replay;
 mod run;
 mod search;

@@ -1,8 +1,13 @@
-//! What becomes of every offset of the topic: a play, a dead letter, a hole, or missing, and on record in the lake.
+//! Accounts in the lake for every offset of the topic: it is a play, a dead letter, a hole, or
+//! missing.
 //!
-//! Rows can be counted in the files. For the rest a commit says of each partition where the lake begins, how many offsets
-//! since then had no record, and how many Kafka had deleted before they were read. So it can be checked at any version
-//! that `offset − start = plays + dead letters + holes + missing`, without asking Kafka, which forgets.
+//! Rows can be counted in the files. For the rest, a commit records for each partition where the
+//! lake begins, how many offsets since then had no record, and how many Kafka had deleted before
+//! they were read. So each version can be checked without asking Kafka, which deletes old records:
+//!
+//! ```text
+//! offset − start = plays + dead letters + holes + missing
+//! ```
 
 use std::collections::BTreeMap;
 
@@ -12,33 +17,35 @@ use super::disk;
 use super::progress::LakeProgress;
 use crate::intake::Gap;
 
-/// Kafka's own number for a time that is not known. A mark in the log cannot be taken back, so it is overwritten by this.
+/// Kafka's own value for an unknown time. A transaction id cannot be removed from the log, so an
+/// obsolete time is overwritten by this value.
 pub(super) const TIME_UNKNOWN: i64 = -1;
 
-/// What a commit says of partitions beside their offsets. What is not here stays as it was.
+/// What a commit records about partitions besides their offsets. A partition that is missing in a
+/// map keeps its value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Account {
-    /// The first offset that was ever to be read of partitions that are new to the lake.
+    /// The offset at which the lake begins, of partitions that are new to the lake.
     pub starts: BTreeMap<i32, i64>,
-    /// Offsets since the start that had no record.
+    /// How many offsets since the start had no record.
     pub holes: BTreeMap<i32, i64>,
-    /// Offsets since the start that Kafka had deleted before they were read.
+    /// How many offsets since the start Kafka had deleted before they were read.
     pub missing: BTreeMap<i32, i64>,
-    /// What Kafka says was the time of the last record before the offset, in ms since 1970.
+    /// Kafka's timestamp of the last record before the offset, in ms since 1970; −1 if unknown.
     pub times_ms: BTreeMap<i32, i64>,
-    /// Of what is missing, that which is so since the commit before.
+    /// The missing offsets that this commit adds to `missing`.
     pub gaps: Vec<Gap>,
 }
 
-/// A hash of where in the topic a row came from. No two rows come from the same place, so the sum of these tells sets of rows
-/// apart, whatever their order.
+/// A hash of a row's position in the topic. Every row has its own position, so the sum of the
+/// hashes identifies a set of rows, whatever their order.
 pub fn origin_hash(partition: i32, offset: i64) -> u64 {
     disk::mixed(disk::mixed(u64::from(partition.unsigned_abs())).wrapping_add(offset as u64))
 }
 
 impl Account {
-    /// What is to be said when `gaps` are all that has happened since `progress`.
+    /// The account of a commit in which `gaps` are the only change since `progress`.
     pub fn of_gaps(gaps: &[Gap], progress: &LakeProgress) -> Self {
         let mut account = Self { gaps: gaps.to_vec(), ..Self::default() };
         for gap in gaps {

@@ -1,8 +1,8 @@
-//! Whether a lake adds up: what its log says of offsets, and what it says of rows.
+//! Checks that a lake adds up: that the number of its rows agrees with its offsets.
 //!
-//! The two are written together and kept apart, as transaction ids and as statistics of files. A digit that has turned in one
-//! of them, or a row that somebody has deleted or added, is seen by comparing them; and a run that trusted the wrong one
-//! would read records twice, or never.
+//! The two are written in the same commit but stored separately, as transaction ids and as
+//! statistics of files. Comparing them detects a corrupted digit in either, and rows that somebody
+//! has deleted or added. A run that trusted a wrong offset would read records twice, or never.
 
 use std::path::Path;
 
@@ -12,15 +12,18 @@ use super::entries::entries;
 use super::table::{self, DEAD_LETTERS, PLAYS, Table};
 use super::{LakeProgress, Snapshot, create};
 
-/// Refuses a lake whose rows cannot be those of its offsets, if there is a lake. Looks only at the log; `verify` looks at every
-/// row. Another process may write to the lake meanwhile.
+/// Refuses a lake whose number of rows does not agree with its offsets. Passes if there is no lake.
+/// Reads only the log; `verify` reads every row. Another process may write to the lake meanwhile.
+///
+/// # Errors
+/// If the lake does not add up, or its log cannot be read.
 pub fn check(lake: &Path) -> Result<()> {
     if !create::exists(lake, &PLAYS)? {
         return Ok(());
     }
     let snapshot = Snapshot::open(lake, None)?;
-    // After the plays: dead letters are committed first, so those of all these plays are there by now. The table may be
-    // missing in a lake whose first start was killed.
+    // Read after the plays: a cut commits its dead letters first, so those of all these plays are
+    // in the log by now. The table may be missing in a lake whose first start was killed.
     let letters: u64 = if create::exists(lake, &DEAD_LETTERS)? {
         let letters = Table::open(lake, &DEAD_LETTERS, table::engine()?, None)?;
         entries(&letters)?.iter().filter_map(|entry| entry.rows).sum()
@@ -29,7 +32,7 @@ pub fn check(lake: &Path) -> Result<()> {
     };
     let plays: u64 = snapshot.files().iter().map(|file| file.rows).sum();
     let records = records(snapshot.progress());
-    // There may be dead letters of records that the plays have not come to.
+    // The table may also have dead letters of records that the plays' offsets have not reached.
     if adds_up(records, plays, letters) {
         return Ok(());
     }
@@ -42,13 +45,13 @@ pub fn check(lake: &Path) -> Result<()> {
     )
 }
 
-/// How many dead letters a lake has of the records that its offsets have passed.
+/// How many dead letters a lake has among the records that its offsets have passed.
 pub fn dead_letters(snapshot: &Snapshot) -> u64 {
     let plays: u64 = snapshot.files().iter().map(|file| file.rows).sum();
     records(snapshot.progress()).unsigned_abs().saturating_sub(plays)
 }
 
-/// Offsets that are plays or dead letters, by the account that commits keep.
+/// How many offsets are plays or dead letters, by the account in the commits.
 fn records(progress: &LakeProgress) -> i64 {
     let of =
         |values: &std::collections::BTreeMap<i32, i64>| values.values().fold(0i64, |sum, n| sum.saturating_add(*n));

@@ -1,8 +1,9 @@
-//! The committer: the one place that makes staged files part of the lake.
+//! The committer: the only code that makes staged files part of the lake.
 //!
-//! A cut is two commits. The dead letters come first, in a table of their own and only if there are any, and the plays
-//! second: the plays' offsets alone say how far the lake has come. After a crash between the two the records are read
-//! again, and the dead letters among them that lie below their own table's offsets are left out by the writers.
+//! A cut is two commits. The dead letters are committed first, in a table of their own and only if
+//! there are any; the plays are committed second. Only the offsets of the plays' table say how far
+//! the lake has come. After a crash between the two commits the records are read again, and the
+//! writers leave out dead letters below the offsets of the dead letters' table.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,7 +17,7 @@ use crate::intake::Gap;
 
 type CheckOrigin = Box<dyn Fn(&LakeProgress) -> Result<()> + Send>;
 
-/// The single writer of a lake, as far as its logs go.
+/// The single writer of a lake's logs.
 pub struct Committer {
     pub(super) plays: FencedTable,
     pub(super) dead_letters: FencedTable,
@@ -25,12 +26,12 @@ pub struct Committer {
 }
 
 impl Committer {
-    /// How far the lake in the folder `lake` has come, without becoming its writer or changing anything; nowhere if there is
-    /// none yet.
+    /// How far the lake in the folder `lake` has come: the default progress if there is no lake
+    /// yet. Changes nothing, and does not become the writer.
     ///
     /// # Errors
-    /// Whatever is wrong with the lake or with where it came from. What is refused must be refused here: [`Committer::open`]
-    /// ends the process that writes to the lake.
+    /// If the lake is damaged or belongs to another topic or cluster. Every check that can refuse a
+    /// start is made here, because [`Committer::open`] ends the process that writes to the lake.
     pub fn found(lake: &Path, identity: &Identity) -> Result<LakeProgress> {
         disk::refuse_object_store(lake)?;
         [&PLAYS, &DEAD_LETTERS].into_iter().try_for_each(|kind| create::refuse_foreign(lake, kind))?;
@@ -53,10 +54,13 @@ impl Committer {
         Ok(found)
     }
 
-    /// Opens the lake in the folder `lake`, creating it if need be, and becomes its only writer: from here on every
-    /// process that was it before can commit nothing more. Finishes or undoes the commits that those left half done.
+    /// Opens the lake in the folder `lake`, creates it if it does not exist, and becomes its only
+    /// writer: from here on no earlier process can commit. Finishes or undoes the commits that
+    /// earlier processes left unfinished.
     ///
-    /// Refuses a lake that was made from another topic or another Kafka cluster.
+    /// # Errors
+    /// If the lake was made from another topic or another Kafka cluster, if another process takes
+    /// over at the same time, or if the lake cannot be read or written.
     pub fn open(lake: &Path, identity: &Identity) -> Result<Self> {
         disk::refuse_object_store(lake)?;
         let engine = table::engine()?;
@@ -67,7 +71,8 @@ impl Committer {
             anyhow::Ok(table)
         };
         let (plays, dead_letters) = (open(&PLAYS)?, open(&DEAD_LETTERS)?);
-        // The dead letters follow the plays. That theirs is greater happens when somebody has deleted the plays.
+        // The dead letters' incarnation follows the plays'. It is greater only if somebody has
+        // deleted the table of plays.
         let floor = dead_letters.progress()?.incarnation;
         let plays = FencedTable::take_over(plays, |found| found.max(floor) + 1)?;
         let incarnation = plays.progress().incarnation;
@@ -78,25 +83,27 @@ impl Committer {
         Ok(this)
     }
 
-    /// Lets commits wait in `retry` while the disk is full, instead of failing.
+    /// Makes commits wait in `retry` while the disk is full, instead of failing.
     pub fn retry_with(&mut self, retry: &DiskFullRetry) {
         self.plays.retry = retry.clone();
         self.dead_letters.retry = retry.clone();
     }
 
-    /// Has each commit call `check` before it begins, with the offsets and times of the partitions that have got on. It fails if what
-    /// is to be committed may be of another topic.
+    /// Makes each commit call `check` before it begins, with the offsets and times of the
+    /// partitions that have advanced. `check` fails if the records may be those of another topic.
     pub fn check_origin_by(&mut self, check: impl Fn(&LakeProgress) -> Result<()> + Send + 'static) {
         self.check_origin = Box::new(check);
     }
 
-    /// How far the plays have come. The epoch is the newest in either table: each later one must be greater.
+    /// How far the plays have come. The epoch is the newest of both tables, because the epoch of
+    /// the next cut must be greater than either.
     pub fn progress(&self) -> &LakeProgress {
         &self.progress
     }
 
-    /// Records the start offset of each partition that has none yet. Call it before anything of them is read, with all
-    /// partitions of the topic. One that is found later may bring its start with the first cut that has it.
+    /// Records the start offset of each partition that has none yet. Call it with all partitions of
+    /// the topic, before any of their records are read. A partition that is found later may bring
+    /// its start with the first cut that includes it.
     pub fn begin(&mut self, starts: &BTreeMap<i32, i64>) -> Result<()> {
         let is_new = |(partition, _): &(&i32, &i64)| !self.progress.offsets.contains_key(partition);
         let starts: BTreeMap<i32, i64> =
@@ -110,7 +117,11 @@ impl Committer {
         Ok(())
     }
 
-    /// Records that `gaps`, which begin where the lake ends, will never be read, and goes on behind them.
+    /// Records that `gaps`, which begin where the lake ends, will never be read, and moves the
+    /// offsets past them.
+    ///
+    /// # Errors
+    /// If a gap does not begin at the lake's offset, or if the log cannot be written.
     pub fn pass(&mut self, gaps: &[Gap]) -> Result<()> {
         let mut offsets = self.progress.offsets.clone();
         for gap in gaps {
@@ -126,19 +137,19 @@ impl Committer {
         Ok(())
     }
 
-    /// Sets the clock of the lake to an earlier moment, in µs since 1970, which its log keeps on record.
-    ///
-    /// # Errors
-    /// If the log cannot be written, or another process has taken over.
+    /// Sets the clock of the lake to an earlier moment, in µs since 1970. The log records the
+    /// change.
     pub fn reset_clock(&mut self, clock_us: i64) -> Result<()> {
         self.plays.reset_clock(clock_us).context("the clock of the lake cannot be set back")?;
         self.note_progress();
         Ok(())
     }
 
-    /// Makes `cut` durable, and returns how far the lake has come by it.
+    /// Makes `cut` durable, and returns how far the lake has come with it.
     ///
-    /// An error leaves the cut committed or not, and the process should end: the next [`Committer::open`] finds out.
+    /// # Errors
+    /// After an error it is unknown whether the cut is committed. The process should end; the next
+    /// [`Committer::open`] finds out.
     pub fn commit(&mut self, cut: Cut) -> Result<&LakeProgress> {
         self.check(&cut)?;
         let (offsets, times_ms) = (cut.offsets.clone(), cut.account.times_ms.clone());
@@ -156,7 +167,8 @@ impl Committer {
         Ok(&self.progress)
     }
 
-    /// Refuses what would break the order of epochs or lose plays, before anything is written.
+    /// Refuses a cut that would break the order of epochs or lose plays, before anything is
+    /// written.
     fn check(&self, cut: &Cut) -> Result<()> {
         if self.progress.epoch.is_some_and(|last| cut.epoch <= last) {
             bail!("the cut at epoch {} is not after the last one, {:?}", cut.epoch, self.progress.epoch);
@@ -172,7 +184,8 @@ impl Committer {
         Ok(())
     }
 
-    /// Below these every dead letter will be in its table. They never go back, though the plays may have been behind.
+    /// The offsets below which the table of dead letters is complete after this commit. They never
+    /// go back, even though the plays' offsets may lie behind them.
     fn dead_letter_offsets(&self, cut: &Cut) -> BTreeMap<i32, i64> {
         let mut offsets = self.progress.offsets.clone();
         offsets.extend(&cut.offsets);

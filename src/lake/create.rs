@@ -1,4 +1,4 @@
-//! The beginning of a table: its folders, and version 0 of its log.
+//! Creates a table: its folders, and version 0 of its log.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,15 +15,18 @@ use super::disk::LOG;
 use super::disk::{self, STAGING};
 use super::table::{CLUSTER_ID, TOPIC, TOPIC_ID, TableKind, WRITTEN_BY, entry_name, random_uuid};
 
-/// Whether there is a table of `kind` in `lake`. An older log may have been cleaned up to a checkpoint, so version 0 alone does
-/// not say.
+/// Whether there is a table of `kind` in `lake`. Any entry or checkpoint of the log counts, because
+/// version 0 may have been cleaned up.
+///
+/// # Errors
+/// If the log's folder cannot be listed.
 pub fn exists(lake: &Path, kind: &TableKind) -> Result<bool> {
     let log = lake.join(kind.folder).join(LOG);
     let is_version = |name: &String| name.ends_with(".json") || name.ends_with(".parquet");
     Ok(log.is_dir() && disk::names(&log)?.iter().any(is_version))
 }
 
-/// Refuses a folder that holds something, and no table.
+/// Refuses a folder that has files but no log: it is not a table.
 pub fn refuse_foreign(lake: &Path, kind: &TableKind) -> Result<()> {
     let root = lake.join(kind.folder);
     if root.is_dir()
@@ -35,7 +38,11 @@ pub fn refuse_foreign(lake: &Path, kind: &TableKind) -> Result<()> {
     Ok(())
 }
 
-/// Creates the table of `kind` in `lake` with the folders that writers need, unless it exists.
+/// Creates the table of `kind` in `lake`, with the folders that writers need, unless it exists. The
+/// log records the `identity` of the topic.
+///
+/// # Errors
+/// If the folder belongs to something else, or cannot be written.
 pub fn create(lake: &Path, kind: &TableKind, identity: &Identity) -> Result<()> {
     refuse_foreign(lake, kind)?;
     let root = lake.join(kind.folder);
@@ -50,7 +57,8 @@ pub fn create(lake: &Path, kind: &TableKind, identity: &Identity) -> Result<()> 
     Ok(())
 }
 
-/// Version 0. The kernel's own way to create a table is not stable yet.
+/// The content of version 0. It is written here because the kernel's own API for creating a table
+/// is not stable yet.
 fn first_commit(kind: &TableKind, identity: &Identity) -> Result<String> {
     let columns = (kind.columns)();
     let partitioned_by = (kind.partitioned_by)();

@@ -1,4 +1,4 @@
-//! What one commit makes durable.
+//! The content of one commit.
 
 use super::account::{Account, TIME_UNKNOWN};
 use super::new_file::NewFile;
@@ -6,22 +6,28 @@ use super::progress::LakeProgress;
 use crate::intake::Position;
 use std::collections::BTreeMap;
 
-/// Everything that one commit makes durable: the rows of every epoch before `epoch` that no earlier cut had.
+/// Everything that one commit makes durable: the rows of every epoch up to `epoch` that no earlier
+/// cut included.
 #[derive(Clone, Debug, Default)]
 pub struct Cut {
+    /// The last epoch that is included.
     pub epoch: u64,
     /// The clock of the cut, in µs since 1970; `None` before the first play.
     pub clock_us: Option<i64>,
+    /// Staged files of plays.
     pub plays: Vec<NewFile>,
+    /// Staged files of dead letters.
     pub dead_letters: Vec<NewFile>,
-    /// The next offset to read of each Kafka partition. A partition that is not here stays where it was.
+    /// The next offset to read of each Kafka partition. A partition that is missing here keeps its
+    /// offset.
     pub offsets: BTreeMap<i32, i64>,
-    /// What became of the offsets before those.
+    /// How the offsets before `offsets` are accounted for.
     pub account: Account,
 }
 
 impl Cut {
-    /// Goes on to `position`, which a process has reached that found the lake as it `began`. The cut must have the lake's
+    /// Advances the cut to `position`. Its counts begin at zero with the process, so those of the
+    /// lake as it `began`, at the start of the process, are added. The cut must contain the lake's
     /// offsets already: a partition without one is new.
     pub fn reach(&mut self, position: &Position, began: &LakeProgress) {
         let &Position { partition, start, next, holes, missing, time_ms } = position;

@@ -1,4 +1,5 @@
-//! Why the log of a table cannot be read, in words for people: the file that is damaged, and what to do about it.
+//! Explains to people why the log of a table cannot be read: which file is damaged, and what to do
+//! about it.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -11,14 +12,15 @@ use serde_json::Value;
 use super::disk;
 use super::disk::LOG;
 
-/// Where the log says which version has the newest checkpoint, so that nobody has to look for it.
+/// The file of the log that names the version of the newest checkpoint, so that readers need not
+/// search for it.
 const HINT: &str = "_last_checkpoint";
 
-/// `error` of the kernel, which never says which file it was about, with the first file of the log of `root` that is damaged.
-/// Other errors say so themselves, and stay.
+/// Adds the first damaged file of the log of `root` to an `error` of the kernel, which never names
+/// a file. Other errors name their file, and are returned unchanged.
 pub fn explained(root: &Path, error: Error) -> Error {
     let Some(kernel) = error.chain().find_map(|cause| cause.downcast_ref::<KernelError>()) else { return error };
-    // The kernel adds a backtrace to what it says if RUST_BACKTRACE is set.
+    // The kernel adds a backtrace to its message if RUST_BACKTRACE is set.
     let said = anyhow!("{}", kernel.without_backtrace());
     match damage(&root.join(LOG)) {
         Some(damage) => said.context(damage),
@@ -26,8 +28,8 @@ pub fn explained(root: &Path, error: Error) -> Error {
     }
 }
 
-/// The first damage of a log: a hint to a checkpoint that is not there, or an entry with a line that is no JSON object. What the
-/// entries mean is not looked at.
+/// The first damage of a log: a hint that names a missing checkpoint, or an entry with a line that
+/// is not a JSON object. The meaning of the entries is not checked.
 fn damage(log: &Path) -> Option<String> {
     let mut names = disk::names(log).ok()?;
     if let Some(version) = hinted(log)
@@ -35,24 +37,23 @@ fn damage(log: &Path) -> Option<String> {
     {
         let hint = log.join(HINT);
         return Some(format!(
-            "{} names a checkpoint of version {version}, and there is none. It is only a hint: delete it, and readers find their \
-             way without",
+            "{} names a checkpoint of version {version}, and there is none. It is only a hint: delete it",
             hint.display()
         ));
     }
     names.retain(|name| name.ends_with(".json"));
     names.sort();
-    // The newest is the likeliest: it was being written when the power went.
+    // The newest entry is the most likely: it was being written when the power failed.
     names.iter().rev().find_map(|name| damaged_line(&log.join(name)))
 }
 
-/// The version of [`HINT`].
+/// The version that [`HINT`] names.
 fn hinted(log: &Path) -> Option<u64> {
     let hint: Value = serde_json::from_slice(&fs::read(log.join(HINT)).ok()?).ok()?;
     hint.get("version")?.as_u64()
 }
 
-/// Which line of an entry of the log is no JSON object.
+/// Describes the first line of a log entry that is not a JSON object.
 fn damaged_line(path: &PathBuf) -> Option<String> {
     let mut lines = (1..).zip(BufReader::new(fs::File::open(path).ok()?).lines());
     let is_damaged = |line: &std::io::Result<String>| match line {
@@ -63,7 +64,7 @@ fn damaged_line(path: &PathBuf) -> Option<String> {
     };
     let (number, _) = lines.find(|(_, line)| is_damaged(line))?;
     Some(format!(
-        "line {number} of {} is damaged: put back a copy of this file. Do not delete it: the versions after it stand on it",
+        "line {number} of {} is damaged: put back a copy of this file. Do not delete it: all later versions need it",
         path.display()
     ))
 }

@@ -1,4 +1,4 @@
-//! Records that are not plays, kept with the reason, so that nothing that was read is lost.
+//! Records that are not plays, kept with the reason, so that no record that was read is lost.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -12,9 +12,10 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 use crate::intake::DeadLetter;
 
-/// Bytes of keys and values in one batch: an Arrow column of bytes ends at 2 GiB, and memory should end much earlier.
+/// Bytes of keys and values in one batch. An Arrow column of bytes is limited to 2 GiB, and this
+/// bound keeps memory far below that.
 const BATCH_BYTES_MAX: usize = 32 << 20;
-/// The columns as the files store them, the partition column `date` aside.
+/// The columns of the files, without the partition column `date`.
 pub fn schema() -> SchemaRef {
     static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
         let required = |name, data_type| Field::new(name, data_type, false);
@@ -33,7 +34,7 @@ pub fn schema() -> SchemaRef {
     SCHEMA.clone()
 }
 
-/// Letters by day since 1970, in the order that they came.
+/// Groups letters by day since 1970, and keeps their order.
 pub fn by_day<'a>(letters: impl Iterator<Item = &'a DeadLetter>) -> BTreeMap<i32, Vec<&'a DeadLetter>> {
     let mut days: BTreeMap<i32, Vec<&DeadLetter>> = BTreeMap::new();
     for letter in letters {
@@ -42,7 +43,7 @@ pub fn by_day<'a>(letters: impl Iterator<Item = &'a DeadLetter>) -> BTreeMap<i32
     days
 }
 
-/// `letters` in columns, in batches of bounded size.
+/// The `letters` of `topic` as Arrow batches of bounded size.
 pub fn batches<'a>(topic: &'a str, letters: &'a [&DeadLetter]) -> impl Iterator<Item = Result<RecordBatch>> + 'a {
     pieces(letters).into_iter().map(move |piece| batch(topic, &letters[piece]))
 }

@@ -1,6 +1,7 @@
-//! What the commit protocol asks of the file system: names that become durable in a known order.
+//! The file system operations of the commit protocol: names that become durable in a known order.
 //!
-//! A rename or a new file survives a power cut only after its *folder* has been synced, so each of these does both.
+//! A rename or a new file survives a power failure only after its *folder* has been synced, so each
+//! operation here does both.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write};
@@ -12,16 +13,18 @@ use delta_kernel::object_store::{self, local::LocalFileSystem};
 use twox_hash::XxHash64;
 use url::Url;
 
-/// The folder inside a table for files that no commit holds yet. Readers that go by name skip what begins with `_`.
+/// The folder inside a table for files that no commit names yet. Readers that find files by name
+/// skip names that begin with `_`.
 pub const STAGING: &str = "_staging";
 /// The folder of a table's log.
 pub const LOG: &str = "_delta_log";
 
-/// The folder inside a table for merged files whose originals are still there: the log names them, and readers that go by
-/// name do not find them. Below it they have the path that they will get when the originals are deleted.
+/// The folder inside a table for merged files whose originals still exist. The log names the merged
+/// files, and readers that find files by name do not see them. Below this folder they have the path
+/// that they will get when the originals are deleted.
 pub const MERGED: &str = "_merged";
 
-/// Refuses what is no folder of this machine: object stores have no atomic rename and link.
+/// Refuses the address of an object store: object stores have no atomic rename and no hard links.
 pub fn refuse_object_store(root: &Path) -> Result<()> {
     if root.to_string_lossy().contains("://") {
         bail!(
@@ -32,18 +35,18 @@ pub fn refuse_object_store(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Opens the file of a lock, and makes it if it is not there. It is never deleted: two processes could then lock two files of
-/// the same name.
+/// Opens a lock file, and creates it if it does not exist. Lock files are never deleted: otherwise
+/// two processes could lock two files of the same name.
 pub fn open_lock(path: &Path) -> Result<File> {
     let opened = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path);
     opened.with_context(|| format!("cannot open {}", path.display()))
 }
 
-/// Locks a file for this process, until the file is closed, at the latest by the end of the process. Returns false if another
-/// process, or another open file of this one, holds the lock.
+/// Locks a file for this process until the file is closed, at the latest when the process ends.
+/// Returns false if another process, or another open file of this process, holds the lock.
 ///
 /// # Errors
-/// When the file system has no locks.
+/// If the file system does not support locks.
 pub fn try_lock(file: &File) -> std::io::Result<bool> {
     match file.try_lock() {
         Ok(()) => Ok(true),
@@ -52,10 +55,11 @@ pub fn try_lock(file: &File) -> std::io::Result<bool> {
     }
 }
 
-/// Refuses a lake whose log would be looked for elsewhere. The Delta kernel names files by URLs, and does not encode the names
-/// that it has listed: `team%20a` becomes `team a` on the way, and `a\b` becomes `a/b`.
+/// Refuses a lake whose log the Delta kernel would look for elsewhere. The kernel names files by
+/// URLs, and does not encode the names that it has listed: `team%20a` becomes `team a`, and `a\b`
+/// becomes `a/b`.
 ///
-/// `lake` is absolute. What it links to counts, as far as it exists.
+/// `lake` is absolute. Symbolic links are resolved as far as the path exists.
 pub fn refuse_ambiguous(lake: &Path) -> Result<()> {
     let existing = lake.ancestors().find(|folder| folder.exists()).unwrap_or(lake);
     let resolved = existing.canonicalize().unwrap_or_else(|_| existing.to_owned());
@@ -66,13 +70,13 @@ pub fn refuse_ambiguous(lake: &Path) -> Result<()> {
     }
     let seen = seen.map_or_else(|| "no folder".to_owned(), |seen| format!("{seen:?}"));
     bail!(
-        "{lake:?} cannot be a lake: its path{} is taken for that of {seen} by readers that go by URLs. Use a folder whose path has no \
+        "{lake:?} cannot be a lake: its path{} leads readers that address files by URL to {seen}. Use a folder whose path has no \
          backslash, no % before two hexadecimal digits, no control characters, and is UTF-8",
         if resolved == lake { String::new() } else { format!(", which is {resolved:?},") },
     );
 }
 
-/// The folder that the Delta kernel comes to when it lists `folder` and reads what it has found.
+/// The folder that the Delta kernel reads files from after it has listed `folder`.
 fn as_the_kernel_sees(folder: &Path) -> Option<PathBuf> {
     let mut url = Url::from_directory_path(folder).ok()?;
     let listed = object_store::path::Path::from_url_path(url.path()).ok()?;
@@ -81,11 +85,12 @@ fn as_the_kernel_sees(folder: &Path) -> Option<PathBuf> {
     LocalFileSystem::new().path_to_filesystem(&found).ok()
 }
 
-/// Files and folders that are synced at once. A disk takes about as long for one as for a few dozen, since it flushes all that it
-/// was given, and the journal of a file system commits them together.
+/// How many files and folders are synced at once. A disk takes about as long for a few dozen as for
+/// one: it flushes everything that it was given, and the file system's journal commits the syncs
+/// together.
 const SYNCED_AT_ONCE: usize = 16;
 
-/// Makes `files`, or folders, durable.
+/// Syncs `files`, which may be folders, on several threads.
 pub fn sync_all(files: &[File]) -> std::io::Result<()> {
     let next = AtomicUsize::new(0);
     let sync = || {
@@ -95,7 +100,7 @@ pub fn sync_all(files: &[File]) -> std::io::Result<()> {
         Ok(())
     };
     std::thread::scope(|scope| {
-        // A thread that cannot be started is not needed.
+        // The syncs work without the threads that cannot be started.
         let start = |_| std::thread::Builder::new().spawn_scoped(scope, sync).ok();
         let others: Vec<_> = (1..files.len().min(SYNCED_AT_ONCE)).filter_map(start).collect();
         let mut synced = sync();
@@ -106,7 +111,7 @@ pub fn sync_all(files: &[File]) -> std::io::Result<()> {
     })
 }
 
-/// Makes the names in all `folders` durable.
+/// Makes the names of the files in all `folders` durable.
 pub fn sync_folders<'a>(folders: impl IntoIterator<Item = &'a PathBuf>) -> Result<()> {
     const OPEN_MAX: usize = 64;
     let mut folders = folders.into_iter().peekable();
@@ -118,20 +123,21 @@ pub fn sync_folders<'a>(folders: impl IntoIterator<Item = &'a PathBuf>) -> Resul
     Ok(())
 }
 
-/// Makes the names in `folder` durable.
+/// Makes the names of the files in `folder` durable.
 pub fn sync_folder(folder: &Path) -> Result<()> {
     let synced = File::open(folder).and_then(|opened| opened.sync_all());
     synced.with_context(|| format!("cannot sync the folder {}", folder.display()))
 }
 
-/// Creates `folder` and the parents that it lacks, durably.
+/// Creates `folder` and its missing parents, durably.
 pub fn create_folder(folder: &Path) -> Result<()> {
     let missing = folder.ancestors().take_while(|folder| !folder.is_dir()).collect::<Vec<_>>();
     fs::create_dir_all(folder).with_context(|| format!("cannot create the folder {}", folder.display()))?;
     missing.into_iter().try_for_each(sync_parent)
 }
 
-/// Puts a whole, durable file at `path` or nothing at all. Returns false if the name was already taken.
+/// Creates `path` with `content`, complete and durable, or not at all. Returns false if the name
+/// was already taken.
 pub fn put_if_absent(path: &Path, content: &[u8]) -> Result<bool> {
     let temporary = write_temporary(path, content)?;
     let linked = fs::hard_link(&temporary, path);
@@ -145,7 +151,7 @@ pub fn put_if_absent(path: &Path, content: &[u8]) -> Result<bool> {
     }
 }
 
-/// Puts a whole, durable file at `path`, in place of what was there.
+/// Writes `content` to `path`, durably, and replaces a previous file there atomically.
 pub fn replace(path: &Path, content: &[u8]) -> Result<()> {
     let temporary = write_temporary(path, content)?;
     fs::rename(&temporary, path)
@@ -153,14 +159,18 @@ pub fn replace(path: &Path, content: &[u8]) -> Result<()> {
     sync_parent(path)
 }
 
-/// `content` with a line below it by which damage is noticed: a digit that a disk has turned still parses.
+/// `content` followed by a line with its checksum, by which damage is detected: an intent with a
+/// flipped digit would still parse.
 pub fn sealed(mut content: Vec<u8>) -> Vec<u8> {
     let checksum = format!("\n{:016x}\n", XxHash64::oneshot(0, &content));
     content.extend(checksum.into_bytes());
     content
 }
 
-/// What was [`sealed`], if it is still the same.
+/// The content that was given to [`sealed`].
+///
+/// # Errors
+/// If the checksum does not match.
 pub fn unsealed(sealed: &[u8]) -> Result<&[u8]> {
     const SEAL_BYTES: usize = 18;
     let (content, found) = sealed.split_at(sealed.len().saturating_sub(SEAL_BYTES));
@@ -170,7 +180,7 @@ pub fn unsealed(sealed: &[u8]) -> Result<&[u8]> {
     Ok(content)
 }
 
-/// Spreads every bit over all others: the finalizer of SplitMix64.
+/// Mixes every bit into all others: the finalizer of SplitMix64.
 pub fn mixed(key: u64) -> u64 {
     let mut bits = key.wrapping_add(0x9e37_79b9_7f4a_7c15);
     bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -178,7 +188,7 @@ pub fn mixed(key: u64) -> u64 {
     bits ^ bits >> 31
 }
 
-/// Removes `path`, which may be gone already.
+/// Removes `path` if it exists.
 pub fn remove_if_there(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -188,7 +198,8 @@ pub fn remove_if_there(path: &Path) -> Result<()> {
     }
 }
 
-/// The names of the files in `folder`, sorted. Those that are not UTF-8 are nobody's business here.
+/// The names of the files in `folder`, sorted. Names that are not UTF-8 are left out, because no
+/// code here creates any.
 pub fn names(folder: &Path) -> Result<Vec<String>> {
     let context = || format!("cannot list the folder {}", folder.display());
     let mut names = Vec::new();
@@ -199,7 +210,7 @@ pub fn names(folder: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// The files in the folders `date=…/hour=…` of a table, sorted. Links are not followed.
+/// The files in the partition folders `date=…/hour=…` of a table, sorted. Links are not followed.
 pub fn partitioned_files(table: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for_each_partition(table, |_, of_partition| {
@@ -210,13 +221,14 @@ pub fn partitioned_files(table: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Calls `visit` with each of the folders `date=…/hour=…` of a table and the files in it. Links are not followed.
+/// Calls `visit` with each partition folder `date=…/hour=…` of a table that has files, and the
+/// sorted paths of these. Links are not followed.
 pub fn for_each_partition(table: &Path, mut visit: impl FnMut(&Path, Vec<PathBuf>) -> Result<()>) -> Result<()> {
     let mut folders = vec![table.to_path_buf()];
     while let Some(folder) = folders.pop() {
         let context = || format!("cannot list the folder {}", folder.display());
         let entries = match fs::read_dir(&folder) {
-            // A vacuum removes empty folders.
+            // A concurrent vacuum removes empty folders.
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
             entries => entries.with_context(context)?,
         };
@@ -247,7 +259,7 @@ fn write_temporary(path: &Path, content: &[u8]) -> Result<PathBuf> {
         file.sync_all()
     });
     written.or_else(|error| {
-        // On a disk that is full it would take the room that is made next.
+        // On a full disk the partial file would occupy space that is freed next.
         remove_if_there(&temporary)?;
         Err(error).with_context(|| format!("cannot write {}", temporary.display()))
     })?;
@@ -256,7 +268,7 @@ fn write_temporary(path: &Path, content: &[u8]) -> Result<PathBuf> {
 
 fn sync_parent(path: &Path) -> Result<()> {
     match path.parent() {
-        // The parent of a relative path of one part.
+        // The parent of a relative path with one component.
         Some(parent) if parent.as_os_str().is_empty() => sync_folder(Path::new(".")),
         Some(parent) => sync_folder(parent),
         None => Ok(()),
@@ -293,7 +305,7 @@ mod tests {
         }
     }
 
-    /// The folder that the path leads to is what the kernel is given.
+    /// The kernel is given the folder that the path resolves to.
     #[test]
     fn what_a_path_links_to_counts() {
         let folder = tempfile::tempdir().unwrap();

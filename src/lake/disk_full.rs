@@ -1,7 +1,8 @@
-//! A full disk is no end: whoever writes waits until there is room again, says so once, and goes on.
+//! Waits while the disk is full, instead of ending the run: the writing thread reports the full
+//! disk once, retries until there is space, and continues.
 //!
-//! Waiting happens on the threads that write the lake, so the dataflow goes on serving. Reading from Kafka stops by itself
-//! at its bound of what is not committed; the rest waits in Kafka.
+//! Only the threads that write the lake wait, so the dataflow continues to serve. Reading from
+//! Kafka stops at its limit of uncommitted data; later records stay in Kafka.
 
 use std::error::Error as StdError;
 use std::io::{self, ErrorKind};
@@ -13,11 +14,14 @@ use anyhow::{Chain, Error, Result};
 use delta_kernel::KernelError;
 use tracing::{info, warn};
 
+/// How long to wait between two attempts.
 const TRY_INTERVAL: Duration = Duration::from_secs(1);
-/// How soon a wait hears that the run is to stop.
+/// How often a waiting thread checks whether the run is to stop.
 const STOP_INTERVAL: Duration = Duration::from_millis(50);
 
-/// State by all who write to one lake. Those of [`DiskFullRetry::default`] wait as long as it takes, and tell nobody but the log.
+/// Retries writes while the disk is full. Clones share their state, and all threads that write to
+/// one lake use clones of one. A [`DiskFullRetry::default`] waits without limit, and reports only
+/// to the log.
 #[derive(Clone, Default)]
 pub struct DiskFullRetry {
     inner: Arc<Inner>,
@@ -25,22 +29,28 @@ pub struct DiskFullRetry {
 
 #[derive(Default)]
 struct Inner {
-    /// Set from outside when the run is to end: then nobody waits any more.
+    /// Set from outside when the run is to end: then no thread waits any longer.
     stop: Arc<AtomicBool>,
-    /// Told why the run is paused, and `None` when it goes on.
+    /// Called with the reason when the run pauses, and with `None` when it continues.
     notify: Option<Box<dyn Fn(Option<String>) + Send + Sync>>,
     /// How many threads wait.
     waiting: Mutex<usize>,
 }
 
 impl DiskFullRetry {
+    /// A retry that gives up once `stop` is set. It calls `notify` with the reason when the first
+    /// thread begins to wait, and with `None` when the last one continues.
     pub fn new(stop: Arc<AtomicBool>, notify: impl Fn(Option<String>) + Send + Sync + 'static) -> Self {
         let waiting = Mutex::default();
         Self { inner: Arc::new(Inner { stop, notify: Some(Box::new(notify)), waiting }) }
     }
 
-    /// The outcome of `attempt`, which is repeated for as long as the disk is full. Each attempt must begin anew, whatever
-    /// the last one has left.
+    /// Returns the result of `attempt`, and repeats it every second while it fails because the disk
+    /// is full. Each attempt must start from scratch, whatever the last one left behind.
+    ///
+    /// # Errors
+    /// Any other error of `attempt`, with advice if the lake is no longer writable. If the run is
+    /// to stop while the disk is full, the error of the last attempt.
     pub fn wait_for<T>(&self, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
         let mut waits = None;
         loop {
@@ -69,7 +79,8 @@ impl DiskFullRetry {
     }
 }
 
-/// A thread that waits. The first one says so, and the last one that there is room again.
+/// A waiting thread. The first one reports the full disk, and the last one that there is space
+/// again.
 struct Waiting<'a>(&'a Inner);
 
 impl<'a> Waiting<'a> {
@@ -106,12 +117,12 @@ impl Inner {
     }
 }
 
-/// Whether `error` is a disk without room, or a quota that is used up.
+/// Whether `error` is caused by a full disk or an exhausted quota.
 pub fn is_full(error: &Error) -> bool {
     kinds(error).any(|kind| matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
 }
 
-/// Says what to do about a lake that has become unwritable.
+/// Adds advice to `error` if the lake has become unwritable.
 fn explain(error: Error) -> Error {
     let is_refused = |kind| matches!(kind, ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied);
     if !kinds(&error).any(is_refused) {
@@ -123,10 +134,10 @@ fn explain(error: Error) -> Error {
     )
 }
 
-/// The kinds of all I/O errors that `error` is made of.
+/// The kinds of all I/O errors in the chain of `error`.
 fn kinds(error: &Error) -> impl Iterator<Item = ErrorKind> {
     error.chain().flat_map(|cause| match cause.downcast_ref::<KernelError>() {
-        // The kernel does not pass these two on as causes.
+        // The kernel does not return these two as error sources.
         Some(KernelError::IOError(error)) => vec![error.kind()],
         Some(KernelError::ObjectStore(error)) => Chain::new(error).filter_map(kind).collect(),
         _ => kind(cause).into_iter().collect(),

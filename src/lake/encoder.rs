@@ -1,8 +1,10 @@
-//! Plays into Parquet in memory, as they come: of an hour with many plays a fifth of what was read waits for its commit, and all
-//! memory but that is used again at once.
+//! Encodes plays to Parquet in memory as they arrive. The encoded plays of an hour with many plays
+//! take about a fifth of the memory of the batches that were read; only these wait for the commit,
+//! and the memory of the batches is reused at once.
 //!
-//! Only such an hour has a file that grows. The plays of other hours wait as they were read, and become files at the
-//! cut, one after the other: an imported history may have thousands of hours, and each open file takes 20 KiB and more.
+//! Only such an hour has a growing file. The plays of other hours wait in their batches, and become
+//! files at the cut, one after the other: an imported history may have thousands of hours, and each
+//! open file takes 20 KiB or more.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -18,26 +20,32 @@ use super::hours::{self, Hours};
 use super::properties::properties;
 use super::table::{PLAYS, TableKind};
 
-/// Files that grow at once: each has its dictionaries. Live traffic is of one hour, and of two when that ends.
+/// How many files grow at the same time: each holds its dictionaries in memory. Live traffic lies
+/// in one hour, and in two around the end of an hour.
 const OPEN_MAX: usize = 4;
 
-/// The plays since the last cut.
+/// The plays since the last cut, encoded or waiting.
 #[derive(Default)]
 pub struct Encoder {
-    /// By hour since 1970.
+    /// The growing files, by hour since 1970.
     open: BTreeMap<i64, ArrowWriter<Vec<u8>>>,
     /// The plays of all other hours.
     waiting: Hours,
 }
 
-/// A Parquet file, and what its footer says.
+/// A complete Parquet file in memory.
 pub struct Encoded {
+    /// The content of the file.
     pub bytes: Vec<u8>,
+    /// The content of its footer.
     pub metadata: ParquetMetaData,
 }
 
 impl Encoder {
-    /// Takes a batch, whose columns are those of [`crate::intake::schema`].
+    /// Adds a batch, whose columns are those of [`crate::intake::schema`].
+    ///
+    /// # Errors
+    /// If plays cannot be encoded.
     pub fn add(&mut self, batch: RecordBatch) -> Result<()> {
         let hours = hours::of(&batch)?;
         let (mut written, mut all) = (Vec::new(), true);
@@ -60,7 +68,7 @@ impl Encoder {
         Ok(())
     }
 
-    /// Begins the files of hours that have got many plays.
+    /// Begins the files of hours that have become large.
     fn open_large(&mut self) -> Result<()> {
         while self.open.len() < OPEN_MAX
             && let Some(hour) = self.waiting.take_large()
@@ -71,18 +79,23 @@ impl Encoder {
         Ok(())
     }
 
-    /// Shares what waits with the other workers of the process, so that each hour is in one file.
+    /// Exchanges waiting plays with the other workers of the process, so that each hour ends up in
+    /// one file.
+    ///
+    /// # Errors
+    /// If small batches cannot be concatenated.
     pub fn gather(&mut self, gathering: &Gathering, worker: usize) -> Result<()> {
         let waiting = std::mem::take(&mut self.waiting);
         self.waiting = gathering.exchange(worker, waiting, self.open.keys().copied())?;
         Ok(())
     }
 
-    /// Ends the file of the first hour since 1970 that has plays, and gives it. The next call gives that of the next hour; after
-    /// the last one there is none, and the encoder begins anew.
+    /// Finishes and returns the file of the first hour since 1970 that has plays. The next call
+    /// returns the file of the next hour. After the last hour it returns `None`, and the encoder is
+    /// empty.
     ///
     /// # Errors
-    /// When plays cannot be encoded. The encoder cannot be used any more then.
+    /// If plays cannot be encoded. The encoder is then unusable.
     pub fn next_file(&mut self) -> Result<Option<(i64, Encoded)>> {
         self.waiting.settle()?;
         let open = self.open.keys().next().copied();
@@ -96,7 +109,7 @@ impl Encoder {
     }
 }
 
-/// A whole file of `batches`.
+/// Encodes `batches` as one complete file of a table of `kind`.
 pub fn encode(kind: &TableKind, batches: impl Iterator<Item = Result<RecordBatch>>) -> Result<Encoded> {
     let mut writer = begin(kind)?;
     write(&mut writer, batches)?;
@@ -122,7 +135,8 @@ fn begin(kind: &TableKind) -> Result<ArrowWriter<Vec<u8>>> {
 }
 
 fn end(mut writer: ArrowWriter<Vec<u8>>) -> Result<Encoded> {
-    // The row group is moved there column by column, and would be there twice over while that grows.
+    // Reserves the space at once: the row group is copied there column by column, and growing the
+    // buffer meanwhile would hold it twice.
     let bytes = writer.in_progress_size();
     writer.inner_mut().reserve(bytes);
     let metadata = checksum::finish(&mut writer)?;

@@ -1,4 +1,5 @@
-//! The files that a table's log names, as the log names them: what care is taken of.
+//! The files that a table's log names, with the fields of their log entries. Maintenance works on
+//! these.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -18,23 +19,30 @@ use crate::lake::disk::MERGED;
 use crate::lake::listing::resolve;
 use crate::lake::table::Table;
 
-/// A file of a table.
+/// A file of a table, as its log entry describes it.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// As the log has it: relative to the table, and escaped as in a URL.
+    /// The path in the log: relative to the table, and escaped as in a URL.
     pub name: String,
+    /// The absolute path.
     pub path: PathBuf,
-    /// Column and value, by column; a value that is missing is a null.
+    /// The values of the partition columns, sorted by column; `None` is a null.
     pub partition: Vec<(String, Option<String>)>,
+    /// The size of the file.
     pub size_bytes: u64,
+    /// The number of rows; `None` if the log does not have it.
     pub rows: Option<u64>,
     /// When it was written, in ms since 1970.
     pub modified_ms: i64,
-    /// Some of its rows are deleted by another file.
+    /// Whether a deletion vector marks some of its rows as deleted.
     pub has_deletions: bool,
 }
 
-/// All files of `table`, in the order of their names. A lake of years has hundreds of thousands: [`for_each`] holds none.
+/// All files of `table`, sorted by name. A lake of several years has hundreds of thousands;
+/// [`for_each`] visits them without holding them in memory.
+///
+/// # Errors
+/// If the log cannot be read, or names a file outside the table.
 pub fn entries(table: &Table) -> Result<Vec<Entry>> {
     let mut entries = Vec::new();
     for_each(table, |entry| {
@@ -45,7 +53,10 @@ pub fn entries(table: &Table) -> Result<Vec<Entry>> {
     Ok(entries)
 }
 
-/// Calls `visit` with each file of `table`, one after the other in no particular order.
+/// Calls `visit` with each file of `table`, in no particular order.
+///
+/// # Errors
+/// As for [`entries`], and those of `visit`.
 pub fn for_each(table: &Table, mut visit: impl FnMut(Entry) -> Result<()>) -> Result<()> {
     let root = Url::from_directory_path(&table.root).ok().context("the table's path is not absolute")?;
     scan(table, |data| {
@@ -55,7 +66,8 @@ pub fn for_each(table: &Table, mut visit: impl FnMut(Entry) -> Result<()>) -> Re
     })
 }
 
-/// What a Delta transaction takes to remove the files `names`, or `None` if the log lacks one of them.
+/// The data with which a Delta transaction removes the files `names`; `None` if the log lacks one
+/// of them.
 pub fn removals(table: &Table, names: &BTreeSet<&str>) -> Result<Option<Vec<FilteredEngineData>>> {
     let mut found = 0;
     let mut removals = Vec::new();
@@ -68,7 +80,8 @@ pub fn removals(table: &Table, names: &BTreeSet<&str>) -> Result<Option<Vec<Filt
         let count = removed.iter().filter(|removed| **removed).count();
         if count > 0 {
             found += count;
-            // Only these rows: whole batches would be the log of all partitions.
+            // Only these rows are kept, because whole batches would contain the log of all
+            // partitions.
             let batch = filter_record_batch(&batch, &BooleanArray::from(removed))?;
             let selected = vec![true; batch.num_rows()];
             removals.push(FilteredEngineData::try_new(Box::new(ArrowEngineData::new(batch)), selected)?);
@@ -90,7 +103,7 @@ fn scan(table: &Table, mut visit: impl FnMut(FilteredEngineData) -> Result<()>) 
     Ok(())
 }
 
-/// A batch of the kernel's listing, its columns by type.
+/// A batch of the kernel's listing, with its columns downcast.
 struct Columns<'a> {
     paths: &'a StringArray,
     sizes: &'a [i64],
@@ -100,7 +113,7 @@ struct Columns<'a> {
     deletions: &'a StructArray,
 }
 
-/// What is wanted of a file's statistics.
+/// The part of a file's statistics that is used.
 #[derive(Default, Deserialize)]
 struct Statistics {
     #[serde(rename = "numRecords")]
@@ -108,8 +121,9 @@ struct Statistics {
 }
 
 impl Entry {
-    /// Where its plays belong, relative to the table and with a slash at the end, as in `date=2026-11-20/hour=14/`. `None`
-    /// if our writers do not use such values: they must not become the name of a folder.
+    /// The folder of its partition, relative to the table and with a slash at the end, for example
+    /// `date=2026-11-20/hour=14/`. `None` if the values are not ones that our writers use: such
+    /// values must not become the name of a folder.
     pub fn folder(&self) -> Option<String> {
         let is_ours =
             |value: &str| !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
@@ -120,16 +134,18 @@ impl Entry {
         parts.collect()
     }
 
-    /// Column and value of its partition. A value that is missing is left out.
+    /// Partition columns and their values, without nulls.
     pub fn partition_values(&self) -> Vec<(String, String)> {
         self.partition.iter().filter_map(|(column, value)| Some((column.clone(), value.clone()?))).collect()
     }
 
-    /// Where a merged file that is not published yet will be, relative to the table; `None` for any other file.
+    /// The final path of a merged file that is not published yet, relative to the table; `None` for
+    /// any other file.
     pub fn final_name(&self) -> Option<&str> {
         let name = self.name.strip_prefix(MERGED)?.strip_prefix('/')?;
         let file = name.strip_prefix(self.folder()?.as_str())?;
-        // The log is data: only a name that our compaction gives may become one outside of that folder.
+        // The log is untrusted input: only a name that our compaction gives may become a name
+        // outside `_merged`.
         (file.ends_with(".parquet") && !file.contains(['/', '%'])).then_some(name)
     }
 }
@@ -155,7 +171,7 @@ impl<'a> Columns<'a> {
 
     fn entry(&self, row: usize, root: &Url, table: &Table) -> Result<Entry> {
         let name = self.paths.value(row).to_owned();
-        // Statistics are a hint: whoever wrote them may have written something else.
+        // Statistics are a hint: another tool may have written something else.
         let statistics = self.statistics.is_valid(row).then(|| serde_json::from_str(self.statistics.value(row)).ok());
         let statistics: Statistics = statistics.flatten().unwrap_or_default();
         Ok(Entry {
@@ -177,7 +193,8 @@ impl<'a> Columns<'a> {
         let pairs = keys.iter().zip(values);
         let mut partition: Vec<_> =
             pairs.filter_map(|(key, value)| Some((key?.to_owned(), value.map(str::to_owned)))).collect();
-        // `date` before `hour`, as the folders have them: in the log the order means nothing.
+        // Sorted, so that `date` comes before `hour` as in the folders. The order in the log has no
+        // meaning.
         partition.sort();
         Ok(partition)
     }

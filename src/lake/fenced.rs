@@ -1,26 +1,32 @@
-//! A table that one process writes at a time, and the order of steps that makes every commit happen once or not at all.
+//! A table that one process writes at a time, and the order of steps that makes every commit happen
+//! exactly once or not at all.
 //!
 //! ```text
 //! writer     stage files ─ sync ─┐
-//! committer                      └─ intent ─ still ours? ─ rename ─ sync ─ append to the log ─ forget the intent
-//! successor  append incarnation + 1 ─ intents of older incarnations: finish or undo each ─ delete their staged files
+//! committer                      └─ intent ─ check ─ rename ─ sync ─ append ─ delete intent
+//! successor  append incarnation + 1 ─ finish or undo each older intent ─ delete older staged files
 //! ```
 //!
 //! **Invariants**
-//! 1. A process appends its incarnation, one more than the last, before it changes anything that a commit depends on.
-//! 2. The log has each version once, and an append is valid only on top of a version with its own incarnation and the
-//!    offsets that it expects. So after (1) no earlier process can append, however late it wakes up.
-//! 3. Names of files and intents hold the incarnation, and staged files are created, never opened: no attempt can
-//!    overwrite what another made.
-//! 4. A file is whole and durable before the intent that names it is.
-//! 5. The intent is durable before the incarnation is looked at again, and that is before the first rename. So a successor
-//!    either was seen, and nothing was renamed, or came later, and will find the intent.
-//! 6. All renames are durable before the append, and the intent is deleted only after it. So a file outside the staging
-//!    folder is in the log, or in an intent.
-//! 7. Renaming is repeatable, and a file goes only from staged to final. So a successor may finish an intent, or undo it
-//!    (staged name first), while its author is still renaming.
-//! 8. Epochs grow with every commit, so an intent whose epoch the log has reached has nothing left to do: it is in the log,
-//!    or its author was stopped by (5) before it renamed anything.
+//! 1. A process appends its incarnation, one more than the last, before it changes anything that a
+//!    commit depends on.
+//! 2. The log has each version once, and an append is valid only on top of a version with the
+//!    writer's own incarnation and the offsets that it expects. So after (1) no earlier process can
+//!    append, however late it resumes.
+//! 3. Names of files and intents contain the incarnation, and staged files are always created,
+//!    never opened. So no attempt can overwrite a file of another attempt.
+//! 4. A file is complete and durable before the intent that names it is.
+//! 5. The intent is durable before the incarnation is checked again, and that check comes before
+//!    the first rename. So either the check finds the successor, and nothing is renamed, or the
+//!    successor comes later and finds the intent.
+//! 6. All renames are durable before the append, and the intent is deleted only after the append.
+//!    So a file outside the staging folder is named by the log or by an intent.
+//! 7. Renaming is idempotent, and a file moves only from its staged name to its final name. So a
+//!    successor may finish an intent, or undo it (staged name first), while the process that wrote
+//!    the intent is still renaming.
+//! 8. Epochs grow with every commit. So nothing remains to be done for an intent whose epoch the
+//!    log has reached: its commit is in the log, or its process was stopped by (5) before it
+//!    renamed anything.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -34,21 +40,27 @@ use super::table::{Marks, Table};
 use super::{Account, DiskFullRetry, LakeProgress, NewFile, disk};
 use crate::process::failpoint;
 
-/// Versions that others (who compact, say) may put in our way during one commit.
+/// How many versions other processes, such as a compaction, may append during one commit before the
+/// commit fails.
 const CONFLICTS_MAX: usize = 100;
 
-/// A table of which this process has become the writer.
+/// A table whose writer this process has become.
 pub struct FencedTable {
     table: Table,
     progress: LakeProgress,
-    /// Where commits wait while the disk is full.
+    /// The retry that commits wait in while the disk is full.
     pub(super) retry: DiskFullRetry,
 }
 
 impl FencedTable {
-    /// Becomes the writer of `table`: shuts out every earlier process, then settles what they left behind.
+    /// Becomes the writer of `table`: fences off every earlier process, then settles the commits
+    /// that they left unfinished.
     ///
-    /// `choose` gives the new incarnation for the one that is found; one that is not greater is an error.
+    /// `choose` maps the incarnation that the log has to the new one.
+    ///
+    /// # Errors
+    /// If the new incarnation is not greater than the one in the log, if the table changes too
+    /// fast, or if it cannot be read or written.
     pub fn take_over(mut table: Table, choose: impl Fn(i64) -> i64) -> Result<Self> {
         for _ in 0..CONFLICTS_MAX {
             let found = table.progress()?.incarnation;
@@ -67,18 +79,28 @@ impl FencedTable {
         Err(busy(&table))
     }
 
+    /// How far the table has come by its own log, as of this process's last commit.
     pub fn progress(&self) -> &LakeProgress {
         &self.progress
     }
 
-    /// Moves offsets without any rows: where partitions begin, and past what is missing.
+    /// Commits `offsets` and `account` without any rows: the start offsets of partitions, or
+    /// offsets that skip missing records.
+    ///
+    /// # Errors
+    /// If another process has taken over or has changed the offsets, or if the log cannot be
+    /// written.
     pub fn record(&mut self, offsets: BTreeMap<i32, i64>, account: Account) -> Result<()> {
         let marks = Marks { incarnation: self.progress.incarnation, offsets, account, ..Marks::default() };
         let expected = self.progress.offsets.clone();
         self.append(&[], &marks, &expected)
     }
 
-    /// Sets the clock to an earlier moment, in µs since 1970, without any rows. The commit says where it was.
+    /// Sets the clock to an earlier moment, in µs since 1970, without any rows. The commit records
+    /// the clock from before.
+    ///
+    /// # Errors
+    /// As for [`FencedTable::record`].
     pub fn reset_clock(&mut self, clock_us: i64) -> Result<()> {
         let LakeProgress { incarnation, clock_us: clock_before_us, offsets, .. } = self.progress.clone();
         let marks = Marks { incarnation, clock_us: Some(clock_us), clock_before_us, offsets, ..Marks::default() };
@@ -86,7 +108,12 @@ impl FencedTable {
         self.append(&[], &marks, &expected)
     }
 
-    /// Commits `files` and progress in one version of the table.
+    /// Commits `files` and progress in one version of the table. `clock_us` is in µs since 1970.
+    ///
+    /// # Errors
+    /// If another process has taken over or has changed the offsets, or if a file cannot be
+    /// written. The commit may be in the log nevertheless: the next [`FencedTable::take_over`]
+    /// finds out.
     pub fn commit(
         &mut self,
         epoch: u64,
@@ -97,7 +124,8 @@ impl FencedTable {
     ) -> Result<()> {
         let intent = self.intent(epoch, clock_us, files, offsets, account);
         let committed = self.commit_intent(&intent);
-        // A successor deletes what it finds under way, so any step may miss its files; that is not the reason.
+        // A successor deletes the files of commits in progress, so any step may fail because a file
+        // is missing. The takeover is then the cause to report.
         committed.map_err(|error| or_overtaken(lake_of(&self.table), intent.incarnation, error))
     }
 
@@ -115,7 +143,8 @@ impl FencedTable {
         })
     }
 
-    /// The first step of a commit: an intent on disk, and then a look whether the table is still ours.
+    /// The first step of a commit: makes the intent durable, then checks that no other process has
+    /// taken over.
     #[cfg(test)]
     pub(super) fn intend(
         &mut self,
@@ -152,10 +181,12 @@ impl FencedTable {
         self.require(&intent.offsets_before)
     }
 
+    /// Gives the files of `intent` their final names, durably. Idempotent.
     pub(super) fn publish(&self, intent: &Intent) -> Result<()> {
         intent.publish(&self.table.root)
     }
 
+    /// Appends the commit of `intent` to the log.
     pub(super) fn append_intent(&mut self, intent: &Intent) -> Result<()> {
         let marks = Marks {
             incarnation: self.progress.incarnation,
@@ -187,8 +218,9 @@ impl FencedTable {
         Err(busy(&self.table))
     }
 
-    /// Whether an append that has failed is in the log all the same: its entry may have been there before the error was,
-    /// as when the folder cannot be synced. Epochs grow, so the log tells.
+    /// Whether a failed append is in the log nevertheless. The entry may have been written before
+    /// the error, for example when the folder could not be synced. Epochs grow with every commit,
+    /// so the newest epoch in the log decides.
     pub(super) fn has_come_through(&mut self, marks: &Marks) -> Result<bool> {
         self.table.refresh()?;
         let found = self.table.progress()?;
@@ -200,7 +232,7 @@ impl FencedTable {
         Ok(true)
     }
 
-    /// Fails unless the version at hand is ours and has the `expected` offsets.
+    /// Fails unless the loaded version has this process's incarnation and the `expected` offsets.
     fn require(&self, expected: &BTreeMap<i32, i64>) -> Result<()> {
         let found = self.table.progress()?;
         if found.incarnation != self.progress.incarnation {
@@ -208,8 +240,8 @@ impl FencedTable {
         }
         if found.offsets != *expected {
             bail!(
-                "the log of {} has the offsets {:?} where this process left {expected:?}: somebody else has changed them; \
-                 find out who before starting again",
+                "the log of {} has the offsets {:?} where this process left {expected:?}: another program has changed them; \
+                 find out which one before starting again",
                 self.table.root.display(),
                 found.offsets,
             );
@@ -217,7 +249,8 @@ impl FencedTable {
         Ok(())
     }
 
-    /// Finishes or undoes the commits that older incarnations had under way, and deletes what else they staged.
+    /// Finishes or undoes the unfinished commits of older incarnations, and deletes their other
+    /// staged files.
     fn settle(&mut self) -> Result<()> {
         let (root, incarnation) = (self.table.root.clone(), self.progress.incarnation);
         let (intents, damaged) = Intent::pending(&root, incarnation)?;
@@ -239,8 +272,9 @@ impl FencedTable {
         intent::clean_staging(&root, incarnation)
     }
 
-    /// Settles a commit by the log alone: either its files are in there, or they are deleted, and what they held, Kafka
-    /// still has, for the offsets that the commit would have written are not there either.
+    /// Settles the commit of a damaged intent by the log alone. If the log names its files, they
+    /// stay. Otherwise they are deleted: the log then lacks the offsets of that commit as well, so
+    /// Kafka delivers the records again.
     fn give_up(&self, damaged: &DamagedIntent) -> Result<()> {
         let named: BTreeSet<_> = entries(&self.table)?.into_iter().map(|entry| entry.path).collect();
         for file in disk::partitioned_files(&self.table.root)? {
@@ -259,7 +293,7 @@ fn lake_of(table: &Table) -> &Path {
 
 fn busy(table: &Table) -> Error {
     anyhow!(
-        "the table {} changes faster than it can be committed to: stop what else writes to it",
+        "the table {} changes faster than it can be committed to: stop the other programs that write to it",
         table.root.display()
     )
 }

@@ -1,15 +1,17 @@
-//! Checksums inside of a Parquet file, so that damage is an error and never another number.
+//! Checksums inside a Parquet file, so that damage is an error and never a wrong number.
 //!
-//! Parquet has checksums of pages, but the writer that we use does not write them, and a flipped bit in compressed data
-//! often decodes to something. So the footer of each file of ours carries, as a text that other readers ignore, a checksum
-//! of the bytes of every column in every row group, and one of the footer itself:
+//! The Parquet format has checksums of pages, but the writer in use does not write them, and
+//! compressed data with a flipped bit often decodes to something. So the footer of each file of a
+//! lake contains, as text metadata that other readers ignore, a checksum of the bytes of every
+//! column chunk in every row group, and one of the footer itself:
 //!
 //! ```text
 //! reprise.seal:<footer, 16 digits>;<row group 0, column 0><row group 0, column 1>…
 //! ```
 //!
-//! The footer's own is taken while its 16 digits are zeros, which are put right at the end. Only columns that are going to be
-//! read are checked, at the speed of memory. A file without a seal is somebody else's, and is read as it is.
+//! The checksum of the footer is computed while its own 16 digits are zeros, and then replaces
+//! them. Only columns that are going to be read are checked, at the speed of memory. A file without
+//! checksums was written by another tool, and is read unchecked.
 
 use std::fs::File;
 use std::hash::Hasher;
@@ -22,15 +24,24 @@ use parquet::arrow::ArrowWriter;
 use parquet::file::metadata::{ColumnChunkMetaData, KeyValue, ParquetMetaData};
 use twox_hash::XxHash64;
 
+/// The metadata key of the checksums.
 const KEY: &str = "reprise.seal";
+/// The bytes before the footer's own checksum.
 const MARK: &[u8] = b"reprise.seal:";
+/// Hexadecimal digits of one checksum.
 const DIGITS: usize = 16;
+/// Stands for the footer's checksum while that is computed.
 const UNSEALED: &str = "0000000000000000";
-/// The length of the footer, and `PAR1`.
+/// The size of the end of a Parquet file: the length of the footer, and `PAR1`.
 const TAIL_BYTES: u64 = 8;
+/// Bytes of a column that are read at once for its checksum.
 const PIECE_BYTES: usize = 1 << 20;
 
-/// Ends `writer` with a seal. A file must be readable too; it is not synced.
+/// Finishes the file of `writer` with checksums, for which it reads the file back. Does not sync
+/// it.
+///
+/// # Errors
+/// If the file cannot be written or read.
 pub fn finish<W: Medium>(writer: &mut ArrowWriter<W>) -> Result<ParquetMetaData> {
     writer.flush()?;
     writer.sync()?;
@@ -41,16 +52,19 @@ pub fn finish<W: Medium>(writer: &mut ArrowWriter<W>) -> Result<ParquetMetaData>
     writer.append_key_value_metadata(KeyValue::new(KEY.to_owned(), checksum));
     let metadata = writer.finish()?;
     let medium = writer.inner_mut();
-    let footer = Footer::read(medium)?.context("the file has no footer after all")?;
-    let place = footer.checksum().context("the footer has no seal after all")?;
+    let footer = Footer::read(medium)?.context("the file has no footer after it was written")?;
+    let place = footer.checksum().context("the footer has no checksum after it was written")?;
     medium.overwrite(format!("{:016x}", hash(&footer.bytes)).as_bytes(), footer.start + place as u64)?;
     Ok(metadata)
 }
 
-/// Where a Parquet file is, or becomes one.
+/// The storage of a Parquet file that is being written or checked.
 pub trait Medium: Write + Send {
+    /// The size in bytes.
     fn length(&self) -> io::Result<u64>;
+    /// Fills `bytes` from the offset `at` on.
     fn read(&self, bytes: &mut [u8], at: u64) -> io::Result<()>;
+    /// Writes `bytes` over those at the offset `at`.
     fn overwrite(&mut self, bytes: &[u8], at: u64) -> io::Result<()>;
 }
 
@@ -86,11 +100,15 @@ impl Medium for Vec<u8> {
     }
 }
 
-/// The seal of a file whose footer is as it was written, or none if the file is not ours.
+/// The checksums of a file whose footer is intact; `None` if another tool wrote the file.
 pub struct FooterChecksum(Option<Vec<u8>>);
 
 impl FooterChecksum {
-    /// Checks the footer. Call it before anything believes what that says.
+    /// Reads the checksums of `file`, and checks that of the footer. Call it before the footer is
+    /// parsed.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or its footer is damaged.
     pub fn read(file: &File) -> Result<Self> {
         let Some(mut footer) = Footer::read(file)? else {
             bail!("it is damaged: it does not end as a Parquet file does")
@@ -103,12 +121,15 @@ impl FooterChecksum {
         Ok(Self(Some(footer.bytes.split_off(place + DIGITS + 1))))
     }
 
-    /// Whether there is one.
+    /// Whether the file has checksums.
     pub fn is_there(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Checks the columns that `wanted` names.
+    /// Checks the columns whose names are `wanted`. A file without checksums passes.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or a column is damaged.
     pub fn check(&self, file: &File, metadata: &ParquetMetaData, wanted: impl Fn(&str) -> bool) -> Result<()> {
         for (group, columns) in metadata.row_groups().iter().enumerate() {
             for (place, column) in columns.columns().iter().enumerate() {
@@ -122,7 +143,11 @@ impl FooterChecksum {
         Ok(())
     }
 
-    /// The bytes of a column of a row group, which are checked if there is a seal.
+    /// The bytes of the column at index `place` in the row group `group`, checked if the file has
+    /// checksums.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or the column is damaged.
     pub fn read_column(&self, file: &File, metadata: &ParquetMetaData, group: usize, place: usize) -> Result<Bytes> {
         let column = metadata.row_group(group).column(place);
         let (start, length) = place_of_column(file, column)?;
@@ -134,13 +159,13 @@ impl FooterChecksum {
         Ok(bytes.into())
     }
 
-    /// The checksum of a column of a row group.
+    /// The recorded checksum of the column at index `place` in the row group `group`.
     fn of(&self, metadata: &ParquetMetaData, group: usize, place: usize) -> Result<u64> {
         let before: usize = metadata.row_groups()[..group].iter().map(|group| group.columns().len()).sum();
         let digits = self.0.as_deref().and_then(|seals| seals.chunks(DIGITS).nth(before + place));
-        let digits = digits.context("it is damaged: it has more columns than seals")?;
+        let digits = digits.context("it is damaged: it has more columns than checksums")?;
         let number = std::str::from_utf8(digits).ok().and_then(|digits| u64::from_str_radix(digits, 16).ok());
-        number.context("it is damaged: a seal is not a number")
+        number.context("it is damaged: a checksum is not a number")
     }
 }
 
@@ -162,7 +187,7 @@ impl Footer {
         Ok(Some(Self { start, bytes }))
     }
 
-    /// Where the digits of the footer's own seal begin.
+    /// The index of the first digit of the footer's own checksum; `None` if there is none.
     fn checksum(&self) -> Option<usize> {
         let mark = self.bytes.windows(MARK.len()).position(|window| window == MARK)?;
         let place = mark + MARK.len();
@@ -184,7 +209,7 @@ fn hash_of_column(medium: &impl Medium, column: &ColumnChunkMetaData) -> Result<
     Ok(hasher.finish())
 }
 
-/// Where a column begins, and how long it is.
+/// The offset and the length of a column chunk.
 fn place_of_column(medium: &impl Medium, column: &ColumnChunkMetaData) -> Result<(u64, u64)> {
     let (start, length) = column.byte_range();
     let end = start.checked_add(length).filter(|end| medium.length().is_ok_and(|length| *end <= length));
@@ -192,7 +217,7 @@ fn place_of_column(medium: &impl Medium, column: &ColumnChunkMetaData) -> Result
     Ok((start, length))
 }
 
-/// It notices accidents; it is no defence against somebody who writes into the lake.
+/// Detects accidental damage only: it does not protect against deliberate changes to the lake.
 fn hash(bytes: &[u8]) -> u64 {
     XxHash64::oneshot(0, bytes)
 }

@@ -1,6 +1,7 @@
-//! At a cut the workers of a process put their waiting plays together and share out the hours, so that an hour which several of
-//! them have read becomes one file. Without it a history that is spread over many hours would become a file for each hour and
-//! worker. Hours with many plays have files that grow already, one at each worker that reads them.
+//! Exchanges waiting plays between the workers of a process at a cut. The workers pool their plays
+//! and divide the hours among themselves, so that an hour that several workers have read becomes
+//! one file. Without the exchange, a history of many hours would become a file for each hour and
+//! worker. Hours with many plays already have growing files, one on each worker that reads them.
 
 use std::collections::BTreeMap;
 use std::sync::{Barrier, Mutex, PoisonError};
@@ -9,7 +10,7 @@ use anyhow::Result;
 
 use super::hours::Hours;
 
-/// Where the workers of one process meet at each cut.
+/// The place where the workers of one process exchange plays at each cut.
 pub struct Gathering {
     workers: usize,
     all_are_here: Barrier,
@@ -19,28 +20,29 @@ pub struct Gathering {
 #[derive(Default)]
 struct Pool {
     waiting: Hours,
-    /// Hours that a file grows for, and the first worker that has one.
+    /// Hours that have a growing file, and the first worker that has one.
     growing: BTreeMap<i64, usize>,
-    /// Workers that have taken their share.
+    /// How many workers have taken their share.
     served: usize,
 }
 
 impl Gathering {
-    /// A place for so many `workers`.
+    /// An exchange between `workers` workers.
     pub fn new(workers: usize) -> Self {
         Self { workers, all_are_here: Barrier::new(workers), pool: Mutex::default() }
     }
 
-    /// Gives away what waits at `worker`, waits until all have done so, and takes a share of the hours: first
-    /// those that are `growing` there. Every worker calls this once for each cut, and no two cuts overlap.
+    /// Adds the plays `waiting` at `worker` to the pool, waits until all workers have done so, and
+    /// returns this worker's share of the hours: those that are `growing` there, and a part of the
+    /// others. Every worker calls this once for each cut, and cuts do not overlap.
     ///
     /// # Errors
-    /// When small batches cannot be put together.
+    /// If small batches cannot be concatenated.
     pub fn exchange(&self, worker: usize, waiting: Hours, growing: impl Iterator<Item = i64>) -> Result<Hours> {
         if self.workers == 1 {
             return Ok(waiting);
         }
-        // The workers of a process have numbers that follow each other.
+        // The workers of a process are numbered consecutively.
         let worker = worker % self.workers;
         {
             let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,11 +1,14 @@
-//! Which process writes to a lake, so that a second one that is started by mistake is refused before it does any harm.
+//! Records which process writes to a lake, so that a second one that is started by mistake is
+//! refused before it does any harm.
 //!
-//! The process that writes holds a lock of the operating system on `LAKE/song_plays/_staging/writer.lock`, and the file says
-//! which process that is. The lock ends with its process, however that dies, so a restart never waits for a dead one. Between
-//! machines a lock is seen only where the file system passes locks on; elsewhere there is only the record, which the process
-//! erases when it ends in good order.
+//! The writing process holds an operating system lock on `LAKE/song_plays/_staging/writer.lock`,
+//! and the content of the file names that process. The lock is released when its process ends, in
+//! whatever way, so a restart never waits for a dead process. Another machine sees the lock only if
+//! the file system propagates locks; elsewhere there is only the record, which the process erases
+//! when it shuts down cleanly.
 //!
-//! All of this is a courtesy to people. That a lake has one writer rests on the incarnation alone (`fenced.rs`).
+//! This lock only helps people. That a lake has one writer is ensured by the incarnation alone
+//! (`fenced.rs`).
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -24,19 +27,21 @@ use super::{LakeProgress, SuccessorWatch};
 use crate::process::shutdown::fail;
 use crate::process::threads::Background;
 
-/// How long to wait for a process that is ending: it lets the lock go when it is gone.
+/// How long to wait for a process that is shutting down: it holds the lock until it has ended.
 const ENDING_MAX: Duration = Duration::from_secs(2);
 /// How often to try a lock that another process holds.
 const TRY_INTERVAL: Duration = Duration::from_millis(50);
-/// How soon a process learns that it has been overtaken.
+/// How often a process checks whether it has been overtaken.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
-/// The lock of a lake, and the record of this process beside it. Dropping it erases the record and lets the lock go.
+/// The lock of a lake, and the record of this process in its file. Dropping it erases the record
+/// and releases the lock.
 pub struct Holder {
     path: PathBuf,
     file: File,
     this: WriterProcess,
     lock: Lock,
-    /// What was recorded before, until this process has become the writer.
+    /// The previous content of the file, which dropping restores; `None` once this process has
+    /// become the writer.
     before: Option<Vec<u8>>,
 }
 
@@ -44,16 +49,18 @@ pub struct Holder {
 enum Lock {
     Ours,
     AnOthers,
-    /// The file system has no locks.
+    /// The file system does not support locks.
     Missing,
 }
 
 impl Holder {
-    /// Takes the lock of `lake` for this process, and records it as the writer that it is about to become. If another one holds
-    /// the lock and this one is to `take_over`, it goes on without, and [`Holder::watch`] takes the lock later.
+    /// Takes the lock of `lake` for this process, and records it as the writer that it is about to
+    /// become. If another process holds the lock and `take_over` is set, it continues without the
+    /// lock, and [`Holder::watch`] takes the lock later.
     ///
     /// # Errors
-    /// When another process holds the lock, and this one is not to take over.
+    /// If another process holds the lock and `take_over` is not set, or if the lock file cannot be
+    /// created.
     pub fn take(lake: &Path, this: WriterProcess, take_over: bool) -> Result<Self> {
         let folder = lake.join(PLAYS.folder).join(STAGING);
         disk::create_folder(&folder)
@@ -82,7 +89,7 @@ impl Holder {
             Err(error) => {
                 warn!(
                     lock = %self.path.display(), %error,
-                    "the file system of the lake has no locks: a second `reprise run` by mistake would not be refused"
+                    "the file system of the lake has no locks: a second `reprise run` that is started by mistake would not be refused"
                 );
                 Lock::Missing
             }
@@ -98,20 +105,21 @@ impl Holder {
         )
     }
 
-    /// Says which process was there, if that one has not ended in good order and nothing shows whether it is dead: it ran on
-    /// another machine, or still holds the lock.
+    /// Warns about the recorded process, if that did not shut down cleanly and nothing shows that
+    /// it is dead: it ran on another machine, or still holds the lock.
     fn warn_of_predecessor(&self, lake: &Path) {
         if let Some(writer) = self.recorded()
             && (self.lock != Lock::Ours || writer.host != self.this.host)
         {
             warn!(
                 lake = %lake.display(), host = writer.host, process = writer.pid,
-                "taking the lake over from {writer}; if it still runs it can commit nothing more, and ends within seconds"
+                "taking the lake over from {writer}; if it still runs it can no longer commit, and ends within seconds"
             );
         }
     }
 
-    /// Records this process as the writer. Before it takes the lake over, so that the process which is overtaken can name it.
+    /// Records this process as the writer. This happens before the takeover, so that the overtaken
+    /// process can name its successor.
     fn sign(&mut self) {
         self.before = self.record();
         let record = serde_json::to_vec(&self.this).map_err(Error::from);
@@ -121,8 +129,12 @@ impl Holder {
         }
     }
 
-    /// Starts a thread that holds the lock until it is dropped. Every second it looks at the log of `lake`, which had come to
-    /// `progress`, and ends the process when another one has taken over. If the lock was still another's, it takes it later.
+    /// Starts a thread that holds the lock until it is dropped. Every second the thread reads the
+    /// log of `lake` from `progress` on, and ends the process if another one has taken over. If
+    /// another process still holds the lock, the thread takes it once it is released.
+    ///
+    /// # Errors
+    /// If the thread cannot be started.
     pub fn watch(mut self, lake: &Path, progress: &LakeProgress) -> Result<Background> {
         self.before = None;
         let mut successor = SuccessorWatch::new(lake, progress.version, progress.incarnation);
@@ -135,7 +147,7 @@ impl Holder {
                 match successor.look() {
                     Ok(None) => {}
                     Ok(Some(overtaken)) => fail(overtaken),
-                    Err(error) => debug!("it is not known whether another process has taken over the lake: {error:#}"),
+                    Err(error) => debug!("cannot tell whether another process has taken over the lake: {error:#}"),
                 }
                 if self.lock == Lock::AnOthers {
                     self.try_lock();
@@ -155,7 +167,8 @@ impl Holder {
         Some(record)
     }
 
-    /// In place: the lock belongs to the file, not to its name. A reader that comes between the two steps finds no record.
+    /// Overwrites the file in place, because the lock belongs to the file, not to its name. A
+    /// reader that comes between the two steps finds no record.
     fn write(&self, record: &[u8]) -> std::io::Result<()> {
         self.file.set_len(0)?;
         self.file.write_all_at(record, 0)
@@ -163,7 +176,9 @@ impl Holder {
 }
 
 impl Drop for Holder {
-    /// A record that is another's stays: this process has been overtaken. If it has not become the writer, the one before still is.
+    /// Erases the record, or restores the previous one if this process never became the writer,
+    /// because the previous process still is. The record of another process stays: that one has
+    /// overtaken this process.
     fn drop(&mut self) {
         if self.recorded().as_ref() == Some(&self.this) {
             let before = self.before.take();

@@ -1,8 +1,9 @@
-//! Plays by the UTC hour of their event time: each hour is a partition of the table.
+//! Groups plays by the UTC hour of their event time: each hour is a partition of the table.
 //!
-//! Live traffic lies in one hour almost always, and in two when that ends. A history that is read at once lies in many. Its plays
-//! stay in the batches that they came in, and an hour knows where its own are; they are gathered when its file is written. So an
-//! hour costs little while it waits, and becomes one piece rather than one for each batch.
+//! Live traffic almost always lies in one hour, and in two around the end of an hour. A history
+//! that is read at once lies in many. Its plays stay in the batches that they were read in, and
+//! each hour holds references to its rows; they are gathered when the file of the hour is written.
+//! So an hour costs little while it waits, and becomes one piece rather than one for each batch.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,13 +13,14 @@ use arrow::compute::{concat_batches, filter_record_batch, interleave_record_batc
 use arrow::datatypes::TimestampMicrosecondType;
 use reprise_dataflows::play::HOUR_US;
 
-/// Rows that are gathered into one batch: bounds the memory, and the bytes of a text column.
+/// How many rows are gathered into one batch. Bounds the memory, and the bytes of a text column.
 const GATHERED_ROWS_MAX: usize = 1 << 16;
-/// Smaller batches are put together until they have so many rows: a batch takes some kilobytes beside its rows.
+/// Smaller batches are concatenated until they have this many rows: a batch takes a few kilobytes
+/// besides its rows.
 const BATCH_ROWS_MIN: usize = 1024;
-/// An hour with so many rows is worth a file of its own that grows as they come.
+/// An hour with this many rows gets a file of its own that grows as more arrive.
 const LARGE_ROWS: usize = 4096;
-/// So many plays that lie one after the other are not copied.
+/// A run of at least this many consecutive rows of a batch is sliced instead of copied.
 const SLICE_ROWS_MIN: usize = 1024;
 
 /// Plays grouped by hour, none of them copied yet.
@@ -26,17 +28,20 @@ const SLICE_ROWS_MIN: usize = 1024;
 pub struct Hours {
     hours: BTreeMap<i64, Hour>,
     batches: Vec<RecordBatch>,
-    /// Batches that are too small to be kept as they are, and their rows.
+    /// Batches that are too small to be kept as they are.
     small: Vec<RecordBatch>,
     small_rows: usize,
-    /// Hours that have become large.
+    /// Hours that have become large and that [`Hours::take_large`] has not returned.
     large: BTreeSet<i64>,
 }
 
-/// Batch and row of each of its plays, in the order of the batches.
+/// The batch and the row of each of its plays, in the order of the batches.
 type Hour = Vec<(u32, u32)>;
 
-/// The hours since 1970 that plays of a batch lie in.
+/// The hours since 1970 of the plays in `batch`.
+///
+/// # Errors
+/// If the batch lacks the time column.
 pub fn of(batch: &RecordBatch) -> Result<BTreeSet<i64>> {
     let mut hours = BTreeSet::new();
     let mut last = 0..0;
@@ -50,12 +55,18 @@ pub fn of(batch: &RecordBatch) -> Result<BTreeSet<i64>> {
     Ok(hours)
 }
 
-/// The plays of a batch that lie in an hour since 1970.
+/// The plays of `batch` that lie in `hour`, counted since 1970.
+///
+/// # Errors
+/// If the batch lacks the time column.
 pub fn only(batch: &RecordBatch, hour: i64) -> Result<RecordBatch> {
     filter(batch, |other| other == hour)
 }
 
-/// The plays of a batch that lie in none of `hours` since 1970.
+/// The plays of `batch` that lie in none of `hours`, counted since 1970.
+///
+/// # Errors
+/// If the batch lacks the time column.
 pub fn except(batch: &RecordBatch, hours: &[i64]) -> Result<RecordBatch> {
     filter(batch, |hour| !hours.contains(&hour))
 }
@@ -73,14 +84,20 @@ fn timestamps_us(batch: &RecordBatch) -> Result<&[i64]> {
 }
 
 impl Hours {
-    /// Takes a batch. Small ones are seen by the other methods after [`Hours::settle`] only.
+    /// Adds a batch. The other methods see small batches only after [`Hours::settle`].
+    ///
+    /// # Errors
+    /// If small batches cannot be concatenated.
     pub fn insert(&mut self, batch: RecordBatch) -> Result<()> {
         self.small_rows += batch.num_rows();
         self.small.push(batch);
         if self.small_rows >= BATCH_ROWS_MIN { self.settle() } else { Ok(()) }
     }
 
-    /// Sorts in the batches that were too small so far.
+    /// Groups the batches that were too small so far.
+    ///
+    /// # Errors
+    /// If they cannot be concatenated.
     pub fn settle(&mut self) -> Result<()> {
         let small = std::mem::take(&mut self.small);
         if std::mem::take(&mut self.small_rows) == 0 {
@@ -112,12 +129,12 @@ impl Hours {
         self.hours.keys().next().copied()
     }
 
-    /// An hour since 1970 that has become large; each is given once.
+    /// Returns an hour since 1970 that has become large; each hour once.
     pub fn take_large(&mut self) -> Option<i64> {
         self.large.pop_first()
     }
 
-    /// Takes the plays of an hour since 1970 out.
+    /// Removes and returns the plays of `hour`, counted since 1970.
     pub fn take(&mut self, hour: i64) -> impl Iterator<Item = Result<RecordBatch>> {
         let rows = self.hours.remove(&hour).unwrap_or_default();
         let (this, mut taken) = (&*self, 0);
@@ -135,7 +152,10 @@ impl Hours {
         })
     }
 
-    /// Takes in what waits elsewhere.
+    /// Adds the plays of `other`.
+    ///
+    /// # Errors
+    /// If its small batches cannot be concatenated.
     pub fn append(&mut self, mut other: Self) -> Result<()> {
         other.settle()?;
         let before = u32::try_from(self.batches.len()).context("too many batches wait for a cut")?;
@@ -146,7 +166,7 @@ impl Hours {
         Ok(())
     }
 
-    /// Takes the hours since 1970 out that are `wanted`.
+    /// Removes and returns the hours since 1970 that are `wanted`.
     pub fn split(&mut self, wanted: impl Fn(i64) -> bool) -> Self {
         let mut hours = BTreeMap::new();
         self.hours.retain(|hour, rows| {
@@ -159,7 +179,8 @@ impl Hours {
         Self { hours, batches: self.batches.clone(), ..Self::default() }
     }
 
-    /// Copies `rows` into one batch. Only the batches that have some are looked at: there may be hundreds.
+    /// Copies `rows` into one batch. Visits only the batches that contain some of them: there may
+    /// be hundreds.
     fn gather(&self, rows: &[(u32, u32)]) -> Result<RecordBatch> {
         let mut batches = Vec::new();
         let mut last = None;

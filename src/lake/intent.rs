@@ -1,5 +1,6 @@
-//! The intent of a commit: every rename that it needs and all that it will write into the log, on disk before the first
-//! rename. A process that starts later finishes the commit by it, or takes it back.
+//! The intent of a commit: every rename that the commit needs and everything that it will write
+//! into the log, durable before the first rename. With it, a process that starts later finishes the
+//! commit or undoes it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -14,45 +15,54 @@ use super::disk::{self, STAGING};
 use super::{Account, NewFile};
 use crate::process::failpoint;
 
-/// How long a rename may be in the way of a vacuum, which removes each folder once.
+/// How long a rename is retried while a vacuum keeps removing its target folder. A vacuum removes
+/// each folder at most once.
 const RENAME_MAX: Duration = Duration::from_secs(10);
 
 /// One commit to one table.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Intent {
-    /// Of the process that wrote it.
+    /// The incarnation of the process that wrote the intent.
     pub incarnation: i64,
+    /// The epoch of the cut that is committed.
     pub epoch: u64,
+    /// The clock that is committed, in µs since 1970; `None` before the first play.
     pub clock_us: Option<i64>,
+    /// The files that become part of the table.
     pub files: Vec<NewFile>,
     /// The offsets that the log must have for the commit to be valid.
     pub offsets_before: BTreeMap<i32, i64>,
     /// The offsets that the commit writes.
     pub offsets: BTreeMap<i32, i64>,
-    /// What it says of the partitions beside that. Intents that are older than accounts have none.
+    /// What the commit records about partitions besides their offsets. Intents from releases before
+    /// accounts existed have none.
     #[serde(default)]
     pub account: Account,
 }
 
-/// An intent that cannot be read any more. It came under its name as a whole, so the disk has damaged it.
+/// An intent that can no longer be read. It was renamed into place as a complete file, so the disk
+/// must have damaged it.
 pub struct DamagedIntent {
+    /// Where the intent file is.
     pub path: PathBuf,
-    /// What the names of its files begin with.
+    /// The prefix of the names of its files.
     pub files: String,
 }
 
 impl Intent {
     fn path(&self, table: &Path) -> PathBuf {
-        // With the incarnation in the name, a process that was overtaken cannot replace its successor's intent.
+        // The incarnation in the name keeps a process that was overtaken from replacing its
+        // successor's intent.
         table.join(STAGING).join(format!("commit-{}-{}.json", self.incarnation, self.epoch))
     }
 
-    /// Makes the intent durable, and with it the names of the staged files.
+    /// Makes the intent durable, in the staging folder of `table`.
     pub fn write(&self, table: &Path) -> Result<()> {
         disk::replace(&self.path(table), &disk::sealed(serde_json::to_vec(self)?))
     }
 
-    /// The intents that incarnations before `incarnation` left, oldest epoch first, and those of them that are damaged.
+    /// The intents that incarnations before `incarnation` left, oldest epoch first, and those that
+    /// are damaged, each with a warning in the log.
     pub fn pending(table: &Path, incarnation: i64) -> Result<(Vec<Self>, Vec<DamagedIntent>)> {
         let (mut intents, mut damaged) = (Vec::new(), Vec::new());
         for name in disk::names(&table.join(STAGING))? {
@@ -76,10 +86,11 @@ impl Intent {
         Ok((intents, damaged))
     }
 
-    /// Whether every file is there in full, renamed or not.
+    /// Whether every file exists with its full size, under its staged or its final name.
     pub fn is_whole(&self, table: &Path) -> Result<bool> {
         for file in &self.files {
-            // In this order, because a process that was overtaken may be renaming still.
+            // The staged name is checked first, because a process that was overtaken may still be
+            // renaming.
             let staged = size_bytes(&table.join(&file.staged))?;
             let size = if staged.is_some() { staged } else { size_bytes(&table.join(&file.path))? };
             if size != Some(file.size_bytes as u64) {
@@ -89,23 +100,26 @@ impl Intent {
         Ok(true)
     }
 
-    /// Gives every file its final name, durably. May be repeated.
+    /// Gives every file its final name, durably. Idempotent.
     pub fn publish(&self, table: &Path) -> Result<()> {
         publish(table, &self.files, "renaming")
     }
 
-    /// Deletes every file. Only for a commit that is not in the log.
+    /// Deletes every file, staged or renamed. Only for a commit that is not in the log.
     pub fn undo(&self, table: &Path) -> Result<()> {
         undo(table, &self.files)
     }
 
-    /// Deletes the intent itself: the commit is in the log, or undone.
+    /// Deletes the intent itself, after its commit is in the log or is undone.
     pub fn forget(&self, table: &Path) -> Result<()> {
         disk::remove_if_there(&self.path(table))
     }
 }
 
-/// The paths, relative to `table`, of the final files of all commits that are under way.
+/// The paths, relative to `table`, of the final files of all commits in progress.
+///
+/// # Errors
+/// If an intent cannot be read: it might name any file.
 pub fn files_under_way(table: &Path) -> Result<BTreeSet<String>> {
     let folder = table.join(STAGING);
     let mut paths = BTreeSet::new();
@@ -115,7 +129,7 @@ pub fn files_under_way(table: &Path) -> Result<BTreeSet<String>> {
     for name in disk::names(&folder)?.iter().filter(|name| is_intent(name)) {
         let path = folder.join(name);
         match fs::read(&path) {
-            // It was settled meanwhile.
+            // Settled and deleted since the folder was listed.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             read => {
                 let intent = read.map_err(Into::into).and_then(|text| parse(&text));
@@ -137,8 +151,8 @@ fn is_intent(name: &str) -> bool {
     name.starts_with("commit-") && name.ends_with(".json")
 }
 
-/// Gives staged `files` of `table` their final names, durably. May be repeated. Between two files it comes to the failpoint
-/// `point`.
+/// Gives the staged `files` of `table` their final names, durably. Idempotent. Reaches the
+/// failpoint `point` between two files.
 pub fn publish(table: &Path, files: &[NewFile], point: &str) -> Result<()> {
     let mut folders = BTreeSet::new();
     for (index, file) in files.iter().enumerate() {
@@ -147,14 +161,16 @@ pub fn publish(table: &Path, files: &[NewFile], point: &str) -> Result<()> {
         }
         let to = table.join(&file.path);
         rename(&table.join(&file.staged), &to)?;
-        // Those above too, even if they were there: who created them may have died before syncing them.
+        // The parent folders are synced even if they existed before: the process that created them
+        // may have died before it synced them.
         folders.extend(to.ancestors().skip(1).take_while(|above| above.starts_with(table)).map(Path::to_path_buf));
     }
     disk::sync_folders(&folders)
 }
 
-/// Renames `from` to `to`, unless that has been done, and creates the folder that it needs. Whoever vacuums removes folders
-/// that are empty, and this one is until the rename: so both are tried until they come through together.
+/// Renames `from` to `to`, unless that is done, and creates the parent folder. A vacuum removes
+/// empty folders, and this one is empty until the rename, so both steps are repeated until they
+/// succeed together.
 fn rename(from: &Path, to: &Path) -> Result<()> {
     let attempt = || {
         to.parent().map_or(Ok(()), fs::create_dir_all)?;
@@ -185,7 +201,8 @@ pub fn undo(table: &Path, files: &[NewFile]) -> Result<()> {
     Ok(())
 }
 
-/// Deletes what older incarnations left in the staging folder. Only after their intents have been settled.
+/// Deletes the files that older incarnations left in the staging folder. Call it only after their
+/// intents are settled.
 pub fn clean_staging(table: &Path, incarnation: i64) -> Result<()> {
     let folder = table.join(STAGING);
     for name in disk::names(&folder)? {
@@ -196,7 +213,8 @@ pub fn clean_staging(table: &Path, incarnation: i64) -> Result<()> {
     Ok(())
 }
 
-/// The name of a new file: no two attempts have the same.
+/// The name of a new file. No two attempts have the same `incarnation`, `epoch`, `worker` and
+/// `sequence`, so names never repeat.
 pub fn file_name(incarnation: i64, epoch: u64, worker: usize, sequence: u64) -> String {
     format!("part-{incarnation}-{epoch}-{worker}-{sequence}.snappy.parquet")
 }

@@ -1,7 +1,7 @@
-//! The files that a table's log names, with what a reader prunes by.
+//! The files that a table's log names, with the statistics by which a reader prunes.
 //!
-//! The log is data and may come from anywhere: a name that leads out of the lake is an error, and what the log does not
-//! say of a file is read from the file.
+//! The log is untrusted input: a name that leads out of the lake is an error. Statistics that the
+//! log lacks are read from the footer of the file.
 
 use std::fs::File;
 use std::path::{Component, Path, PathBuf};
@@ -22,17 +22,18 @@ use super::damage::explained;
 use super::table::{PLAYS, Table};
 use super::{Bounds, statistics};
 
-/// The log cuts a greatest timestamp down to a millisecond.
+/// The log truncates a greatest timestamp to a millisecond, so the real one may be this much later.
 const CUT_OFF_MAX_US: i64 = 999;
 
-/// What the folder of a file says of its plays.
+/// What the folder of a file says about the times of its plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Filing {
-    /// They are of its UTC hour: reprise wrote the table.
+    /// The plays lie in the UTC hour of the folder: reprise wrote the table.
     ByHour,
-    /// Another tool wrote the table, and its hours may be those of any time zone.
-    AuditedFile,
-    /// Nothing: the folder has no date or no hour.
+    /// The folder has a date and an hour, but another tool wrote the table, so they may be in any
+    /// time zone.
+    Claimed,
+    /// Nothing: the folder lacks a date or an hour.
     Unknown,
 }
 
@@ -43,24 +44,29 @@ pub struct LakeFile {
     pub day: i32,
     /// The hour of its folder, 0 to 23.
     pub hour: u8,
+    /// What `day` and `hour` say about the plays.
     pub filing: Filing,
-    /// Shared, because lists of files are copied, and there may be hundreds of thousands.
+    /// The absolute path. Shared, because lists of files are copied and may have hundreds of
+    /// thousands of entries.
     pub path: Arc<Path>,
+    /// The size that the log has.
     pub size_bytes: u64,
+    /// The number of plays.
     pub rows: u64,
-    /// Not after the earliest play, in µs since 1970; `None` if neither the log nor the file says.
+    /// A lower bound of the event times, in µs since 1970; `None` if neither the log nor the file
+    /// has one.
     pub min_timestamp_us: Option<i64>,
-    /// Not before the latest play, and less than 1 ms after it.
+    /// An upper bound of the event times, in µs since 1970, less than 1 ms above the greatest.
     pub max_timestamp_us: Option<i64>,
 }
 
 impl LakeFile {
-    /// Whether a play of `[from_us, to_us)` may be in the file.
+    /// Whether the file may contain a play of the event times `[from_us, to_us)`, in µs since 1970.
     pub fn may_hold(&self, from_us: i64, to_us: i64) -> bool {
         let start_us = i64::from(self.day) * DAY_US + i64::from(self.hour) * HOUR_US;
         let (start_us, last_us) = match self.filing {
             Filing::ByHour => (start_us, start_us + HOUR_US - 1),
-            Filing::AuditedFile | Filing::Unknown => (i64::MIN, i64::MAX),
+            Filing::Claimed | Filing::Unknown => (i64::MIN, i64::MAX),
         };
         let first_us = self.min_timestamp_us.map_or(start_us, |min_us| min_us.max(start_us));
         let last_us = self.max_timestamp_us.map_or(last_us, |max_us| max_us.min(last_us));
@@ -68,7 +74,7 @@ impl LakeFile {
     }
 }
 
-/// What a file says of itself, where the log does not.
+/// The statistics of a file from its footer, for files whose log entry lacks them.
 pub struct Footer {
     rows: u64,
     min_timestamp_us: Option<i64>,
@@ -76,6 +82,10 @@ pub struct Footer {
 }
 
 impl Footer {
+    /// Reads the footer of the file `path`.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or is not a Parquet file.
     pub fn read(path: &Path) -> Result<Self> {
         let context = || format!("cannot read {}, which the log of the lake names", path.display());
         let file = File::open(path).with_context(context)?;
@@ -90,7 +100,10 @@ impl Footer {
     }
 }
 
-/// All files of `table`, by day, hour and path.
+/// All files of `table`, sorted by day, hour and path.
+///
+/// # Errors
+/// If the log cannot be read, names a file outside the lake, or has a deletion vector.
 pub fn list(table: &Table) -> Result<Vec<LakeFile>> {
     let is_ours = table.topic().is_some();
     let mut files = walk(table, &[PLAYS.time_column], |listing, row, path| listing.file(row, path, is_ours))?;
@@ -98,8 +111,12 @@ pub fn list(table: &Table) -> Result<Vec<LakeFile>> {
     Ok(files)
 }
 
-/// Makes something of each file that the log of `table` names: of a batch of the listing, the row in it, and the path. The
-/// listing has statistics of `columns`.
+/// Calls `of_file` for each file that the log of `table` names, and collects the results. Its
+/// arguments are a batch of the listing, the row of the file in that batch, and the path of the
+/// file. The listing has the statistics of `columns`.
+///
+/// # Errors
+/// If the log cannot be read or names a file outside the lake, and those of `of_file`.
 pub fn walk<T>(
     table: &Table,
     columns: &[&str],
@@ -113,7 +130,7 @@ fn walk_log<T>(
     columns: &[&str],
     mut of_file: impl FnMut(&Listing<'_>, usize, PathBuf) -> Result<T>,
 ) -> Result<Vec<T>> {
-    // The tables of other tools have no Kafka coordinates, and so no statistics of them.
+    // Tables of other tools lack the columns with Kafka coordinates, and so their statistics.
     let schema = table.snapshot().schema();
     let known = columns.iter().filter(|column| schema.field(column).is_some());
     let stats = StatsOptions::struct_columns(known.map(|column| ColumnName::new([*column])).collect::<Vec<_>>());
@@ -131,9 +148,10 @@ fn walk_log<T>(
     Ok(files)
 }
 
-/// A batch of the kernel's listing, its columns by type.
+/// A batch of the kernel's listing, with its columns downcast.
 pub struct Listing<'a> {
     paths: &'a StringArray,
+    /// The size of each file in bytes.
     pub sizes: &'a [i64],
     partitions: &'a StructArray,
     deletions: &'a StructArray,
@@ -161,7 +179,7 @@ impl<'a> Listing<'a> {
         }
         let (filing, (day, hour)) = match (is_ours, self.hour(row).with_context(context)) {
             (true, hour) => (Filing::ByHour, hour?),
-            (false, Ok(hour)) => (Filing::AuditedFile, hour),
+            (false, Ok(hour)) => (Filing::Claimed, hour),
             (false, Err(_)) => (Filing::Unknown, (0, 0)),
         };
         let rows = self.statistic(row, "numRecords", None);
@@ -180,7 +198,7 @@ impl<'a> Listing<'a> {
         Ok(LakeFile { day, hour, filing, path, size_bytes, rows, min_timestamp_us, max_timestamp_us })
     }
 
-    /// The day since 1970 and the hour of the folder that a file is in.
+    /// The day since 1970 and the hour of the folder of a file.
     fn hour(&self, row: usize) -> Result<(i32, u8)> {
         let date: jiff::civil::Date = self.partition(row, "date")?.parse()?;
         let hour: u8 = self.partition(row, "hour")?.parse()?;
@@ -188,6 +206,10 @@ impl<'a> Listing<'a> {
         Ok((date.since(jiff::civil::date(1970, 1, 1))?.get_days(), hour))
     }
 
+    /// The value of the partition `column` of a file.
+    ///
+    /// # Errors
+    /// If the file has none.
     pub fn partition(&self, row: usize, column: &str) -> Result<String> {
         let maps = self.partitions.column_by_name("partitionValues").and_then(|maps| maps.as_map_opt());
         let entries = maps.context("the listing lacks partitions")?.value(row);
@@ -197,6 +219,8 @@ impl<'a> Listing<'a> {
         found.map(str::to_string).with_context(|| format!("it is in no partition `{column}`"))
     }
 
+    /// A value of the statistics `name` of a file, of `column` if those are kept by column. `None`
+    /// if the log lacks it.
     pub fn statistic(&self, row: usize, name: &str, column: Option<&str>) -> Option<i64> {
         let mut values = self.statistics.column_by_name(name)?;
         if let Some(column) = column {
@@ -213,7 +237,11 @@ impl<'a> Listing<'a> {
     }
 }
 
-/// The file that the log calls `name`, which must lie in `folder`: a log is data, and may come from anywhere.
+/// The path of the file that the log calls `name`. The log is untrusted input, so the file must lie
+/// in `folder`.
+///
+/// # Errors
+/// If it lies outside.
 pub(super) fn resolve(name: &str, root: &Url, folder: &Path) -> Result<PathBuf> {
     let url = root.join(name).with_context(|| format!("the log names a file {name:?}"))?;
     let inside = || {

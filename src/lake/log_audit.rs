@@ -1,7 +1,9 @@
-//! Everything that the log of a table claims, file by file, for those who check it.
+//! Reads everything that the log of a table says about each file, for the code that verifies a
+//! lake.
 //!
-//! Other readers ask the kernel, which takes short cuts: a checksum file or a checkpoint may stand for the commits before
-//! it. Whoever checks reads the commits as well, so that a byte that has turned in either is noticed by the other.
+//! Other readers ask the kernel, which takes short cuts: a checksum file or a checkpoint may stand
+//! for the commits before it. An audit reads the commits as well, and compares them, so that damage
+//! to either is detected by the other.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,44 +20,61 @@ use super::table::{self, DEAD_LETTERS, PLAYS, Table, TableKind};
 use super::{Bounds, LakeProgress, disk, snapshot};
 use crate::intake::Gap;
 
-/// What the log says of a file.
+/// A file, as the log describes it.
 #[derive(Clone, Debug)]
 pub struct AuditedFile {
+    /// The absolute path.
     pub path: PathBuf,
+    /// The size that the log has.
     pub size_bytes: u64,
-    /// The date of its folder, if that has one.
+    /// The value of its partition column `date`, if it has one.
     pub date: Option<String>,
-    /// The hour of its folder, of plays.
+    /// The value of its partition column `hour`, which only plays have.
     pub hour: Option<String>,
+    /// The number of rows; `None` if the log does not have it.
     pub rows: Option<i64>,
-    /// In µs, cut down to ms.
+    /// The bounds of the time column, in µs since 1970, truncated to whole milliseconds.
     pub time: Bounds,
+    /// The bounds of the rows' Kafka partitions.
     pub kafka_partition: Bounds,
+    /// The bounds of the rows' Kafka offsets.
     pub kafka_offset: Bounds,
 }
 
-/// A table of a lake at its newest version.
+/// The audit of one table of a lake at its newest version.
 pub struct LogAudit {
     /// The name of the table's folder.
     pub name: &'static str,
+    /// The column that `AuditedFile::time` is about.
     pub time_column: &'static str,
+    /// The topic of the lake; `None` if the lake was imported.
     pub topic: Option<String>,
+    /// How far the table has come.
     pub progress: LakeProgress,
+    /// All files that the newest version names, sorted by path.
     pub files: Vec<AuditedFile>,
-    /// What Kafka had deleted before it was read, as far as the commits that are still there say so.
+    /// The gaps that Kafka had deleted before they were read, as far as the remaining commits
+    /// record them.
     pub gaps: Vec<Gap>,
-    /// What is wrong with the log itself.
+    /// Faults of the log itself, one sentence each.
     pub problems: Vec<String>,
 }
 
 impl LogAudit {
-    /// Of the plays of a lake.
+    /// Audits the log of the plays of `lake`.
+    ///
+    /// # Errors
+    /// If there is no lake, or its log cannot be read.
     pub fn of_plays(lake: &Path) -> Result<Self> {
         snapshot::check_is_lake(lake)?;
         Self::of(lake, &PLAYS)
     }
 
-    /// Of the dead letters of a lake, which an imported one does not have.
+    /// Audits the log of the dead letters of `lake`; `None` if there are none, as in an imported
+    /// lake.
+    ///
+    /// # Errors
+    /// If the log cannot be read.
     pub fn of_dead_letters(lake: &Path) -> Result<Option<Self>> {
         lake.join(DEAD_LETTERS.folder).exists().then(|| Self::of(lake, &DEAD_LETTERS)).transpose()
     }
@@ -100,18 +119,21 @@ fn files(table: &Table) -> Result<Vec<AuditedFile>> {
     Ok(files)
 }
 
-/// The version that a file of the log is of, as in `00000000000000000007.json`.
+/// The version in the name of a file of the log, for example 7 in `00000000000000000007.json`.
 fn version_of(name: &str) -> Option<u64> {
     name.split('.').next().filter(|digits| digits.len() == 20)?.parse().ok()
 }
 
-/// What the commits say that are still in the log: it is cleaned up behind its checkpoints.
+/// The content of the commits that are still in the log. Older ones were cleaned up behind a
+/// checkpoint.
 #[derive(Default)]
 struct Commits {
     /// The size of each file that was added and not removed.
     files: BTreeMap<PathBuf, u64>,
+    /// The last version of each transaction id.
     marks: BTreeMap<String, i64>,
     gaps: Vec<Gap>,
+    /// Whether the commits begin with version 0.
     from_the_first: bool,
     problems: Vec<String>,
 }
@@ -128,7 +150,8 @@ impl Commits {
         for pair in versions.windows(2).filter(|pair| pair[0] + 1 != pair[1]) {
             this.problems.push(format!("{}: no commit between {} and {}", folder.display(), pair[0], pair[1]));
         }
-        // A running instance may have added more, but never a checksum or checkpoint before its commit.
+        // A running instance may have added newer versions, but it never writes a checksum or
+        // checkpoint before its commit.
         let commit = |version: u64| folder.join(format!("{version:020}.json"));
         let is_lost = |version: u64| version > newest && !commit(version).exists();
         let later = names.iter().find(|name| !is_temporary(name) && version_of(name).is_some_and(is_lost));
@@ -178,7 +201,7 @@ impl Commits {
         Ok(())
     }
 
-    /// What the commits say and the kernel does not, or the other way round.
+    /// The differences between the commits and what the kernel reads, in both directions.
     fn compare(&self, table: &Table, files: &[AuditedFile]) -> Result<Vec<String>> {
         let mut problems = self.problems.clone();
         for (id, version) in &self.marks {

@@ -1,19 +1,22 @@
 //! The lake: plays and dead letters as two Delta tables of Parquet files, written exactly once.
 //!
 //! ```text
-//! LAKE/song_plays/date=2026-11-20/hour=14/part-….snappy.parquet   what a cut has committed
-//!                 _staging/part-….snappy.parquet.inprogress       written and fsynced, not committed
-//!                 _staging/commit-<incarnation>-<epoch>.json      the intent of a commit under way
-//!                 _staging/compact…, care.lock                    the same of a compaction, and who may do one
-//!                 _staging/writer.lock                            which process writes, for people
-//!                 _merged/date=2026-11-20/hour=14/compacted-…     merged files whose originals are still there
-//!                 _delta_log/                                     files, offsets, epoch, clock, incarnation
-//! LAKE/dead_letters/date=2026-11-20/…                             likewise
+//! LAKE/song_plays/date=2026-11-20/hour=14/part-….snappy.parquet  committed files
+//!                 _staging/part-….snappy.parquet.inprogress      written and synced, not committed
+//!                 _staging/commit-<incarnation>-<epoch>.json     intent of a commit in progress
+//!                 _staging/compact…                              files and intent of a compaction
+//!                 _staging/care.lock                             held by the process that compacts
+//!                 _staging/writer.lock                           names the writing process
+//!                 _merged/date=2026-11-20/hour=14/compacted-…    merged files, originals remain
+//!                 _delta_log/                                    files, offsets, epoch, clock,
+//!                                                                incarnation
+//! LAKE/dead_letters/date=2026-11-20/…                            the same, without hours
 //! ```
 //!
-//! A [`Writer`] on each worker turns rows into staged files, the one [`Committer`] makes them part of the tables, and a
-//! [`Snapshot`] lists what is there. `delta_kernel` reads and writes only the log; the Parquet files are ours. What must
-//! hold between the three is written at the top of `fenced.rs`.
+//! A [`Writer`] on each worker turns rows into staged files, the single [`Committer`] makes them
+//! part of the tables, and a [`Snapshot`] lists the committed files. `delta_kernel` reads and
+//! writes only the log; the Parquet files are written here. The invariants that hold between the
+//! three stand at the top of `fenced.rs`.
 
 mod account;
 pub mod balance;

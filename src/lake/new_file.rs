@@ -1,36 +1,43 @@
-//! A staged file, as its writer describes it to the committer.
+//! The description of a staged file that its writer sends to the committer.
 
 use serde::{Deserialize, Serialize};
 
-/// A staged file: what a writer sends to the committer.
+/// A staged file, with everything that the log records about it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NewFile {
-    /// Where the file will be, relative to its table.
+    /// The final path of the file, relative to its table.
     pub path: String,
-    /// Where it is now, relative to its table.
+    /// The current path of the file, relative to its table.
     pub staged: String,
-    /// Column and value, as the log has them.
+    /// Partition columns and their values, as the log has them.
     pub partition_values: Vec<(String, String)>,
+    /// The size of the file.
     pub size_bytes: i64,
+    /// The number of rows in the file.
     pub rows: i64,
     /// When it was written, in ms since 1970.
     pub modified_ms: i64,
-    /// Of the table's column of time, in µs since 1970.
+    /// The bounds of the table's time column, in µs since 1970.
     pub time: Bounds,
+    /// The bounds of the rows' Kafka partitions.
     pub kafka_partition: Bounds,
+    /// The bounds of the rows' Kafka offsets.
     pub kafka_offset: Bounds,
 }
 
-/// The least and greatest value of a column in a file, both inclusive, and how many rows lack one.
+/// The least and greatest value of a column in a file, and its number of nulls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bounds {
+    /// The least value; `None` if there is none or it is unknown.
     pub min: Option<i64>,
+    /// The greatest value, inclusive; `None` if there is none or it is unknown.
     pub max: Option<i64>,
+    /// How many rows have a null.
     pub nulls: i64,
 }
 
 impl Bounds {
-    /// Takes in the value of one more row.
+    /// Extends the bounds by the value of one more row.
     pub fn add(&mut self, value: Option<i64>) {
         match value {
             None => self.nulls += 1,

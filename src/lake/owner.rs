@@ -7,13 +7,13 @@ use std::path::Path;
 
 use anyhow::Error;
 
-/// A sentence, with advice, if the folder `lake` belongs to another user than this process.
+/// A sentence with advice if the folder `lake` belongs to another user than this process's.
 pub fn foreign(lake: &Path) -> Option<String> {
     let owner = fs::metadata(lake).ok()?.uid();
     described(lake, owner, rustix::process::geteuid().as_raw())
 }
 
-/// `error`, with that sentence if a permission is what it is about.
+/// Returns `error`, with the sentence of [`foreign`] as context if a denied permission caused it.
 pub fn advised(error: Error, lake: &Path) -> Error {
     let is_denied = |cause: &(dyn std::error::Error + 'static)| {
         cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::PermissionDenied)
@@ -27,7 +27,7 @@ pub fn advised(error: Error, lake: &Path) -> Error {
 fn described(lake: &Path, owner: u32, me: u32) -> Option<String> {
     let advice = match me {
         _ if owner == me => return None,
-        0 => "what this process writes there, that user may not be able to change; run it as that user".to_owned(),
+        0 => "that user may be unable to change files that this process writes; run it as that user".to_owned(),
         _ => format!("run it as that user, or give the lake to this one: chown -R {me} {}", lake.display()),
     };
     Some(format!("the lake {} belongs to user {owner}, and this process is user {me}: {advice}", lake.display()))
@@ -46,7 +46,7 @@ mod tests {
         assert!(described(lake, 878, 1000).unwrap().ends_with("chown -R 1000 /lake"));
     }
 
-    /// The root folder is not ours, unless we are its owner: then something else is.
+    /// The root folder belongs to another user, unless the test runs as root.
     #[test]
     fn only_a_permission_is_explained() {
         let denied = || Error::from(io::Error::from(ErrorKind::PermissionDenied)).context("cannot write");

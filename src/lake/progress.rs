@@ -2,35 +2,41 @@
 
 use std::collections::BTreeMap;
 
-/// Where the plays of a lake come from. Recorded when it is created, and compared ever after.
+/// The topic that the plays of a lake come from. It is recorded when the lake is created, and every
+/// later start compares it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The broker's cluster id.
     pub cluster_id: String,
+    /// The name of the topic.
     pub topic: String,
-    /// The topic's own id, if the cluster gives topics ids.
+    /// The topic's id; `None` if the cluster does not give topics ids.
     pub topic_id: Option<String>,
 }
 
-/// How far a table has come, by its own log: there is no other place where progress is written.
+/// How far a table has come, by its own log. Progress is written nowhere else.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LakeProgress {
     /// The version of the Delta table.
     pub version: u64,
-    /// The epoch of the last cut; `None` before the first, and in a lake that was imported.
+    /// The epoch of the last cut; `None` before the first cut, and in a lake that was imported.
     pub epoch: Option<u64>,
     /// The clock of the last cut, in µs since 1970.
     pub clock_us: Option<i64>,
     /// How many times a process has become the writer of the table.
     pub incarnation: i64,
-    /// The next offset to read of each Kafka partition; partitions without one have never been read.
+    /// The next offset to read of each Kafka partition. A partition without one has never been
+    /// read.
     pub offsets: BTreeMap<i32, i64>,
-    /// The first offset that was ever to be read of each partition.
+    /// The offset at which the lake begins, of each partition.
     pub starts: BTreeMap<i32, i64>,
-    /// How many offsets since the start had no record, because of compaction or a transaction's marker.
+    /// How many offsets since the start had no record, because of compaction or a transaction's
+    /// marker, of each partition.
     pub holes: BTreeMap<i32, i64>,
-    /// How many offsets since the start Kafka had deleted before they were read, and somebody has accepted that.
+    /// How many offsets since the start Kafka had deleted before they were read, of each partition.
+    /// The user has accepted each such gap.
     pub missing: BTreeMap<i32, i64>,
-    /// What Kafka says was the time of the last record before the offset, in ms since 1970, where it is known.
+    /// Kafka's timestamp of the last record before the offset, in ms since 1970, of each partition
+    /// where it is known.
     pub times_ms: BTreeMap<i32, i64>,
 }

@@ -1,18 +1,20 @@
-//! How the Parquet files of a lake are written.
+//! The settings of the Parquet files of a lake.
 
 use super::table::{TableKind, WRITTEN_BY};
 use parquet::basic::{Compression, Encoding};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
-/// Rows that readers skip or take as one.
+/// The greatest number of rows of a row group, the unit that readers skip or read.
 pub const ROW_GROUP_ROWS_MAX: usize = 1 << 20;
 
-/// Large enough for the songs of a whole row group: a column that outgrows its dictionary goes on without one, and
-/// replay counts dictionary keys much faster than texts.
+/// The limit of a column's dictionary in a row group: large enough for the songs of a whole row
+/// group. A column that outgrows its dictionary continues without one, and a replay counts
+/// dictionary keys much faster than strings.
 pub const DICTIONARY_BYTES_MAX: usize = 8 << 20;
 
-/// How each column is written. Statistics cost time for every value, so only the columns that somebody prunes by have
-/// them. A dictionary of values that hardly repeat makes a file slower to write (by half, measured) and not much smaller.
+/// The settings of each column of `kind`. Statistics cost time for every value, so only the columns
+/// that readers prune by have them. A dictionary of values that hardly repeat makes a file slower
+/// to write (by half, measured) and not much smaller.
 pub fn properties(kind: &TableKind) -> WriterProperties {
     const TEXTS_THAT_DIFFER: [&str; 5] = ["user_id", "event_id", "detail", "key", "value"];
     const NUMBERS_THAT_DIFFER: [&str; 3] = ["kafka_offset", "duration_ms", "listened_ms"];

@@ -1,19 +1,23 @@
-//! From the dataflow into the lake: what each worker has read until a cut becomes files, and all of it one commit.
+//! The operators between the dataflow and the lake: at a cut, the rows that each worker has read
+//! become files, and the files of all workers become one commit.
 //!
 //! ```text
-//!  every worker:  intakes ─┐
-//!                 ticks ───┴► [Write]  rows ──► writer thread, which encodes them ── at a cut ──► staged files
-//!                                                                                                 │ exchange
-//!  worker 0:                  [Commit] when all workers' files are there ──► committer thread ◄───┘
-//!                                                        └──► commits
+//! every worker:  intakes ─┐
+//!                ticks ───┴► [Write] rows ──► writer thread: encodes ── at a cut ──► staged files
+//!                                                                                      │ exchange
+//! worker 0:          [Commit] once all workers' files are there ──► committer thread ◄─┘
+//!                                                     └──► commits
 //! ```
 //!
-//! 1. [`write`] hands rows over as soon as no cut can come before them, so that encoding is spread over time and rows take less
-//!    memory. At a cut all rows of earlier epochs have been handed over, and none of later ones.
-//! 2. [`write`] keeps the cut's capability until its files are staged and durable, so its output's frontier passes a cut
-//!    only when every worker's files have been sent.
-//! 3. [`commit`] keeps it until the commit is in the log, so whoever watches its frontier knows what is durable.
-//! 4. Encoding and the log are off the dataflow's threads; a thread wakes its operator when it is done.
+//! 1. [`write`] hands rows over as soon as no cut can come before them, so that encoding is spread
+//!    over time and rows take less memory. At a cut it has handed over all rows of earlier epochs,
+//!    and none of later ones.
+//! 2. [`write`] holds the capability of a cut until the cut's files are staged and durable, so the
+//!    frontier of its output passes a cut only after every worker has sent its files.
+//! 3. [`commit`] holds the capability until the commit is in the log, so the frontier of its output
+//!    says what is durable.
+//! 4. Encoding and the log run off the dataflow's threads. A thread wakes its operator when it is
+//!    done.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -34,11 +38,12 @@ use super::{Committer, Cut, DiskFullRetry, Gathering, NewFile, Writer};
 use crate::intake::Intake;
 use crate::intake::{DeadLetter, Gap, Position};
 
-/// Rows that are handed to a writer's thread at once. To wake it for each epoch would cost more than to encode its rows, and
-/// while it encodes many at once others wait for the processor.
+/// How many rows are handed to a writer thread at once. Waking the thread for each epoch would cost
+/// more than encoding the epoch's rows, and larger pieces would keep the processor from other
+/// threads for longer.
 const HAND_OVER_ROWS: usize = 1024;
 
-/// What a worker has staged for a cut.
+/// The files that a worker has staged for a cut, with the offsets that it has reached.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Written {
     epoch: Epoch,
@@ -49,29 +54,35 @@ pub struct Written {
     gaps: Vec<Gap>,
 }
 
-/// What has become durable.
+/// A commit that is durable.
 #[derive(Clone, Debug)]
 pub struct Committed {
-    /// The last epoch that is in it, and the clock of that.
+    /// The last epoch that is included, and its clock.
     pub cut: CutPoint,
+    /// The version of the table of plays.
     pub version: u64,
-    /// How many plays it has added, in how many files of so many bytes.
+    /// How many plays it added.
     pub plays: u64,
-    /// How many dead letters it has added.
+    /// How many dead letters it added.
     pub dead_letters: u64,
+    /// How many files of plays it added.
     pub files: u64,
+    /// The size of these files.
     pub bytes: u64,
+    /// The next offset of each Kafka partition.
     pub offsets: BTreeMap<i32, i64>,
 }
 
-/// Work for a thread, and the way back: the answer comes with the epoch that it is for.
+/// A thread with channels for its requests and answers. Each answer comes with the epoch of its
+/// request.
 struct WorkerThread<Q, A> {
     questions: Sender<(Epoch, Q)>,
     answers: Receiver<(Epoch, Result<A>)>,
 }
 
 impl<Q: Send + 'static, A: Send + 'static> WorkerThread<Q, A> {
-    /// Starts a thread that answers questions one after the other, and wakes the operator of `activator` with each answer.
+    /// Starts a thread that answers requests one after the other, and activates the operator of
+    /// `activator` with each answer.
     fn open(
         name: &str,
         activator: SyncActivator,
@@ -94,13 +105,17 @@ impl<Q: Send + 'static, A: Send + 'static> WorkerThread<Q, A> {
         Ok(Self { questions, answers })
     }
 
-    /// A thread that is gone has panicked, and a panic ends the process.
+    /// The send fails only if the thread has panicked, and a panic ends the process.
     fn ask(&self, epoch: Epoch, question: Q) {
         let _ = self.questions.send((epoch, question));
     }
 }
 
-/// Stages each worker's plays and dead letters at every cut. What cannot be written goes to `fail`, which does not return.
+/// Stages each worker's plays and dead letters at every cut. An error of the writer is passed to
+/// `fail`, which does not return.
+///
+/// # Errors
+/// If the writer's thread cannot be started.
 pub fn write<'scope>(
     intakes: StreamVec<'scope, Epoch, Arc<Intake>>,
     ticks: StreamVec<'scope, Epoch, Tick>,
@@ -117,10 +132,11 @@ pub fn write<'scope>(
 struct Writing<F> {
     thread: WorkerThread<Work, Written>,
     fail: F,
-    /// By their epochs.
+    /// Intakes by epoch, not handed over yet.
     waiting: BTreeMap<Epoch, Vec<Arc<Intake>>>,
+    /// Intakes that no cut can precede any more.
     ready: DueIntakes,
-    /// The cuts that have come, by the epochs that they begin.
+    /// The cuts that have arrived, by the epoch that each begins.
     cuts: BTreeMap<Epoch, CutPoint>,
 }
 
@@ -169,10 +185,10 @@ impl<F: Fn(anyhow::Error) + 'static> Correspondent for Writing<F> {
     }
 }
 
-/// What a writer's thread is asked to do.
+/// A request to a writer thread.
 enum Work {
     Encode(Vec<Arc<Intake>>),
-    /// To stage all that was encoded since this was last asked.
+    /// Stage everything that was encoded since the last cut.
     Stage(CutPoint),
 }
 
@@ -198,7 +214,7 @@ impl DueIntakes {
     }
 }
 
-/// What a writer has to say at the next cut, beside its plays.
+/// The content of a cut besides its plays.
 #[derive(Default)]
 struct SideOutputs {
     positions: BTreeMap<i32, Position>,
@@ -218,7 +234,7 @@ impl SideOutputs {
     }
 }
 
-/// Encodes intakes, and makes staged files of them at a cut.
+/// Encodes intakes, and stages their files at a cut.
 fn stage(mut writer: Writer) -> impl FnMut(Work) -> Result<Option<Written>> + Send {
     let mut side = SideOutputs::default();
     move |work| {
@@ -246,8 +262,12 @@ fn stage(mut writer: Writer) -> impl FnMut(Work) -> Result<Option<Written>> + Se
     }
 }
 
-/// Makes one commit of what all workers have staged for a cut. Only worker 0 has a `committer`; while the disk is full it
-/// waits in `retry`. A commit that fails goes to `fail`, which does not return.
+/// Commits the files that all workers have staged for a cut, in one commit. Only worker 0 has a
+/// `committer`, which waits in `retry` while the disk is full. An error of the committer is passed
+/// to `fail`, which does not return.
+///
+/// # Errors
+/// If the committer's thread cannot be started.
 pub fn commit<'scope>(
     written: StreamVec<'scope, Epoch, Written>,
     committer: Option<Committer>,
@@ -306,7 +326,7 @@ impl<F: Fn(anyhow::Error) + 'static> Correspondent for Committing<F> {
     }
 }
 
-/// Appends the cuts to the lake's log, except those that would say nothing new.
+/// Commits the cuts, except those that change neither offsets nor the clock.
 fn append(mut committer: Committer) -> impl FnMut(Vec<Written>) -> Result<Option<Committed>> + Send {
     let began = committer.progress().clone();
     move |written| {
@@ -343,7 +363,11 @@ fn sum(files: &[NewFile], value: impl Fn(&NewFile) -> i64) -> u64 {
     files.iter().map(|file| value(file).unsigned_abs()).sum()
 }
 
-/// Opens the writer of a worker, which waits in `retry` while the disk is full, and meets those of its process in `gathering`.
+/// Opens the writer of a worker. It waits in `retry` while the disk is full, and exchanges plays
+/// with the other writers of its process in `gathering`.
+///
+/// # Errors
+/// If the lake has another incarnation, or cannot be read.
 pub fn writer(
     lake: &Path,
     incarnation: i64,

@@ -1,4 +1,4 @@
-//! What is in a lake at one version: its files, and how far it had come.
+//! The content of a lake at one version: its files, and how far it had come.
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,11 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Opens the lake in the folder `lake` at `version`, or at the newest one.
+    /// Opens the lake in the folder `lake` at `version`, or at the newest version.
+    ///
+    /// # Errors
+    /// If there is no lake, if the version does not exist, if the log cannot be read, or if the
+    /// table lacks the time column.
     pub fn open(lake: &Path, version: Option<u64>) -> Result<Self> {
         check_is_lake(lake)?;
         let table = Table::open(lake, &PLAYS, table::engine()?, version)?;
@@ -32,7 +36,7 @@ impl Snapshot {
         Ok(Self { root: table.root, topic, cluster_id, progress, files })
     }
 
-    /// The folder of the table, which the paths of its files begin with.
+    /// The absolute folder of the table, a prefix of the paths of its files.
     pub fn root(&self) -> &Path {
         &self.root
     }
@@ -47,27 +51,30 @@ impl Snapshot {
         self.cluster_id.as_deref()
     }
 
+    /// The version of the Delta table.
     pub fn version(&self) -> u64 {
         self.progress.version
     }
 
-    /// How far the lake had come. Without a clock and an epoch it was imported, or nothing has been committed yet.
+    /// How far the lake had come. It has no clock and no epoch if it was imported, or if nothing
+    /// has been committed yet.
     pub fn progress(&self) -> &LakeProgress {
         &self.progress
     }
 
-    /// All files by day, hour and path.
+    /// All files, sorted by day, hour and path.
     pub fn files(&self) -> &[LakeFile] {
         &self.files
     }
 
-    /// The files that may hold plays of the event times `[from_us, to_us)`, in µs since 1970.
+    /// The files that may contain plays of the event times `[from_us, to_us)`, in µs since 1970.
     pub fn files_between(&self, from_us: i64, to_us: i64) -> impl Iterator<Item = &LakeFile> {
         self.files.iter().filter(move |file| file.may_hold(from_us, to_us))
     }
 }
 
-/// Refuses a table without times, and one whose files call its columns by other names than the table does.
+/// Refuses a table without the time column, and one whose files use other column names than the
+/// table (column mapping).
 fn check_columns(table: &Table) -> Result<()> {
     ensure!(
         table.snapshot().schema().field(PLAYS.time_column).is_some(),
@@ -85,12 +92,18 @@ fn check_columns(table: &Table) -> Result<()> {
     Ok(())
 }
 
-/// How many times a process has become the writer of the lake: which of them is the one that it has now.
+/// The incarnation of the lake: how many times a process has become its writer.
+///
+/// # Errors
+/// If the lake cannot be read.
 pub fn incarnation(lake: &Path) -> Result<i64> {
     Ok(Table::open(lake, &PLAYS, table::engine()?, None)?.progress()?.incarnation)
 }
 
-/// Says what is wrong with a folder that is no lake, in words that help.
+/// Refuses a folder that is not a lake.
+///
+/// # Errors
+/// An error with advice that depends on what the folder contains.
 pub fn check_is_lake(lake: &Path) -> Result<()> {
     disk::refuse_object_store(lake)?;
     let shown = lake.display();

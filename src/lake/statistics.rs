@@ -1,4 +1,4 @@
-//! Statistics of a file, from its Parquet footer into the log: what a reader prunes by.
+//! Copies the statistics by which readers prune from the Parquet footer of a file into the log.
 
 use std::sync::Arc;
 
@@ -13,7 +13,8 @@ use parquet::file::statistics::Statistics;
 
 use super::{Bounds, NewFile};
 
-/// The bounds of the integer column `name`, from the footer of a file. A footer without statistics gives none.
+/// The bounds of the integer column `name`, from the footer of a file. They are unknown if the
+/// footer lacks statistics.
 pub fn bounds(metadata: &ParquetMetaData, name: &str) -> Bounds {
     let columns = metadata.file_metadata().schema_descr().columns();
     let mut bounds = Bounds::default();
@@ -29,7 +30,7 @@ pub fn bounds(metadata: &ParquetMetaData, name: &str) -> Bounds {
             _ => (None, None),
         };
         if min.is_none() && nulls < group.num_rows() {
-            // This row group can hold anything, so nothing is known about the file.
+            // This row group can contain any value, so nothing is known about the file.
             return Bounds::default();
         }
         bounds.nulls += nulls;
@@ -39,7 +40,7 @@ pub fn bounds(metadata: &ParquetMetaData, name: &str) -> Bounds {
     bounds
 }
 
-/// All `files` as the one batch that a Delta transaction adds.
+/// All `files` as the single batch that a Delta transaction adds.
 pub fn add_actions(files: &[NewFile], time_column: &str) -> Result<RecordBatch> {
     let integers =
         |of: fn(&NewFile) -> i64| -> ArrayRef { Arc::new(Int64Array::from_iter_values(files.iter().map(of))) };
@@ -74,7 +75,8 @@ fn partition_values(files: &[NewFile]) -> Result<ArrayRef> {
 fn statistics(files: &[NewFile], time_column: &str) -> ArrayRef {
     let values = |of: fn(&Bounds) -> Option<i64>| -> ArrayRef {
         let times = files.iter().map(|file| of(&file.time));
-        // Kafka numbers partitions in 32 bits, and the bounds were read from a column of that type.
+        // The cast is lossless: Kafka numbers partitions in 32 bits, and the bounds were read from
+        // a column of that type.
         let partitions = files.iter().map(|file| of(&file.kafka_partition).map(|partition| partition as i32));
         let offsets = files.iter().map(|file| of(&file.kafka_offset));
         structure(vec![

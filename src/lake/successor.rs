@@ -1,7 +1,8 @@
-//! A look at the log now and then, by which a process learns that another one has taken over its lake.
+//! Reads the log periodically, so that a process learns when another one has taken over its lake.
 //!
-//! Commits find that out by themselves, but the next one may be a minute away, or never come while nothing is played. A look
-//! reads only the entries that came since the last one, so it costs next to nothing however long the log is.
+//! A commit detects that as well, but the next commit may be a minute away, or may never come while
+//! nothing is played. Each check reads only the log entries added since the last one, so its cost
+//! does not grow with the log.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -14,15 +15,15 @@ use serde::Deserialize;
 use super::disk::LOG;
 use super::table::{self, INCARNATION, PLAYS, Table, entry_name};
 
-/// How far a process has read the log of a lake that it writes to.
+/// The position of a writing process in the log of its lake.
 pub struct SuccessorWatch {
     lake: PathBuf,
-    /// The last version that was looked at.
+    /// The last version that was read.
     version: u64,
     incarnation: i64,
 }
 
-/// What is of interest in a line of the log.
+/// The part of a log line that is deserialized.
 #[derive(Deserialize)]
 struct Action {
     txn: Option<Transaction>,
@@ -36,15 +37,16 @@ struct Transaction {
 }
 
 impl SuccessorWatch {
-    /// A watch for the writer of `lake` with this `incarnation`, behind `version`.
+    /// Watches the log of `lake` from the entry after `version` on, for the writer with this
+    /// `incarnation`.
     pub fn new(lake: &Path, version: u64, incarnation: i64) -> Self {
         Self { lake: lake.to_owned(), version, incarnation }
     }
 
-    /// Says so if another process has taken over the lake, in the words of an error.
+    /// Returns the error to end with if another process has taken over the lake.
     ///
     /// # Errors
-    /// When the log cannot be read.
+    /// If the log cannot be read.
     pub fn look(&mut self) -> Result<Option<Error>> {
         let log = self.lake.join(PLAYS.folder).join(LOG);
         loop {
@@ -64,7 +66,7 @@ impl SuccessorWatch {
         if log.join(entry_name(self.version)).exists() {
             return Ok(None);
         }
-        // While this process was frozen the log was cleaned up beyond its place.
+        // The log was cleaned up past this version while the process was suspended.
         let newest = Table::open(&self.lake, &PLAYS, table::engine()?, None)?.progress()?;
         self.version = newest.version;
         Ok(self.compare(newest.incarnation))
@@ -75,8 +77,9 @@ impl SuccessorWatch {
     }
 }
 
-/// Why a process with this `incarnation` has failed to write to `lake`: that another one has taken over, if it has, and removed
-/// what was staged. Otherwise the `error` itself.
+/// The reason why a process with this `incarnation` failed to write to `lake`: if another process
+/// has taken over and therefore removed the staged files, an error that says so, otherwise `error`
+/// itself.
 pub fn or_overtaken(lake: &Path, incarnation: i64, error: Error) -> Error {
     match super::incarnation(lake) {
         Ok(found) if found > incarnation => overtaken(lake, found),
@@ -84,7 +87,8 @@ pub fn or_overtaken(lake: &Path, incarnation: i64, error: Error) -> Error {
     }
 }
 
-/// The incarnation that an entry of the log is of; none if it is not of a writer, as that of a compaction.
+/// The incarnation of a log entry; `None` if no writer wrote the entry, for example if it is a
+/// compaction.
 fn incarnation_in(entry: &str) -> Result<Option<i64>> {
     for line in entry.lines().filter(|line| line.contains(INCARNATION)) {
         let action: Action = serde_json::from_str(line)?;
@@ -95,7 +99,8 @@ fn incarnation_in(entry: &str) -> Result<Option<i64>> {
     Ok(None)
 }
 
-/// Another process has become the writer of `lake`, by the `incarnation` that its log says.
+/// The error that another process has become the writer of `lake`, with the `incarnation` that the
+/// log has.
 pub fn overtaken(lake: &Path, incarnation: i64) -> Error {
     let by = recorded_other(lake).map_or_else(String::new, |writer| format!(" ({writer})"));
     anyhow!(

@@ -1,6 +1,6 @@
-//! One Delta table on disk: created, opened, read for its transactions, appended to.
+//! One Delta table on disk: opening it, reading its transaction ids, appending to it.
 //!
-//! Nothing here knows of incarnations or intents; that is `fenced.rs`.
+//! Incarnations and intents are the business of `fenced.rs`; nothing here depends on them.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,43 +23,52 @@ use super::damage::explained;
 use super::disk::LOG;
 use super::{Account, LakeProgress, NewFile, dead_letters, statistics};
 
-/// Written into the log and the files, so that one can see who wrote them.
+/// Identifies the writer in the log and in the files.
 pub const WRITTEN_BY: &str = concat!("reprise/", env!("CARGO_PKG_VERSION"));
 
+/// The table property with the name of the topic.
 pub const TOPIC: &str = "reprise.topic";
+/// The table property with the topic's id.
 pub const TOPIC_ID: &str = "reprise.topic_id";
+/// The table property with the id of the Kafka cluster.
 pub const CLUSTER_ID: &str = "reprise.cluster_id";
+/// The transaction id of the epoch of the last cut.
 const EPOCH: &str = "reprise:epoch";
+/// The transaction id of the clock, in µs since 1970.
 const CLOCK: &str = "reprise:clock";
-/// The transaction id under which the log says which start of a writer an entry is of.
+/// The transaction id of the writer's incarnation.
 pub const INCARNATION: &str = "reprise:incarnation";
 /// How many partitions the topic was ever known to have.
 const PARTITIONS: &str = "reprise:partitions";
-/// More than any cluster has: a log that speaks of more is damaged.
+/// More partitions than any cluster has: a log with a greater number is damaged.
 const PARTITIONS_MAX: i32 = 1_000_000;
-/// Of each partition: see [`LakeProgress`].
+/// Prefixes of the transaction ids of each partition: see [`LakeProgress`].
 const OFFSET: &str = "kafka";
 const START: &str = "kafka-start";
 const HOLES: &str = "kafka-holes";
 const MISSING: &str = "kafka-missing";
 const TIME: &str = "kafka-time";
 
-/// Commits between two checkpoints of the log. With a checksum after each commit they matter only to other readers.
+/// How many commits lie between two checkpoints of the log. Because there is a checksum after each
+/// commit, only other readers need checkpoints.
 const COMMITS_PER_CHECKPOINT: u64 = 100;
 
-/// How often opening a table may meet a commit.
+/// How often opening a table may collide with a commit of another process.
 const RACES_MAX: usize = 3;
 
-/// What sets the two tables of a lake apart.
+/// The properties in which the two tables of a lake differ.
 pub struct TableKind {
+    /// The name of the table's folder in the lake.
     pub folder: &'static str,
-    /// The columns in the files.
+    /// The columns of the files, without those that the table is partitioned by.
     pub columns: fn() -> SchemaRef,
     /// The column by whose bounds readers prune.
     pub time_column: &'static str,
+    /// The columns that the table is partitioned by, outermost first.
     pub partitioned_by: fn() -> Vec<Field>,
 }
 
+/// The table of plays.
 pub static PLAYS: TableKind = TableKind {
     folder: "song_plays",
     columns: crate::intake::schema,
@@ -67,6 +76,7 @@ pub static PLAYS: TableKind = TableKind {
     partitioned_by: || vec![Field::new("date", DataType::Date32, false), Field::new("hour", DataType::Int32, false)],
 };
 
+/// The table of dead letters.
 pub static DEAD_LETTERS: TableKind = TableKind {
     folder: "dead_letters",
     columns: dead_letters::schema,
@@ -74,39 +84,51 @@ pub static DEAD_LETTERS: TableKind = TableKind {
     partitioned_by: || vec![Field::new("date", DataType::Date32, false)],
 };
 
-/// What an append writes down besides files. Each becomes a transaction id of the table with a version.
+/// What an append records besides files. Each value becomes the version of a transaction id of the
+/// table.
 #[derive(Clone, Debug, Default)]
 pub struct Marks {
+    /// The incarnation of the writer.
     pub incarnation: i64,
+    /// The epoch of the cut; `None` leaves the last one in place.
     pub epoch: Option<u64>,
+    /// The clock of the cut, in µs since 1970; `None` leaves the last one in place.
     pub clock_us: Option<i64>,
-    /// The clock that was there, in µs since 1970, where it is set back by hand. It is written down for people only.
+    /// The previous clock, in µs since 1970, if the clock is reset by hand. Recorded for people
+    /// only.
     pub clock_before_us: Option<i64>,
+    /// The next offset of each Kafka partition.
     pub offsets: BTreeMap<i32, i64>,
+    /// How the offsets before `offsets` are accounted for.
     pub account: Account,
 }
 
 /// A Delta table at one version.
 pub struct Table {
+    /// Which of the two tables it is.
     pub kind: &'static TableKind,
+    /// The absolute folder of the table.
     pub root: PathBuf,
     engine: Arc<dyn Engine>,
     snapshot: SnapshotRef,
 }
 
-/// The kernel's way to disk. Its default executor has one thread, on which writing a checkpoint hangs for ever, and its
-/// default store does not sync. It owns threads, so neither it nor a table may be dropped inside an async task.
+/// Creates the engine by which the kernel reads and writes the disk; fails if its threads cannot be
+/// started. The kernel's default executor has one thread, on which writing a checkpoint hangs for
+/// ever, and its default store does not sync. The engine owns threads, so neither it nor a table
+/// may be dropped inside an async task.
 pub fn engine() -> Result<Arc<dyn Engine>> {
     let executor = TokioMultiThreadExecutor::new_owned_runtime(Some(2), Some(4)).context("cannot start threads")?;
     let store = Arc::new(LocalFileSystem::new().with_fsync(true));
     Ok(Arc::new(DefaultEngineBuilder::new(store).with_task_executor(Arc::new(executor)).build()))
 }
 
-/// The name of a version's entry in the log.
+/// The file name of the log entry of `version`.
 pub fn entry_name(version: u64) -> String {
     format!("{version:020}.json")
 }
 
+/// A random UUID (version 4), for names that must be unique.
 pub fn random_uuid() -> String {
     const VERSION_4: u128 = 0x4 << 76;
     const VARIANT_1: u128 = 0x8 << 60;
@@ -115,8 +137,8 @@ pub fn random_uuid() -> String {
     [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
 
-/// Tries again what has failed. Another process may commit while the log is being listed, and the kernel fails on a checksum whose
-/// entry it has not seen.
+/// Retries `build`. Another process may commit while the kernel lists the log, and the kernel fails
+/// on a checksum whose entry it has not listed.
 fn despite_commits(build: impl Fn() -> Result<SnapshotRef>) -> Result<SnapshotRef> {
     for _ in 0..RACES_MAX {
         if let Ok(built) = build() {
@@ -127,7 +149,8 @@ fn despite_commits(build: impl Fn() -> Result<SnapshotRef>) -> Result<SnapshotRe
 }
 
 impl Table {
-    /// Opens the table of `kind` in `lake`, at its newest version unless another is given.
+    /// Opens the table of `kind` in `lake` at `version`, or at its newest version. Fails if there
+    /// is no table, or if its log lacks the version or cannot be read.
     pub fn open(lake: &Path, kind: &'static TableKind, engine: Arc<dyn Engine>, version: Option<u64>) -> Result<Self> {
         let folder = lake.join(kind.folder);
         let root = folder.canonicalize().with_context(|| format!("cannot open the table {}", folder.display()))?;
@@ -144,7 +167,7 @@ impl Table {
         Ok(Self { kind, root, engine, snapshot })
     }
 
-    /// Moves to the newest version.
+    /// Moves to the newest version. Fails if the log cannot be read.
     pub fn refresh(&mut self) -> Result<()> {
         if self.is_newest()? {
             return Ok(());
@@ -159,10 +182,11 @@ impl Table {
         Ok(())
     }
 
-    /// Whether the version at hand is the newest, without listing the log: that takes longer with every version.
+    /// Whether the loaded version is the newest. Does not list the log, because that takes longer
+    /// with every version.
     ///
-    /// The log is cleaned up from its oldest version on, so if ours is there after the next one was not, that has never
-    /// been.
+    /// The log is cleaned up from its oldest version on. So if the entry of this version exists
+    /// after the entry of the next one was found missing, the next one has never existed.
     fn is_newest(&self) -> Result<bool> {
         let version = self.snapshot.version();
         let exists = |version: u64| {
@@ -177,23 +201,28 @@ impl Table {
         self.root.join(LOG)
     }
 
+    /// The kernel's view of the loaded version.
     pub fn snapshot(&self) -> &SnapshotRef {
         &self.snapshot
     }
 
+    /// The engine that the table was opened with.
     pub fn engine(&self) -> &dyn Engine {
         self.engine.as_ref()
     }
 
+    /// The name of the topic; `None` if the table was not made by `reprise run`.
     pub fn topic(&self) -> Option<&str> {
         self.property(TOPIC)
     }
 
-    /// `None` as well if the lake was begun by an earlier release.
+    /// The topic's id; `None` also if an earlier release created the lake, or the cluster had no
+    /// ids.
     pub fn topic_id(&self) -> Option<&str> {
         self.property(TOPIC_ID)
     }
 
+    /// The id of the Kafka cluster; `None` if the table was not made by `reprise run`.
     pub fn cluster_id(&self) -> Option<&str> {
         self.property(CLUSTER_ID)
     }
@@ -202,7 +231,8 @@ impl Table {
         self.snapshot.table_properties().unknown_properties.get(key).map(String::as_str)
     }
 
-    /// What the log says of progress. Without a topic there are no offsets.
+    /// The progress that the log records; a table without a topic has no offsets. Fails if the log
+    /// cannot be read or is damaged.
     pub fn progress(&self) -> Result<LakeProgress> {
         let partitions = self.partitions()?;
         let of_partitions = |name: &str| {
@@ -226,15 +256,16 @@ impl Table {
         })
     }
 
-    /// How many partitions the topic was ever known to have. The log has no list of its ids, but Kafka numbers partitions
-    /// from 0.
+    /// The greatest number of partitions that the topic was ever known to have. The log has no list
+    /// of partitions, but Kafka numbers them from 0.
     fn partitions(&self) -> Result<i32> {
         let Some(known) = self.mark(PARTITIONS)? else { return Ok(0) };
         let partitions = i32::try_from(known).ok().filter(|partitions| *partitions <= PARTITIONS_MAX);
         partitions.with_context(|| format!("the log of {} speaks of {known} partitions", self.root.display()))
     }
 
-    /// The version of a transaction id.
+    /// The version of the transaction id `id`; `None` if the log does not have it. Fails if the log
+    /// cannot be read.
     pub fn mark(&self, id: &str) -> Result<Option<i64>> {
         self.snapshot
             .get_app_id_version(id, self.engine.as_ref())
@@ -242,7 +273,8 @@ impl Table {
             .with_context(|| format!("cannot read {id} from the log of {}", self.root.display()))
     }
 
-    /// Appends `files` and `marks` as the next version. Returns false, and has done nothing, if that version exists.
+    /// Appends `files` and `marks` as the next version. Returns false, and changes nothing, if that
+    /// version already exists. After an error it may exist or not.
     pub fn append(&mut self, files: &[NewFile], marks: &Marks) -> Result<bool> {
         let context = || format!("cannot commit to the table {}", self.root.display());
         let engine = self.engine.clone();
@@ -278,7 +310,8 @@ impl Table {
         }
     }
 
-    /// Moves to the version that this process has just committed.
+    /// Moves to the version that this process has just committed, and writes its checksum. Fails if
+    /// the log cannot be read.
     pub fn adopt(&mut self, committed: &CommittedTransaction) -> Result<()> {
         let before = self.snapshot.version();
         match committed.post_commit_snapshot() {
@@ -311,13 +344,14 @@ impl Table {
         Ok(ids)
     }
 
-    /// Writes a checksum that owes nothing to the one before. After some commits of other tools, such as a VACUUM, the kernel
-    /// cannot carry the number of files on, and neither can it after any later commit. A checkpoint has all files, so they
-    /// are counted from that, once, and then carried on again.
+    /// Writes a checksum that does not depend on the previous one. After some commits of other
+    /// tools, such as a VACUUM, the kernel cannot derive the number of files from the previous
+    /// checksum, and after that commit it never can again. A checkpoint lists all files, so they
+    /// are counted from one, once, and later checksums derive the number again.
     fn recount(&self) -> Result<SnapshotRef> {
         let engine = self.engine.as_ref();
         self.snapshot.checkpoint(engine, None)?;
-        // At this version: a later one may be that of another process, which has taken over.
+        // At this version, because a later one may be that of another process that has taken over.
         let counted = builder(&self.root)?.at_version(self.snapshot.version()).build(engine)?;
         let (_, counted) = counted.write_checksum(engine)?;
         tracing::info!(
@@ -328,8 +362,9 @@ impl Table {
         Ok(counted)
     }
 
-    /// Writes a checksum, and at times a checkpoint, so that opening does not grow with the log. The commit is done
-    /// already, so a failure here costs time and nothing else.
+    /// Writes a checksum, and every [`COMMITS_PER_CHECKPOINT`] versions a checkpoint, so that the
+    /// time to open the table does not grow with the log. The commit is already done, so a failure
+    /// here only costs time.
     fn accelerate(&mut self, before: u64) {
         let written = match self.snapshot.write_checksum(self.engine.as_ref()) {
             Err(KernelError::ChecksumWriteUnsupported(_)) => self.recount(),
@@ -337,19 +372,20 @@ impl Table {
         };
         match written {
             Ok(snapshot) => self.snapshot = snapshot,
-            Err(error) => tracing::warn!(table = %self.root.display(), "no checksum of the log: {error:#}"),
+            Err(error) => tracing::warn!(table = %self.root.display(), "cannot write a checksum of the log: {error:#}"),
         }
         if self.snapshot.version() / COMMITS_PER_CHECKPOINT == before / COMMITS_PER_CHECKPOINT {
             return;
         }
         match self.snapshot.checkpoint(self.engine.as_ref(), None) {
             Ok((_, snapshot)) => self.snapshot = snapshot,
-            Err(error) => tracing::warn!(%error, table = %self.root.display(), "no checkpoint of the log"),
+            Err(error) => tracing::warn!(%error, table = %self.root.display(), "cannot write a checkpoint of the log"),
         }
     }
 }
 
-/// How a table is opened: a checksum of the log, brought up to date, stands for all its commits.
+/// Builds the kernel's snapshot so that the newest checksum, updated by the entries after it,
+/// replaces all earlier commits.
 fn builder(root: &Path) -> Result<SnapshotBuilder> {
     let Ok(url) = Url::from_directory_path(root) else { bail!("{} is not an absolute path", root.display()) };
     Ok(Snapshot::builder_for(url).with_incremental_crc_replay(IncrementalReplay::Unlimited))

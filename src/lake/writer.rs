@@ -1,7 +1,7 @@
-//! Rows into staged Parquet files, off the dataflow's thread: one writer per worker.
+//! Encodes rows into staged Parquet files, off the dataflow's thread. Each worker has one writer.
 //!
-//! A file is whole and durable when its [`NewFile`] is returned, under a name that no reader of Parquet looks for. It
-//! becomes part of the lake when the committer says so, or is deleted at the next start.
+//! When its [`NewFile`] is returned, a file is complete and durable, under a name that no Parquet
+//! reader looks for. The committer makes it part of the lake, or the next start deletes it.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -23,8 +23,10 @@ use super::{DiskFullRetry, Gathering, NewFile, dead_letters, statistics};
 use crate::intake::DeadLetter;
 use crate::process::failpoint;
 
-/// Files that are encoded, written and synced together, if they are small. Each takes a file descriptor meanwhile.
+/// How many small files are encoded, written and synced together. Each holds an open file
+/// descriptor.
 const TOGETHER_MAX: usize = 32;
+/// A group of files is written once it has this many bytes.
 const TOGETHER_BYTES_MAX: usize = 8 << 20;
 
 /// Writes the files of one worker.
@@ -33,22 +35,25 @@ pub struct Writer {
     topic: String,
     incarnation: i64,
     worker: usize,
-    /// Files written so far.
+    /// Files written so far; part of the name of the next one.
     sequence: u64,
     encoder: Encoder,
-    /// Where this and the other writers of the process meet at a cut.
+    /// Where the writers of this process exchange plays at a cut.
     gathering: Arc<Gathering>,
-    /// Below these the dead letters of each Kafka partition are in their table already.
+    /// Dead letters below these offsets are already in their table.
     dead_letter_offsets: BTreeMap<i32, i64>,
     retry: DiskFullRetry,
 }
 
-/// A file that is to be written: the values of its partition columns, and what is in it.
+/// A file to be written: the values of its partition columns, and its content.
 type Unwritten = (Vec<(String, String)>, Encoded);
 
 impl Writer {
-    /// A writer for `worker`, a number that no other worker of the cluster has, in the `incarnation` that the committer
-    /// says. The lake must have been opened by the committer.
+    /// Opens a writer for `worker`, a number that is unique in the cluster, with the committer's
+    /// `incarnation`. The committer must have opened the lake.
+    ///
+    /// # Errors
+    /// If the lake has another incarnation, or cannot be read.
     pub fn new(lake: &Path, incarnation: i64, worker: usize) -> Result<Self> {
         let table = Table::open(lake, &DEAD_LETTERS, table::engine()?, None)?;
         let progress = table.progress()?;
@@ -73,27 +78,32 @@ impl Writer {
         })
     }
 
-    /// Why this writer has failed: see [`or_overtaken`].
+    /// The reason why this writer failed with `error`: see [`or_overtaken`].
     pub fn explain(&self, error: Error) -> Error {
         or_overtaken(&self.lake, self.incarnation, error)
     }
 
-    /// Lets it wait in `retry` while the disk is full, instead of failing.
+    /// Makes this writer wait in `retry` while the disk is full, instead of failing.
     pub fn retry_with(&mut self, retry: DiskFullRetry) {
         self.retry = retry;
     }
 
-    /// Has it meet the other writers of this process in `gathering`, which must know of all of them.
+    /// Makes this writer exchange plays with the other writers of its process in `gathering`, which
+    /// must have been made for all of them.
     pub fn gather_in(&mut self, gathering: Arc<Gathering>) {
         self.gathering = gathering;
     }
 
-    /// Takes `plays`, whose columns are those of [`crate::intake::schema`], for the next files.
+    /// Adds `plays`, whose columns are those of [`crate::intake::schema`], to the next files.
     pub fn encode(&mut self, plays: RecordBatch) -> Result<()> {
         self.encoder.add(plays)
     }
 
-    /// Stages the plays that were taken since this was last called, as one file per UTC hour.
+    /// Stages the plays added since the last call, as one file per UTC hour. `epoch` becomes part
+    /// of the file names.
+    ///
+    /// # Errors
+    /// If plays cannot be encoded or files cannot be written. No file is left behind.
     pub fn stage_plays(&mut self, epoch: u64) -> Result<Vec<NewFile>> {
         self.encoder.gather(&self.gathering, self.worker)?;
         self.stage_each(&PLAYS, epoch, |this| {
@@ -103,15 +113,18 @@ impl Writer {
         })
     }
 
-    /// Takes plays and stages them.
+    /// Adds plays and stages them.
     #[cfg(test)]
     pub fn write_plays(&mut self, epoch: u64, plays: Vec<RecordBatch>) -> Result<Vec<NewFile>> {
         plays.into_iter().try_for_each(|plays| self.encode(plays))?;
         self.stage_plays(epoch)
     }
 
-    /// Stages `letters` as one file per UTC day of their Kafka timestamps. Leaves out those that are in the lake already,
-    /// because they were read before a crash and again after it.
+    /// Stages `letters` as one file per UTC day of their Kafka timestamps. Leaves out those that
+    /// are already in the lake, because they were read before a crash and again after it.
+    ///
+    /// # Errors
+    /// As for [`Writer::stage_plays`].
     pub fn write_dead_letters<'a>(
         &mut self,
         epoch: u64,
@@ -127,8 +140,9 @@ impl Writer {
         })
     }
 
-    /// Stages the files that `next` gives until there is none, a few at a time, so that only those are in memory. If it fails it
-    /// leaves none behind: whoever stops a run on a full disk needs room for the next start.
+    /// Stages the files that `next` returns until it returns `None`, a few at a time, so that only
+    /// those are in memory. If it fails it deletes the files that it has staged: after a run was
+    /// stopped on a full disk, the next start needs the space.
     fn stage_each(
         &mut self,
         kind: &'static TableKind,
@@ -172,7 +186,7 @@ impl Writer {
         })
     }
 
-    /// Writes and syncs files. Leaves none if that fails.
+    /// Writes and syncs files. Leaves no file behind if that fails.
     fn stage(&mut self, kind: &TableKind, epoch: u64, files: &[Unwritten]) -> Result<Vec<NewFile>> {
         let folder = self.lake.join(kind.folder);
         let (mut staged, mut open) = (Vec::new(), Vec::new());
@@ -198,7 +212,7 @@ fn remove(folder: &Path, staged: &[NewFile]) -> Result<()> {
     staged.iter().try_for_each(|file| disk::remove_if_there(&folder.join(&file.staged)))
 }
 
-/// What the log will say of the file `name`, which is staged in the folder `table`.
+/// Describes the file `name`, which is staged in the folder `table`, for the log.
 pub fn describe(
     kind: &TableKind,
     table: &Path,
@@ -223,12 +237,13 @@ pub fn describe(
     })
 }
 
-/// Where a file is before it is committed, relative to its table.
+/// The path of a file before it is committed, relative to its table.
 pub fn staged_path(name: &str) -> String {
     format!("{STAGING}/{name}.inprogress")
 }
 
-/// Writes one file, which must not exist, and leaves it open to be synced. Leaves none if that fails.
+/// Creates and writes one file, which must not exist, and returns it open for syncing. Leaves no
+/// file behind if that fails.
 fn write_file(path: &Path, bytes: &[u8]) -> Result<File> {
     let created = OpenOptions::new().write(true).create_new(true).open(path);
     let mut file = created.with_context(|| format!("cannot create {}", path.display()))?;
@@ -239,7 +254,7 @@ fn write_file(path: &Path, bytes: &[u8]) -> Result<File> {
     Ok(file)
 }
 
-/// `YYYY-MM-DD` of a day since 1970.
+/// The date `YYYY-MM-DD` of a day since 1970.
 fn date(day: i64) -> Result<String> {
     let date = jiff::civil::date(1970, 1, 1)
         .checked_add(jiff::Span::new().try_days(day)?)

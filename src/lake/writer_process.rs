@@ -1,4 +1,4 @@
-//! Which process writes to a lake, on record in a file of it, for people.
+//! The record of the process that writes to a lake, kept in a file of the lake for people.
 
 use super::disk::STAGING;
 use super::table::PLAYS;
@@ -8,25 +8,27 @@ use serde::{Deserialize, Serialize};
 use std::fmt::{self, Display, Formatter};
 use std::path::Path;
 
+/// The name of the file with the record, in the staging folder of the plays.
 pub const NAME: &str = "writer.lock";
 
-/// Of the record. What is longer was not written by us.
+/// The greatest size of a record. A longer one was not written by us.
 pub const RECORD_BYTES_MAX: usize = 4096;
 
 /// A process that writes to a lake.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WriterProcess {
-    /// The name of its machine, or of its container.
+    /// The name of its machine or container.
     pub host: String,
+    /// Its process id.
     pub pid: u32,
-    /// Where it answers HTTP, as a URL.
+    /// The URL at which it serves HTTP.
     pub address: String,
-    /// In RFC 3339.
+    /// When it started, as RFC 3339.
     pub started: String,
 }
 
 impl WriterProcess {
-    /// This process, which answers at `address`.
+    /// This process, which serves HTTP at `address`.
     pub fn this(address: String) -> Self {
         let started = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         Self { host: this_host(), pid: std::process::id(), address, started }
@@ -44,17 +46,20 @@ impl Display for WriterProcess {
     }
 }
 
+/// The name of this machine or container.
 pub fn this_host() -> String {
     host_name().map_or_else(|_| "an unknown host".to_owned(), |name| name.trim().to_owned())
 }
 
-/// A record, but for control characters: it is printed, and others may have written it.
+/// Parses a record. A record with control characters is rejected, because it is printed and any
+/// program may have written it.
 pub fn parse(record: &[u8]) -> Option<WriterProcess> {
     let record = std::str::from_utf8(record).ok()?;
     serde_json::from_str(record).ok().filter(|writer: &WriterProcess| !writer.to_string().contains(char::is_control))
 }
 
-/// The process that is recorded as the writer of `lake`, if it is another than this one.
+/// The process that is recorded as the writer of `lake`; `None` if that is this process or there is
+/// no record.
 pub fn recorded_other(lake: &Path) -> Option<WriterProcess> {
     let record = std::fs::read(lake.join(PLAYS.folder).join(STAGING).join(NAME)).ok()?;
     parse(&record).filter(|writer| !writer.is_this())

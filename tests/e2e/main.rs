@@ -19,6 +19,7 @@ mod cut;
 mod dead_letters;
 mod demo;
 mod disk;
+mod docs;
 mod faults;
 mod foreign;
 mod http;

@@ -9,7 +9,7 @@ use crate::support::running::Running;
 use crate::support::{broker, eventually, heavy, repository, unique};
 
 /// Where the README says that an instance answers. The tests take a free port.
-const ADDRESS: &str = "http://127.0.0.1:7878";
+pub const ADDRESS: &str = "http://127.0.0.1:7878";
 /// How much of the tour is one lake on one machine.
 const SECTIONS: [&str; 5] =
     ["### With a real Kafka", "### Look at it", "### Ask it", "### Play it again", "### Is it true?"];
@@ -19,17 +19,20 @@ fn commands(readme: &str) -> Vec<String> {
     let mut commands = Vec::new();
     for section in SECTIONS {
         let (_, text) = readme.split_once(section).unwrap_or_else(|| panic!("the README has no {section}"));
-        let text = text.split("\n###").next().unwrap_or_default();
-        let blocks = text.split("```sh\n").skip(1).filter_map(|block| block.split("\n```").next());
-        let lines =
-            blocks.flat_map(str::lines).map(|line| line.split(" #").next().unwrap_or_default().trim().to_owned());
-        commands.extend(lines.filter(|line| !line.is_empty()));
+        commands.extend(commands_in(text.split("\n###").next().unwrap_or_default()));
     }
     commands
 }
 
+/// The lines of the shell in a text, without their comments.
+pub fn commands_in(text: &str) -> Vec<String> {
+    let blocks = text.split("```sh\n").skip(1).filter_map(|block| block.split("\n```").next());
+    let lines = blocks.flat_map(str::lines).map(|line| line.split(" #").next().unwrap_or_default().trim().to_owned());
+    lines.filter(|line| !line.is_empty()).collect()
+}
+
 /// A line as a shell runs it in `folder`, with the broker of the tests and the program that is tested.
-fn shell(line: &str, folder: &Path, topic: &str, address: &str) -> Command {
+pub fn shell(line: &str, folder: &Path, topic: &str, address: &str) -> Command {
     let line = line.replace(ADDRESS, address);
     let line = line.strip_prefix("reprise ").map_or(line.clone(), |rest| format!("exec \"$REPRISE\" {rest}"));
     // One command may take what another has printed.

@@ -1,4 +1,4 @@
-//! What every task of maintenance is given, and how it opens a table.
+//! The parameters that maintenance tasks share, and how they open a table.
 
 use crate::lake::table::{self, Table, TableKind};
 use anyhow::{Result, bail};
@@ -6,12 +6,12 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// When what is done by itself.
+/// The ages by which background maintenance decides.
 #[derive(Clone, Copy, Debug)]
 pub struct Intervals {
-    /// How old a small file has to be before it is merged with others of its partition.
+    /// How old a small file must be before it is merged with others of its partition.
     pub compact_after: Duration,
-    /// How long files are kept that the newest version does not have.
+    /// How long files are kept after the newest version has stopped naming them.
     pub retain: Duration,
 }
 
@@ -21,39 +21,44 @@ impl Default for Intervals {
     }
 }
 
-/// How care that takes long is looked at from outside.
+/// How the caller of a long maintenance task stops it and follows its progress.
 pub struct Attention<'a> {
-    /// Ends it early, between two items; what is done by then stays done.
+    /// Ends the task early, between two items. Completed items stay done.
     pub stop: &'a AtomicBool,
-    /// Hears how many bytes are done, of how many.
+    /// Called with the number of bytes that are done, and their total.
     pub progress: &'a (dyn Fn(u64, u64) + Sync),
 }
 
 impl Attention<'_> {
+    /// Whether the task is to end early.
     pub fn is_over(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 }
 
-/// Opens a table to care for it. Only ours: in a table of somebody else's, files outside of the log may be work under way.
+/// Opens the newest version of a table of `kind` in `lake` for maintenance.
+///
+/// # Errors
+/// If the table cannot be opened, or was not made by `reprise run`: in a table of another tool,
+/// files that the log does not name may belong to a commit in progress.
 pub fn open(lake: &Path, kind: &'static TableKind) -> Result<Table> {
     crate::lake::snapshot::check_is_lake(lake)?;
     let table = Table::open(lake, kind, table::engine()?, None)?;
     if table.topic().is_none() {
         bail!(
-            "the table {} was not made by `reprise run`, so others may be writing to it: look after it with their tools",
+            "the table {} was not made by `reprise run`, so others may be writing to it: maintain it with their tools",
             table.root.display()
         );
     }
     Ok(table)
 }
 
-/// The moment `span` ago.
+/// The moment `span` before now.
 pub fn ago(span: Duration) -> SystemTime {
     SystemTime::now().checked_sub(span).unwrap_or(UNIX_EPOCH)
 }
 
-/// A moment in ms since 1970, as the log has it.
+/// `time` in ms since 1970, as the log has it.
 pub fn ms(time: SystemTime) -> i64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }

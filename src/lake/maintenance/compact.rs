@@ -1,19 +1,25 @@
-//! Compaction: the small files of a partition become few of a sensible size, in one Delta commit that changes no data.
+//! Compaction: merges the small files of a partition into few of the target size, in one Delta
+//! commit that changes no data.
 //!
 //! ```text
-//! merge, sync, compare digests ─ intent ─ rename ─ sync ─ append (remove + add, no data change) ─ forget the intent
-//! next holder of the lock:  intents: in the log → forget, not → delete their files ─ delete staged leftovers
+//! a compaction:             merge, sync, compare digests ─ intent ─ rename ─ sync
+//!                           ─ append (remove + add, no data change) ─ delete intent
+//! next holder of the lock:  intent in the log: delete it; else: delete its files, then the intent
+//!                           ─ delete other staged files
 //! ```
 //!
-//! A merged file goes into the folder `_merged`, where readers that go by name do not find it: for them the small files are
-//! still there, until `publish.rs` puts it in their place.
+//! A merged file goes into the folder `_merged`, which readers that find files by name skip: for
+//! them the small files remain in use, until `publish.rs` replaces them.
 //!
-//! **Invariants**, beside those of `fenced.rs`:
-//! 1. All of it happens under the lock, so an intent that its holder finds was left by a dead process.
-//! 2. A compacted file outside the staging folder is in the log or in an intent.
-//! 3. The append removes files that the log has at that version, or it is given up. So rows are never there twice, even
-//!    if somebody else compacts or deletes meanwhile.
-//! 4. Names are random, and no start of a writer takes them for its own leftovers.
+//! **Invariants**, besides those of `fenced.rs`:
+//! 1. All steps happen under the lock, so an intent that the holder finds was left by a dead
+//!    process.
+//! 2. A compacted file outside the staging folder is named by the log or by an intent.
+//! 3. The append removes only files that the log names at that version; otherwise the compaction is
+//!    given up. So no row is ever there twice, even if another program compacts or deletes at the
+//!    same time.
+//! 4. Names are random and have a prefix of their own, so a starting writer never takes them for
+//!    its own leftovers.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -34,33 +40,44 @@ use crate::lake::table::{DEAD_LETTERS, PLAYS, Table, TableKind, WRITTEN_BY, rand
 use crate::lake::{NewFile, intent, statistics};
 use crate::process::failpoint;
 
-/// Versions that writers may put in our way during one append.
+/// How many versions writers may append during one append before the compaction fails.
 const CONFLICTS_MAX: usize = 100;
+/// The prefix of the names of intents.
 const INTENT: &str = "compact-";
+/// The prefix of the names of merged files.
 const STAGED: &str = "compacted-";
 
-/// What a compaction has done.
+/// The result of a compaction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Compacted {
+    /// How many partitions had files merged.
     pub partitions: usize,
+    /// How many files were merged.
     pub files_before: usize,
+    /// How many files replaced them.
     pub files_after: usize,
+    /// The size of the files that were merged.
     pub bytes_before: u64,
+    /// The size of the files that replaced them.
     pub bytes_after: u64,
-    /// Partitions that could not be compacted, each with a warning in the log.
+    /// How many partitions could not be compacted, each with a warning in the log.
     pub failed: usize,
 }
 
-/// What a compaction is about to commit.
+/// The intent of a compaction: what it is about to commit.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct CompactIntent {
+    /// The merged files.
     pub files: Vec<NewFile>,
-    /// The names in the log of the files that these replace.
+    /// The names in the log of the files that `files` replace.
     pub removed: Vec<String>,
 }
 
-/// Merges the small files of the lake that have been there for `after`, see `plan.rs`. What cannot be read is left out, with
-/// a warning.
+/// Merges the small files of the lake that have existed for `after`: see `plan.rs`. A partition
+/// with an unreadable file is left out, with a warning.
+///
+/// # Errors
+/// If there is no lake, or its log cannot be read or written. Commits before the error stay.
 pub fn compact(lake: &Path, _lock: &Lock, after: Duration, attention: &Attention<'_>) -> Result<Compacted> {
     let rule = Rule::new(after);
     let mut outcome = Compacted::default();
@@ -114,12 +131,13 @@ fn rewrite(
         outcome.bytes_after += change.bytes_after;
     } else {
         outcome.failed += change.partitions;
-        tracing::warn!("somebody else has changed what was to be compacted in {}", table.root.display());
+        tracing::warn!("another program has changed files of {} that were to be compacted", table.root.display());
     }
     Ok(())
 }
 
-/// Merges the files of each of `jobs` into staged ones. One whose files cannot be read, or written, is left out.
+/// Merges the files of each of `jobs` into staged files, whose names contain `id`. A job whose
+/// files cannot be read or written is left out.
 pub(super) fn stage(
     kind: &TableKind,
     table: &Table,
@@ -156,13 +174,14 @@ pub(super) fn stage(
     Ok((this, change))
 }
 
-/// Makes staged files part of the table in place of those that they replace. Returns false, and has changed nothing, if
-/// one of those has gone. After an error the next holder of the lock finds out what has come of it.
+/// Makes staged files part of the table in place of those that they replace. Returns false, and
+/// changes nothing, if one of those is no longer in the log. After an error the next holder of the
+/// lock finds out whether the commit happened.
 pub(super) fn commit(table: &mut Table, id: &str, this: &CompactIntent) -> Result<bool> {
     failpoint::reach("compact-staged")?;
     let path = intent_path(table, id);
     if let Err(error) = declare(table, id, this) {
-        // What nothing needs must not fill up a disk that is full.
+        // Files that nothing needs must not occupy a full disk.
         intent::undo(&table.root, &this.files)?;
         return Err(error);
     }
@@ -187,6 +206,8 @@ pub(super) fn declare(table: &Table, id: &str, this: &CompactIntent) -> Result<(
     disk::replace(&intent_path(table, id), &disk::sealed(serde_json::to_vec(this)?))
 }
 
+/// Appends the commit to the log, on top of the newest version. Returns false if the log no longer
+/// names one of the removed files.
 pub(super) fn append(table: &mut Table, this: &CompactIntent) -> Result<bool> {
     let context = |table: &Table| format!("cannot commit to the table {}", table.root.display());
     let removed: BTreeSet<&str> = this.removed.iter().map(String::as_str).collect();
@@ -210,13 +231,14 @@ pub(super) fn append(table: &mut Table, this: &CompactIntent) -> Result<bool> {
             CommitResult::Retryable(failed) => return Err(failed.error).with_context(|| context(table)),
         }
     }
-    bail!("the table {} changes faster than it can be compacted: let it be quiet for longer", table.root.display())
+    bail!("the table {} changes faster than it can be compacted: try again when it is quieter", table.root.display())
 }
 
-/// Finishes or undoes what a holder of the lock that died has left.
+/// Settles the intents that a previous holder of the lock left: a commit in the log stands, any
+/// other is undone. Deletes all staged leftovers.
 pub(super) fn settle(table: &Table) -> Result<()> {
     let folder = table.root.join(STAGING);
-    // A lake that was only read, or copied without them, has no such folder.
+    // A lake that was only read, or was copied without empty folders, lacks this folder.
     let names = if folder.is_dir() { disk::names(&folder)? } else { Vec::new() };
     let intents: Vec<PathBuf> = names.iter().filter(|name| is_intent(name)).map(|name| folder.join(name)).collect();
     if !intents.is_empty() {
@@ -235,14 +257,15 @@ fn settle_intent(table: &Table, path: &Path, named: &BTreeSet<PathBuf>) -> Resul
     let text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let intent = disk::unsealed(&text).and_then(|text| Ok(serde_json::from_slice::<CompactIntent>(text)?));
     match intent {
-        // All of them came in one commit, so one tells of all.
+        // All files are added in one commit, so one that is in the log stands for all.
         Ok(this) if this.files.iter().any(|file| named.contains(&table.root.join(&file.path))) => {}
         Ok(this) => {
             intent::undo(&table.root, &this.files)?;
             tracing::info!(table = %table.root.display(), "took back an interrupted compaction");
         }
-        // It came under its name as a whole, so the disk has damaged it. What it names are copies: those in the log stay,
-        // and the others are deleted by `vacuum`, like any file that nothing names.
+        // The intent was renamed into place as a complete file, so the disk must have damaged it.
+        // Its files are copies of rows: those that the log names stay, and a vacuum deletes the
+        // others, like any file that nothing names.
         Err(error) => tracing::warn!("the intent {} is damaged, and is given up: {error:#}", path.display()),
     }
     disk::remove_if_there(path)

@@ -1,4 +1,5 @@
-//! One process cares for a lake at a time, by a lock of the operating system: it ends with its process, however that dies.
+//! One process at a time does the maintenance of a lake. It holds an operating system lock, which
+//! is released when the process ends, in whatever way.
 
 use std::fs::File;
 use std::path::Path;
@@ -10,13 +11,17 @@ use crate::lake::table::PLAYS;
 
 const NAME: &str = "care.lock";
 
-/// Held by the process that cares for a lake, until it is dropped.
+/// The maintenance lock of a lake, held until it is dropped.
 pub struct Lock {
     _file: File,
 }
 
 impl Lock {
-    /// Takes the lock of `lake`, unless another process, or another thread of this one, has it.
+    /// Takes the lock of `lake`; `None` if another process, or another thread of this process,
+    /// holds it.
+    ///
+    /// # Errors
+    /// If there is no lake, or the file system does not support locks.
     pub fn take(lake: &Path) -> Result<Option<Self>> {
         crate::lake::snapshot::check_is_lake(lake)?;
         let folder = lake.join(PLAYS.folder).join(STAGING);

@@ -1,8 +1,11 @@
-//! The log's care: a version is an entry in a folder, and without cleaning up there is one more each minute, for ever.
+//! Cleans up the log. Each version is an entry in one folder, and without cleaning up there would
+//! be one more each minute, for ever.
 //!
-//! Entries are deleted when they are older than a day and a checkpoint that is older than a day makes them needless. So every
-//! version that was the newest one at any moment of the last day can be opened, and a process that has slept for less
-//! than a day finds the entries that overtook it. They go oldest first: who sees an entry sees all later ones.
+//! An entry is deleted once it is older than a day and a checkpoint that is also older than a day
+//! replaces it. So every version that was the newest one at any moment of the last day can be
+//! opened, and a process that was suspended for less than a day finds the entries of the writer
+//! that overtook it. Entries are deleted oldest first, so a reader that sees an entry sees all
+//! later ones.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -17,14 +20,16 @@ use super::attention::{ago, open};
 use crate::lake::disk;
 use crate::lake::table::{DEAD_LETTERS, PLAYS};
 
-/// How long every version can be opened.
+/// How long every version can be opened, at least.
 const KEEP_MIN: Duration = Duration::from_secs(24 * 3600);
-/// Checksums only save reading entries, so those of older versions may go at once.
+/// How many of the newest versions keep their checksums. A checksum only saves reading entries, so
+/// older ones are deleted regardless of their age.
 const CHECKSUMS_KEPT: u64 = 300;
-/// Checkpoints are large, and only the newest is looked for. One more, for whoever has just begun to read it.
+/// How many checkpoints are kept, because they are large. Readers look for the newest only; the one
+/// before stays for a reader that has just begun to read it.
 const CHECKPOINTS_KEPT: usize = 2;
 
-/// The files of a log.
+/// The files in the folder of a log.
 pub struct Log {
     folder: PathBuf,
     files: Vec<LogFile>,
@@ -41,15 +46,19 @@ struct LogFile {
 enum LogKind {
     Entry,
     Checksum,
-    /// In one file, as we write them.
+    /// A checkpoint in one file, as reprise writes it.
     Checkpoint,
-    /// In several files, or under a random name.
+    /// A checkpoint in several files, or with a random name.
     OtherCheckpoint,
-    /// What a process that died was about to write.
+    /// A file that is being written, or was when its process died.
     Temporary,
 }
 
-/// Cleans up the logs of both tables, but keeps what is younger than `keep`. Returns how many files were deleted.
+/// Cleans up the logs of both tables, but keeps the files that a version of the last `keep`, or of
+/// the last day if that is longer, needs. Returns how many files were deleted.
+///
+/// # Errors
+/// If a log cannot be read, or a file cannot be deleted. The files deleted before stay deleted.
 pub fn clean(lake: &Path, _lock: &Lock, keep: Duration) -> Result<usize> {
     let mut deleted = 0;
     for kind in [&PLAYS, &DEAD_LETTERS] {
@@ -63,12 +72,16 @@ pub fn clean(lake: &Path, _lock: &Lock, keep: Duration) -> Result<usize> {
 }
 
 impl Log {
-    /// What is in the folder of a log, oldest version first.
+    /// Lists the files in the folder of a log, oldest version first.
+    ///
+    /// # Errors
+    /// If the folder cannot be listed.
     pub fn read(folder: &Path) -> Result<Self> {
         let mut files = Vec::new();
         for name in disk::names(folder)? {
             let Some((version, kind)) = parse(&name) else { continue };
-            // It may have gone: others may clean up, and what is temporary is renamed.
+            // The file may be gone by now: another process may clean up, and temporary files are
+            // renamed.
             let Ok(modified) = fs::metadata(folder.join(&name)).and_then(|metadata| metadata.modified()) else {
                 continue;
             };
@@ -77,7 +90,7 @@ impl Log {
         Ok(Self { folder: folder.to_path_buf(), files })
     }
 
-    /// How many files there are.
+    /// The number of files.
     pub fn len(&self) -> usize {
         self.files.len()
     }
@@ -86,7 +99,8 @@ impl Log {
         self.files.iter().filter(move |file| file.kind == kind)
     }
 
-    /// The version that was the newest one at `moment`, or the oldest that can still be opened.
+    /// The version that was the newest one at `moment`, or the oldest version that can still be
+    /// opened. `None` if the log has no entry.
     pub fn version_at(&self, moment: SystemTime) -> Option<u64> {
         let first = self.of(LogKind::Entry).next()?.version;
         let oldest = if first == 0 { Some(0) } else { self.of(LogKind::Checkpoint).next().map(|file| file.version) };
@@ -94,7 +108,8 @@ impl Log {
         oldest.max(then)
     }
 
-    /// The names of the files that no version needs that was the newest one after `since`, oldest version first.
+    /// The names of the files that no version needs which was the newest one after `since`, oldest
+    /// version first.
     fn needless(&self, since: SystemTime) -> Result<Vec<&str>> {
         let base = self.base(since);
         let kept = self.kept_checkpoints(base)?;
@@ -109,7 +124,8 @@ impl Log {
         Ok(self.files.iter().filter(is_needless).map(|file| file.name.as_str()).collect())
     }
 
-    /// The newest checkpoint that was there at `since` already, and is whole: everything below goes by its word.
+    /// The newest intact checkpoint that already existed at `since`. Everything below it is deleted
+    /// in reliance on it.
     fn base(&self, since: SystemTime) -> Option<u64> {
         let is_whole = |file: &&LogFile| {
             let opened = File::open(self.folder.join(&file.name)).ok();
@@ -120,12 +136,13 @@ impl Log {
 
     fn kept_checkpoints(&self, base: Option<u64>) -> Result<Vec<u64>> {
         let newest = self.of(LogKind::Checkpoint).rev().take(CHECKPOINTS_KEPT).map(|file| file.version);
-        // Without a base nothing is known of ages, so what the oldest entries rest on stays.
+        // Without a base no entry is deleted, so the oldest checkpoint, which the oldest entries
+        // may need, stays as well.
         let lowest = base.or_else(|| self.of(LogKind::Checkpoint).next().map(|file| file.version));
         Ok(newest.chain(lowest).chain(self.last_checkpoint()?).collect())
     }
 
-    /// The checkpoint that readers are told to begin with.
+    /// The checkpoint that the log's hint tells readers to begin with.
     fn last_checkpoint(&self) -> Result<Option<u64>> {
         #[derive(Deserialize)]
         struct Hint {
@@ -136,17 +153,18 @@ impl Log {
             return Ok(None);
         }
         let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        // Readers ignore a hint that they cannot read, and so can we.
+        // Readers ignore a hint that they cannot parse, so it protects no checkpoint.
         Ok(serde_json::from_slice::<Hint>(&text).ok().map(|hint| hint.version))
     }
 }
 
-/// Whether a file is about to be written, or was when a process died: it has a name of the log and says nothing yet.
+/// Whether `name` is that of a temporary file: it begins like a file of the log, but its content is
+/// not complete yet, or never will be because its process died.
 pub fn is_temporary(name: &str) -> bool {
     name.contains('#') || name.ends_with(".tmp")
 }
 
-/// The version and the kind of a file of the log, if it is one of those that come and go.
+/// The version and the kind of a file of the log; `None` for a file that is never cleaned up.
 fn parse(name: &str) -> Option<(u64, LogKind)> {
     const DIGITS: usize = 20;
     let version = name.get(..DIGITS).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));

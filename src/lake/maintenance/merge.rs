@@ -1,7 +1,9 @@
-//! Several Parquet files into few, row by row as they are, and the proof that none was lost.
+//! Merges several Parquet files into few, copying their rows unchanged, and verifies that no row
+//! was lost.
 //!
-//! Memory is bounded by a row group, whatever the files have. What was written is read again before it is trusted: a
-//! digest over the rows' coordinates in Kafka, in any order, must be that of the files it was made from.
+//! Memory is bounded by one row group, whatever the size of the files. The files that were written
+//! are read back: a digest of the Kafka coordinates of their rows, independent of the order, must
+//! equal the digest of the input files.
 
 use std::fs::{File, OpenOptions};
 use std::path::Path;
@@ -25,17 +27,19 @@ use crate::lake::table::{DEAD_LETTERS, TableKind};
 use crate::lake::writer::{describe, staged_path};
 use crate::lake::{NewFile, origin_hash, statistics};
 
-/// Rows that are copied at once. Dead letters may be large, each as Kafka had it.
+/// How many plays are copied at once.
 const BATCH_ROWS: usize = 16 << 10;
+/// How many dead letters are copied at once: each may be as large as a Kafka record.
 const BATCH_DEAD_LETTERS: usize = 64;
-/// What a row group may take in memory before it is written.
+/// The greatest size of a row group in memory before it is written.
 const ROW_GROUP_BYTES_MAX: usize = 96 << 20;
 
-/// The rows of some files, whatever their order.
+/// A digest of the rows of some files, independent of their order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Digest {
+    /// The number of rows.
     pub rows: u64,
-    /// The sum of a hash of each row's Kafka partition and offset, which no other row has.
+    /// The sum of a hash of each row's Kafka partition and offset, which identify the row.
     pub sum: u64,
 }
 
@@ -51,7 +55,10 @@ impl Digest {
         Ok(())
     }
 
-    /// That of all rows of the file `path`, which is read for it.
+    /// Computes the digest of all rows of the file `path`.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
     pub fn of(path: &Path) -> Result<Self> {
         let read = || {
             let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?;
@@ -70,8 +77,11 @@ impl Digest {
     }
 }
 
-/// The files of `job` that have just our columns, in order of their first offsets. Others are left as they are: a column
-/// that we do not know would be lost.
+/// The files of `job` whose columns are exactly those of `kind`, ordered by their first offsets.
+/// Other files stay unmerged, because their unknown columns would be lost.
+///
+/// # Errors
+/// If a file cannot be read.
 pub fn inputs(kind: &TableKind, job: &Job) -> Result<Vec<Entry>> {
     let mut inputs = Vec::new();
     for entry in &job.files {
@@ -88,8 +98,12 @@ pub fn inputs(kind: &TableKind, job: &Job) -> Result<Vec<Entry>> {
     Ok(inputs.into_iter().map(|(_, entry)| entry).collect())
 }
 
-/// Stages the rows of `inputs` in files of about the target size, named after `id`, and proves that they are all there.
-/// Leaves nothing behind if that fails, or ends early by `attention`.
+/// Stages the rows of `inputs` in files of about the target size, whose names contain `id`, and
+/// verifies that no row is lost. Calls `done` with the size of each input that has been copied.
+///
+/// # Errors
+/// If a file cannot be read or written, if the rows differ, or if `attention` ends the merge early.
+/// No staged file is left behind.
 pub fn merge(
     kind: &TableKind,
     table: &Path,
@@ -120,7 +134,8 @@ struct Merger<'a> {
     open: Option<(String, ArrowWriter<File>)>,
 }
 
-/// A reader of a file that is as it was written: the old file will be gone, and its damage must not be sealed anew.
+/// Opens a file for reading after its checksums have been verified: the merged file gets new
+/// checksums and replaces this one, so it must not contain damage.
 fn open(path: &Path, rows: usize) -> Result<ParquetRecordBatchReader> {
     let file = File::open(path)?;
     let seal = FooterChecksum::read(&file)?;
@@ -177,7 +192,7 @@ impl Merger<'_> {
         let finished = seal::finish(writer).and_then(|metadata| Ok((writer.inner().sync_all()?, metadata).1));
         let metadata = finished.with_context(|| format!("cannot write the compacted file {name}"))?;
         let file = describe(self.kind, self.table, name, self.job.partition.clone(), &metadata)?;
-        // Not where readers by name would find it: see `publish.rs`.
+        // In `_merged`, where readers that find files by name do not look: see `publish.rs`.
         self.files.push(NewFile { path: format!("{MERGED}/{}", file.path), ..file });
         self.open = None;
         Ok(())

@@ -1,12 +1,15 @@
-//! The lake's care: small files become large ones, what nothing names is deleted, and the log does not grow for ever.
+//! Maintenance of a lake: compaction merges small files, vacuum deletes files that nothing names,
+//! and old entries of the log are deleted.
 //!
 //! All of it is safe beside a running instance, and under a crash at any instant:
-//! 1. One process cares at a time: it holds a [`Lock`]. Writers do not; they go on meanwhile.
-//! 2. Nothing here has an incarnation or writes offsets. A compaction is a Delta commit that changes no data: it is rebased on
-//!    whatever writers append, and given up if one of its files has gone from the log.
-//! 3. What a reader may still have open is deleted only after `retain`.
-//! 4. Readers that go by the names of files, rather than by the log, see each play once, but for the instant in which a
-//!    merged file takes the place of those that it replaces.
+//! 1. One process at a time does maintenance: it holds a [`Lock`]. Writers do not need the lock,
+//!    and continue meanwhile.
+//! 2. Maintenance has no incarnation and writes no offsets. A compaction is a Delta commit that
+//!    changes no data: it is rebased on the commits of writers, and given up if one of its files is
+//!    no longer in the log.
+//! 3. A file that a reader may still have open is deleted only after `retain`.
+//! 4. Readers that find files by name, rather than by the log, see each play once, except for the
+//!    instant in which a merged file takes the place of the files that it replaces.
 
 mod attention;
 mod compact;

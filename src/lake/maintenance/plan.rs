@@ -1,12 +1,15 @@
-//! Which files are worth making into fewer, larger ones.
+//! Decides which files are merged into fewer, larger ones.
 //!
-//! A small file is merged when it is old, by its own age: plays that come late for ever keep a partition young, and must not
-//! keep it in pieces. What that costs is bounded:
+//! A small file is merged when it is old, by its own age rather than that of its partition: late
+//! plays may keep a partition young for ever, and must not keep its small files from being merged.
+//! The cost is bounded:
 //! - A partition that still gets files waits for [`BUSY_MIN`] old ones.
-//! - The files of a merge are the smallest ones, and the largest of them is at most [`RATIO`] times as large as the others
-//!   together. So a merge writes at most 1 + `RATIO` bytes for each byte of the others, and these end up in a file of at
-//!   least twice the size: a byte is written a number of times that grows with the logarithm of the largest size.
-//! - In a partition that gets no more files all that are below [`TINY_BYTES`] become one, whatever they have.
+//! - A merge takes the smallest files, and the largest of them is at most [`RATIO`] times as large
+//!   as the others together. So a merge writes at most 1 + `RATIO` bytes for each byte of the
+//!   others, and these end up in a file of at least twice the size: the number of times that a byte
+//!   is written grows with the logarithm of the largest size.
+//! - In a partition that gets no more files, all files up to [`TINY_BYTES`] are merged, whatever
+//!   their ratio.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -17,62 +20,71 @@ use super::attention::ms;
 use crate::lake::entries::{Entry, for_each};
 use crate::lake::table::Table;
 
-/// What a file should have: large enough that opening it costs little, small enough to be shared out among workers.
+/// The target size of a file: large enough that opening it costs little, small enough that the
+/// files can be divided among workers.
 pub const TARGET_BYTES: u64 = 128 << 20;
-/// A file with less is merged, if there are others.
+/// A smaller file is merged, if its partition has others.
 const SMALL_BYTES: u64 = TARGET_BYTES / 2;
-/// See the module.
+/// The greatest size of the largest file of a merge, as a multiple of the other files together.
 const RATIO: u64 = 4;
+/// Files up to this size are always merged in a quiet partition.
 const TINY_BYTES: u64 = 1 << 20;
+/// The least number of files of a merge in a partition that still gets files.
 const BUSY_MIN: usize = 8;
-/// With more small files than this a partition is merged before they are old.
+/// A partition with more small files than this is merged before they are old.
 const FILES_MAX: usize = 100;
-/// But not what has just been written.
+/// The least age of a file that is merged because there are too many.
 const SETTLED: Duration = Duration::from_secs(10);
-/// What one commit rewrites: that much room on the disk is needed meanwhile, and lost if it cannot be committed.
+/// The greatest number of bytes that one commit rewrites. That much space on the disk is needed
+/// meanwhile, and the work is lost if the commit fails.
 const COMMIT_BYTES_MAX: u64 = 512 << 20;
+/// The greatest number of partitions that one commit rewrites.
 const COMMIT_PARTITIONS_MAX: usize = 256;
 
-/// The small files of one partition.
+/// The files of one partition that are to be merged.
 #[derive(Clone, Debug)]
 pub struct Job {
-    /// Column and value.
+    /// Partition columns and their values.
     pub partition: Vec<(String, String)>,
+    /// The files, smallest first.
     pub files: Vec<Entry>,
 }
 
-/// What is old, at one moment.
+/// The times, as of one moment, up to which files count as old or as settled.
 #[derive(Clone, Copy, Debug)]
 pub struct Rule {
     old_ms: i64,
     settled_ms: i64,
 }
 
-/// What there is to do for a table, without the names of its files: there may be hundreds of thousands.
+/// The partitions of a table that are to be compacted, without the names of their files, of which
+/// there may be hundreds of thousands.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// The folders of the partitions that are committed together.
+    /// For each commit, the folders of the partitions that it rewrites.
     pub commits: Vec<BTreeSet<String>>,
+    /// The size of all files that are to be merged.
     pub bytes: u64,
 }
 
-/// The files of a partition: those that may be merged, and when it got the last one.
+/// The small files of a partition, and the time in ms since 1970 when it got its last file.
 struct Partition<T> {
     small: Vec<T>,
     newest_ms: i64,
 }
 
-/// Size in bytes, and when it was written in ms since 1970.
+/// The size in bytes, and the time of writing in ms since 1970.
 type Measure = (u64, i64);
 
 impl Rule {
-    /// A file is old once it has been there for `after`.
+    /// A rule by which a file is old once it has existed for `after`.
     pub fn new(after: Duration) -> Self {
         let ago = |span| ms(super::attention::ago(span));
         Self { old_ms: ago(after), settled_ms: ago(after.min(SETTLED)) }
     }
 
-    /// Those of the small files of a partition that are merged now. None, if that is not worth it.
+    /// Chooses the small files of a partition that are merged now; none if a merge is not worth its
+    /// cost.
     fn choose<T>(&self, partition: Partition<T>, measure: impl Fn(&T) -> Measure) -> Vec<T> {
         let Partition { mut small, newest_ms } = partition;
         let is_quiet = newest_ms <= self.old_ms;
@@ -107,8 +119,9 @@ impl<T> Partition<T> {
     }
 }
 
-/// Whether a file counts here. One that is merged and not published yet does not: those that it replaces are still there
-/// for readers that go by name, and only it says which.
+/// The folder of the partition that counts the file; `None` if the plan ignores the file. It
+/// ignores a merged file that is not published yet: the files that it replaces are still there for
+/// readers that find files by name, and its log entry is the only record that they are replaced.
 fn folder(entry: &Entry) -> Option<String> {
     if entry.final_name().is_some() { None } else { entry.folder() }
 }
@@ -117,7 +130,10 @@ fn measure(entry: &Entry) -> Measure {
     (entry.size_bytes, entry.modified_ms)
 }
 
-/// What there is to do in `table`, by `rule`.
+/// Plans the compaction of `table` by `rule`.
+///
+/// # Errors
+/// If the log cannot be read.
 pub fn plan(table: &Table, rule: &Rule) -> Result<Plan> {
     let mut partitions: BTreeMap<String, Partition<Measure>> = BTreeMap::new();
     for_each(table, |entry| {
@@ -149,7 +165,10 @@ pub fn plan(table: &Table, rule: &Rule) -> Result<Plan> {
     Ok(plan)
 }
 
-/// What there is to do in the partitions in `folders` of `table`, by `rule`.
+/// The merges in the partitions in `folders` of `table`, by `rule`.
+///
+/// # Errors
+/// If the log cannot be read.
 pub fn jobs(table: &Table, folders: &BTreeSet<String>, rule: &Rule) -> Result<Vec<Job>> {
     let mut partitions: BTreeMap<String, Partition<Entry>> = BTreeMap::new();
     for_each(table, |entry| {
@@ -185,7 +204,7 @@ mod tests {
         }
     }
 
-    /// The sizes of those of `files` that are merged.
+    /// The sizes of the `files` that are merged.
     fn merged(files: &[Measure]) -> Vec<u64> {
         let mut partition = Partition::default();
         for (size_bytes, modified_ms) in files {
@@ -203,20 +222,20 @@ mod tests {
         );
         assert_eq!(merged(&[(MIB, 10), (64 * MIB, 20)]), NONE, "there is nothing to merge with");
         assert_eq!(merged(&[(MIB, 10), (MIB, 200)]), NONE, "one is young");
-        assert_eq!(merged(&[(KIB, 10), (9 * KIB, 20)]), [KIB, 9 * KIB], "so little is always worth it");
-        assert_eq!(merged(&[(KIB, 10), (50 * MIB, 20)]), NONE, "so much is not rewritten for so little");
+        assert_eq!(merged(&[(KIB, 10), (9 * KIB, 20)]), [KIB, 9 * KIB], "tiny files are always merged");
+        assert_eq!(merged(&[(KIB, 10), (50 * MIB, 20)]), NONE, "a large file is not rewritten for a tiny one");
         assert_eq!(merged(&[(8 * MIB, 10), (6 * MIB, 10), (50 * MIB, 20)]).len(), 3);
     }
 
-    /// By their own age: a partition that gets late plays for ever is never quiet.
+    /// Files are judged by their own age: a partition that keeps getting late plays is never quiet.
     #[test]
     fn old_files_are_merged_where_young_ones_come_for_ever() {
         let old = |count: i64| (0..count).map(|at| (KIB, at));
         let files = |count| old(count).chain([(KIB, 200)]).collect::<Vec<_>>();
-        assert_eq!(merged(&files(7)), NONE, "a few are waited for");
+        assert_eq!(merged(&files(7)), NONE, "it waits for more");
         assert_eq!(merged(&files(8)), [KIB; 8]);
         let with_large: Vec<_> = files(8).into_iter().chain([(MIB, 5)]).collect();
-        assert_eq!(merged(&with_large), [KIB; 8], "the large one is left for when there is more");
+        assert_eq!(merged(&with_large), [KIB; 8], "the large one waits for more bytes");
     }
 
     #[test]
@@ -246,7 +265,7 @@ mod tests {
         assert!(partition.small.is_empty());
     }
 
-    /// One file in each minute for two weeks, looked at in each minute.
+    /// One file arrives every minute for two weeks, and every minute the rule is applied.
     #[test]
     fn what_a_trickle_costs_is_bounded() {
         let mut files: Vec<Measure> = vec![(50 * MIB, i64::MIN)];

@@ -1,7 +1,9 @@
-//! Publication: a merged file gets the name that readers by name find when the files that it replaces are deleted.
+//! Publication: a merged file gets the name under which readers find files by name, when the files
+//! that it replaces are deleted.
 //!
-//! Whatever a version of the last `retain` has must stay, so compaction cannot delete what it replaces. Readers that go by
-//! name are to see each play once meanwhile, so a merged file is first in the folder `_merged`, where they do not look:
+//! A file that a version of the last `retain` names must stay, so a compaction cannot delete the
+//! files that it replaces. Meanwhile readers that find files by name must see each play once, so a
+//! merged file is first in the folder `_merged`, which they skip:
 //!
 //! ```text
 //! compaction            log: − a − b + _merged/…/m         names: a b
@@ -11,14 +13,16 @@
 //! ```
 //!
 //! **Invariants**
-//! 1. A merged file is due when the version of `retain` ago has it. Then no later version has the files that it replaces,
-//!    and whatever else in its partition no such version has, other merged files have replaced that are due too. So a
-//!    partition is published as a whole, and nothing has to be remembered about which file replaces which.
-//! 2. Until the append the log has the file in `_merged`. So after a crash at any step it is due again, and each step can be
-//!    repeated: a link that is there already stays.
-//! 3. The link is another name of the same file, which is not written again.
-//! 4. A vacuum by another tool ignores `_merged`, like every folder that begins with an underscore. Between the link and the
-//!    append it may take the final name for garbage, although it looks new: so that is looked at again, and linked again.
+//! 1. A merged file is due once the version that was the newest one `retain` ago names it. From
+//!    that version on no version names the files that it replaces. Any other file in its partition
+//!    that none of these versions names was replaced by another merged file, which is also due. So
+//!    a partition is published as a whole, and no record of which file replaces which is needed.
+//! 2. Until the append the log names the file in `_merged`. So after a crash at any step the file
+//!    is due again, and each step is idempotent: an existing link stays.
+//! 3. The link is another name of the same file; the content is not copied.
+//! 4. A vacuum by another tool ignores `_merged`, like every folder whose name begins with an
+//!    underscore. Between the link and the append it may delete the final name as garbage, although
+//!    it looks new. So after the append the link is checked, and made again if it is missing.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -37,17 +41,22 @@ use crate::lake::table::{Table, TableKind};
 use crate::lake::{NewFile, disk, statistics};
 use crate::process::failpoint;
 
-/// What is published in one commit.
+/// How many partitions one commit publishes at most.
 const PARTITIONS_MAX: usize = 256;
 
-/// A partition of which merged files are due.
+/// A partition with merged files that are due.
 pub struct Due {
+    /// The merged files.
     pub merged: Vec<Entry>,
-    /// The files in its folder that no version needs any more, with their sizes.
+    /// The files in its folder that no version needs any more, with their sizes in bytes.
     pub replaced: Vec<(PathBuf, u64)>,
 }
 
-/// Publishes the merged files of `partitions`, and calls `delete` with those that they replace. Returns how many there were.
+/// Publishes the merged files of `partitions`, and calls `delete` with the files that they replace.
+/// Returns how many it published. A partition that cannot be linked is skipped, with a warning.
+///
+/// # Errors
+/// If a replaced file cannot be deleted, or the log cannot be written. The next vacuum continues.
 pub fn publish(
     kind: &TableKind,
     table: &mut Table,
@@ -68,7 +77,7 @@ pub fn publish(
                     delete(&partition.replaced)?;
                     files.extend(linked);
                 }
-                Err(error) => tracing::warn!("a merged file keeps its place for now: {error:#}"),
+                Err(error) => tracing::warn!("a merged file is not published yet: {error:#}"),
             }
         }
         published += commit(table, files)?;
@@ -76,8 +85,9 @@ pub fn publish(
     Ok(published)
 }
 
-/// Makes the final names those of the log, and returns how many there are. A merged file that somebody else has removed from the
-/// log loses its final name again; the others are published without it, for what they replace has been deleted.
+/// Commits the final names to the log, and returns how many there are. If another program has
+/// removed a merged file from the log, its final name is deleted again, and the others are
+/// published without it, because the files that they replace are deleted.
 fn commit(table: &mut Table, mut files: Vec<NewFile>) -> Result<usize> {
     let folders: BTreeSet<PathBuf> =
         files.iter().filter_map(|file| Some(table.root.join(&file.path).parent()?.to_path_buf())).collect();
@@ -99,7 +109,8 @@ fn commit(table: &mut Table, mut files: Vec<NewFile>) -> Result<usize> {
     Ok(0)
 }
 
-/// Those of `files` that the log still has where they were merged. The others lose their final names, unless the log has these.
+/// Returns those of `files` that the log still names in `_merged`. Deletes the final names of the
+/// others, unless the log names them.
 fn still_there(table: &Table, files: Vec<NewFile>) -> Result<Vec<NewFile>> {
     let staged: BTreeSet<&str> = files.iter().map(|file| file.staged.as_str()).collect();
     let paths: BTreeSet<PathBuf> = files.iter().map(|file| table.root.join(&file.path)).collect();
@@ -119,8 +130,9 @@ fn still_there(table: &Table, files: Vec<NewFile>) -> Result<Vec<NewFile>> {
     Ok(kept)
 }
 
-/// Gives all merged files of a partition their final names, or none of them: with some, readers by name would find the plays of
-/// these twice. Returns what the log will say of them.
+/// Links all merged files of a partition to their final names, or none of them: with only some,
+/// readers that find files by name would see the plays of these twice. Returns their descriptions
+/// for the log.
 fn link_all(kind: &TableKind, root: &Path, merged: &[Entry]) -> Result<Vec<NewFile>> {
     let mut made = Vec::new();
     let linked = merged.iter().map(|entry| link(kind, root, entry, &mut made)).collect::<Result<Vec<_>>>();
@@ -130,8 +142,8 @@ fn link_all(kind: &TableKind, root: &Path, merged: &[Entry]) -> Result<Vec<NewFi
     linked
 }
 
-/// Gives a merged file its final name beside the one that it has, which goes to `made` if it is new. Returns what the log will
-/// say of the file.
+/// Links a merged file to its final name, and adds that to `made` if it is new. Returns the
+/// description of the file for the log.
 fn link(kind: &TableKind, root: &Path, entry: &Entry, made: &mut Vec<PathBuf>) -> Result<NewFile> {
     let shown = entry.path.display();
     let file =
@@ -139,7 +151,7 @@ fn link(kind: &TableKind, root: &Path, entry: &Entry, made: &mut Vec<PathBuf>) -
     let metadata = ParquetMetaDataReader::new().parse_and_finish(&file);
     let metadata = metadata.with_context(|| format!("cannot read {shown}, which the log of the lake names"))?;
     let name = entry.final_name().with_context(|| format!("{shown} is no merged file"))?;
-    // Other tools take a file for garbage only when it is old.
+    // Other tools delete an unknown file only if it is old.
     file.set_modified(SystemTime::now()).with_context(|| format!("cannot change the time of {shown}"))?;
     let path = root.join(name);
     if link_once(&entry.path, &path)? {
@@ -158,10 +170,13 @@ fn link(kind: &TableKind, root: &Path, entry: &Entry, made: &mut Vec<PathBuf>) -
     })
 }
 
-/// Makes `to` another name of the file `from`. Returns false if it was that already.
+/// Links `from` to `to`. Returns false if that link existed already.
+///
+/// # Errors
+/// If `to` is another file, or the file system fails.
 fn link_once(from: &Path, to: &Path) -> Result<bool> {
     let context = || format!("cannot link {} as {}", from.display(), to.display());
-    // The folder may have been removed when it was empty.
+    // A vacuum may have removed the empty folder.
     to.parent().map_or(Ok(()), disk::create_folder).with_context(context)?;
     match fs::hard_link(from, to) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {

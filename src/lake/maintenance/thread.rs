@@ -1,6 +1,8 @@
-//! The thread of a run that looks after its lake: every minute it does its tasks, one after the other.
+//! The maintenance thread of a run: every minute, or more often, it runs its tasks one after the
+//! other.
 //!
-//! What fails is a warning and is tried again the next time: no task is needed for a run to go on.
+//! A task that fails is reported as a warning and tried again the next time: no task is needed for
+//! a run to continue.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,14 +15,20 @@ use super::attention::{Attention, Intervals};
 use super::{Lock, clean_logs, compact, vacuum};
 use crate::process::threads::Background;
 
+/// The longest time between two rounds of tasks.
 const INTERVAL_MAX: Duration = Duration::from_secs(60);
+/// The shortest time between two rounds of tasks.
 const INTERVAL_MIN: Duration = Duration::from_millis(500);
 
-/// Something to be done now and then. It is called with a flag that ends it early.
+/// A periodic task. It is called with a flag that ends it early.
 pub type Task = Box<dyn FnMut(&AtomicBool) -> Result<()> + Send>;
 
-/// Starts a thread that does all of `tasks` once in `interval`, but at least once a minute; each has a name for the log.
-/// Nothing is done before `is_ready`: a run that counts its lake needs the processors, and the files that it has listed.
+/// Starts a thread that runs all `tasks` once in `interval`, but at least once a minute. Each task
+/// has a name for the log. No task runs before `is_ready` returns true: while a run rebuilds its
+/// charts from the lake, it needs the processors, and the files that it has listed must stay.
+///
+/// # Errors
+/// If the thread cannot be started.
 pub fn start(
     interval: Duration,
     is_ready: impl Fn() -> bool + Send + 'static,
@@ -43,7 +51,7 @@ pub fn start(
     })
 }
 
-/// Waits for `interval`. Returns whether to go on after it.
+/// Waits for `interval`. Returns false if `stop` was set.
 fn wait(interval: Duration, stop: &AtomicBool) -> bool {
     let began = Instant::now();
     while !stop.load(Ordering::Relaxed) {
@@ -55,12 +63,13 @@ fn wait(interval: Duration, stop: &AtomicBool) -> bool {
     false
 }
 
-/// The care for a lake's files and logs. Left out while another process cares for it.
+/// The task that compacts and vacuums `lake` and cleans up its logs. It does nothing while another
+/// process holds the lock.
 pub fn task(lake: PathBuf, intervals: Intervals) -> Task {
     Box::new(move |stop| match Lock::take(&lake)? {
         Some(lock) => maintain(&lake, &lock, intervals, stop),
         None => {
-            debug!("another process cares for the lake");
+            debug!("another process does the maintenance of the lake");
             Ok(())
         }
     })

@@ -1,4 +1,5 @@
-//! What a lake takes: files, rows and bytes by day, what no log names, and how far it has come. For `reprise lake ls`.
+//! Summarises a lake for `reprise lake ls`: files, rows and bytes by day, files that no log names,
+//! and how far the lake has come.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -14,55 +15,72 @@ use crate::lake::table::{self, DEAD_LETTERS, PLAYS, Table, TableKind};
 use crate::lake::{LakeProgress, snapshot};
 use crate::text::instant;
 
-/// What is in a lake.
+/// The summary of a lake.
 #[derive(Debug, Serialize)]
 pub struct Usage {
+    /// The epoch of the last cut; `None` before the first one.
     pub epoch: Option<u64>,
-    /// In µs since 1970, as RFC 3339 in JSON.
+    /// The clock, in µs since 1970; RFC 3339 in JSON.
     #[serde(rename = "clock", with = "instant")]
     pub clock_us: Option<i64>,
+    /// How many times a process has become the writer of the lake.
     pub incarnation: i64,
     /// The next offset of each Kafka partition.
     pub offsets: BTreeMap<i32, i64>,
+    /// The plays, and the dead letters if the lake has any.
     pub tables: Vec<TableUsage>,
 }
 
-/// What is in one of its tables.
+/// The summary of one of its tables.
 #[derive(Debug, Serialize)]
 pub struct TableUsage {
+    /// The name of the table's folder.
     pub table: &'static str,
+    /// The version of the Delta table.
     pub version: u64,
+    /// How many files its log has.
     pub log_files: usize,
+    /// All days together.
     pub total: DayUsage,
-    /// By date.
+    /// Each day's files, by date.
     pub days: BTreeMap<String, DayUsage>,
-    /// Files in the folders of partitions that the newest version does not have: replaced, or left behind.
+    /// How many files in the folders of partitions the newest version does not name: they were
+    /// replaced, or left behind.
     pub untracked_files: usize,
+    /// The size of these files.
     pub untracked_bytes: u64,
-    /// Files of commits that are under way, or were when their process died.
+    /// Staged files of commits that are in progress, or were when their process died.
     pub staged_files: usize,
 }
 
-/// Files of a day, or of all days.
+/// The files of one day, or of all days.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct DayUsage {
-    /// The hours that have plays; a table without hours has one partition each day.
+    /// How many partitions have files: one for each hour that has plays, or one for each day in a
+    /// table without hours.
     pub partitions: usize,
+    /// The number of files.
     pub files: usize,
-    /// As far as the log knows.
+    /// The number of rows; files whose log entry lacks it count as 0.
     pub rows: u64,
+    /// The size of all files.
     pub bytes: u64,
+    /// The size of the smallest file.
     pub smallest_bytes: u64,
+    /// The size of the largest file.
     pub largest_bytes: u64,
 }
 
-/// Looks at the lake without changing anything.
+/// Summarises the lake without changing anything.
+///
+/// # Errors
+/// If there is no lake, or it cannot be read.
 pub fn usage(lake: &Path) -> Result<Usage> {
     snapshot::check_is_lake(lake)?;
     let plays = Table::open(lake, &PLAYS, table::engine()?, None)?;
     let LakeProgress { epoch, clock_us, incarnation, offsets, .. } = plays.progress()?;
     let mut tables = vec![table_usage(&PLAYS, &plays)?];
-    // A lake from elsewhere has no dead letters.
+    // An imported lake has no dead letters.
     if lake.join(DEAD_LETTERS.folder).is_dir() {
         tables.push(table_usage(&DEAD_LETTERS, &Table::open(lake, &DEAD_LETTERS, table::engine()?, None)?)?);
     }

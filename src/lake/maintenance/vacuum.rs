@@ -1,10 +1,12 @@
-//! Vacuum: deletes files that no version needs which somebody may still read: what compaction has replaced, and orphans.
-//! What replaces them is published in the same step, see `publish.rs`.
+//! Vacuum: deletes files that are named by no version that a reader may still use: files that
+//! compaction has replaced, and orphans. The merged files that replace them are published in the
+//! same step, see `publish.rs`.
 //!
-//! Beside a running instance it is safe by the order of looking: first at the folders, then at the intents, then at the log.
-//! A file that was there at the first look is in an intent until it is in the log (`fenced.rs`), so one of the two later
-//! looks sees it, or its commit has been undone. Files are remembered by a hash of their paths, since there may be hundreds
-//! of thousands: if two had the same, one would be kept that could be deleted.
+//! A vacuum is safe beside a running instance because of the order in which it reads: first the
+//! folders, then the intents, then the log. A file that existed at the first step is named by an
+//! intent until it is in the log (`fenced.rs`), so one of the two later steps finds it, unless its
+//! commit has been undone. Files are kept in memory as hashes of their paths, since there may be
+//! hundreds of thousands. A collision only keeps a file that could be deleted.
 
 use std::collections::hash_map::{DefaultHasher, HashMap};
 use std::collections::{BTreeSet, HashSet};
@@ -28,19 +30,26 @@ use crate::lake::table::{self, DEAD_LETTERS, PLAYS, Table, TableKind, entry_name
 use crate::lake::{disk, intent};
 use crate::process::failpoint;
 
-/// What a vacuum has done, or would have deleted.
+/// The files that a vacuum has deleted, or would delete.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Vacuumed {
+    /// The number of deleted names.
     pub files: usize,
-    /// Those of `files` that were second names of published files, which stay: no bytes come free by them.
+    /// How many of `files` were second names of published files. The files stay, so deleting these
+    /// names frees no space.
     pub names: usize,
+    /// The bytes that are freed.
     pub bytes: u64,
-    /// Merged files that have taken the places of those that they replace.
+    /// How many merged files have taken the places of the files that they replace.
     pub published: usize,
 }
 
-/// Deletes the files of both tables that no version of the last `retain` has, nor any commit under way, and that are older
-/// than that. With `dry_run` it only counts them.
+/// Deletes the files of both tables that are older than `retain` and that neither a version of the
+/// last `retain` nor a commit in progress names. With `dry_run` it only counts them.
+///
+/// # Errors
+/// If there is no lake, or a table cannot be read or written. Files deleted before the error stay
+/// deleted.
 pub fn vacuum(
     lake: &Path,
     _lock: &Lock,
@@ -50,13 +59,14 @@ pub fn vacuum(
 ) -> Result<Vacuumed> {
     let mut outcome = Vacuumed::default();
     for kind in [&PLAYS, &DEAD_LETTERS] {
-        // If nothing is to be retained, what has just been published need not stay in `_merged` either.
+        // If nothing is to be retained, the first names of files that were just published need not
+        // stay in `_merged` either.
         while vacuum_table(lake, kind, retain, dry_run, attention, &mut outcome)? > 0 && retain.is_zero() {}
     }
     Ok(outcome)
 }
 
-/// Returns how many files it has published.
+/// Vacuums one table, adds to `outcome`, and returns how many merged files it has published.
 fn vacuum_table(
     lake: &Path,
     kind: &'static TableKind,
@@ -110,31 +120,31 @@ fn vacuum_table(
     Ok(published)
 }
 
-/// Whether a file in `_merged` has its final name as well.
+/// Whether a file in `_merged` also has its final name.
 fn is_second_name(root: &Path, path: &Path) -> bool {
     path.starts_with(root.join(MERGED)) && fs::metadata(path).is_ok_and(|metadata| metadata.nlink() > 1)
 }
 
-/// What nothing needs.
+/// The files that nothing needs.
 struct Garbage {
-    /// The partitions in which merged files take the places of such files.
+    /// The partitions in which merged files replace such files.
     due: Vec<Due>,
-    /// All others, with their sizes.
+    /// All other such files, with their sizes in bytes.
     rest: Vec<(PathBuf, u64)>,
 }
 
-/// What is there, and what of it is needed.
+/// The files that exist, and the files that are needed, as hashes of their paths.
 #[derive(Default)]
 struct Survey {
-    /// The files that were there at the first look, and whether each was old then.
+    /// The files that existed at the first step, and whether each was older than the limit.
     seen: HashMap<u64, bool>,
     needed: HashSet<u64>,
-    /// By partition, the merged files that are due.
+    /// The merged files that are due, by the folder of their partition.
     due: HashMap<PathBuf, Vec<Entry>>,
 }
 
 impl Survey {
-    /// The order of the three looks is what makes it safe.
+    /// Surveys a table. The order of the three steps makes it safe: folders, intents, log.
     fn of(lake: &Path, kind: &'static TableKind, root: &Path, since: SystemTime) -> Result<Garbage> {
         let mut this = Self::default();
         for place in [root.to_path_buf(), root.join(MERGED)] {
@@ -150,7 +160,7 @@ impl Survey {
 
     fn see(&mut self, files: &[PathBuf], since: SystemTime) {
         for path in files {
-            // Others may keep things of their own beside the data, such as checksums.
+            // Other programs may keep their own files beside the data, for example checksums.
             if path.extension().is_some_and(|extension| extension == "parquet")
                 && let Ok(modified) = fs::metadata(path).and_then(|metadata| metadata.modified())
             {
@@ -159,8 +169,8 @@ impl Survey {
         }
     }
 
-    /// Needed are the files of every version that was the newest one at any moment after `since`: those of the first such
-    /// version, and all that were added later.
+    /// Marks as needed the files of every version that was the newest one at any moment after
+    /// `since`: the files of the first such version, and all that were added later.
     fn look_at_log(&mut self, lake: &Path, kind: &'static TableKind, table: &Table, since: SystemTime) -> Result<()> {
         let newest = table.snapshot().version();
         let first = log::Log::read(&table.log())?.version_at(since).unwrap_or(newest);
@@ -175,7 +185,9 @@ impl Survey {
         for version in first + 1..=newest {
             let changes = Changes::of(table, version)?;
             self.needed.extend(changes.added.iter().map(|path| hash(path)));
-            // Another tool has deleted some of what was replaced here, so it cannot be read any more, and names lack plays.
+            // Another tool has deleted some of the files that this compaction replaced. So the
+            // versions before it can no longer be read, and readers that find files by name lack
+            // plays until the merged files are published: they are due now.
             if changes.is_compaction(&table.root) && changes.removed.iter().any(|path| !path.exists()) {
                 due.extend(changes.added.iter().map(|path| hash(path)));
                 replaced.extend(changes.removed.iter().map(|path| hash(path)));
@@ -188,7 +200,7 @@ impl Survey {
         for_each(table, |entry| {
             self.needed.insert(hash(&entry.path));
             if let Some(name) = entry.final_name() {
-                // It may have been linked by a process that died before it said so in the log.
+                // A process that died before its append may have linked the file to its final name.
                 let path = table.root.join(name);
                 self.needed.insert(hash(&path));
                 if due.contains(&hash(&entry.path)) && !entry.has_deletions {
@@ -199,7 +211,8 @@ impl Survey {
         })
     }
 
-    /// Looks at the folders again, for what was there before and is not needed.
+    /// Lists the folders again, and collects the files that existed at the first step and are not
+    /// needed.
     fn garbage(mut self, root: &Path) -> Result<Garbage> {
         let mut garbage = Garbage { due: Vec::new(), rest: Vec::new() };
         for place in [root.to_path_buf(), root.join(MERGED)] {
@@ -218,7 +231,9 @@ impl Survey {
                     }
                 }
                 match self.due.remove(folder) {
-                    // If it is deleted later than what replaces it is seen, names show its plays twice.
+                    // A young file stays for now. Publishing its replacement before it can be
+                    // deleted would show its plays twice to readers that find files by name, so the
+                    // partition waits.
                     Some(_) if is_young => {}
                     Some(merged) => garbage.due.push(Due { merged, replaced }),
                     None => garbage.rest.extend(replaced),
@@ -246,7 +261,7 @@ struct Changes {
 
 impl Changes {
     fn of(table: &Table, version: u64) -> Result<Self> {
-        /// A line of the log, as far as it is wanted.
+        /// The part of a log line that is deserialized.
         #[derive(Deserialize)]
         struct Action {
             add: Option<Named>,
@@ -272,15 +287,15 @@ impl Changes {
         Ok(changes)
     }
 
-    /// Whether it is one of our compactions: all that it adds is merged.
+    /// Whether the commit is a compaction by reprise: every file that it adds is a merged one.
     fn is_compaction(&self, root: &Path) -> bool {
         let merged = root.join(MERGED);
         !self.added.is_empty() && self.added.iter().all(|path| path.starts_with(&merged))
     }
 }
 
-/// Removes the folders that have become empty, up to the table. One that is not empty stays, and so may any other: it does
-/// no harm.
+/// Removes folders that have become empty, up to the table. A folder that cannot be removed stays,
+/// which does no harm.
 fn remove_empty_folders(root: &Path, folders: Vec<PathBuf>) {
     for folder in folders.into_iter().collect::<BTreeSet<_>>() {
         for above in folder.ancestors().take_while(|above| above.starts_with(root) && *above != root) {

@@ -11,7 +11,7 @@ fn position(partition: i32, start: i64, next: i64) -> Position {
     Position { partition, start, next, holes: 0, missing: 0, time_ms: None }
 }
 
-/// `offsets − starts − holes − missing`, of all partitions.
+/// The sum of `offsets − starts − holes − missing` over all partitions.
 fn rows(progress: &LakeProgress) -> i64 {
     let sum = |values: &BTreeMap<i32, i64>| values.values().sum::<i64>();
     sum(&progress.offsets) - sum(&progress.starts) - sum(&progress.holes) - sum(&progress.missing)
@@ -30,7 +30,7 @@ fn plays_dead_letters_holes_and_what_is_missing_are_all_offsets() {
     let mut committer = Committer::open(&lake.path(), &identity()).unwrap();
     committer.begin(&[(0, 100), (1, 7)].into()).unwrap();
     for round in 0..3 {
-        // Each round is a process of its own, whose own counts begin at zero.
+        // Each round is a new process, whose own counts begin at zero.
         drop(committer);
         committer = Committer::open(&lake.path(), &identity()).unwrap();
         let began = committer.progress().clone();
@@ -40,7 +40,7 @@ fn plays_dead_letters_holes_and_what_is_missing_are_all_offsets() {
         let (mut holes, mut missing) = (0, 0);
         for commit in 0..2 {
             let epoch = round * 2 + commit + 1;
-            // Three plays, a dead letter, two holes, five that are missing.
+            // Three plays, a dead letter, two holes, and five missing offsets.
             let cut_plays = writer.write_plays(epoch, vec![plays(0, at, &[AFTERNOON_US; 3])]).unwrap();
             let letters = writer.write_dead_letters(epoch, &[dead_letter(0, at + 3)]).unwrap();
             (holes, missing) = (holes + 2, missing + 5);
@@ -68,7 +68,7 @@ fn plays_dead_letters_holes_and_what_is_missing_are_all_offsets() {
     assert_eq!((progress.holes[&0], progress.missing[&0]), (12, 30));
 }
 
-/// What Kafka no longer has is on record before anything behind it is read.
+/// A gap is committed before any record after it is read.
 #[test]
 fn a_gap_is_passed_and_told_of() {
     let lake = Lake::new();
@@ -87,7 +87,7 @@ fn a_gap_is_passed_and_told_of() {
     assert_eq!(assert_accounted(&lake).missing[&0], 16);
 }
 
-/// A partition that was found while running begins with the first cut that has it.
+/// A partition that is found during a run begins with the first cut that includes it.
 #[test]
 fn a_new_partition_brings_its_start() {
     let lake = Lake::new();
@@ -107,7 +107,8 @@ fn a_new_partition_brings_its_start() {
     assert!(message(committer.commit(backwards)).contains("go back"));
 }
 
-/// An interrupted commit is finished with all that it had to say, and an intent from before there was that is, too.
+/// Finishing an interrupted commit also commits its account. An intent from a release without
+/// accounts is finished too.
 #[test]
 fn an_intent_carries_the_account() {
     for has_account in [true, false] {

@@ -1,4 +1,4 @@
-//! Commits, reopening, and who may do either.
+//! Commits and reopening, and which processes are refused either.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -38,7 +38,7 @@ fn a_partition_begins_once_and_later_ones_join() {
     assert_eq!(committer.progress().version, version, "nothing new to record");
     committer.begin(&BTreeMap::from([(2, 0)])).unwrap();
     assert_eq!(committer.progress().offsets, BTreeMap::from([(0, 7), (1, 9), (2, 0)]));
-    // Partition 3 is another worker's, which may hear of it later.
+    // Partition 3 belongs to another worker, which may learn of it later.
     committer.begin(&BTreeMap::from([(4, 5)])).unwrap();
     let begun = BTreeMap::from([(0, 7), (1, 9), (2, 0), (4, 5)]);
     assert_eq!((&committer.progress().starts, &committer.progress().offsets), (&begun, &begun));
@@ -78,7 +78,8 @@ fn another_topic_or_cluster_is_refused_by_name() {
     let other = Identity { topic_id: Some("topic-b".into()), ..identity() };
     let said = message(Committer::open(&lake.path(), &other));
     assert!(said.contains("topic-a") && said.contains("topic-b"), "{said}");
-    // A cluster that gives topics no ids says nothing against it, nor does a lake that was begun without one.
+    // A cluster that gives topics no ids is not refused, and neither is a lake that was created
+    // without one.
     Committer::open(&lake.path(), &Identity { topic_id: None, ..identity() }).unwrap();
     let lake = Lake::new();
     Committer::open(&lake.path(), &Identity { topic_id: None, ..identity() }).unwrap();
@@ -150,7 +151,8 @@ fn dead_letters_are_kept_once() {
     assert_eq!(files[0].path, "date=2026-11-20/part-1-1-0-0.snappy.parquet");
     committer.commit(Cut { dead_letters: files, ..empty_cut(1, 3, 1) }).unwrap();
 
-    // A crash between the two commits of a cut: the dead letters are in, the plays' offsets did not move.
+    // A crash between the two commits of a cut: the dead letters are committed, but the plays'
+    // offsets did not move.
     let files = writer.write_dead_letters(2, &[dead_letter(0, 5)]).unwrap();
     let letters = &mut committer.dead_letters;
     letters.commit(2, None, files, BTreeMap::from([(0, 6), (1, 1)]), Account::default()).unwrap();
@@ -160,7 +162,7 @@ fn dead_letters_are_kept_once() {
     assert_eq!(committer.progress().epoch, Some(2), "epochs go on after the dead letters' too");
     let again = writer.write_dead_letters(3, &[dead_letter(0, 5)]).unwrap();
     assert!(again.is_empty(), "the dead letter at 5 is in the lake");
-    // The cut is smaller than before, and the dead letters' own offsets must not go back by it.
+    // The cut ends before the last one, and must not move the dead letters' own offsets back.
     let files = writer.write_dead_letters(3, &[dead_letter(1, 1)]).unwrap();
     committer.commit(Cut { dead_letters: files, ..empty_cut(3, 4, 2) }).unwrap();
     assert_eq!(committer.dead_letters.progress().offsets, BTreeMap::from([(0, 6), (1, 2)]));

@@ -1,11 +1,11 @@
-//! A process that dies at any step of a commit.
+//! Tests of a process that dies at any step of a commit.
 
 use std::fs;
 
 use super::support::{Lake, cut_of_plays, dead_letter, empty_cut, expected};
 use crate::lake::{Account, Committer, Cut};
 
-/// How far a commit came.
+/// The last step that a commit has completed.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 enum Step {
     Staged,
@@ -17,7 +17,7 @@ enum Step {
 
 const STEPS: [Step; 5] = [Step::Staged, Step::Intended, Step::RenamedOne, Step::RenamedAll, Step::Appended];
 
-/// Does the commit of `cut` to the table of plays up to `step` and leaves it there.
+/// Commits `cut` to the table of plays up to `step`, and leaves it there.
 fn commit_until(lake: &Lake, committer: &mut Committer, cut: Cut, step: Step) {
     let table = &mut committer.plays;
     if step == Step::Staged {
@@ -91,7 +91,7 @@ fn a_crash_during_recovery_is_recovered_from() {
     let intent = intent.into_iter().find(|path| path.extension().is_some_and(|ending| ending == "json")).unwrap();
     let copy = fs::read(&intent).unwrap();
     drop(lake.open());
-    // As if the second process had died between its append and deleting the intent.
+    // As if the second process had died after its append, before it deleted the intent.
     fs::write(&intent, copy).unwrap();
     let (committer, _) = lake.open();
     assert_eq!(committer.progress().incarnation, 3);
@@ -131,7 +131,7 @@ fn dead_letters_survive_a_crash_at_any_step_once() {
         }
         drop((committer, writer));
 
-        // The plays' offsets did not move, so the same records come again.
+        // The plays' offsets did not move, so the same records are read again.
         let (mut committer, mut writer) = lake.open();
         let files = writer.write_dead_letters(2, &[dead_letter(0, 0), dead_letter(0, 1)]).unwrap();
         committer.commit(Cut { dead_letters: files, ..empty_cut(2, 2, 0) }).unwrap();

@@ -1,6 +1,8 @@
-//! A log of many commits: it stays readable, and the ten thousandth commit takes no longer than the tenth.
+//! A log with many commits stays readable, and the ten thousandth commit takes no longer than the
+//! tenth.
 //!
-//! `scripts/bench commits` runs it with `REPRISE_COMMITS=10000`, and the latencies are what it prints.
+//! `scripts/bench commits` runs this test with `REPRISE_COMMITS=10000` and reports the latencies
+//! that it prints.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -8,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::support::{Lake, cut_of_plays, expected};
 use crate::lake::maintenance::{Lock, clean_logs};
 
-/// Commits around the one whose latency is told.
+/// How many commits each reported latency is measured over.
 const WINDOW: usize = 200;
 
 fn commits() -> usize {
@@ -47,7 +49,8 @@ fn commits_do_not_slow_down_with_the_log() {
         );
     }
     assert_eq!(lake.rows(), expected(commits as i64));
-    // Entries are kept for a day; what only makes opening quick is bounded at once.
+    // Entries are kept for a day. Checksums and checkpoints, which only make opening fast, are
+    // limited at once.
     let lock = Lock::take(&lake.path()).unwrap().unwrap();
     clean_logs(&lake.path(), &lock, Duration::ZERO).unwrap();
     let log = || fs::read_dir(lake.plays().join("_delta_log")).unwrap().map(|entry| entry.unwrap().path());

@@ -1,5 +1,5 @@
-//! The lake as a whole: whatever happens between a writer and the log, each play is in the lake once, and no file lies
-//! about that the log does not name.
+//! Tests of the lake as a whole: whatever happens between a writer and the log, each play is in the
+//! lake once, and the log names every file.
 
 mod account;
 mod commits;

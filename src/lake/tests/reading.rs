@@ -1,4 +1,4 @@
-//! Listing a lake, pruning it, and saying what is wrong with a folder that is none.
+//! Tests of listing and pruning a lake, and of the errors for folders that are not lakes.
 
 use std::fs;
 
@@ -17,7 +17,7 @@ use crate::lake::{Committer, Cut, Snapshot};
 use crate::run::tick::clock_of_plays;
 use crate::source::lake::latest_times;
 
-/// A lake with one play at each time, each committed alone.
+/// A lake with one play at each of `times_us`, each in its own commit.
 fn lake_of(times_us: &[i64]) -> Lake {
     let lake = Lake::new();
     let (mut committer, mut writer) = lake.open();
@@ -84,7 +84,7 @@ fn pruning_drops_only_what_cannot_match() {
     assert_eq!(snapshot.files_between(AFTERNOON_US - HOUR_US, AFTERNOON_US).count(), 0);
 }
 
-/// Rewrites the last commit of the log, and removes what the log would be read from instead.
+/// Rewrites the last commit of the log, and removes the checksums that would be read instead of it.
 fn tamper(lake: &Lake, change: impl Fn(String) -> String) {
     let log = lake.plays().join("_delta_log");
     let mut names: Vec<_> = fs::read_dir(&log).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -107,7 +107,8 @@ fn without_statistics_in_the_log_the_footers_tell() {
     assert_eq!(clock_us(&snapshot), at);
 }
 
-/// A power cut leaves an entry of zeros or a part of one, and a copy may lack the checkpoint that it names.
+/// A power failure leaves an entry of zeros or a truncated one, and a copy of a lake may lack the
+/// checkpoint that the hint names.
 #[test]
 fn what_is_damaged_is_named() {
     let said = |lake: &Lake| message(Snapshot::open(&lake.path(), None));
@@ -165,7 +166,7 @@ fn a_lake_is_not_made_where_it_cannot_be() {
     assert!(said.contains("date=2025-01-01") && said.contains("not a lake of ours"), "{said}");
 }
 
-/// Offset and time of each play.
+/// The offset and time of each play.
 fn rows(batch: &RecordBatch) -> Vec<(i64, i64)> {
     let times = batch["timestamp"].as_primitive::<TimestampMicrosecondType>().values();
     let offsets = batch["kafka_offset"].as_primitive::<Int64Type>().values();
@@ -173,7 +174,7 @@ fn rows(batch: &RecordBatch) -> Vec<(i64, i64)> {
 }
 
 proptest! {
-    /// Every row lands in its own hour, once, as a brute force says.
+    /// Every row is returned once, with its own hour, as a brute force computes.
     #[test]
     fn hours_hold_what_a_brute_force_says(
         batches in prop::collection::vec(prop::collection::vec(-3 * HOUR_US..30 * HOUR_US, 0..40), 0..6)
@@ -201,7 +202,7 @@ proptest! {
         prop_assert_eq!(found, expected);
     }
 
-    /// So it is in files too, however many hours grow at once.
+    /// The same holds for files, however many of them grow at once.
     #[test]
     fn files_hold_what_a_brute_force_says(
         batches in prop::collection::vec(

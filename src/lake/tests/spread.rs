@@ -1,4 +1,5 @@
-//! Plays of many hours: one file for each hour and commit, whatever the order they come in and the workers that read them.
+//! Tests with plays of many hours: each hour becomes one file per commit, in whatever order the
+//! plays arrive and whichever workers read them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,7 +11,7 @@ use reprise_dataflows::play::HOUR_US;
 use super::support::{AFTERNOON_US, Lake, coordinates, empty_cut, expected, plays};
 use crate::lake::{Cut, DiskFullRetry, Gathering, NewFile, Writer};
 
-/// Stages what every writer has, each on a thread of its own, as workers do.
+/// Stages the plays of every writer, each on its own thread, as workers do.
 fn stage(writers: &mut [Writer], epoch: u64) -> Vec<Vec<NewFile>> {
     std::thread::scope(|scope| {
         let staging: Vec<_> =
@@ -44,7 +45,7 @@ fn an_hour_that_several_workers_have_read_is_one_file() {
         let mut all = BTreeSet::new();
         for round in 0..30 {
             for writer in &mut writers {
-                // Each batch lies in forty hours, some of which every worker has.
+                // Each batch covers forty hours, some of which every worker has.
                 let times: Vec<i64> = (0..100).map(|n| AFTERNOON_US + (n % 40 + round) * HOUR_US + n).collect();
                 all.extend(times.iter().map(|at| at.div_euclid(HOUR_US)));
                 writer.encode(plays(0, offset, &times)).unwrap();
@@ -63,7 +64,8 @@ fn an_hour_that_several_workers_have_read_is_one_file() {
     lake.assert_no_orphans();
 }
 
-/// Hours with many plays are encoded as they come. What other workers have of them joins the file that has grown.
+/// Hours with many plays are encoded as they arrive. Plays of such an hour on other workers join
+/// the file that has grown.
 #[test]
 fn few_plays_of_a_large_hour_join_its_file() {
     let lake = Lake::new();
@@ -77,7 +79,7 @@ fn few_plays_of_a_large_hour_join_its_file() {
     let rows: BTreeMap<String, i64> = hours(&files).into_iter().zip(files.iter().map(|file| file.rows)).collect();
     assert_eq!(files.len(), 2);
     assert_eq!(rows.into_values().collect::<Vec<_>>(), [10_001, 1]);
-    // Two workers that have many plays of an hour each write a file.
+    // Two workers with many plays of an hour write a file each.
     writers.iter_mut().for_each(|writer| writer.encode(plays(0, 0, &large(0))).unwrap());
     assert_eq!(stage(&mut writers, 2).concat().iter().map(|file| file.rows).collect::<Vec<_>>(), [5000, 5000]);
 }
@@ -93,14 +95,15 @@ fn more_files_than_can_be_open_at_once_are_staged() {
     assert_eq!(lake.rows(), expected(1500));
 }
 
-/// Nothing is left of a cut that cannot be staged: on a full disk the next start needs the room.
+/// A cut that cannot be staged leaves no file behind: on a full disk the next start needs the
+/// space.
 #[test]
 fn a_cut_that_cannot_be_staged_leaves_no_file() {
     let lake = Lake::new();
     let (_committer, mut writer) = lake.open();
     let times: Vec<i64> = (0..600).map(|n| AFTERNOON_US + n * HOUR_US).collect();
     writer.encode(plays(0, 0, &times)).unwrap();
-    // The four hundredth file has a name that is taken.
+    // The name of the four hundredth file is taken.
     let taken = lake.plays().join("_staging/part-1-1-0-400.snappy.parquet.inprogress");
     fs::write(&taken, "").unwrap();
     let said = format!("{:#}", writer.stage_plays(1).unwrap_err());
@@ -111,7 +114,7 @@ fn a_cut_that_cannot_be_staged_leaves_no_file() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
 
-    /// Each play is in one file, that of its hour, and no two files are of the same hour.
+    /// Each play is in exactly one file, that of its hour, and no two files have the same hour.
     #[test]
     fn all_plays_are_in_the_files_of_their_hours(
         batches in prop::collection::vec((0..3usize, prop::collection::vec(0..30 * HOUR_US, 1..60)), 1..20),

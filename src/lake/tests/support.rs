@@ -1,4 +1,5 @@
-//! A lake in a temporary folder, and ways to fill it and to look at it without the code under test.
+//! A lake in a temporary folder, with ways to fill it, and to inspect it without the code under
+//! test.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -20,25 +21,29 @@ use crate::lake::{Committer, Cut, Identity, Snapshot, Writer};
 /// 2026-11-20T14:00:00Z.
 pub const AFTERNOON_US: i64 = 1_795_183_200_000_000;
 
+/// A lake that is deleted when this is dropped.
 pub struct Lake {
     folder: TempDir,
 }
 
 impl Lake {
+    /// The path of a lake that does not exist yet.
     pub fn new() -> Self {
         Self { folder: tempfile::tempdir().unwrap() }
     }
 
-    /// With characters that are escaped in a URL, as the log's are.
+    /// The folder of the lake. Its name has characters that URLs, and so the log, escape.
     pub fn path(&self) -> PathBuf {
         self.folder.path().join("a lake, 100 % für #1?")
     }
 
+    /// The folder of the table of plays.
     pub fn plays(&self) -> PathBuf {
         self.path().join("song_plays")
     }
 
-    /// A committer of the next incarnation, with the partitions 0 and 1 begun at 0, and a writer beside it.
+    /// A committer of the next incarnation, with the partitions 0 and 1 begun at offset 0, and a
+    /// writer of the same incarnation.
     pub fn open(&self) -> (Committer, Writer) {
         let mut committer = Committer::open(&self.path(), &identity()).unwrap();
         committer.begin(&BTreeMap::from([(0, 0), (1, 0)])).unwrap();
@@ -46,7 +51,7 @@ impl Lake {
         (committer, writer)
     }
 
-    /// Kafka partition and offset of every row that the log of the plays names, in order.
+    /// The Kafka partition and offset of every row that the log of the plays names, sorted.
     pub fn rows(&self) -> Vec<(i32, i64)> {
         let snapshot = Snapshot::open(&self.path(), None).unwrap();
         let mut rows: Vec<_> = snapshot.files().iter().flat_map(|file| coordinates(&file.path)).collect();
@@ -54,7 +59,7 @@ impl Lake {
         rows
     }
 
-    /// All Parquet files outside the logs, staged ones and intents too.
+    /// All files of `table` outside the log, including staged files and intents.
     pub fn files_on_disk(&self, table: &str) -> Vec<PathBuf> {
         let mut found = Vec::new();
         let mut folders = vec![self.path().canonicalize().unwrap().join(table)];
@@ -64,7 +69,7 @@ impl Lake {
                 match path.is_dir() {
                     true if path.ends_with("_delta_log") => {}
                     true => folders.push(path),
-                    // Never deleted: it is what a lock is held on.
+                    // A lock file, which is never deleted.
                     false if path.ends_with("care.lock") => {}
                     false => found.push(path),
                 }
@@ -82,7 +87,7 @@ impl Lake {
         assert_eq!(named, self.files_on_disk("song_plays"));
     }
 
-    /// Partition and offset of every dead letter on disk, in order.
+    /// The Kafka partition and offset of every dead letter on disk, sorted.
     pub fn dead_letters(&self) -> Vec<(i32, i64)> {
         let files = self.files_on_disk("dead_letters");
         let mut rows: Vec<_> = files.iter().flat_map(|file| coordinates(file)).collect();
@@ -91,11 +96,12 @@ impl Lake {
     }
 }
 
+/// The topic of every test lake.
 pub fn identity() -> Identity {
     Identity { cluster_id: "cluster-a".into(), topic: "song-plays".into(), topic_id: Some("topic-a".into()) }
 }
 
-/// Kafka partition and offset of every row of a file.
+/// The Kafka partition and offset of every row of a file.
 pub fn coordinates(path: &Path) -> Vec<(i32, i64)> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap().build().unwrap();
     let mut rows = Vec::new();
@@ -108,7 +114,7 @@ pub fn coordinates(path: &Path) -> Vec<(i32, i64)> {
     rows
 }
 
-/// Plays of `partition` whose offsets count up from `offset`, one for each event time.
+/// Plays of `partition`, one for each of `times_us`, with consecutive offsets from `offset` on.
 pub fn plays(partition: i32, offset: i64, times_us: &[i64]) -> RecordBatch {
     let rows = times_us.len();
     let offsets = || offset..offset + rows as i64;
@@ -134,6 +140,7 @@ pub fn plays(partition: i32, offset: i64, times_us: &[i64]) -> RecordBatch {
     RecordBatch::try_new(crate::intake::schema(), columns).unwrap()
 }
 
+/// A record that is not JSON.
 pub fn dead_letter(partition: i32, offset: i64) -> DeadLetter {
     DeadLetter {
         partition,
@@ -146,23 +153,24 @@ pub fn dead_letter(partition: i32, offset: i64) -> DeadLetter {
     }
 }
 
-/// A cut of the partitions 0 and 1 with nothing in it.
+/// A cut without files that moves partitions 0 and 1 to `next_0` and `next_1`.
 pub fn empty_cut(epoch: u64, next_0: i64, next_1: i64) -> Cut {
     Cut { epoch, clock_us: Some(AFTERNOON_US), offsets: BTreeMap::from([(0, next_0), (1, next_1)]), ..Cut::default() }
 }
 
-/// A cut at `epoch` with the plays from `from` up to `to` of partition 0, spread over three hours.
+/// A cut at `epoch` with the plays `from..to` of partition 0, spread over three hours.
 pub fn cut_of_plays(writer: &mut Writer, epoch: u64, from: i64, to: i64) -> Cut {
     let times: Vec<i64> = (from..to).map(|n| AFTERNOON_US + n % 3 * play::HOUR_US + n).collect();
     let files = writer.write_plays(epoch, vec![plays(0, from, &times)]).unwrap();
     Cut { plays: files, ..empty_cut(epoch, to, 0) }
 }
 
-/// The coordinates that the plays `0..to` of partition 0 have.
+/// The coordinates of the plays `0..to` of partition 0.
 pub fn expected(to: i64) -> Vec<(i32, i64)> {
     (0..to).map(|offset| (0, offset)).collect()
 }
 
+/// The message of an error with all its causes. Panics without an error.
 pub fn message<T>(result: anyhow::Result<T>) -> String {
     format!("{:#}", result.err().expect("an error"))
 }

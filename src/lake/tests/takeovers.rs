@@ -1,4 +1,5 @@
-//! The writer of a lake changes: who is refused, who learns of it, and what a refused start may not do.
+//! Tests of a change of the writer: which process is refused, how the overtaken one learns of it,
+//! and what a refused start must not change.
 
 use std::fs;
 
@@ -22,7 +23,7 @@ fn the_lock_is_held_until_its_holder_is_gone() {
     assert!(said.contains("--take-over") && said.contains("Nothing was changed"), "{said}");
     let second = take(2, true).unwrap();
     drop(first);
-    // The first one has not erased the record of the second.
+    // Dropping the first holder has not erased the record of the second.
     assert_eq!(recorded_other(&lake.path()).map(|writer| writer.pid), Some(2));
     drop(second);
     let writer = recorded_other(&lake.path()).map(|writer| writer.pid);
@@ -30,7 +31,7 @@ fn the_lock_is_held_until_its_holder_is_gone() {
     take(3, false).unwrap();
 }
 
-/// It is printed, so it may not do anything to a terminal.
+/// The record is printed, so it must not contain terminal escapes.
 #[test]
 fn a_record_that_is_none_of_ours_is_no_record() {
     let lake = Lake::new();
@@ -58,7 +59,7 @@ fn a_writer_sees_in_the_log_that_it_is_overtaken() {
     drop(lake.open());
     let said = early.look().unwrap().unwrap().to_string();
     assert!(said.contains("another instance (incarnation 2) has taken over this lake"), "{said}");
-    // One that has slept while the log was cleaned up to a checkpoint.
+    // A watch that did not run while the log was cleaned up to a checkpoint.
     let table = Table::open(&lake.path(), &PLAYS, table::engine().unwrap(), None).unwrap();
     table.snapshot().clone().checkpoint(table.engine(), None).unwrap();
     for version in 0..table.snapshot().version() {
@@ -68,7 +69,7 @@ fn a_writer_sees_in_the_log_that_it_is_overtaken() {
     assert!(said.contains("incarnation 2"), "{said}");
 }
 
-/// The successor deletes what was staged, which is then missing; that is not the reason.
+/// The successor deletes staged files. The takeover is the cause to report, not the missing file.
 #[test]
 fn a_writer_whose_files_are_gone_says_that_it_is_overtaken() {
     let lake = Lake::new();
@@ -80,7 +81,7 @@ fn a_writer_whose_files_are_gone_says_that_it_is_overtaken() {
     assert!(said.contains("incarnation 2") && said.contains("has taken over this lake"), "{said}");
 }
 
-/// A first start may be killed between the two tables.
+/// A first start may be killed between creating the two tables.
 #[test]
 fn a_lake_that_was_only_begun_is_no_reason_to_refuse() {
     let lake = Lake::new();
@@ -99,7 +100,7 @@ fn what_is_refused_is_refused_before_there_is_another_writer() {
     let lake = Lake::new();
     let (mut first, mut writer) = lake.open();
     let other = Identity { topic: "another".into(), ..identity() };
-    // The dead letters alone may be those of another lake.
+    // The dead letters alone may belong to another lake.
     let moved = lake.path().join("moved");
     fs::rename(lake.path().join("dead_letters"), &moved).unwrap();
     let stranger = Lake::new();

@@ -180,7 +180,7 @@ fn only_the_folders_of_our_lakes_say_the_day() {
     let layout =
         Layout { group_rows: 100, page_rows: 100, dictionary_bytes: 1 << 20, second_version: false, sealed: true };
     let ours = write(&folder, &batch, &layout);
-    for (filing, day) in [(Filing::ByHour, DAY), (Filing::AuditedFile, 0), (Filing::Unknown, 0)] {
+    for (filing, day) in [(Filing::ByHour, DAY), (Filing::Claimed, 0), (Filing::Unknown, 0)] {
         let file = LakeFile { filing, day, ..ours.clone() };
         let days: Vec<_> = read(&file, true, true).unwrap().iter().map(PlayBatch::day).collect();
         assert!(days == [Some(DAY)] || days == [None], "{filing:?}: {days:?}");

@@ -1,4 +1,4 @@
-//! What a compaction makes of a lake, alone and beside those who write to it.
+//! Tests of compaction, alone and beside writers.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::lake::table::{DEAD_LETTERS, PLAYS};
 use crate::lake::tests::support::{Lake, cut_of_plays, dead_letter, empty_cut, expected};
 use crate::lake::{Cut, Snapshot};
 
-/// A minute of each hour, ten minutes apart, and what comes late for the hour before.
+/// Commits every ten minutes, each with one late play of the hour before.
 #[test]
 fn after_a_days_run_each_hour_is_one_file() {
     let lake = Lake::new();
@@ -38,7 +38,7 @@ fn after_a_days_run_each_hour_is_one_file() {
     assert!(files_by_partition(&lake).iter().max() > Some(&5));
 
     let compacted = compact_all(&lake);
-    // The first play of all was late for the hour before the first one.
+    // The late play of the first commit lies in the hour before the first one.
     assert_eq!((compacted.partitions, compacted.files_after, compacted.failed), (24, 24, 0));
     assert_eq!(files_by_partition(&lake), [1; 25]);
     assert!(compacted.bytes_after < compacted.bytes_before);
@@ -112,7 +112,7 @@ fn one_cares_at_a_time() {
     assert!(Lock::take(&lake.path()).unwrap().is_some());
 }
 
-/// A writer's commit comes between the look at the log and the append.
+/// A writer's commit comes between the compaction's reading of the log and its append.
 #[test]
 fn a_compaction_is_rebased_on_what_is_committed_meanwhile() {
     let lake = lake_of(4);
@@ -120,7 +120,7 @@ fn a_compaction_is_rebased_on_what_is_committed_meanwhile() {
     let (mut table, intent) = staged(&lake, "a");
     committer.commit(cut_of_plays(&mut writer, 9, 12, 15)).unwrap();
     assert!(append_all(&mut table, "a", &intent).unwrap());
-    // And the other way round: the writer finds a version that it did not write.
+    // And the other way round: the writer finds a version that another process wrote.
     committer.commit(cut_of_plays(&mut writer, 10, 15, 18)).unwrap();
     assert_eq!(lake.rows(), expected(18));
     assert_eq!(files_by_partition(&lake), [3; 3]);
@@ -137,7 +137,7 @@ fn a_compaction_of_files_that_have_gone_is_given_up() {
     lake.assert_no_orphans();
 }
 
-/// A file that cannot be read is left out, and said so; what else there is to do is done.
+/// An unreadable file is left out with a warning, and the other partitions are compacted.
 #[test]
 fn a_damaged_file_stays_as_it_is() {
     let lake = lake_of(3);
@@ -149,7 +149,7 @@ fn a_damaged_file_stays_as_it_is() {
     assert_eq!(usage(&lake.path()).unwrap().tables[0].staged_files, 0);
 }
 
-/// A column that somebody has added would be lost.
+/// A compaction would lose a column that another program has added.
 #[test]
 fn files_with_other_columns_stay_as_they_are() {
     let lake = lake_of(3);
@@ -182,7 +182,8 @@ fn one_that_is_stopped_changes_nothing() {
     assert_eq!(files_by_partition(&lake), [3; 3]);
 }
 
-/// What has been written is not believed: here, an output that lacks a row never comes as far as the log.
+/// Written files are verified: an output that lacks a row has another digest, so it never reaches
+/// the log.
 #[test]
 fn rows_that_are_lost_on_the_way_are_noticed() {
     let lake = lake_of(3);

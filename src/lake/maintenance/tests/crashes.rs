@@ -1,4 +1,5 @@
-//! Processes that die at any step of a compaction, intents that the disk has damaged, and renames beside a vacuum.
+//! Tests of processes that die at any step of a compaction, of intents that the disk has damaged,
+//! and of renames beside a vacuum.
 
 use std::fs;
 use std::time::Duration;
@@ -21,7 +22,7 @@ enum Step {
 
 const STEPS: [Step; 5] = [Step::Staged, Step::Intended, Step::RenamedOne, Step::RenamedAll, Step::Appended];
 
-/// Does a compaction up to `step` and leaves it there.
+/// Compacts up to `step`, and leaves it there.
 fn compact_until(lake: &Lake, step: Step) {
     let (mut table, this) = staged(lake, "dead");
     if step >= Step::Intended {
@@ -72,7 +73,7 @@ fn a_vacuum_alone_settles_a_compaction_too() {
     }
 }
 
-/// Ways in which a disk damages a file of `content`.
+/// Copies of `content` as a disk may damage them: with a flipped bit, or truncated.
 fn damages(content: &[u8]) -> Vec<Vec<u8>> {
     let flipped = (0..content.len()).step_by(content.len() / 12).map(|at| {
         let mut copy = content.to_vec();
@@ -101,7 +102,8 @@ fn a_damaged_intent_of_a_compaction_is_given_up() {
     }
 }
 
-/// Every byte of it matters: a digit of an offset that has been turned still parses, and would lose plays.
+/// Every byte of an intent matters: an offset with a flipped digit still parses, and would lose
+/// plays.
 #[test]
 fn a_damaged_intent_of_a_commit_is_given_up_and_its_plays_come_again() {
     for (step, appended) in [(Step::Intended, false), (Step::RenamedAll, false), (Step::Appended, true)] {
@@ -119,7 +121,8 @@ fn a_damaged_intent_of_a_commit_is_given_up_and_its_plays_come_again() {
             table.append_intent(&intent).unwrap();
         }
         for (number, damaged) in damages(&content).into_iter().enumerate() {
-            // Each time as after a crash: the first finds the files, the others only the intent.
+            // Each round is like a start after a crash. The first round finds the files, the others
+            // only the intent.
             fs::write(&path, damaged).unwrap();
             let (committer, _) = lake.open();
             let next = if appended { 12 } else { 6 };
@@ -149,7 +152,7 @@ fn without_its_intent_a_commit_was_never_under_way() {
     lake.assert_no_orphans();
 }
 
-/// The error of an append does not say whether the entry is there, so the log is asked.
+/// The error of an append does not tell whether the entry was written, so the log is read.
 #[test]
 fn an_append_that_failed_after_all_was_done_counts() {
     let lake = lake_of(2);
@@ -175,7 +178,8 @@ fn an_append_that_failed_after_all_was_done_counts() {
     assert_eq!(lake.rows(), expected(12));
 }
 
-/// A vacuum removes folders that are empty; a rename into one that has just gone makes it again.
+/// A vacuum removes empty folders. A rename whose target folder has just been removed creates it
+/// again.
 #[test]
 fn renames_survive_that_their_folders_are_removed() {
     let lake = lake_of(1);
@@ -187,7 +191,7 @@ fn renames_survive_that_their_folders_are_removed() {
             while !done.load(std::sync::atomic::Ordering::Relaxed) {
                 let _ = fs::remove_dir(new.join("hour=3"));
                 let _ = fs::remove_dir(&new);
-                // Much more often than any vacuum, but not so often that nobody else gets to do anything.
+                // Much more often than any vacuum, but the other thread must still make progress.
                 std::thread::yield_now();
             }
         });

@@ -1,4 +1,4 @@
-//! A log that is cleaned up can still be opened at every version of the last day.
+//! Tests that every version of the last day can be opened after the log is cleaned up.
 
 use std::fs;
 use std::time::Duration;
@@ -21,7 +21,8 @@ fn log_of(lake: &Lake, ending: &str) -> Vec<u64> {
     names.iter().filter_map(|name| name.strip_suffix(ending)?.parse().ok()).collect()
 }
 
-/// A lake of `commits` commits, of which the newest is `step` old, the one before it twice that, and so on.
+/// A lake of `commits` commits: the newest is `step` old, the one before it twice as old, and so
+/// on. Also returns the newest version.
 fn aged(commits: u64, step: Duration) -> (Lake, u64) {
     let lake = Lake::new();
     let (mut committer, mut writer) = lake.open();
@@ -46,7 +47,8 @@ fn every_version_of_the_last_day_can_be_opened() {
     assert_eq!(before, (newest as usize + 1, 4));
     assert!(clean(&lake) > 300);
     let (entries, checkpoints) = (log_of(&lake, ".json"), log_of(&lake, ".checkpoint.parquet"));
-    // A day ago it was version newest - 143, and the checkpoint before that is at 200.
+    // A day ago the newest version was `newest` - 143, and the last checkpoint before that is at
+    // 200.
     assert_eq!(entries, (200..=newest).collect::<Vec<_>>());
     assert_eq!(checkpoints, [200, 300, 400]);
     assert!(log_of(&lake, ".crc").len() <= 301);
@@ -59,7 +61,7 @@ fn every_version_of_the_last_day_can_be_opened() {
     }
     assert_eq!(clean(&lake), 0, "nothing is left to do");
 
-    // The next process finds its way, and so does one that cares.
+    // The next writer can open the lake, and so can the next maintenance.
     let (mut committer, mut writer) = lake.open();
     committer.commit(cut_of_plays(&mut writer, 1000, offset, offset + 3)).unwrap();
     assert_eq!(lake.rows(), expected(offset + 3));
@@ -78,7 +80,7 @@ fn a_young_log_keeps_all_its_versions() {
     assert_eq!(past.files().len() as i64, past.progress().offsets[&0]);
 }
 
-/// What lies below it would be lost with it.
+/// The entries below a damaged checkpoint would be lost with it.
 #[test]
 fn a_damaged_checkpoint_is_not_relied_upon() {
     let (lake, newest) = aged(430, DAY);
@@ -104,7 +106,7 @@ fn what_dead_processes_were_writing_is_removed() {
     assert_eq!(lake.rows(), expected(3));
 }
 
-/// The kernel cannot carry the number of files on over such a commit, nor over any later one.
+/// The kernel cannot derive the number of files after such a commit, nor after any later one.
 #[test]
 fn after_a_vacuum_of_another_tool_files_are_counted_once() {
     let lake = Lake::new();

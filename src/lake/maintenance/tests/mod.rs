@@ -1,4 +1,5 @@
-//! Care changes files and never plays: whatever is done, and whatever dies meanwhile, the rows of the lake are the same.
+//! Tests of maintenance, which changes files but never plays: whatever it does, and whichever
+//! process dies meanwhile, the rows of the lake stay the same.
 
 mod compaction;
 mod crashes;
@@ -30,7 +31,7 @@ fn attention() -> Attention<'static> {
     Attention { stop: &GOES_ON, progress: &|_, _| {} }
 }
 
-/// Commits plays of partition 0, one for each of `times_us`, from the offset `from` on.
+/// Commits plays of partition 0, one for each of `times_us`, with offsets from `from` on.
 fn commit(committer: &mut Committer, writer: &mut Writer, from: i64, times_us: &[i64]) {
     let epoch = committer.progress().epoch.unwrap_or(0) + 1;
     let files = writer.write_plays(epoch, vec![plays(0, from, times_us)]).unwrap();
@@ -62,7 +63,7 @@ fn open(lake: &Lake, kind: &'static TableKind) -> Table {
     Table::open(&lake.path(), kind, engine().unwrap(), None).unwrap()
 }
 
-/// A compaction of all plays up to where its files are staged.
+/// A compaction of all plays, up to the step at which its files are staged.
 fn staged(lake: &Lake, id: &str) -> (Table, CompactIntent) {
     let table = open(lake, &PLAYS);
     let rule = Rule::new(Duration::ZERO);
@@ -72,7 +73,7 @@ fn staged(lake: &Lake, id: &str) -> (Table, CompactIntent) {
     (table, intent)
 }
 
-/// All rows of a table with all their columns, as texts, sorted; by its log.
+/// All rows of a table that its log names, with all columns as text, sorted.
 fn rows(lake: &Lake, kind: &'static TableKind) -> Vec<String> {
     let mut rows: Vec<String> =
         entries(&open(lake, kind)).unwrap().iter().flat_map(|entry| rows_of(&entry.path)).collect();
@@ -80,7 +81,7 @@ fn rows(lake: &Lake, kind: &'static TableKind) -> Vec<String> {
     rows
 }
 
-/// The same for readers that go by the names of files.
+/// The same rows for readers that find files by name.
 fn rows_by_name(lake: &Lake, kind: &'static TableKind) -> Vec<String> {
     let files = crate::lake::disk::partitioned_files(&lake.path().join(kind.folder)).unwrap();
     let mut rows: Vec<String> = files.iter().flat_map(|path| rows_of(path)).collect();
@@ -105,7 +106,7 @@ fn rows_of(path: &Path) -> Vec<String> {
     rows
 }
 
-/// How many files the log of the plays has for each partition.
+/// How many files the log of the plays names in each partition.
 fn files_by_partition(lake: &Lake) -> Vec<usize> {
     let mut counts = std::collections::BTreeMap::<_, usize>::new();
     for entry in entries(&open(lake, &PLAYS)).unwrap() {
@@ -118,13 +119,14 @@ fn hour_us(hour: i64) -> i64 {
     AFTERNOON_US + hour * reprise_dataflows::play::HOUR_US
 }
 
-/// Makes a file as old as if it had been written `age` ago.
+/// Sets the modification time of a file to `age` ago.
 fn set_age(path: &Path, age: Duration) {
     let file = File::options().read(true).open(path).unwrap();
     file.set_modified(ago(age)).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }
 
-/// Makes the newest commit of the plays as old as if it had been made `age` ago, and all before it twice as old.
+/// Sets the modification time of the newest commit of the plays to `age` ago, and of the earlier
+/// ones to twice that.
 fn set_age_of_log(lake: &Lake, age: Duration) {
     let log = lake.plays().join("_delta_log");
     let newest = names(&log).into_iter().rfind(|name| name.ends_with(".json")).unwrap();

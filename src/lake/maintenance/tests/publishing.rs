@@ -1,5 +1,5 @@
-//! A merged file takes the place of those that it replaces: whatever dies or is deleted meanwhile, readers by name and readers
-//! by the log see each play once.
+//! Tests of publication: whichever process dies and whichever file is deleted meanwhile, readers
+//! that find files by name and readers of the log see each play once.
 
 use std::fs;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ use crate::lake::{Cut, Snapshot, disk};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// The files outside of `_merged`, and those in it.
+/// The files outside `_merged`, and those in it.
 fn files(lake: &Lake) -> (Vec<PathBuf>, Vec<PathBuf>) {
     let root = lake.plays().canonicalize().unwrap();
     (disk::partitioned_files(&root).unwrap(), disk::partitioned_files(&root.join("_merged")).unwrap())
@@ -79,7 +79,8 @@ fn dead_letters_are_published_too() {
     assert_eq!((rows(&lake, &DEAD_LETTERS), rows_by_name(&lake, &DEAD_LETTERS)), (before.clone(), before));
 }
 
-/// Late plays come for an hour that is compacted already: each merged file is published when it is due itself.
+/// Late plays arrive for an hour that is already compacted: each merged file is published when it
+/// is due itself.
 #[test]
 fn merged_files_are_published_one_after_the_other() {
     let lake = Lake::new();
@@ -105,7 +106,8 @@ fn merged_files_are_published_one_after_the_other() {
     assert_eq!((compact_all(&lake).files_before, files_by_partition(&lake)), (2, vec![1]));
 }
 
-/// As it is left by a process that dies: any number of links made, any number of files deleted, nothing in the log.
+/// A process that dies leaves some of the links made, some of the files deleted, and nothing in the
+/// log.
 #[test]
 fn a_publication_that_has_died_is_repeated() {
     for (linked, deleted) in [(1, 0), (1, 2), (1, 4), (3, 4), (3, 12)] {
@@ -124,7 +126,7 @@ fn a_publication_that_has_died_is_repeated() {
     }
 }
 
-/// Somebody else's OPTIMIZE or DELETE comes between the look at the log and the append.
+/// An OPTIMIZE or DELETE of another program comes between reading the log and the append.
 #[test]
 fn a_publication_of_files_that_have_gone_from_the_log_is_given_up() {
     let lake = lake_of(4);
@@ -146,7 +148,7 @@ fn a_publication_of_files_that_have_gone_from_the_log_is_given_up() {
 
     let published = vacuum_all(&lake, Duration::ZERO).published;
     assert_eq!((published, rows(&lake, &PLAYS)), (2, left.clone()));
-    // As if this process had not heard of that.
+    // As if this process had not read that version yet.
     let late = merged.remove(0);
     fs::create_dir_all(late.path.parent().unwrap()).unwrap();
     fs::hard_link(root.join(late.final_name().unwrap()), &late.path).unwrap();
@@ -154,7 +156,8 @@ fn a_publication_of_files_that_have_gone_from_the_log_is_given_up() {
     assert_eq!(rows(&lake, &PLAYS), left, "what is in the log stays");
 }
 
-/// Of several partitions of one publication a merged file has gone: the plays of the others are still found by name.
+/// One of several partitions in a publication has lost its merged file: the plays of the others are
+/// still found by name.
 #[test]
 fn a_file_that_has_gone_takes_no_other_along() {
     let lake = lake_of(4);
@@ -176,7 +179,8 @@ fn a_file_that_has_gone_takes_no_other_along() {
     assert_eq!(rows_by_name(&lake, &PLAYS), rows(&lake, &PLAYS));
 }
 
-/// Of a partition one merged file cannot be linked: then none is, for its originals are all still there.
+/// One merged file of a partition cannot be linked: then none is, because the originals still
+/// exist.
 #[test]
 fn a_partition_is_linked_whole_or_not_at_all() {
     let lake = lake_of(4);
@@ -192,7 +196,7 @@ fn a_partition_is_linked_whole_or_not_at_all() {
     assert_eq!(rows_by_name(&lake, &PLAYS), before);
 }
 
-/// Another tool may take a file that is linked, and not in the log yet, for garbage.
+/// Another tool may delete a file that is linked but not in the log yet, as garbage.
 #[test]
 fn a_final_name_that_somebody_deletes_is_linked_again() {
     let lake = lake_of(4);
@@ -213,7 +217,8 @@ fn a_final_name_that_somebody_deletes_is_linked_again() {
     assert_shows_once(&lake, 12);
 }
 
-/// Another tool's VACUUM has a mind of its own of how long files stay: readers by name must not lack plays for long.
+/// A VACUUM of another tool may keep files for a shorter time: readers that find files by name must
+/// not lack plays for long.
 #[test]
 fn what_others_have_deleted_too_early_is_replaced_at_once() {
     let lake = lake_of(4);

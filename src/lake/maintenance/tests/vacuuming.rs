@@ -1,4 +1,4 @@
-//! What a vacuum deletes, and above all what it does not.
+//! Tests of what a vacuum deletes, and above all of what it must not delete.
 
 use std::fs;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::lake::{Account, Snapshot};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Makes all of the lake as old as if it had been written `age` ago.
+/// Sets the modification time of all files of the plays to `age` ago.
 fn age_all(lake: &Lake, age: Duration) {
     for path in lake.files_on_disk("song_plays") {
         set_age(&path, age);
@@ -49,7 +49,7 @@ fn orphans_are_found_and_removed() {
     lake.assert_no_orphans();
 }
 
-/// Readers that have opened a version of the last hour find all its files.
+/// A reader that has opened a version of the last hour finds all its files.
 #[test]
 fn files_that_a_past_version_has_stay_for_a_while() {
     let lake = lake_of(3);
@@ -57,7 +57,7 @@ fn files_that_a_past_version_has_stay_for_a_while() {
     age_all(&lake, 2 * HOUR);
     compact_all(&lake);
     let newest = Snapshot::open(&lake.path(), None).unwrap();
-    // The versions before the compaction were the newest ones a minute ago.
+    // The version before the compaction was the newest one a minute ago.
     assert_eq!(vacuum_all(&lake, HOUR).files, 0);
     assert!(past.files().iter().all(|file| file.path.exists()));
 
@@ -72,7 +72,8 @@ fn files_that_a_past_version_has_stay_for_a_while() {
     lake.assert_no_orphans();
 }
 
-/// Added and replaced, both within the time: neither the first nor the last version has them.
+/// Files that were added and replaced within the retention time: neither the first nor the last
+/// version names them.
 #[test]
 fn files_that_came_and_went_meanwhile_stay_too() {
     let lake = lake_of(1);
@@ -81,14 +82,15 @@ fn files_that_came_and_went_meanwhile_stay_too() {
     committer.commit(cut_of_plays(&mut writer, 2, 3, 6)).unwrap();
     let between = Snapshot::open(&lake.path(), None).unwrap();
     compact_all(&lake);
-    // Written long before they were committed, as when the disk was full meanwhile.
+    // The files were written long before they were committed, as after a full disk.
     between.files().iter().for_each(|file| set_age(&file.path, 2 * HOUR));
     assert_eq!(vacuum_all(&lake, HOUR).files, 0);
     let rows: Vec<_> = between.files().iter().flat_map(|file| coordinates(&file.path)).collect();
     assert_eq!(rows.len(), 6);
 }
 
-/// Even when nothing is to be retained, what is under way is not garbage: its intent names it.
+/// Even if nothing is to be retained, the files of a commit in progress are not garbage: its intent
+/// names them.
 #[test]
 fn files_of_a_commit_under_way_stay() {
     let lake = lake_of(1);
@@ -101,7 +103,7 @@ fn files_of_a_commit_under_way_stay() {
     committer.plays.append_intent(&intent).unwrap();
     assert_eq!(lake.rows(), expected(6));
 
-    // And one that cannot be read might name anything.
+    // An intent that cannot be read might name any file.
     let path = lake.plays().join(format!("_staging/commit-{}-2.json", intent.incarnation));
     fs::write(path, b"{").unwrap();
     let lock = Lock::take(&lake.path()).unwrap().unwrap();
