@@ -47,6 +47,12 @@ pub struct Manifest {
     pub names: Vec<Part>,
 }
 
+/// What a manifest of any format says.
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
 /// A file of the checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
@@ -82,10 +88,12 @@ impl Manifest {
         let end = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
         let (claimed, json) = (&bytes[..end], bytes.get(end + 1..).unwrap_or_default());
         ensure!(claimed == digest(json).as_bytes(), "{} is damaged: its digest is another", path.display());
-        let manifest: Self = serde_json::from_slice(json).with_context(context)?;
-        if manifest.format != FORMAT {
-            bail!("{} has the format {}, and this reprise knows {FORMAT}", path.display(), manifest.format);
+        // Of another format nothing else is known.
+        let Format { format } = serde_json::from_slice(json).with_context(context)?;
+        if format != FORMAT {
+            bail!("{} has the format {format}, and this reprise knows {FORMAT}", path.display());
         }
+        let manifest: Self = serde_json::from_slice(json).with_context(context)?;
         ensure!(
             manifest.tallies.len() == BUCKETS && manifest.names.len() == BUCKETS,
             "{} lacks buckets",
@@ -120,4 +128,18 @@ fn digest(bytes: &[u8]) -> String {
     let mut hasher = SipHasher13::new();
     hasher.write(bytes);
     format!("{:032x}", hasher.finish128().as_u128())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_format_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let json = r#"{"format":1,"dimensions":[]}"#;
+        fs::write(folder.path().join(FILE), format!("{}\n{json}", digest(json.as_bytes()))).unwrap();
+        let said = Manifest::read(folder.path()).unwrap_err().to_string();
+        assert!(said.contains("has the format 1"), "{said}");
+    }
 }
