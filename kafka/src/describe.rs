@@ -1,4 +1,5 @@
-//! What makes a topic a different one from its namesake: the id that the cluster gave it. rdkafka does not ask for it.
+//! The id that the cluster gave to a topic: it tells a topic from a later one of the same name.
+//! rdkafka does not expose it.
 
 use std::ffi::CString;
 use std::ptr;
@@ -17,18 +18,19 @@ use rdkafka::types::RDKafkaErrorCode;
 
 use super::queue;
 
-/// The id that stands for none.
+/// The all-zero id, which stands for "no id".
 const NONE: &str = "AAAAAAAAAAAAAAAAAAAAAA";
+/// How much longer the queue is polled than the request may take.
 const POLL_LONGER_MS: i32 = 500;
 
-/// Something of librdkafka's, with the function that takes it back. None of it is null.
+/// An object that librdkafka allocated, with the function that frees it. The pointer is never null.
 struct Lent<T>(*mut T, unsafe extern "C" fn(*mut T));
 
 impl<T> Lent<T> {
-    /// `None` of null.
+    /// Owns `given`, and frees it by `back`. `None` if it is null.
     ///
     /// # Safety
-    /// What was `given` is null, or ours to give `back` once.
+    /// `given` is null, or we own it and must pass it to `back` exactly once.
     unsafe fn new(given: *mut T, back: unsafe extern "C" fn(*mut T)) -> Option<Self> {
         (!given.is_null()).then_some(Self(given, back))
     }
@@ -36,16 +38,17 @@ impl<T> Lent<T> {
 
 impl<T> Drop for Lent<T> {
     fn drop(&mut self) {
-        // SAFETY: it was ours, is not null, and is not used again.
+        // SAFETY: we own it, it is not null, and it is not used again.
         unsafe { (self.1)(self.0) };
     }
 }
 
-/// The id of a topic, as Kafka's own tools write it, by what the broker `broker_id` knows. `None` if the cluster gives topics no ids,
-/// as Kafka before 2.8 did.
+/// The id of a topic, in the form that Kafka's own tools print, as the broker `broker_id` knows it.
+/// `None` if the cluster gives topics no ids (Kafka before 2.8).
 ///
 /// # Errors
-/// What the broker says against it, or that it says nothing within `timeout`.
+/// The error code that the broker answers with, or `OperationTimedOut` if it does not answer within
+/// `timeout`.
 pub fn topic_id<C: ClientContext>(
     client: &Client<C>,
     topic: &str,
@@ -55,22 +58,23 @@ pub fn topic_id<C: ClientContext>(
     let event = describe(client, topic, broker_id, timeout)?;
     // SAFETY: the event is alive.
     check(unsafe { rd_kafka_event_error(event.0) })?;
-    // SAFETY: as above. What comes belongs to it, and is null if it is no such answer.
+    // SAFETY: as above. The result belongs to the event, and is null if the event is of another
+    // type.
     let result = unsafe { rd_kafka_event_DescribeTopics_result(event.0) };
     if result.is_null() {
         return Err(RDKafkaErrorCode::Unknown);
     }
     let mut count = 0;
-    // SAFETY: the result is alive, and `count` is to be written.
+    // SAFETY: the result is alive, and `count` is valid for writes.
     let described = unsafe { rd_kafka_DescribeTopics_result_topics(result, &raw mut count) };
     if described.is_null() || count == 0 {
         return Err(RDKafkaErrorCode::UnknownTopicOrPartition);
     }
-    // SAFETY: so many are there, for as long as the event is.
+    // SAFETY: the array has `count > 0` elements, and lives as long as the event.
     let described = unsafe { *described };
     // SAFETY: the description is alive.
     let error = unsafe { rd_kafka_TopicDescription_error(described) };
-    // SAFETY: null counts as no error.
+    // SAFETY: librdkafka takes null as "no error".
     check(unsafe { rd_kafka_error_code(error) })?;
     // SAFETY: as above.
     let id = unsafe { rd_kafka_TopicDescription_topic_id(described) };
@@ -79,14 +83,14 @@ pub fn topic_id<C: ClientContext>(
     }
     // SAFETY: the id lives as long as the description.
     let text = unsafe { rd_kafka_Uuid_base64str(id) };
-    // SAFETY: it is null, or a text that lives as long as the id.
+    // SAFETY: the pointer is null, or a C string that lives as long as the id.
     let text = unsafe { queue::text(text) };
-    // librdkafka uses the letters of plain base64, Kafka those that a URL may have.
+    // librdkafka prints standard base64, Kafka's tools the URL-safe alphabet.
     let text = text.replace('+', "-").replace('/', "_");
     Ok(Some(text).filter(|text| !text.is_empty() && text != NONE))
 }
 
-/// Asks, and waits for the answer.
+/// Sends the request, and waits for the answer.
 fn describe<C: ClientContext>(
     client: &Client<C>,
     topic: &str,
@@ -96,28 +100,29 @@ fn describe<C: ClientContext>(
     let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
     let name = CString::new(topic).map_err(|_| RDKafkaErrorCode::InvalidTopic)?;
     let (rk, mut names) = (client.native_ptr(), [name.as_ptr()]);
-    // SAFETY: the client is alive for as long as this function runs.
+    // SAFETY: the client outlives this function.
     let queue = unsafe { rd_kafka_queue_new(rk) };
-    // SAFETY: it is ours.
+    // SAFETY: we own the new queue.
     let queue = unsafe { Lent::new(queue, rd_kafka_queue_destroy) }.ok_or(RDKafkaErrorCode::Fail)?;
     // SAFETY: the client is alive.
     let options = unsafe { rd_kafka_AdminOptions_new(rk, rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS) };
-    // SAFETY: they are ours.
+    // SAFETY: we own the new options.
     let options = unsafe { Lent::new(options, rd_kafka_AdminOptions_destroy) }.ok_or(RDKafkaErrorCode::Fail)?;
-    // SAFETY: there is one name, which ends with a zero byte and is copied.
+    // SAFETY: there is one name; it ends with a zero byte, and librdkafka copies it.
     let topics = unsafe { rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len()) };
-    // SAFETY: they are ours.
+    // SAFETY: we own the new collection.
     let topics = unsafe { Lent::new(topics, rd_kafka_TopicCollection_destroy) }.ok_or(RDKafkaErrorCode::Fail)?;
-    // SAFETY: the options are alive, and there is no room to say what is wrong with them.
+    // SAFETY: the options are alive; the buffer for an error text is null, with length 0.
     check(unsafe { rd_kafka_AdminOptions_set_request_timeout(options.0, timeout_ms, ptr::null_mut(), 0) })?;
     // SAFETY: as above.
     check(unsafe { rd_kafka_AdminOptions_set_broker(options.0, broker_id, ptr::null_mut(), 0) })?;
-    // SAFETY: all are alive, and librdkafka keeps what it needs of them while it asks.
+    // SAFETY: all four are alive, and librdkafka copies or retains what the request needs of them.
     unsafe { rd_kafka_DescribeTopics(rk, topics.0, options.0, queue.0) };
-    // The request has its own end, and a reason, a little before.
+    // Poll a little longer than the request's own timeout, so that its error, which has a reason,
+    // comes first.
     // SAFETY: the queue is alive.
     let event = unsafe { rd_kafka_queue_poll(queue.0, timeout_ms.saturating_add(POLL_LONGER_MS)) };
-    // SAFETY: it is ours.
+    // SAFETY: the event is null, or we own it.
     unsafe { Lent::new(event, rd_kafka_event_destroy) }.ok_or(RDKafkaErrorCode::OperationTimedOut)
 }
 

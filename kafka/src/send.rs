@@ -1,4 +1,4 @@
-//! To Kafka.
+//! Sending messages to Kafka in batches.
 
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext};
@@ -6,23 +6,25 @@ use rdkafka::types::RDKafkaErrorCode;
 
 use super::topic::Topic;
 
-/// Sends messages to one topic, each at the time at which it is handed over.
+/// Sends messages to one topic. The timestamp of a message is the time of the [`Sender::hand_over`]
+/// that gives it to librdkafka.
 pub struct Sender<C: ProducerContext<DeliveryOpaque = ()> + 'static> {
-    // Goes before the client, of which it is a part.
+    // Must be released before the producer: fields are dropped in this order.
     topic: Topic,
     producer: BaseProducer<C>,
     waiting: Vec<Batch>,
 }
 
-/// Messages for one partition: their bytes one after the other, and where they end.
+/// Messages for one partition: the bytes of all, and the range of each.
 #[derive(Default)]
 struct Batch {
     bytes: Vec<u8>,
     messages: Vec<Extent>,
-    /// So many have been handed over.
+    /// How many of the messages librdkafka has taken; they are the first ones.
     taken: usize,
 }
 
+/// Where a message's key and value lie in the bytes of its batch.
 struct Extent {
     start: usize,
     key_end: usize,
@@ -31,21 +33,26 @@ struct Extent {
 }
 
 impl<C: ProducerContext<DeliveryOpaque = ()> + 'static> Sender<C> {
-    /// Sends to the first `partitions` of `topic` through `producer`.
+    /// Sends through `producer` to the partitions `0..partitions` of `topic`.
     ///
     /// # Errors
-    /// When no topic can have that name.
+    /// If no topic can have that name.
     pub fn new(producer: BaseProducer<C>, topic: &str, partitions: usize) -> KafkaResult<Self> {
         let topic = Topic::new(producer.client(), topic)
             .ok_or(KafkaError::MessageProduction(RDKafkaErrorCode::InvalidTopic))?;
         Ok(Self { topic, producer, waiting: std::iter::repeat_with(Batch::default).take(partitions).collect() })
     }
 
+    /// The producer, for polling and flushing.
     pub fn producer(&self) -> &BaseProducer<C> {
         &self.producer
     }
 
-    /// Adds a message to what is to be handed over. Without a `value` it is a tombstone.
+    /// Queues a message here until the next [`Sender::hand_over`]. Without a `value` it is a
+    /// tombstone.
+    ///
+    /// # Panics
+    /// If `partition` is not one of the partitions given to [`Sender::new`].
     #[inline]
     pub fn push(&mut self, partition: usize, key: &[u8], value: Option<&[u8]>) {
         let batch = &mut self.waiting[partition];
@@ -56,12 +63,13 @@ impl<C: ProducerContext<DeliveryOpaque = ()> + 'static> Sender<C> {
         batch.messages.push(Extent { start, key_end, end: value.map(|_| batch.bytes.len()) });
     }
 
-    /// Hands over to librdkafka what was pushed, as long as its queue has room. Whether that was all; the rest goes first the
-    /// next time.
+    /// Hands the pushed messages over to librdkafka until its queue is full. Returns whether all of
+    /// them fitted; the others are handed over first at the next call.
     ///
     /// # Errors
-    /// When librdkafka refuses a message for another reason: it is too large, say. What else was pushed may have been handed over or
-    /// not, so this must not be called again then.
+    /// If librdkafka refuses a message for another reason than a full queue: it is too large, for
+    /// example. Any of the other pushed messages may or may not have been handed over, so do not
+    /// call this again after an error.
     pub fn hand_over(&mut self) -> KafkaResult<bool> {
         let mut all = true;
         for (partition, batch) in (0..).zip(&mut self.waiting) {
@@ -74,6 +82,7 @@ impl<C: ProducerContext<DeliveryOpaque = ()> + 'static> Sender<C> {
 }
 
 impl Batch {
+    /// Hands over what is not taken yet. Whether that was all of it.
     fn hand_over(&mut self, topic: &Topic, partition: i32) -> Result<bool, RDKafkaErrorCode> {
         let message = |extent: &Extent| {
             let Extent { start, key_end, end } = *extent;

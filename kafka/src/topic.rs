@@ -1,4 +1,4 @@
-//! librdkafka's topics, owned, and its call that takes many messages.
+//! Owner of a topic handle of librdkafka, and the call that sends a batch to it.
 
 use std::ffi::{CString, c_void};
 use std::ptr::{self, NonNull};
@@ -10,19 +10,23 @@ use rdkafka::bindings::{
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::types::RDKafkaErrorCode;
 
-/// A topic of a client, which must not end before it.
+/// A topic handle of a client. The client must outlive it.
 pub struct Topic(NonNull<rd_kafka_topic_t>);
 
 impl Topic {
-    /// `None` for a name that no topic can have.
+    /// The handle of the topic `name`. `None` if no topic can have that name.
     pub fn new<C: ClientContext>(client: &Client<C>, name: &str) -> Option<Self> {
         let name = CString::new(name).ok()?;
-        // SAFETY: the client is alive, the name ends with a zero byte, and without a configuration the client's own counts.
+        // SAFETY: the client is alive, and the name ends with a zero byte. A null configuration
+        // means the client's default for topics.
         NonNull::new(unsafe { rd_kafka_topic_new(client.native_ptr(), name.as_ptr(), ptr::null_mut()) }).map(Self)
     }
 
-    /// Queues copies of messages, given as key and value, on their way to a partition, until the queue is full. How many it
-    /// has taken, which are the first ones.
+    /// Copies messages (key and value) into librdkafka's queue for `partition` until the queue is
+    /// full. Returns how many it has taken; they are the first ones.
+    ///
+    /// # Errors
+    /// The code of the first message that was refused for another reason than a full queue.
     pub fn produce<'a>(
         &self,
         partition: i32,
@@ -30,7 +34,8 @@ impl Topic {
     ) -> Result<usize, RDKafkaErrorCode> {
         let mut messages: Vec<rd_kafka_message_t> = messages.map(|(key, value)| message(key, value)).collect();
         let count = i32::try_from(messages.len()).map_err(|_| RDKafkaErrorCode::InvalidArgument)?;
-        // SAFETY: the topic is alive, and so are `count` messages with all that they point to, which is copied.
+        // SAFETY: the topic is alive, and so are the `count` messages and the bytes that they point
+        // to; librdkafka copies the bytes.
         unsafe {
             rd_kafka_produce_batch(self.0.as_ptr(), partition, RD_KAFKA_MSG_F_COPY, messages.as_mut_ptr(), count)
         };
@@ -46,11 +51,13 @@ impl Topic {
 
 impl Drop for Topic {
     fn drop(&mut self) {
-        // SAFETY: the reference was ours, and is not used again. Messages on their way have their own.
+        // SAFETY: we own the reference, and it is not used again. Queued messages hold their own.
         unsafe { rd_kafka_topic_destroy(self.0.as_ptr()) };
     }
 }
 
+/// The message as librdkafka's batch call wants it. An empty value is not null, so it is no
+/// tombstone.
 fn message(key: &[u8], value: Option<&[u8]>) -> rd_kafka_message_t {
     let start = |bytes: &[u8]| bytes.as_ptr().cast_mut().cast::<c_void>();
     rd_kafka_message_t {

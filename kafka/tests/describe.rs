@@ -1,4 +1,5 @@
-//! What a broker knows of a topic, from librdkafka's own mock of a cluster. The program's tests make a topic anew on a real one.
+//! The id of a topic, from librdkafka's mock cluster. The program's own tests delete and recreate a
+//! topic on a real broker.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Receiving, from librdkafka's own mock of a cluster. The program's tests do it from a real one.
+//! Receiving from librdkafka's mock cluster. The program's own tests receive from a real broker.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use reprise_kafka::{KafkaNotice, Receiver};
 const PATIENCE: Duration = Duration::from_secs(20);
 const TOPIC: &str = "plays";
 
-/// A receiver of `partitions`, each from its first offset.
+/// A receiver of the partitions `0..partitions`, each from its first offset.
 fn receiver(servers: &str, partitions: i32) -> Receiver<rdkafka::consumer::DefaultConsumerContext> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", servers)
@@ -32,12 +32,12 @@ fn receiver(servers: &str, partitions: i32) -> Receiver<rdkafka::consumer::Defau
     receiver
 }
 
-/// What a record of the tests holds: a key that is missing now and then, and a value that is.
+/// The key and the value of a record of the tests; either is missing now and then.
 fn record(partition: i32, offset: i64) -> (Option<String>, Option<String>) {
     ((offset % 3 > 0).then(|| format!("k{offset}")), (offset % 5 > 0).then(|| format!("{partition}/{offset}")))
 }
 
-/// A cluster whose topic has partitions of these `lengths`.
+/// A cluster whose topic has one partition for each of `lengths`, with that many records.
 fn cluster(lengths: &[i64]) -> MockCluster<'static, DefaultProducerContext> {
     let cluster = MockCluster::new(1).unwrap();
     cluster.create_topic(TOPIC, i32::try_from(lengths.len()).unwrap(), 1).unwrap();
@@ -88,8 +88,8 @@ fn every_message_comes_once_and_in_order_and_then_the_end() {
     assert_eq!(nexts, lengths);
 }
 
-/// Messages are given back whether they were received, taken out of librdkafka only, or neither: else ending a consumer would
-/// wait for them.
+/// Messages are released whether they were received, only taken out of librdkafka, or neither:
+/// destroying a consumer would wait forever for a message that is still held.
 #[test]
 fn it_ends_with_messages_on_the_way() {
     let cluster = cluster(&[30_000]);
@@ -113,7 +113,7 @@ fn it_ends_with_messages_on_the_way() {
 
 #[test]
 fn it_says_that_no_broker_answers() {
-    // Port 1 is nobody's.
+    // Nothing listens on port 1.
     let mut receiver = receiver("127.0.0.1:1", 1);
     let began = Instant::now();
     let (mut refused, mut all_down) = (false, false);

@@ -1,4 +1,4 @@
-//! Sending, to librdkafka's own mock of a cluster. The program's tests do it to a real one.
+//! Sending to librdkafka's mock cluster. The program's own tests send to a real broker.
 
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,7 @@ fn sender(servers: &str, partitions: usize, queue: &str) -> Sender<DefaultProduc
     Sender::new(producer, TOPIC, partitions).unwrap()
 }
 
-/// The key and the value of each message that is there, by partition.
+/// The key and the value of each message in the topic, by partition.
 fn sent(servers: &str, lengths: &[usize]) -> Vec<Vec<(String, Option<String>)>> {
     let consumer: BaseConsumer =
         ClientConfig::new().set("bootstrap.servers", servers).set("group.id", "test").create().unwrap();
@@ -52,7 +52,8 @@ fn sent(servers: &str, lengths: &[usize]) -> Vec<Vec<(String, Option<String>)>> 
     found
 }
 
-/// Also through a queue that has no room for a fraction of them, which takes the first ones of what is left each time.
+/// The queue of the producer is much smaller than what is pushed, so that each call hands over only
+/// the first of the remaining messages.
 #[test]
 fn every_message_arrives_once_and_in_order() {
     let cluster = cluster(3);
