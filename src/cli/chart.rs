@@ -1,4 +1,4 @@
-//! `reprise trending` and `reprise chart`: ask a running instance, and print what it says.
+//! `reprise trending` and `reprise chart`: the charts of a running instance.
 
 use std::io::{self, BufWriter, Write};
 use std::num::NonZeroUsize;
@@ -16,8 +16,10 @@ use crate::terminal::output::{self, Format, table};
 use crate::terminal::screen;
 use crate::text::log;
 
+/// How often `--watch` asks.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
+/// The options of `reprise trending`.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -29,6 +31,7 @@ pub struct TrendingOptions {
     asking: Asking,
 }
 
+/// The options of `reprise chart`.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -36,57 +39,74 @@ Examples:
   reprise chart weekly --scope US --period 2026-W47 --limit 10
   reprise chart monthly --scope '*' --period '*' --format json")]
 pub struct ChartOptions {
-    /// The chart, such as `weekly`.
+    /// The name of the chart, such as `weekly`.
     #[arg(value_parser = chart_name)]
     name: String,
-    /// Such as `2026-W47`, or `*` for all [default: the newest that has entries].
+    /// The period, such as `2026-W47`, or `*` for all [default: the newest that has entries].
     #[arg(long)]
     period: Option<String>,
     #[command(flatten)]
     asking: Asking,
 }
 
-/// What both commands take.
+/// The options of both commands.
 #[derive(clap::Args)]
 struct Asking {
     #[command(flatten)]
     instance: Instance,
-    /// `global`, a country such as `US`, or a device such as `device:mobile`; `*` for all.
+    /// The scope: `global`, a country such as `US`, or a device such as `device:mobile`; `*` for
+    /// all.
     #[arg(long, default_value = "global")]
     scope: String,
-    /// Entries, from the top [default: all].
+    /// The number of entries to show, from the top [default: all].
     #[arg(long, value_parser = limit)]
     limit: Option<NonZeroUsize>,
     /// Ask again every second, until Ctrl-C.
     #[arg(long)]
     watch: bool,
+    /// The output format.
     #[arg(long, default_value = "table", value_parser = text_format())]
     format: Format,
 }
 
+/// Runs `reprise trending`.
+///
+/// # Errors
+/// If the instance does not answer or refuses, or standard output cannot be written.
 pub fn trending(options: TrendingOptions) -> Result<()> {
     let url = address(&options.asking, &["v1", "trending"], None)?;
     options.asking.show(&url)
 }
 
+/// Runs `reprise chart`.
+///
+/// # Errors
+/// If the instance does not answer or refuses, or standard output cannot be written.
 pub fn chart(options: ChartOptions) -> Result<()> {
     let url = address(&options.asking, &["v1", "charts", &options.name], options.period.as_deref())?;
     options.asking.show(&url)
 }
 
-/// What cannot be a chart's name is told apart here, so that a name can never lead to another path of the server.
+/// Parses the name of a chart. The name becomes part of the URL's path, so only characters of chart
+/// names are accepted: another path of the server cannot be reached by it.
+///
+/// # Errors
+/// If no chart can have that name.
 pub fn chart_name(text: &str) -> Result<String, &'static str> {
     let possible = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let is_name = !text.is_empty() && text.bytes().all(possible);
     is_name.then(|| text.to_owned()).ok_or("names of charts are lower-case letters, digits and hyphens")
 }
 
-/// Reads how much an answer may have.
+/// Parses `--limit`.
+///
+/// # Errors
+/// If it is not a positive number.
 pub fn limit(text: &str) -> Result<NonZeroUsize, &'static str> {
     text.parse().map_err(|_| "it must be a whole number from 1")
 }
 
-/// Parquet is for files, and these commands write to the screen.
+/// The formats without Parquet, which needs a file: these commands write to standard output.
 fn text_format() -> impl TypedValueParser<Value = Format> {
     PossibleValuesParser::new(["table", "json", "csv"]).try_map(|name| Format::from_str(&name, false))
 }
@@ -107,8 +127,9 @@ impl Asking {
         output::write(self.format, &cells, None)
     }
 
-    /// An instance that is away may be restarting: what it said last stays on the screen until it is back. A question
-    /// that it refuses will be refused again, so that ends the watch.
+    /// Asks until Ctrl-C. An instance that does not answer may be restarting: its last answer stays
+    /// on the screen until it is back. A request that it refuses would be refused again, so that
+    /// ends the watch.
     fn watch(&self, client: &Client, url: &Url) -> Result<()> {
         let mut cells = Vec::new();
         let mut was_away = false;
@@ -135,8 +156,8 @@ impl Asking {
         }
     }
 
-    /// For a file or a pipe: the cells one time after the other, an empty line after each, and news of the server on
-    /// standard error.
+    /// For a file or a pipe: appends the cells, followed by an empty line. Prints to standard error
+    /// that the server does not answer.
     fn append(&self, cells: &[ChartCell], gone: Option<&anyhow::Error>, answered: bool) -> io::Result<()> {
         if let Some(error) = gone {
             log::note(&format!("asking again every second: {error:#}"));
@@ -151,7 +172,8 @@ impl Asking {
     }
 }
 
-/// Draws the cells over those of a second ago, cut to the terminal, and below them why they are no longer fresh.
+/// Redraws the cells in place, cut to the terminal, with a line below them if the server does not
+/// answer.
 fn redraw(
     cells: &[ChartCell],
     away: Option<&anyhow::Error>,

@@ -1,4 +1,4 @@
-//! `reprise lake checkpoint`: counts a lake by hand, so that the next start need not.
+//! `reprise lake checkpoint`: makes a checkpoint of a lake now, so that the next start is quick.
 
 use anyhow::{Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget};
@@ -11,21 +11,27 @@ use crate::checkpoint::{self, Made};
 use crate::text::grouped;
 use crate::text::log;
 
+/// The options of `reprise lake checkpoint`.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   reprise lake checkpoint ./lake
   reprise lake checkpoint ./lake --charts my-charts.toml
 
-A running instance makes one by itself every --checkpoint-interval. What is counted depends on
-the charts, so give the same --charts as to `reprise run`.")]
+A running instance makes a checkpoint by itself every --checkpoint-interval. What is counted depends
+on the charts, so give the same --charts as to `reprise run`.")]
 pub struct Options {
+    /// The lake.
     #[command(flatten)]
     pub lake: LakeFolder,
     #[command(flatten)]
     charts: ChartsFile,
 }
 
+/// Makes the checkpoint.
+///
+/// # Errors
+/// If it cannot be made, another process is making one, or it was stopped.
 pub fn run(options: &Options) -> Result<()> {
     start_log("warn");
     let plan = Plan::new(&*options.charts.load()?);

@@ -1,4 +1,4 @@
-//! Asks a running instance over HTTP.
+//! The HTTP client for a running instance.
 
 use std::fmt;
 use std::io::Read;
@@ -19,53 +19,53 @@ use crate::state::charts::{CellAnswer, ChartCell};
 use crate::text::{grouped, printable};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// For the whole answer.
+/// Limit for receiving a whole response.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// For a snapshot of all cells.
+/// Limit for receiving a snapshot of all cells.
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(600);
-/// Bytes that a snapshot may have: what fits in memory beside a replay.
+/// The largest snapshot: it must fit in memory beside a replay.
 const SNAPSHOT_BYTES_MAX: u64 = 4 << 30;
-/// How long a probe waits: whoever watches over the instance asks again.
+/// Limit for a probe. It is short, because whatever probes an instance tries again.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Bytes that the answer to a probe may have.
+/// The largest response to a probe.
 const PROBE_BYTES_MAX: u64 = 64 << 10;
-/// Bytes that an answer may have: several times what the server would send, and what fits in memory.
+/// The largest response: several times what the server would send, and small enough for memory.
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
 
-/// Asks one instance or several.
+/// A client for one or several instances.
 pub struct Client {
     http: reqwest::blocking::Client,
-    /// The option that names the instance, which the advice about it names.
+    /// The option that names the instance, for error messages.
     option: &'static str,
 }
 
-/// How far the lake of an instance is.
+/// The part of an instance's status that tells what it has committed.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 pub struct Committed {
-    /// How far the instance has come since its start.
+    /// The phase that the instance is in.
     #[serde(default)]
     phase: Phase,
     /// The newest version that the instance has committed.
     pub lake_version: Option<u64>,
-    /// Plays in it.
+    /// Plays in that version.
     #[serde(default)]
     pub lake_plays: u64,
-    /// Plays that were read and are not in it.
+    /// Plays that were read and are not committed yet.
     #[serde(default)]
     pub uncommitted_plays: u64,
-    /// Until the next commit is due, in ms; `None` if the instance does not know.
+    /// The time until the next commit is due, in ms; `None` if the instance does not know.
     #[serde(default)]
     next_commit_ms: Option<u64>,
 }
 
 impl Committed {
-    /// Whether the instance has read everything that Kafka had, so that it knows what there is.
+    /// Whether the instance has caught up with Kafka.
     pub fn is_live(&self) -> bool {
         self.phase == Phase::Live
     }
 }
 
-/// What is not in the lake yet.
+/// Says how many plays are not committed yet, and when they will be.
 impl fmt::Display for Committed {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plays = grouped(self.uncommitted_plays);
@@ -78,16 +78,17 @@ impl fmt::Display for Committed {
     }
 }
 
-/// Why there is no answer.
+/// Why a request failed.
 #[derive(Debug)]
 pub enum Failure {
-    /// Nothing answers, or not now: asking again later may help.
+    /// The instance does not answer, or cannot answer now: trying again later may help.
     Away(anyhow::Error),
-    /// It answers, and the answer is no.
+    /// The instance refuses the request: trying again does not help.
     Refused(anyhow::Error),
 }
 
 impl Failure {
+    /// The error, for a caller that does not try again.
     pub fn into_error(self) -> anyhow::Error {
         match self {
             Self::Away(error) | Self::Refused(error) => error,
@@ -96,7 +97,11 @@ impl Failure {
 }
 
 impl Client {
-    /// A client that presents `token`, if there is one, and asks what `option` names.
+    /// A client that sends `token`, if there is one. `option` is the option that names the
+    /// instance.
+    ///
+    /// # Errors
+    /// If the token cannot be in a header, or the client cannot be set up.
     pub fn new(token: Option<&str>, option: &'static str) -> Result<Self> {
         let mut headers = HeaderMap::new();
         if let Some(token) = token {
@@ -105,45 +110,63 @@ impl Client {
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
-        // An instance is on this machine or network: a proxy for the rest of the world does not know it.
+        // No proxy: an instance is on this machine or network, where a proxy for the internet does
+        // not reach.
         let builder = reqwest::blocking::Client::builder().no_proxy().redirect(Policy::none()).default_headers(headers);
         let client = builder.connect_timeout(CONNECT_TIMEOUT).timeout(ANSWER_TIMEOUT).build();
         let http = client.context("the HTTP client cannot be started")?;
         Ok(Self { http, option })
     }
 
-    /// The cells that `url` answers with.
+    /// The chart cells at `url`.
+    ///
+    /// # Errors
+    /// A [`Failure`], as for all requests.
     pub fn ask(&self, url: &Url) -> Result<Vec<ChartCell>, Failure> {
         self.json::<CellAnswer>(url).map(CellAnswer::into_cells)
     }
 
-    /// The JSON that `url` answers with.
+    /// The JSON document at `url`.
+    ///
+    /// # Errors
+    /// A [`Failure`]: `Refused` also if the document is not a `T`.
     pub fn json<T: DeserializeOwned>(&self, url: &Url) -> Result<T, Failure> {
         let answer = serde_json::from_slice(&self.get(url)?);
         let context = || format!("{} answers with other JSON than a reprise of this version: is it one?", origin(url));
         answer.with_context(context).map_err(Failure::Refused)
     }
 
-    /// The body that `url` answers with.
+    /// The response body at `url`.
+    ///
+    /// # Errors
+    /// A [`Failure`]: `Refused` also if the body is too large.
     pub fn get(&self, url: &Url) -> Result<Vec<u8>, Failure> {
         self.body(url, ANSWER_TIMEOUT, ANSWER_BYTES_MAX, "set a --limit")
     }
 
-    /// Whether the probe at `url` is answered as reprise answers it: by the line `expected`.
+    /// Checks that the probe at `url` is answered by the line `expected`, as reprise answers it.
+    ///
+    /// # Errors
+    /// A [`Failure`]: `Refused` also if the answer is another one.
     pub fn probe(&self, url: &Url, expected: &str) -> Result<(), Failure> {
         let answer = self.body(url, PROBE_TIMEOUT, PROBE_BYTES_MAX, "is it a reprise?")?;
         match answer.trim_ascii() == expected.as_bytes() {
             true => Ok(()),
-            false => Err(Failure::Refused(anyhow!("{} answers otherwise than a reprise: is it one?", origin(url)))),
+            false => Err(Failure::Refused(anyhow!("{} does not answer as reprise does: is it one?", origin(url)))),
         }
     }
 
-    /// The snapshot at `url`, as it is: it is taken whole, so that the instance need not wait for a replay.
+    /// The snapshot at `url`, undecoded. It is received as a whole before it is used, so that the
+    /// instance does not have to wait for a replay while it sends.
+    ///
+    /// # Errors
+    /// A [`Failure`]: `Refused` also if the snapshot is too large.
     pub fn snapshot(&self, url: &Url) -> Result<Vec<u8>, Failure> {
         self.body(url, SNAPSHOT_TIMEOUT, SNAPSHOT_BYTES_MAX, "its charts are too many to compare")
     }
 
-    /// The body of an answer that is a yes, of `bytes_max` bytes at most; beyond that the user gets a `hint`.
+    /// The body of a successful response, of `bytes_max` bytes at most; the error for a larger one
+    /// ends with `hint`.
     fn body(&self, url: &Url, timeout: Duration, bytes_max: u64, hint: &str) -> Result<Vec<u8>, Failure> {
         let response = self.http.get(url.clone()).timeout(timeout).send();
         let response = response.map_err(|error| self.no_answer(url, error))?;
@@ -152,7 +175,7 @@ impl Client {
         let body = body(url, response, bytes_max, hint)?;
         match location.filter(|_| status.is_redirection()) {
             Some(leader) => Err(Failure::Refused(anyhow!(
-                "{} serves no charts, and sends those who want some to {}: ask that one",
+                "{} serves no charts, and redirects to {}: ask that one",
                 origin(url),
                 origin(&leader)
             ))),
@@ -194,7 +217,7 @@ fn refusal(url: &Url, status: StatusCode, body: &[u8]) -> Failure {
     if status.is_server_error() { Failure::Away(error) } else { Failure::Refused(error) }
 }
 
-/// Whom we asked, without what.
+/// Scheme, host and port of `url`, for error messages.
 fn origin(url: &Url) -> String {
     url.origin().ascii_serialization()
 }
@@ -224,7 +247,8 @@ mod tests {
         crate::state::charts::Filter { scope, period: Some(period.to_owned()), ..Default::default() }
     }
 
-    /// The detail of a problem is the error; trouble of the server may pass, a wrong question stays wrong.
+    /// The error is the detail of the problem. A server error may pass; a refused request stays
+    /// refused.
     #[test]
     fn refusals_say_why() {
         let (server, http) = server();
@@ -246,7 +270,7 @@ mod tests {
         assert!(error.starts_with(&expected) && error.ends_with("name it with --url"), "{error}");
     }
 
-    /// Whatever is on the port instead: an error, and none of its escape sequences.
+    /// Another program on the port gives an error, without the escape sequences that it sends.
     #[test]
     fn somebody_else_there() {
         let answers =

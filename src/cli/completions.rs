@@ -1,4 +1,5 @@
-//! `reprise completions` and `reprise man`: what shells and manuals say of the options, made from the options themselves.
+//! `reprise completions` and `reprise man`: shell completions and manual pages, generated from the
+//! options.
 
 use anyhow::{Context, Result};
 use clap::Command;
@@ -8,6 +9,7 @@ use clap_mangen::Man;
 use super::usage::WrongUsage;
 use crate::terminal::output;
 
+/// The options of `reprise completions`.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -15,10 +17,12 @@ Examples:
   reprise completions fish > ~/.config/fish/completions/reprise.fish
   source <(reprise completions zsh)")]
 pub struct CompletionsOptions {
+    /// The shell.
     #[arg(value_enum)]
     shell: Shell,
 }
 
+/// The options of `reprise man`.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -26,12 +30,15 @@ Examples:
   reprise man lake compact | man -l -
   reprise man > /usr/local/share/man/man1/reprise.1")]
 pub struct ManOptions {
-    /// The command that the page is of, instead of all.
+    /// The command to print the page of, instead of the whole program.
     #[arg(value_name = "COMMAND")]
     path: Vec<String>,
 }
 
 /// Prints the completions of `command` for a shell.
+///
+/// # Errors
+/// If standard output cannot be written.
 pub fn completions(mut command: Command, options: &CompletionsOptions) -> Result<()> {
     let (name, mut script) = (command.get_name().to_owned(), Vec::new());
     clap_complete::generate(options.shell, &mut command, name, &mut script);
@@ -39,8 +46,11 @@ pub fn completions(mut command: Command, options: &CompletionsOptions) -> Result
 }
 
 /// Prints the manual page of `command`, or of one of its subcommands.
+///
+/// # Errors
+/// If there is no such subcommand, or standard output cannot be written.
 pub fn man(mut command: Command, options: &ManOptions) -> Result<()> {
-    // It tells each subcommand what it is called as a whole.
+    // Sets the full name of each subcommand, such as `reprise lake compact`.
     command.build();
     let page_of = options.path.iter().try_fold(&command, |command, name| {
         command.find_subcommand(name).with_context(|| format!("`{}` has no command `{name}`", command.get_name()))

@@ -1,6 +1,7 @@
-//! `--config FILE`: what neither flags nor environment variables say.
+//! `--config FILE`: options from a file.
 //!
-//! The file becomes the defaults of the options, so clap itself lets a flag beat the environment, and that the file.
+//! The values become the defaults of the options, so clap itself gives flags precedence over the
+//! environment, and the environment over the file.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use clap::{Arg, ArgAction, Command};
 
 const FILE_BYTES_MAX: u64 = 64 << 10;
 
-/// The file that `arguments` name, if they name one.
+/// The path given with `--config` in `arguments`, if any.
 pub fn path(arguments: &[OsString]) -> Option<PathBuf> {
     let mut arguments = arguments.iter().filter_map(|argument| argument.to_str());
     while let Some(argument) = arguments.next() {
@@ -39,7 +40,7 @@ pub fn apply(command: Command, path: &Path) -> Result<Command> {
     table.into_iter().try_fold(command, |command, (name, value)| default(command, &name, value)).with_context(context)
 }
 
-/// Why the values of the file at `path` are not possible, in the words of clap.
+/// The error for wrong values in the file at `path`, with clap's message.
 pub fn refusal(path: &Path, error: &clap::Error) -> Error {
     let text = error.to_string();
     let text = text.strip_prefix("error: ").unwrap_or(&text);
@@ -47,7 +48,7 @@ pub fn refusal(path: &Path, error: &clap::Error) -> Error {
     anyhow!("cannot use the configuration file {}: {why}", path.display())
 }
 
-/// Makes `value` the default of the option `name`, wherever there is one.
+/// Makes `value` the default of the option `name` in every subcommand that has it.
 fn default(command: Command, name: &str, value: toml::Value) -> Result<Command> {
     let several = value.is_array();
     let values = match value {
@@ -63,7 +64,7 @@ fn default(command: Command, name: &str, value: toml::Value) -> Result<Command> 
             "`{name}` must be a text, a number, or true or false, or a list of them if it may be given several times"
         ),
     };
-    // clap keeps defaults for as long as the process runs.
+    // clap's defaults are `'static`, so the texts are leaked.
     let values = values.into_iter().map(|value| Ok(&*text(value)?.leak())).collect::<Result<Vec<&'static str>>>()?;
     let mut found = FileOption::default();
     let command = default_below(command, name, &values, &mut found);
@@ -78,15 +79,17 @@ fn default(command: Command, name: &str, value: toml::Value) -> Result<Command> 
     Ok(command)
 }
 
-/// What is known of an option.
+/// What is known of an option in the file.
 #[derive(Default)]
 struct FileOption {
+    /// A subcommand has it.
     known: bool,
-    /// Somewhere it may be given once only.
+    /// A subcommand accepts it only once.
     single: bool,
 }
 
-/// Likewise for the subcommands of `command`, and theirs. An option without a long name goes by its letter.
+/// Sets the default in all subcommands of `command`, recursively. An option without a long name is
+/// known by its letter.
 fn default_below(mut command: Command, name: &str, values: &[&'static str], found: &mut FileOption) -> Command {
     let subcommands: Vec<String> =
         command.get_subcommands().map(|subcommand| subcommand.get_name().to_owned()).collect();
@@ -153,7 +156,7 @@ mod tests {
         assert!(parse("topic = [[1]]", &["reprise", "run"]).is_err());
     }
 
-    /// Those of librdkafka have a letter for their name, and there may be many.
+    /// librdkafka options are named by a letter (`-X`), and may be repeated.
     #[test]
     fn options_that_may_be_given_several_times_have_lists() {
         let folder = tempfile::tempdir().unwrap();

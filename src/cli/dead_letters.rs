@@ -1,4 +1,5 @@
-//! `reprise dead-letters`: the records that a running instance has kept because they are no plays.
+//! `reprise dead-letters`: the records that a running instance has set aside because they are not
+//! valid plays.
 
 use std::collections::BTreeMap;
 
@@ -10,12 +11,15 @@ use super::instance::{Format, Instance};
 use crate::terminal::output::table::{columns, fitted};
 use crate::text::grouped;
 
+/// The subcommands of `reprise dead-letters`.
 #[derive(clap::Subcommand)]
 pub enum Command {
-    /// Show the newest dead letters: where they are, why they are no plays, and how many there are of each reason.
+    /// Show the newest dead letters, with partition, offset and reason, and the count of each
+    /// reason.
     Ls(LsOptions),
 }
 
+/// The options of `reprise dead-letters ls`.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -23,11 +27,12 @@ Examples:
   reprise dead-letters ls --limit 5
   reprise dead-letters ls --format json | jq -r '.dead_letters[].value'")]
 pub struct LsOptions {
-    /// Dead letters at most, the newest [default: as many as the instance gives].
+    /// The number of dead letters to show, newest first [default: as many as the instance returns].
     #[arg(long, value_name = "N", value_parser = limit)]
     limit: Option<std::num::NonZeroUsize>,
     #[command(flatten)]
     instance: Instance,
+    /// The output format.
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
 }
@@ -52,7 +57,10 @@ struct DeadLetter {
     detail: String,
 }
 
-/// Asks the instance, and prints what it says.
+/// Asks the instance, and prints its answer.
+///
+/// # Errors
+/// If the instance does not answer, or refuses.
 pub fn run(Command::Ls(options): &Command) -> Result<()> {
     let limit = options.limit.map(|limit| limit.to_string());
     let parameters = [("limit", limit.as_deref())];

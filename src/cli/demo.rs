@@ -1,7 +1,7 @@
-//! `reprise demo`: all of it on this machine, with nothing else installed.
+//! `reprise demo`: a generator, a broker and a run in one process, with nothing else installed.
 //!
-//! The broker is librdkafka's mock cluster. It keeps little of what it is sent and dies with the process, so the generator
-//! is held back by what has been consumed, and everything that is meant to last goes to the lake.
+//! The broker is librdkafka's mock cluster. It keeps few records and ends with the process. So the
+//! generator pauses when it is too far ahead of what has been consumed, and only the lake lasts.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -35,20 +35,22 @@ use crate::text::log::{self, LeftBehind};
 
 const TOPIC: &str = "song-plays";
 const PARTITIONS: i32 = 4;
-/// How far the generator may be ahead of what is consumed, in records of one partition.
+/// How many records of one partition the generator may be ahead of what has been consumed.
 const AHEAD_MAX: u64 = 10_000 - generate::BURST_MAX;
 const HISTORY_PLAYS_MAX: u64 = 200_000;
-/// As in a catalogue of music, few songs have most of the plays.
+/// Few songs have most of the plays, as in a real catalogue.
 const TAIL: LongTail = LongTail { songs: 5000, skew: 0.8 };
-/// How long a song takes at least to come into favour and go out of it again, so that rows of the charts move now and then.
+/// The shortest cycle in which the popularity of a song rises and falls, so that rows of the charts
+/// move now and then.
 const CYCLE_S: u64 = 20 * 60;
-/// How to see more than the newest lists.
+/// Printed below the newest lists: how to see the others.
 const MORE: &str = "Every list: --all, a pipe, or --format json.";
-/// Where lakes of demos are, below the working directory.
+/// The folder for lakes of demos, in the working directory.
 const LAKES: &str = "lakes";
-/// For how long past windows can be asked for.
+/// How long past trending windows can be queried.
 const TRENDING_HISTORY: Duration = Duration::from_secs(2 * 3600);
 
+/// The options of `reprise demo`.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -56,24 +58,24 @@ Examples:
   reprise demo --keep --rate 500 --history 365d
   reprise demo --charts examples/charts.toml --listen 127.0.0.1:8080
 
-The broker of the demo is a mock inside of this process. With a real one:
+The broker of the demo is a mock in this process. With a real one:
   scripts/kafka start && eval \"$(scripts/kafka env)\"
   reprise generate --history 30d &
   reprise run --lake ./lake")]
 pub struct Options {
-    /// Plays a second, after the history.
+    /// Live plays a second, after the history.
     #[arg(help_heading = "Source")]
     #[arg(long, value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     rate: u64,
-    /// How far back the plays begin.
+    /// How far before now the history of plays begins.
     #[arg(help_heading = "Source")]
     #[arg(long, value_name = "SPAN", default_value = "30d", value_parser = parse_duration)]
     history: Duration,
-    /// How many plays lie in that past, 200000 at most.
+    /// The number of plays in the history, 200000 at most.
     #[arg(help_heading = "Source")]
     #[arg(long, value_name = "N", default_value_t = HISTORY_PLAYS_MAX, value_parser = clap::value_parser!(u64).range(0..=HISTORY_PLAYS_MAX))]
     history_plays: u64,
-    /// Keep the lake when the demo ends, in a new folder below ./lakes.
+    /// Keep the lake when the demo ends, in a new folder in ./lakes.
     #[arg(help_heading = "Lake")]
     #[arg(long, conflicts_with = "lake")]
     keep: bool,
@@ -89,18 +91,22 @@ pub struct Options {
     format: Option<Format>,
     #[command(flatten, next_help_heading = "Charts")]
     printed: Printed,
-    /// Where to answer HTTP; port 0 takes a free one.
+    /// The address to serve HTTP at; port 0 takes a free port.
     #[arg(help_heading = "Serving")]
     #[arg(long, value_name = "ADDR", default_value = serve::DEFAULT_ADDRESS, value_parser = listen_address)]
     listen: SocketAddr,
     #[command(flatten, next_help_heading = "Serving")]
     access: ServerAccess,
-    /// Threads that work on the dataflow.
+    /// Worker threads of the dataflow.
     #[arg(help_heading = "Advanced")]
     #[arg(short, long, value_name = "N", default_value_t = default_workers(), value_parser = workers)]
     workers: usize,
 }
 
+/// Runs the demo until Ctrl-C.
+///
+/// # Errors
+/// If it cannot be started, or something fails while it runs.
 pub fn run(options: Options) -> Result<()> {
     start_log(if has_screen() { "warn" } else { "info" });
     match options.format {
@@ -115,7 +121,8 @@ pub fn run(options: Options) -> Result<()> {
     match show(options, &lake) {
         Ok(plays) => lake.close(&plays)?,
         Err(error) => {
-            // The error is what there is to say. That something cannot be removed is said as for any other early end.
+            // Only the error is returned. A lake that cannot be removed is reported as after any
+            // early end.
             if lake.remove().is_err() {
                 log::print_left_behind();
             }
@@ -126,10 +133,12 @@ pub fn run(options: Options) -> Result<()> {
     Ok(())
 }
 
-/// Runs until it is stopped, prints the charts if that is asked for, and returns how many plays the lake holds.
+/// Runs until it is stopped, prints the charts if `--format` is given, and returns the number of
+/// plays in the lake.
 fn show(options: Options, lake: &DemoLake) -> Result<String> {
     let stop = stop_flag("committing what was read")?;
-    // The mock lives on the thread that made it, this one, for as long as the run.
+    // The mock cluster must stay on the thread that created it, which is this one, until the run
+    // ends.
     let cluster =
         MockCluster::new(1).map_err(|error| anyhow!("the mock of a Kafka cluster cannot be started: {error}"))?;
     cluster.create_topic(TOPIC, PARTITIONS, 1).map_err(|error| anyhow!("the mock cannot make the topic: {error}"))?;
@@ -171,7 +180,7 @@ fn show(options: Options, lake: &DemoLake) -> Result<String> {
     };
     let stop_traffic = stop.clone();
     let started = move |state: &Arc<State>| {
-        // Not before it answers: a demo whose port is taken has ended by then.
+        // Logged once HTTP is served, so not by a demo that fails because its port is taken.
         if !has_screen() {
             notes(lake).iter().for_each(|note| tracing::info!("{note}"));
         }
@@ -199,13 +208,14 @@ fn history(span: Duration, records: u64) -> Option<Period> {
 
 /// The folder of the demo's lake.
 enum DemoLake {
+    /// Kept when the demo ends.
     Kept(PathBuf),
-    /// Removed when it is dropped.
+    /// Removed when dropped.
     Temporary(TempDir),
 }
 
 impl DemoLake {
-    /// A folder that no other run has written to.
+    /// A folder that no other run has written to: `chosen`, or a new one in ./lakes.
     fn new(chosen: Option<PathBuf>, keep: bool) -> Result<Self> {
         if let Some(lake) = chosen {
             if lake.exists() {
@@ -234,7 +244,7 @@ impl DemoLake {
         }
     }
 
-    /// What becomes of it.
+    /// A message that says whether the lake is kept.
     fn note(&self) -> String {
         match self {
             Self::Kept(path) => format!("Ctrl-C ends the demo, and leaves its lake in {}", path.display()),
@@ -244,14 +254,16 @@ impl DemoLake {
         }
     }
 
-    /// The message that names the demo's lake when the process ends early: a lake of its own is removed only at a regular end.
+    /// The message that names a temporary lake if the process ends early: it is removed only at a
+    /// regular end.
     fn left_behind(&self) -> Option<LeftBehind> {
         let Self::Temporary(folder) = self else { return None };
         let lake = folder.path().display();
         Some(LeftBehind::new(format!("the demo ended early, and its lake {lake} stays: remove it when you like")))
     }
 
-    /// Says what is left of a lake of so many plays, and removes it if it is not to be kept.
+    /// Removes the lake unless it is kept, and prints what became of it. `plays` is the number of
+    /// its plays.
     fn close(self, plays: &str) -> Result<()> {
         let (lake, is_kept) = (self.path().display().to_string(), matches!(self, Self::Kept(_)));
         self.remove()?;
@@ -263,18 +275,19 @@ impl DemoLake {
         Ok(())
     }
 
-    /// Removes it, if it is not to be kept.
+    /// Removes the lake, unless it is kept.
     fn remove(self) -> Result<()> {
         let Self::Temporary(folder) = self else { return Ok(()) };
         let lake = folder.path().display().to_string();
         folder.close().with_context(|| format!("the demo's lake {lake} cannot be removed"))?;
-        // It stays if there are others in it.
+        // This fails if there are other lakes in it, which is fine.
         let _ = std::fs::remove_dir(LAKES);
         Ok(())
     }
 }
 
-/// Sends traffic from a thread of its own, never far ahead of what has been consumed.
+/// Sends traffic from a thread of its own, at most [`AHEAD_MAX`] records a partition ahead of what
+/// has been consumed.
 fn generate_into(traffic: Traffic, servers: String, state: Arc<State>, stop: Arc<AtomicBool>) -> Result<()> {
     let hold = move |sent: &[u64]| {
         let status = state.status();

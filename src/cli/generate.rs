@@ -1,4 +1,4 @@
-//! `reprise generate`: options, and what is seen on the screen while plays are sent.
+//! `reprise generate`: its options, and its progress display.
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -16,16 +16,16 @@ use crate::generate::{self, SONGS_MAX, SendProgress, Summary, Traffic};
 use crate::kafka::{DEFAULT_SERVERS, check_options};
 use crate::text::log;
 
-/// Records of a history when neither `--history-plays` nor `--count` says.
+/// Records of a history without `--history-plays` and `--count`.
 const HISTORY_PLAYS: u64 = 1_000_000;
-/// How often a line is written when there is no terminal.
+/// How often a line of progress is printed without a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
 const EXPLANATION: &str = "\
 A play is a JSON object with song_id, title, artist, user_id, timestamp (UTC), duration_ms, completed (70 %), device and \
-country; its key is the song_id, and the timestamp of its Kafka record is when it was sent. What is played follows the \
-popularity of the songs, and from where follows the days and nights of ten countries. Ctrl-C stops; what was sent by then \
-is delivered first.
+country. The key of its Kafka record is the song_id, and the record's timestamp is the time of sending. Songs are drawn by \
+their popularity, and countries by the hour of the day in ten countries. Ctrl-C stops, once the records sent so far are \
+delivered.
 
 Examples:
   A thousand plays a second, until Ctrl-C:
@@ -37,7 +37,7 @@ Examples:
   As fast as the broker takes them, with a long tail of songs:
     reprise generate --rate max --count 3000000 --songs 100000 --skew 1.1
 
-  A dirty topic, the same at every run, and a copy to compare charts with:
+  A topic with malformed records, the same at every run, and a copy to compare charts with:
     reprise generate --seed 42 --start 2026-11-01 --history 7d --count 200000 \\
         --late 0.05 --duplicates 0.02 --malformed 0.01 --out plays.jsonl
 
@@ -45,21 +45,22 @@ Examples:
     reprise generate --brokers kafka.example:9093 -X security.protocol=SASL_SSL \\
         -X sasl.mechanism=PLAIN -X sasl.username=me -X sasl.password=secret";
 
+/// The options of `reprise generate`.
 #[derive(clap::Args)]
 #[command(after_long_help = EXPLANATION, after_help = "More, with examples: reprise generate --help")]
 pub struct Options {
-    /// Where Kafka is: host:port, several with commas
+    /// The addresses of Kafka brokers: host:port, separated by commas
     #[arg(long, value_name = "HOST:PORT", env = "KAFKA_BOOTSTRAP_SERVERS", default_value = DEFAULT_SERVERS)]
     #[arg(value_parser = brokers, help_heading = "Kafka")]
     brokers: String,
-    /// The topic; it is created if it is missing
+    /// The topic to write to; it is created if it does not exist
     #[arg(long, env = "REPRISE_TOPIC", default_value = "song-plays", value_parser = topic_name, help_heading = "Kafka")]
     topic: String,
-    /// Partitions of the topic if it has to be created
+    /// The number of partitions of the topic if it has to be created
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(i32).range(1..=10_000))]
     #[arg(help_heading = "Kafka")]
     partitions: i32,
-    /// Any option of librdkafka, for example compression.type=none; can be given many times
+    /// An option of librdkafka, for example compression.type=none; may be given several times
     #[arg(short = 'X', value_name = "KEY=VALUE", value_parser = parse_option, help_heading = "Kafka")]
     client_options: Vec<(String, String)>,
 
@@ -73,27 +74,31 @@ pub struct Options {
     #[arg(long, value_name = "TIME", value_parser = parse_duration, help_heading = "How much")]
     duration: Option<Duration>,
 
-    /// First fill this long before now with plays, as fast as possible, for example 30d or 12h; then go on live
+    /// First send a history of plays of this length up to now, for example 30d or 12h, as fast as
+    /// possible; then live plays
     #[arg(long, value_name = "TIME", value_parser = parse_duration, help_heading = "When the plays happen")]
     history: Option<Duration>,
-    /// Plays in the history [default: all of --count, or 1000000]
+    /// The number of plays in the history [default: all of --count, or 1000000]
     #[arg(long, value_name = "N", requires = "history", value_parser = clap::value_parser!(u64).range(1..))]
     #[arg(help_heading = "When the plays happen")]
     history_plays: Option<u64>,
-    /// Leave the history out if the topic has records already, so that a restart does not add a second one
+    /// Skip the history if the topic has records already, so that a restart does not send it twice
     #[arg(long, requires = "history", help_heading = "When the plays happen")]
     history_once: bool,
-    /// Begin event times here (UTC), for example 2026-11-01 or 2026-11-01T18:30:00Z, instead of counting from now
+    /// The first event time (UTC), for example 2026-11-01 or 2026-11-01T18:30:00Z, instead of times
+    /// relative to now
     ///
-    /// The history begins here, and live plays follow it 1/RATE s apart (with "max": 1 µs) whatever the clock says.
-    /// Together with --seed every byte of every play is then the same at each run.
+    /// The history begins at this time, and live plays follow it 1/RATE s apart (with "max": 1 µs),
+    /// whatever the clock shows. Together with --seed, every byte of every play is then the same at
+    /// each run.
     #[arg(long, value_name = "TIME", value_parser = parse_moment, help_heading = "When the plays happen")]
     start: Option<i64>,
     /// Share of plays that come 1 min to 6 h late, from 0 to 1
     #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = share, help_heading = "When the plays happen")]
     late: f64,
 
-    /// Songs of a long tail, with ids S000001, S000002 … [default: 50 songs with ids 1 … 50]
+    /// The number of songs in a long tail, with ids S000001, S000002 … [default: 50 songs with ids
+    /// 1 … 50]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(SONGS_MAX)))]
     #[arg(help_heading = "What is played")]
     songs: Option<u32>,
@@ -101,28 +106,31 @@ pub struct Options {
     #[arg(long, value_name = "S", default_value_t = 1.0, requires = "songs", value_parser = skew)]
     #[arg(help_heading = "What is played")]
     skew: f64,
-    /// Users, with ids U1000, U1001 …
+    /// The number of users, with ids U1000, U1001 …
     #[arg(long, value_name = "N", default_value_t = 9000, value_parser = clap::value_parser!(u64).range(1..))]
     #[arg(help_heading = "What is played")]
     users: u64,
-    /// Begin chance here: the same seed and options give the same plays; timestamps too with --start
+    /// The seed of the random numbers: the same seed and options give the same plays, with --start
+    /// also the same timestamps
     #[arg(long, value_name = "N", help_heading = "What is played")]
     seed: Option<u64>,
 
     /// Share of records that repeat the value of an earlier play, from 0 to 1
     #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = share, help_heading = "What is wrong with them")]
     duplicates: f64,
-    /// Share of records that are no plays, from 0 to 1
+    /// Share of records that are malformed, from 0 to 1
     ///
-    /// Not JSON, not UTF-8, wrong types, missing fields, empty, no value, times before 2000 or far ahead, bad durations,
-    /// long texts; and at most three of 2 MB and three that nest 10,000 deep.
+    /// Kinds: not JSON, not UTF-8, wrong types, missing fields, empty, no value, times before 2000
+    /// or far ahead, bad durations, long texts; and at most three of 2 MB and three that nest
+    /// 10,000 deep.
     #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = share, help_heading = "What is wrong with them")]
     malformed: f64,
 
-    /// Copy what is sent: every play as a line of FILE, and records that are no plays to FILE.bad
+    /// Write a copy of all records: plays to FILE, one a line, and malformed records to FILE.bad
     ///
-    /// FILE has the values in the order sent, duplicates as often as they were sent. FILE.bad has a JSON object for each
-    /// bad record: the reason, the partition, the key, and the value in base64 (null: no value).
+    /// FILE has the values in the order sent, and duplicates as often as they were sent. FILE.bad
+    /// has a JSON object for each malformed record: the reason, the partition, the key, and the
+    /// value in base64 (null: no value).
     #[arg(long, value_name = "FILE.jsonl", help_heading = "Copy")]
     out: Option<PathBuf>,
 }
@@ -133,6 +141,10 @@ enum Rate {
     Max,
 }
 
+/// Sends the traffic, and prints a summary.
+///
+/// # Errors
+/// If the options contradict each other, or the traffic cannot be sent.
 pub fn run(options: Options) -> Result<()> {
     let traffic = options.traffic()?;
     check_options(&traffic.client_options).wrong_usage()?;
@@ -191,10 +203,10 @@ impl Options {
     }
 }
 
-/// The first --start, 2000-01-02, in µs since 1970: a day after the earliest event time.
+/// The earliest `--start`, 2000-01-02, in µs since 1970: a day after the earliest valid event time.
 const START_MIN_US: i64 = 946_771_200_000_000;
 
-/// Small enough to be typed again.
+/// A random seed below a million, so that it is easy to type.
 fn any_seed() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| u64::from(since.subsec_nanos()) / 1000)
 }
@@ -219,7 +231,7 @@ fn describe(summary: &Summary, traffic: &Traffic) -> String {
     )
 }
 
-/// The progress: a bar where there is a terminal, and a line now and then where there is none.
+/// The progress display: a spinner on a terminal, otherwise a line every [`LINE_EVERY`].
 struct Screen {
     bar: Option<ProgressBar>,
     line_due: Instant,

@@ -1,4 +1,5 @@
-//! `reprise lake`: what is in a lake, and its care by hand. All of it may be done beside a running instance.
+//! `reprise lake`: inspects and maintains a lake. All subcommands may be used while an instance
+//! runs on the lake.
 
 use std::io::Write;
 use std::path::Path;
@@ -24,23 +25,27 @@ use crate::terminal::output::unless_closed;
 use crate::text::grouped;
 use crate::text::{json, log};
 
-/// How long to wait for another process that looks after the lake.
+/// How long to wait for another process that holds the maintenance lock.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
 
+/// The subcommands of `reprise lake`.
 #[derive(clap::Subcommand)]
 pub enum Command {
-    /// Show what is in a lake: files, rows and bytes of each day, and how far it has come.
+    /// Show the files, rows and bytes of each day in a lake, and its next offsets.
     Ls(LsOptions),
-    /// Check that every file is as the log says, and every offset of the topic is there once.
+    /// Check that every file matches the log, and that every offset of the topic is accounted for
+    /// exactly once.
     Check(CheckOptions),
-    /// Make few files of many small ones, hour by hour.
+    /// Merge many small files into few, hour by hour.
     Compact(CompactOptions),
-    /// Delete the files that no version of the lake needs, and publish the merged ones that replace them.
+    /// Delete the files that no retained version of the lake needs, and publish the merged files
+    /// that replace them.
     Vacuum(VacuumOptions),
-    /// Count the lake now, so that the next start of `reprise run` is quick.
+    /// Make a checkpoint of a lake now, so that the next start of `reprise run` is quick.
     Checkpoint(checkpoint::Options),
 }
 
+/// The options of `reprise lake ls`.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -49,61 +54,70 @@ Examples:
 pub struct LsOptions {
     #[command(flatten)]
     lake: LakeFolder,
+    /// The output format.
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
 }
 
+/// The options of `reprise lake check`.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   reprise lake check ./lake                   the same as `reprise verify ./lake`
 
-The exit status is 0 if all is as it should be, and 1 if not.")]
+The exit status is 0 if no problem was found, and 1 otherwise.")]
 pub struct CheckOptions {
     #[command(flatten)]
     lake: LakeFolder,
-    /// Threads that read.
+    /// Threads that read files.
     #[arg(short, long, value_name = "N", default_value_t = default_workers(), value_parser = workers, env = "REPRISE_WORKERS")]
     workers: usize,
 }
 
+/// The options of `reprise lake compact`.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  reprise lake compact ./lake                 files that are older than two hours, as `run` does by itself
-  reprise lake compact ./lake --all           files of any age
-  reprise lake vacuum ./lake --retain 1h      later: put the merged files in the place of those that they replace
+  reprise lake compact ./lake                 merge files older than two hours, as `run` does by itself
+  reprise lake compact ./lake --all           merge files of any age
+  reprise lake vacuum ./lake --retain 1h      later: replace the small files by the merged ones
 
-Readers that go by the log see the merged files at once. Readers that go by the names of files see the small files until a
+Readers that follow the log see the merged files at once. Readers that list files by name see the small files until a
 vacuum deletes them, and the merged ones from then on.")]
 pub struct CompactOptions {
     #[command(flatten)]
     lake: LakeFolder,
-    /// Merge only files that are older than this.
+    /// Merge only files older than this.
     #[arg(long, alias = "quiet", value_name = "SPAN", default_value = "2h", value_parser = parse_duration)]
     older_than: Duration,
-    /// Merge files of any age, also in hours that are still growing.
+    /// Merge files of any age, also in hours that still receive plays.
     #[arg(long, conflicts_with = "older_than")]
     all: bool,
 }
 
+/// The options of `reprise lake vacuum`.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  reprise lake vacuum ./lake --dry-run        how much there is to delete
-  reprise lake vacuum ./lake                  what no version of the last hour has
-  reprise lake vacuum ./lake --retain 0s      all that the newest version does not have; nobody may be reading")]
+  reprise lake vacuum ./lake --dry-run        show how much would be deleted
+  reprise lake vacuum ./lake                  delete files that no version of the last hour contains
+  reprise lake vacuum ./lake --retain 0s      delete all but the newest version; breaks readers that are still running")]
 pub struct VacuumOptions {
     #[command(flatten)]
     lake: LakeFolder,
-    /// Keep what any version of this span of time has: as long as readers may take.
+    /// Keep the files that any version of the last SPAN contains. Choose the longest time that a
+    /// reader may take.
     #[arg(long, value_name = "SPAN", default_value = "1h", value_parser = parse_duration)]
     retain: Duration,
-    /// Only say what would be deleted.
+    /// Only print what would be deleted.
     #[arg(long)]
     dry_run: bool,
 }
 
+/// Runs a subcommand.
+///
+/// # Errors
+/// If it fails, or a check finds a problem.
 pub fn run(command: Command) -> Result<()> {
     start_log("warn");
     failpoint::warn_if_set();
@@ -151,7 +165,7 @@ fn compact(options: &CompactOptions) -> Result<()> {
     Ok(())
 }
 
-/// Why there was nothing to merge in files that are older than `after`.
+/// The message if there was nothing to merge among the files older than `after`.
 fn nothing_compacted(after: Duration) -> String {
     let span = SignedDuration::try_from(after).unwrap_or_default();
     if span.is_zero() {
@@ -188,7 +202,8 @@ fn vacuum(options: &VacuumOptions) -> Result<()> {
     Ok(())
 }
 
-/// A running instance takes the lock for a moment each minute, so this waits for a while.
+/// Takes the maintenance lock. A running instance holds it for a moment each minute, so this waits
+/// up to [`LOCK_WAIT`].
 fn lock(lake: &Path) -> Result<Lock> {
     let began = Instant::now();
     loop {
@@ -202,7 +217,7 @@ fn lock(lake: &Path) -> Result<Lock> {
     }
 }
 
-/// Shows how far `work` has come, if stderr is a terminal.
+/// Shows the progress of `work`, if stderr is a terminal.
 fn with_bar<T>(
     doing: &'static str,
     stop: &Arc<AtomicBool>,
@@ -221,7 +236,7 @@ fn with_bar<T>(
     outcome
 }
 
-/// The usage in tables, for people.
+/// The usage as tables.
 fn describe(usage: &Usage) -> String {
     let offsets: Vec<String> =
         usage.offsets.iter().map(|(partition, next)| format!("{partition}: {}", grouped(*next))).collect();

@@ -1,4 +1,5 @@
-//! The lake that a command looks at: `reprise lake ls ./lake`, or `--lake ./lake`, or `REPRISE_LAKE`.
+//! The lake that a command works on: `reprise lake ls ./lake`, or `--lake ./lake`, or
+//! `REPRISE_LAKE`.
 
 use std::path::{Path, PathBuf};
 
@@ -10,8 +11,9 @@ use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches, value_parser};
 use super::shared::absolute;
 use crate::lake::{DEAD_LETTERS, LOG, PLAYS, owner};
 
-/// The folder of a lake, as an argument or as an option. Not derived: an environment variable, which is the default of a
-/// container, must not conflict with the argument.
+/// The folder of a lake, as an argument or as an option. `Args` is not derived, because the
+/// argument must override the environment variable, which a container image sets, instead of
+/// conflicting with it.
 #[derive(Clone, Debug)]
 pub struct LakeFolder(PathBuf);
 
@@ -23,14 +25,18 @@ impl LakeFolder {
     /// Its absolute path.
     ///
     /// # Errors
-    /// If it cannot be the folder of a lake, or is that of a table.
+    /// If it cannot be the folder of a lake, or is the folder of a single table.
     pub fn absolute(&self) -> Result<PathBuf> {
         let lake = absolute(&self.0)?;
         refuse_table(&lake)?;
         Ok(lake)
     }
 
-    /// Its absolute path, for a command that writes there: it warns if the lake belongs to another user.
+    /// Its absolute path, for a command that writes there. Logs a warning if the lake belongs to
+    /// another user.
+    ///
+    /// # Errors
+    /// Like those of [`LakeFolder::absolute`].
     pub fn to_write(&self) -> Result<PathBuf> {
         let lake = self.absolute()?;
         if let Some(foreign) = owner::foreign(&lake) {
@@ -39,13 +45,17 @@ impl LakeFolder {
         Ok(lake)
     }
 
-    /// What was done with it, and if that was not permitted whose it is.
+    /// Adds the owner of the lake to an error of missing permissions.
+    ///
+    /// # Errors
+    /// The error of `outcome`.
     pub fn advise<T>(&self, outcome: Result<T>) -> Result<T> {
         outcome.map_err(|error| owner::advised(error, &self.0))
     }
 }
 
-/// Refuses the folder of a Delta table where that of a lake is meant: the tables of a lake lie in it, by their names.
+/// Refuses the folder of a Delta table where that of a lake is expected: a lake holds its tables in
+/// folders with their names.
 fn refuse_table(folder: &Path) -> Result<()> {
     let is_table = |folder: &Path| folder.join(LOG).is_dir();
     if !is_table(folder) || is_table(&folder.join(PLAYS.folder)) {

@@ -44,19 +44,20 @@ use crate::text::log;
     propagate_version = true,
     after_help = "\
 Examples:
-  reprise demo                                          all of it on this machine
-  reprise run --brokers localhost:9092 --lake ./lake    read Kafka, keep the charts, store every play
-  reprise trending --watch                              what a running instance says
-  reprise replay ./lake                                 the charts again, from the lake alone
+  reprise demo                                          everything on this machine
+  reprise run --brokers localhost:9092 --lake ./lake    read Kafka, maintain the charts, store every play
+  reprise trending --watch                              the trending chart of a running instance
+  reprise replay ./lake                                 recompute the charts from the lake alone
 
-The exit status is 0 if it is done, 1 if something failed, 2 if the command is wrong, and 130 after a second Ctrl-C. What only
-the server or the lake can know to be wrong is 1."
+The exit status is 0 on success, 1 on failure, 2 if the command line is wrong, and 130 after a second Ctrl-C. A mistake that
+only the server or the lake can detect is a failure (1)."
 )]
 struct Reprise {
-    /// A TOML file of options, by their long names; flags and environment variables win.
+    /// A TOML file of options, by their long names; flags and environment variables override it.
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
-    /// How the log on stderr is written; RUST_LOG says what is in it, as in RUST_LOG=reprise=debug.
+    /// The format of the log on stderr. RUST_LOG selects what is logged, as in
+    /// RUST_LOG=reprise=debug.
     #[arg(long, value_enum, global = true, default_value = "text", env = "REPRISE_LOG_FORMAT", value_name = "FORMAT")]
     log_format: shared::LogFormat,
     #[command(subcommand)]
@@ -65,17 +66,17 @@ struct Reprise {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Show all of it on this machine, with nothing else installed.
+    /// Run everything on this machine, with nothing else installed.
     Demo(demo::Options),
-    /// Write realistic plays to a topic.
+    /// Write realistic plays to a Kafka topic.
     Generate(Box<generate::Options>),
-    /// Read Kafka, keep the charts, and store every play in the lake.
+    /// Read Kafka, maintain the charts, and store every play in the lake.
     Run(Box<run::Options>),
-    /// Make the charts again from the lake.
+    /// Recompute the charts from the lake.
     Replay(Box<replay::Options>),
     /// Compare a running instance with a replay of its lake, or check a lake alone.
     Verify(verify::Options),
-    /// Look after a lake: what is in it, compaction, vacuum, checkpoints.
+    /// Inspect and maintain a lake: contents, checks, compaction, vacuum, checkpoints.
     #[command(
         subcommand,
         after_help = "\
@@ -91,13 +92,13 @@ Examples:
     Trending(chart::TrendingOptions),
     /// Ask a running instance for a chart.
     Chart(chart::ChartOptions),
-    /// Ask a running instance how it is doing.
+    /// Ask a running instance for its status.
     Status(status::Options),
     /// Ask a running instance for tracks and artists by a part of their names.
     Search(search::Options),
-    /// Ask a running instance where a track has plays.
+    /// Ask a running instance for the plays of a track, by chart, period and scope.
     Track(track::Options),
-    /// Ask a running instance for the records that are no plays.
+    /// Ask a running instance for its dead letters: the records that are not valid plays.
     #[command(
         subcommand,
         after_help = "\
@@ -105,18 +106,18 @@ Examples:
   reprise dead-letters ls"
     )]
     DeadLetters(dead_letters::Command),
-    /// Ask a running instance whether it lives: the exit status says.
+    /// Check whether a running instance is alive; the exit status tells.
     Health(health::Options),
-    /// Print the completions of a shell.
+    /// Print the completions for a shell.
     Completions(completions::CompletionsOptions),
-    /// Print the manual page, or that of a command.
+    /// Print the manual page of the program, or of a command.
     Man(completions::ManOptions),
 }
 
-/// Ends the message of a wrong command line, as clap ends its own.
+/// The end of a message about wrong usage, as in clap's own messages.
 const HINT: &str = "\n\nFor more information, try '--help'.";
 
-/// Runs the command and turns its outcome into the exit status: 0 done, 1 failed, 2 wrong usage.
+/// Runs the command and maps its outcome to the exit status: 0 success, 1 failure, 2 wrong usage.
 pub fn main() -> ExitCode {
     match parse(std::env::args_os().collect()).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
@@ -130,7 +131,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// A command line, with a configuration file below it. Wrong usage ends the process here, with a message and status 2.
+/// Parses the command line, with the values of its configuration file as defaults. An error of clap
+/// ends the process here, with a message and status 2; one about a value of the file is returned.
 fn parse(arguments: Vec<OsString>) -> Result<Reprise> {
     let path = config::path(&arguments);
     let with_file = match &path {
@@ -144,7 +146,7 @@ fn parse(arguments: Vec<OsString>) -> Result<Reprise> {
     Ok(Reprise::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()))
 }
 
-/// What `arguments` ask several processes to do.
+/// The job that the command line in `arguments` gives to the processes of a cluster.
 fn job(arguments: Vec<OsString>) -> Result<cluster::Job> {
     Ok(match parse(arguments)?.command {
         Command::Run(run) if !run.peers.are_given() => cluster::Job::Run,
@@ -154,7 +156,8 @@ fn job(arguments: Vec<OsString>) -> Result<cluster::Job> {
     })
 }
 
-/// Whether an error is about a value of the configuration file: without the file there is none, or another.
+/// Whether an error is about a value of the configuration file: without the file there is no error,
+/// or another one.
 fn is_of_file(error: &clap::Error, arguments: &[OsString]) -> bool {
     let without = Reprise::command().try_get_matches_from(arguments);
     error.use_stderr() && without.err().is_none_or(|without| without.to_string() != error.to_string())

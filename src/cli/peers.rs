@@ -1,4 +1,4 @@
-//! Options that make a process one of several that run a dataflow together.
+//! The options that make a process a member of a cluster.
 
 use std::io::Read;
 use std::net::SocketAddr;
@@ -12,42 +12,47 @@ use crate::cluster::Secret;
 use crate::cluster::membership;
 use crate::cluster::membership::{Membership, PROCESSES_MAX};
 
+/// The membership of a process, as options.
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "Cluster (`reprise cluster` starts one on this machine)")]
 pub struct Peers {
-    /// How many processes work together; as many as there are addresses, unless given.
+    /// The number of processes in the cluster; by default that of the addresses.
     #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=PROCESSES_MAX as u64), env = "REPRISE_PROCESSES")]
     processes: Option<u64>,
-    /// The number of this process, from 0. Process 0 commits, and serves the charts. `ordinal` takes it from the end of the
-    /// host's name, as a StatefulSet of Kubernetes gives it.
+    /// The number of this process, from 0. Process 0 commits, and serves the charts. `ordinal`
+    /// takes the number at the end of the host name, as in a StatefulSet of Kubernetes.
     #[arg(short, long, value_name = "I", env = "REPRISE_PROCESS")]
     process: Option<String>,
-    /// A file with the address of each process, host:port, one a line.
+    /// A file with the address of each process, one host:port a line.
     #[arg(long, value_name = "FILE", env = "REPRISE_HOSTFILE")]
     hostfile: Option<PathBuf>,
-    /// The addresses without a file: separated by commas, or one with {} for the number of the process.
+    /// The addresses instead of a hostfile: separated by commas, or a pattern in which {} stands
+    /// for the number of the process.
     #[arg(long, value_name = "LIST", env = "REPRISE_HOSTS", conflicts_with = "hostfile")]
     hosts: Option<String>,
-    /// A file with a secret that all processes share, and nobody else: who does not know it is not let in. Without one, all
-    /// must be on this machine. What they send each other is not encrypted.
+    /// A file with the secret of the cluster. Processes that do not know it are refused. Without a
+    /// secret all processes must be on this machine. Traffic between the processes is not
+    /// encrypted.
     #[arg(long, value_name = "FILE", env = "REPRISE_CLUSTER_SECRET_FILE")]
     cluster_secret_file: Option<PathBuf>,
-    /// Where to listen for the other processes, if not at the own address, as in 0.0.0.0:2101.
+    /// The address to listen on for the other processes, as in 0.0.0.0:2101, if not that of this
+    /// process in the list.
     #[arg(long, value_name = "ADDR", env = "REPRISE_CLUSTER_LISTEN")]
     cluster_listen: Option<SocketAddr>,
-    /// How long to wait until all processes have come.
+    /// How long to wait until all processes have joined.
     #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = parse_duration, env = "REPRISE_JOIN_TIMEOUT")]
     join_timeout: Duration,
-    /// Who does not hear from a process for so long takes it for lost, and ends.
+    /// A process that receives nothing from another one for this long takes it for lost, and ends.
     #[arg(long, value_name = "SPAN", default_value = "4s", value_parser = stall_timeout, env = "REPRISE_STALL_TIMEOUT")]
     stall_timeout: Duration,
-    /// Stop as on SIGTERM when stdin ends, as it does with the process that has started this one.
+    /// Stop as on SIGTERM when stdin is closed, which happens when the process that has started
+    /// this one ends.
     #[arg(long, hide = true)]
     stop_with_stdin: bool,
 }
 
 impl Peers {
-    /// Whether anything says that this process is one of several.
+    /// Whether an option is given that makes this process a member of a cluster.
     pub fn are_given(&self) -> bool {
         let Self { processes, process, hostfile, hosts, cluster_secret_file, cluster_listen, .. } = self;
         let files = [hostfile, cluster_secret_file];
@@ -63,7 +68,10 @@ impl Peers {
         self.stop_with_stdin
     }
 
-    /// Where this process is in its cluster, if it is in one.
+    /// The membership of this process, if it is in a cluster of more than one process.
+    ///
+    /// # Errors
+    /// If options are missing or contradict each other, or a file cannot be read.
     pub fn membership(&self) -> Result<Option<Membership>> {
         let processes = self.processes.map(|processes| processes as usize);
         let addresses = match (&self.hostfile, &self.hosts) {
@@ -106,7 +114,10 @@ impl Peers {
         Ok(Some(membership))
     }
 
-    /// Does `stop` at the end of stdin, if that is asked for.
+    /// With `--stop-with-stdin`, calls `stop` from another thread when stdin is closed.
+    ///
+    /// # Errors
+    /// If the thread cannot be started.
     pub fn stop_with_stdin(&self, stop: impl FnOnce() + Send + 'static) -> Result<()> {
         if !self.stop_with_stdin {
             return Ok(());
@@ -124,7 +135,8 @@ impl Peers {
     }
 }
 
-/// Reads a span in which beats can be missed and found to be missing.
+/// Parses a stall timeout: at least so long that a missing heartbeat means more than a busy
+/// machine.
 fn stall_timeout(text: &str) -> Result<Duration, String> {
     match parse_duration(text)? {
         span if span >= Duration::from_millis(500) => Ok(span),

@@ -1,4 +1,5 @@
-//! How `replay` and a finished `run` print charts: whole for programs, and a screenful for people.
+//! Printing charts after `replay`, `demo` or a finished `run`: all lists for programs, the newest
+//! ones on a terminal.
 
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
@@ -12,23 +13,25 @@ use crate::terminal::output::table::fitted;
 use crate::terminal::output::{self, Format};
 use crate::text::grouped;
 
-/// Entries of each list on a terminal, unless more is asked for.
+/// Entries of each list on a terminal without `--all`.
 const HEAD_ENTRIES: usize = 10;
 
 /// Where charts are printed, and how much of them.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct Printed {
-    /// Where to print the charts, instead of stdout.
+    /// The file to write the charts to, instead of stdout.
     #[arg(long, value_name = "PATH")]
     pub output: Option<PathBuf>,
-    /// Print every list with all of its entries on a terminal too, instead of the newest of each chart.
+    /// Print every list with all of its entries, also on a terminal, where only the newest list of
+    /// each chart is printed otherwise.
     #[arg(long)]
     pub all: bool,
 }
 
 impl Printed {
-    /// Prints the cells of `charts` that `filter` asks for, and returns how many there are. On a terminal, as tables and
-    /// without a filter, it is the newest list of each chart, and `more` says how to ask for others.
+    /// Prints the cells of `charts` that match `filter`, and returns their number. On a terminal,
+    /// as tables and without a filter, prints only the newest list of each chart, and then `more`,
+    /// which says how to print the others.
     ///
     /// # Errors
     /// If the file or standard output cannot be written.
@@ -48,41 +51,44 @@ impl Printed {
         Ok(count)
     }
 
-    /// Checks before long work that the result can be written.
+    /// Checks, before long work begins, that the result can be written.
     ///
     /// # Errors
-    /// If it can not, or the format has to go to a file and none is named.
+    /// If it cannot, or the format needs a file and none is named.
     pub fn check(&self, format: Format) -> Result<()> {
         check_output(format, self.output.as_deref())
     }
 
-    /// Whether anything but the usual was asked for.
+    /// Whether `--output` or `--all` is given.
     pub fn is_asked(&self) -> bool {
         self.all || self.output.is_some()
     }
 }
 
-/// What the tables above leave out, on lines that fit the terminal.
+/// A note on the lists that are not shown, in lines that fit the terminal.
 fn note(heads: &[ChartCell], count: usize, more: &str, width: Option<u16>) -> String {
     let (shown, count) = (grouped(heads.len() as u64), grouped(count as u64));
     let above = format!("{shown} of {count} lists, the newest of each chart, with up to {HEAD_ENTRIES} entries.");
     format!("\n{}\n{}\n", fitted(&above, width), fitted(more, width))
 }
 
-/// What charts are as of that hold every play of `snapshot`: its version, and the epoch of the newest commit of plays.
+/// The `as_of` of charts that contain every play of `snapshot`: its version, and the epoch of the
+/// newest commit of plays.
 pub fn as_of(snapshot: &Snapshot, clock_us: Option<i64>) -> AsOf {
     let epoch = snapshot.progress().epoch.unwrap_or(0);
     AsOf { epoch, clock_us, lake_version: Some(snapshot.version()), durable: true }
 }
 
-/// The charts of a run that has ended, as of its last commit: those that a replay of `lake` prints, byte for byte.
+/// The charts of a run that has ended, as of its last commit: byte for byte those that a replay of
+/// `lake` prints.
 ///
 /// # Errors
 /// If the log of the lake cannot be read.
 pub fn committed(charts: &Charts, incarnation: i64, lake: &Path) -> Result<Charts> {
     let mut charts = charts.clone();
     let snapshot = Snapshot::open(lake, None)?;
-    // If another process has taken the lake over since, the charts are as of this run's last commit.
+    // If another process has taken the lake over since, the charts are as of this run's last
+    // commit.
     if snapshot.progress().incarnation == incarnation {
         charts.set_as_of(as_of(&snapshot, charts.as_of().clock_us));
     }

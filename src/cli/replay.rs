@@ -1,4 +1,4 @@
-//! `reprise replay`: the charts of the plays in a lake, through the same dataflow.
+//! `reprise replay`: recomputes the charts from the plays in a lake, by the same dataflow as a run.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -33,54 +33,59 @@ use crate::terminal::output::Format;
 use crate::text::grouped;
 use crate::text::log;
 
-/// How to see more than the newest lists.
+/// Printed below the newest lists: how to see the others.
 const MORE: &str = "Every list: --all, a pipe, or --format json. One: --chart weekly --scope US --period 2026-W47.";
 
+/// The options of `reprise replay`.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   reprise replay ./lake                              the newest list of each chart, as tables
   reprise replay ./lake --all                        every list
   reprise replay ./lake --chart monthly --scope US --format csv
-  reprise replay ./lake --charts other.toml          with other windows and rules
+  reprise replay ./lake --charts other.toml          with other definitions of the charts
   reprise replay ./lake --from 2026-11-01 --to 2026-11-08 --format json")]
 pub struct Options {
+    /// The lake.
     #[command(flatten, next_help_heading = "Lake")]
     pub lake: LakeFolder,
-    /// Only plays from this moment on: 2026-11-20, or 2026-11-20T14:00:00Z.
+    /// Count only plays from this time on: 2026-11-20, or 2026-11-20T14:00:00Z.
     #[arg(help_heading = "Lake")]
     #[arg(long, value_name = "T", value_parser = parse_moment)]
     from: Option<i64>,
-    /// Only plays before this moment.
+    /// Count only plays before this time.
     #[arg(help_heading = "Lake")]
     #[arg(long, value_name = "T", value_parser = parse_moment)]
     to: Option<i64>,
     #[command(flatten, next_help_heading = "Charts")]
     charts: ChartsFile,
-    /// Only this chart.
+    /// Print only this chart.
     #[arg(help_heading = "Charts")]
     #[arg(long, value_name = "NAME")]
     chart: Option<String>,
-    /// Only this scope: global, a country such as US, or device:mobile.
+    /// Print only this scope: global, a country such as US, or device:mobile.
     #[arg(help_heading = "Charts")]
     #[arg(long, value_name = "S", value_parser = parse_scope)]
     scope: Option<Scope>,
-    /// Only this period, as in 2026-11-20, 2026-W47, 2026-11, 2026 or all.
+    /// Print only this period, as in 2026-11-20, 2026-W47, 2026-11, 2026 or all.
     #[arg(help_heading = "Charts")]
     #[arg(long, value_name = "P")]
     period: Option<String>,
-    /// The moment that the trending window is for, instead of that of the last commit.
+    /// The clock that decides where the trending window ends, instead of the clock of the last
+    /// commit.
     #[arg(help_heading = "Charts")]
     #[arg(long, value_name = "T", value_parser = parse_moment)]
     clock: Option<i64>,
+    /// The output format.
     #[arg(help_heading = "Output")]
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
     #[command(flatten, next_help_heading = "Output")]
     printed: Printed,
+    /// The membership in a cluster.
     #[command(flatten)]
     pub peers: Peers,
-    /// Threads that work on the dataflow.
+    /// Worker threads of the dataflow.
     #[arg(help_heading = "Advanced")]
     #[arg(short, long, value_name = "N", default_value_t = default_workers(), value_parser = workers, env = "REPRISE_WORKERS")]
     workers: usize,
@@ -88,16 +93,20 @@ pub struct Options {
     memory_max: MemoryMax,
 }
 
-/// What process 0 of a cluster tells the others.
+/// The message by which process 0 of a cluster starts the others.
 #[derive(Serialize, Deserialize)]
 struct Start {
     view: View,
     clock_us: Option<i64>,
 }
 
+/// Replays the lake, and prints the charts.
+///
+/// # Errors
+/// If the options are wrong, the lake cannot be read, or no play can have the given scope.
 pub fn run(options: Options) -> Result<()> {
     start_log("warn");
-    // As on Ctrl-C: a replay has nothing to commit.
+    // Exit at once, as on Ctrl-C: a replay has nothing to commit.
     options.peers.stop_with_stdin(|| std::process::exit(130))?;
     let definitions = only(options.charts.load()?, options.chart.as_deref()).wrong_usage()?;
     options.printed.check(options.format)?;
@@ -127,7 +136,7 @@ pub fn run(options: Options) -> Result<()> {
     Ok(())
 }
 
-/// How much a lake holds, for the message of a replay that printed nothing.
+/// The contents of a lake, for the message of a replay that printed nothing.
 struct Lake {
     /// Its folder.
     name: String,
@@ -142,10 +151,11 @@ impl Lake {
     }
 }
 
-/// Says that nothing was printed, and what there is instead.
+/// Reports that nothing was printed, and where there are plays instead.
 ///
 /// # Errors
-/// If what was asked for is a scope that no play can have: the question was wrong, not the answer empty.
+/// If no play can have the given scope: then the request was wrong, and the result is not just
+/// empty.
 fn nothing(charts: &Charts, filter: &Filter, lake: &Lake) -> Result<()> {
     let text = match lake {
         Lake { plays: 0, dead_letters: 0, name } => format!("the lake {name} holds no play"),
@@ -155,12 +165,12 @@ fn nothing(charts: &Charts, filter: &Filter, lake: &Lake) -> Result<()> {
         }
         Lake { name, .. } => elsewhere(charts, filter, name)?,
     };
-    // On stderr: no lines are what a program expects of nothing.
+    // On stderr: a program that reads stdout expects no lines for an empty result.
     log::note(&text);
     Ok(())
 }
 
-/// Where a lake with plays has some, if it has none where it was asked for.
+/// The message for a lake with plays of which none match the filter: where there are some.
 fn elsewhere(charts: &Charts, filter: &Filter, lake: &str) -> Result<String> {
     let definitions = charts.definitions();
     let scope = filter.scope.as_ref();
@@ -177,8 +187,10 @@ fn elsewhere(charts: &Charts, filter: &Filter, lake: &str) -> Result<String> {
     ))
 }
 
-/// Whether there can be a list of `chart` for `scope`. A replay of the trending window counts no chart that stays, by which
-/// [`Charts::may_have`] could tell; so there a value must look like one of its dimension, if that can be told and the window has any.
+/// Whether there can be a list of `chart` for `scope`. [`Charts::may_have`] tells it by the other
+/// charts, but a replay of the trending window alone counts none. There, a scope such as `US`, of a
+/// dimension whose values are written without a prefix and have a fixed form, is refused if its
+/// value does not have that form and the window has other scopes of the dimension.
 fn may_have(charts: &Charts, chart: u32, scope: &Scope) -> bool {
     let Scope::Of(dimension, value) = scope else { return true };
     let is_of_kind = |other: &Scope| other.kind() == scope.kind();
@@ -187,7 +199,8 @@ fn may_have(charts: &Charts, chart: u32, scope: &Scope) -> bool {
 }
 
 impl Options {
-    /// The workers, with those of the other processes. None if it was stopped before all had come.
+    /// The workers, with those of the other processes of a cluster. `None` if the replay was
+    /// stopped before all had joined.
     fn team(&self, definitions: &Definitions) -> Result<Option<Team>> {
         let stop = Arc::new(AtomicBool::new(false));
         let Some(membership) = self.peers.membership().wrong_usage()? else {
@@ -199,7 +212,8 @@ impl Options {
         Ok(cluster.map(|cluster| Team { threads: self.workers, cluster: Some(cluster) }))
     }
 
-    /// The lake that all processes read, and the moment that the trending window is for. None if process 0 has left.
+    /// The snapshot that all processes read, and the clock for the trending window. `None` if
+    /// process 0 has left.
     fn what(&self, lake: &Path, team: &Team, definitions: &Definitions) -> Result<Option<(Snapshot, Option<i64>)>> {
         if team.process() > 0 {
             let Some(Start { view, clock_us }) = team.hear()? else { return Ok(None) };
@@ -215,17 +229,25 @@ impl Options {
     }
 }
 
-/// Plays of a lake, and what to make of them.
+/// A replay: which plays of a lake to count, and how.
 pub struct Replay {
+    /// The workers.
     pub team: Team,
+    /// The definitions of the charts.
     pub definitions: Arc<Definitions>,
+    /// The files of all processes to read.
     pub files: Vec<LakeFile>,
+    /// The event times to count, in µs since 1970.
     pub times_us: Range<i64>,
+    /// The clock for the trending window, in µs since 1970.
     pub clock_us: Option<i64>,
 }
 
 impl Replay {
-    /// The charts of the plays; what they are as of, nobody has said yet.
+    /// Computes the charts of the plays. The caller sets their `as_of`.
+    ///
+    /// # Errors
+    /// If the dataflow cannot be started, or a file cannot be read.
     pub fn charts(self) -> Result<Charts> {
         let rows_total = self.files.iter().map(|file| file.rows).sum();
         let progress = Arc::new(ReadProgress { rows_total, ..ReadProgress::default() });
@@ -237,7 +259,7 @@ impl Replay {
             pace: Pace { replay: true, ..Pace::default() },
             last_epoch: None,
             clock_us: self.clock_us,
-            // A replay proves things, so it takes no short cuts.
+            // A replay serves as a proof, so it never starts from a checkpoint.
             checkpoint: None,
             counted: None,
             files,
@@ -256,7 +278,7 @@ impl Replay {
     }
 }
 
-/// Refuses what no lake can have an answer to.
+/// Refuses options to which no lake can have an answer.
 fn check(options: &Options, definitions: &Arc<Definitions>) -> Result<()> {
     if options.from.zip(options.to).is_some_and(|(from, to)| from >= to) {
         bail!("--from must be before --to");
@@ -278,7 +300,8 @@ fn check(options: &Options, definitions: &Arc<Definitions>) -> Result<()> {
     bail!("{}", said.to_lowercase())
 }
 
-/// Refuses a period that `chart`, or else every chart, calls otherwise.
+/// Refuses a period that is not written as the periods of `chart` are, or, without a chart, as
+/// those of any chart.
 fn check_period(charts: &Charts, chart: Option<u32>, period: &str) -> Result<()> {
     if let Some(chart) = chart {
         charts.start_day(chart, period)?;
@@ -286,7 +309,7 @@ fn check_period(charts: &Charts, chart: Option<u32>, period: &str) -> Result<()>
     }
     let all = 0..charts.definitions().charts.len() as u32;
     let refused = all.map(|chart| charts.start_day(chart, period)).collect::<Vec<_>>();
-    // The trending window is called by its two ends.
+    // The period of the trending window is written as its two ends, with a slash.
     if period.contains('/') || refused.iter().any(Result::is_ok) {
         return Ok(());
     }
@@ -295,7 +318,7 @@ fn check_period(charts: &Charts, chart: Option<u32>, period: &str) -> Result<()>
     bail!("no chart has a period `{period}`: give {}", expected.into_iter().collect::<Vec<_>>().join(", or "))
 }
 
-/// The definitions, without what is not asked for: what is not counted costs nothing.
+/// The definitions reduced to `chart`, if one is given, so that others are not counted.
 fn only(definitions: Arc<Definitions>, chart: Option<&str>) -> Result<Arc<Definitions>> {
     let Some(name) = chart else { return Ok(definitions) };
     let index = definitions.index_of(name).with_context(|| {
@@ -305,7 +328,7 @@ fn only(definitions: Arc<Definitions>, chart: Option<&str>) -> Result<Arc<Defini
     let mut only = Definitions::clone(&definitions);
     only.charts.retain(|chart| index != TRENDING && chart.name == name);
     if index != TRENDING {
-        // There is always a trending window, but it needs no column that nobody asks for.
+        // There is always a trending window; reduce it so that it needs no further column.
         only.trending.scopes.clear();
         only.trending.eligible = Eligible::All;
     }
@@ -316,18 +339,18 @@ fn parse_scope(text: &str) -> Result<Scope, String> {
     Scope::parse(text).map_err(|error| error.to_string())
 }
 
-/// A bar that counts plays.
+/// The style of a progress bar that counts plays.
 pub fn bar_of_plays() -> ProgressStyle {
-    // The rate of the library has a fraction of a play.
+    // The library's own rate has fractions.
     let rate = |state: &ProgressState, out: &mut dyn fmt::Write| {
-        // There is nothing to be done about a line that cannot be formatted.
+        // A formatting error cannot be handled here.
         let _ = write!(out, "{}/s", HumanCount(state.per_sec() as u64));
     };
     let style = ProgressStyle::with_template("{bar:40} {human_pos} of {human_len} plays, {rate}, {eta} left");
     style.map_or_else(|_| ProgressStyle::default_bar(), |style| style.with_key("rate", rate))
 }
 
-/// Shows how far `work` has come, if stderr is a terminal.
+/// Shows the progress of `work`, if stderr is a terminal.
 fn with_bar(progress: &Arc<ReadProgress>, work: impl FnOnce() -> Result<()>) -> Result<()> {
     let bar = ProgressBar::with_draw_target(Some(progress.rows_total), ProgressDrawTarget::stderr());
     bar.set_style(bar_of_plays());

@@ -1,4 +1,5 @@
-//! `reprise search`: tracks and artists of a running instance by a part of their names.
+//! `reprise search`: searches the tracks and artists of a running instance by a part of their
+//! names.
 
 use anyhow::Result;
 use serde::Deserialize;
@@ -8,6 +9,7 @@ use super::instance::{Format, Instance};
 use crate::terminal::output::table::{columns, fitted, heading};
 use crate::text::grouped;
 
+/// The options of `reprise search`.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -18,11 +20,12 @@ pub struct Options {
     /// A part of a title or of an artist's name.
     #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
     text: String,
-    /// Tracks and artists at most [default: 20].
+    /// The most tracks, and the most artists, to show [default: 20].
     #[arg(long, value_name = "N", value_parser = limit)]
     limit: Option<std::num::NonZeroUsize>,
     #[command(flatten)]
     instance: Instance,
+    /// The output format.
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
 }
@@ -51,6 +54,10 @@ struct Artist {
     tracks: u64,
 }
 
+/// Asks the instance, and prints its answer.
+///
+/// # Errors
+/// If the instance does not answer, or refuses.
 pub fn run(options: &Options) -> Result<()> {
     let limit = options.limit.map(|limit| limit.to_string());
     let parameters = [("q", Some(options.text.as_str())), ("limit", limit.as_deref())];

@@ -1,4 +1,4 @@
-//! What several subcommands have in common.
+//! Options, parsers and set-up that several subcommands share.
 
 use std::env::VarError;
 use std::io::Read;
@@ -19,19 +19,23 @@ use crate::serve::access::{Access, Token, parse_host, parse_origin, token_text};
 use crate::terminal::output::{self, Format, colours};
 use crate::text::log::{self, Escaping, Form};
 
-/// Of a librdkafka option in a file.
+/// Limit of a librdkafka option's value in a file.
 const OPTION_BYTES_MAX: u64 = 1 << 20;
 
-/// Options that say what the charts are.
+/// The option for the definitions of the charts.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct ChartsFile {
-    /// What the charts are, instead of the built-in trending, weekly, monthly and all-time.
+    /// A TOML file that defines the charts, instead of the built-in trending, weekly, monthly and
+    /// all-time charts.
     #[arg(long = "charts", value_name = "FILE", env = "REPRISE_CHARTS")]
     pub path: Option<PathBuf>,
 }
 
 impl ChartsFile {
     /// The definitions in the file, or the built-in ones.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or is not valid.
     pub fn load(&self) -> Result<Arc<Definitions>> {
         let Some(path) = &self.path else { return Ok(Arc::new(Definitions::builtin())) };
         let read = || -> Result<Definitions> {
@@ -45,36 +49,45 @@ impl ChartsFile {
     }
 }
 
-/// How much memory a process may hold.
+/// The option for the memory limit.
 #[derive(clap::Args, Clone, Copy, Debug, Default)]
 pub struct MemoryMax {
-    /// End, with a reason, when this process holds more than so many MiB. Without it: nine tenths of what the machine has, or of
-    /// what its container may have. Processes on one machine each need a share of their own.
+    /// The memory limit of this process in MiB: above it, the process ends with a reason. The
+    /// default is nine tenths of the memory of the machine or its container, so set a share for
+    /// each of several processes on one machine.
     #[arg(long = "memory-max", value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=1 << 30), env = "REPRISE_MEMORY_MAX")]
     mib: Option<u64>,
 }
 
 impl MemoryMax {
+    /// The limit in bytes, if it is given.
     pub fn bytes(self) -> Option<u64> {
         self.mib.map(|mib| mib << 20)
     }
 }
 
-/// Who may ask the server.
+/// The options for access to the HTTP server.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct ServerAccess {
     #[command(flatten)]
     token: TokenFile,
-    /// Let pages of this origin read the answers, as in https://charts.example; * is any.
+    /// Allow web pages of this origin to read the answers (CORS), as in https://charts.example; *
+    /// allows any origin.
     #[arg(long, value_name = "ORIGIN", value_parser = parse_origin, env = "REPRISE_CORS")]
     cors: Option<HeaderValue>,
-    /// The public name of a proxy in front of this server, such as charts.example; may be given several times. Without a token only
-    /// requests to the names of this machine and to these are answered, and no client address is limited: the proxy has to.
+    /// The public host name of a proxy in front of this server, such as charts.example; may be
+    /// given several times. Without a token, only requests to these names and to those of this
+    /// machine are answered, and connections are not limited by client address: the proxy has to do
+    /// that.
     #[arg(long = "allowed-host", value_name = "HOST", value_delimiter = ',', value_parser = parse_host, env = "REPRISE_ALLOWED_HOST")]
     allowed_hosts: Vec<String>,
 }
 
 impl ServerAccess {
+    /// The access rules for a server that listens at `listen`.
+    ///
+    /// # Errors
+    /// If the token cannot be read, or is not valid.
     pub fn load(&self, listen: SocketAddr) -> Result<Access> {
         let token = match &self.token.token_file {
             Some(path) => Some(Token::read(path).wrong_usage()?),
@@ -95,10 +108,11 @@ impl ServerAccess {
     }
 }
 
-/// The token of a server.
+/// The option for the token of a server.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct TokenFile {
-    /// The file with the token that the server asks for; the token itself may also be in the environment, as REPRISE_TOKEN.
+    /// A file with the token that the server requires. The environment variable REPRISE_TOKEN may
+    /// hold the token itself instead.
     #[arg(long, value_name = "FILE", env = "REPRISE_TOKEN_FILE")]
     token_file: Option<PathBuf>,
 }
@@ -106,13 +120,16 @@ pub struct TokenFile {
 const TOKEN_VARIABLE: &str = "REPRISE_TOKEN";
 
 impl TokenFile {
-    /// The token to present, if there is one.
+    /// The token for a client to send, if there is one.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or the token is not valid.
     pub fn text(&self) -> Result<Option<String>> {
         self.token_file.as_deref().map_or_else(token_from_environment, |path| token_text(path).map(Some))
     }
 }
 
-/// Not by clap, which would show it in `--help`.
+/// The token in the environment. Not read by clap, which would show it in `--help`.
 fn token_from_environment() -> Result<Option<String>> {
     match std::env::var(TOKEN_VARIABLE) {
         Ok(text) => Ok(Some(text.trim().to_owned()).filter(|text| !text.is_empty())),
@@ -121,25 +138,31 @@ fn token_from_environment() -> Result<Option<String>> {
     }
 }
 
-/// How many workers a machine is given unless told otherwise: one per processor, up to eight.
+/// The default number of workers: one per processor, up to eight.
 pub fn default_workers() -> usize {
     std::thread::available_parallelism().map_or(1, |processors| processors.get().min(8))
 }
 
-/// Reads where to listen.
+/// Parses an address to listen on.
+///
+/// # Errors
+/// If it is not an IP address and a port.
 pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "it must be an IP address and a port, as in 127.0.0.1:7878 or [::1]:7878".to_owned())
 }
 
-/// Reads the addresses of brokers: host:port, several separated by commas. librdkafka waits for a broker whose port is no number
-/// as long as for one that does not answer.
+/// Parses the addresses of brokers: host:port, separated by commas. They are checked here, because
+/// librdkafka treats a broker whose port is not a number as one that does not answer, and waits.
+///
+/// # Errors
+/// If there is no address, or a port is not a number from 1 to 65535.
 pub fn brokers(text: &str) -> Result<String, String> {
     let mut addresses = text.split([',', ' ']).filter(|address| !address.is_empty()).peekable();
     if addresses.peek().is_none() {
         return Err("it must be host:port, as in localhost:9092".to_owned());
     }
     let is_possible = |address: &&str| match address.rsplit_once(':') {
-        // The rest of `SSL://host`, and the end of an IPv6 address.
+        // The colon of `SSL://host`, or one in an IPv6 address without a port.
         Some((_, rest)) if rest.starts_with("//") || rest.ends_with(']') => true,
         Some((_, port)) => port.parse::<u16>().is_ok_and(|port| port > 0),
         None => true,
@@ -150,7 +173,11 @@ pub fn brokers(text: &str) -> Result<String, String> {
     }
 }
 
-/// Reads `name=value`, or `name=@FILE` with the value in a file, where other users do not see it.
+/// Parses `name=value`, or `name=@FILE`, whose value is in a file so that other users cannot see
+/// it.
+///
+/// # Errors
+/// If there is no `=`, or the file cannot be read.
 pub fn parse_option(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("it must be written name=value, as in socket.timeout.ms=10000")?;
     let value = match value.strip_prefix('@') {
@@ -172,7 +199,10 @@ fn value_in_file(path: &Path) -> std::io::Result<String> {
 
 const SPAN_MAX: Duration = Duration::from_secs(3660 * 24 * 3600);
 
-/// Reads a span of time such as `500ms`, `10s`, `5m` or `30d`; a day has 24 hours.
+/// Parses a span of time such as `500ms`, `10s`, `5m` or `30d`; a day has 24 hours.
+///
+/// # Errors
+/// If it is not one, or is longer than ten years.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let days = jiff::SpanRelativeTo::days_are_24_hours();
     let span = text.parse::<jiff::Span>().and_then(|span| span.to_duration(days));
@@ -182,18 +212,28 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Reads a moment, as µs since 1970.
+/// Parses a point in time, as µs since 1970.
+///
+/// # Errors
+/// If it is not one.
 pub fn parse_moment(text: &str) -> Result<i64, String> {
     reprise_dataflows::time::parse_instant(text).map_err(|error| error.to_string())
 }
 
-/// Whether a result can be written so, before long work for it begins. That a format needs a file is wrong usage.
+/// Checks, before long work begins, that its result can be written in this format to this path.
+///
+/// # Errors
+/// If it cannot. That a format needs a file and none is named is wrong usage.
 pub fn check_output(format: Format, path: Option<&Path>) -> Result<()> {
     let checked = output::check(format, path);
     if path.is_none() { checked.wrong_usage() } else { checked }
 }
 
-/// Sets a flag at the first Ctrl-C or SIGTERM, and leaves at the second with status 130, as shells say of Ctrl-C.
+/// A flag that the first Ctrl-C or SIGTERM sets. The second one exits with status 130, which shells
+/// use for Ctrl-C. `doing` says in the message what happens until the end.
+///
+/// # Errors
+/// If the signal handler cannot be installed.
 pub fn stop_flag(doing: &'static str) -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = stop.clone();
@@ -208,16 +248,16 @@ pub fn stop_flag(doing: &'static str) -> Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-/// How the log is written.
+/// The format of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
     Text,
     Json,
 }
 
-/// Starts the log, on stderr: what `RUST_LOG` says, or ours from `level` on and warnings of others, but for those of
-/// librdkafka and of the Delta kernel: what they write comes to us as errors too, and is said once, by whoever cannot do
-/// without.
+/// Starts the log on stderr. Its filter is `RUST_LOG`, or else our own messages from `level` on and
+/// warnings of other crates. Messages of librdkafka and of the Delta kernel are left out, since we
+/// also get them as errors, which are reported once where they matter.
 pub fn start_log(level: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env();
     let filter = filter.unwrap_or_else(|_| {
@@ -225,7 +265,7 @@ pub fn start_log(level: &str) {
     });
     let ansi = colours(&std::io::stderr());
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_target(false);
-    // It would say on stderr that stderr is closed, and panic.
+    // Without this, tracing would report a closed stderr on stderr, and panic.
     let form = match ansi {
         _ if log::is_json() => Form::Json,
         true => Form::Coloured,
@@ -235,10 +275,11 @@ pub fn start_log(level: &str) {
     let _ = if form == Form::Json { log.json().flatten_event(true).try_init() } else { log.try_init() };
 }
 
-/// The folder of a lake as people write it, made absolute.
+/// The absolute path of a lake's folder as given by the user.
 ///
 /// # Errors
-/// When it cannot be the folder of a lake: a URL, which would become a folder of that name, or what the log would not be found in.
+/// If it cannot be the folder of a lake: it is a URL, which would become a folder of that name, or
+/// a path in which the log would not be found.
 pub fn absolute(path: &Path) -> Result<PathBuf> {
     refuse_object_store(path).wrong_usage()?;
     let lake = std::path::absolute(path).with_context(|| format!("there is no way to {}", path.display()))?;

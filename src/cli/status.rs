@@ -1,4 +1,4 @@
-//! `reprise status`: how a running instance is doing.
+//! `reprise status`: the status of a running instance.
 
 use std::fmt;
 
@@ -10,6 +10,7 @@ use super::instance::{Format, Instance};
 use crate::terminal::output::table::{columns, fitted};
 use crate::text::grouped;
 
+/// The options of `reprise status`.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -19,15 +20,21 @@ Examples:
 pub struct Options {
     #[command(flatten)]
     instance: Instance,
+    /// The output format.
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
 }
 
+/// Asks the instance, and prints its answer.
+///
+/// # Errors
+/// If the instance does not answer, or refuses.
 pub fn run(options: &Options) -> Result<()> {
     options.instance.print(&["v1", "status"], &[], options.format, describe)
 }
 
-/// The members of an object in the order in which the instance writes them: what matters first.
+/// The members of an object, in the order in which the instance writes them, which is by
+/// importance.
 struct Members(Vec<(String, Value)>);
 
 impl<'de> Deserialize<'de> for Members {
@@ -54,8 +61,8 @@ impl<'de> Deserialize<'de> for Members {
     }
 }
 
-/// A line for each member, and a table of the partitions. It shows whatever the instance says, so that it need not be of the
-/// same version.
+/// A line for each member, and a table of the partitions. It shows all members that the instance
+/// sends, so the instance may be of another version.
 fn describe(Members(members): Members, width: Option<u16>) -> String {
     let of_partitions = |(name, _): &&(String, Value)| name == "partitions";
     let name_width = members.iter().map(|(name, _)| label(name).len()).max().unwrap_or(0);
@@ -73,7 +80,8 @@ fn describe(Members(members): Members, width: Option<u16>) -> String {
     format!("{}\n\n{}", lines.join("\n"), columns(&header.each_ref().map(String::as_str), rows, width))
 }
 
-/// The label of a member of the status, in words. Some numbers mean nothing without the time that they cover, so it is added.
+/// The label of a member of the status. The time that a number covers is added where the number
+/// means nothing without it.
 fn label(name: &str) -> String {
     let span = match name {
         "accepted" | "dead_letters" => " since this start",

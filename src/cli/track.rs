@@ -1,4 +1,4 @@
-//! `reprise track`: the plays of a track of a running instance, in every chart, period and scope.
+//! `reprise track`: the plays of a track in a running instance, by chart, period and scope.
 
 use anyhow::Result;
 use clap::builder::NonEmptyStringValueParser;
@@ -10,6 +10,7 @@ use crate::state::charts::Available;
 use crate::terminal::output::table::{columns, fitted, no_plays};
 use crate::text::grouped;
 
+/// The options of `reprise track`.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -21,17 +22,18 @@ pub struct Options {
     /// The id of the track, as `reprise search` and the charts show it.
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     id: String,
-    /// Only this chart.
+    /// Show only plays in this chart.
     #[arg(long, value_name = "NAME", value_parser = chart_name)]
     chart: Option<String>,
-    /// Only this period, such as 2026-W47, of the chart that --chart names.
+    /// Show only plays in this period, such as 2026-W47, of the chart given with --chart.
     #[arg(long, value_name = "P", requires = "chart")]
     period: Option<String>,
-    /// Only this scope: global, a country such as US, or device:mobile.
+    /// Show only plays in this scope: global, a country such as US, or device:mobile.
     #[arg(long, value_name = "S")]
     scope: Option<String>,
     #[command(flatten)]
     instance: Instance,
+    /// The output format.
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
 }
@@ -42,7 +44,8 @@ struct Track {
     title: Option<String>,
     artist: Option<String>,
     plays: Vec<Plays>,
-    /// Where it has plays, if it has none where it was asked for.
+    /// The charts, periods or scopes in which the track has plays, if it has none for the given
+    /// filters.
     #[serde(default)]
     available: Option<Available>,
 }
@@ -55,10 +58,14 @@ struct Plays {
     plays: i64,
 }
 
+/// Asks the instance, and prints its answer.
+///
+/// # Errors
+/// If the instance does not answer, or refuses.
 pub fn run(options: &Options) -> Result<()> {
     let Options { chart, period, scope, .. } = options;
     let filters = [("chart", chart.as_deref()), ("scope", scope.as_deref()), ("period", period.as_deref())];
-    // In the path, an id of `.` or `..` would be a folder.
+    // The id is a parameter, because in the path the ids `.` and `..` would mean folders.
     let parameters = [&[("id", Some(options.id.as_str()))], &filters[..]].concat();
     options.instance.print(&["v1", "tracks"], &parameters, options.format, describe)
 }

@@ -1,5 +1,5 @@
-//! Wrong usage: what is known to be wrong from the command line, and from the files that it names, alone. It ends the
-//! process with status 2, as clap's own errors do; what fails for another reason ends it with 1.
+//! Wrong usage: errors that follow from the command line, and the files that it names, alone. They
+//! end the process with status 2, as clap's own errors do; all other errors end it with status 1.
 
 use std::fmt;
 
@@ -17,9 +17,12 @@ impl fmt::Display for Wrong {
 
 impl std::error::Error for Wrong {}
 
-/// Marks what has failed as wrong usage.
+/// Marks errors as wrong usage.
 pub trait WrongUsage<T> {
-    /// The same, with an error that ends the process with status 2.
+    /// Turns an error into one that ends the process with status 2.
+    ///
+    /// # Errors
+    /// The marked error, if there was one.
     fn wrong_usage(self) -> Result<T>;
 }
 
@@ -29,7 +32,7 @@ impl<T> WrongUsage<T> for Result<T> {
     }
 }
 
-/// An error that says why the usage is wrong.
+/// An error of wrong usage with the message `why`.
 pub fn wrong(why: impl fmt::Display + fmt::Debug + Send + Sync + 'static) -> Error {
     Error::new(Wrong(Error::msg(why)))
 }

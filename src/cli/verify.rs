@@ -1,4 +1,5 @@
-//! `reprise verify`: live equals replay, or the first difference; and a lake is whole, or what is wrong with it.
+//! `reprise verify`: compares a running instance with a replay of its lake, or checks a lake by
+//! itself.
 
 use std::io::BufReader;
 use std::path::Path;
@@ -25,9 +26,10 @@ use crate::verify::{self};
 
 /// The option that names the instance.
 const AGAINST: &str = "--against";
-/// Between two looks at an instance that has not committed yet.
+/// The interval between requests to an instance that has not committed yet.
 const WAIT_STEP: Duration = Duration::from_millis(100);
 
+/// The options of `reprise verify`.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -35,15 +37,17 @@ Examples:
   reprise verify ./lake --against http://127.0.0.1:7878 --charts charts.toml
   reprise verify ./lake
 
-The exit status is 0 if all is as it should be, and 1 if not.")]
+The exit status is 0 if no problem was found, and 1 otherwise.")]
 pub struct Options {
     #[command(flatten, next_help_heading = "Lake")]
     lake: LakeFolder,
-    /// A running instance, whose charts are compared with a replay of the lake. Without it the lake itself is checked.
+    /// The URL of a running instance, whose charts are compared with a replay of the lake. Without
+    /// it the lake itself is checked.
     #[arg(help_heading = "Serving")]
     #[arg(long, value_name = "URL")]
     against: Option<String>,
-    /// How long to wait until an instance that has just been started answers and has committed something; 0s refuses at once.
+    /// How long to wait until an instance that has just been started answers and has committed
+    /// plays; 0s does not wait.
     #[arg(help_heading = "Serving")]
     #[arg(long, value_name = "SPAN", default_value = "2m", value_parser = parse_duration, env = "REPRISE_WAIT")]
     wait: Duration,
@@ -51,12 +55,16 @@ pub struct Options {
     token: TokenFile,
     #[command(flatten, next_help_heading = "Charts")]
     charts: ChartsFile,
-    /// Threads that work on the dataflow.
+    /// Worker threads of the dataflow.
     #[arg(help_heading = "Advanced")]
     #[arg(short, long, value_name = "N", default_value_t = default_workers(), value_parser = workers, env = "REPRISE_WORKERS")]
     workers: usize,
 }
 
+/// Compares or checks.
+///
+/// # Errors
+/// If a difference or a problem was found, or it could not be looked for.
 pub fn run(options: Options) -> Result<()> {
     start_log("warn");
     let lake = options.lake.absolute()?;
@@ -82,7 +90,7 @@ fn against(options: &Options, given: &str, lake: &Path) -> Result<()> {
     let (workers, times_us) = (options.workers, i64::MIN..i64::MAX);
     let mut charts =
         Replay { team: Team::alone(workers), definitions, files, times_us, clock_us: as_of.clock_us }.charts()?;
-    // The period of the trending window is named by it.
+    // The name of the trending window's period is derived from it.
     charts.set_as_of(as_of);
     let cells = charts.cells(&Filter::default());
     let comparison = against::compare(live, cells, charts.inputs()).with_context(|| not_a_reprise(given))?;
@@ -97,7 +105,8 @@ fn against(options: &Options, given: &str, lake: &Path) -> Result<()> {
 /// Opens `lake` at `version`, if it is the lake of the instance.
 ///
 /// # Errors
-/// If it cannot be: what it holds is compared first, so that a wrong lake is called that, and not one without a version.
+/// If it is another lake, or does not have that version. The topics are compared first, so that the
+/// error about a wrong lake says that, and not that a version is missing.
 fn open(lake: &Path, version: u64, live: &SnapshotHeader) -> Result<Snapshot> {
     let newest = Snapshot::open(lake, None)?;
     let (shown, theirs) = (lake.display(), printable(&live.lake));
@@ -119,7 +128,8 @@ fn open(lake: &Path, version: u64, live: &SnapshotHeader) -> Result<Snapshot> {
         .with_context(|| format!("the instance serves version {version} of its lake {theirs}, and this is {shown}"))
 }
 
-/// Names the lake of the instance, if it is called otherwise than the `lake` that was replayed: two lakes of one topic differ.
+/// Names the lake of the instance, if its path is not that of the `lake` that was replayed: two
+/// lakes of the same topic differ.
 fn elsewhere(lake: &Path, theirs: &str) -> String {
     match (lake.canonicalize(), Path::new(theirs).canonicalize()) {
         (Ok(ours), Ok(theirs)) if ours == theirs => String::new(),
@@ -127,7 +137,7 @@ fn elsewhere(lake: &Path, theirs: &str) -> String {
     }
 }
 
-/// An instance whose charts are compared.
+/// The instance whose charts are compared, and the URLs to ask.
 struct Asked<'a> {
     given: &'a str,
     client: Client,
@@ -135,16 +145,17 @@ struct Asked<'a> {
     status: Url,
 }
 
-/// How an instance answers the question for its durable charts.
+/// The answer of an instance to a request for its durable charts.
 enum Answer {
-    /// A snapshot of durable charts.
+    /// A snapshot of them.
     Whole(Vec<u8>),
-    /// Nothing yet: why, and what there will be.
+    /// There are none yet, for this reason.
     NotYet(String),
 }
 
 impl Asked<'_> {
-    /// The durable charts of the instance, once it has some: it is given time to start, to read everything and to commit that.
+    /// The durable charts of the instance. Waits up to `wait` for it to start, to read its topic
+    /// and to commit.
     fn whole(&self, wait: Duration) -> Result<Vec<u8>> {
         let until = Instant::now() + wait;
         let mut is_first = true;
@@ -168,15 +179,16 @@ impl Asked<'_> {
         }
     }
 
-    /// Asks once. A start commits when it has read everything, or when its interval is over, so what it serves until then is not
-    /// in the lake, and there is nothing to compare.
+    /// Asks once. After its start an instance commits when it has read everything, or when its
+    /// commit interval is over. What it serves until then is not in the lake, so there is nothing
+    /// to compare.
     fn answer(&self) -> Result<Answer, Failure> {
-        // Before the snapshot: what is committed in between is in it.
+        // Asked before the snapshot, which then contains all that this status calls committed.
         let committed = self.client.json::<Committed>(&self.status)?;
         let body = self.client.snapshot(&self.snapshot)?;
         let live = Live::open(BufReader::new(body.as_slice())).with_context(|| not_a_reprise(self.given));
         let SnapshotHeader { as_of, charts, lake, .. } = live.map_err(Failure::Refused)?.header;
-        // Plays may be in the lake that no chart counts.
+        // The lake may hold only plays that no chart counts.
         let holds_plays = committed.lake_plays > 0 && as_of.lake_version >= committed.lake_version;
         if holds_plays || charts.iter().any(|chart| chart.plays > 0) {
             if committed.uncommitted_plays > 0 {
@@ -201,7 +213,10 @@ fn not_a_reprise(url: &str) -> String {
     format!("{} does not answer as a `reprise run` of this version does", printable(url))
 }
 
-/// Checks a lake by itself.
+/// Checks a lake by itself, and prints a report.
+///
+/// # Errors
+/// If a problem was found, or the lake cannot be read.
 pub fn alone(lake: &Path, workers: usize) -> Result<()> {
     let checked = verify::lake::check(lake, workers)?;
     output::print_text(&checked.report)?;

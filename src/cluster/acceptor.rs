@@ -1,5 +1,5 @@
-//! Where others knock: each is listened to on a thread of its own, for a short time, and only who has proved to belong to
-//! the cluster is let through.
+//! Accepts connections from other processes. Each handshake runs on a thread of its own within a
+//! time limit, and only a peer that has proved that it belongs to the cluster is passed on.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -13,32 +13,39 @@ use super::bounded::Bounded;
 use super::handshake::{self, Introduction};
 use super::secret::Secret;
 
-/// For a whole handshake.
+/// Limit for a whole handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Who knocks while so many others do is turned away; a process of ours comes again.
+/// Handshakes that may run at the same time. Further connections are dropped; a process of the
+/// cluster tries again.
 const KNOCKING_MAX: usize = 64;
-/// What is logged of strangers: a port scan should not fill a disk.
+/// Failed handshakes that are logged: a port scan must not fill the disk with log lines.
 const WARNINGS_MAX: usize = 20;
 
-/// A process that belongs to the cluster, and waits for our answer.
+/// A process that has proved that it belongs to the cluster, and waits for our answer.
 pub struct Peer {
+    /// The connection to it.
     pub socket: TcpStream,
+    /// The address that it connected from.
     pub from: SocketAddr,
+    /// What it said of itself in the handshake.
     pub introduction: Introduction,
 }
 
 impl Peer {
+    /// The number that it gave as its own.
     pub fn process(&self) -> usize {
         self.introduction.process
     }
 
-    /// Whether it has hung up. It has nothing to say before it is told something.
+    /// Whether it has closed the connection. A peer sends nothing before it gets our answer, so
+    /// reading ahead takes no message from it.
     pub fn has_left(&self) -> bool {
         has_hung_up(&self.socket)
     }
 }
 
-/// Whether the other end has closed a connection. It may have said something that has not been read.
+/// Whether the other end has closed a connection and nothing that it sent is left to be read.
+/// Consumes no bytes.
 pub fn has_hung_up(socket: &TcpStream) -> bool {
     let peeked = socket.set_nonblocking(true).and_then(|()| socket.peek(&mut [0]));
     let _ = socket.set_nonblocking(false);
@@ -48,6 +55,7 @@ pub fn has_hung_up(socket: &TcpStream) -> bool {
     }
 }
 
+/// Listens for peers, and collects those whose handshake succeeded.
 pub struct Acceptor {
     listener: TcpListener,
     secret: Option<Secret>,
@@ -59,16 +67,17 @@ pub struct Acceptor {
 }
 
 impl Acceptor {
-    /// A door for who knows the `secret`. `listener` does not block.
+    /// An acceptor of peers that know the `secret`. `listener` must be non-blocking.
     pub fn new(listener: TcpListener, secret: Option<Secret>) -> Self {
         let (let_in, guests) = channel();
         let (knocking, warnings, last_refusal) = Default::default();
         Self { listener, secret, let_in, guests, knocking, warnings, last_refusal }
     }
 
-    /// The next guest, if one has come.
+    /// Starts a handshake for each new connection, and returns the next peer that has completed
+    /// one, if any. Does not block.
     pub fn next(&mut self) -> Option<Peer> {
-        // A flood of connections must not keep us here.
+        // Bounded, so that a flood of connections does not keep us in this loop.
         for _ in 0..KNOCKING_MAX {
             let Ok((socket, from)) = self.listener.accept() else { break };
             if self.knocking.load(Ordering::Relaxed) >= KNOCKING_MAX {
@@ -87,23 +96,25 @@ impl Acceptor {
                 }
                 knocking.fetch_sub(1, Ordering::Relaxed);
             };
-            // Without a thread it is as if nobody had knocked; a process of ours comes again.
-            if std::thread::Builder::new().name("reprise-door".to_owned()).spawn(answer).is_err() {
+            // If no thread can be started, the connection is dropped; a process of the cluster
+            // tries again.
+            if std::thread::Builder::new().name("reprise-accept".to_owned()).spawn(answer).is_err() {
                 self.knocking.fetch_sub(1, Ordering::Relaxed);
             }
         }
         self.guests.try_recv().ok()
     }
 
-    /// Tells a guest that it cannot come in.
+    /// Refuses a peer, tells it the `reason`, and closes the connection.
     pub fn refuse(&mut self, mut peer: Peer, reason: &str) {
         warn!(from = %peer.from, "refused process {}: {reason}", peer.process());
-        // Best effort: it may have gone.
+        // Best effort: the peer may have closed the connection.
         let _ = handshake::refuse(&mut peer.socket, reason);
         self.last_refusal = format!("The last one that was refused: {reason}");
     }
 
-    /// For who wonders why nobody comes; empty if nobody was refused.
+    /// The last refusal, as a sentence to append to the error that a process is missing; empty if
+    /// there was none.
     pub fn last_refusal(&self) -> &str {
         &self.last_refusal
     }
@@ -111,7 +122,7 @@ impl Acceptor {
 
 fn introduced(mut socket: TcpStream, from: SocketAddr, secret: Option<&Secret>) -> anyhow::Result<Peer> {
     let never = AtomicBool::new(false);
-    // What has been accepted from a listener that does not block, may not block either.
+    // On some systems an accepted socket inherits the non-blocking mode of its listener.
     socket.set_nonblocking(false)?;
     socket.set_nodelay(true)?;
     let deadline = Instant::now() + HANDSHAKE_TIMEOUT;

@@ -1,16 +1,21 @@
-//! Waiting for a peer, but not for ever.
+//! Blocking reads and writes on a socket with a deadline for the whole exchange.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+/// How often a blocked read or write checks the deadline and the stop flag.
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
-/// A socket whose reads and writes end at a deadline, however slowly bytes come, or when this process is to stop.
+/// A socket whose reads and writes fail with `TimedOut` after a deadline, even if bytes keep
+/// trickling in, or once this process is to stop.
 pub struct Bounded<'a> {
+    /// The socket; its own timeouts are overwritten.
     pub socket: &'a mut TcpStream,
+    /// When reads and writes begin to fail.
     pub deadline: Instant,
+    /// Set when this process is to stop.
     pub stop: &'a AtomicBool,
 }
 

@@ -1,18 +1,20 @@
-//! What the processes of a cluster must agree on, and how it is told where they do not.
+//! The settings that all processes of a cluster must have in common, and how a difference is
+//! reported.
 
 use std::collections::BTreeMap;
 
 use reprise_dataflows::rules::definition::Definitions;
 use serde::{Deserialize, Serialize};
 
-/// Of a value that is shown.
+/// Longest part of a value that is shown.
 const SHOWN_CHARS_MAX: usize = 200;
 
-/// What a process runs, by the words in which people are told of it.
+/// The settings of a process: the value of each by its name as messages show it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint(BTreeMap<String, String>);
 
 impl Fingerprint {
+    /// The settings that every command has: its name, its number of `workers`, and its charts.
     pub fn new(command: &str, workers: usize, definitions: &Definitions) -> Self {
         let mut fingerprint = Self::default();
         fingerprint.set("command", command);
@@ -24,18 +26,19 @@ impl Fingerprint {
         fingerprint
     }
 
+    /// Adds or replaces a setting. `what` is its name as messages show it.
     pub fn set(&mut self, what: &str, value: impl ToString) {
         self.0.insert(what.to_owned(), value.to_string());
     }
 
-    /// The same, of one process among so many.
+    /// The same settings, and the number of processes in the cluster.
     pub fn of_one_among(&self, processes: usize) -> Self {
         let mut fingerprint = self.clone();
         fingerprint.set("number of processes (-n)", processes);
         fingerprint
     }
 
-    /// The first thing in which `theirs` differs from ours, with both values.
+    /// The first setting whose value in `theirs` differs from ours, with both values.
     pub fn difference(&self, theirs: &Self) -> Option<Difference> {
         let what = self.0.keys().chain(theirs.0.keys()).find(|what| self.0.get(*what) != theirs.0.get(*what))?;
         let [ours, theirs] = [self, theirs].map(|fingerprint| shown(fingerprint.0.get(what)));
@@ -43,15 +46,18 @@ impl Fingerprint {
     }
 }
 
-/// What two processes disagree on.
+/// A setting that two processes have different values for. The texts are safe to print.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Difference {
+    /// The name of the setting.
     pub what: String,
+    /// Our value, or `none`.
     pub ours: String,
+    /// The value of the peer, or `none`.
     pub theirs: String,
 }
 
-/// A value as it may be printed: what a peer sends is text of any kind and length.
+/// A value without control characters and shortened: a peer can send any text of any length.
 fn shown(value: Option<&String>) -> String {
     let Some(value) = value else { return "none".to_owned() };
     let escaped: String = value.chars().filter(|character| !character.is_control()).take(SHOWN_CHARS_MAX).collect();

@@ -1,4 +1,5 @@
-//! Where a process is in its cluster: its number, where the others are, and how long they may be silent.
+//! The membership of a process in its cluster: its number, the addresses of all processes, and the
+//! timeouts.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
@@ -8,31 +9,38 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::Secret;
 
-/// More would be 256 times 255 sockets.
+/// The most processes of a cluster. Each is connected with each, so 256 of them already hold 256 ×
+/// 255 sockets.
 pub const PROCESSES_MAX: usize = 256;
 const FILE_BYTES_MAX: u64 = 64 << 10;
-/// In a pattern of addresses, what stands for the number of the process.
+/// The placeholder for the number of the process in a pattern of addresses.
 const NUMBER: &str = "{}";
-/// Instead of a process's number: the one at the end of the host's name.
+/// Given as the number of a process: take the number at the end of the host's name.
 pub const ORDINAL: &str = "ordinal";
 
-/// The place of a process in its cluster.
+/// The membership of a process in its cluster.
 #[derive(Clone)]
 pub struct Membership {
+    /// The number of this process, from 0.
     pub process: usize,
     /// `host:port` of every process, by its number.
     pub addresses: Vec<String>,
-    /// Where to listen for the others, if not at our own address.
+    /// The address to listen on for the other processes, if not our own one of `addresses`.
     pub listen: Option<SocketAddr>,
+    /// The secret of the cluster. Without one, all addresses must be on loopback.
     pub secret: Option<Secret>,
-    /// How long to wait until all have come.
+    /// How long to wait until all processes have joined.
     pub join_timeout: Duration,
-    /// How long a peer may be silent.
+    /// How long a peer may be silent before it counts as lost.
     pub stall_timeout: Duration,
 }
 
 impl Membership {
-    /// Says what is wrong with this place, if anything is.
+    /// Checks that the number is one of the cluster's, and that without a secret all addresses are
+    /// on loopback.
+    ///
+    /// # Errors
+    /// If either does not hold.
     pub fn check(&self) -> Result<()> {
         let processes = self.addresses.len();
         ensure!(
@@ -45,7 +53,7 @@ impl Membership {
             let addresses = self.addresses.iter().filter(|address| !is_loopback(address));
             if let Some(address) = addresses.map(String::as_str).next() {
                 bail!(
-                    "{address} is not surely on this machine, and without a secret anybody could join: give all processes the \
+                    "{address} may not be on this machine, and without a secret anybody could join: give all processes the \
                      same --cluster-secret-file (`openssl rand -hex 32 > FILE` makes one)"
                 );
             }
@@ -57,12 +65,15 @@ impl Membership {
         Ok(())
     }
 
-    /// How people know a process.
+    /// The name of a process in messages: its number and its address.
     pub fn name(&self, process: usize) -> String {
         format!("process {process} ({})", self.addresses.get(process).map_or("", String::as_str))
     }
 
-    /// Where to listen for the others.
+    /// The addresses to listen on for the other processes.
+    ///
+    /// # Errors
+    /// Like those of [`Membership::resolve`].
     pub fn listen_addresses(&self) -> Result<Vec<SocketAddr>> {
         match self.listen {
             Some(listen) => Ok(vec![listen]),
@@ -70,11 +81,14 @@ impl Membership {
         }
     }
 
-    /// The sockets that the address of a process stands for now.
+    /// Resolves the address of a process; without a secret, to loopback addresses only.
+    ///
+    /// # Errors
+    /// If the name is unknown, or no address is left.
     pub fn resolve(&self, process: usize) -> Result<Vec<SocketAddr>> {
         let address = &self.addresses[process];
         let found = address.to_socket_addrs().with_context(|| format!("the name {address} is not known"))?;
-        // What `localhost` is, others may have changed.
+        // `localhost` may be configured to be another machine.
         let found: Vec<SocketAddr> = found.filter(|found| self.secret.is_some() || found.ip().is_loopback()).collect();
         ensure!(
             !found.is_empty(),
@@ -84,13 +98,17 @@ impl Membership {
     }
 }
 
-/// Whether `address` is certain to be one of this machine only. Names are not asked for: what they mean may change.
+/// Whether `address` is certain to be on loopback. No name but `localhost` is accepted: what a name
+/// resolves to may change.
 pub fn is_loopback(address: &str) -> bool {
     let localhost = address.rsplit_once(':').is_some_and(|(host, _)| host == "localhost");
     localhost || address.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_loopback())
 }
 
-/// The addresses in a hostfile: one a line; empty lines and those that begin with `#` do not count.
+/// The addresses in a hostfile: one a line; empty lines and lines that begin with `#` are ignored.
+///
+/// # Errors
+/// If the file cannot be read, is too large, or has a line that is not `host:port`.
 pub fn hostfile(path: &Path) -> Result<Vec<String>> {
     let read = || -> Result<Vec<String>> {
         let bytes = std::fs::metadata(path)?.len();
@@ -102,7 +120,11 @@ pub fn hostfile(path: &Path) -> Result<Vec<String>> {
     read().with_context(|| format!("cannot use the hostfile {}", path.display()))
 }
 
-/// The addresses in `text`: separated by commas, or one with `{}` for the number of each of `processes`.
+/// The addresses in `text`: a list separated by commas, or a pattern in which `{}` stands for the
+/// number of each of `processes`.
+///
+/// # Errors
+/// If one is not `host:port`, or there is a pattern and the number of processes is not given.
 pub fn hosts(text: &str, processes: Option<usize>) -> Result<Vec<String>> {
     match processes {
         Some(processes) if text.contains(NUMBER) => {
@@ -120,7 +142,11 @@ fn address(text: &str) -> Result<String> {
     Ok(text.to_owned())
 }
 
-/// The number of a process: `text`, or what the name of this host ends with.
+/// The number of a process: `text`, or, if that is [`ORDINAL`], the number at the end of the name
+/// that `host` returns.
+///
+/// # Errors
+/// If there is no such number.
 pub fn number(text: &str, host: impl FnOnce() -> Result<String>) -> Result<usize> {
     if text != ORDINAL {
         return text
@@ -128,7 +154,7 @@ pub fn number(text: &str, host: impl FnOnce() -> Result<String>) -> Result<usize
             .with_context(|| format!("-p is the number of a process from 0, or {ORDINAL:?}, and not {text:?}"));
     }
     let host = host()?;
-    // A pod of a stateful set is called NAME-NUMBER.
+    // Kubernetes names the pods of a StatefulSet NAME-NUMBER.
     let name = host.trim().split('.').next().unwrap_or_default();
     let number = name.rsplit_once('-').and_then(|(_, number)| number.parse().ok());
     number.with_context(|| {

@@ -1,25 +1,28 @@
 //! A cluster: several processes of this binary that run one dataflow, each with workers of its own.
 //!
 //! ```text
-//! process I ── connect ──► process 0: hello ─ proof ─ what it runs ─► held, until all have come
-//!           ◄─ welcome ──             the session, a number that this start of the cluster alone has
+//! process I ── connect ──► process 0: hello ─ proof ─ fingerprint ─► held until all have joined
+//!           ◄─ welcome ──             the session: a random number of this start of the cluster
 //!           ── connect ──► processes 1 … I − 1: hello ─ proof ─ session
-//!           ── linked ───►            when it is connected with everybody
-//!           ◄─ together ─             when all are
+//!           ── linked ───►            when it is connected with all other processes
+//!           ◄─ together ─             when all processes are
 //!           ◄─ start ────             once process 0 has taken over the lake: where to go on
 //! ```
 //!
-//! Then timely gets the links ([`link`]), and runs as it does in one process. Its rule is that a process that dies ends them
-//! all, so what is left to do is to notice that soon, to start again together (`supervise/`, systemd, Kubernetes), and to
-//! let nobody in who does not belong here.
+//! Then timely gets the links ([`link`]), and runs as it does in one process. When one
+//! process of a timely cluster is lost, the others cannot go on. So this module detects a lost
+//! process soon, starts all of them again together (`supervise/`; or systemd or Kubernetes does),
+//! and refuses peers that do not belong to the cluster.
 //!
 //! **Invariants**
-//! 1. Nothing that a stranger sends is handed to timely, which trusts every byte: both ends have proved that they know the
-//!    secret before ([`handshake`]).
-//! 2. Two processes are linked only in the same session. A process that was started again finds no place in a cluster that
-//!    runs, so old and new never mix.
-//! 3. The lake is taken over when all have come and agree, never before: a start that fails leaves the writer alone.
-//! 4. Who hears nothing from a peer for the stall timeout ends. Each process ends by itself; none has to be told.
+//! 1. Nothing that a stranger sends is handed to timely, which trusts every byte: before, both ends
+//!    have proved that they know the secret ([`handshake`]).
+//! 2. Two processes are linked only in the same session. A process that was started again cannot
+//!    join a running cluster, so processes of two starts never mix.
+//! 3. The lake is taken over once all processes have joined and agree, never before: a start that
+//!    fails does not disturb the current writer.
+//! 4. A process that receives nothing from a peer for the stall timeout ends. Each process detects
+//!    this by itself; none has to be told.
 
 mod acceptor;
 mod bounded;

@@ -1,7 +1,8 @@
-//! What the processes of a running cluster tell each other beside the plays: that one is to end, or cannot write.
+//! What the processes of a running cluster tell each other besides plays: that one is to end, or
+//! cannot write.
 //!
-//! Each process reports to process 0 with the ticks, and process 0 orders all others. It travels in the dataflow, like
-//! everything else, so a process alone goes the same way.
+//! Each process reports its state to process 0 with the ticks, and process 0 sends orders to all
+//! others. Both travel in the dataflow, so a run of one process uses the same path.
 
 use std::time::{Duration, Instant};
 
@@ -13,10 +14,12 @@ use timely::dataflow::operators::Operator;
 use crate::process::shutdown::{Order, Shutdown};
 use crate::report::{ProcessReport, Report};
 
-/// How often a process reports that has nothing new to say.
+/// How often a process reports while its state does not change.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Reports how this process is, by `look`: at once when there is news, and now and then. Only one worker of a process does.
+/// Reports the state of this process, which `look` returns: at the next tick after it changes, at
+/// the tick that stops the run, and at least once a second. `look` is `Some` on one worker of
+/// each process only.
 pub fn pulse<'scope>(
     ticks: StreamVec<'scope, Epoch, Tick>,
     look: Option<impl Fn() -> ProcessReport + 'static>,
@@ -39,7 +42,7 @@ pub fn pulse<'scope>(
     })
 }
 
-/// Has this process do what it is ordered to.
+/// Passes the orders that this process receives to `shutdown`.
 pub fn obey(orders: StreamVec<'_, Epoch, Order>, shutdown: Shutdown) {
     orders.sink(Pipeline, "Orders", move |(input, _frontier)| {
         input.for_each(|_capability, orders| orders.drain(..).for_each(|order| shutdown.obey(order)));

@@ -1,14 +1,14 @@
-//! The secret that the processes of a cluster share, and the proof that one knows it.
+//! The secret that the processes of a cluster share, and the proof that a process knows it.
 
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use aws_lc_rs::hmac;
 
-/// Shorter ones could be guessed from what a handshake shows.
+/// The shortest secret: somebody who records a handshake could find a shorter one by trying all.
 const BYTES_MIN: usize = 16;
 const FILE_BYTES_MAX: u64 = 4096;
-/// Of a proof: HMAC-SHA-256.
+/// Length of a proof, which is an HMAC-SHA-256.
 pub const PROOF_BYTES: usize = 32;
 
 /// A key for HMAC-SHA-256. It is never printed.
@@ -16,7 +16,10 @@ pub const PROOF_BYTES: usize = 32;
 pub struct Secret(hmac::Key);
 
 impl Secret {
-    /// Reads the secret in the file `path`, without the white space around it.
+    /// Reads the secret in the file `path`, without leading and trailing white space.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or is too long, or the secret is too short.
     pub fn read(path: &Path) -> Result<Self> {
         let read = || -> Result<Self> {
             let bytes = std::fs::metadata(path)?.len();
@@ -35,14 +38,16 @@ impl Secret {
         Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, bytes)))
     }
 
-    /// Proves to who has `said` what that we know the secret. `role` is ours, so that a proof cannot be sent back as one's own.
+    /// Proof that we know the secret: the HMAC of our `role` and of `said`, the hellos of both
+    /// ends. The role is part of it so that the other end cannot send our proof back as its own.
     pub fn prove(&self, role: &str, said: &[u8]) -> [u8; PROOF_BYTES] {
         let mut proof = [0; PROOF_BYTES];
         proof.copy_from_slice(hmac::sign(&self.0, &message(role, said)).as_ref());
         proof
     }
 
-    /// Whether `proof` is that of a process which knows the secret and has `role`. Takes the same time for every wrong one.
+    /// Whether `proof` is that of a process that knows the secret and has this `role`. Compares in
+    /// constant time.
     pub fn is_proved(&self, role: &str, said: &[u8], proof: &[u8]) -> bool {
         hmac::verify(&self.0, &message(role, said), proof).is_ok()
     }

@@ -1,4 +1,5 @@
-//! The workers that run the dataflow: threads of this process alone, or with those of the other processes of a cluster.
+//! The workers that run the dataflow: the threads of this process, alone or together with those of
+//! the other processes of a cluster.
 
 use anyhow::{Context, Result, anyhow};
 use serde::de::DeserializeOwned;
@@ -14,21 +15,23 @@ use super::join::Joined;
 use super::link::Link;
 use crate::process::threads::Background;
 
-/// What processes say to each other when their workers may start.
+/// The message by which processes tell each other that their workers may start.
 #[derive(Serialize, Deserialize)]
 struct ReadyToStart;
 
 /// [`ReadyToStart`] as JSON.
 const READY: &[u8] = b"null";
 
-/// The workers of this process, and perhaps the cluster that it is in.
+/// The workers of this process, and the cluster that it is in, if any.
 pub struct Team {
-    /// So many workers has each process.
+    /// Workers of each process.
     pub threads: usize,
+    /// The cluster; `None` for a process alone.
     pub cluster: Option<Joined>,
 }
 
 impl Team {
+    /// A single process.
     pub fn alone(workers: usize) -> Self {
         Self { threads: workers, cluster: None }
     }
@@ -38,16 +41,21 @@ impl Team {
         self.cluster.as_ref().map_or(0, |cluster| cluster.membership.process)
     }
 
-    /// The number of all workers.
+    /// The number of workers of all processes.
     pub fn workers(&self) -> usize {
         self.processes() * self.threads
     }
 
+    /// The number of processes.
     pub fn processes(&self) -> usize {
         self.cluster.as_ref().map_or(1, |cluster| cluster.links.len())
     }
 
-    /// Starts the workers. Those of all processes build the same dataflows, in the same order.
+    /// Starts the workers. `work` must build the same dataflows, in the same order, on every worker
+    /// of every process.
+    ///
+    /// # Errors
+    /// If a thread cannot be started.
     pub fn start<F>(&self, work: F) -> Result<WorkerGuards<()>>
     where
         F: Fn(&mut Worker) + Send + Sync + 'static,
@@ -68,20 +76,31 @@ impl Team {
         guards.map_err(|error| anyhow!("the dataflow cannot be started: {error}"))
     }
 
-    /// Notices it when another process is gone, until what is given is dropped, which has to be before the workers start. In a
-    /// process that is not the first it leaves the link alone on which process 0 is to be heard.
+    /// Watches the links for lost peers until the returned holders are dropped, which must happen
+    /// before the workers start. All processes but process 0 leave out the link to process 0: they
+    /// read control messages from it.
+    ///
+    /// # Errors
+    /// If a thread cannot be started.
     pub fn watch(&self) -> Result<Vec<Background>> {
         let silent = usize::from(self.process() > 0);
         self.links().into_iter().skip(silent).map(watch).collect()
     }
 
-    /// Likewise for process 0, while nothing is to be heard from it.
+    /// Watches the first link only, which is that to process 0 in all other processes, while no
+    /// message is read from it.
+    ///
+    /// # Errors
+    /// If the thread cannot be started.
     pub fn watch_first(&self) -> Result<Option<Background>> {
         self.links().into_iter().next().map(watch).transpose()
     }
 
-    /// Waits until all processes are ready to start their workers: who is not does not read yet what the others send. False if
-    /// process 0 has left.
+    /// Waits until all processes are ready to start their workers: a process that is not ready does
+    /// not yet read what the others send. Returns false if process 0 has left.
+    ///
+    /// # Errors
+    /// If another process is lost while we wait.
     pub fn await_all(&self) -> Result<bool> {
         if self.cluster.is_none() {
             return Ok(true);
@@ -98,25 +117,31 @@ impl Team {
         Ok(true)
     }
 
-    /// Tells all other processes where to go on, before the workers start.
+    /// Sends a control message to all other processes, before the workers start.
+    ///
+    /// # Errors
+    /// If a process is lost.
     pub fn announce(&self, start: &impl Serialize) -> Result<()> {
         let word = serde_json::to_vec(start)?;
         self.links().iter().try_for_each(|link| link.say(&word)).context("the cluster cannot be told where to go on")
     }
 
-    /// What process 0 announces. None if it has left instead.
+    /// Waits for the next control message of process 0. `None` if it leaves instead.
+    ///
+    /// # Errors
+    /// If process 0 is lost, or its message is not a `T`.
     pub fn hear<T: DeserializeOwned>(&self) -> Result<Option<T>> {
         let first = self.links().into_iter().next().context("a process alone has nobody to listen to")?;
         let word = first.hear().context("process 0 does not say where to go on")?;
-        word.map(|word| serde_json::from_slice(&word).context("what process 0 says makes no sense")).transpose()
+        word.map(|word| serde_json::from_slice(&word).context("process 0 sent an invalid message")).transpose()
     }
 
-    /// Takes leave of a cluster whose workers were not started.
+    /// Says farewell on all links of a cluster whose workers were not started.
     pub fn leave(&self) {
         self.links().iter().for_each(|link| drop(link.leave()));
     }
 
-    /// The links to the other processes, in their order.
+    /// The links to the other processes, in the order of their numbers.
     pub fn links(&self) -> Vec<Link> {
         self.cluster.iter().flat_map(|cluster| cluster.links.iter().flatten().cloned()).collect()
     }

@@ -1,4 +1,5 @@
-//! One version of a lake as every process of a cluster must see it: their shares of its files are made from the same list.
+//! A check that every process of a cluster sees the same files in a version of the lake: each
+//! derives its share of the files from the list.
 
 use std::hash::Hasher;
 use std::path::Path;
@@ -9,16 +10,17 @@ use twox_hash::XxHash64;
 
 use crate::lake::Snapshot;
 
-/// What tells whether two processes see the same.
+/// A version of a lake, and a digest of its files that tells whether two processes see the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct View {
     version: u64,
     files: usize,
-    /// Of the names and sizes of the files.
+    /// XxHash64 of the names and sizes of the files.
     digest: u64,
 }
 
 impl View {
+    /// The view of a snapshot.
     pub fn of(snapshot: &Snapshot) -> Self {
         let mut digest = XxHash64::default();
         for file in snapshot.files() {
@@ -28,7 +30,10 @@ impl View {
         Self { version: snapshot.version(), files: snapshot.files().len(), digest: digest.finish() }
     }
 
-    /// The same snapshot of `lake`, as seen from here.
+    /// Opens the same version of `lake` in this process.
+    ///
+    /// # Errors
+    /// If this process does not see that version, or sees other files in it.
     pub fn open(&self, lake: &Path) -> Result<Snapshot> {
         let (version, shown) = (self.version, lake.display());
         let seen = Snapshot::open(lake, Some(version)).with_context(|| {

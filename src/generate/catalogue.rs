@@ -1,19 +1,20 @@
-//! The songs that are played, how popular each is, and the beginning of its JSON, ready to copy.
+//! The songs that are played, with the popularity of each and the precomputed beginning of its
+//! events' JSON.
 
 use serde_json::json;
 
 use super::dice::{Alias, Dice};
 use super::names;
 
-/// Songs that a long tail may have: what a song needs in memory is some 120 bytes.
+/// The most songs of a long tail: each takes some 120 bytes of memory.
 pub const SONGS_MAX: u32 = 1_000_000;
 
-/// A list of songs and their popularity. A song is known by its place in the list.
+/// A list of songs and their popularity. A song is identified by its index in the list.
 pub struct Catalogue {
     popularity: Alias,
-    /// For each song, one after the other: `{"song_id":"…","title":"…","artist":"…","user_id":"U`.
+    /// For each song, concatenated: `{"song_id":"…","title":"…","artist":"…","user_id":"U`.
     ///
-    /// Titles are escaped here, once, and one array serves all: an event costs one copy of its song's text.
+    /// Titles are escaped once, when this is made, so an event costs one copy of its song's text.
     openings: Vec<u8>,
     songs: Vec<Song>,
 }
@@ -27,21 +28,23 @@ struct Song {
 const BEFORE_ID: &str = r#"{"song_id":""#;
 
 impl Catalogue {
-    /// Fifty songs with the ids `1` to `50` and popularities between 5 and 10, as the reference system has them.
+    /// Fifty songs with the ids `1` to `50` and popularities between 5 and 10, as the reference
+    /// system has them.
     pub fn fifty() -> Self {
         let weights: Vec<f64> = (0..50).map(|song| f64::from(5 + (song * 7 + 3) % 6)).collect();
         Self::new(&weights, |song| (song + 1).to_string())
     }
 
-    /// Songs `S000001`, `S000002` and so on, the first the most popular: the song of rank r is played `1 / r^skew`
-    /// times as often as the first (Zipf's law). A skew of 0 makes all alike; music has about 1.
+    /// Songs `S000001`, `S000002` and so on, at most [`SONGS_MAX`], by falling popularity: the song
+    /// of rank r is played `1 / r^skew` times as often as the first (Zipf's law). With a skew of 0
+    /// all are equally popular; music has about 1.
     pub fn long_tail(songs: u32, skew: f64) -> Self {
         let weights: Vec<f64> = (1..=songs.clamp(1, SONGS_MAX)).map(|rank| f64::from(rank).powf(-skew)).collect();
         Self::new(&weights, |song| format!("S{:06}", song + 1))
     }
 
     fn new(weights: &[f64], id: impl Fn(usize) -> String) -> Self {
-        // Several songs each, and more artists for more songs.
+        // About four songs for each artist.
         let artists = weights.len().div_ceil(4).min(names::ARTISTS_MAX);
         let (mut openings, mut songs) = (Vec::new(), Vec::with_capacity(weights.len()));
         for index in 0..weights.len() {
@@ -55,6 +58,7 @@ impl Catalogue {
         Self { popularity: Alias::new(weights), openings, songs }
     }
 
+    /// The number of songs.
     pub fn songs(&self) -> usize {
         self.songs.len()
     }

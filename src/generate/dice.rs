@@ -1,51 +1,57 @@
-//! Seeded chance: the same seed gives the same plays on every machine and in every release.
+//! Seeded random numbers: the same seed gives the same plays on every machine and in every release.
 //!
-//! That is why the generator is a named algorithm, and why the few draws that we need are written out here: `rand`
-//! promises the bits of xoshiro256++, but not how its ranges and distributions use them.
+//! So the generator is a fixed algorithm, and the few distributions that we need are implemented
+//! here: `rand` guarantees the output of xoshiro256++, but not how its ranges and distributions use
+//! it.
 
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, SeedableRng};
 
-/// A source of chance. Not for secrets.
+/// A seeded random number generator. Not for secrets.
 pub struct Dice(Xoshiro256PlusPlus);
 
 impl Dice {
+    /// A generator whose numbers depend on `seed` alone.
     pub fn new(seed: u64) -> Self {
         Self(Xoshiro256PlusPlus::seed_from_u64(seed))
     }
 
-    /// A number in `0..bound`. The bias is below `bound / 2^64`, which nobody will see.
+    /// A uniform number in `0..bound`. The bias is below `bound / 2^64`, which is negligible.
     pub fn below(&mut self, bound: u64) -> u64 {
         ((u128::from(self.0.next_u64()) * u128::from(bound)) >> 64) as u64
     }
 
-    /// True in `share` of the draws, from 0 to 1.
+    /// True with the probability `share`, from 0 to 1.
     pub fn chance(&mut self, share: f64) -> bool {
         let unit = (self.0.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
         unit < share
     }
 
+    /// A uniformly chosen element of `choices`, which must not be empty.
     pub fn pick<'a, T>(&mut self, choices: &'a [T]) -> &'a T {
         &choices[self.below(choices.len() as u64) as usize]
     }
 }
 
-/// Draws from a weighted list in constant time, however long the list and uneven the weights (Walker's alias method).
+/// Draws from a weighted list in constant time, whatever its length and weights (Walker's alias
+/// method).
 ///
-/// Each column holds one entry up to a height and one other entry above it; a draw picks a column and a height with the
-/// two halves of one random number.
+/// Each column holds one entry up to a height and one other entry above it; a draw picks a column
+/// and a height with the two halves of one random number.
 pub struct Alias {
     columns: Vec<Column>,
 }
 
 struct Column {
-    /// The part of the column that is its own, in units of 2⁻³².
+    /// The height up to which a draw gives the column's own entry, in units of 2⁻³².
     own: u32,
+    /// The entry that a draw above that height gives.
     other: u32,
 }
 
 impl Alias {
-    /// Prepares draws of `0..weights.len()`. At least one weight must be positive, and none negative.
+    /// Prepares draws of `0..weights.len()` in proportion to the weights. At least one weight must
+    /// be positive, and none negative.
     pub fn new(weights: &[f64]) -> Self {
         let mean = weights.iter().sum::<f64>() / weights.len() as f64;
         let mut heights: Vec<f64> = weights.iter().map(|weight| weight / mean).collect();
@@ -64,6 +70,7 @@ impl Alias {
         Self { columns }
     }
 
+    /// A random index of the list.
     pub fn draw(&self, dice: &mut Dice) -> usize {
         let product = u128::from(dice.0.next_u64()) * self.columns.len() as u128;
         let (entry, height) = ((product >> 64) as usize, (product as u64 >> 32) as u32);
@@ -98,12 +105,13 @@ mod tests {
         assert!((0..10_000).all(|_| dice.chance(1.0)));
     }
 
-    /// A seed must mean the same plays in every release, so the bits behind it may never change.
+    /// A seed must give the same plays in every release, so the algorithm may never change.
     #[test]
     fn the_first_draws_of_a_seed_are_fixed() {
         let mut dice = Dice::new(42);
         let draws: Vec<u64> = (0..4).map(|_| dice.below(1_000_000)).collect();
-        // Worked out from the published algorithms (splitmix64, then xoshiro256++), not by running this.
+        // Computed from the published algorithms (splitmix64, then xoshiro256++), not by this
+        // program.
         assert_eq!(draws, [814_305, 318_821, 983_894, 701_135]);
     }
 }

@@ -1,6 +1,7 @@
-//! Records that are no plays, one for each way in which real topics are dirty.
+//! Malformed records, of each kind that is found in real topics.
 //!
-//! Each is made from a good play and is bad in exactly one way, so that the reason that a reader must give is known.
+//! Each is made from a valid play and has exactly one flaw, so that the reason for which a reader
+//! must reject it is known.
 
 use crate::intake::{EVENT_BYTES_MAX, Rejection, TEXT_BYTES_MAX};
 use serde_json::{Map, Value, json};
@@ -21,16 +22,18 @@ const VALUES: [Rejection; 12] = [
     Rejection::TooDeep,
     Rejection::TooLarge,
 ];
-/// How many records of each of the large kinds a run has at most: a share of them would be most of its bytes.
+/// The most records of each of the large kinds in a run: more would make up most of its bytes.
 const LARGE_MAX: u32 = 3;
 const LARGE_BYTES: usize = 2_000_000;
 const NESTING: usize = 10_000;
 const FIELDS: [&str; 9] =
     ["song_id", "title", "artist", "user_id", "timestamp", "duration_ms", "completed", "device", "country"];
 
+/// What is wrong with a malformed record.
 pub enum Flaw {
-    /// No value at all.
+    /// It has no value.
     Tombstone,
+    /// Its value is rejected for this reason.
     Value(Rejection),
 }
 
@@ -42,6 +45,8 @@ pub struct Flaws {
 }
 
 impl Flaws {
+    /// A random kind of flaw. A large kind is replaced by broken JSON once there are enough records
+    /// of it.
     pub fn draw(&mut self, dice: &mut Dice) -> Flaw {
         let Some(&rejection) = VALUES.get(dice.below(VALUES.len() as u64 + 1) as usize) else {
             return Flaw::Tombstone;
@@ -56,7 +61,7 @@ impl Flaws {
     }
 }
 
-/// Makes the good play in `value` one that must be rejected for this reason.
+/// Changes the valid play in `value` so that it must be rejected for this reason.
 pub fn spoil(value: &mut Vec<u8>, rejection: Rejection, dice: &mut Dice) {
     match rejection {
         Rejection::Empty => value.clear(),
@@ -116,7 +121,7 @@ fn spoil_field(value: &mut Vec<u8>, rejection: Rejection, dice: &mut Dice) {
             set("timestamp", json!(time));
         }
         Rejection::TooFarAhead => {
-            // A fixed year, not a distance from now: a seed must give the same bytes again.
+            // A fixed year, not relative to now: a seed must always give the same bytes.
             set("timestamp", json!(format!("20{}-01-01 00:00:00", 80 + dice.below(20))));
         }
         Rejection::BadDuration => {
@@ -124,7 +129,7 @@ fn spoil_field(value: &mut Vec<u8>, rejection: Rejection, dice: &mut Dice) {
             set("duration_ms", json!(duration_ms));
         }
         _ => {
-            // Few characters may be many bytes.
+            // The limit counts bytes, so a text of fewer characters can exceed it too.
             let text =
                 if dice.below(2) == 0 { "x".repeat(TEXT_BYTES_MAX + 1) } else { "灯".repeat(TEXT_BYTES_MAX / 2) };
             set(dice.pick::<&str>(&["title", "artist", "user_id"]), json!(text));

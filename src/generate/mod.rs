@@ -1,7 +1,8 @@
 //! Realistic traffic: plays of invented songs, sent to a Kafka topic.
 //!
-//! [`Plays`](plays::Plays) says what is played and is pure: a seed and a time make a sequence of bytes. [`send`] brings
-//! them to Kafka at a rate, holds back when it is told to, and stops when it is asked to.
+//! [`Plays`](plays::Plays) generates the records and is pure: they depend on a seed and on the
+//! given times alone. [`send`] sends them to Kafka at a rate, pauses while it is told to hold, and
+//! stops on request.
 
 mod catalogue;
 mod dice;
@@ -31,22 +32,26 @@ use transcript::Transcript;
 
 use crate::kafka::topics as topic;
 
-/// How far live plays are apart in event time when they have a start and no rate. Nothing sends a million plays a second,
-/// so event time never overtakes the clock; with a rate it does not either.
+/// The event-time distance of live plays in µs when the mix has a start and there is no rate limit.
+/// No sender reaches a million plays a second, so event time advances more slowly than the wall
+/// clock, as it does with a rate limit.
 const STEP_WITHOUT_RATE_US: f64 = 1.0;
+/// The interval of progress reports.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
-/// The longest sleep, so that a stop is seen soon.
+/// The longest sleep, so that a stop is noticed soon.
 const SLEEP_MAX: Duration = Duration::from_millis(20);
 const SLEEP_MIN: Duration = Duration::from_millis(1);
 
-/// Sends `traffic` to `brokers`, until it is done or `stop` is set; then everything that was sent has been delivered.
+/// Sends `traffic` to `brokers` until it is complete or `stop` is set, and returns once all records
+/// that were sent are delivered.
 ///
-/// `hold` is asked before every [`BURST_MAX`] records, with the records of each partition so far: while it is true,
-/// nothing is sent. `progress` is called some five times a second.
+/// `hold` is called before each burst of at most [`BURST_MAX`] records, with the number of records
+/// sent to each partition so far: while it returns true, nothing is sent. `progress` is called some
+/// five times a second.
 ///
 /// # Errors
-/// When the brokers cannot be reached, the topic cannot be created, a record cannot be delivered, or the copy cannot be
-/// written.
+/// If the brokers cannot be reached, the topic cannot be created, a record cannot be delivered, or
+/// the copy cannot be written.
 pub fn send(
     traffic: &Traffic,
     brokers: &str,
@@ -88,11 +93,11 @@ pub fn send(
     Ok(summary)
 }
 
-/// What a run consists of while it lasts.
+/// The state of a run.
 struct Run {
     producer: Producer,
     plays: Plays,
-    /// The partition of every song.
+    /// The partition of each song, by its index in the catalogue.
     partitions: Vec<u32>,
     transcript: Option<Transcript>,
     value: Vec<u8>,
@@ -124,7 +129,7 @@ impl Run {
     }
 
     fn burst(&mut self, records: u64) -> Result<()> {
-        // One look at the clock for all: they leave within the same millisecond.
+        // The clock is read once for the whole burst, which is sent within a millisecond.
         let now_us = now_us();
         for _ in 0..records {
             let record = self.plays.next(now_us, &mut self.value);
@@ -152,7 +157,7 @@ impl Run {
     }
 }
 
-/// Since 1970.
+/// The wall clock, in µs since 1970.
 fn now_us() -> i64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
 }

@@ -1,10 +1,12 @@
-//! Titles and artists that we invent, as many as are asked for.
+//! Invented titles and artists, as many as needed.
 //!
-//! Made from word lists, so that a hundred thousand of them take no space in the program. Quotes, backslashes, accents,
-//! emoji and CJK are in on purpose: what escapes JSON badly or counts characters for bytes is to fail here, early.
+//! They are combined from word lists, so that a hundred thousand of them take no space in the
+//! program. Quotes, backslashes, accents, emoji and CJK characters are included on purpose: they
+//! reveal wrong JSON escaping, and code that confuses characters with bytes.
 //!
-//! Every list has a prime number of entries, and no two lists of one kind the same. So walking through the combinations
-//! in steps of another prime meets all of them before it meets one twice, and neighbours on a chart look different.
+//! Each list has a prime number of entries, different from that of the other lists of titles (or of
+//! artists). So stepping through the combinations by another prime visits all of them before any
+//! repeats, and songs with neighbouring numbers look different.
 
 const ADJECTIVES: [&str; 41] = [
     "Paper",
@@ -221,7 +223,7 @@ const ARTISTS: [&str; 19] = [
 /// How many different artists there are.
 pub const ARTISTS_MAX: usize = STEMS.len() * ENDINGS.len() * ARTISTS.len();
 
-/// The title with number `index`; titles come again after some forty thousand.
+/// The title with number `index`; titles repeat after some forty thousand.
 pub fn title(index: usize) -> String {
     combine(index, 7919, &TITLES, ("{a}", &ADJECTIVES), ("{n}", &NOUNS))
 }

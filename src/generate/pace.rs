@@ -1,25 +1,29 @@
-//! How many plays are due: a steady rate from a clock that nobody promised to be read steadily.
+//! A steady rate: how many plays are due at a given time, however irregularly that is asked.
 
 use std::time::{Duration, Instant};
 
-/// What a stall may leave to catch up with. More would be a burst, which is not the rate that was asked for.
+/// The longest stall that is made up for. Catching up on more would be a burst above the requested
+/// rate.
 const DEBT_MAX: Duration = Duration::from_secs(1);
 
-/// Gives out plays at a rate, counting from its first use.
+/// Releases plays at a rate, counted from the first call of [`Pace::due`].
 pub struct Pace {
     /// Plays a second; `None` is as fast as possible.
     rate: Option<f64>,
-    /// When the play with number `given` 0 was due.
+    /// When the first play was due.
     origin: Option<Instant>,
+    /// Plays released so far, with those that were skipped after a stall.
     given: u64,
 }
 
 impl Pace {
+    /// A pace of `rate` plays a second; `None` is as fast as possible.
     pub fn new(rate: Option<f64>) -> Self {
         Self { rate, origin: None, given: 0 }
     }
 
-    /// How many plays are due at `now` and not given out yet.
+    /// How many plays are due at `now` and not released yet. After a stall of more than a second,
+    /// the plays of earlier seconds are skipped.
     pub fn due(&mut self, now: Instant) -> u64 {
         let Some(rate) = self.rate else { return u64::MAX };
         let origin = *self.origin.get_or_insert(now);
@@ -32,12 +36,12 @@ impl Pace {
         due.min(due_max)
     }
 
-    /// Takes note that `plays` of those that were due have been sent.
+    /// Records that `plays` of the due ones have been released.
     pub fn give(&mut self, plays: u64) {
         self.given += plays;
     }
 
-    /// How long it is, at `now`, until another play is due.
+    /// How long after `now` the next play is due.
     pub fn wait(&self, now: Instant) -> Duration {
         let (Some(rate), Some(origin)) = (self.rate, self.origin) else { return Duration::ZERO };
         Duration::from_secs_f64(self.given as f64 / rate).saturating_sub(now - origin)

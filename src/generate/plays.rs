@@ -1,8 +1,9 @@
-//! The plays themselves: an endless, seeded sequence of JSON values. No network and no clock, so a seed can be tested.
+//! An endless, seeded sequence of records with JSON values. It uses neither network nor clock, so
+//! tests can fix the seed.
 //!
-//! The JSON is written by hand into a buffer that the caller reuses: the texts of a song are escaped when the catalogue is
-//! made, and what is left are digits and words without anything to escape. Serialising each event would take the larger
-//! part of the time that a producer of 500,000 plays/s has.
+//! The JSON is written directly into a buffer that the caller reuses: the texts of a song are
+//! escaped when the catalogue is made, and the other values need no escaping. Serialising each
+//! event with serde would take most of the time of a producer of 500,000 plays/s.
 
 use crate::intake::Rejection;
 
@@ -13,44 +14,52 @@ use super::sway::Sway;
 use super::timeline::{COUNTRIES, Day, History};
 
 const SECOND_US: i64 = 1_000_000;
-/// How far late plays lie back: from a minute to six hours.
+/// How far the event time of a late play lies back: from a minute to six hours.
 const LATE_US: std::ops::Range<i64> = 60 * SECOND_US..6 * 3600 * SECOND_US;
 const DEVICES: [(&str, f64); 4] = [("mobile", 58.0), ("desktop", 22.0), ("smart_speaker", 13.0), ("tablet", 7.0)];
-/// How many values a duplicate is drawn from.
+/// A duplicate repeats one of this many most recent plays.
 const RECENT: usize = 1024;
 
-/// What the plays are to be like. The shares go from 0 to 1.
+/// The properties of the plays. The shares go from 0 to 1.
 #[derive(Clone, Debug)]
 pub struct Mix {
-    /// The same seed, and the same of everything here, gives the same plays.
+    /// The seed: together with the same other fields it gives the same plays.
     pub seed: u64,
-    /// `None`: the fifty songs of the reference.
+    /// The catalogue; `None` for the fifty songs of the reference.
     pub long_tail: Option<LongTail>,
-    /// The plays in which a song comes into favour and goes out of it again, at least. `None`: popularity stays as it is.
+    /// The shortest cycle in which the popularity of a song rises and falls, in plays of all songs.
+    /// `None`: popularity is constant.
     pub cycle_plays: Option<u64>,
-    /// How many users there are; their ids begin with `U1000`.
+    /// The number of users; their ids begin with `U1000`.
     pub users: u64,
+    /// The history that precedes the live plays, if any.
     pub history: Option<Period>,
-    /// When event times begin, in µs since 1970. `None`: history ends now, and live plays happen now.
+    /// When event times begin, in µs since 1970. `None`: the history ends now, and live plays
+    /// happen now.
     pub start_us: Option<i64>,
     /// The share of plays whose event time lies a minute to six hours back.
     pub late: f64,
     /// The share of records that repeat the value of an earlier play.
     pub duplicates: f64,
-    /// The share of records that are no plays.
+    /// The share of records that are not valid plays.
     pub malformed: f64,
 }
 
+/// A catalogue in which few songs have most of the plays (Zipf's law).
 #[derive(Clone, Debug)]
 pub struct LongTail {
+    /// The number of songs.
     pub songs: u32,
+    /// The song of rank r is played `1 / r^skew` times as often as the first.
     pub skew: f64,
 }
 
-/// A history: how long it is, and how many records lie in it.
+/// A history of plays.
 #[derive(Clone, Debug)]
 pub struct Period {
+    /// Its length in µs of event time.
     pub length_us: i64,
+    /// The number of records in it.
     pub records: u64,
 }
 
@@ -70,26 +79,32 @@ impl Default for Mix {
     }
 }
 
-/// What a record is, besides its value.
+/// A generated record, without its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// The song, as a place in [`Plays::catalogue`]. Its id is the record's key, of a bad record too.
+    /// The song, as an index of [`Plays::catalogue`]. Its id is the key of the record, even of a
+    /// malformed one.
     pub song: usize,
+    /// The kind of record.
     pub kind: RecordKind,
 }
 
+/// The kinds of records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecordKind {
+    /// A play on time.
     Play,
+    /// A play whose event time lies back.
     Late,
+    /// A play whose value repeats an earlier one.
     Duplicate,
-    /// No play, for this reason.
+    /// A value that must be rejected for this reason.
     Malformed(Rejection),
-    /// No play: a record without a value, which is a tombstone to Kafka.
+    /// A record without a value, which Kafka calls a tombstone. It is not a play.
     Tombstone,
 }
 
-/// Plays without end.
+/// An endless sequence of records.
 pub struct Plays {
     catalogue: Catalogue,
     mix: Mix,
@@ -99,20 +114,21 @@ pub struct Plays {
     sway: Option<Sway>,
     date: DateText,
     history: Option<History>,
-    /// The event time of the next live play, where it does not come from the caller.
+    /// The event time of the next live play, if the mix has a start; otherwise the caller gives it.
     live_us: Option<f64>,
     live_step_us: f64,
     flaws: Flaws,
+    /// The most recent plays, for duplicates.
     recent: Vec<(usize, Vec<u8>)>,
-    /// Good plays so far.
+    /// Plays that went through `recent` so far.
     good: usize,
 }
 
 impl Plays {
     /// Prepares the plays of `mix`.
     ///
-    /// `now_us` (since 1970) is when the history ends if the mix does not say when it starts. If it does, live plays are
-    /// `live_step_us` apart in event time.
+    /// Without a start in the mix, the history ends at `now_us` (µs since 1970). With one, live
+    /// plays are `live_step_us` apart in event time.
     pub fn new(mix: Mix, now_us: i64, live_step_us: f64) -> Self {
         let day = Day::new();
         let length_us = mix.history.as_ref().map_or(0, |period| period.length_us);
@@ -138,6 +154,7 @@ impl Plays {
         }
     }
 
+    /// The songs.
     pub fn catalogue(&self) -> &Catalogue {
         &self.catalogue
     }
@@ -147,10 +164,12 @@ impl Plays {
         self.history.as_ref().map_or(0, History::left)
     }
 
-    /// Writes the value of the next record over `value`. A live play happens at `now_us`, unless the mix has a start.
+    /// Replaces `value` by the value of the next record. The event time of a live play is `now_us`,
+    /// unless the mix has a start.
     pub fn next(&mut self, now_us: i64, value: &mut Vec<u8>) -> Record {
         value.clear();
-        // Time goes on with every record, so that a history of so many records ends when it should.
+        // Event time advances with every record, also with duplicates and malformed ones, so that
+        // the history ends when it should.
         let time_us = self.time_us(now_us);
         if self.mix.malformed > 0.0 && self.dice.chance(self.mix.malformed) {
             return self.malformed(time_us, value);
@@ -205,7 +224,7 @@ impl Plays {
         song
     }
 
-    /// A bad record begins as a good one, so that it is bad in one way only.
+    /// A malformed record is made from a valid play, so that it has one flaw only.
     fn malformed(&mut self, time_us: i64, value: &mut Vec<u8>) -> Record {
         let song = self.play(time_us, value);
         let kind = match self.flaws.draw(&mut self.dice) {
@@ -245,7 +264,8 @@ fn push_number(text: &mut Vec<u8>, mut number: u64) {
     text.extend_from_slice(&digits[start..]);
 }
 
-/// Writes moments as `yyyy-MM-dd HH:mm:ss`. The date of the last one is kept: the next mostly has the same.
+/// Writes times as `yyyy-MM-dd HH:mm:ss`. Caches the text of the last date, since the next time
+/// mostly has the same.
 struct DateText {
     day: i64,
     text: Vec<u8>,

@@ -1,4 +1,5 @@
-//! The way into Kafka: an idempotent producer that waits when its queue is full, and never drops a record silently.
+//! The producer of generated records: idempotent, it waits while its queue is full, and never drops
+//! a record silently.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -16,15 +17,16 @@ use super::traffic::Traffic;
 use crate::kafka::topics as topic;
 use crate::kafka::{ANSWER_TIMEOUT, Listener, NEWS_MAX, unmade};
 
-/// How long to wait before trying again when the queue is full: it drains a batch in about this time.
+/// The wait before the next attempt when the queue is full: the client sends a batch in about this
+/// time.
 const FULL_QUEUE_WAIT: Duration = Duration::from_millis(2);
-/// Between two warnings of trouble with Kafka.
+/// The interval of warnings about errors of the Kafka client.
 const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 const FLUSH_STEP: Duration = Duration::from_millis(100);
-/// How long nothing may be delivered at the end: somewhat more than `message.timeout.ms`. What the client logs with `-X debug=…`
-/// counts as not delivered too.
+/// How long the number of undelivered records may stay the same at the end: a little more than
+/// `message.timeout.ms`. Log events that wait because of `-X debug=…` are part of that number.
 const STILL_MAX: Duration = Duration::from_secs(130);
-/// Of a topic that we make: there is room for the 2 MB values among the malformed ones.
+/// Options of a topic that we create: values of 2 MB, as some malformed ones are, must fit.
 const TOPIC_OPTIONS: [(&str, &str); 1] = [("max.message.bytes", "4194304")];
 
 /// Sends records to one topic.
@@ -35,18 +37,20 @@ pub struct Producer {
     partitions: usize,
 }
 
-/// What could not be delivered, as the client library tells us while it is polled.
+/// Failed deliveries and errors, which librdkafka reports while it is polled.
 #[derive(Default)]
 struct Failures {
     records: AtomicU64,
     first: Mutex<Option<KafkaError>>,
     listener: Listener,
-    /// When a warning is due again; `None` until the brokers have been reached, for a failure to reach them is an error of its own.
+    /// When the next warning may be logged; `None` until the brokers have been reached, since a
+    /// failure to reach them is returned as an error.
     warning_due: Mutex<Option<Instant>>,
 }
 
 impl Failures {
-    /// Whether to warn now: at the first trouble, and then now and then while there is some.
+    /// Whether to log a warning now: for the first error, and then once per interval while errors
+    /// continue.
     fn warns(&self) -> bool {
         let (now, mut due) = (Instant::now(), self.warning_due.lock().unwrap_or_else(PoisonError::into_inner));
         let warns = due.is_some_and(|due| due <= now);
@@ -56,13 +60,13 @@ impl Failures {
         warns
     }
 
-    /// Begins to warn: the brokers have been reached.
+    /// Enables warnings: the brokers have been reached.
     fn reached(&self) {
         *self.warning_due.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 }
 
-/// `error`, and what the client library has said of its trouble, which only who polls hears.
+/// `error`, with the last error that librdkafka reported, which takes polling to receive.
 fn explain(client: &BaseProducer<Failures>, error: anyhow::Error) -> anyhow::Error {
     for _ in 0..NEWS_MAX {
         client.poll(Duration::ZERO);
@@ -75,7 +79,8 @@ fn explain(client: &BaseProducer<Failures>, error: anyhow::Error) -> anyhow::Err
 
 impl ClientContext for Failures {
     fn error(&self, error: KafkaError, reason: &str) {
-        // Not a failure yet: the library tries again until `message.timeout.ms`, and says so with each attempt.
+        // Not a failure yet: librdkafka retries until `message.timeout.ms`, and reports each
+        // attempt.
         if self.warns() {
             tracing::warn!("Kafka: {error}: {reason}");
         }
@@ -96,7 +101,11 @@ impl ProducerContext for Failures {
 }
 
 impl Producer {
-    /// Reaches the brokers and finds or creates the topic. The client options of `traffic` win over ours.
+    /// Connects to the brokers, and finds or creates the topic. The client options of `traffic`
+    /// override ours.
+    ///
+    /// # Errors
+    /// If an option is wrong, the brokers cannot be reached, or the topic cannot be created.
     pub fn connect(brokers: &str, traffic: &Traffic) -> Result<Self> {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", brokers).set("client.id", "reprise-generate");
@@ -116,11 +125,15 @@ impl Producer {
         self.sender.producer()
     }
 
+    /// The number of partitions of the topic.
     pub fn partitions(&self) -> usize {
         self.partitions
     }
 
-    /// Whether the topic has ever had a record: retention may have deleted what was there.
+    /// Whether the topic has ever had a record, even if retention has deleted all of them.
+    ///
+    /// # Errors
+    /// If the broker does not tell the end of a partition.
     pub fn has_records(&self) -> Result<bool> {
         for partition in 0..self.partitions as i32 {
             let ends = self.client().client().fetch_watermarks(&self.topic, partition, ANSWER_TIMEOUT);
@@ -132,13 +145,16 @@ impl Producer {
         Ok(false)
     }
 
-    /// Adds a record to what [`send`](Self::send) sends.
+    /// Adds a record to those that the next [`send`](Self::send) sends.
     pub fn push(&mut self, partition: usize, key: &[u8], value: Option<&[u8]>) {
         self.sender.push(partition, key, value);
     }
 
-    /// Queues what was pushed. Waits while the queue is full: until there is room, or a record has failed, which one does that
-    /// has been in it for `message.timeout.ms`.
+    /// Queues the pushed records. Waits while the queue is full, until there is room or a record
+    /// has failed; a record fails after `message.timeout.ms` in the queue.
+    ///
+    /// # Errors
+    /// If librdkafka refuses a record.
     pub fn send(&mut self) -> Result<()> {
         loop {
             let all = self.sender.hand_over();
@@ -150,7 +166,7 @@ impl Producer {
         }
     }
 
-    /// Lets the client library tell what it has to tell. To be called now and then.
+    /// Serves librdkafka's callbacks. Must be called regularly.
     pub fn poll(&self) {
         self.client().poll(Duration::ZERO);
     }
@@ -160,9 +176,11 @@ impl Producer {
         self.client().context().records.load(Ordering::Relaxed) > 0
     }
 
-    /// Waits until every record is delivered or has failed, and gives an error if one of the `sent` has failed.
+    /// Waits until all of the `sent` records are delivered, or one has failed. A record that is not
+    /// delivered fails after `message.timeout.ms`.
     ///
-    /// A record that is not delivered fails after `message.timeout.ms`.
+    /// # Errors
+    /// If a record has failed, or librdkafka neither delivers records nor gives them up.
     pub fn finish(self, sent: u64) -> Result<()> {
         let (mut left, mut moved_at) = (i32::MAX, Instant::now());
         while !self.failed() && self.client().in_flight_count() > 0 {
@@ -201,17 +219,19 @@ fn producer_config(base: &ClientConfig, options: &[(String, String)]) -> ClientC
     config
         .set("enable.idempotence", "true")
         .set("acks", "all")
-        // Time for batches to fill (a million bytes by default): the broker's work, and most of ours, is per batch.
+        // Lets batches fill (up to a million bytes by default): the cost for the broker, and most
+        // of ours, is per batch.
         .set("linger.ms", "20")
-        // As fast as none (measured), and the 2 MB values among the malformed ones fit into a topic with the usual limit.
+        // As fast as no compression (measured), and malformed values of 2 MB fit into a topic with
+        // the default limit.
         .set("compression.type", "lz4")
-        // A tenth of a second of plays at full speed. With more, records leave the cache before they leave the machine:
-        // 200,000 were a sixth slower.
+        // A tenth of a second of plays at full speed. With more, records drop out of the CPU cache
+        // before they are sent: 200,000 were a sixth slower.
         .set("queue.buffering.max.messages", "50000")
-        // Some malformed values are larger than the million that is the default.
+        // Some malformed values are larger than the default of a million bytes.
         .set("message.max.bytes", "4000000")
         .set("message.timeout.ms", "120000")
-        // A report for every record costs a tenth of the speed, and only failures tell us anything.
+        // A report for every record costs a tenth of the speed, and we need only those of failures.
         .set("delivery.report.only.error", "true");
     config.extend(options.iter().cloned());
     config
@@ -221,7 +241,7 @@ fn producer_config(base: &ClientConfig, options: &[(String, String)]) -> ClientC
 mod tests {
     use super::*;
 
-    /// The library repeats itself hundreds of times in a moment.
+    /// librdkafka reports the same error hundreds of times in a moment.
     #[test]
     fn trouble_is_warned_of_now_and_then() {
         let failures = Failures::default();

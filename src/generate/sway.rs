@@ -1,15 +1,19 @@
-//! Popularity that changes slowly, so that a chart of it moves: each song is in favour for a while, and then less so.
+//! Popularity that changes slowly, so that charts move: each song is more popular for a while, and
+//! then less.
 //!
-//! How much a song is in favour is a function of its place in the catalogue and of how many plays there were before, so
-//! a seed still gives the same plays. It uses additions and multiplications alone, which are exact on every machine.
+//! The current popularity of a song is a function of its index in the catalogue and of the number
+//! of plays so far, so a seed still gives the same plays. It uses only basic arithmetic, which
+//! gives the same results on every machine.
 
 use super::dice::Dice;
 
-/// How far popularity swings to both sides of its mean.
+/// How far popularity swings to either side of its mean, relative to the mean.
 const DEPTH: f64 = 0.5;
-/// Draws of a song at most: one in three is kept even where all are out of favour.
+/// The most draws for a play. A draw of the currently least popular song is kept with a probability
+/// of one in three, so this limit is rarely reached.
 const DRAWS_MAX: usize = 16;
-/// Multiples of these spread evenly over 0 to 1 (the plastic number's powers).
+/// The fractional parts of the multiples of these two are spread evenly over 0 to 1 (powers of the
+/// plastic number).
 const PHASE_STEP: f64 = 0.754_877_666_246_692_8;
 const LENGTH_STEP: f64 = 0.569_840_290_998_053_3;
 
@@ -17,15 +21,17 @@ const LENGTH_STEP: f64 = 0.569_840_290_998_053_3;
 pub struct Sway {
     /// The shortest cycle of a song, in plays of all songs; the longest is twice as long.
     cycle_plays: f64,
+    /// Plays so far.
     plays: u64,
 }
 
 impl Sway {
+    /// Swings whose shortest cycle is `cycle_plays` plays of all songs.
     pub fn new(cycle_plays: u64) -> Self {
         Self { cycle_plays: cycle_plays.max(1) as f64, plays: 0 }
     }
 
-    /// The song of the next play, of those that `draw` gives by their mean popularity.
+    /// The song of the next play. `draw` draws songs by their mean popularity.
     pub fn choose(&mut self, dice: &mut Dice, draw: impl Fn(&mut Dice) -> usize) -> usize {
         self.plays += 1;
         let mut song = draw(dice);
@@ -38,7 +44,7 @@ impl Sway {
         song
     }
 
-    /// From −1 to 1, up and down in straight lines.
+    /// The current deviation of a song's popularity from its mean, from −1 to 1: a triangle wave.
     fn favour(&self, song: usize) -> f64 {
         let spread = |step: f64| (song as f64 * step).fract();
         let cycles = self.plays as f64 / (self.cycle_plays * (1.0 + spread(LENGTH_STEP)));
@@ -53,7 +59,7 @@ mod tests {
 
     const WINDOW: usize = 100_000;
 
-    /// The first fifteen songs of each of `windows` windows, one after the other, with their plays.
+    /// The top fifteen songs, with their plays, of each of `windows` consecutive windows.
     fn tops(windows: usize) -> Vec<Vec<(usize, u32)>> {
         let (catalogue, mut dice, mut sway) = (Catalogue::long_tail(5000, 0.8), Dice::new(1), Sway::new(2_000_000));
         let mut top = || {
@@ -67,7 +73,7 @@ mod tests {
         (0..windows).map(|_| top()).collect()
     }
 
-    /// Rows move, and not all at once: from window to window most of a chart stays, and over a cycle much of it has moved.
+    /// From window to window most songs of a chart stay, but their order changes in most windows.
     #[test]
     fn a_chart_moves_gently() {
         let tops = tops(20);

@@ -1,4 +1,5 @@
-//! What is promised of traffic as a whole: the plays without a broker, and a run against librdkafka's mock cluster.
+//! Tests of traffic as a whole: the plays without a broker, and runs against librdkafka's mock
+//! cluster.
 
 use crate::generate::plays::Mix;
 use std::collections::BTreeMap;
@@ -30,7 +31,7 @@ fn take(mix: Mix, records: usize) -> Vec<(Record, Vec<u8>)> {
     (0..records).map(|_| (plays.next(START_US, &mut value), value.clone())).collect()
 }
 
-/// What a reader that knows nothing of ours finds wrong with a value.
+/// What is wrong with a value, found independently of our decoder.
 fn flaw(value: &[u8]) -> Option<Rejection> {
     let Ok(text) = str::from_utf8(value) else { return Some(Rejection::NotUtf8) };
     if value.is_empty() || value.len() > EVENT_BYTES_MAX {
@@ -71,7 +72,7 @@ fn time_us(timestamp: &Value) -> Option<i64> {
     Some(time.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_microsecond())
 }
 
-/// That `count` of `all` is a share of `expected`, but for chance (five standard deviations).
+/// Asserts that `count` of `all` is the share `expected`, within five standard deviations.
 fn assert_share(what: &str, count: usize, all: usize, expected: f64) {
     let deviation = (expected * (1.0 - expected) / all as f64).sqrt();
     let share = count as f64 / all as f64;
@@ -179,7 +180,7 @@ fn a_history_ends_where_live_plays_begin() {
     assert_eq!(next(START_US + 5 * SECOND_US), (-5 * SECOND_US, 0));
 }
 
-/// A broker with the topic, which it would also create by itself, but only after we have waited for its admin API.
+/// A broker with the topic. Without it the run would wait for the mock's missing admin API first.
 fn cluster() -> MockCluster<'static, DefaultProducerContext> {
     let cluster = MockCluster::new(1).unwrap();
     cluster.create_topic("song-plays", 3, 1).unwrap();
@@ -239,7 +240,8 @@ fn every_record_arrives_in_order_in_the_partition_of_its_key() {
 
 #[test]
 fn a_hold_and_a_stop_are_obeyed_within_a_burst() {
-    // Without the topic: the mock has no admin API, and makes it when it is asked for by name.
+    // Here the topic is missing: the mock has no admin API, and creates a topic when metadata is
+    // requested by its name.
     let cluster = MockCluster::new(1).unwrap();
     let traffic = Traffic { rate: None, ..Traffic::default() };
     let stop = AtomicBool::new(false);
@@ -261,7 +263,7 @@ fn a_history_is_sent_once_if_that_is_asked() {
     let history = Some(Period { length_us: 3600 * SECOND_US, records: 500 });
     let mix = Mix { history, ..Mix::default() };
     let traffic = Traffic { mix, history_once: true, rate: Some(1000.0), ..Traffic::default() };
-    // The greatest number of records of the history that were still to come when one had been sent.
+    // How many records of the history were still to come after one record had been sent.
     let left_after_one = |traffic: &Traffic| {
         let mut left = None;
         let one = Traffic { count: Some(1), ..traffic.clone() };
@@ -280,7 +282,7 @@ fn a_rate_is_kept() {
     let cluster = cluster();
     let traffic = Traffic { rate: Some(2000.0), duration: Some(Duration::from_millis(1500)), ..Traffic::default() };
     let summary = send(&traffic, &cluster.bootstrap_servers(), &AtomicBool::new(false), |_| false, |_| ()).unwrap();
-    // How far it comes depends on the machine; that it is not faster does not.
+    // A slow machine sends fewer records, but none may send more than the rate allows.
     assert!((300..=3200).contains(&summary.sent), "{}", summary.sent);
 }
 
@@ -292,7 +294,7 @@ fn a_record_that_cannot_be_delivered_fails_the_run() {
     let traffic = Traffic { rate: Some(1000.0), count: Some(60_000), client_options, ..Traffic::default() };
     let mut down = false;
     let hold = |partitions: &[u64]| {
-        // Bursts are of any size: no total but the first is sure to be seen.
+        // Bursts differ in size, so the test cannot wait for an exact total.
         if !down && partitions.iter().sum::<u64>() >= 500 {
             cluster.broker_down(1).unwrap();
             down = true;

@@ -1,16 +1,17 @@
-//! When plays happen: a history with its days and nights, and then live.
+//! The event times of a history, and the countries of plays by the hour of the day.
 //!
-//! People listen by their own clock. So the number of plays follows the hour of the day where the listeners are, and
-//! which country a play comes from follows the hour too: Japan is awake when Brazil sleeps.
+//! Listening follows local time. So the number of plays, and the country that a play comes from,
+//! depend on the hour: Japan is awake while Brazil sleeps.
 
 use super::dice::{Alias, Dice};
 
 const SECOND_US: i64 = 1_000_000;
 const HOUR_US: i64 = 3600 * SECOND_US;
-/// Plays of the history arrive a little out of order, as they do from phones; so far in µs.
+/// How far plays of the history may be out of order, in µs, as plays from phones are.
 const JITTER_US: u64 = 20 * SECOND_US as u64;
 
-/// Countries, their share of the plays in percent, and their hours ahead of UTC (for a large country, where most live).
+/// Countries, their share of the plays in percent, and their offset from UTC in hours (in a large
+/// country, where most people live).
 pub const COUNTRIES: [(&str, f64, i64); 10] = [
     ("US", 31.0, -6),
     ("UK", 11.0, 0),
@@ -24,19 +25,20 @@ pub const COUNTRIES: [(&str, f64, i64); 10] = [
     ("JP", 7.0, 9),
 ];
 
-/// How much is listened to in each hour of a local day, relative to the day's mean.
+/// The plays in each hour of a local day, relative to the day's mean.
 const RHYTHM: [f64; 24] = [
     0.48, 0.30, 0.19, 0.14, 0.14, 0.22, 0.48, 0.88, 1.15, 1.09, 1.02, 1.09, 1.22, 1.15, 1.09, 1.15, 1.36, 1.63, 1.77,
     1.77, 1.70, 1.56, 1.22, 0.82,
 ];
 
-/// Listening around the clock: how much there is in each UTC hour, and from where.
+/// The number of plays in each UTC hour, and the countries that they come from.
 pub struct Day {
     countries_by_hour: Vec<Alias>,
     plays_by_hour: [f64; 24],
 }
 
 impl Day {
+    /// The day of all [`COUNTRIES`].
     pub fn new() -> Self {
         let weights = |utc_hour: i64| {
             COUNTRIES.map(|(_, share, ahead_h)| share * RHYTHM[(utc_hour + ahead_h).rem_euclid(24) as usize])
@@ -55,13 +57,14 @@ fn hour(time_us: i64) -> usize {
     time_us.div_euclid(HOUR_US).rem_euclid(24) as usize
 }
 
-/// Event times that rise through a period, dense by day and thin by night.
+/// Event times that rise through a period, denser in hours with more plays.
 pub struct History {
     start_us: i64,
     end_us: i64,
+    /// The event time of the next play, before jitter.
     at_us: f64,
     left: u64,
-    /// What one play takes of the area under [`Day::plays_by_hour`].
+    /// The share of one play in the area under [`Day::plays_by_hour`].
     area_per_play: f64,
 }
 
@@ -82,7 +85,7 @@ impl History {
         self.left
     }
 
-    /// The next event time, in µs since 1970.
+    /// The next event time, in µs since 1970. `None` at the end of the history.
     pub fn next(&mut self, day: &Day, dice: &mut Dice) -> Option<i64> {
         self.left = self.left.checked_sub(1)?;
         let time_us = self.at_us as i64;
@@ -150,7 +153,7 @@ mod tests {
             let time_us = START_US + utc_hour * HOUR_US;
             (0..50_000).filter(|_| day.country(time_us, &mut dice) == index).count() as f64 / 50_000.0
         };
-        // 10:00 UTC is the evening of Japan and before dawn in the middle of the United States.
+        // 10:00 UTC is evening in Japan, and before dawn in the middle of the United States.
         assert!(share("JP", 10) > 3.0 * share("JP", 19));
         assert!(share("US", 0) > 2.0 * share("US", 10));
     }

@@ -1,30 +1,35 @@
-//! What is asked for, and what has been sent.
+//! What to send, and what has been sent.
 
 use super::plays::{Mix, RecordKind};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How many records are sent between two looks at the clock, at `stop` and at `hold`.
+/// The most records that are sent before the clock, `stop` and `hold` are checked again.
 pub const BURST_MAX: u64 = 100;
 
-/// What to send, where to, and for how long. It cannot be printed: a password may be among the client's options.
+/// What to send, where to, and for how long. Not `Debug`: the client options may contain a
+/// password.
 #[derive(Clone)]
 pub struct Traffic {
+    /// The topic to send to.
     pub topic: String,
-    /// How many partitions the topic gets if it is missing.
+    /// The number of partitions of the topic if it has to be created.
     pub partitions: i32,
+    /// The properties of the plays.
     pub mix: Mix,
     /// Whether the history of `mix` is left out if the topic has records already.
     pub history_once: bool,
-    /// Live plays a second; `None` is as fast as possible, which a history always is.
+    /// Live plays a second; `None` is as fast as possible. A history is always sent as fast as
+    /// possible.
     pub rate: Option<f64>,
-    /// How many records in all; `None` is without end.
+    /// The number of records in all; `None` for no limit.
     pub count: Option<u64>,
     /// When to stop, counted from the first record.
     pub duration: Option<Duration>,
-    /// A copy of what is sent, with a second file for records that are no plays beside it.
+    /// A file for a copy of the plays that are sent; malformed records go to a second file beside
+    /// it.
     pub out: Option<PathBuf>,
-    /// Options of librdkafka.
+    /// librdkafka options by name.
     pub client_options: Vec<(String, String)>,
 }
 
@@ -51,8 +56,11 @@ pub struct Summary {
     pub partitions: Vec<u64>,
     /// Records, all kinds together.
     pub sent: u64,
+    /// Late plays.
     pub late: u64,
+    /// Duplicates.
     pub duplicates: u64,
+    /// Malformed records, with tombstones.
     pub malformed: u64,
     /// Bytes of the values.
     pub value_bytes: u64,
@@ -60,18 +68,21 @@ pub struct Summary {
     pub elapsed: Duration,
 }
 
-/// How far it has come.
+/// The progress of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct SendProgress {
+    /// Records sent so far.
     pub sent: u64,
-    /// How many there will be, if there is an end.
+    /// How many there will be, if there is a limit.
     pub count: Option<u64>,
     /// Records of the history that are still to come.
     pub history_left: u64,
+    /// The time since the first record.
     pub elapsed: Duration,
 }
 
 impl Summary {
+    /// Counts a record.
     pub fn add(&mut self, kind: RecordKind, partition: usize, value_bytes: usize) {
         self.partitions[partition] += 1;
         self.sent += 1;

@@ -1,8 +1,10 @@
-//! What was sent, in files: for tests that work the charts out by brute force, without our decoder.
+//! A copy of what was sent, in files: for tests that compute the charts by brute force, without our
+//! decoder.
 //!
-//! `FILE` has the value of every play, a line each, in the order sent, duplicates as often as they were sent. Records that
-//! are no plays are in `FILE.bad`, a JSON object each: `{"reason":"not_utf8","partition":2,"key":"S000001","base64":"…"}`,
-//! with `"base64":null` for a record without a value. So a line of `FILE` is a valid play by being there.
+//! `FILE` has the value of every play, one a line, in the order sent, and duplicates as often as
+//! they were sent. So each of its lines is a valid play. Malformed records are in `FILE.bad`, one
+//! JSON object a line: `{"reason":"not_utf8","partition":2,"key":"S000001","base64":"…"}`, with
+//! `"base64":null` for a record without a value.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -16,6 +18,7 @@ use super::plays::RecordKind;
 
 const BUFFER_BYTES: usize = 1 << 20;
 
+/// The two files of a transcript.
 pub struct Transcript {
     plays: Output,
     bad: Output,
@@ -27,13 +30,21 @@ struct Output {
 }
 
 impl Transcript {
-    /// Creates `path` and `path.bad`, or empties them: a file of an earlier run must not pass for one of this run.
+    /// Creates `path` and `path.bad`, or empties them, so that a file of an earlier run is not
+    /// taken for one of this run.
+    ///
+    /// # Errors
+    /// If a file cannot be created.
     pub fn create(path: &Path) -> Result<Self> {
         let mut bad = path.as_os_str().to_owned();
         bad.push(".bad");
         Ok(Self { plays: Output::create(path.to_owned())?, bad: Output::create(bad.into())? })
     }
 
+    /// Writes a record to the file for its kind.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
     pub fn record(&mut self, kind: RecordKind, partition: usize, key: &[u8], value: &[u8]) -> Result<()> {
         let (reason, base64) = match kind {
             RecordKind::Play | RecordKind::Late | RecordKind::Duplicate => return self.plays.line(value),
@@ -45,6 +56,10 @@ impl Transcript {
         self.bad.line(line.to_string().as_bytes())
     }
 
+    /// Flushes both files.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
     pub fn finish(mut self) -> Result<()> {
         self.plays.flush()?;
         self.bad.flush()

@@ -1,4 +1,4 @@
-//! The Kafka cluster as `run` sees it: where it is, what it says of the topic, and the consumers that read from it.
+//! The configuration of Kafka clients, the consumers, and requests about the topic.
 
 pub mod topics;
 
@@ -13,47 +13,51 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 
-/// How long to wait for an answer before the broker counts as unreachable.
+/// How long a broker may take to answer before it counts as unreachable.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Options that exactness rests on.
+/// Options that must not be changed: that no play is lost or counted twice depends on them.
 const FIXED: [&str; 4] =
     ["auto.offset.reset", "enable.auto.commit", "enable.auto.offset.store", "enable.partition.eof"];
-/// Where Kafka is unless told otherwise.
+/// The default addresses of the brokers.
 pub const DEFAULT_SERVERS: &str = "localhost:9092";
-/// What the group is called unless told otherwise.
+/// The default name of the consumer group.
 pub const DEFAULT_GROUP: &str = "reprise";
-/// How much of what librdkafka has to say is listened to when it gives no answer.
+/// The most waiting events of librdkafka that are read to explain why no answer came.
 pub const NEWS_MAX: usize = 100;
 
-/// A cluster, a topic, and how to talk to them. It cannot be printed: a password may be among the options.
+/// The addresses of a cluster, a topic, and the client options. Not `Debug`: the options may
+/// contain a password.
 #[derive(Clone)]
 pub struct TopicConfig {
-    /// `host:port`, several separated by commas.
+    /// `host:port` of the brokers, separated by commas.
     pub servers: String,
+    /// The name of the topic.
     pub topic: String,
-    /// Under which offsets are published, for tools that measure lag. Nobody joins it.
+    /// The consumer group under which offsets are published, for tools that measure lag. No
+    /// consumer joins it.
     pub group: String,
-    /// librdkafka options by their names; they win over ours.
+    /// librdkafka options by name; they override our own.
     pub options: Vec<(String, String)>,
 }
 
 /// A consumer of plays.
 pub type Consumer = BaseConsumer<Listener>;
 
-/// Keeps what librdkafka last said of its trouble, for the one message about it. It says so again with every attempt,
-/// hundreds of times in a moment, so none of that goes to the log by itself.
+/// Keeps the last error that librdkafka reported, for the message about a failed request.
+/// librdkafka reports it again with every attempt, hundreds of times in a moment, so it is not
+/// logged each time.
 #[derive(Default)]
 pub struct Listener(Mutex<Option<String>>);
 
 impl Listener {
-    /// `error`, and what librdkafka last said.
+    /// `error`, and the last error that librdkafka reported.
     pub fn explain(&self, error: &KafkaError) -> String {
         let code = error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| code.to_string());
         self.said().map_or_else(|| code.clone(), |said| format!("{code}; {said}"))
     }
 
-    /// What librdkafka last said of its trouble.
+    /// The last error that librdkafka reported, if any.
     pub fn said(&self) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -61,7 +65,7 @@ impl Listener {
 
 impl ClientContext for Listener {
     fn error(&self, error: KafkaError, reason: &str) {
-        // The end of a partition is no trouble, and that no broker is left does not say why.
+        // The end of a partition is no error, and "all brokers are down" gives no reason.
         let code = error.rdkafka_error_code();
         let told = !matches!(error, KafkaError::PartitionEOF(_))
             && !matches!(code, Some(RDKafkaErrorCode::PartitionEOF | RDKafkaErrorCode::AllBrokersDown));
@@ -73,7 +77,8 @@ impl ClientContext for Listener {
 
 impl ConsumerContext for Listener {}
 
-/// Why there is no client. Without the value of the option that it is about, which may be a password; librdkafka repeats it.
+/// The error for a client that cannot be created. Hides the value of the option at fault, which
+/// librdkafka repeats and which may be a password.
 pub fn unmade(error: KafkaError) -> anyhow::Error {
     match error {
         KafkaError::ClientConfig(_, description, name, value) => {
@@ -87,11 +92,16 @@ pub fn unmade(error: KafkaError) -> anyhow::Error {
 /// The offsets that a partition holds: `[first, end)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
+    /// The lowest offset that the broker still has.
     pub first: i64,
+    /// The offset that the next record will have.
     pub end: i64,
 }
 
-/// Refuses what librdkafka does not know among `options`, or has no such value for.
+/// Checks that librdkafka knows all `options` and accepts their values.
+///
+/// # Errors
+/// For the first option that it does not accept.
 pub fn check_options(options: &[(String, String)]) -> Result<()> {
     let mut config = ClientConfig::new();
     config.extend(options.iter().cloned());
@@ -99,7 +109,11 @@ pub fn check_options(options: &[(String, String)]) -> Result<()> {
 }
 
 impl TopicConfig {
-    /// Refuses options that are not possible, or that exactness rests on.
+    /// Checks that librdkafka accepts the options, and that none is one of those that must not be
+    /// changed.
+    ///
+    /// # Errors
+    /// For the first option that may not be set, or not to this value.
     pub fn check_options(&self) -> Result<()> {
         if let Some((name, _)) = self.options.iter().find(|(name, _)| FIXED.contains(&name.as_str())) {
             bail!("the Kafka option {name} cannot be changed: that no play is lost or counted twice rests on it");
@@ -107,31 +121,40 @@ impl TopicConfig {
         check_options(&self.options)
     }
 
+    /// A topic with the default group and no options.
     pub fn new(servers: &str, topic: &str) -> Self {
         let (servers, topic, group) = (servers.to_owned(), topic.to_owned(), DEFAULT_GROUP.to_owned());
         Self { servers, topic, group, options: Vec::new() }
     }
 
-    /// A consumer that is assigned its partitions by hand.
+    /// A consumer whose partitions are assigned explicitly.
     ///
     /// # Errors
-    /// If an option is not known to librdkafka or has a wrong value.
+    /// If librdkafka does not know an option, or does not accept its value.
     pub fn consumer(&self) -> Result<Consumer> {
         self.consumer_with(&[])
     }
 
-    /// A consumer with `special` options, which win over all others.
+    /// A consumer with `special` options, which override all others.
+    ///
+    /// # Errors
+    /// Like those of [`TopicConfig::consumer`].
     pub fn consumer_with(&self, special: &[(&str, &str)]) -> Result<Consumer> {
-        // Assigning by hand needs a group's name.
+        // librdkafka needs a group name even for explicit assignment.
         self.client(Some(&self.group), special)
     }
 
-    /// A client that only asks what there is. It is in no group, to leave which takes a tenth of a second.
+    /// A client for metadata requests only. It has no group, since leaving a group takes a tenth of
+    /// a second.
+    ///
+    /// # Errors
+    /// Like those of [`TopicConfig::consumer`].
     pub fn asker(&self) -> Result<Consumer> {
         self.client(None, &[])
     }
 
-    /// The same, which sees records of transactions that have not ended too: their ends are the high watermarks.
+    /// A client for metadata requests that also sees records of open transactions: the ends that it
+    /// reports are the high watermarks.
     ///
     /// # Errors
     /// Like those of [`TopicConfig::consumer`].
@@ -147,17 +170,20 @@ impl TopicConfig {
         config
             .set("bootstrap.servers", &self.servers)
             .set("client.id", "reprise")
-            // The lake's log is the only place where progress is kept.
+            // Progress is recorded only in the lake's log.
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
-            // An offset that is gone must be heard of, never skipped.
+            // A missing offset must be reported, never skipped.
             .set("auto.offset.reset", "error")
-            // How a catching-up run knows that it is done, and where the holes at a partition's end are found.
+            // End-of-partition events tell a run that it has caught up, and reveal holes at the
+            // end.
             .set("enable.partition.eof", "true")
-            // By default a fetch waits up to a second when the local queue was full, and a pipeline that keeps up idles.
+            // By default fetching pauses for up to a second after the local queue was full, which
+            // leaves a fast pipeline idle.
             .set("fetch.queue.backoff.ms", "5")
             .set("fetch.message.max.bytes", "2097152")
-            // Enough to bridge a fetch. Each message that waits takes several hundred bytes, and is cold when its turn comes.
+            // Enough for the time of one fetch. Each waiting message takes several hundred bytes,
+            // and is out of the CPU cache when it is processed.
             .set("queued.min.messages", "10000")
             .set("queued.max.messages.kbytes", "24576");
         config.extend(self.options.iter().cloned());
@@ -167,7 +193,10 @@ impl TopicConfig {
         config.create_with_context(Listener::default()).map_err(unmade)
     }
 
-    /// The ids of the topic's partitions.
+    /// The ids of the topic's partitions, in order.
+    ///
+    /// # Errors
+    /// If the topic does not exist or cannot be read, or no broker answers.
     pub fn partitions(&self, consumer: &Consumer) -> Result<Vec<i32>> {
         match self.find(consumer, ANSWER_TIMEOUT) {
             Ok(Some(partitions)) => Ok(partitions),
@@ -183,13 +212,18 @@ impl TopicConfig {
         }
     }
 
-    /// The ids of the topic's partitions, in order; `None` if the broker says that there is no such topic. What it has to
-    /// say against the topic is [`KafkaError::Global`]; other errors mean that it does not answer.
+    /// The ids of the topic's partitions, in order; `None` if the broker answers that the topic
+    /// does not exist.
+    ///
+    /// # Errors
+    /// [`KafkaError::Global`] if the broker answers with another error about the topic; other
+    /// errors mean that no broker answers within `timeout`.
     pub fn find(&self, consumer: &Consumer, timeout: Duration) -> Result<Option<Vec<i32>>, KafkaError> {
         Ok(self.leaders(consumer, timeout)?.map(|leaders| leaders.into_keys().collect()))
     }
 
-    /// Likewise, each with the id of the broker that leads it; negative if none does.
+    /// The topic's partitions as in [`Self::find`], each with the id of its leader; negative if it
+    /// has none.
     fn leaders(&self, consumer: &Consumer, timeout: Duration) -> Result<Option<BTreeMap<i32, i32>>, KafkaError> {
         let metadata = consumer.fetch_metadata(Some(&self.topic), timeout)?;
         let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == self.topic) else { return Ok(None) };
@@ -203,15 +237,23 @@ impl TopicConfig {
         Ok((!leaders.is_empty()).then_some(leaders))
     }
 
-    /// The cluster's own id, by which a lake knows that it is fed by the same cluster again.
+    /// The cluster's id. A lake records it, so that it is fed by the same cluster every time.
+    ///
+    /// # Errors
+    /// If no broker tells it within [`ANSWER_TIMEOUT`].
     pub fn cluster_id(&self, consumer: &Consumer) -> Result<String> {
         let id = consumer.client().fetch_cluster_id(ANSWER_TIMEOUT);
         id.with_context(|| format!("{} does not say which cluster it belongs to", self.servers))
     }
 
-    /// The topic's own id, by which it is told from one that is made anew under its name. `None` if the cluster gives topics none.
+    /// The topic's id, which tells it from a topic that was deleted and created again under the
+    /// same name. `None` if the cluster gives topics no ids.
     ///
-    /// A broker that leads one of its partitions is asked: it serves what consumers read.
+    /// The request goes to the leader of one of its partitions, because consumers read from there.
+    ///
+    /// # Errors
+    /// [`KafkaError::Global`] if the topic does not exist or has no leader, or the leader does not
+    /// answer; other errors if no broker answers.
     pub fn topic_id(&self, consumer: &Consumer, timeout: Duration) -> Result<Option<String>, KafkaError> {
         let partitions = self.leaders(consumer, timeout)?.unwrap_or_default();
         let leader = partitions.into_values().find(|leader| *leader >= 0);
@@ -220,6 +262,9 @@ impl TopicConfig {
     }
 
     /// The offsets that each of `partitions` holds.
+    ///
+    /// # Errors
+    /// If they are not told within `timeout`, which holds for each partition.
     pub fn extents(&self, consumer: &Consumer, partitions: &[i32], timeout: Duration) -> Result<BTreeMap<i32, Extent>> {
         let extent = |partition: &i32| {
             let (first, end) = consumer.fetch_watermarks(&self.topic, *partition, timeout).with_context(|| {
@@ -231,7 +276,7 @@ impl TopicConfig {
     }
 
     fn unreachable(&self, consumer: &Consumer, error: &KafkaError) -> anyhow::Error {
-        // Only who polls hears of the trouble, one piece of news at a time.
+        // librdkafka reports errors only when polled, one event at a time.
         for _ in 0..NEWS_MAX {
             drop(consumer.poll(Duration::ZERO));
         }

@@ -1,4 +1,4 @@
-//! A topic that we write to: found, or created, and how keys are spread over its partitions.
+//! Topics that we write to: finding or creating them, and the partition of a key.
 
 use std::time::{Duration, Instant};
 
@@ -11,13 +11,19 @@ use rdkafka::types::RDKafkaErrorCode;
 
 use super::unmade;
 
-/// How long a broker may take to answer before we say that it cannot be reached.
+/// How long a broker may take to answer before it counts as unreachable.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
+/// Limit for requests of the admin API.
 const ADMIN_MAX: Duration = Duration::from_secs(5);
 
-/// How many partitions `topic` has. A missing topic is created with `partitions` of them, and `options` of the broker.
+/// The number of partitions of `topic`. A missing topic is created with this many `partitions`, and
+/// these topic `options`.
 ///
-/// `config` holds what it takes to reach the broker; `client` is one that does.
+/// `client` is connected with the broker; `config` configures the admin client for it.
+///
+/// # Errors
+/// If the broker does not answer, the topic cannot be created, or a partition has no leader in
+/// time.
 pub fn ensure(
     client: &Client<impl ClientContext>,
     config: &ClientConfig,
@@ -26,7 +32,8 @@ pub fn ensure(
     options: &[(&str, &str)],
 ) -> Result<usize> {
     let brokers = config.get("bootstrap.servers").unwrap_or_default();
-    // All topics, not this one: asking for a topic by name makes many brokers create it, with partitions of their choice.
+    // Request the metadata of all topics: a request for one by name makes many brokers create it,
+    // with their own number of partitions.
     let cluster = client.fetch_metadata(None, ANSWER_MAX).map_err(|error| {
         let reason = error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| code.to_string());
         anyhow!(
@@ -48,16 +55,20 @@ fn create(config: &ClientConfig, topic: &str, partitions: i32, options: &[(&str,
     let new = options.iter().fold(new, |new, (option, value)| new.set(option, value));
     let created = block_on(admin.create_topics([&new], &patience()))?;
     match created.map(|results| results.into_iter().next()) {
-        // librdkafka's mock cluster has no admin API and lets us wait, but creates topics when they are asked for by name.
+        // librdkafka's mock cluster does not answer admin requests, but creates a topic when
+        // metadata is requested by its name.
         Err(KafkaError::AdminOp(RDKafkaErrorCode::OperationTimedOut)) => Ok(()),
         Err(error) => Err(error.into()),
-        // Somebody else may have been faster.
+        // Another client may have created it meanwhile.
         Ok(None | Some(Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)))) => Ok(()),
         Ok(Some(Err((_, code)))) => bail!("{code}"),
     }
 }
 
-/// What the broker has as the option `name` of `topic`; nothing if it does not say.
+/// The broker's value of the option `name` of `topic`; `None` if it does not return one.
+///
+/// # Errors
+/// If the broker does not answer, or refuses the request.
 pub fn option(config: &ClientConfig, topic: &str, name: &str) -> Result<Option<String>> {
     let admin = admin(config)?;
     let topic = ResourceSpecifier::Topic(topic);
@@ -78,7 +89,8 @@ fn block_on<T>(answer: impl Future<Output = T>) -> Result<T> {
     Ok(tokio::runtime::Builder::new_current_thread().build()?.block_on(answer))
 }
 
-/// A topic is there some time before its partitions can be written to.
+/// Waits until each partition has a leader, and returns their number: a new topic exists for some
+/// time before its partitions can be written to.
 fn wait_for_leaders(client: &Client<impl ClientContext>, topic: &str) -> Result<usize> {
     let started = Instant::now();
     loop {
@@ -95,9 +107,9 @@ fn wait_for_leaders(client: &Client<impl ClientContext>, topic: &str) -> Result<
     }
 }
 
-/// The partition of a key: the one that Kafka's own Java clients choose, by murmur2.
+/// The partition of a key: by murmur2, as Kafka's Java clients choose it.
 ///
-/// We choose it, not the client library, so that it is known how many records each partition has got.
+/// We choose it, and not librdkafka, so that we know how many records each partition has received.
 pub fn partition_of(key: &[u8], partitions: usize) -> usize {
     (murmur2(key) & 0x7fff_ffff) as usize % partitions
 }
@@ -123,7 +135,7 @@ fn murmur2(key: &[u8]) -> u32 {
 mod tests {
     use super::*;
 
-    /// The values are those that Apache Kafka's own tests have.
+    /// The values are from Apache Kafka's own tests.
     #[test]
     fn keys_hash_as_in_kafka() {
         for (key, hash) in [

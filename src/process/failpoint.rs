@@ -1,8 +1,11 @@
-//! Named points at which a test can make the process die, a thread panic, or the disk be full.
+//! Failpoints: named steps at which a test can abort the process, make a thread panic, or simulate
+//! a full disk.
 //!
-//! `REPRISE_FAILPOINT=renaming*3` aborts the process when it comes to `renaming` for the third time, as if it had been
-//! killed there. `REPRISE_FAILPOINT=intended=full` makes that step, and each later one of that name, fail as on a full
-//! disk, until the file that `REPRISE_FAILPOINT_UNTIL` names is there. `=panic` makes the thread panic. Unset, a point costs one load and a branch.
+//! `REPRISE_FAILPOINT=renaming*3` aborts the process when it reaches `renaming` for the third time,
+//! as if it had been killed there. `REPRISE_FAILPOINT=intended=full` makes that step, each time it
+//! is reached, fail as on a full disk, until the file that `REPRISE_FAILPOINT_UNTIL` names exists.
+//! `=panic` makes the thread panic. While the variable is unset, a failpoint costs one load and a
+//! branch.
 
 use std::io::{Error, ErrorKind, Result};
 use std::path::PathBuf;
@@ -10,7 +13,7 @@ use std::str::FromStr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Every point that there is.
+/// The names of all failpoints.
 pub const NAMES: [&str; 20] = [
     "staged",
     "intended",
@@ -34,14 +37,15 @@ pub const NAMES: [&str; 20] = [
     "changelog-committed",
 ];
 
-/// The point that is set, and what happens there.
+/// The failpoint that is set, and what happens there.
 #[derive(Debug)]
 struct Failpoint {
     name: String,
-    /// The first time that something happens, from 1.
+    /// The arrival at which the action happens, counted from 1. A full disk stays full at later
+    /// arrivals.
     time: u64,
     action: Action,
-    /// How often the point has been reached.
+    /// How often the failpoint has been reached.
     reached: AtomicU64,
 }
 
@@ -52,7 +56,11 @@ enum Action {
     Panic,
 }
 
-/// Comes to the point `name`. An error is a disk that is full.
+/// Marks that the step `name` is reached, and does what is set for it: it may abort the process or
+/// panic.
+///
+/// # Errors
+/// `StorageFull`, if a full disk is simulated.
 pub fn reach(name: &str) -> Result<()> {
     match set() {
         Some(point) if point.name == name => point.reach(),
@@ -60,7 +68,7 @@ pub fn reach(name: &str) -> Result<()> {
     }
 }
 
-/// Says that a point is set: who finds a process dead should see why.
+/// Logs a warning if a failpoint is set, so that the log of a process that died there shows why.
 pub fn warn_if_set() {
     if let Some(point) = set() {
         tracing::warn!(?point, "REPRISE_FAILPOINT is set, for tests only");
@@ -71,7 +79,7 @@ fn set() -> Option<&'static Failpoint> {
     static SET: OnceLock<Option<Failpoint>> = OnceLock::new();
     SET.get_or_init(|| {
         let text = std::env::var("REPRISE_FAILPOINT").ok().filter(|text| !text.is_empty())?;
-        // A misspelt point would make a test pass that has tested nothing.
+        // A misspelt failpoint is fatal: otherwise a test could pass without testing anything.
         let parsed = text.parse().inspect_err(|error| {
             eprintln!("error: REPRISE_FAILPOINT={text}: {error}");
             std::process::exit(2);

@@ -1,8 +1,9 @@
-//! A run that would need more memory than there is ends with a reason, before the kernel kills it without one.
+//! The memory limit: a run that would need more ends with a reason, before the kernel kills it
+//! without one.
 //!
-//! What is held grows with what is counted: the distinct pairs of a track and a cell, and the names of the tracks
-//! (ARCHITECTURE.md says how much each takes). So a thread looks now and then at what this process holds; if that is more
-//! than it may be, nothing more is read, and what was read is committed.
+//! Memory grows with what is counted: the distinct pairs of a track and a cell, and the names of
+//! the tracks (ARCHITECTURE.md says how much each takes). So a thread measures every 100 ms
+//! what this process holds; above the limit the run stops reading and commits what it has read.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,31 +13,33 @@ use anyhow::{Error, Result, anyhow};
 
 use super::threads::Background;
 
-/// Memory fills by some hundred MB a second at most.
+/// How often memory is measured. It grows by some hundred MB a second at most.
 const INTERVAL: Duration = Duration::from_millis(100);
 const MIB: u64 = 1 << 20;
 
-/// How much this process may hold: `max_bytes`, or by default nine tenths of what there is.
+/// The memory limit of this process: `max_bytes`, or by default nine tenths of what the machine or
+/// its control group has. `None` if that is not known.
 pub fn limit_bytes(max_bytes: Option<u64>) -> Option<u64> {
     max_bytes.or_else(|| Some(available_bytes()? / 10 * 9))
 }
 
-/// What of a process's memory can be measured; the rest is what it counts: charts, and the numbers of tracks behind them.
+/// The parts of a process's memory that are measured. The rest is charts and counts.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Parts {
-    /// Answers of HTTP that their clients have not read yet.
+    /// HTTP responses that their clients have not read yet.
     pub answers_bytes: u64,
-    /// What was read from Kafka and is not in the lake yet.
+    /// Plays that were read from Kafka and are not in the lake yet.
     pub uncommitted_bytes: u64,
 }
 
-/// Why a process that holds `held_bytes` ends: its greatest part, and what helps against that.
+/// The message for a process that ends because it holds `held_bytes`: the largest part, and how to
+/// reduce it.
 fn reason(held_bytes: u64, max_bytes: u64, parts: Parts) -> String {
     let Parts { answers_bytes, uncommitted_bytes } = parts;
     let counted_bytes = held_bytes.saturating_sub(answers_bytes + uncommitted_bytes);
     let (cause, advice) = if answers_bytes > counted_bytes.max(uncommitted_bytes) {
         (
-            "most of it are answers that HTTP clients have asked for and do not read",
+            "most of it is answers that HTTP clients have asked for and do not read",
             "See who asks (/metrics counts requests by path), and let a proxy limit them",
         )
     } else if uncommitted_bytes > counted_bytes {
@@ -63,12 +66,12 @@ fn reason(held_bytes: u64, max_bytes: u64, parts: Parts) -> String {
     )
 }
 
-/// Calls `over` once, from a thread of its own, when this process holds more than `max_bytes`. By default that is nine tenths of
-/// what the machine has, or the control group that the process is in. The error names the greatest of the `parts`.
-/// Where the system does not tell, nothing is watched.
+/// Calls `over` once, from a thread of its own, when this process holds more than its limit
+/// ([`limit_bytes`]). The error names the largest of the `parts`. Does nothing on a system that
+/// does not report memory in `/proc`.
 ///
 /// # Errors
-/// When the thread cannot be started.
+/// If the thread cannot be started.
 pub fn watch(
     max_bytes: Option<u64>,
     parts: impl Fn() -> Parts + Send + 'static,
@@ -87,12 +90,13 @@ pub fn watch(
     })
 }
 
-/// Memory of this process that no file backs, so that it cannot be had back while the process runs.
+/// Anonymous memory of this process in bytes: it is not backed by a file, so the kernel cannot
+/// reclaim it. `None` if `/proc` does not report it.
 pub fn held_bytes() -> Option<u64> {
     kilobytes(&std::fs::read_to_string("/proc/self/status").ok()?, "RssAnon:")
 }
 
-/// What the machine has, or less if a control group allows less.
+/// The memory of the machine, or the limit of the control group if that is less.
 fn available_bytes() -> Option<u64> {
     let machine = kilobytes(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemTotal:");
     let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
@@ -105,8 +109,9 @@ fn kilobytes(text: &str, name: &str) -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// The least limit of the control groups that a process is in, of either version, where they are mounted at `root`. A container
-/// sees its own group as the root.
+/// The lowest memory limit of the control groups (version 1 or 2) that a process is in. They are
+/// mounted at `root`; a container sees its own group there. `groups` is the text of
+/// `/proc/self/cgroup`.
 fn group_bytes(root: &Path, groups: &str) -> Option<u64> {
     let limit = |path: &Path| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
     let own = groups.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();

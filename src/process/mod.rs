@@ -1,4 +1,4 @@
-//! The process: how it ends, what it may hold, its threads and its clock.
+//! The process: shutdown, memory limit, threads, clock, host name and failpoints.
 
 pub mod failpoint;
 pub mod host;

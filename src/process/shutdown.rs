@@ -1,8 +1,9 @@
-//! How a run ends by itself: it stops reading, commits what it has, and says why.
+//! The orderly end of a run: it stops reading, commits what it has read, and reports the reason.
 //!
-//! That is for what goes wrong with Kafka: the topic is deleted, its retention has run out. What was read before is
-//! whole, and Kafka may not have it any more, so it must reach the lake. Where the lake itself fails the process ends at
-//! once instead, and Kafka still has everything.
+//! Errors of Kafka end a run in this way: the topic was deleted, or its retention deleted records.
+//! What was read before is intact, and Kafka may not have it any more, so it must reach the lake.
+//! After an error of the lake the process ends at once instead ([`fail`]): Kafka still has
+//! everything.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,37 +14,39 @@ use tracing::info;
 
 use crate::text::log;
 
-/// That a process is to commit what it has read, and to end.
+/// An order to a process to commit what it has read, and to end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Order {
-    /// Somebody wants it to.
+    /// A stop was requested.
     Stop,
-    /// It cannot go on, for this reason.
+    /// The run cannot go on, for this reason.
     Fail(String),
 }
 
-/// Whether a run is to stop, and the reason if it is not that somebody wants it to.
+/// Whether a run is to end, and the reason, if it is not a requested stop. Clones share the state.
 #[derive(Clone, Default)]
 pub struct Shutdown {
-    /// Somebody wants it to.
+    /// A stop was requested.
     asked: Arc<AtomicBool>,
-    /// It cannot go on. Not the same flag: a full disk is waited for then, since Kafka may not have what was read any more.
+    /// The run cannot go on. A separate flag: in this case the end waits until a full disk has
+    /// space again, since Kafka may not have the uncommitted records any more.
     forced: Arc<AtomicBool>,
     reason: Arc<Mutex<Option<Error>>>,
 }
 
 impl Shutdown {
-    /// An ending that the flag `asked` brings about as well.
+    /// A shutdown that setting the flag `asked` requests as well.
     pub fn new(asked: Arc<AtomicBool>) -> Self {
         Self { asked, ..Self::default() }
     }
 
-    /// The flag that says that somebody wants it to end.
+    /// The flag that requests a stop.
     pub fn asked(&self) -> Arc<AtomicBool> {
         self.asked.clone()
     }
 
-    /// Ends the run because of `error`, unless it ends already: the first reason is the one to look at.
+    /// Ends the run because of `error`, unless it is ending already: only the first reason is kept
+    /// and logged.
     pub fn because(&self, error: Error) {
         if self.is_due() || self.forced.swap(true, Ordering::Relaxed) {
             return;
@@ -52,11 +55,12 @@ impl Shutdown {
         *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
     }
 
+    /// Whether the run is to end, for any reason.
     pub fn is_due(&self) -> bool {
         self.asked.load(Ordering::Relaxed) || self.forced.load(Ordering::Relaxed)
     }
 
-    /// What other processes of a cluster are to be told, if this one is to end.
+    /// The order for the other processes of a cluster, if this one is to end.
     pub fn order(&self) -> Option<Order> {
         if let Some(reason) = &*self.reason.lock().unwrap_or_else(PoisonError::into_inner) {
             return Some(Order::Fail(format!("{reason:#}")));
@@ -64,7 +68,7 @@ impl Shutdown {
         self.asked.load(Ordering::Relaxed).then_some(Order::Stop)
     }
 
-    /// Ends the run as another process of the cluster says.
+    /// Ends the run as another process of the cluster orders.
     pub fn obey(&self, order: Order) {
         match order {
             Order::Fail(reason) => self.because(anyhow!(reason)),
@@ -75,14 +79,17 @@ impl Shutdown {
         }
     }
 
-    /// The reason, once everything is committed.
+    /// The result of the run, to be taken once everything is committed.
+    ///
+    /// # Errors
+    /// The reason, if the run could not go on.
     pub fn outcome(&self) -> Result<()> {
         self.reason.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), Err)
     }
 }
 
-/// Ends the process because of `error`, which a thread other than the main one has met. What is committed is safe, and
-/// what is not, Kafka still has.
+/// Prints `error` and exits with status 1, from any thread. Committed plays are safe, and Kafka
+/// still has the others.
 pub fn fail(error: Error) {
     log::print_error("error:", &format!("{error:#}"));
     std::process::exit(1);

@@ -1,5 +1,5 @@
-//! Threads beside the dataflow: those that end when what holds them is dropped, those that have a last word then, and those
-//! that ask one question.
+//! Threads besides the dataflow's: some end when their holder is dropped, some have work left to do
+//! at that moment, and some make a single request.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,17 +9,21 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-/// How soon somebody who wants to leave is heard while there is no answer.
+/// How often [`unless_stopped`] checks the stop flag while it waits for an answer.
 const STOP_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The holder of such a thread.
+/// The holder of a background thread. Dropping it stops the thread and waits for its end.
 pub struct Background {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Background {
-    /// Starts a thread that does `work` until the flag that it is given is set. It is unparked then.
+    /// Starts a thread that runs `work`, which must return once the flag that it is given is set.
+    /// The thread is unparked when that happens.
+    ///
+    /// # Errors
+    /// If the thread cannot be started.
     pub fn start(name: &str, work: impl FnOnce(&AtomicBool) + Send + 'static) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let flag = stop.clone();
@@ -38,8 +42,8 @@ impl Drop for Background {
     }
 }
 
-/// The holder of a thread that has something left to do when this is dropped. It may be left behind: what it does must not
-/// keep the process from ending.
+/// The holder of a background thread that has work left to do when the holder is dropped. Dropping
+/// it waits for a limited time, so that this work cannot keep the process from ending.
 pub struct Closing {
     stop: Arc<AtomicBool>,
     thread: Thread,
@@ -49,8 +53,12 @@ pub struct Closing {
 }
 
 impl Closing {
-    /// Starts a thread that does `work` until the flag that it is given is set, and once more. It is unparked then. After
-    /// `last_max` nobody waits for it any longer, and `left_behind` says so.
+    /// Starts a thread that runs `work` until the flag that it is given is set, and then a last
+    /// time. The thread is unparked when that happens. If it has not ended `last_max` later,
+    /// `left_behind` is called, and the thread is not waited for any longer.
+    ///
+    /// # Errors
+    /// If the thread cannot be started.
     pub fn start(
         name: &str,
         last_max: Duration,
@@ -62,7 +70,7 @@ impl Closing {
         let (end, ended): (Sender<()>, _) = channel();
         let work = move || {
             work(&flag);
-            // Dropping it is how its end is heard of.
+            // Dropping the sender tells the holder that the thread has ended.
             drop(end);
         };
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
@@ -81,7 +89,11 @@ impl Drop for Closing {
     }
 }
 
-/// Asks on a thread of its own, since an answer may take long, and does not wait for it when `stop` is set.
+/// Runs `ask` on a thread of its own, since it may block for long, and returns its answer. Returns
+/// `None` without waiting for it once `stop` is set.
+///
+/// # Errors
+/// The error of `ask`, or if the thread cannot be started or has panicked.
 pub fn unless_stopped<T: Send + 'static>(
     stop: &AtomicBool,
     ask: impl FnOnce() -> Result<T> + Send + 'static,

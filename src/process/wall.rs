@@ -1,13 +1,13 @@
-//! The clock of this machine.
+//! The wall clock of this machine.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// What time it is, in µs since 1970.
+/// The current time in µs since 1970.
 pub fn wall_us() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
 }
 
-/// What time it is, in ms since 1970.
+/// The current time in ms since 1970.
 pub fn wall_ms() -> i64 {
     wall_us() / 1000
 }

@@ -1,4 +1,4 @@
-//! What a run tells others by itself: changes of the charts, offsets, metrics.
+//! What a run publishes to other systems: changes of the charts, offsets, metrics.
 
 pub mod changelog;
 pub mod exposition;

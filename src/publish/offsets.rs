@@ -1,6 +1,8 @@
-//! How far the lake has come, published as the committed offsets of a consumer group, for tools that measure lag.
+//! Publishes the offsets that are committed to the lake as the committed offsets of a consumer
+//! group, for tools that measure lag.
 //!
-//! **Invariant:** nothing here is progress. It is said after the commit, may fail, and is never read by us.
+//! **Invariant:** these offsets are not the run's progress. They are published after the commit to
+//! the lake, publishing them may fail, and the program never reads them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,15 +20,20 @@ use crate::process::threads::Closing;
 use crate::state::State;
 
 const INTERVAL: Duration = Duration::from_secs(1);
-/// How long the last offsets may take when the run is over.
+/// How long publishing the last offsets may take when the run is over.
 const LAST_MAX: Duration = Duration::from_secs(5);
-/// How soon to try again what the group's coordinator did not take, and how often in a row to say nothing of it: it may
-/// be moving, or starting.
+/// The pause between attempts to publish the last offsets.
 const RETRY_INTERVAL: Duration = Duration::from_millis(200);
+/// The number of failures in a row at which a warning is logged, and the last offsets are given up.
+/// Fewer are normal: the group's coordinator may be moving or starting.
 const FAILURES_MAX: u32 = 5;
 
-/// Starts a thread that publishes what is committed, until it is dropped; then it does so once more. A coordinator that does
-/// not answer is not waited for.
+/// Starts a thread that publishes the committed offsets until the result is dropped, and then once
+/// more. If the group's coordinator does not answer, the end of the run waits for only some
+/// seconds.
+///
+/// # Errors
+/// If the consumer or the thread cannot be made.
 pub fn publisher(state: Arc<State>, broker: &TopicConfig) -> Result<Closing> {
     let published = BTreeMap::new();
     let publish = Publish { consumer: broker.consumer()?, broker: broker.clone(), state, published, failures: 0 };
@@ -41,9 +48,9 @@ struct Publish {
     consumer: Consumer,
     broker: TopicConfig,
     state: Arc<State>,
-    /// What the group has been told.
+    /// The offsets that the group has.
     published: BTreeMap<i32, i64>,
-    /// How often in a row that has failed.
+    /// The number of failures in a row.
     failures: u32,
 }
 
@@ -58,7 +65,8 @@ impl Publish {
         }
     }
 
-    /// Whether the group knows what is committed now.
+    /// Publishes the offsets that are committed now, unless the group has them. Returns whether it
+    /// has them.
     fn publish(&mut self) -> bool {
         let offsets = self.state.committed_offsets();
         if offsets == self.published {
@@ -82,7 +90,8 @@ impl Publish {
     }
 
     fn commit(&self, offsets: &BTreeMap<i32, i64>) -> Result<(), KafkaError> {
-        // News of trouble comes to who polls. There are no records, since nothing is assigned.
+        // librdkafka reports errors through polling. No records come, since no partition is
+        // assigned.
         while self.consumer.poll(Duration::ZERO).is_some() {}
         let mut list = TopicPartitionList::new();
         for (partition, offset) in offsets {

@@ -1,7 +1,8 @@
-//! Metrics for an OpenTelemetry collector: the same as `/metrics`, sent to it again and again.
+//! Metrics for an OpenTelemetry collector: the same as `/metrics`, sent to it at a fixed interval.
 //!
-//! By OTLP over HTTP in its JSON form, which is a few fields around what we have; the SDK would be as large as the rest of the
-//! server. <https://opentelemetry.io/docs/specs/otlp/>
+//! The protocol is OTLP over HTTP in its JSON form, which needs only a few fields around the
+//! metrics of `/metrics`; the SDK would be as large as the rest of the server. See
+//! <https://opentelemetry.io/docs/specs/otlp/>.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,28 +23,31 @@ use crate::state::State;
 
 const INTERVAL: Duration = Duration::from_secs(15);
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// How long the last metrics may take when the run is over.
+/// How long sending the last metrics may take when the run is over.
 const LAST_MAX: Duration = Duration::from_secs(2);
 const SERVICE: &str = "reprise";
-/// Headers that a collector asks for, such as a key, in the notation of OpenTelemetry: `name=value,name=value`.
+/// The environment variable with headers that a collector asks for, such as a key, in the notation
+/// of OpenTelemetry: `name=value,name=value`.
 const HEADERS_VARIABLE: &str = "OTEL_EXPORTER_OTLP_HEADERS";
+/// The environment variable with the name of the service, which is [`SERVICE`] by default.
 const SERVICE_VARIABLE: &str = "OTEL_SERVICE_NAME";
-/// Sums are since the start (`AGGREGATION_TEMPORALITY_CUMULATIVE`).
+/// `AGGREGATION_TEMPORALITY_CUMULATIVE`: sums count from the start of the run.
 const CUMULATIVE: u8 = 2;
 
-/// Reads the address of a collector.
+/// Parses the URL of a collector.
 ///
 /// # Errors
-/// What it should look like.
+/// If it is not such a URL: a text that says what one looks like.
 pub fn parse_endpoint(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     url.ok_or_else(|| "it must be a URL such as http://localhost:4318".to_owned())
 }
 
-/// Starts a thread that sends the metrics of `state` to the collector at `endpoint`, and once more when it is dropped.
+/// Starts a thread that sends the metrics of `state` to the collector at `endpoint` at a fixed
+/// interval, and once more when the result is dropped.
 ///
 /// # Errors
-/// When the headers in the environment cannot be sent, or the thread cannot be started.
+/// If the headers in the environment are not valid, or the thread cannot be started.
 pub fn export(endpoint: &Url, state: Arc<State>) -> Result<Closing> {
     let mut url = endpoint.clone();
     if let Ok(mut segments) = url.path_segments_mut() {
@@ -62,7 +66,7 @@ pub fn export(endpoint: &Url, state: Arc<State>) -> Result<Closing> {
             let stopped = stop.load(Ordering::Relaxed);
             let sent = send(&client, &url, &state, &service);
             match &sent {
-                Err(error) if !is_away => warn!("the OpenTelemetry collector gets no metrics: {error:#}; trying on"),
+                Err(error) if !is_away => warn!("the OpenTelemetry collector gets no metrics: {error:#}; retrying"),
                 Ok(()) if is_away => info!("the OpenTelemetry collector gets metrics again"),
                 _ => {}
             }
@@ -85,7 +89,7 @@ fn send(client: &Client, url: &Url, state: &State, service: &str) -> Result<()> 
 fn parse_headers(text: &str) -> Result<HeaderMap> {
     let mut headers = HeaderMap::new();
     for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
-        // Nothing of it is repeated in an error: it may be a key.
+        // Errors do not repeat the text: it may hold a key.
         let (name, value) = pair.split_once('=').context("a part of it has no `=`")?;
         let name =
             HeaderName::from_bytes(name.trim().as_bytes()).ok().context("a name in it cannot be that of a header")?;
@@ -96,7 +100,7 @@ fn parse_headers(text: &str) -> Result<HeaderMap> {
     Ok(headers)
 }
 
-/// An `ExportMetricsServiceRequest`.
+/// The body of a request to the collector: an `ExportMetricsServiceRequest`.
 fn request(families: &[MetricFamily], started_at_us: Option<i64>, service: &str) -> Value {
     let times = Times {
         start: nanoseconds(started_at_us.unwrap_or(0)),
@@ -111,7 +115,7 @@ fn request(families: &[MetricFamily], started_at_us: Option<i64>, service: &str)
     json!({"resourceMetrics": [{"resource": resource, "scopeMetrics": [{"scope": scope, "metrics": metrics}]}]})
 }
 
-/// Interner of 64 bits are texts in the JSON form.
+/// `us` in nanoseconds, as a string: the JSON form of OTLP writes integers of 64 bits as strings.
 fn nanoseconds(us: i64) -> String {
     us.saturating_mul(1000).to_string()
 }
@@ -152,7 +156,8 @@ impl Times {
                 let histogram = metric.get_histogram();
                 let buckets = histogram.get_bucket();
                 let bounds: Vec<f64> = buckets.iter().map(|bucket| bucket.upper_bound()).collect();
-                // Prometheus adds up what OTLP counts apart, and leaves the last one to the whole.
+                // Prometheus buckets are cumulative, and the last one is only in the count of all
+                // samples. OTLP has a separate count for each bucket.
                 let below =
                     buckets.iter().map(|bucket| bucket.cumulative_count()).chain([histogram.get_sample_count()]);
                 let apart = below.scan(0, |before, below| Some((below - std::mem::replace(before, below)).to_string()));

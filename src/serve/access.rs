@@ -1,6 +1,8 @@
-//! Who may ask: anybody who reaches the server, or who knows a token; and which pages of other origins may read the answers.
+//! Access control: whether a request needs a token or a known host name, and which pages of other
+//! origins may read the answers.
 //!
-//! Loopback needs no token. Who listens where others can reach it gives one, and better puts TLS in front.
+//! Without a token the server answers every client that reaches it, which is meant for loopback. A
+//! server that other machines can reach should have a token, and TLS in front.
 
 use std::fs::File;
 use std::io::Read;
@@ -16,23 +18,26 @@ use axum::response::{IntoResponse, Response};
 
 use super::problem::Problem;
 
-/// Shorter ones could be guessed.
+/// A shorter token could be guessed.
 const TOKEN_BYTES_MIN: usize = 16;
+/// The most bytes of a file with a token.
 const FILE_BYTES_MAX: u64 = 4096;
 const SCHEME: &str = "Bearer";
-/// For how long a browser need not ask again, in seconds.
+/// The seconds for which a browser may keep the answer to a preflight request.
 const PREFLIGHT_MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 
-/// What the server asks of those who ask.
+/// The checks that a request has to pass.
 #[derive(Clone, Default)]
 pub struct Access {
+    /// The token that a request has to carry; none if no request needs one.
     pub token: Option<Token>,
     /// The origin whose pages may read the answers, such as `https://charts.example`, or `*`.
     pub cors: Option<HeaderValue>,
-    /// Whether it answers only to the names of this machine, and to `allowed_hosts`. A web site can give its own name the address
-    /// of loopback (DNS rebinding), and its pages would read there what only programs of this machine may read.
+    /// Whether the `Host` of a request must be a name of this machine or one of `allowed_hosts`.
+    /// Otherwise a web site could give its own name the address of loopback (DNS rebinding), and
+    /// its pages could read what only programs on this machine may read.
     pub checks_host: bool,
-    /// The public names under which a proxy in front of this server is asked.
+    /// The public names by which clients reach a proxy in front of this server.
     pub allowed_hosts: Vec<String>,
 }
 
@@ -41,8 +46,10 @@ pub struct Access {
 pub struct Token(Digest);
 
 impl Token {
+    /// The token in `text`, without the white space around it.
+    ///
     /// # Errors
-    /// When it is too short, or has what a header cannot.
+    /// If the token is too short, or has characters that a header cannot have.
     pub fn new(text: &str) -> Result<Self> {
         let text = text.trim();
         ensure!(
@@ -57,21 +64,22 @@ impl Token {
     /// Reads the token in the file `path`, without the white space around it.
     ///
     /// # Errors
-    /// When the file cannot be read, or its text is no token.
+    /// If the file cannot be read, or its text is not a valid token.
     pub fn read(path: &Path) -> Result<Self> {
         Self::new(&token_text(path)?).with_context(|| format!("cannot use the token in {}", path.display()))
     }
 
-    /// Takes the same time for every wrong token.
+    /// Whether `text` is this token. The comparison takes constant time, so that timing does not
+    /// help to guess the token.
     fn is(&self, text: &str) -> bool {
         verify_slices_are_equal(self.0.as_ref(), digest(&SHA256, text.as_bytes()).as_ref()).is_ok()
     }
 }
 
-/// The text in a file with a token, for who presents it.
+/// The text of the token in the file `path`, for a client that has to send it.
 ///
 /// # Errors
-/// When the file cannot be read.
+/// If the file cannot be read or is too large.
 pub fn token_text(path: &Path) -> Result<String> {
     let read = || -> Result<String> {
         let mut text = String::new();
@@ -82,10 +90,10 @@ pub fn token_text(path: &Path) -> Result<String> {
     read().with_context(|| format!("cannot read the token in {}", path.display()))
 }
 
-/// Reads an origin as `--cors` takes it.
+/// Parses an origin, the value of `--cors`.
 ///
 /// # Errors
-/// What it should look like.
+/// If it is not an origin: a text that says what one looks like.
 pub fn parse_origin(text: &str) -> Result<HeaderValue, String> {
     let is_origin =
         |url: url::Url| matches!(url.scheme(), "http" | "https") && url.origin().ascii_serialization() == text;
@@ -94,10 +102,10 @@ pub fn parse_origin(text: &str) -> Result<HeaderValue, String> {
     value.ok_or_else(|| "it must be an origin such as https://charts.example, or *".to_owned())
 }
 
-/// Reads a host's name as `--allowed-host` takes it.
+/// Parses the name of a host, the value of `--allowed-host`.
 ///
 /// # Errors
-/// What it should look like.
+/// If it is not such a name: a text that says what one looks like.
 pub fn parse_host(text: &str) -> Result<String, String> {
     let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     let name = text.trim_end_matches('.');
@@ -108,10 +116,10 @@ pub fn parse_host(text: &str) -> Result<String, String> {
 }
 
 impl Access {
-    /// Why a request is not let through, if it is not.
+    /// The response that refuses a request; none if the request is let through.
     pub fn refuse(&self, path: &str, headers: &HeaderMap) -> Option<Response> {
         if self.checks_host && !headers.get(header::HOST).is_none_or(|host| self.is_known(host)) {
-            let detail = "this server does not go by the name that it was asked by: ask it as localhost, or start it with \
+            let detail = "this server does not answer to the host name in the request: ask it as localhost, or start it with \
                           --allowed-host and the name that clients use";
             return Some(Problem::new(StatusCode::MISDIRECTED_REQUEST, detail).into_response());
         }
@@ -122,7 +130,7 @@ impl Access {
         if given.is_some_and(|(_, text)| token.is(text.trim())) {
             return None;
         }
-        // What was sent is not repeated: it may be the token of another server.
+        // The answer does not repeat what was sent: it may be the token of another server.
         let detail = match sent {
             Some(_) => {
                 "the token that was sent is not the one of this server: the header is `Authorization: Bearer …`; reprise's own \
@@ -142,7 +150,8 @@ impl Access {
         !self.allowed_hosts.is_empty()
     }
 
-    /// Whether a `Host` is `localhost`, an address and no name, or an allowed name. The port does not matter.
+    /// Whether a `Host` is `localhost`, an IP address, or an allowed name. The port does not
+    /// matter.
     fn is_known(&self, host: &HeaderValue) -> bool {
         let Ok(authority) = host.to_str().unwrap_or_default().parse::<Authority>() else { return false };
         let name = authority.host();
@@ -151,7 +160,8 @@ impl Access {
         is("localhost") || address.parse::<IpAddr>().is_ok() || self.allowed_hosts.iter().any(|allowed| is(allowed))
     }
 
-    /// The answer to a browser that asks whether a page of another origin may ask.
+    /// The answer to a CORS preflight request; none for other requests, and if no origin is
+    /// allowed.
     pub fn preflight(&self, method: &Method) -> Option<Response> {
         self.cors.as_ref().filter(|_| method == Method::OPTIONS)?;
         let allowed = [
@@ -165,7 +175,7 @@ impl Access {
         Some((StatusCode::NO_CONTENT, allowed).into_response())
     }
 
-    /// Adds to an answer which origin may read it.
+    /// Adds the headers that allow the origin in `cors` to read an answer.
     pub fn share(&self, headers: &mut HeaderMap) {
         if let Some(origin) = &self.cors {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
@@ -175,7 +185,8 @@ impl Access {
     }
 }
 
-/// The page itself tells nothing, and who watches over processes has no token.
+/// Whether a path needs the token. The files of the page contain no data, and supervisors of the
+/// process have no token.
 fn needs_token(path: &str) -> bool {
     !(matches!(path, "/" | "/healthz" | "/readyz") || path.starts_with("/web/"))
 }

@@ -1,11 +1,14 @@
-//! The bytes of answers that wait in our memory until their clients take them.
+//! The memory budget for answers that wait until their clients take them.
 //!
-//! One client that asks and does not read holds its answer. Many of them together would hold more than the machine has, so
-//! all answers share one budget. An answer that does not fit is refused with 503, and its client asks again later. Bytes are
-//! counted until the last reference to them is gone: that is when the socket has taken them, or the connection has ended.
+//! A client that sends a request and does not read keeps the answer in our memory. Many such
+//! clients together would hold more than the machine has, so all answers share one budget. An
+//! answer that does not fit is refused with 503, and its client can ask again later. Bytes count
+//! until the last reference to them is dropped: when the socket has taken them, or the connection
+//! has ended.
 //!
-//! The budget has three [shares](Share), so that answers, `/metrics` and the events that `/v1/stream` keeps never take
-//! each other's room. Of a share, one client address may hold a quarter, as `connections.rs` says, or one answer of any size.
+//! The budget has three [shares](Share), so that answers, `/metrics` and the events that
+//! `/v1/stream` keeps never take each other's memory. One client address may hold a quarter of a
+//! share (see `connections.rs`), or one answer of any size.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -17,19 +20,21 @@ use axum::body::Bytes;
 use super::connections::{ADDRESS_SHARE, ClientAddress};
 use crate::state::State;
 
-/// Why an answer is refused.
+/// Says why an answer is refused: its share of the budget is full.
 pub const FULL: &str =
     "answers that other clients have asked for and do not read fill the memory for answers: ask again later";
-/// Why an answer is refused to one address.
+/// Says why an answer is refused to one client address: the quarter of that address is full.
 pub const FULL_OF_ADDRESS: &str = "answers that your address has asked for and does not read fill its quarter of the \
                                    memory for answers: read them, or ask again later. If a proxy stands in front, name \
                                    the host that clients ask with --allowed-host";
 
-/// The budget, where nothing less is asked for.
+/// The largest budget, in bytes.
 const BYTES_MAX: u64 = 64 << 20;
-/// The budget is this part of what the process may hold, if that is less than [`BYTES_MAX`]: an eighth.
+/// The part of the process's memory limit that the budget may be, as a divisor: an eighth, if that
+/// is less than [`BYTES_MAX`].
 const MEMORY_SHARE: u64 = 8;
-/// Above this size an answer has only three quarters of its share, so that small answers pass while large ones wait.
+/// An answer with more bytes may fill its share only to three quarters, so that small answers still
+/// fit when large ones no longer do.
 const SMALL_BYTES: u64 = 64 << 10;
 
 /// What the bytes are for.
@@ -37,16 +42,16 @@ const SMALL_BYTES: u64 = 64 << 10;
 pub enum Share {
     /// Answers that wait for their clients, and events on their way to clients of `/v1/stream`.
     Answers,
-    /// Answers of `/metrics`. Operators need it most while clients fill the rest.
+    /// Answers of `/metrics`, which operators need most when clients fill the rest.
     Metrics,
-    /// Events of `/v1/stream` that are kept for clients that come back.
+    /// Events of `/v1/stream` that are kept for clients that reconnect.
     Events,
 }
 
 impl Share {
     const COUNT: usize = 3;
 
-    /// In sixteenths of the budget.
+    /// The size of the share, in sixteenths of the budget.
     fn sixteenths(self) -> u64 {
         match self {
             Self::Answers => 13,
@@ -56,13 +61,13 @@ impl Share {
     }
 }
 
-/// How much all answers hold, and may hold. Clones share the count.
+/// Counts the bytes that all answers hold, and bounds them. Clones share the counts.
 #[derive(Clone)]
 pub struct Budget(Arc<Counts>);
 
 struct Counts {
     state: Arc<State>,
-    /// By [`Share`].
+    /// The bytes that are held, by [`Share`].
     used: [Mutex<Used>; Share::COUNT],
 }
 
@@ -72,7 +77,7 @@ struct Used {
     by_address: HashMap<IpAddr, u64>,
 }
 
-/// Bytes with their place in the budget.
+/// Bytes that count in the budget until they are dropped.
 struct Held {
     bytes: Bytes,
     share: Share,
@@ -115,12 +120,12 @@ impl Used {
 }
 
 impl Budget {
-    /// A part of what the process of `state` may hold.
+    /// A budget that is a part of the memory limit in `state`.
     pub fn new(state: Arc<State>) -> Self {
         Self(Arc::new(Counts { state, used: Default::default() }))
     }
 
-    /// The bytes that wait now, in all shares.
+    /// The bytes that are held now, in all shares.
     #[cfg(test)]
     pub fn held_bytes(&self) -> u64 {
         self.held().load(Ordering::Relaxed)
@@ -137,7 +142,7 @@ impl Budget {
         }
     }
 
-    /// The bytes of one share that wait now.
+    /// The bytes of one share that are held now.
     pub fn held_bytes_of(&self, share: Share) -> u64 {
         self.used(share).bytes
     }
@@ -147,21 +152,23 @@ impl Budget {
         self.max_bytes() * share.sixteenths() / 16
     }
 
-    /// Whether answers hold as much as they may.
+    /// Whether the share for answers is full.
     pub fn is_full(&self) -> bool {
         self.held_bytes_of(Share::Answers) >= self.max_bytes_of(Share::Answers)
     }
 
-    /// The same bytes, counted until nobody refers to them. What is larger than the whole share fits when nothing else waits.
+    /// Returns the same bytes, which count in `share` until the last reference to them is dropped.
+    /// Bytes that are larger than the whole share fit if it holds nothing else.
     ///
     /// # Errors
-    /// The reason, if they do not fit.
+    /// [`FULL`] or [`FULL_OF_ADDRESS`], if they do not fit.
     pub fn hold(&self, share: Share, client: ClientAddress, bytes: Bytes) -> Result<Bytes, &'static str> {
         let (size, share_max) = (bytes.len() as u64, self.max_bytes_of(share));
         let max = if size <= SMALL_BYTES { share_max } else { share_max / 4 * 3 };
         let of_address_max = share_max / ADDRESS_SHARE as u64;
         let fits = |held: u64, max: u64| held == 0 || held.saturating_add(size) <= max;
-        // Released before `bytes` can be dropped, which may count themselves.
+        // This lock must be released before `bytes` is dropped: `bytes` may itself be counted, and
+        // then takes the lock when it is dropped. Locals are dropped before parameters.
         let mut used = self.used(share);
         let of_address = client.0.map_or(0, |address| used.by_address.get(&address).copied().unwrap_or(0));
         if !fits(of_address, of_address_max) {
@@ -176,7 +183,8 @@ impl Budget {
         Ok(Bytes::from_owner(Held { bytes, share, client, budget: self.clone() }))
     }
 
-    /// The same bytes, counted whether they fit or not: for what many clients share.
+    /// Returns the same bytes, which count in `share` whether they fit or not: for bytes that many
+    /// clients share.
     pub fn count(&self, share: Share, bytes: Bytes) -> Bytes {
         let client = ClientAddress::default();
         self.used(share).take(client, bytes.len() as u64);
@@ -199,7 +207,7 @@ mod tests {
 
     const ANYBODY: ClientAddress = ClientAddress(None);
 
-    /// Of a process that may hold `memory_max_bytes`.
+    /// The budget of a process with this memory limit; 0 is no limit.
     fn budget(memory_max_bytes: u64) -> Budget {
         let state = State::new(crate::state::charts::tests::charts());
         state.limit_memory(memory_max_bytes);
@@ -234,7 +242,7 @@ mod tests {
         let shared = budget.count(Share::Answers, bytes(400 << 10));
         assert!(budget.is_full());
         drop((first, small, shared));
-        // Larger than the whole budget, but alone.
+        // Larger than the whole budget, which holds nothing else.
         assert!(hold(2 << 20).is_some());
     }
 

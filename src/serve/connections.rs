@@ -1,15 +1,18 @@
-//! Which connections are open, and which of them ends when there is no room for another.
+//! Counts the open connections, and decides which one ends when there is no slot for a new one.
 //!
-//! - A connection is *idle* while it waits for a request, and *busy* from the end of the request's header to the end of its
-//!   answer. When all places are taken, the one that has been idle longest is closed, and the new one has its place. So
-//!   clients that keep connections open, or open them and say nothing, lock nobody out.
-//! - If every connection is busy, the new one is let in all the same, but only for the paths that say how the process is; all
-//!   else is answered with 503. It is closed after one answer, so this room is never used up.
-//! - One client address may hold a quarter of the places; beyond that its own connections are closed first. The bytes of answers
-//!   (`budget.rs`) and the seats of long answers (`readers.rs`) have the same limit, by the same address. An IPv6 client
-//!   counts by its /64 network, all of which it usually has. Two kinds of address are exempt, because they stand for many
-//!   clients: loopback, where a proxy or a tunnel of the same machine comes from, and every address if `--allowed-host` says
-//!   that a proxy stands in front. There the proxy has to limit.
+//! - A connection is *idle* while it waits for a request, and *busy* from the end of the request's
+//!   header to the end of its answer. When all slots are taken, the connection that has been idle
+//!   longest is closed, and the new one gets its slot. So clients that keep connections open, or
+//!   open them and send nothing, do not lock others out.
+//! - If every connection is busy, a new one is still accepted, as *crowded*: the probe paths
+//!   (`probes.rs`) are answered, and every other path with 503. It is closed after one answer, so
+//!   crowded connections do not pile up.
+//! - One client address may hold a quarter of the slots; beyond that, its own idle connections are
+//!   closed first. The bytes of answers (`budget.rs`) and the seats of long answers (`readers.rs`)
+//!   have the same limit for the same address. An IPv6 client counts by its /64 network, since it
+//!   usually owns all of it. Two kinds of address are exempt, because they stand for many clients:
+//!   loopback, from which a proxy or a tunnel on the same machine connects, and every address if
+//!   `--allowed-host` says that a proxy stands in front. There the proxy has to limit its clients.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
@@ -18,19 +21,20 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
-/// Connections of a listener at the same time, if the process may open as many files.
+/// The most connections of a listener at the same time, if the process may open enough files.
 pub const OPEN_MAX: usize = 4096;
-/// One client address may hold this part of what a listener has: a quarter.
+/// The part of slots, bytes and seats that one client address may hold, as a divisor: a quarter.
 pub const ADDRESS_SHARE: usize = 4;
 
-/// The address by which a client is limited; none where an address stands for many clients. Each request has one as an extension.
+/// The address by which a client is limited; none if the address stands for many clients. Each
+/// request carries it as an extension.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClientAddress(pub Option<IpAddr>);
 
 /// All connections of a listener.
 pub struct Connections {
     max: usize,
-    /// Those of one client address; none where a proxy stands in front.
+    /// The most connections of one client address; none (no limit) where a proxy stands in front.
     of_address_max: Option<usize>,
     open: Mutex<Open>,
 }
@@ -39,7 +43,7 @@ pub struct Connections {
 struct Open {
     last_id: u64,
     count: usize,
-    /// By the moment since when they are idle.
+    /// The idle connections, by the instant since when they are idle.
     idle: BTreeMap<(Instant, u64), Idle>,
     by_address: HashMap<IpAddr, usize>,
 }
@@ -49,15 +53,16 @@ struct Idle {
     ending: Arc<Notify>,
 }
 
-/// The place of one connection. It is given back when this is dropped, or before by [`Connections::admit`].
+/// The slot of one connection. It is given back when this is dropped, or earlier, when
+/// [`Connections::admit`] gives it to another connection.
 pub struct ConnectionSlot {
     connections: Arc<Connections>,
     id: u64,
-    /// The address that it counts for, if that is limited.
+    /// The client address that the connection counts for, if addresses are limited.
     address: Option<IpAddr>,
     /// Notified when the connection has to end.
     pub ending: Arc<Notify>,
-    /// There was no room: only requests that ask how the process is are answered.
+    /// No slot was free: only the probe paths are answered.
     pub is_crowded: bool,
     state: Mutex<State>,
 }
@@ -66,17 +71,18 @@ pub struct ConnectionSlot {
 enum State {
     Busy,
     Idle(Instant),
-    /// Another connection has its place.
+    /// Another connection has the slot.
     Gone,
 }
 
 impl Connections {
-    /// Places for `max` connections. `limits_addresses` is false where a proxy stands in front.
+    /// Slots for `max` connections. `limits_addresses` is false where a proxy stands in front.
     pub fn new(max: usize, limits_addresses: bool) -> Self {
         Self { max, of_address_max: limits_addresses.then_some(max / ADDRESS_SHARE), open: Mutex::default() }
     }
 
-    /// A place for a new connection, which is idle; the connection that had it before is told to end.
+    /// Gives a slot to a new connection of `client`, which is idle at first. If no slot is free,
+    /// the connection that has been idle longest is told to end, and loses its slot.
     pub fn admit(self: &Arc<Self>, client: IpAddr) -> ConnectionSlot {
         self.admit_at(client, Instant::now())
     }
@@ -111,7 +117,8 @@ impl Connections {
 }
 
 impl Open {
-    /// Ends the connection that has been idle longest of those that fit, if there is one.
+    /// Tells the connection that has been idle longest, among those that `fits` accepts, to end, if
+    /// there is one.
     fn end_idle(&mut self, fits: impl Fn(&Idle) -> bool) {
         let Some(key) = self.idle.iter().find(|(_, idle)| fits(idle)).map(|(key, _)| *key) else { return };
         let Some(Idle { address, ending }) = self.idle.remove(&key) else { return };
@@ -137,7 +144,7 @@ impl ConnectionSlot {
         ClientAddress(self.address)
     }
 
-    /// A request has come. The connection is busy until the result is dropped.
+    /// Marks the connection busy with a request until the result is dropped.
     pub fn busy(self: &Arc<Self>) -> Busy {
         let mut open = self.connections.open();
         let mut state = self.state();
@@ -179,7 +186,7 @@ impl Drop for ConnectionSlot {
     }
 }
 
-/// A request that is being answered.
+/// Keeps its connection busy while a request is answered.
 pub struct Busy(Arc<ConnectionSlot>);
 
 impl Drop for Busy {
@@ -188,7 +195,8 @@ impl Drop for Busy {
     }
 }
 
-/// What a client is counted by; none if it is this machine.
+/// The address that a client counts by: an IPv4 address, or the /64 network of an IPv6 address;
+/// none for loopback.
 fn network(address: IpAddr) -> Option<IpAddr> {
     let address = address.to_canonical();
     if address.is_loopback() {
@@ -230,14 +238,15 @@ mod tests {
     fn the_one_that_has_been_idle_longest_makes_room() {
         let connections = Arc::new(Connections::new(PLACES, true));
         let places = fill(&connections, LOOPBACK, PLACES);
-        // The first is busy, and the second was, more recently than the others.
+        // The first is busy. The second has been busy, and so became idle after all others.
         let busy = places[0].busy();
         drop(places[1].busy());
         let new = connections.admit(LOOPBACK);
         assert!(!new.is_crowded);
         let ended: Vec<bool> = places.iter().take(4).map(|place| is_told_to_end(place)).collect();
         assert_eq!(ended, [false, false, true, false]);
-        // It answers nothing more, and its end gives back no second place.
+        // The connection that lost its slot answers nothing more, and its end does not give the
+        // slot back twice.
         drop(places[2].busy());
         assert_eq!(connections.open().count, PLACES);
         drop((busy, places, new));
@@ -252,7 +261,7 @@ mod tests {
         let busy: Vec<Busy> = places.iter().map(|place| place.busy()).collect();
         let crowded = connections.admit(LOOPBACK);
         assert!(crowded.is_crowded);
-        // The next has the place of that one, which still is none for other questions.
+        // The next connection takes the slot of that one, and is crowded too.
         assert!(connections.admit(LOOPBACK).is_crowded && is_told_to_end(&crowded));
         assert_eq!(connections.open().count, PLACES);
         drop((crowded, busy));
@@ -276,7 +285,7 @@ mod tests {
         assert!(connections.open().by_address.is_empty());
     }
 
-    /// A proxy brings the requests of many.
+    /// One address of a proxy or of loopback brings the requests of many clients.
     #[test]
     fn what_stands_for_many_clients_is_not_limited() {
         let count = PLACES / 4 + 1;

@@ -1,4 +1,4 @@
-//! `/v1/dead-letters`: the newest records that are no plays, with the reason, from memory.
+//! `/v1/dead-letters`: the newest records that are not plays, each with the reason, from memory.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,16 +12,16 @@ use super::parameters::{count, parameters};
 use super::problem::Answered;
 use crate::report::rejected::{NEWEST_MAX, RejectedRecord};
 
-/// The newest dead letters of this run, and how many there are by reason.
+/// The newest dead letters of this run, and the number of all of them by reason.
 #[derive(Serialize)]
 pub struct DeadLetters {
     /// Newest first.
     dead_letters: Vec<OfTopic>,
-    /// All since the start of the run, as in `/v1/status`.
+    /// The number of dead letters since the start of the run, by reason, as in `/v1/status`.
     counts: BTreeMap<String, u64>,
-    /// Those in the lake, of earlier runs too.
+    /// The number of dead letters in the lake, including those of earlier runs.
     lake_dead_letters: u64,
-    /// Its folder.
+    /// The folder of the lake.
     lake: String,
 }
 
@@ -32,7 +32,11 @@ struct OfTopic {
     record: RejectedRecord,
 }
 
-/// Answers with at most `limit` of the newest; with all that are kept if there is none.
+/// Answers with at most `limit` of the newest dead letters; without `limit`, with all that are kept
+/// in memory.
+///
+/// # Errors
+/// Bad request, if a parameter is unknown or `limit` is not a whole number from 1.
 pub async fn dead_letters(State(http): State<Arc<Http>>, RawQuery(query): RawQuery) -> Answered<DeadLetters> {
     let [limit] = parameters(query.as_deref(), ["limit"])?;
     let newest = http.state.newest_dead_letters(count(limit)?.unwrap_or(NEWEST_MAX));

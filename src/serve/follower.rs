@@ -1,4 +1,5 @@
-//! What a process of a cluster answers that serves no charts: that it lives, and who has them.
+//! The server of a cluster's process that serves no charts: it answers probes, and redirects all
+//! other requests to process 0.
 
 use std::sync::{Arc, OnceLock};
 
@@ -12,21 +13,23 @@ use super::metrics::answer;
 use super::problem::Problem;
 use crate::publish::exposition;
 
-/// What such a process knows of its cluster.
+/// The state of such a server.
 #[derive(Default)]
 pub struct Follower {
-    /// Where process 0 answers, as a URL, once it has said so; none if that is no place for others.
+    /// The URL of process 0, once process 0 has sent it; none if other machines cannot reach
+    /// process 0.
     leader: OnceLock<Option<String>>,
 }
 
 impl Follower {
-    /// Process 0 has said where it answers.
+    /// Sets the URL of process 0, or none if other machines cannot reach it.
     pub fn follow(&self, leader: Option<String>) {
-        // It says so once.
+        // Process 0 sends it once, so it is never set twice.
         let _ = self.leader.set(leader);
     }
 }
 
+/// All paths of such a server.
 pub fn router(follower: Arc<Follower>) -> Router {
     Router::new()
         .route("/healthz", get(async || "ok\n"))
@@ -40,7 +43,7 @@ async fn readyz(State(follower): State<Arc<Follower>>) -> Result<&'static str, P
     follower.leader.get().map(|_| "ready\n").ok_or_else(not_joined)
 }
 
-/// Of this process alone: who watches over all of them asks each.
+/// The metrics of this process alone: monitoring asks each process of a cluster.
 async fn metrics() -> Result<Response, Problem> {
     answer(exposition::process())
 }

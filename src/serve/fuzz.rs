@@ -1,4 +1,5 @@
-//! Whatever is asked gets an answer, and the server goes on. `PROPTEST_CASES` says how much is asked.
+//! Every request gets an answer, and the server stays up. `PROPTEST_CASES` sets the number of
+//! requests.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -14,7 +15,7 @@ use reprise_dataflows::rules::definition::{Cell, Scope};
 use super::{Access, Http, start};
 use crate::state::charts::{AsOf, tests as fixtures};
 
-/// Workers that answer each question with a bit of everything, until they are told to stop.
+/// Answers each query with findings of many kinds, in place of the workers, until `stop` is set.
 fn answer_all(http: &Http, stop: &AtomicBool) {
     let cell = Cell { chart: 0, start_day: 20_773, scope: Scope::country("US") };
     let about = About { title: "<script>".to_owned(), artist: "\u{0}\"\\".to_owned() };
@@ -37,7 +38,7 @@ fn answer_all(http: &Http, stop: &AtomicBool) {
     }
 }
 
-/// A value such as people give, or one that nobody would.
+/// The value of a parameter: a plausible one, or arbitrary characters.
 fn value() -> impl Strategy<Value = String> {
     let plausible = prop::sample::select(vec![
         "",
@@ -73,7 +74,8 @@ fn value() -> impl Strategy<Value = String> {
         .prop_map(|text| text.replace(|character: char| !is_in_urls(character), "+"))
 }
 
-/// With any other character it is no HTTP, which hyper answers by itself before it closes the connection.
+/// Whether a character may stand in a URL. Any other makes the request invalid HTTP, which hyper
+/// answers by itself before it closes the connection.
 fn is_in_urls(character: char) -> bool {
     character.is_ascii_alphanumeric() || "-._~!$'()*,;:@%/=&+".contains(character)
 }
@@ -108,7 +110,7 @@ fn target() -> impl Strategy<Value = String> {
     })
 }
 
-/// Sends a request as it is, and gives the status and the body of the answer.
+/// Sends a raw request, and returns the status and the body of the answer.
 fn ask(connection: &mut TcpStream, request: &str) -> (u16, Vec<u8>) {
     connection.write_all(request.as_bytes()).unwrap();
     let (mut answer, mut part) = (Vec::new(), [0; 1 << 16]);

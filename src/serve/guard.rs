@@ -1,4 +1,5 @@
-//! What holds for every request and every answer: who may ask, reading only, short queries, and what a browser may do with it.
+//! Middleware around every request: access control, only reading methods, a bound on the URL's
+//! query, ETags, the memory budget, headers for browsers, and metrics.
 
 use std::hash::Hasher;
 use std::sync::Arc;
@@ -19,33 +20,38 @@ use super::parameters::QUERY_BYTES_MAX;
 use super::problem::Problem;
 use super::readers::Streamed;
 
-/// The page runs nothing but its own parts, and asks nobody but us.
+/// The page loads only its own files, and connects only to this server.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
                       font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 const HEADERS: [(HeaderName, HeaderValue); 5] = [
-    // A copy may be kept, but not used without asking.
+    // A cache may keep a copy, but has to revalidate it before each use.
     (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
     (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
 ];
-/// Where an answer says what it is true for, as long as it is not durable.
+/// The beginning of the part of an answer that names its epoch.
 const AS_OF: &[u8] = b"\"as_of\":{";
+/// The end of that part, if the answer is not durable.
 const NOT_DURABLE: &[u8] = b"\"durable\":false}";
 
-/// What the guard knows.
+/// The state of the middleware.
 #[derive(Clone)]
 pub struct Guard {
+    /// Has the memory budget and the metrics.
     pub http: Arc<Http>,
+    /// The checks that each request has to pass.
     pub access: Arc<Access>,
 }
 
-/// A number that changes when an answer changes in what its body does not show, such as its later pages. It is a part of the tag.
+/// A number that changes when an answer changes in a way that its body does not show, such as in
+/// its later pages. It is a part of the ETag.
 #[derive(Clone, Copy)]
 pub struct Revision(pub u64);
 
-/// Lets a request through if it may be, and adds to its answer what all have.
+/// Passes a request on if it is allowed, and adds to its answer the ETag and the headers that all
+/// answers have.
 pub async fn guard(State(Guard { http, access }): State<Guard>, mut request: Request, next: Next) -> Response {
     let began = Instant::now();
     let path = request.extensions().get::<MatchedPath>().cloned();
@@ -88,9 +94,10 @@ fn refuse(request: &Request, access: &Access) -> Option<Response> {
     access.refuse(uri.path(), request.headers())
 }
 
-/// The answer with a weak tag, by which a client that has the same already is told so. Answers that say the same of different
-/// epochs are the same, unless they are durable: those stand for a version of the lake. An answer that is made while it is read
-/// has no tag. `hold` counts the body, or says why there is no memory for it.
+/// Adds a weak ETag to an answer; a client that already has the answer with this tag gets 304.
+/// Answers of different epochs with the same content have the same tag, unless they are durable: a
+/// durable answer stands for one version of the lake. An answer that is made while it is read has
+/// no tag. `hold` counts the body in the budget, or says why it does not fit.
 async fn tagged(
     response: Response,
     known: &[HeaderValue],
@@ -104,7 +111,7 @@ async fn tagged(
     let Ok(body) = to_bytes(body, usize::MAX).await else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
     let revision = head.extensions.get::<Revision>().copied();
     if let Ok(tag) = HeaderValue::from_str(&tag(&body, revision)) {
-        // A weak comparison: with `W/` or without.
+        // A weak comparison: the prefix `W/` does not matter.
         let bare = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
         let ours = bare(tag.to_str().unwrap_or_default());
         let mut theirs = known.iter().filter_map(|known| known.to_str().ok()).flat_map(|known| known.split(','));
@@ -123,9 +130,9 @@ async fn tagged(
     }
 }
 
-/// The share of the budget in which the answer of a path counts. Both short probes need none: they are a few bytes
-/// each, of which every connection holds one at most. `/metrics` is larger, so it counts, in a share that no other
-/// answer can fill.
+/// The share of the budget in which the answer of a path counts. `/healthz` and `/readyz` do not
+/// count: their answers are a few bytes, and each connection holds at most one. The answer of
+/// `/metrics` is larger, so it counts, in a share that no other answer can fill.
 fn share(path: &str) -> Option<Share> {
     match path {
         "/healthz" | "/readyz" => None,
@@ -134,8 +141,8 @@ fn share(path: &str) -> Option<Share> {
     }
 }
 
-/// A hash of an answer and its revision, without what it says of the epochs. In a text of ours a quote has a
-/// backslash before it, so none is mistaken for that.
+/// A hash of an answer and its revision, without the parts that name the epoch, unless these are
+/// durable. No title can imitate such a part: in a JSON string a quote has a backslash before it.
 fn tag(body: &Bytes, revision: Option<Revision>) -> String {
     let mut hasher = siphasher::sip::SipHasher13::new();
     let mut rest = &body[..];

@@ -1,4 +1,4 @@
-//! What HTTP answers from, and what bounds it.
+//! The state from which HTTP answers, and the limits that bound it.
 
 use std::sync::Arc;
 
@@ -8,19 +8,22 @@ use super::snapshot::{LIST_READERS_MAX, READERS_MAX};
 use super::stream::Streams;
 use crate::state::State;
 
-/// What a run knows, and what belongs to HTTP alone. The servers of a process share it.
+/// The state of the run, and the state of HTTP itself. The servers of a process share it.
 pub struct Http {
+    /// The state of the run: charts, status, metrics.
     pub state: Arc<State>,
-    /// Clients that read a snapshot.
+    /// Seats for clients that read a snapshot.
     pub snapshots: Readers,
-    /// Clients that read a long list.
+    /// Seats for clients that read a long list of cells.
     pub lists: Readers,
-    /// What answers hold that wait to be sent.
+    /// The memory for answers that wait to be sent.
     pub budget: Budget,
+    /// The lists that clients of `/v1/stream` watch.
     pub streams: Arc<Streams>,
 }
 
 impl Http {
+    /// HTTP over `state`, without clients.
     pub fn new(state: Arc<State>) -> Self {
         let budget = Budget::new(state.clone());
         Self {
@@ -32,7 +35,7 @@ impl Http {
         }
     }
 
-    /// What answers from `charts`, for tests.
+    /// HTTP over `charts`, for tests.
     #[cfg(test)]
     pub fn over(charts: crate::state::charts::Charts) -> Arc<Self> {
         Arc::new(Self::new(Arc::new(State::new(charts))))

@@ -1,4 +1,4 @@
-//! Answers in JSON.
+//! HTTP answers in JSON.
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::text::json::to_vec;
 
-/// An answer of HTTP: what it wraps as JSON.
+/// An HTTP answer whose body is the wrapped value as JSON.
 #[derive(Debug)]
 pub struct Json<T>(pub T);
 
@@ -14,7 +14,7 @@ impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
         match to_vec(&self.0) {
             Ok(json) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
-            // Our own types always become JSON.
+            // Our own types always serialise to JSON.
             Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         }
     }

@@ -1,7 +1,8 @@
 //! Accepts connections and bounds what each may cost.
 //!
-//! `axum::serve` has no limit to the number of connections and no timeout for a client that sends its header a byte an
-//! hour, so hyper is driven here directly. Which connection ends when there are too many is said in `connections.rs`.
+//! `axum::serve` has no limit on the number of connections, and no timeout for a client that sends
+//! its header at a byte per hour, so this file drives hyper directly. `connections.rs` decides
+//! which connection ends when there are too many.
 
 use std::convert::Infallible;
 use std::net::TcpListener;
@@ -29,28 +30,34 @@ use super::problem::Problem;
 use super::snapshot::PIECE_BYTES;
 use super::write_timeout::{LEAST_RATE, Pace, WithWriteTimeout};
 
-/// Sockets that may be open beside the connections that have a place: those that have just lost theirs.
+/// Sockets that may be open in addition to the connections that have a slot: connections that have
+/// just lost theirs.
 const ENDING_MAX: usize = 256;
-/// How long a connection that has lost its place may take to send the rest of its last answer.
+/// How long a connection that has lost its slot may take to send the rest of its last answer.
 const ENDING_TIMEOUT: Duration = Duration::from_secs(1);
-/// Headers of a request.
+/// The most headers of a request.
 const HEADERS_MAX: usize = 64;
-/// How far a client may be behind [`LEAST_RATE`] with what it is sent, before its connection ends.
+/// How far a client may fall behind [`LEAST_RATE`] before its connection ends.
 const WRITE_PACE: Pace = Pace { patience: Duration::from_secs(30), least_rate: LEAST_RATE };
-/// For the whole header of a request, and for the pause before it on a connection that is kept alive.
+/// The timeout for the whole header of a request, and for the pause before it on a connection that
+/// is kept alive.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Bytes of a request's header, and of what a connection has taken of its answer and not sent yet, before it takes more.
+/// The most bytes of a request's header. Also the most bytes of an answer that a connection holds
+/// unsent before it takes no more of the answer.
 const BUFFER_BYTES_MAX: usize = 16 << 10;
 /// How long open requests may take once the server stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
-/// Files and sockets that are open at once.
+/// The limit of open files and sockets that the process asks the system for.
 const FILES_MAX: u64 = 65_536;
-/// The share of them that connections get at most: the lake and Kafka need some as well.
+/// The part of this limit that connections may use, as a divisor: a quarter. The lake and Kafka
+/// need files as well.
 const FILES_SHARE: usize = 4;
-/// The pause after a failed accept: when file descriptors have run out, trying again at once only burns a core.
+/// The pause after a failed accept: when file descriptors have run out, an immediate retry only
+/// burns a core.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves `router` until `stopped` becomes true. `limits_addresses` is false where a proxy brings the requests of many.
+/// Serves `router` until `stopped` becomes true. `limits_addresses` is false where a proxy sends
+/// the requests of many clients from one address.
 pub async fn serve(socket: TcpListener, router: Router, limits_addresses: bool, stopped: watch::Receiver<bool>) {
     let socket = match tokio::net::TcpListener::from_std(socket) {
         Ok(socket) => socket,
@@ -62,7 +69,7 @@ pub async fn serve(socket: TcpListener, router: Router, limits_addresses: bool, 
     let turns = Arc::new(Semaphore::new(1));
     let accept_all = async {
         loop {
-            // The semaphore is never closed, so there is always a permit in the end.
+            // The semaphore is never closed, so waiting for a permit never fails.
             let Ok(permit) = sockets.clone().acquire_owned().await else { return };
             match socket.accept().await {
                 Ok((stream, client)) => {
@@ -86,12 +93,13 @@ pub async fn serve(socket: TcpListener, router: Router, limits_addresses: bool, 
     let _ = tokio::time::timeout(STOP_TIMEOUT, sockets.acquire_many((open_max + ENDING_MAX) as u32)).await;
 }
 
-/// What answers, one request after the other.
+/// The router, with the queue in which requests wait before they are worked on.
 #[derive(Clone)]
 struct Answering {
     router: Router,
-    /// A request takes its turn before it is worked on, and lets all others of this thread run meanwhile. So the requests that a
-    /// client has sent at once, before any answer, are not answered in one go, and no probe waits for more than one of them.
+    /// One permit. Before a request is worked on it acquires the permit, yields once to all other
+    /// tasks of this thread, and releases it. So requests that a client has pipelined are not
+    /// answered in one go, and a probe waits for at most one of them.
     turns: Arc<Semaphore>,
 }
 
@@ -104,8 +112,9 @@ impl Answering {
     }
 }
 
-/// Raises the soft limit of open files and sockets to the hard one, up to [`FILES_MAX`]: most shells set the soft limit to 1024,
-/// fewer than a listener has connections. Gives the limit that now holds.
+/// Raises the soft limit of open files and sockets to the hard limit, at most to [`FILES_MAX`], and
+/// returns the limit that now holds. Most shells set the soft limit to 1024, less than a listener
+/// has connection slots.
 fn file_limit() -> usize {
     let limit = getrlimit(Resource::Nofile);
     let wanted = limit.maximum.map_or(FILES_MAX, |most| most.min(FILES_MAX));
@@ -122,8 +131,9 @@ fn file_limit() -> usize {
     }
 }
 
-/// Answers the requests of one connection, one after the other. Its errors are the client's: it went away, or sent what
-/// is not HTTP, and has been told so.
+/// Answers the requests of one connection, one after the other. Its errors are only logged at debug
+/// level, since the client causes them: it has gone away, or has sent invalid HTTP and got an
+/// answer that says so.
 async fn connection(
     stream: TcpStream,
     answering: Answering,
@@ -159,7 +169,7 @@ async fn connection(
     }
 }
 
-/// Answers one request, and keeps the connection busy until all of the answer is taken.
+/// Answers one request. The connection counts as busy until all of the answer has been taken.
 async fn answer(
     answering: Answering,
     place: Arc<ConnectionSlot>,
@@ -185,7 +195,8 @@ async fn answer(
     Ok(response.map(|body| Tracked { body, rest: Bytes::new(), _busy: busy }))
 }
 
-/// A body that is handed on in pieces of [`PIECE_BYTES`] at most. The connection is busy until it is dropped.
+/// A body that is passed on in pieces of at most [`PIECE_BYTES`]. The connection counts as busy
+/// until the body is dropped.
 struct Tracked {
     body: Body,
     rest: Bytes,

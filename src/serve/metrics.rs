@@ -9,10 +9,10 @@ use super::problem::Problem;
 
 const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// `families` as the text of `/metrics`.
+/// The answer of `/metrics`: `families` as text.
 ///
 /// # Errors
-/// None that can happen: names are there once and have the right characters.
+/// None in practice: the names of metrics are unique and have valid characters.
 pub fn answer(families: prometheus::Result<Vec<MetricFamily>>) -> Result<Response, Problem> {
     let mut text = Vec::new();
     let written = families.and_then(|families| TextEncoder::new().encode(&families, &mut text));

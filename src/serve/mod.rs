@@ -1,8 +1,9 @@
-//! HTTP: the page, charts and status as JSON, what changes as events, and metrics.
+//! HTTP: the page, charts and status as JSON, changes as server-sent events, and metrics.
 //!
-//! The dataflow's thread writes into `State`; one more thread answers requests from it, so a flood of requests costs
-//! at most one core, and never a dataflow worker. It listens on loopback unless told otherwise, it only reads, what a stranger
-//! could do to it is bounded (connections, header, query, answer), and who wants to asks for a token ([`Access`]).
+//! The dataflow's thread writes into `State`, and each server answers requests from it on one
+//! thread of its own. So a flood of requests costs at most one core, and never a dataflow worker. A
+//! server listens on loopback by default, only reads, bounds what a client can cost (connections,
+//! header, query, answer), and asks for a token if one is set ([`Access`]).
 
 pub mod access;
 pub mod budget;
@@ -42,30 +43,33 @@ use tokio::sync::watch;
 pub use access::Access;
 pub use http::Http;
 
-/// Where a run listens, and where the client commands ask, unless told otherwise.
+/// The address on which a run listens, and which the client commands ask, by default.
 pub const DEFAULT_ADDRESS: &str = "127.0.0.1:7878";
-/// The thread that answers.
+/// The name of a thread that answers requests.
 pub const THREAD_NAME: &str = "reprise-http";
 
 /// A listening server. It stops when dropped.
 pub struct Server {
-    /// Where it really listens: port 0 has become a port.
+    /// The address that it listens on. If port 0 was given, this has the port that the system
+    /// chose.
     pub address: SocketAddr,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// Listens on `listen`, and answers whom `access` lets in from `http`, on a thread of its own.
+/// Listens on `listen` and answers requests from `http`, on a thread of its own. `access` decides
+/// which requests are let in.
 ///
 /// # Errors
-/// If nothing can listen there, most often because something already does.
+/// If the address cannot be bound, most often because another process listens on it; or if the
+/// thread cannot be started.
 pub fn start(listen: SocketAddr, http: Arc<Http>, access: Access) -> Result<Server> {
     let limits_addresses = !access.is_behind_proxy();
     start_with(listen, "--listen", routes::router(http, access), limits_addresses)
 }
 
-/// Listens on `listen`, and answers only how the process is, on a thread of its own: however busy the other server is, whoever
-/// watches over the process gets an answer.
+/// Listens on `listen` and answers only `/healthz`, `/readyz` and `/metrics`, on a thread of its
+/// own. So a supervisor of the process gets an answer however busy the other server is.
 ///
 /// # Errors
 /// As [`start`].
@@ -74,7 +78,8 @@ pub fn start_probes(listen: SocketAddr, http: Arc<Http>, access: Access) -> Resu
     start_with(listen, "--probe-listen", routes::probes(http, access), limits_addresses)
 }
 
-/// Listens on `listen`, which was given as `option`, in a process of a cluster that serves no charts.
+/// Listens on `listen` in a process of a cluster that serves no charts. `option` is the
+/// command-line option that gave the address; error messages name it.
 ///
 /// # Errors
 /// As [`start`].
@@ -109,7 +114,7 @@ fn cannot_listen(listen: SocketAddr, option: &str, error: std::io::Error) -> any
 }
 
 impl Server {
-    /// Lets requests that are being answered finish, for a moment, and ends the thread.
+    /// Gives open requests a moment to finish, and ends the thread.
     pub fn stop(mut self) {
         self.end();
     }

@@ -1,4 +1,5 @@
-//! The page: files of `web/`, built into the program, so that a browser needs nothing but this server.
+//! The web page: the files of `web/`, built into the program, so that a browser needs nothing but
+//! this server.
 
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
@@ -7,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::problem::Problem;
 
-/// A file of the page: its name below `/web/`, its type, its bytes.
+/// A file of the page: its name below `/web/`, its media type, its bytes.
 type File = (&'static str, &'static str, &'static [u8]);
 
 macro_rules! file {
@@ -56,11 +57,16 @@ const FILES: &[File] = &[
     file!("world.json", "application/json"),
 ];
 
+/// Answers with `index.html`.
 pub async fn index() -> Response {
     answer("index.html").into_response()
 }
 
-/// Only what is in the list has a name here, so no path leads out of it.
+/// Answers with the file `name` of the page. The name is looked up in the list of files and never
+/// used as a path, so no request leads out of the list.
+///
+/// # Errors
+/// Not found, if the page has no such file.
 pub async fn file(name: Result<Path<String>, PathRejection>) -> Result<Response, Problem> {
     let Path(name) = name.map_err(|_| nothing())?;
     answer(&name)
@@ -79,7 +85,7 @@ fn nothing() -> Problem {
 mod tests {
     use super::*;
 
-    /// What lies in `web/` is served, and nothing else is.
+    /// Every file in `web/` is served, and nothing else.
     #[test]
     fn every_part_of_the_page_is_there() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/web");

@@ -1,13 +1,18 @@
-//! The part of a URL after `?`.
+//! The parameters of a request: the part of its URL after `?`.
 //!
-//! Unknown parameters are refused rather than ignored: a misspelt `scpoe=US` must not look like the global chart.
+//! Unknown parameters are refused rather than ignored: a misspelt `scpoe=US` must not look like the
+//! global chart.
 
 use super::problem::Problem;
 
-/// Bytes that it may have.
+/// The most bytes of this part.
 pub const QUERY_BYTES_MAX: usize = 4096;
 
-/// The values of the parameters `names`. One that is empty (`scope=`) is left out.
+/// The values of the parameters `names`, in this order. An empty parameter (`scope=`) counts as
+/// absent.
+///
+/// # Errors
+/// Bad request, if a parameter is not in `names` or is given twice.
 pub fn parameters<const N: usize>(query: Option<&str>, names: [&str; N]) -> Result<[Option<String>; N], Problem> {
     let mut values = [const { None }; N];
     for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
@@ -23,7 +28,11 @@ pub fn parameters<const N: usize>(query: Option<&str>, names: [&str; N]) -> Resu
     Ok(values.map(|value| value.filter(|value| !value.is_empty())))
 }
 
-/// Reads `durable`, or another that is yes or no.
+/// Reads the parameter `name`, which is `true` or `false`, such as `durable`; false if it is
+/// absent.
+///
+/// # Errors
+/// Bad request, if it is any other text.
 pub fn flag(name: &str, text: Option<String>) -> Result<bool, Problem> {
     match text.as_deref() {
         None | Some("false") => Ok(false),
@@ -32,7 +41,10 @@ pub fn flag(name: &str, text: Option<String>) -> Result<bool, Problem> {
     }
 }
 
-/// Reads `limit`.
+/// Reads the parameter `limit`; none if it is absent.
+///
+/// # Errors
+/// Bad request, if it is not a whole number from 1.
 pub fn count(limit: Option<String>) -> Result<Option<usize>, Problem> {
     let Some(text) = limit else { return Ok(None) };
     let count = text.parse().ok().filter(|count| *count > 0);

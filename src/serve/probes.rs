@@ -1,6 +1,6 @@
-//! The paths that tell how the process is.
+//! The paths by which supervisors and monitoring check the process.
 
-/// Whether a path is answered even when there is no room.
+/// Whether a path is answered even when all connection slots are taken.
 pub fn is_probe(path: &str) -> bool {
     matches!(path, "/metrics" | "/healthz" | "/readyz")
 }

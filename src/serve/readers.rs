@@ -1,9 +1,10 @@
-//! Long answers that are made while they are read.
+//! Long answers that are made while clients read them.
 //!
-//! They are never in memory as a whole. What one does cost is the charts that it reads from, which are kept as they were when it
-//! began. So only a few are read at the same time, each in a seat. When all seats are taken, a client that is some seconds behind
-//! the least rate loses its seat to the next that asks, together with the charts that it held. One client address may hold a
-//! quarter of the seats, as `connections.rs` says.
+//! Such an answer is never in memory as a whole. Its cost is the charts that it reads from, which
+//! stay in memory as they were when it began. So only a few are read at the same time: each reader
+//! has a seat. When all seats are taken, a client that is some seconds behind the least rate loses
+//! its seat to the next client, and the charts that it held are released. One client address may
+//! hold a quarter of the seats (see `connections.rs`).
 
 use std::io;
 use std::pin::Pin;
@@ -17,51 +18,53 @@ use hyper::body::Frame;
 use super::connections::{ADDRESS_SHARE, ClientAddress};
 use super::write_timeout::{LEAST_RATE, Pace};
 
-/// How fast a client has to take its answer to keep its seat when others want it.
+/// How fast a client must read to keep its seat when others want it.
 const SEAT_PACE: Pace = Pace { patience: Duration::from_secs(5), least_rate: LEAST_RATE };
 
-/// Marks a response whose body is made while it is read, so that nobody collects it.
+/// Marks a response whose body is made while it is read, so that the middleware does not collect
+/// the body in memory.
 #[derive(Clone, Copy)]
 pub struct Streamed;
 
 /// Makes an answer, piece by piece.
 pub type Pieces = Box<dyn Iterator<Item = Bytes> + Send>;
 
-/// Those who read at the same time.
+/// The seats of the clients that read at the same time.
 pub struct Readers {
     max: usize,
     pace: Pace,
     seats: Mutex<Vec<Taken>>,
 }
 
-/// A seat, and which address has it.
+/// A seat that is taken, and the address of the client that has it.
 struct Taken {
     client: ClientAddress,
     seat: Arc<Mutex<Seat>>,
 }
 
 struct Seat {
-    /// None before the first piece can be made, and when another reader has been given the seat.
+    /// None before the answer is ready to be read, and after another reader has got the seat.
     pieces: Option<Pieces>,
     pace: Pace,
-    /// From this moment on the client is behind its pace, and others may have the seat.
+    /// From this instant on the client is behind its pace, and another client may get the seat.
     due: Instant,
 }
 
-/// The body of an answer.
+/// The body of a long answer. Its seat is free once this is dropped.
 pub struct Reading(Arc<Mutex<Seat>>);
 
 impl Readers {
-    /// Room for `max` readers.
+    /// `max` free seats.
     pub fn new(max: usize) -> Self {
         Self { max, pace: SEAT_PACE, seats: Mutex::default() }
     }
 
-    /// Begins an answer, if there is a seat for the `client`; none if all that it may have are taken by clients that read.
-    /// `make` is called only with a seat, so that nobody can cause its work without one, and without a lock.
+    /// Begins an answer, if there is a seat for the `client`; none if clients that read fast enough
+    /// have all seats that it could get. `make` runs only once there is a seat, so that a client
+    /// without one causes no work; and no lock is held meanwhile.
     ///
     /// # Errors
-    /// That of `make`.
+    /// The error of `make`.
     pub fn open<E>(
         &self,
         client: ClientAddress,
@@ -124,7 +127,7 @@ mod tests {
 
     const ANYBODY: ClientAddress = ClientAddress(None);
 
-    /// An answer that does not end, in pieces of `size` bytes.
+    /// An endless answer in pieces of `size` bytes.
     fn open(readers: &Readers, client: ClientAddress, size: usize, held: &Arc<()>) -> Option<Reading> {
         let held = held.clone();
         let pieces = std::iter::repeat_with(move || Bytes::from(vec![0; size * Arc::strong_count(&held).min(1)]));
@@ -149,7 +152,7 @@ mod tests {
         assert!(takes(&mut open().unwrap()));
     }
 
-    /// A piece now and then keeps no seat: the average counts.
+    /// Reading a piece now and then does not keep a seat: the average rate counts.
     #[test]
     fn the_slowest_loses_its_seat_and_what_it_held() {
         let pace = Pace { patience: Duration::from_millis(50), least_rate: 1000 };

@@ -1,29 +1,32 @@
 //! The paths that HTTP answers.
 //!
 //! ```text
-//! GET /                                          the page; its parts are below /web/
-//! GET /v1/trending?scope=&limit=&durable=        one cell: the current window; with `*` as scope, an array
-//! GET /v1/trending?at=&scope=&limit=             the window that the clock was in at a moment of the past;
-//!                                                `at=earliest`: the oldest that is known
-//! GET /v1/charts?after=&limit=                   what charts there are, and which periods and scopes have entries
+//! GET /                                    the page; its parts are below /web/
+//! GET /v1/trending?scope=&limit=&durable=  one cell: the current window; for scope `*` an array
+//! GET /v1/trending?at=&scope=&limit=       the window that the clock was in at a past instant;
+//!                                          `at=earliest`: the oldest that is known
+//! GET /v1/charts?after=&limit=             the charts, and periods and scopes that have entries
 //! GET /v1/charts/{name}?scope=&period=&limit=&durable=
-//!                                                one cell; with `*` as scope or period, an array of cells
-//! GET /v1/tracks/{id}?chart=&scope=&period=      where a track has plays, in a top or not
-//! GET /v1/tracks?id=&chart=&scope=&period=       the same; here the id may be `..`
-//! GET /v1/artists?name=&limit=                   the tracks of an artist, the plays over time and by country
-//! GET /v1/search?q=&limit=                       tracks and artists by a part of their names
-//! GET /v1/geo?chart=&period=&track=&after=&limit=              plays by country
-//! GET /v1/dead-letters?limit=                    the newest records that are no plays, with the reason
+//!                                          one cell; for scope or period `*` an array of cells
+//! GET /v1/tracks/{id}?chart=&scope=&period=
+//!                                          the plays of a track in all cells, in a top or not
+//! GET /v1/tracks?id=&chart=&scope=&period= the same; here the id may be `..`
+//! GET /v1/artists?name=&limit=             an artist's tracks, and plays over time and by country
+//! GET /v1/search?q=&limit=                 tracks and artists by a part of their names
+//! GET /v1/geo?chart=&period=&track=&after=&limit=
+//!                                          plays by country
+//! GET /v1/dead-letters?limit=              the newest records that are not plays, with the reason
 //! GET /v1/stream?chart=&scope=&limit=&every=&status=
-//!                                                what changes, as server-sent events (see `stream/`)
-//! GET /v1/snapshot?durable=                      every cell, as lines of JSON (see `snapshot.rs`)
-//! GET /v1/status                                 how the run is doing
-//! GET /v1/openapi.json                           all of this, for programs
-//! GET /metrics                                   for Prometheus
-//! GET /healthz                                   200 while the process lives
-//! GET /readyz                                    200 once the charts of its lake are whole, 503 before
+//!                                          changes, as server-sent events (see `stream/`)
+//! GET /v1/snapshot?durable=                every cell, as lines of JSON (see `snapshot.rs`)
+//! GET /v1/status                           the status of the run
+//! GET /v1/openapi.json                     this list, for programs
+//! GET /metrics                             for Prometheus
+//! GET /healthz                             200 while the process lives
+//! GET /readyz                              200 once the lake's charts are complete, 503 before
 //! ```
-//! With `durable=true` the charts are those of the last commit, otherwise of the newest complete epoch.
+//! With `durable=true` the charts are those of the last commit, otherwise of the newest complete
+//! epoch.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -61,6 +64,7 @@ use crate::state::charts::{AsOf, Charts, Overview, Page, SCOPES_MAX};
 
 const OPENAPI: &str = include_str!("openapi.json");
 
+/// All paths, behind the checks of `access`.
 pub fn router(http: Arc<Http>, access: Access) -> Router {
     let guarded = Guard { http: http.clone(), access: Arc::new(access) };
     Router::new()
@@ -85,7 +89,7 @@ pub fn router(http: Arc<Http>, access: Access) -> Router {
         .with_state(http)
 }
 
-/// Only what is asked by those who watch over the process.
+/// Only the paths for supervisors and monitoring: `/healthz`, `/readyz` and `/metrics`.
 pub fn probes(http: Arc<Http>, access: Access) -> Router {
     let guarded = Guard { http: http.clone(), access: Arc::new(access) };
     let elsewhere =
@@ -136,16 +140,19 @@ fn answer(
         let found = lookup::chart(&charts, name, request)?;
         return cells(http, client, found, || charts);
     }
-    // Which charts there are does not depend on plays.
+    // An unknown chart is not found, even while the charts are incomplete: the list of charts does
+    // not depend on plays.
     lookup::chart_index(&http.state.charts(), name)?;
-    // Checked before the charts are read: they may become whole meanwhile.
+    // Checked before the charts are read. In the other order, incomplete charts could be read,
+    // become complete, and pass the check.
     whole(http)?;
     let found = lookup::chart(&http.state.charts(), name, request)?;
     cells(http, client, found, || Arc::new(http.state.charts().clone()))
 }
 
-/// The answer with what was found; many cells are made from `charts` as they are read. The copy and the order of all places cost
-/// much, so they are made only for a client that has a seat, and from a copy, so that the dataflow does not wait.
+/// The response with `found`. Many cells are made from `charts` as they are read. Copying the
+/// charts and sorting the keys of all cells is expensive, so both happen only once the client has a
+/// seat; and the keys are sorted in the copy, so that the dataflow does not wait.
 fn cells(
     http: &Http,
     client: ClientAddress,
@@ -170,7 +177,8 @@ fn cells(
     Ok((Extension(Streamed), headers, Body::new(body)).into_response())
 }
 
-/// Charts that are only begun are not shown: they would look as if plays were lost.
+/// Fails while the charts of the lake are incomplete: showing them would look as if plays were
+/// lost.
 fn whole(http: &Http) -> Result<(), Problem> {
     match http.state.ready.load(Ordering::Acquire) {
         true => Ok(()),
@@ -218,7 +226,7 @@ async fn stream(
             ),
         })
     })?;
-    // Proxies that collect an answer before they pass it on would hold back what is news.
+    // Tells proxies not to buffer the answer, which would hold events back.
     let headers = [(header::CONTENT_TYPE.as_str(), stream::MEDIA_TYPE), ("x-accel-buffering", "no")];
     Ok((Extension(Streamed), headers, Body::new(body)).into_response())
 }
@@ -247,7 +255,8 @@ async fn snapshot(
             whole(&http)?;
             Arc::new(http.state.charts().clone())
         };
-        // The guard ends here: while all places are sorted, the dataflow must be able to write the status.
+        // The lock is released here: the dataflow must be able to write the status while all cells
+        // are sorted.
         let (topic, lake) = {
             let status = http.state.status();
             (status.topic.clone(), status.lake.clone())
@@ -265,7 +274,7 @@ async fn snapshot(
 struct ChartList {
     as_of: AsOf,
     charts: Vec<Overview>,
-    /// Where more scopes are listed.
+    /// The path of the next page of scopes, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
 }
@@ -275,12 +284,14 @@ async fn charts(State(http): State<Arc<Http>>, RawQuery(query): RawQuery) -> Res
     let after = after.map(|after| Scope::parse(&after)).transpose();
     let after = after.map_err(|error| Problem::bad_request(format!("`after`: {error}")))?;
     let limit = count(limit)?.map_or(Page::default().limit, |limit| limit.min(SCOPES_MAX));
-    // The guard ends here: while the answer becomes JSON, the dataflow must be able to write the charts.
+    // The lock is released here: the dataflow must be able to write the charts while the answer
+    // becomes JSON.
     let (as_of, (charts, last), scope_changes) = {
         let charts = http.state.charts();
         (charts.as_of(), charts.overview(&Page { after, limit }), charts.scope_changes())
     };
-    // Whoever keeps all pages asks for the first one only, so its tag also stands for the scopes of the later ones.
+    // A client that keeps all pages revalidates only the first, so the tag of the first page also
+    // covers the scopes of the later ones.
     let revision = last.is_some().then_some(Extension(Revision(scope_changes)));
     let next = last.map(|last| next_page("/v1/charts", &[("after", &last.name()), ("limit", &limit.to_string())]));
     Ok((revision, link(next.as_deref()), Json(ChartList { as_of, charts, next })).into_response())

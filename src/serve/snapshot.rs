@@ -1,15 +1,17 @@
-//! Every cell of one moment as lines of JSON: first what they are, then one cell per line, in the order of `replay`.
+//! All cells of one epoch as lines of JSON: a header, then one cell per line, in the order in which
+//! `replay` prints them.
 //!
 //! ```text
-//! {"as_of":{…},"topic":"song-plays","lake":"/data/lake","charts":[{"chart":"weekly","rules":"…","plays":9,"digest":"…"},…]}
+//! {"as_of":…,"topic":"…","lake":"…","charts":[{"chart":"…","rules":"…","plays":9,"digest":"…"},…]}
 //! {"chart":"all-time","period":"all",…}
 //! ```
 //!
-//! The charts are a copy that shares with the living ones, so no lock is held while a client reads, however slowly; and
-//! lines are made as they are read, so the answer is never in memory as a whole. What a slow client does cost is the
-//! memory of what has changed since (see `readers.rs`).
+//! The answer reads from a copy of the charts that shares memory with the live ones, so no lock is
+//! held while a client reads, however slowly. Lines are made as they are read, so the answer is
+//! never in memory as a whole. A slow client costs the memory of what has changed in the charts
+//! since the copy was made (see `readers.rs`).
 //!
-//! Lists of many cells are made in the same way.
+//! Long lists of cells are made in the same way.
 
 use std::sync::Arc;
 
@@ -19,19 +21,21 @@ use super::readers::Pieces;
 use crate::state::charts::{CellKey, Charts, Filter, SnapshotHeader};
 use crate::text::json;
 
+/// The media type of a snapshot.
 pub const MEDIA_TYPE: &str = "application/x-ndjson";
-/// Snapshots that are read at the same time.
+/// The most snapshots that are read at the same time.
 pub const READERS_MAX: usize = 4;
-/// Long lists of cells that are read at the same time.
+/// The most long lists of cells that are read at the same time.
 pub const LIST_READERS_MAX: usize = 16;
-/// Bytes after which a piece of a long answer is sent (a cell is never divided, so it may be larger), and bytes of any
-/// answer that a connection takes at once.
+/// A piece of a long answer is sent once it has at least this many bytes; a cell is never divided,
+/// so a piece may be larger. Also the most bytes of any answer that a connection takes at once.
 pub const PIECE_BYTES: usize = 64 << 10;
 
-/// Every cell of `charts`, one a line, after a header.
+/// A header, then every cell of `charts`, one per line. The header names the `topic` and the folder
+/// of the `lake`.
 ///
 /// # Errors
-/// None that can happen: a header is always JSON.
+/// None in practice: a header always serialises to JSON.
 pub fn snapshot(charts: Arc<Charts>, topic: String, lake: String) -> serde_json::Result<Pieces> {
     let header = SnapshotHeader { as_of: charts.as_of(), topic, lake, charts: charts.inputs() };
     let places = charts.sorted_places(&Filter::default()).into_iter();
@@ -39,20 +43,20 @@ pub fn snapshot(charts: Arc<Charts>, topic: String, lake: String) -> serde_json:
     Ok(Box::new(Cells { charts, places, limit: None, piece, before: b"\n", between: b"\n", end: Some(b"\n") }))
 }
 
-/// The cells at `places` as a JSON array, with at most `limit` entries each.
+/// The cells with the keys `places` as a JSON array, with at most `limit` entries each.
 pub fn array(charts: Arc<Charts>, places: Vec<CellKey>, limit: Option<usize>) -> Pieces {
     let (places, piece) = (places.into_iter(), b"[".to_vec());
     Box::new(Cells { charts, places, limit, piece, before: b"", between: b",", end: Some(b"]") })
 }
 
-/// Cells that become JSON as they are read.
+/// Serialises cells to JSON as they are read.
 struct Cells {
     charts: Arc<Charts>,
     places: std::vec::IntoIter<CellKey>,
     limit: Option<usize>,
-    /// What is not sent yet.
+    /// Bytes that are made and not sent yet.
     piece: Vec<u8>,
-    /// What stands before the next cell, between later ones, and after the last.
+    /// The separators before the next cell, between later cells, and after the last one.
     before: &'static [u8],
     between: &'static [u8],
     end: Option<&'static [u8]>,
@@ -69,7 +73,8 @@ impl Iterator for Cells {
                 break;
             };
             piece.extend_from_slice(std::mem::replace(&mut self.before, self.between));
-            // A cell that is no JSON does not exist; if it did, its answer would end without it and not be valid.
+            // A cell always serialises to JSON. If one did not, the answer would end here and be
+            // invalid JSON.
             json::to_writer(&mut piece, &self.charts.cell(chart, &scope, Some(start_day), self.limit)).ok()?;
         }
         (!piece.is_empty()).then(|| piece.into())

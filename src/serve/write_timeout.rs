@@ -1,8 +1,12 @@
-//! A connection that is given up when its client takes what it is sent too slowly: what is to be sent waits in our memory.
+//! Write timeout: gives up a connection whose client reads too slowly, because unsent bytes wait in
+//! our memory.
 //!
-//! A client has some patience, such as 30 s. The time in which a write waits uses it up. It comes back with each byte that is
-//! taken, at a least rate, and with the time in which nothing waits. So an answer has that patience and the time for its bytes at
-//! the least rate. A timer that starts again with any byte would let a client hold an answer for ever, by a byte now and then.
+//! A connection begins with a time credit, its `patience`, such as 30 s. The time for which a write
+//! is blocked uses the credit up. The credit grows again with each byte that the client takes, by
+//! the time that the byte takes at the least rate, and with the time in which no write is blocked;
+//! it never exceeds `patience`. So an answer may take `patience` and the time that its bytes take
+//! at the least rate. A timer that any byte resets would let a client hold an answer for ever, by
+//! taking a byte now and then.
 
 use std::io;
 use std::pin::Pin;
@@ -12,38 +16,40 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// The bytes a second that a client takes at least, on average: half a megabit, which a phone on 3G has.
+/// The rate, in bytes per second, at which a client must read on average: half a megabit per
+/// second, which a phone on 3G reaches.
 pub const LEAST_RATE: u32 = 64 << 10;
 
-/// How fast a client has to take what it is sent.
+/// How fast a client must read.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// How far it may be behind.
+    /// How far the client may fall behind the least rate.
     pub patience: Duration,
-    /// In bytes a second.
+    /// In bytes per second.
     pub least_rate: u32,
 }
 
 impl Pace {
-    /// How long `bytes` may take.
+    /// The time that `bytes` bytes take at the least rate.
     pub fn time_for(self, bytes: usize) -> Duration {
         Duration::from_secs_f64(bytes as f64 / f64::from(self.least_rate))
     }
 }
 
-/// A stream whose writes fail once its client is behind the `pace`.
+/// A stream whose writes fail with `TimedOut` once its client has fallen behind the `pace`.
 pub struct WithWriteTimeout<S> {
     stream: S,
     pace: Pace,
-    /// What is left of the patience, as of `since`.
+    /// The credit that is left, as of `since`.
     left: Duration,
-    /// When the write that waits began to, or the last one ended.
+    /// When the blocked write began to wait, or when the last write ended.
     since: Instant,
-    /// Set while a write waits.
+    /// The timer of a blocked write: set while a write waits.
     waits: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> WithWriteTimeout<S> {
+    /// Wraps `stream`, with the whole credit.
     pub fn new(stream: S, pace: Pace) -> Self {
         Self { stream, pace, left: pace.patience, since: Instant::now(), waits: None }
     }
@@ -122,7 +128,8 @@ mod tests {
 
     const PACE: Pace = Pace { patience: Duration::from_millis(200), least_rate: 50 };
 
-    /// Writes to a client that takes `bytes` in each `interval`, until that fails or `rounds` have been taken.
+    /// Writes to a client that reads `bytes` bytes every `interval`, until a write fails or the
+    /// client has read `rounds` times.
     async fn written(bytes: usize, interval: Duration, rounds: usize) -> io::Result<()> {
         let (ours, mut theirs) = duplex(16);
         let mut patient = WithWriteTimeout::new(ours, PACE);
@@ -138,7 +145,7 @@ mod tests {
         let text = vec![0; 16 + bytes * rounds];
         let writes = async move {
             let outcome = patient.write_all(&text).await;
-            // What waits for the client is dropped with its connection.
+            // Dropping the connection ends the client's reads.
             drop(patient);
             outcome
         };
@@ -154,14 +161,14 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
-    /// A byte now and then does not keep an answer in memory.
+    /// A client cannot keep an answer in memory by taking a byte now and then.
     #[tokio::test]
     async fn a_client_that_takes_a_trickle_is_given_up() {
         let error = written(1, PACE.patience / 4, 100).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
-    /// Events may come a minute apart, and each has its whole patience.
+    /// The events of a stream may come a minute apart, and each has the whole patience.
     #[tokio::test]
     async fn time_in_which_nothing_waits_brings_patience_back() {
         let (ours, mut theirs) = duplex(1);

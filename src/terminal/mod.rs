@@ -1,4 +1,4 @@
-//! What people see: chart cells as tables and files, and a run while it goes on.
+//! Output for people: chart cells as tables and files, and the progress of a run.
 
 pub mod monitor;
 pub mod output;

@@ -1,6 +1,7 @@
-//! The live screen of `run` and `demo`: what is trending, and how the run is doing.
+//! The live screen of `run` and `demo`: the trending window, and the status of the run.
 //!
-//! It only makes text. Who shows it decides when, and whether there is a terminal to show it on.
+//! This file only makes text. `monitor/` decides when to show it, and whether there is a terminal
+//! to show it on.
 
 use reprise_dataflows::rules::definition::{Scope, TRENDING};
 use reprise_dataflows::time::instant_name;
@@ -10,13 +11,15 @@ use crate::state::Status;
 use crate::state::charts::Charts;
 use crate::text::{grouped, printable};
 
-/// Entries that are worth the space however tall the terminal is.
+/// The most entries to show, however tall the terminal is.
 const ENTRIES_MAX: usize = 15;
-/// The name of the list, its header and the line below that, an empty line, and two of the status.
+/// The lines besides the entries: the name of the list, its header and the line below that, an
+/// empty line, and two lines of status.
 const OTHER_LINES: usize = 6;
 
-/// The top of the global trending window and the status below, for a terminal of `width` columns and `height` lines:
-/// fewer lines than `height`, each ended by a line feed, so that the cursor comes to rest below them.
+/// The top of the global trending window and the status below, for a terminal of `width` columns
+/// and `height` lines. The text has fewer lines than `height`, each with a line feed at its end, so
+/// that the cursor stays below them.
 pub fn live_screen(charts: &Charts, status: &Status, width: u16, height: u16) -> String {
     let lines_max = usize::from(height).saturating_sub(1);
     let limit = lines_max.saturating_sub(OTHER_LINES).clamp(1, ENTRIES_MAX);
@@ -33,7 +36,8 @@ pub fn live_screen(charts: &Charts, status: &Status, width: u16, height: u16) ->
     screen
 }
 
-/// What moves, and where things are: two lines below the table.
+/// The two lines of status below the table: the counts, and the clock, version of the lake and
+/// address.
 fn status_lines(status: &Status) -> [String; 2] {
     let rejected: u64 = status.dead_letters.values().sum();
     let reasons: Vec<String> =
@@ -60,7 +64,8 @@ fn status_lines(status: &Status) -> [String; 2] {
     [counts, place].map(|line| printable(&line).into_owned())
 }
 
-/// `screen` with the control sequences that draw it from the upper left corner over what was there, without flicker.
+/// `screen` with the control sequences that draw it over the previous screen, from the upper left
+/// corner and without flicker.
 pub fn in_place(screen: &str) -> String {
     const HOME: &str = "\x1b[H";
     const CLEAR_TO_END_OF_LINE: &str = "\x1b[K";
@@ -106,7 +111,7 @@ mod tests {
         assert!(status_lines(&status)[1].ends_with(":7878 · 3 processes, 1,234,567 bytes exchanged"));
     }
 
-    /// Before anything is known the screen says so, rather than nothing.
+    /// Before anything is known, the screen says so instead of staying empty.
     #[test]
     fn a_run_that_has_just_begun() {
         let status = Status { address: "http://127.0.0.1:7878".to_owned(), ..Status::default() };

@@ -1,8 +1,10 @@
-//! Texts from outside are shown, and never obeyed: what a terminal would act upon is written as an escape.
+//! Makes texts from outside safe to show: characters that a terminal would act on are written as
+//! escapes.
 
 use std::borrow::Cow;
 
-/// `text` with the characters that a terminal would act upon written as escapes, like `\n` or `\u{1b}`.
+/// `text` with the characters that a terminal would act on written as escapes, like `\n` or
+/// `\u{1b}`.
 pub fn printable(text: &str) -> Cow<'_, str> {
     if !text.contains(acts_on_terminal) {
         return Cow::Borrowed(text);
@@ -22,7 +24,8 @@ pub fn escape(character: char, text: &mut String) {
     text.extend(character.escape_default());
 }
 
-/// Control characters, line and paragraph separators, and the marks that turn the direction of the text after them.
+/// Whether a terminal would act on `character`: a control character, a line or paragraph separator,
+/// or a mark that changes the direction of the text after it.
 pub fn acts_on_terminal(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

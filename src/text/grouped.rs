@@ -1,6 +1,6 @@
-//! Large numbers for people.
+//! Large numbers for people, with commas.
 
-/// `1234567` as `1,234,567`.
+/// `number` with a comma before each group of three digits: `1234567` as `1,234,567`.
 pub fn grouped(number: impl Into<i128>) -> String {
     let number = number.into();
     let digits = number.unsigned_abs().to_string();

@@ -1,8 +1,10 @@
-//! JSON that is safe to look at: whatever a text holds, no character that a terminal acts upon is written as it is.
+//! JSON that is safe to show: characters that a terminal acts on are written as escapes, whatever a
+//! text holds.
 //!
-//! JSON itself asks for escapes of U+0000 to U+001F only. A terminal also acts upon U+007F and U+0080 to U+009F (U+009B
-//! begins a control sequence as ESC [ does), and U+202E and its like turn the direction of what follows. So these are written as
-//! `\u009b` as well. It is the same text to every reader.
+//! JSON itself demands escapes only for U+0000 to U+001F. A terminal also acts on U+007F and U+0080
+//! to U+009F (U+009B begins a control sequence as ESC [ does), and marks such as U+202E change the
+//! direction of the text after them. So these are written as escapes such as `\u009b` as well.
+//! Every JSON reader gets the same text.
 
 use std::io::{self, Write};
 
@@ -12,7 +14,8 @@ use serde_json::ser::Formatter;
 
 use super::escape::acts_on_terminal;
 
-/// Compact JSON, with the characters of [`acts_on_terminal`] that serde_json leaves alone as escapes. All of them have four digits.
+/// Compact JSON in which the characters of [`acts_on_terminal`] that serde_json does not escape are
+/// escapes too. All of them have at most four hexadecimal digits.
 struct Escaping;
 
 impl Formatter for Escaping {
@@ -33,15 +36,15 @@ impl Formatter for Escaping {
 /// Writes `value` to `out`, on one line and without a final line feed.
 ///
 /// # Errors
-/// Those of `out`, and of a value that is no JSON.
+/// Those of `out`; and if the value cannot be written as JSON.
 pub fn to_writer(out: impl Write, value: &(impl Serialize + ?Sized)) -> serde_json::Result<()> {
     value.serialize(&mut Serializer::with_formatter(out, Escaping))
 }
 
-/// `value` on one line.
+/// `value` as JSON on one line, without a final line feed.
 ///
 /// # Errors
-/// If the value is no JSON, such as a map whose keys are not texts.
+/// If the value cannot be written as JSON, such as a map whose keys are not texts.
 pub fn to_vec(value: &(impl Serialize + ?Sized)) -> serde_json::Result<Vec<u8>> {
     let mut json = Vec::new();
     to_writer(&mut json, value)?;

@@ -1,8 +1,10 @@
-//! What goes to standard error: log lines, notes and errors, in which names from outside are shown and never obeyed.
+//! Output on standard error: log lines, notes and errors. Text from outside is written as escapes
+//! where a terminal would act on it.
 //!
-//! A message may hold a title, the name of a topic or what another process has answered. [`Escaping`] is the one place where
-//! all of it passes, so that no call has to remember to escape. With `--log-format json` ([`use_json`]) each line is a JSON
-//! object, also where there is no log: programs read all of standard error.
+//! A message may hold a title, the name of a topic or the answer of another process. All output
+//! passes through [`Escaping`], so that no call has to remember to escape. With `--log-format json`
+//! ([`use_json`]) each line is a JSON object, even outside the log, because programs read all of
+//! standard error.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,9 +15,9 @@ use serde::Serialize;
 use super::json;
 use crate::text::{acts_on_terminal, escape};
 
-/// Whether lines are JSON.
+/// Whether lines are JSON objects.
 static IS_JSON: AtomicBool = AtomicBool::new(false);
-/// What the process leaves behind if it ends before it has tidied up.
+/// A sentence about what the process leaves behind if it ends before its destructors have run.
 static LEFT_BEHIND: Mutex<Option<String>> = Mutex::new(None);
 
 /// How the control characters of a text are written.
@@ -23,18 +25,18 @@ static LEFT_BEHIND: Mutex<Option<String>> = Mutex::new(None);
 pub enum Form {
     /// As `\u{1b}`.
     Plain,
-    /// Likewise, but for the sequences that set colours, `ESC [ … m`. The log makes them itself, after it has escaped every ESC
-    /// of its messages.
+    /// As `\u{1b}`, except in the sequences that set colours, `ESC [ … m`, which stay as they are.
+    /// The log writes these itself, after it has escaped every ESC of its messages.
     Coloured,
     /// As `\u001b`, the escape of JSON.
     Json,
 }
 
-/// Writes texts with their control characters as escapes, but for line feeds and tabs.
+/// Writes texts with their control characters as escapes, except line feeds and tabs.
 pub struct Escaping<W> {
     /// Where the text goes.
     pub out: W,
-    /// What the text is.
+    /// How control characters are written.
     pub form: Form,
 }
 
@@ -90,18 +92,21 @@ pub fn is_json() -> bool {
     IS_JSON.load(Ordering::Relaxed)
 }
 
-/// Says on standard error why the process ends, after a `heading` that may have colours, and what it leaves behind.
+/// Prints to standard error why the process ends, after a `heading` that may have colours, and what
+/// it leaves behind.
 pub fn print_error(heading: &str, text: &str) {
     print("ERROR", heading, text);
     print_left_behind();
 }
 
-/// Tells the person who has started the command something, whatever `RUST_LOG` says of the log.
+/// Prints a note to standard error, for the person who has started the command, whatever level
+/// `RUST_LOG` sets for the log.
 pub fn note(text: &str) {
     print("INFO", "", text);
 }
 
-/// Says what the process leaves behind, if it does. For ends that skip the destructors.
+/// Prints what the process leaves behind, if anything. To be called where the process ends without
+/// running destructors.
 pub fn print_left_behind() {
     let left_behind = LEFT_BEHIND.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(text) = left_behind {
@@ -109,11 +114,12 @@ pub fn print_left_behind() {
     }
 }
 
-/// While this lives, an end of the process that skips the destructors says what stays behind.
+/// While this lives, an end of the process that skips destructors prints what the process leaves
+/// behind.
 pub struct LeftBehind(());
 
 impl LeftBehind {
-    /// `text` is a sentence that names it.
+    /// `text` is a sentence that names what is left behind.
     pub fn new(text: String) -> Self {
         *LEFT_BEHIND.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
         Self(())
@@ -126,7 +132,7 @@ impl Drop for LeftBehind {
     }
 }
 
-/// A line of its own, outside of the log, with the members that a line of the log has.
+/// A line of JSON outside the log, with the members that a line of the log has.
 #[derive(Serialize)]
 struct Line<'a> {
     timestamp: String,
@@ -134,7 +140,7 @@ struct Line<'a> {
     message: &'a str,
 }
 
-/// Nobody may be there to read it, so a failure is no failure.
+/// Prints a line, and ignores errors: standard error may be closed.
 fn print(level: &str, heading: &str, text: &str) {
     let out = io::stderr().lock();
     let _ = if is_json() { print_json(out, level, text) } else { print_plain(out, heading, text) };
@@ -178,7 +184,7 @@ mod tests {
         assert_eq!(written("\x1b[2Jm", true), "\\u{1b}[2Jm");
     }
 
-    /// JSON has escapes of its own, and a reader gets the text as it was.
+    /// The output stays valid JSON, and a reader gets the text unchanged.
     #[test]
     fn json_stays_json() {
         let text = "\u{9b}2J\u{7f}\u{200f}\u{202e}\u{2066}é夜";

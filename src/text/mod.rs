@@ -1,4 +1,4 @@
-//! How texts and moments are written for people and programs: JSON, escapes, the log.
+//! How texts and instants are written for people and programs: JSON, escapes, the log.
 
 mod escape;
 mod grouped;

@@ -136,7 +136,7 @@ fn a_cluster_that_keeps_dying_is_given_up() {
     let ended = cluster("test-that-nobody-has-made", &[]);
     assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
     assert!(
-        ended.stderr.contains("for the 2. time of 2") && ended.stderr.contains("has not helped 2 times"),
+        ended.stderr.contains("restart 2 of 2") && ended.stderr.contains("has not helped 2 times"),
         "{}",
         ended.stderr
     );

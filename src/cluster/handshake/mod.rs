@@ -1,19 +1,23 @@
-//! How two processes find out that they belong to the same cluster, before either believes a word of the other.
+//! The handshake by which two processes prove to each other that they belong to the same cluster,
+//! before either trusts a message of the other.
 //!
 //! ```text
-//! who connects                                    who listens
+//! connecting process                              listening process
 //!   MAGIC, Hello{version, nonce, has_secret} ──►
 //!                                            ◄──  MAGIC, Hello{version, nonce, has_secret}
-//!   proof over both hellos                   ──►  looked at before anything else is said
+//!   proof over both hellos                   ──►  checked before anything else is sent
 //!                                            ◄──  proof over both hellos
-//!   Introduction{process, session, profile}  ──►
+//!   Introduction{process, session, fingerprint}
+//!                                            ──►
 //!                                            ◄──  HandshakeAnswer: Accepted, or Refused{reason}
 //! ```
 //!
-//! Without a secret there are no proofs, and then the cluster is on loopback only ([`crate::cluster::membership`]). Messages are JSON
-//! after their length; nothing longer than the limits is read, and the socket's timeouts bound how long it takes. Who listens
-//! says nothing of itself but its version before the other has proved itself. What follows the handshake is neither encrypted nor
-//! signed: the network between the processes has to be trusted, or made so (see `deploy/README.md`).
+//! Without a secret there are no proofs, and the cluster must be on loopback
+//! ([`crate::cluster::membership`]). Messages are JSON with their length in front; nothing longer
+//! than the limits is read, and the socket's deadline bounds how long the handshake takes. Before
+//! the connecting process has proved itself, the listening one reveals nothing of itself but its
+//! version and whether it has a secret. What follows the handshake is neither encrypted nor signed:
+//! the network between the processes has to be trusted, or made so (see `deploy/README.md`).
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
@@ -25,32 +29,36 @@ use serde::{Deserialize, Serialize};
 use super::fingerprint::Fingerprint;
 use super::secret::{PROOF_BYTES, Secret};
 
-/// What every connection begins with; the number is raised when what follows changes its form.
+/// The first bytes of every connection; the number is raised when the format of what follows
+/// changes.
 const MAGIC: &[u8; 18] = b"reprise-cluster/1\n";
 const HELLO_BYTES_MAX: usize = 1024;
-/// Of what is said after the proofs.
+/// Limit of a message after the proofs.
 const MESSAGE_BYTES_MAX: usize = 4 << 20;
+/// The roles that are part of a proof.
 const CONNECTS: &str = "connect";
 const LISTENS: &str = "listen";
 
-/// Names one start of the cluster.
+/// A random number that identifies one start of the cluster.
 pub type Session = u64;
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Hello {
     version: String,
-    /// As many random bits as a proof has.
+    /// 256 random bits, as many as a proof has.
     nonce: [u64; 4],
     has_secret: bool,
 }
 
-/// Who connects, and what for.
+/// What the connecting process says of itself after the proofs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Introduction {
+    /// Its number in the cluster.
     pub process: usize,
-    /// Process 0 gives it, so who connects there has none yet.
+    /// The session that it belongs to; `None` in a connection to process 0, which assigns it.
     pub session: Option<Session>,
+    /// Its settings.
     pub fingerprint: Fingerprint,
 }
 
@@ -60,14 +68,14 @@ enum HandshakeAnswer {
     Refused(String),
 }
 
-/// What process 0 and the others say to each other until timely takes over.
+/// Messages between process 0 and the others while the cluster forms.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ControlMessage {
-    /// From process 0: all have come.
+    /// From process 0: all processes have joined.
     Welcome(Session),
-    /// To process 0: I am connected with everybody.
+    /// To process 0: the sender is connected with all other processes.
     Linked,
-    /// From process 0: so are all others.
+    /// From process 0: all processes are connected with all others.
     Together,
 }
 
@@ -76,7 +84,7 @@ impl Hello {
         Self { version: version().to_owned(), nonce: rand::random(), has_secret: secret.is_some() }
     }
 
-    /// Says what keeps us from talking to who has said this.
+    /// Fails if this hello of a peer shows another version, or that only one end has a secret.
     fn check(&self, secret: Option<&Secret>) -> Result<()> {
         let theirs: String = self.version.chars().filter(|c| !c.is_control()).take(40).collect();
         ensure!(
@@ -97,7 +105,8 @@ fn version() -> &'static str {
 /// Introduces this process to the one that listens at the other end of `stream`.
 ///
 /// # Errors
-/// [`Refused`] if the other end says that we do not belong there; any other error if nothing sensible came.
+/// [`Refused`] if the other end refuses us, or we refuse it, for a reason that trying again does
+/// not change; any other error if the connection failed.
 pub fn connect(stream: &mut (impl Read + Write), secret: Option<&Secret>, ours: &Introduction) -> Result<()> {
     let hello = send_hello(stream, secret)?;
     let (theirs, said) = receive_hello(stream)?;
@@ -124,10 +133,14 @@ pub fn connect(stream: &mut (impl Read + Write), secret: Option<&Secret>, ours: 
     }
 }
 
-/// Learns who has connected to us. It is to be answered with [`accept`] or [`refuse`].
+/// Runs the handshake with a process that has connected to us. The caller must answer with
+/// [`accept`] or [`refuse`].
+///
+/// # Errors
+/// If the peer does not prove that it belongs to the cluster, or the connection fails.
 pub fn listen(stream: &mut (impl Read + Write), secret: Option<&Secret>) -> Result<Introduction> {
     let (theirs, said) = receive_hello(stream)?;
-    // Said even to who runs another version, so that both ends can name both.
+    // Sent even to a peer of another version, so that the messages of both ends can name both.
     let hello = send_hello(stream, secret)?;
     theirs.check(secret)?;
     let said = [said, hello].concat();
@@ -140,15 +153,24 @@ pub fn listen(stream: &mut (impl Read + Write), secret: Option<&Secret>) -> Resu
     receive(stream)
 }
 
+/// Tells the other end that it may join.
+///
+/// # Errors
+/// If it has closed the connection.
 pub fn accept(stream: &mut impl Write) -> Result<()> {
     send(stream, &HandshakeAnswer::Accepted)
 }
 
+/// Tells the other end that it may not join, and why.
+///
+/// # Errors
+/// If it has closed the connection.
 pub fn refuse(stream: &mut impl Write, reason: &str) -> Result<()> {
     send(stream, &HandshakeAnswer::Refused(reason.to_owned()))
 }
 
-/// That the other end will not have us.
+/// The error that the two processes do not belong together, with the reason. Trying again does not
+/// help.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Refused(String);
@@ -163,12 +185,16 @@ fn send_hello(stream: &mut impl Write, secret: Option<&Secret>) -> Result<Vec<u8
 fn receive_hello(stream: &mut impl Read) -> Result<(Hello, Vec<u8>)> {
     let mut magic = [0; MAGIC.len()];
     stream.read_exact(&mut magic).context("it said nothing")?;
-    ensure!(magic == *MAGIC, "it does not speak as a process of a reprise cluster does");
+    ensure!(magic == *MAGIC, "it does not speak the protocol of a reprise cluster");
     let (body, bytes) = receive_bytes(stream, HELLO_BYTES_MAX)?;
     let hello = serde_json::from_slice(&body).context("its greeting is damaged")?;
     Ok((hello, [&magic[..], &bytes, &body].concat()))
 }
 
+/// Sends a message, with its length in front.
+///
+/// # Errors
+/// If it is too long, or the connection fails.
 pub fn send(stream: &mut impl Write, message: &impl Serialize) -> Result<()> {
     let body = serde_json::to_vec(message)?;
     ensure!(body.len() <= MESSAGE_BYTES_MAX, "a message of {} bytes is too long to be sent", body.len());
@@ -176,6 +202,10 @@ pub fn send(stream: &mut impl Write, message: &impl Serialize) -> Result<()> {
     Ok(())
 }
 
+/// Receives a message that [`send`] has sent.
+///
+/// # Errors
+/// If it is too long, or no `T`, or the connection fails.
 pub fn receive<T: DeserializeOwned>(stream: &mut impl Read) -> Result<T> {
     let (body, _) = receive_bytes(stream, MESSAGE_BYTES_MAX)?;
     serde_json::from_slice(&body).context("what it said is damaged")
@@ -185,24 +215,24 @@ fn receive_bytes(stream: &mut impl Read, bytes_max: usize) -> Result<(Vec<u8>, [
     let mut length = [0; 4];
     stream.read_exact(&mut length).context("it said no more")?;
     let bytes = u32::from_be_bytes(length) as usize;
-    ensure!(bytes <= bytes_max, "it has {bytes} bytes to say, and {bytes_max} are allowed");
+    ensure!(bytes <= bytes_max, "its message has {bytes} bytes, and {bytes_max} are allowed");
     let mut body = Vec::new();
-    // A length costs nothing to claim, so room is made for what really comes.
+    // The claimed length may be false, so the buffer grows with the bytes that arrive.
     stream.take(bytes as u64).read_to_end(&mut body)?;
     ensure!(body.len() == bytes, "it stopped in the middle of what it said");
     Ok((body, length))
 }
 
-/// What is told of a connection that did not become one.
+/// The reason why a handshake failed, for messages.
 pub fn described(error: &anyhow::Error) -> String {
     let kind = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
     match kind {
-        Some(ErrorKind::WouldBlock | ErrorKind::TimedOut) => "it did not say what it has to in time".to_owned(),
+        Some(ErrorKind::WouldBlock | ErrorKind::TimedOut) => "it did not answer in time".to_owned(),
         _ => format!("{error:#}"),
     }
 }
 
-/// Logs a connection that was dropped.
+/// Logs that the connection `from` this address was dropped because of `error`.
 pub fn warn_of(from: SocketAddr, error: &anyhow::Error) {
     tracing::warn!(%from, "dropped a connection to the port of the cluster: {}", described(error));
 }

@@ -1,4 +1,4 @@
-//! Both ends of a handshake, and what strangers may say instead.
+//! Both ends of a handshake, and what strangers may send instead.
 
 use std::io::Cursor;
 use std::net::{TcpListener, TcpStream};
@@ -25,7 +25,7 @@ fn pair() -> (TcpStream, TcpStream) {
     (near, listener.accept().unwrap().0)
 }
 
-/// What who connects and who listens have in the end, by their secrets.
+/// The results of the connecting and the listening end, given the secret of each.
 fn meet(connects: Option<Secret>, listens: Option<Secret>) -> (Result<()>, Result<Introduction>) {
     let (mut near, mut far) = pair();
     let listening = thread::spawn(move || {
@@ -65,7 +65,7 @@ fn who_does_not_is_not_and_both_are_told() {
     }
 }
 
-/// Who listens may be the stranger: a proof of ours sent back is none of theirs.
+/// A stranger that listens may send our own proof back, which proves nothing.
 #[test]
 fn a_proof_that_is_sent_back_proves_nothing() {
     let (mut near, mut far) = pair();
@@ -95,7 +95,7 @@ fn another_version_is_named_at_both_ends() {
     assert!(said.contains("9.9.9") && said.contains(version()), "{said}");
 }
 
-/// What a stranger sends, and a place for what it is answered.
+/// A stream of what a stranger sends, which records what it is answered.
 struct Stranger {
     says: Cursor<Vec<u8>>,
     hears: Vec<u8>,
@@ -118,7 +118,7 @@ impl Write for Stranger {
 }
 
 proptest! {
-    /// Whatever a stranger says, it is an error, and all that it hears is at most our version.
+    /// Whatever a stranger sends is an error, and it is answered with our hello at most.
     #[test]
     fn strangers_are_not_let_in(
         bytes in prop::collection::vec(any::<u8>(), 0..2000),
@@ -135,7 +135,7 @@ proptest! {
     }
 }
 
-/// A length is only a claim: nothing is set aside for it, and too much of it is refused at once.
+/// No memory is reserved for a claimed length, and one above the limit is refused at once.
 #[test]
 fn a_claimed_length_costs_nothing() {
     for length in [u32::MAX, HELLO_BYTES_MAX as u32 + 1, 100] {

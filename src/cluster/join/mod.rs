@@ -1,7 +1,8 @@
-//! How the processes of a cluster find each other, agree, and are linked: see the picture in [`super`].
+//! Forming a cluster: the processes find each other, compare their settings, and connect, as in the
+//! diagram in [`super`].
 //!
-//! Until all are together a process that fails may come again, and nobody minds: process 0 forgets who has hung up. From
-//! then on a lost connection ends the start.
+//! Until all processes have joined, one that fails may be started again: process 0 forgets a peer
+//! that has closed its connection. From then on a lost connection ends the start.
 
 use std::io;
 use std::net::{TcpListener, TcpStream};
@@ -18,25 +19,28 @@ use super::handshake::{self, ControlMessage, Introduction, Refused, Session};
 use super::link::{Link, Lost};
 use super::membership::Membership;
 
-/// How often somebody who waits looks around.
+/// How often a wait checks for new connections, lost peers, the deadline and the stop flag.
 pub const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+/// The wait between two attempts to connect to a process.
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
+/// Limit for opening one connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often people are told for whom we wait.
+/// How often process 0 logs which processes are missing.
 const TELL_INTERVAL: Duration = Duration::from_secs(10);
 
-/// A cluster that is together.
+/// A cluster whose processes are all connected.
 pub struct Joined {
+    /// The membership of this process.
     pub membership: Membership,
-    /// By the number of the process; none to ourselves.
+    /// The link to each process, by its number; `None` for this process itself.
     pub links: Vec<Option<Link>>,
 }
 
-/// Joins the cluster that `membership` is in, whose processes all have the same `fingerprint`. None if `stop` was set meanwhile. A peer
-/// that is gone later goes to `lost`.
+/// Joins the cluster of `membership`, whose processes must all have the same `fingerprint`. Returns
+/// `None` if `stop` is set meanwhile. Afterwards `lost` is called when a peer is lost.
 ///
 /// # Errors
-/// If not all have come within the join timeout, or one of them runs something else.
+/// If not all processes have joined within the join timeout, or one of them has other settings.
 pub fn join(
     membership: &Membership,
     fingerprint: &Fingerprint,
@@ -80,7 +84,8 @@ struct Joining<'a> {
 }
 
 impl Joining<'_> {
-    /// As process 0: waits for all others, and tells them when all have come.
+    /// As process 0: waits for all others, and tells them when all have joined and when all are
+    /// connected.
     fn lead(&self, listener: TcpListener) -> Result<Vec<Option<TcpStream>>> {
         let session: Session = rand::random();
         let mut acceptor = Acceptor::new(listener, self.membership.secret.clone());
@@ -115,12 +120,12 @@ impl Joining<'_> {
         Ok(sockets)
     }
 
-    /// Gives a guest its place, or tells it why it has none.
+    /// Accepts a peer, or refuses it with a reason.
     fn seat(&self, mut guest: Peer, seats: &mut [Option<Peer>], acceptor: &mut Acceptor) -> Result<()> {
         let process = guest.process();
         let ours = self.membership.name(0);
         let refusal = if process == 0 || process >= seats.len() {
-            Some(format!("it says to be process {process}, and {ours} knows of {} processes", seats.len()))
+            Some(format!("it claims to be process {process}, and {ours} knows of {} processes", seats.len()))
         } else if let Some(other) = &seats[process] {
             Some(format!("process {process} has come already, from {}", other.from))
         } else {
@@ -140,7 +145,8 @@ impl Joining<'_> {
         Ok(())
     }
 
-    /// As another process: goes to process 0, then to those before us, and waits for those after us.
+    /// As another process: connects to process 0, then to the processes with lower numbers, and
+    /// accepts those with higher numbers.
     fn follow(&self, listener: TcpListener) -> Result<Vec<Option<TcpStream>>> {
         let own = self.membership.process;
         let (first, session) = self.find_session()?;
@@ -178,7 +184,8 @@ impl Joining<'_> {
         Ok(sockets)
     }
 
-    /// A connection to process 0, and the session that it names when all have come. Until then it may be started again.
+    /// A connection to process 0, and the session that it assigns when all processes have joined.
+    /// Connects again if process 0 is started again before that.
     fn find_session(&self) -> Result<(TcpStream, Session)> {
         loop {
             let mut first = self.reach(0, None)?;
@@ -190,7 +197,7 @@ impl Joining<'_> {
         }
     }
 
-    /// Connects to `peer`, which may not be there yet.
+    /// Connects to `peer`, and tries again until the deadline while it is not running yet.
     fn reach(&self, peer: usize, session: Option<Session>) -> Result<TcpStream> {
         let introduction =
             Introduction { process: self.membership.process, session, fingerprint: self.fingerprint.clone() };
@@ -226,7 +233,7 @@ impl Joining<'_> {
         Err(failed)
     }
 
-    /// Fails if one of the processes that we are connected with is gone.
+    /// Fails if one of the connected processes has closed its connection.
     fn check_held(&self, sockets: &[Option<TcpStream>]) -> Result<()> {
         let mut held = sockets.iter().enumerate().filter_map(|(peer, socket)| Some((peer, socket.as_ref()?)));
         held.try_for_each(|(peer, socket)| {
@@ -235,7 +242,7 @@ impl Joining<'_> {
         })
     }
 
-    /// Waits until `peer` has something to say, unless it or another process is gone meanwhile.
+    /// Waits until `peer` has sent something. Fails if it or another process is lost meanwhile.
     fn await_word(&self, peer: usize, sockets: &[Option<TcpStream>]) -> Result<()> {
         let Some(socket) = &sockets[peer] else { return Ok(()) };
         loop {
@@ -267,7 +274,8 @@ impl Joining<'_> {
         format!("{} was lost while the cluster came together", self.membership.name(peer))
     }
 
-    /// A moment's rest. Fails at the deadline, with what is `wrong`, and when this process is to stop.
+    /// Sleeps for a moment. Fails at the deadline, with what is `wrong`, and when this process is
+    /// to stop.
     fn wait(&self, wrong: impl FnOnce() -> String) -> Result<()> {
         if self.stop.load(Ordering::Relaxed) {
             bail!("stopped while the cluster came together");

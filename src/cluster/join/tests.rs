@@ -1,4 +1,4 @@
-//! Clusters whose processes are threads of this one.
+//! Clusters whose processes are threads of the test.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -102,7 +102,7 @@ fn a_number_is_given_once_but_who_has_died_may_come_again() {
     others.into_iter().for_each(|other| drop(team(other)));
 }
 
-/// A process that speaks by hand: it is let in, or the error says why not.
+/// The connection of a process that the test plays itself. Panics with the reason if it is refused.
 fn connected(address: &str, process: usize, session: Option<Session>) -> TcpStream {
     let introduction = Introduction { process, session, fingerprint: fingerprint("a").of_one_among(3) };
     let until = Instant::now() + JOIN_TIMEOUT;
@@ -116,7 +116,7 @@ fn connected(address: &str, process: usize, session: Option<Session>) -> TcpStre
     }
 }
 
-/// Process 1 waits for process 2, and gets one that was started with an earlier process 0.
+/// Process 1 waits for process 2, and refuses one that was started with an earlier process 0.
 #[test]
 fn old_and_new_do_not_mix() {
     let addresses = addresses(3);
@@ -138,7 +138,8 @@ fn old_and_new_do_not_mix() {
     assert_eq!(team(second).process(), 1);
 }
 
-/// Sixty-four that say nothing, and one that says what makes no sense, do not keep the right one out.
+/// Connections that send nothing or nonsense, more than are served at the same time, do not keep
+/// the right process out.
 #[test]
 fn strangers_do_not_keep_others_out() {
     let addresses = addresses(2);

@@ -1,12 +1,17 @@
-//! The connection to another process, as timely uses it: a stream of bytes that notices when the other end is gone.
+//! The connection to another process, as timely uses it: a stream of bytes that notices when the
+//! other end is gone.
 //!
-//! TCP says nothing of a peer that is frozen, or that a cut cable has parted from us, and timely never asks. So bytes travel in
-//! frames, and between them go beats. Who gets nothing at all for the stall timeout has lost its peer; so has who finds the
-//! stream closed without a farewell. Either is fatal: the process ends, and a supervisor starts all of them again.
+//! TCP does not report a peer that is frozen or cut off, and timely never checks. So bytes travel
+//! in frames, with heartbeat frames between them. A process that receives nothing at all for the
+//! stall timeout has lost its peer; so has one that finds the stream closed without a farewell.
+//! Either is fatal: the process ends, and a supervisor starts all of them again.
 //!
 //! ```text
-//! frame:  kind (1 byte) · length (4 bytes, big endian) · so many bytes
-//!         Data: a part of timely's stream   Heartbeat: nothing   ControlMessage: a message before timely starts   Farewell: nothing
+//! frame:  kind (1 byte) · length of the content (4 bytes, big endian) · content
+//!         Data            a part of timely's stream
+//!         Heartbeat       empty
+//!         ControlMessage  a message before timely starts
+//!         Farewell        empty
 //! ```
 
 use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Result, Write};
@@ -20,14 +25,15 @@ use timely::communication::allocator::zero_copy::stream::Stream;
 
 use crate::process::failpoint;
 
-/// Beats in one stall timeout: a few may be late.
+/// Heartbeats in one stall timeout: a few may be late.
 const BEATS: u32 = 4;
-/// How soon who watches a link hears that it is to be used.
+/// How often a thread that watches a link checks whether it is to stop, so that others may read
+/// from the link.
 const WATCH_INTERVAL: Duration = Duration::from_millis(20);
-/// What is read at once; larger pieces go straight to timely's buffers.
+/// Size of the read buffer; larger reads go straight to timely's buffers.
 const INPUT_BYTES: usize = 256 << 10;
 const HEADER_BYTES: usize = 5;
-/// Of a frame with a word. Data may be as long as timely writes at once.
+/// Limit of a control message. A data frame is as long as what timely writes at once.
 const WORD_BYTES_MAX: usize = 4 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +45,7 @@ enum FrameKind {
     Farewell = 3,
 }
 
-/// What becomes of a lost peer: it does not return.
+/// Called with the reason when a peer is lost. It ends the process, and so does not return.
 pub type Lost = Arc<dyn Fn(anyhow::Error) + Send + Sync>;
 
 /// One end of a connection. Clones share it.
@@ -47,14 +53,14 @@ pub type Lost = Arc<dyn Fn(anyhow::Error) + Send + Sync>;
 pub struct Link(Arc<Inner>);
 
 struct Inner {
-    /// How people know the process at the other end.
+    /// The name of the process at the other end, for messages.
     peer: String,
     stall_timeout: Duration,
     socket: TcpStream,
     input: Mutex<Input>,
-    /// Held while a frame is written.
+    /// The buffer for the next frame; locked while a frame is written.
     output: Mutex<Vec<u8>>,
-    /// Nothing more will be written.
+    /// Set when nothing more will be written.
     closed: AtomicBool,
     sent_bytes: AtomicU64,
     lost: Lost,
@@ -62,18 +68,23 @@ struct Inner {
 
 struct Input {
     socket: BufReader<TcpStream>,
-    /// Bytes of the open frame that have not been read yet.
+    /// Bytes of the current data frame that have not been read yet.
     left: usize,
+    /// Whether the peer has said farewell.
     farewell: bool,
 }
 
 impl Link {
-    /// A link over `socket`, which nothing has been read from ahead of time. Beats begin at once.
+    /// A link over `socket`. Nothing that the peer sent on it may have been read ahead. Heartbeats
+    /// begin at once. `peer` names the other end in messages.
+    ///
+    /// # Errors
+    /// If the socket cannot be set up, or the thread for heartbeats cannot be started.
     pub fn new(socket: TcpStream, peer: String, stall_timeout: Duration, lost: Lost) -> Result<Self> {
         socket.set_nodelay(true)?;
         socket.set_nonblocking(false)?;
         socket.set_read_timeout(Some(stall_timeout))?;
-        // A peer that lives reads what it gets at once.
+        // A healthy peer reads what it receives at once, so a write that blocks means a lost peer.
         socket.set_write_timeout(Some(stall_timeout))?;
         let input = BufReader::with_capacity(INPUT_BYTES, socket.try_clone()?);
         let link = Self(Arc::new(Inner {
@@ -94,7 +105,7 @@ impl Link {
                 }
                 inner.beat();
                 let interval = inner.stall_timeout / BEATS;
-                // Whoever else holds the link may let go of it meanwhile.
+                // Do not keep the link alive while this thread sleeps.
                 drop(inner);
                 std::thread::sleep(interval);
             }
@@ -103,17 +114,23 @@ impl Link {
         Ok(link)
     }
 
-    /// Bytes of timely's stream that were sent so far.
+    /// Bytes of data frames sent so far, with their headers.
     pub fn sent_bytes(&self) -> u64 {
         self.0.sent_bytes.load(Ordering::Relaxed)
     }
 
-    /// Sends a word, before timely has the link.
+    /// Sends a control message, before timely has the link.
+    ///
+    /// # Errors
+    /// If the peer is lost.
     pub fn say(&self, word: &[u8]) -> Result<()> {
         self.0.write_frame(FrameKind::ControlMessage, word)
     }
 
-    /// Waits for a word. None if the other end takes its leave instead.
+    /// Waits for a control message. `None` if the peer says farewell instead.
+    ///
+    /// # Errors
+    /// If the peer is lost, or sends another frame than a control message.
     pub fn hear(&self) -> Result<Option<Vec<u8>>> {
         let mut input = self.0.input();
         match self.0.next_frame(&mut input)? {
@@ -123,12 +140,13 @@ impl Link {
                 input.socket.read_exact(&mut word).map_err(|error| self.0.lose(error))?;
                 Ok(Some(word))
             }
-            Some((kind, bytes)) => Err(damaged(format!("{kind:?} of {bytes} bytes before its time"))),
+            Some((kind, bytes)) => Err(damaged(format!("an unexpected {kind:?} frame of {bytes} bytes"))),
         }
     }
 
-    /// Notices it when the peer is gone, until `until` is set or more than beats come. Before timely has the link nobody else reads
-    /// from it.
+    /// Reads heartbeats, and reports a lost peer, until `until` is set or a frame of another kind
+    /// comes, which is left unread. For the time before timely has the link, when nothing else
+    /// reads from it.
     pub fn watch(&self, until: &AtomicBool) {
         let mut input = self.0.input();
         if let Err(error) = self.0.beats(&mut input, until) {
@@ -136,12 +154,15 @@ impl Link {
         }
     }
 
-    /// Takes leave: nothing more will be sent.
+    /// Says farewell: nothing more will be sent.
+    ///
+    /// # Errors
+    /// If the peer has closed the connection.
     pub fn leave(&self) -> Result<()> {
         if self.0.closed.swap(true, Ordering::Relaxed) {
             return Ok(());
         }
-        // Who has left before us is no loss any more.
+        // An error here does not count as a lost peer: it may have left before us.
         self.0.write_locked(self.0.output(), FrameKind::Farewell, &[])?;
         self.0.socket.shutdown(Shutdown::Write)
     }
@@ -160,7 +181,7 @@ impl Inner {
         self.output.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// As one piece, header and all, so that small ones are one packet.
+    /// Writes header and content in one call, so that a small frame is one packet.
     fn write_locked(&self, mut frame: MutexGuard<'_, Vec<u8>>, kind: FrameKind, content: &[u8]) -> Result<()> {
         let length = u32::try_from(content.len()).map_err(|_| damaged("a frame of more than 4 GiB".to_owned()))?;
         frame.clear();
@@ -170,25 +191,26 @@ impl Inner {
         (&self.socket).write_all(&frame)
     }
 
-    /// Says that this process lives. Not while something else is being written, which says the same.
+    /// Sends a heartbeat, unless another frame is being written, which serves as well.
     fn beat(&self) {
         if let Ok(frame) = self.output.try_lock()
             && !self.closed.load(Ordering::Relaxed)
         {
-            // A part of it may have gone out, so nothing may follow it. What is wrong, who reads says.
+            // A part of the frame may have gone out, so nothing may follow it. Closing the socket
+            // makes the reading thread report the loss.
             if self.write_locked(frame, FrameKind::Heartbeat, &[]).is_err() {
                 let _ = self.socket.shutdown(Shutdown::Both);
             }
         }
     }
 
-    /// Reads beats until `until` is set, and nothing else.
+    /// Reads heartbeats until `until` is set or another frame comes, which it leaves unread.
     fn beats(&self, input: &mut Input, until: &AtomicBool) -> Result<()> {
         let mut heard = Instant::now();
         while !until.load(Ordering::Relaxed) {
             self.socket.set_read_timeout(Some(WATCH_INTERVAL))?;
             let filled = uninterrupted(|| input.socket.fill_buf().map(|bytes| bytes.first().copied()));
-            // What has begun comes as a whole.
+            // The rest of a frame that has begun may take as long as the stall timeout.
             self.socket.set_read_timeout(Some(self.stall_timeout))?;
             match filled {
                 Ok(None) => return Err(ErrorKind::UnexpectedEof.into()),
@@ -204,13 +226,14 @@ impl Inner {
         Ok(())
     }
 
-    /// The next frame that is more than a beat. None after a farewell.
+    /// The header of the next frame that is neither a heartbeat nor empty data: its kind and
+    /// length. `None` once the connection has ended after a farewell.
     fn next_frame(&self, input: &mut Input) -> Result<Option<(FrameKind, usize)>> {
         loop {
             let mut header = [0; HEADER_BYTES];
             match uninterrupted(|| input.socket.fill_buf().map(<[u8]>::is_empty)) {
                 Ok(false) => {}
-                // However the connection ends after a farewell.
+                // After a farewell the connection may end in any way.
                 Ok(true) | Err(_) if input.farewell => return Ok(None),
                 Ok(true) => return Err(self.lose(ErrorKind::UnexpectedEof.into())),
                 Err(error) => return Err(self.lose(error)),
@@ -228,7 +251,7 @@ impl Inner {
         }
     }
 
-    /// The peer is gone.
+    /// Reports a lost peer to `lost`, with a reason made from `error`.
     fn lose(&self, error: Error) -> Error {
         let peer = &self.peer;
         let what = match error.kind() {
@@ -252,7 +275,8 @@ fn is_late(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
-/// Tries again when it was only a signal, as when this process has been stopped for a moment.
+/// Retries an attempt that a signal interrupted, as happens when this process is suspended and
+/// continued.
 fn uninterrupted<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     loop {
         match attempt() {
@@ -263,7 +287,7 @@ fn uninterrupted<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
 }
 
 fn damaged(what: String) -> Error {
-    Error::new(ErrorKind::InvalidData, format!("what came over a link of the cluster makes no sense: {what}"))
+    Error::new(ErrorKind::InvalidData, format!("invalid data on a link of the cluster: {what}"))
 }
 
 impl Read for Link {
@@ -304,7 +328,7 @@ impl Stream for Link {
         Ok(self.clone())
     }
 
-    /// It blocks: timely's threads do nothing else than reading and writing.
+    /// Does nothing, so the link stays blocking: timely has a thread of its own for each direction.
     fn set_nonblocking(&self, _nonblocking: bool) -> Result<()> {
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! A link between two sockets of this process: what goes in comes out, and a peer that is gone is noticed.
+//! A link between two sockets of this process: what is written arrives, and a lost peer is noticed.
 
 use std::net::TcpListener;
 use std::sync::mpsc::{Receiver, channel};
@@ -16,7 +16,7 @@ fn sockets() -> (TcpStream, TcpStream) {
     (near, listener.accept().unwrap().0)
 }
 
-/// A link, and what is told of its loss.
+/// A link, and a channel for the messages about its loss.
 fn link(socket: TcpStream, stall_timeout: Duration) -> (Link, Receiver<String>) {
     let (lost, losses) = channel();
     let lost = Mutex::new(lost);
@@ -27,7 +27,7 @@ fn link(socket: TcpStream, stall_timeout: Duration) -> (Link, Receiver<String>) 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
-    /// However it is cut into pieces at either end.
+    /// Whatever the sizes of the writes and of the reader's buffer.
     #[test]
     fn what_goes_in_comes_out(
         pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..3000), 0..20),
@@ -51,7 +51,7 @@ proptest! {
         prop_assert!(near_losses.try_recv().is_err() && far_losses.try_recv().is_err());
     }
 
-    /// Nothing that a broken peer sends can do more than end the link with an error.
+    /// Invalid bytes from a broken peer do no more than end the link with an error.
     #[test]
     fn nonsense_is_an_error(bytes in prop::collection::vec(any::<u8>(), 1..200)) {
         let (mut near, far) = sockets();
@@ -78,7 +78,8 @@ fn beats_keep_a_silent_link_alive() {
     assert!(losses.try_recv().is_err());
 }
 
-/// Its socket is open, its kernel acknowledges all, and nothing comes: timely would wait for ever.
+/// The socket of a frozen peer is open, and its kernel acknowledges what it gets, but nothing
+/// comes: timely would wait forever.
 #[test]
 fn a_frozen_peer_is_lost() {
     let (near, _far) = sockets();
@@ -88,7 +89,7 @@ fn a_frozen_peer_is_lost() {
     assert!(said.contains("process 7 (host:1) has not been heard for 0.3 s"), "{said}");
 }
 
-/// One that reads nothing either, so that what is sent to it piles up.
+/// A frozen peer also reads nothing, so that what is sent to it fills the socket's buffers.
 #[test]
 fn a_peer_that_takes_nothing_is_lost() {
     let (near, _far) = sockets();
@@ -128,7 +129,8 @@ fn words_come_before_timely_or_a_farewell() {
     assert!(losses.try_recv().is_err());
 }
 
-/// While process 0 opens the lake nobody reads, and still it is noticed who dies; what comes after the beats is not touched.
+/// While process 0 opens the lake nothing else reads from the links. A peer that dies is noticed
+/// all the same, and a frame after the heartbeats is left unread.
 #[test]
 fn who_watches_a_link_notices_a_loss_and_takes_nothing() {
     let never = AtomicBool::new(false);

@@ -1,4 +1,5 @@
-//! One process of a cluster as its supervisor has it: what it logs is passed on with its number, and it does not outlive us.
+//! A child process of the supervisor: its log lines are passed on with its number in front, and it
+//! is killed when dropped.
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -9,25 +10,31 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context, Result};
 
-/// Longer lines of a log are passed on in pieces.
+/// Longer log lines are passed on in pieces.
 const LINE_BYTES_MAX: u64 = 64 << 10;
 
 /// A process that runs, or has ended. It is killed when dropped.
 pub struct Member {
+    /// Its number in the cluster.
     pub process: usize,
     child: Child,
-    /// It stops when this is closed.
+    /// Its stdin; closing it makes the process stop (`--stop-with-stdin`).
     stdin: Option<ChildStdin>,
     log: Option<JoinHandle<()>>,
 }
 
 impl Member {
+    /// Starts `program` as process number `process`.
+    ///
+    /// # Errors
+    /// If the process or the thread for its log cannot be started.
     pub fn start(program: &Path, arguments: &[OsString], process: usize) -> Result<Self> {
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::piped()).stderr(Stdio::piped());
-        // Process 0 alone has results to print.
+        // Only process 0 has results to print.
         command.stdout(if process == 0 { Stdio::inherit() } else { Stdio::null() });
-        // Ctrl-C in a terminal is for us alone: all are stopped in the same way, however that is asked for.
+        // In a process group of its own, so that Ctrl-C in a terminal reaches only the supervisor,
+        // which stops all processes in the same way for every signal.
         command.process_group(0);
         let mut child = command.spawn().with_context(|| format!("process {process} cannot be started"))?;
         let (stdin, stderr) = (child.stdin.take(), child.stderr.take());
@@ -39,12 +46,15 @@ impl Member {
         Ok(member)
     }
 
-    /// Has it commit what it has read, and end.
+    /// Makes it commit what it has read, and end. Does not wait for it.
     pub fn stop(&mut self) {
         self.stdin = None;
     }
 
-    /// How it has ended, if it has.
+    /// Its exit status, if it has ended.
+    ///
+    /// # Errors
+    /// If the system does not tell.
     pub fn status(&mut self) -> Result<Option<ExitStatus>> {
         self.child.try_wait().with_context(|| format!("process {} cannot be waited for", self.process))
     }
@@ -52,7 +62,7 @@ impl Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        // Best effort: it may have ended.
+        // Best effort: the process may have ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if let Some(log) = self.log.take() {
@@ -66,7 +76,7 @@ fn pass_on(log: impl Read, process: usize) {
     let mut line = Vec::new();
     while let Ok(1..) = log.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line) {
         let text = String::from_utf8_lossy(&line);
-        // Where nobody reads ours, nobody misses it.
+        // An error means that nobody reads our stderr: the line is dropped.
         let _ = writeln!(std::io::stderr(), "[{process}] {}", text.trim_end());
         line.clear();
     }

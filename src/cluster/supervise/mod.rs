@@ -1,8 +1,9 @@
-//! The processes of a cluster on this machine, started together, and again together when one of them has died.
+//! Starts the processes of a cluster on this machine, and starts all of them again when one has
+//! died.
 //!
-//! Timely's rule is that a process that dies ends them all, and the others see to that themselves ([`crate::cluster`]). What is
-//! left is to start all of them again, not too often, and to leave none behind: each has a pipe as its stdin, and stops when that
-//! ends, as it does when this process is killed.
+//! When a process dies, the others end by themselves ([`crate::cluster`]). The supervisor starts
+//! all of them again, with growing waits, and leaves none behind: each process has a pipe as its
+//! stdin, and stops when the pipe is closed, which also happens when the supervisor is killed.
 
 mod member;
 mod ports;
@@ -24,45 +25,50 @@ use member::Member;
 use ports::Ports;
 pub use restarts::Restarts;
 
-/// How often the processes are looked at.
+/// How often the supervisor checks its processes.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
-/// How long the others may take to say what they have lost, when one has died. A frozen one says nothing.
+/// How long the other processes get to log why they end after one has died, before they are killed.
+/// A frozen one logs nothing.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-/// The status of a process that has done its work, and failed with what it was to give.
+/// The exit status of a process that completed its work, but failed to deliver the result.
 pub const DONE_IN_VAIN: u8 = 3;
-/// Those of processes that would end the same way if they were started again: wrong usage is one.
+/// The exit statuses after which a restart would end the same way: 2 is wrong usage.
 const FINAL: [i32; 2] = [2, DONE_IN_VAIN as i32];
-/// Of 64 random bits each.
+/// Length of a secret, in words of 64 random bits.
 const SECRET_WORDS: usize = 4;
 
-/// What is started, and how often.
+/// What to start, and how often.
 pub struct Supervisor {
+    /// The number of processes.
     pub processes: usize,
-    /// The program's arguments, the subcommand first, but for those that say which process of which cluster it is.
+    /// The arguments of all processes, the subcommand first. The supervisor adds those that give
+    /// the number of the process and the cluster.
     pub arguments: Vec<OsString>,
-    /// Those of the processes that serve no charts, besides.
+    /// Further arguments of all processes but process 0, which serves the charts.
     pub follower_arguments: Vec<OsString>,
-    /// None if a death is the end of it.
+    /// The restart budget; `None` if nothing is started again.
     pub restarts: Option<Restarts>,
 }
 
 /// How a start of the cluster has ended.
 enum Outcome {
-    /// All have done what they were to do.
+    /// All processes have completed their work.
     Done,
-    /// Somebody wanted them to stop, and they have.
+    /// A signal asked for a stop, and all processes have stopped.
     Stopped,
-    /// A process has died, and the others have ended because of that.
+    /// A process has died with this status, and the others have ended because of that.
     Died(String),
-    /// A process has ended as it would again.
+    /// A process has ended with a status after which a restart would end the same way.
     Failed(String),
 }
 
 impl Supervisor {
-    /// Runs the cluster until it is done. The first of the `signals` stops it; at the second one it is killed.
+    /// Runs the cluster until it is done. `signals` counts requests to stop: the first one stops
+    /// the processes, the second one kills them.
     ///
     /// # Errors
-    /// If a process has died, and has not been started again, or that was tried too often.
+    /// If a process has died and there are no restarts, or the restart budget is used up, or a
+    /// restart would end the same way.
     pub fn run(mut self, signals: &AtomicUsize) -> Result<()> {
         let only_we = Permissions::from_mode(0o700);
         let folder = tempfile::Builder::new().prefix("reprise-cluster-").permissions(only_we).tempdir();
@@ -84,18 +90,19 @@ impl Supervisor {
                 bail!("{died}, and starting all again has not helped {} times (--restarts)", restarts.max);
             };
             let (number, max) = (restarts.in_a_row, restarts.max);
-            warn!("{died}: starting all again in {} s, for the {number}. time of {max}", wait.as_secs_f64());
+            warn!("{died}: starting all again in {} s, restart {number} of {max}", wait.as_secs_f64());
             if rest(wait, signals) {
                 return Ok(());
             }
         }
     }
 
-    /// Starts all processes. Ports and secret are new each time, so what is left of an earlier start finds nobody.
+    /// Starts all processes. Ports and secret are new each time, so a process left from an earlier
+    /// start cannot connect.
     fn start(&self, program: &Path, folder: &TempDir, ports: &Ports) -> Result<Vec<Member>> {
         let [hostfile, secret] = ["hosts", "secret"].map(|name| folder.path().join(name));
         let words: [u64; SECRET_WORDS] = rand::random();
-        // Nobody else can look into the folder.
+        // Only this user can read the folder.
         std::fs::write(&hostfile, ports.addresses.join("\n"))
             .and_then(|()| std::fs::write(&secret, words.map(|word| format!("{word:016x}")).concat()))
             .with_context(|| format!("cannot write to {}", folder.path().display()))?;
@@ -114,7 +121,8 @@ impl Supervisor {
     }
 }
 
-/// Waits until all `members` have ended.
+/// Waits until all `members` have ended, or one has died and the others had time to log why they
+/// end.
 fn watch(members: &mut [Member], signals: &AtomicUsize) -> Result<Outcome> {
     let mut died: Option<(Instant, String)> = None;
     let mut stopping = false;
@@ -126,14 +134,15 @@ fn watch(members: &mut [Member], signals: &AtomicUsize) -> Result<Outcome> {
                 stopping = true;
             }
             1 => {}
-            // Whoever is dropped is killed.
+            // Returning drops the members, which kills them.
             _ => bail!("killed all processes; what was committed is safe"),
         }
         let mut running = 0;
         for member in members.iter_mut() {
             match member.status()? {
                 None => running += 1,
-                // Who is to stop has reasons of its own to end, as that another has ended before it.
+                // While stopping, only the status of process 0 counts: the others may fail because
+                // a peer has ended before them.
                 Some(status) if !status.success() && died.is_none() && (!stopping || member.process == 0) => {
                     let ended = format!("process {} has ended with {}", member.process, shown(status));
                     if status.code().is_some_and(|code| FINAL.contains(&code)) {
@@ -155,7 +164,7 @@ fn watch(members: &mut [Member], signals: &AtomicUsize) -> Result<Outcome> {
     }
 }
 
-/// Waits, unless somebody wants to leave: then it is true.
+/// Waits for `wait`, or returns true as soon as a signal has arrived.
 fn rest(wait: Duration, signals: &AtomicUsize) -> bool {
     let began = Instant::now();
     while began.elapsed() < wait {
@@ -167,7 +176,7 @@ fn rest(wait: Duration, signals: &AtomicUsize) -> bool {
     false
 }
 
-/// As a sentence goes on: `status 1`, or the signal that has ended it.
+/// The status as the end of a sentence: `status 1`, or the signal that killed the process.
 fn shown(status: ExitStatus) -> String {
     match status.code() {
         Some(code) => format!("status {code}"),

@@ -1,4 +1,4 @@
-//! Ports on this machine for the processes of a cluster.
+//! Free ports on this machine for the processes of a cluster.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -6,16 +6,23 @@ use std::net::{Ipv4Addr, SocketAddr};
 use anyhow::{Context, Result};
 use tokio::net::TcpSocket;
 
-/// Addresses that nobody listens on.
+/// Reserved loopback addresses that nobody listens on.
 ///
-/// Until the processes do, others may ask for any free port, as our own do for HTTP. On Linux a socket that is bound, and does not
-/// listen, keeps such from them; who asks for its port by number, and allows reuse as `std` does, gets it all the same.
+/// Before the processes listen, another program that asks for any free port could get one of these,
+/// as our own processes do for HTTP. On Linux a socket that is bound but does not listen prevents
+/// that, and still a process that binds the port by number, with address reuse as `std` sets it,
+/// gets it.
 pub struct Ports {
+    /// `host:port` of each process, by its number.
     pub addresses: Vec<String>,
     _kept: Vec<TcpSocket>,
 }
 
 impl Ports {
+    /// Reserves `count` ports.
+    ///
+    /// # Errors
+    /// If there are not enough free ports.
     pub fn take(count: usize) -> Result<Self> {
         let take = || -> io::Result<Self> {
             let mut kept = (0..count).map(|_| bound()).collect::<io::Result<Vec<_>>>()?;

@@ -1,27 +1,33 @@
-//! When a cluster that has died is started again, and when not any more.
+//! The restart budget of a cluster: when it is started again after a process has died, and when it
+//! is given up.
 
 use std::time::Duration;
 
+/// The wait before the first restart.
 const WAIT_MIN: Duration = Duration::from_millis(250);
-/// Who has lived for so long, has not died of what it died of before.
+/// A cluster that stays up this long resets the restart budget: it did not die of the same cause
+/// again.
 const CALM: Duration = Duration::from_secs(60);
 
 /// The restarts of a cluster: each waits twice as long as the one before, up to a limit.
 #[derive(Clone, Debug)]
 pub struct Restarts {
-    /// So many in a row, and no more.
+    /// The most restarts in a row.
     pub max: u32,
+    /// The longest wait before a restart.
     pub wait_max: Duration,
-    /// So many since it last lived for a while.
+    /// Restarts since the cluster last stayed up for a minute.
     pub in_a_row: u32,
 }
 
 impl Restarts {
+    /// A full budget of `max` restarts.
     pub fn new(max: u32, wait_max: Duration) -> Self {
         Self { max, wait_max, in_a_row: 0 }
     }
 
-    /// How long to wait before the next start of what has `lived` for so long. None if it has died too often.
+    /// How long to wait before the next start, if the last one `lived` this long. `None` if the
+    /// budget is used up.
     pub fn after(&mut self, lived: Duration) -> Option<Duration> {
         if lived >= CALM {
             self.in_a_row = 0;

@@ -1,4 +1,5 @@
-//! The topic as the client library sees it: its options, making the topic, and reading it from its start.
+//! Access to the topic in Kafka: the options of the client, creating the topic, and reading it from
+//! its start.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -17,18 +18,20 @@ use super::setback::Setback;
 use crate::kafka::topics as topic;
 use crate::kafka::{Listener, TopicConfig, unmade};
 
-/// Of a topic that we make.
+/// The partitions of a topic that we create.
 const PARTITIONS: i32 = 4;
-/// Segments that are small enough for compaction to come soon, and room for the longest list of the longest titles, compressed.
+/// The options of a topic that we create: segments that are small enough for compaction to come
+/// soon, and messages that may hold the longest list of the longest titles, compressed.
 const TOPIC_OPTIONS: [(&str, &str); 3] =
     [("cleanup.policy", "compact"), ("segment.bytes", "67108864"), ("max.message.bytes", "8388608")];
-/// How long the topic may give nothing while it is read.
+/// Reading the topic fails if no message comes for this long.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(100);
 /// Options of the producer, unless the user says otherwise.
 const PRODUCER_OPTIONS: [(&str, &str); 8] = [
     ("client.id", "reprise-changelog"),
-    // The first transaction may hold every cell there is. Brokers allow 15 minutes unless told otherwise.
+    // The first transaction may hold all cells, and so take long. Brokers allow 15 minutes by
+    // default.
     ("transaction.timeout.ms", "300000"),
     ("message.timeout.ms", "60000"),
     ("queue.buffering.max.kbytes", "65536"),
@@ -37,7 +40,8 @@ const PRODUCER_OPTIONS: [(&str, &str); 8] = [
     ("linger.ms", "20"),
     ("delivery.report.only.error", "true"),
 ];
-/// Options of the user that are not for a producer, which would warn of each, or not for anybody to change.
+/// Options of the user that do not reach the producer: options of consumers, of which it would
+/// warn, and options that must not be changed.
 const LEFT_OUT: [&str; 16] = [
     "acks",
     "check.crcs",
@@ -56,29 +60,33 @@ const LEFT_OUT: [&str; 16] = [
     "session.timeout.ms",
     "transactional.id",
 ];
+/// The prefixes of more such options.
 const LEFT_OUT_PREFIXES: [&str; 5] = ["auto.", "enable.auto.", "fetch.", "group.", "offset.store."];
 
+/// A producer whose errors a [`Listener`] notes.
 pub type Producer = BaseProducer<Listener>;
 
 impl ProducerContext for Listener {
     type DeliveryOpaque = ();
 
-    /// A transaction that lacks a message cannot be committed, and then says so.
+    /// Does nothing: if a message has not been delivered, the commit of its transaction fails.
     fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
 }
 
-/// The header of each message that names the topic of the plays which are counted in it.
+/// The name of a header of each message, whose value is the topic of the plays that the message
+/// counts.
 pub const PLAYS: &str = "plays";
 
-/// The topic, and how to talk to its brokers.
+/// The topic of the changelog, and how to reach its brokers.
 pub struct Client {
-    /// That of the plays, with our topic.
+    /// The configuration of the plays' topic, with the topic of the changelog in its place.
     broker: TopicConfig,
     /// The topic of the plays.
     plays: String,
 }
 
 impl Client {
+    /// A client of the changelog's `topic`, on the brokers of `plays`.
     pub fn new(plays: &TopicConfig, topic: &str) -> Self {
         Self { broker: TopicConfig { topic: topic.to_owned(), ..plays.clone() }, plays: plays.topic.clone() }
     }
@@ -88,11 +96,12 @@ impl Client {
         &self.plays
     }
 
+    /// The topic of the changelog.
     pub fn topic(&self) -> &str {
         &self.broker.topic
     }
 
-    /// `options`, and what it takes to reach the brokers.
+    /// A configuration of `options`, the brokers, and the options of the user, which win.
     fn config(&self, options: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.broker.servers);
@@ -103,21 +112,30 @@ impl Client {
         config
     }
 
-    /// A producer of transactions, of which the topic has one at a time: who initialises them last shuts out all others.
+    /// A transactional producer. The topic has one at a time: the producer that initialises its
+    /// transactions last fences out all others.
+    ///
+    /// # Errors
+    /// If librdkafka refuses an option.
     pub fn producer(&self) -> Result<Producer> {
         let mut config = self.config(&PRODUCER_OPTIONS);
-        // By the topic's name alone: two instances that were given the same topic find out, whatever else they are about.
+        // The id depends on the topic's name alone, so that two instances with the same topic fence
+        // each other out, and notice, whatever else differs between them.
         config.set("transactional.id", format!("reprise-changelog-{}", self.topic()));
         config.set("enable.idempotence", "true").set("acks", "all");
         config.create_with_context(Listener::default()).map_err(unmade)
     }
 
-    /// Makes the topic if it is not there. Returns how many partitions it has.
+    /// Creates the topic if it does not exist. Returns the number of its partitions.
+    ///
+    /// # Errors
+    /// If the brokers do not answer, or refuse.
     pub fn ensure(&self, producer: &Producer) -> Result<usize> {
         topic::ensure(producer.client(), &self.config(&[]), self.topic(), PARTITIONS, &TOPIC_OPTIONS)
     }
 
-    /// Says so if the topic keeps something else than the last message of each key. Not every broker tells.
+    /// Warns if the topic's cleanup policy is not `compact`, which keeps the last message of each
+    /// key. Not every broker tells the policy.
     pub fn warn_unless_compacted(&self) {
         let topic = self.topic();
         if let Ok(Some(policy)) = topic::option(&self.config(&[]), topic, "cleanup.policy")
@@ -132,7 +150,12 @@ impl Client {
         }
     }
 
-    /// Reads what the topic has, up to where it ends now. Charts of other plays than ours are not ours to replace, and end it.
+    /// Reads the topic from its start to its current end.
+    ///
+    /// # Errors
+    /// [`Setback::Final`], if the topic has messages of others, or charts that count the plays of
+    /// another topic: neither may be replaced. [`Setback::Passing`], if the topic cannot be read to
+    /// its end.
     pub fn read(&self, partitions: usize) -> Result<Ledger, Setback> {
         let consumer = self.broker.consumer_with(&[("isolation.level", "read_committed")])?;
         let mut assignment = TopicPartitionList::new();
@@ -158,9 +181,9 @@ impl Client {
                     }
                     ledger.read(partition, message.key(), message.payload()).map_err(|error| {
                         let topic = self.topic();
-                        Setback::Final(
-                            error.context(format!("{topic}/{partition} has at offset {offset} what is none of ours")),
-                        )
+                        Setback::Final(error.context(format!(
+                            "{topic}/{partition} has a message of another program at offset {offset}"
+                        )))
                     })?;
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => drop(left.remove(&partition)),
@@ -176,7 +199,8 @@ impl Client {
     }
 }
 
-/// The topic of the plays that a message counts, if it says so: earlier versions did not.
+/// The topic of the plays that a message counts, if it has the header: earlier versions did not
+/// write it.
 fn plays_of(message: &impl Message) -> Option<&str> {
     let mut headers = message.headers()?.iter();
     headers.find(|header| header.key == PLAYS).and_then(|header| std::str::from_utf8(header.value?).ok())
@@ -203,7 +227,7 @@ mod tests {
         assert_eq!(found.map(|name| config.get(name)), [None, None, Some("7"), Some("me"), Some("zstd")]);
     }
 
-    /// What is wrong is named, and not shown.
+    /// An error names the option that is wrong, and does not show its value.
     #[test]
     fn no_error_has_a_value() {
         let error = client(&[("linger.ms", "secret")]).producer().map(drop).unwrap_err();

@@ -1,5 +1,5 @@
-//! What the topic has, and what it lacks: the keys of cells, hashes of their contents, and the messages that make the one the
-//! other. All that is decided, without a broker.
+//! What the topic holds, as keys of cells and hashes of their contents, and the messages that bring
+//! it to newer charts. All decisions are made here, without a broker.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,39 +13,42 @@ use crate::kafka::topics::partition_of;
 use crate::state::charts::{AsOf, CellKey, ChartCell, Charts, Filter};
 use crate::text::json;
 
-/// What the topic has last of each key.
+/// The last message of each key in the topic.
 pub struct Ledger {
     partitions: usize,
     keys: BTreeMap<Box<str>, Held>,
-    /// The charts that it was last made equal to.
+    /// The charts that the topic was last brought to; none if it has only been read.
     charts: Option<Arc<Charts>>,
 }
 
 /// The last message of a key.
 #[derive(Clone, Copy, Debug)]
 struct Held {
-    /// Where a key has been it stays, even if partitions are added to the topic: nobody orders the messages of two partitions.
+    /// The partition of the key. A key stays in its partition, even if partitions are added to the
+    /// topic: messages of two partitions have no order.
     partition: i32,
-    /// A hash of the cell without its `as_of`; nothing after a tombstone.
+    /// A hash of the cell without its `as_of`; none after a tombstone.
     content: Option<u128>,
 }
 
 /// A message to be sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Message<'a> {
+    /// The partition to send it to.
     pub partition: i32,
+    /// The key of the cell.
     pub key: &'a str,
-    /// The cell in JSON, or nothing: a tombstone.
+    /// The cell in JSON; none in a tombstone.
     pub value: Option<&'a [u8]>,
 }
 
-/// What a [`Ledger`] is to note once the messages are in the topic.
+/// The changes that a [`Ledger`] notes once the messages are in the topic.
 pub struct Sent {
     keys: Vec<(Box<str>, Held)>,
     charts: Arc<Charts>,
 }
 
-/// What says, in a value of whatever version, which cell it is.
+/// The fields that name the cell of a value. Values of every version of the program have them.
 #[derive(Deserialize)]
 struct Named {
     chart: String,
@@ -54,15 +57,16 @@ struct Named {
 }
 
 impl Ledger {
-    /// Of an empty topic.
+    /// The ledger of an empty topic with this number of partitions.
     pub fn new(partitions: usize) -> Self {
         Self { partitions, keys: BTreeMap::new(), charts: None }
     }
 
-    /// Notes a message that the topic has, in the order of its partition.
+    /// Notes a message that the topic has. The messages of a partition must come in their order.
     ///
     /// # Errors
-    /// If it is none of ours: what others have written must not be overwritten or deleted.
+    /// If this program has not written the message: messages of others must not be overwritten or
+    /// deleted.
     pub fn read(&mut self, partition: i32, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<()> {
         let Some(key) = key.and_then(|key| std::str::from_utf8(key).ok()) else { bail!("its key is no text") };
         let content = value.map(|value| content_of(key, value)).transpose()?;
@@ -70,12 +74,16 @@ impl Ledger {
         Ok(())
     }
 
-    /// What the charts stand for that the topic was last made equal to.
+    /// The `as_of` of the charts that the topic was last brought to.
     pub fn as_of(&self) -> Option<AsOf> {
         Some(self.charts.as_ref()?.as_of())
     }
 
-    /// Hands over a message for each cell whose content differs from what the topic has, and for each that is gone.
+    /// Calls `send` with a message for each cell whose content differs from that in the topic, and
+    /// with a tombstone for each cell that no longer exists.
+    ///
+    /// # Errors
+    /// The error of `send`.
     pub fn bring_to(&self, charts: &Arc<Charts>, mut send: impl FnMut(Message<'_>) -> Result<()>) -> Result<Sent> {
         let mut keys = Vec::new();
         for (key, place) in self.candidates(charts) {
@@ -95,7 +103,7 @@ impl Ledger {
         Ok(Sent { keys, charts: charts.clone() })
     }
 
-    /// What was handed over is in the topic. Returns how many messages it was.
+    /// Notes that the messages are in the topic. Returns their number.
     pub fn note(&mut self, sent: Sent) -> usize {
         let messages = sent.keys.len();
         self.keys.extend(sent.keys);
@@ -103,7 +111,8 @@ impl Ledger {
         messages
     }
 
-    /// The keys that may differ, each with the place of its cell, or with none if it is gone for certain.
+    /// The keys whose cells may differ from the topic, each with the cell's key in the charts, or
+    /// with none if the cell certainly no longer exists.
     fn candidates(&self, charts: &Charts) -> BTreeMap<Box<str>, Option<CellKey>> {
         let keyed = |place: CellKey| (key_of(charts, &place), Some(place));
         match &self.charts {
@@ -120,10 +129,10 @@ fn key_of(charts: &Charts, (chart, scope, start_day): &CellKey) -> Box<str> {
     key(charts.definitions().name(*chart), &scope.name(), &charts.period(*chart, Some(*start_day)).0)
 }
 
-/// Charts and periods have no slash in their names, and no chart is called like the trending window. So no two cells share a key,
-/// whatever is in the name of a country.
+/// The key of a cell's messages. The names of charts and periods have no slash, and no chart is
+/// called `trending`. So no two cells share a key, whatever the name of a country contains.
 fn key(chart: &str, scope: &str, period: &str) -> Box<str> {
-    // The window slides: what was trending a minute ago is to be replaced.
+    // The window slides, so its key has no period: each window replaces the one before.
     if chart == TRENDING_NAME { format!("{chart}/{scope}") } else { format!("{chart}/{scope}/{period}") }.into()
 }
 
@@ -131,14 +140,15 @@ fn content(cell: &ChartCell) -> Result<u128> {
     Ok(hash(&serde_json::to_vec(&ChartCell { as_of: AsOf::default(), ..cell.clone() })?))
 }
 
-/// The content of a value that was published under `key`.
+/// The hash of the content of a value that was published under `key`.
 fn content_of(key: &str, value: &[u8]) -> Result<u128> {
     let named = serde_json::from_slice::<Named>(value).ok();
     let Some(Named { chart, scope, period }) = named else { bail!("its value is no cell of a chart") };
     if *self::key(&chart, &scope, &period) != *key {
         bail!("its value is of another cell than its key");
     }
-    // What another version of the program has written otherwise counts as another content.
+    // A value that another version of the program has written in another form counts as different
+    // content.
     serde_json::from_slice::<ChartCell>(value).map_or_else(|_| Ok(hash(value)), |cell| content(&cell))
 }
 

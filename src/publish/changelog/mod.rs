@@ -1,26 +1,31 @@
-//! The changelog: what a commit has changed in the charts, as messages of a compacted topic.
+//! The changelog: publishes what each commit changes in the charts, as messages of a compacted
+//! topic.
 //!
 //! ```text
-//!  key                    value
-//!  weekly/US/2026-W47     the cell, as /v1/charts/weekly?scope=US&period=2026-W47&durable=true answers
-//!  trending/US            likewise; the window slides, so it has no part in the key
-//!  weekly/DE/2026-W47     nothing (a tombstone): there is no such cell any more
+//!  key                 value
+//!  weekly/US/2026-W47  the cell, as in /v1/charts/weekly?scope=US&period=2026-W47&durable=true
+//!  trending/US         the same; the window slides, so the key has no period
+//!  weekly/DE/2026-W47  none (a tombstone): the cell no longer exists
 //! ```
-//! Who reads the topic from its start, what is committed only, and keeps the last value of each key, holds the charts of one
-//! commit: the changes of a commit are one transaction. Where several commits have passed meanwhile, the newest is published.
-//! `as_of` of a value is that of the commit which changed it.
+//! The changes of a commit are one transaction. So a consumer that reads the topic from its start
+//! with `read_committed`, and keeps the last value of each key, holds the charts of one commit. If
+//! several commits have been made since the last transaction, only the newest is published. The
+//! `as_of` of a value is that of the commit that changed it.
 //!
-//! Nothing is remembered of what is still to be published. It is the difference between the durable charts and what the topic
-//! has, which is read from its start when a process begins. So what a kill or a broker in trouble has kept from being published
-//! is still a difference at the next attempt.
+//! Nothing records which changes are still to be published: they are the difference between the
+//! durable charts and the topic, which each process reads from its start when it begins. So changes
+//! that a kill or a broker's failure has kept from being published are still in the difference at
+//! the next attempt.
 //!
-//! **Invariant:** after each transaction the topic holds the durable charts of one version of the lake, and versions go forward.
+//! **Invariant:** after each transaction the topic holds the durable charts of one version of the
+//! lake, and versions go forward.
 //!
-//! Who has been overtaken must not publish what it holds: the producer that comes last shuts out the others (by the transactional
-//! id), and it is the lake that says who may come: its writer. A writer that was shut out, by a process that has been overtaken
-//! between its look at the lake and its coming, say, takes the topic over again.
+//! A process whose lake another has taken over must not publish its charts. The producer that
+//! starts last fences out the others (by the transactional id), and only the writer of the lake may
+//! start one. A process may lose the lake between its check of the lake and the start of its
+//! producer, and then fence out the writer; the writer takes the topic back.
 //!
-//! Like all that is told to others, it never keeps the run from going on, nor from ending.
+//! Like everything in `publish/`, the changelog never keeps the run from going on, nor from ending.
 
 mod client;
 mod ledger;
@@ -44,23 +49,30 @@ use client::Client;
 use session::{Session, Writer};
 use setback::Setback;
 
-/// How often to look for a commit.
+/// The time between two looks for a new commit.
 const INTERVAL: Duration = Duration::from_millis(200);
-/// How long the last changes may take when the run is over.
+/// How long publishing the last changes may take when the run is over.
 const LAST_MAX: Duration = Duration::from_secs(10);
-/// How often to try then.
+/// The number of attempts to publish them.
 const LAST_ATTEMPTS: u32 = 3;
-/// Between attempts, at first and at most.
+/// The pause after the first failed attempt; it doubles with each further one.
 const RETRY_INTERVAL: Duration = Duration::from_millis(200);
+/// The longest pause between two attempts.
 const RETRY_INTERVAL_MAX: Duration = Duration::from_secs(30);
-/// How often in a row something may fail before it is said: brokers start, and coordinators move.
+/// The number of failures in a row at which a warning is logged. Fewer are normal: brokers start,
+/// and coordinators move.
 const FAILURES_MAX: u32 = 3;
-/// How often to take back a topic that is taken over by others. It happens once after an accident; who does it again and again
-/// is another instance, with a lake of its own.
+/// How often to take back the topic from another producer. A process that is losing the lake may
+/// take the topic over once, by a race; a producer that does so again and again belongs to another
+/// instance, with a lake of its own.
 const FENCED_MAX: u32 = 5;
 
-/// Starts a thread that publishes the durable charts of `state` to `topic`, on the brokers of the plays, until it is dropped; then
-/// it does so once more. It may do so as long as this process is the writer of `lake`.
+/// Starts a thread that publishes the durable charts of `state` to `topic`, on the brokers of
+/// `plays`, until the result is dropped, and then once more. It publishes only as long as this
+/// process is the writer of `lake`.
+///
+/// # Errors
+/// If the thread cannot be started.
 pub fn start(state: Arc<State>, plays: &TopicConfig, topic: &str, lake: &Path) -> Result<Closing> {
     let writer = Writer { lake: lake.to_owned(), incarnation: state.incarnation() };
     let client = Client::new(plays, topic);
@@ -79,21 +91,22 @@ struct Changelog {
     client: Client,
     writer: Writer,
     session: Option<Session>,
-    /// How often in a row an attempt has failed.
+    /// The number of failed attempts in a row.
     failures: u32,
     /// How often another producer has taken the topic over.
     fenced: u32,
-    /// Whether the topic's options have been looked at.
+    /// Whether the topic's options have been checked.
     is_known: bool,
 }
 
 impl Changelog {
     fn repeat(mut self, done: &AtomicBool) {
         loop {
-            // Before the look at the charts: what is committed before the end is published.
+            // Read before the charts, so that everything that is committed before the end is
+            // published.
             let is_last = done.load(Ordering::Relaxed);
             if let Err(setback) = self.publish() {
-                // What has become of it is the next session's to find out.
+                // The next session finds out what has become of the transaction.
                 self.session = None;
                 if let Some(error) = self.fail(setback) {
                     let topic = self.client.topic();
@@ -117,7 +130,7 @@ impl Changelog {
         }
     }
 
-    /// Makes the topic hold the charts of the last commit, if there are any yet.
+    /// Brings the topic to the charts of the last commit, if there are any yet.
     fn publish(&mut self) -> Result<(), Setback> {
         let session = match self.session.take() {
             Some(session) => session,
@@ -140,7 +153,7 @@ impl Changelog {
         Ok(())
     }
 
-    /// Takes note of a setback. Returns why it was the last one.
+    /// Counts a setback, and warns of it. Returns an error if nothing more can be published.
     fn fail(&mut self, setback: Setback) -> Option<Error> {
         self.failures = self.failures.saturating_add(1);
         let topic = self.client.topic();
@@ -156,7 +169,7 @@ impl Changelog {
                 warn!(topic, "another producer has taken the changelog over; taking it back, since the lake is ours");
             }
             Setback::Passing(error) if self.failures == FAILURES_MAX => {
-                warn!(topic, "changes of the charts cannot be published to the changelog: {error:#}; trying on");
+                warn!(topic, "changes of the charts cannot be published to the changelog: {error:#}; retrying");
             }
             Setback::Passing(_) => {}
         }

@@ -1,7 +1,8 @@
-//! A producer that has the topic to itself, and what the topic held when it came.
+//! A producer that has the topic to itself, with the ledger of what the topic holds.
 //!
-//! Where anything goes wrong the session is over, and the next one finds out what has become of it: initialising the transactions
-//! aborts or completes what was left under way, and then the topic is read again.
+//! Any failure ends the session. The next session finds out what has become of its transaction:
+//! initialising transactions aborts or completes one that was left open, and then the topic is read
+//! again.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,20 +22,24 @@ use crate::lake;
 use crate::process::failpoint;
 use crate::state::charts::{AsOf, Charts};
 
-/// How long to wait before trying again when the queue is full.
+/// How long to wait before another attempt when the producer's queue is full.
 const FULL_QUEUE_WAIT: Duration = Duration::from_millis(5);
-/// How long to listen to what librdkafka has to say of a failure.
+/// How long to poll for what librdkafka reports about a failure.
 const NEWS_MAX: Duration = Duration::from_millis(10);
-/// More than the time after which a message that cannot be delivered fails.
+/// The timeout of a flush: longer than the time after which a message that cannot be delivered
+/// fails.
 const FLUSH_MAX: Duration = Duration::from_secs(300);
 
-/// Who may publish: the writer of the lake.
+/// The writer of the lake, which alone may publish.
 pub struct Writer {
+    /// The folder of the lake.
     pub lake: PathBuf,
+    /// The incarnation of the lake by which this process writes.
     pub incarnation: i64,
 }
 
 impl Writer {
+    /// Fails if another process has become the writer of the lake.
     fn check(&self) -> Result<(), Setback> {
         if lake::incarnation(&self.lake)? == self.incarnation {
             return Ok(());
@@ -43,6 +48,7 @@ impl Writer {
     }
 }
 
+/// A transactional producer, with the ledger of its topic.
 pub struct Session {
     producer: Producer,
     topic: String,
@@ -52,9 +58,15 @@ pub struct Session {
 }
 
 impl Session {
-    /// Makes the topic if need be, shuts out every earlier producer, and reads what is there.
+    /// Creates the topic if it does not exist, fences out every earlier producer, and reads the
+    /// topic.
+    ///
+    /// # Errors
+    /// [`Setback::Final`], if this process is not the writer of the lake or the topic has messages
+    /// of others; otherwise the failure of Kafka or of the lake.
     pub fn open(client: &Client, writer: &Writer) -> Result<Self, Setback> {
-        // Before: who has been overtaken must not shut out its successor. And after: it may have been between the two.
+        // Checked before the producer starts, because a process that has lost the lake must not
+        // fence out its successor; and again at the end, because it may lose the lake in between.
         writer.check()?;
         let producer = client.producer()?;
         let partitions = client.ensure(&producer)?;
@@ -65,12 +77,15 @@ impl Session {
         Ok(Self { producer, topic: client.topic().to_owned(), plays, ledger })
     }
 
-    /// What the charts stand for that this session has published last.
+    /// The `as_of` of the charts that this session has published last.
     pub fn as_of(&self) -> Option<AsOf> {
         self.ledger.as_of()
     }
 
-    /// Makes the topic hold `charts`, by one transaction. Returns how many messages that took.
+    /// Brings the topic to `charts` in one transaction. Returns the number of its messages.
+    ///
+    /// # Errors
+    /// The failure of Kafka. After it the session must not be used any more.
     pub fn publish(&mut self, charts: &Arc<Charts>) -> Result<usize, Setback> {
         let mut has_begun = false;
         let sent = self.ledger.bring_to(charts, |message| {
@@ -109,18 +124,18 @@ impl Session {
     }
 }
 
-/// What it means that `producer` has failed with `error`.
+/// Classifies the failure of `producer` with `error`.
 fn setback(producer: &Producer, error: &KafkaError) -> Setback {
     let is_fenced = |code| matches!(code, Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch);
     if producer.client().fatal_error().is_some_and(|(code, _)| is_fenced(code)) {
         return Setback::Fenced;
     }
-    // News of trouble comes to who polls.
+    // librdkafka reports the cause through polling.
     producer.poll(NEWS_MAX);
     anyhow!("{}", producer.context().explain(error)).into()
 }
 
-/// Here only the end of the process is worth a test.
+/// Reaches a failpoint. Its error is ignored: at these steps, tests only make the process die.
 fn reach(failpoint: &str) {
     drop(failpoint::reach(failpoint));
 }

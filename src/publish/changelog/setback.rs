@@ -1,14 +1,14 @@
-//! Why nothing could be published.
+//! Why an attempt to publish has failed.
 
 use anyhow::Error;
 
-/// Why the topic is behind.
+/// Why an attempt to publish has failed.
 pub enum Setback {
-    /// It may pass.
+    /// A failure that may pass: a later attempt may succeed.
     Passing(Error),
     /// Another producer has taken the topic over.
     Fenced,
-    /// It is not for us to publish.
+    /// This process must not publish to the topic, now or later.
     Final(Error),
 }
 

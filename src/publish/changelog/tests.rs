@@ -1,5 +1,5 @@
-//! A topic in memory, a reader of it, and processes that are killed between any two steps: the reader always holds the charts of
-//! one commit, and in the end those of the last.
+//! A topic in memory, a reader of it, and processes that are killed between any two steps: the
+//! reader always holds the charts of one commit, and in the end those of the last commit.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ const MINUTE_US: i64 = 60_000_000;
 
 type Record = (String, Option<Vec<u8>>);
 
-/// What transactions have left in each partition.
+/// The committed messages of each partition.
 #[derive(Clone, Default)]
 struct Topic(Vec<Vec<Record>>);
 
@@ -44,7 +44,7 @@ impl Topic {
         messages.into_iter().for_each(|(partition, record)| self.0[partition as usize].push(record));
     }
 
-    /// Keeps the last message of each key, and forgets tombstones.
+    /// Keeps the last message of each key, and drops tombstones.
     fn compact(&mut self) {
         for records in &mut self.0 {
             let last: BTreeMap<String, Option<Vec<u8>>> = records.drain(..).collect();
@@ -52,7 +52,8 @@ impl Topic {
         }
     }
 
-    /// What a reader holds that takes the partitions in this order, or in the other.
+    /// What a reader holds that reads the partitions one after the other, in their order or
+    /// backwards.
     fn held(&self, backwards: bool) -> BTreeMap<String, Value> {
         let mut partitions: Vec<_> = self.0.iter().collect();
         if backwards {
@@ -75,7 +76,7 @@ fn without_as_of(mut cell: Value) -> Value {
     cell
 }
 
-/// Every cell by what is to be its key, put together from its names.
+/// Every cell by its expected key, which is made of its names.
 fn cells(charts: &Charts) -> BTreeMap<String, Value> {
     let cells = charts.cells(&Filter::default()).into_iter().map(|cell| serde_json::to_value(cell).unwrap());
     let keyed = |cell: Value| {
@@ -93,7 +94,7 @@ enum Change {
     Count(u32, u8, u8, u8, i64),
     /// A track, and which title it has from now on.
     Rename(u8, u8),
-    /// How far the clock goes.
+    /// How far the clock advances, in µs.
     Clock(i64),
 }
 
@@ -101,9 +102,9 @@ enum Change {
 #[derive(Clone, Copy, Debug)]
 enum Attempt {
     Succeeds,
-    /// Killed after so many messages, before the transaction is committed.
+    /// Killed after this number of messages, before the transaction is committed.
     KilledBefore(usize),
-    /// Killed when it is committed, and nobody knows.
+    /// Killed after the transaction is committed, before the ledger has noted it.
     KilledAfter,
 }
 
@@ -113,7 +114,7 @@ struct Story {
     titles: BTreeMap<u8, About>,
     topic: Topic,
     ledger: Ledger,
-    /// What the reader is to hold.
+    /// What the reader must hold.
     published: BTreeMap<String, Value>,
 }
 
@@ -205,7 +206,8 @@ fn attempt() -> impl Strategy<Value = Option<Attempt>> {
 }
 
 proptest! {
-    /// Commits that are published or not, kills at any step, compaction, and partitions that are added meanwhile.
+    /// Commits that are published or not, kills at any step, compaction, and partitions that are
+    /// added meanwhile.
     #[test]
     fn a_reader_holds_the_charts_of_the_last_commit_that_was_published(
         commits in prop::collection::vec((prop::collection::vec(change(), 0..8), attempt(), any::<[bool; 3]>()), 1..12),
@@ -230,7 +232,8 @@ proptest! {
         story.publish(Attempt::Succeeds);
         story.check();
         prop_assert_eq!(&story.published, &cells(&story.charts));
-        // And then there is nothing left to say, whether by what is remembered or by what is read.
+        // Then nothing is left to publish, by the ledger in memory as by one that is read from the
+        // topic.
         for read in [false, true] {
             if read { story.restart() }
             story.commit(&[]);
@@ -266,7 +269,7 @@ fn a_message_is_a_cell_under_its_names() {
     assert_eq!(messages[2].1, serde_json::to_string(&cell).unwrap());
 }
 
-/// What others have written is neither overwritten nor deleted.
+/// Messages that others have written are neither overwritten nor deleted.
 #[test]
 fn messages_of_others_are_refused() {
     let mut ledger = Ledger::new(1);
@@ -282,7 +285,8 @@ fn messages_of_others_are_refused() {
         let error = ledger.read(0, key, value.map(str::as_bytes)).unwrap_err().to_string();
         assert!(error.contains(complaint), "{error}");
     }
-    // A cell that another version of the program has written is one of ours, and published again.
+    // A cell that another version of the program has written counts as ours, and is published
+    // again.
     ledger.read(0, Some(b"weekly/US/2026-W47"), Some(cell.as_bytes())).unwrap();
     ledger.read(0, Some(b"weekly/DE/2026-W47"), None).unwrap();
 }

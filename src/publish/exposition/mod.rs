@@ -1,4 +1,5 @@
-//! All metrics at one moment: what has been observed, and what the run knows of itself.
+//! All metrics at one moment: those that are observed as things happen, and those that are read
+//! from the state of the run.
 
 #[cfg(test)]
 mod tests;
@@ -10,7 +11,7 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registr
 use crate::process::memory;
 use crate::state::{PartitionStatus, Phase, State, Status};
 
-/// What is looked at.
+/// The state from which the values of the metrics below are read.
 struct Seen<'a> {
     state: &'a State,
     status: Status,
@@ -21,7 +22,9 @@ struct Seen<'a> {
 const MEMORY: &str = "reprise_resident_memory_bytes";
 const MEMORY_HELP: &str = "Memory that this process holds, without files.";
 
+/// The name of a metric, its help, and how its value is read.
 type Metric = (&'static str, &'static str, fn(&Seen<'_>) -> u64);
+/// The same for a metric with one series for each partition, which may have no value yet.
 type ByPartition = (&'static str, &'static str, fn(&PartitionStatus) -> Option<i64>);
 
 const COUNTERS: [Metric; 15] = [
@@ -94,10 +97,10 @@ const BY_PARTITION: [ByPartition; 3] = [
     }),
 ];
 
-/// What a process tells of itself that serves no charts.
+/// The metrics of a process that serves no charts.
 ///
 /// # Errors
-/// None that can happen: names are there once and have the right characters.
+/// None in practice: the names of metrics are unique and have valid characters.
 pub fn process() -> prometheus::Result<Vec<MetricFamily>> {
     let registry = Registry::new();
     let memory = IntGauge::new(MEMORY, MEMORY_HELP)?;
@@ -117,7 +120,8 @@ fn build_info() -> prometheus::Result<IntGaugeVec> {
     Ok(info)
 }
 
-/// A series for each reason from the start: a counter that appears with its first burst has no increase that an alert could see.
+/// The dead letters by reason. Each reason has a series from the start: a counter that appears with
+/// its first records has no increase that an alert could see.
 fn dead_letters(status: &Status) -> prometheus::Result<IntCounterVec> {
     let options = Opts::new("reprise_dead_letters_total", "Records that are no plays, by the reason.");
     let counters = IntCounterVec::new(options, &["reason"])?;
@@ -142,7 +146,7 @@ fn phase(now: Phase) -> prometheus::Result<IntGaugeVec> {
 /// All metrics, each with its samples.
 ///
 /// # Errors
-/// None that can happen: names are there once and have the right characters.
+/// None in practice: the names of metrics are unique and have valid characters.
 pub fn families(state: &State) -> prometheus::Result<Vec<MetricFamily>> {
     let (cells, titles) = state.charts().sizes();
     let status = state.status_now();

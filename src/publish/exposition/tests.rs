@@ -48,7 +48,8 @@ fn says_what_the_run_knows() {
     assert!(state.status().freshness_ms.is_some());
 }
 
-/// An alert looks at how a counter grows, so each series that it looks at exists before the first record.
+/// Alerts watch the increase of counters, so every series that an alert watches exists before the
+/// first record.
 #[test]
 fn series_of_alerts_exist_from_the_start() {
     let state = State::new(fixtures::charts());

@@ -1,7 +1,8 @@
 //! `/v1/artists`: the tracks of an artist, and the artist's plays over time and by country.
 //!
-//! The workers add up what they have counted for the tracks that bear the name. That costs a look-up for each track and cell, so
-//! the cells are few: the newest periods everywhere, and the countries of one period.
+//! The workers add up the plays of the tracks that bear the artist's name. Each track costs one
+//! access to the counts per cell, so the cells are few: the newest periods in the global scope, and
+//! the countries of one period.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,29 +21,35 @@ use crate::serve::problem::Problem;
 use crate::state::Findings;
 use crate::state::charts::{AsOf, Charts, Filter, scopes};
 
-/// Periods of a chart that are counted: a year of weeks.
+/// The most periods of a chart that are counted: a year of weeks.
 const PERIODS_MAX: usize = 53;
-/// Cells that are counted everywhere, of all charts together.
+/// The most global cells that are counted, of all charts together.
 const CELLS_MAX: usize = 400;
+/// The most countries that are counted.
 const COUNTRIES_MAX: usize = 400;
 
-/// What is known of an artist.
+/// The tracks and plays of an artist.
 #[derive(Serialize)]
 pub struct Artist {
     artist: String,
     as_of: AsOf,
-    /// What the plays of `tracks` are of.
+    /// The chart and period in which the plays of `tracks` are counted.
     #[serde(flatten)]
     of: Of,
-    /// All tracks that bear the name.
+    /// The number of all tracks that bear the name.
     track_count: u64,
-    /// Those with the most plays.
+    /// The tracks with the most plays.
     tracks: Vec<FoundTrack>,
-    /// By chart, period and scope: the newest periods everywhere, and one period by country.
+    /// Sorted by chart, period and scope: the newest periods in the global scope, and one period by
+    /// country.
     plays: Vec<Plays>,
 }
 
-/// Answers for the artist of the exact `name`.
+/// Answers with the tracks and plays of the artist whose name is exactly `name`.
+///
+/// # Errors
+/// Bad request, if `name` is missing or a parameter is wrong; not found, if no track bears the
+/// name; unavailable, if the workers do not answer.
 pub async fn artist(State(http): State<Arc<Http>>, RawQuery(query): RawQuery) -> Answered<Artist> {
     let [name, limit] = parameters(query.as_deref(), ["name", "limit"])?;
     let name = name.ok_or_else(|| Problem::bad_request("`name` is missing: the whole name of an artist"))?;
@@ -77,7 +84,7 @@ pub async fn artist(State(http): State<Arc<Http>>, RawQuery(query): RawQuery) ->
     Ok(Json(Artist { artist: name, as_of, of, track_count, tracks, plays }))
 }
 
-/// The cells that are counted, and first the one by which the tracks are sorted.
+/// The cells to count. The first one is `first`, by whose plays the tracks are sorted.
 fn cells(charts: &Charts, first: &Cell) -> Vec<Cell> {
     let definitions = charts.definitions();
     let indices: Vec<u32> = (0..definitions.charts.len() as u32).chain([TRENDING]).collect();
@@ -96,7 +103,7 @@ fn cells(charts: &Charts, first: &Cell) -> Vec<Cell> {
     cells
 }
 
-/// The countries of the newest period of the chart that counts for the longest.
+/// One cell for each country, in the newest period of the chart that has the longest period.
 fn countries(charts: &Charts) -> Vec<Cell> {
     let Some(chart) = longest(charts, ScopeKind::COUNTRY) else { return Vec::new() };
     let Some(start_day) = charts.usual(chart, None) else { return Vec::new() };

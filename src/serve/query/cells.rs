@@ -1,50 +1,55 @@
-//! From the words of a request to chart cells: which chart, scope, period and how much of it.
+//! Resolves the parameters of a request to cells: the chart, scope, period and number of entries.
 
 use reprise_dataflows::rules::definition::{Scope, TRENDING, TRENDING_NAME};
 
 use crate::serve::problem::Problem;
 use crate::state::charts::{CellAnswer, Charts, Filter, scopes};
 
-/// Asks for every scope, or every period. (A country that is really called `*` is `country:*`.)
+/// As a scope or period: all of them. (A country that is really called `*` is `country:*`.)
 const EVERY: &str = "*";
 
-/// Cells that one answer has at most.
+/// The most cells of one answer.
 const CELLS_MAX: usize = 100_000;
 
-/// Entries up to which several cells are one answer in memory, with an ETag; more are sent as they are made.
+/// Several cells with at most this many entries in total are made in memory and get an ETag; an
+/// answer with more is sent as it is made.
 const WHOLE_ENTRIES_MAX: usize = 5_000;
 
-/// Scopes that a wrong one is compared with at most, and the bytes of each.
+/// The most scopes that a wrong one is compared with, to suggest the nearest.
 const COMPARED_MAX: usize = 1000;
+/// Names with more bytes are not compared.
 const COMPARED_BYTES_MAX: usize = 64;
 
-/// Charts that one stream watches at most.
+/// The most charts that one stream watches.
 const WATCHED_MAX: usize = 16;
 
-/// What a request says about the cells that it wants; what it leaves out has a default.
+/// The cells that a request asks for. A parameter that it leaves out has a default.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
     /// `global` by default.
     pub scope: Option<String>,
-    /// The newest that has entries, by default.
+    /// By default the newest period that has entries.
     pub period: Option<String>,
-    /// Entries of a cell; all by default.
+    /// The most entries of a cell; all by default.
     pub limit: Option<usize>,
 }
 
-/// What a request is answered with.
+/// The answer to a request for a chart.
 pub enum ChartAnswer {
     /// One cell, or a few.
     Whole(CellAnswer),
-    /// Too many for memory: the cells that the filter asks for are looked up and made once there is a seat for the reader.
+    /// Too many cells for memory. The cells that match the filter are found and made once the
+    /// client has a seat (see `readers.rs`).
     Many(Filter),
 }
 
-/// One cell of the chart `name`, which may be trending; with `*` as scope or period all cells that have entries.
+/// One cell of the chart `name`, which may be trending; with `*` as scope or period, all cells that
+/// have entries. A scope or period that could have plays and has none is no error: its cell has no
+/// entries, and says which scopes and periods have some.
 ///
 /// # Errors
-/// What cannot be is not found, and the problem says what there is. A scope or period that could have plays and has none is a
-/// cell without entries, which says so as well.
+/// Not found, for a chart, scope or period that cannot exist; the problem says which ones exist.
+/// Bad request, for too many cells.
 pub fn chart(charts: &Charts, name: &str, request: &Request) -> Result<ChartAnswer, Problem> {
     let chart = chart_index(charts, name)?;
     let scope = match request.scope.as_deref() {
@@ -62,7 +67,8 @@ pub fn chart(charts: &Charts, name: &str, request: &Request) -> Result<ChartAnsw
         }
         return Ok(ChartAnswer::Whole(CellAnswer::One(cell)));
     }
-    // The window has moved when the filter is used later; it is the only period of its chart anyway.
+    // The filter names no period for trending: the window may have moved by the time the filter is
+    // used, and it is the only period of its chart anyway.
     let period = start_day.filter(|_| chart != TRENDING).map(|start_day| charts.period(chart, start_day).0);
     several(charts, Filter { chart: Some(name.to_owned()), scope, period, limit: request.limit }, chart)
 }
@@ -83,10 +89,11 @@ fn several(charts: &Charts, filter: Filter, chart: u32) -> Result<ChartAnswer, P
     })
 }
 
-/// The first day of the period that is written as `text`, or of the usual one.
+/// The first day of the period that is written as `text`. Without a text, that of the usual period,
+/// which is none if there is no clock yet.
 ///
 /// # Errors
-/// If the chart has no such periods.
+/// Not found, if the text is not a period of this chart.
 pub fn start_day(
     charts: &Charts,
     chart: u32,
@@ -101,12 +108,19 @@ pub fn start_day(
     })
 }
 
-/// The chart of a name.
+/// The index of the chart called `name`.
+///
+/// # Errors
+/// Not found, if there is no such chart; the problem names all charts.
 pub fn chart_index(charts: &Charts, name: &str) -> Result<u32, Problem> {
     charts.definitions().index_of(name).ok_or_else(|| unknown_chart(charts, name))
 }
 
-/// What somebody wants to watch: some charts, trending by default, for one scope.
+/// The charts and the scope that a stream watches. `names` is a list with commas, trending by
+/// default; the scope is global by default.
+///
+/// # Errors
+/// Bad request, for too many charts; not found, for a chart or scope that cannot exist.
 pub fn watched(
     charts: &Charts,
     names: Option<&str>,
@@ -129,10 +143,12 @@ pub fn watched(
     Ok((indices, scope))
 }
 
-/// The scope of a name, if the chart has lists for its kind, and there can be one for it.
+/// The scope that is written as `text`.
 ///
 /// # Errors
-/// If there cannot. Only charts that are whole (`is_whole`) know which names plays have.
+/// Not found, if the text is not a scope, the chart has no lists for scopes of its kind, or no play
+/// can have it. The last is checked only if `is_whole`: the names that plays have are known only
+/// once the charts of the lake are complete.
 pub fn one_scope(charts: &Charts, chart: u32, text: &str, is_whole: bool) -> Result<Scope, Problem> {
     let available = || charts.available(chart, None, None);
     let scope = Scope::parse(text).map_err(|error| Problem::not_found(error.to_string()).with(available()))?;
@@ -149,7 +165,7 @@ pub fn one_scope(charts: &Charts, chart: u32, text: &str, is_whole: bool) -> Res
     Ok(scope)
 }
 
-/// No play has such a scope, and it does not look like one that plays could have.
+/// The problem for a scope that no play has and that does not look like one that plays could have.
 fn no_such_scope(charts: &Charts, chart: u32, scope: &Scope) -> Problem {
     let of_kind = |other: &Scope| other.kind() == scope.kind();
     let known = charts.scopes_after(chart, None, COMPARED_MAX);
@@ -170,7 +186,8 @@ fn no_such_scope(charts: &Charts, chart: u32, scope: &Scope) -> Problem {
     Problem::not_found(detail).with(available)
 }
 
-/// The name that differs from `text` in case only, or else by few letters.
+/// The name that differs from `text` by the fewest letters, ignoring case, if these are at most a
+/// quarter of its letters.
 fn nearest(text: &str, names: impl Iterator<Item = String>) -> Option<String> {
     if text.len() > COMPARED_BYTES_MAX {
         return None;
@@ -182,7 +199,8 @@ fn nearest(text: &str, names: impl Iterator<Item = String>) -> Option<String> {
     (distance <= text.chars().count() / 4).then_some(name)
 }
 
-/// How many letters have to be inserted, deleted or replaced to make one text of the other.
+/// The edit distance: how many letters have to be inserted, deleted or replaced to turn one text
+/// into the other.
 fn letters_between(one: &str, other: &str) -> usize {
     let other: Vec<char> = other.chars().collect();
     let mut row: Vec<usize> = (0..=other.len()).collect();

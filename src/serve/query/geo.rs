@@ -1,4 +1,4 @@
-//! `/v1/geo`: plays by country, from the workers.
+//! `/v1/geo`: plays by country, a query to the workers.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -22,23 +22,24 @@ use crate::serve::problem::Problem;
 use crate::state::Findings;
 use crate::state::charts::{AsOf, Available, Charts, scopes};
 
-/// Countries of one answer, unless another number is asked for, and at most.
+/// The countries of one answer by default.
 const COUNTRIES: usize = 1000;
+/// The most countries of one answer.
 const COUNTRIES_MAX: usize = 10_000;
 
-/// Plays by country.
+/// The plays of one period of a chart, by country.
 #[derive(Serialize)]
 pub struct Geo {
     #[serde(flatten)]
     of: Of,
     track_id: Option<String>,
     as_of: AsOf,
-    /// By name.
+    /// Sorted by name.
     countries: Vec<Country>,
-    /// Where more countries are listed.
+    /// The path of the next page, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
-    /// Which periods have plays, if this one has none.
+    /// The periods that have plays, if this one has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     available: Option<Available>,
 }
@@ -46,14 +47,20 @@ pub struct Geo {
 #[derive(Serialize)]
 struct Country {
     country: String,
-    /// All that the chart counts there.
+    /// All plays that the chart counts in this country.
     plays: i64,
+    /// Of these, the plays of the track, if the request names one.
     #[serde(skip_serializing_if = "Option::is_none")]
     track_plays: Option<i64>,
 }
 
-/// Answers with the plays of one period by country, and of those how many are of a track. Countries are whatever producers
-/// write, so there may be very many: they come in pages.
+/// Answers with the plays of one period by country and, if the request names a track, the plays of
+/// that track among them. Producers can write any text as a country, so there may be very many: the
+/// answer comes in pages.
+///
+/// # Errors
+/// Bad request, if a parameter is wrong; not found, if the chart or period does not exist;
+/// unavailable, if the workers do not answer.
 pub async fn geo(State(http): State<Arc<Http>>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
     let names = ["chart", "period", "track", "after", "limit"];
     let [chart, period, track_id, after, limit] = parameters(query.as_deref(), names)?;
@@ -76,7 +83,8 @@ pub async fn geo(State(http): State<Arc<Http>>, RawQuery(query): RawQuery) -> Re
         Some(after) => countries.split_off(&format!("{after}\0")),
         None => countries,
     };
-    // Whoever keeps all pages asks for the first one only, so its tag also stands for the later ones.
+    // A client that keeps all pages revalidates only the first, so the tag of the first page also
+    // covers the later ones.
     let revision = (countries.len() > limit).then(|| {
         let mut hasher = DefaultHasher::new();
         countries.hash(&mut hasher);
@@ -86,7 +94,8 @@ pub async fn geo(State(http): State<Arc<Http>>, RawQuery(query): RawQuery) -> Re
         let last = countries.keys().nth(limit - 1)?.clone();
         countries.split_off(&first_of_next);
         let limit = limit.to_string();
-        // The window slides from page to page, and one that has gone by is not found; without a period it is the current one.
+        // For trending the link names no period, and so means the current window: the window may
+        // slide between two pages, and a window that has passed would not be found.
         let period = (chart != TRENDING).then_some(("period", of.period()));
         let track = track_id.as_deref().map(|track| ("track", track));
         let parameters = [("chart", of.chart()), ("after", &last), ("limit", &limit)];
@@ -98,7 +107,8 @@ pub async fn geo(State(http): State<Arc<Http>>, RawQuery(query): RawQuery) -> Re
     Ok((revision, link(next.as_deref()), Json(Geo { of, track_id, as_of, countries, next, available })).into_response())
 }
 
-/// The chart and period that are asked for, the newest by default.
+/// The index of the chart and the start day of the period that the request names; by default the
+/// newest period.
 fn places_by_country(
     charts: &Charts,
     name: Option<&str>,
@@ -109,7 +119,8 @@ fn places_by_country(
     Ok((chart, lookup::start_day(charts, chart, None, period)?.unwrap_or(0)))
 }
 
-/// The chart of this name, or the first that counts by country.
+/// The chart called `name`, or without a name the first chart that counts by country. If
+/// `of_tracks`, it must be a chart of tracks.
 fn chart_by_country(charts: &Charts, name: Option<&str>, of_tracks: bool) -> Result<u32, Problem> {
     let definitions = charts.definitions();
     let fits = |chart: &u32| {

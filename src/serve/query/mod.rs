@@ -1,8 +1,10 @@
-//! Answers that the workers are asked for: a track anywhere, a search. `geo.rs` asks for the map, and
-//! `past_window.rs` asks for windows of the past.
+//! Queries to the workers: a track in all cells and a search (`track.rs`), an artist (`artist.rs`),
+//! plays by country (`geo.rs`), and trending windows of the past (`past_window.rs`). `cells.rs`
+//! needs no worker: it resolves the parameters of a request to cells of the charts.
 //!
-//! The charts that are served know only what is in a top. The workers know all, each of the tracks that it owns, so
-//! they are asked together, and what they say is put together here.
+//! The charts that are served hold only the top of each cell. The workers hold all counts, each
+//! worker those of the tracks that it owns. So a query goes to all workers, and this module merges
+//! what they find.
 
 pub mod artist;
 mod ask;

@@ -1,4 +1,4 @@
-//! The trending window of a moment of the past, which the workers keep in panes.
+//! A trending window of the past. The workers keep its plays in panes.
 
 use std::sync::Arc;
 
@@ -15,10 +15,16 @@ use crate::serve::problem::Problem;
 use crate::state::Findings;
 use crate::state::charts::{AsOf, CellAnswer, ChartCell, Entry};
 
-/// Asks for the oldest window that is known.
+/// As `at`: the oldest window that is known.
 const EARLIEST: &str = "earliest";
 
-/// The trending window that the clock was in at the moment `at`; with `earliest` the oldest that is known.
+/// Answers with the trending window that the clock was in at the instant `at`; with `earliest`, the
+/// oldest that is known.
+///
+/// # Errors
+/// Bad request, if `at` is not an instant or `durable` is set; not found, if the window is later
+/// than the clock, no longer known, or its scope cannot exist; unavailable, if the workers do not
+/// answer.
 pub async fn past_window(
     http: &Arc<Http>,
     at: &str,
@@ -68,7 +74,8 @@ pub async fn past_window(
     Ok(Json(CellAnswer::One(cell)))
 }
 
-/// A clock whose window begins where plays begin to be told apart by their time.
+/// A clock for the oldest window that is known, in µs since 1970. That window begins at
+/// [`known_from_us`].
 async fn earliest_us(http: &Http) -> Result<i64, Problem> {
     let trending = http.state.charts().definitions().trending.clone();
     let now_us = http.state.charts().as_of().clock_us;
@@ -79,7 +86,8 @@ async fn earliest_us(http: &Http) -> Result<i64, Problem> {
     Ok(first_end_us - trending.slide_us)
 }
 
-/// A text as one word of a shell, to be pasted there; none if it is empty.
+/// `text` quoted as one word of a shell, so that the command can be pasted there; none if it is
+/// empty.
 fn shell_word(text: &str) -> Option<String> {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-:=@+,%".contains(letter);
     match text {
@@ -89,7 +97,8 @@ fn shell_word(text: &str) -> Option<String> {
     }
 }
 
-/// From when on plays are told apart by their time, on all workers.
+/// The instant, in µs since 1970, from which on all workers still keep plays by their time. Earlier
+/// plays are no longer told apart by their time, so windows that begin earlier are not known.
 fn known_from_us(found: &[Finding]) -> Option<i64> {
     found.iter().filter_map(|found| if let Finding::KnownFrom(us) = found { Some(*us) } else { None }).max()
 }

@@ -1,4 +1,5 @@
-//! A track anywhere, and the search for one.
+//! `/v1/tracks`: the plays of a track in all cells. `/v1/search`: tracks and artists by a part of
+//! their names.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,30 +22,35 @@ use crate::serve::problem::Problem;
 use crate::state::Findings;
 use crate::state::charts::{AsOf, Available};
 
-/// Characters that are searched for.
+/// The most characters of a text to search for.
 const TEXT_MAX: usize = 200;
+/// The most cells of one answer.
 const CELLS_MAX: usize = 100_000;
-/// Periods and scopes that are named where a track has none of the plays that are asked for.
+/// The most periods, and the most scopes, that are named if a track has no plays in the cells that
+/// are asked for.
 const ELSEWHERE_MAX: usize = 20;
 
+/// The names of a track, and its plays in each cell.
 #[derive(Serialize)]
 pub struct Track {
     track_id: String,
     title: Option<String>,
     artist: Option<String>,
     as_of: AsOf,
-    /// By chart, period and scope.
+    /// Sorted by chart, period and scope.
     plays: Vec<Plays>,
-    /// Where the track has plays, if it has none where it was asked for.
+    /// The periods and scopes in which the track has plays, if it has none in the cells that are
+    /// asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     available: Option<Available>,
 }
 
+/// The tracks and artists that a search has found.
 #[derive(Serialize)]
 pub struct Search {
     query: String,
     as_of: AsOf,
-    /// Where the plays are counted.
+    /// The chart, and below the period, in which the plays are counted.
     chart: String,
     period: String,
     tracks: Vec<FoundTrack>,
@@ -54,11 +60,17 @@ pub struct Search {
 #[derive(Serialize)]
 struct FoundArtist {
     artist: String,
-    /// Of all tracks that bear the name.
+    /// The plays of all tracks that bear the name.
     plays: i64,
+    /// The number of these tracks.
     tracks: u64,
 }
 
+/// Answers with the plays of the track whose id is in the path.
+///
+/// # Errors
+/// Bad request, if the id or a parameter is wrong; not found, if the track has never been played,
+/// or the chart, scope or period cannot exist; unavailable, if the workers do not answer.
 pub async fn track(
     State(http): State<Arc<Http>>,
     id: Result<Path<String>, PathRejection>,
@@ -69,8 +81,11 @@ pub async fn track(
     of_track(&http, track_id, filters).await
 }
 
-/// Answers as [`track`] does, with the id as a parameter: browsers and proxies take `.` and `..` in a path for
-/// folders, whether encoded or not.
+/// Answers as [`track`] does, with the id as a parameter: browsers and proxies take `.` and `..` in
+/// a path for folders, even if they are encoded.
+///
+/// # Errors
+/// Those of [`track`], and bad request if `id` is missing.
 pub async fn track_by_id(State(http): State<Arc<Http>>, RawQuery(query): RawQuery) -> Answered<Track> {
     let [id, chart, scope, period] = parameters(query.as_deref(), ["id", "chart", "scope", "period"])?;
     let id = id.ok_or_else(|| Problem::bad_request("`id` is missing: the id of a track"))?;
@@ -115,7 +130,8 @@ async fn of_track(http: &Http, track_id: String, [chart, scope, period]: [Option
     Ok(Json(Track { track_id, title, artist, as_of, plays, available }))
 }
 
-/// The scope that is asked for. Fails if there can be no such scope or period, of the `wanted` chart or else of any.
+/// The scope that is asked for. Fails if the scope or period cannot exist in the `wanted` chart, or
+/// without such a chart, in any.
 fn filters(
     http: &Http,
     wanted: Option<u32>,
@@ -155,6 +171,11 @@ fn elsewhere(plays: &[Plays]) -> Available {
     }
 }
 
+/// Answers with the tracks and artists that have `q` as a part of their names.
+///
+/// # Errors
+/// Bad request, if `q` is missing or a parameter is wrong; not found, if no chart counts tracks in
+/// the global scope; unavailable, if the workers do not answer.
 pub async fn search(State(http): State<Arc<Http>>, RawQuery(query): RawQuery) -> Answered<Search> {
     let [text, limit] = parameters(query.as_deref(), ["q", "limit"])?;
     let text = text.ok_or_else(|| Problem::bad_request("`q` is missing: a part of a title, or of an artist's name"))?;

@@ -1,4 +1,5 @@
-//! What one client of a stream is sent: first what it lacks, then what comes into its queue.
+//! The body of one client's stream: first the events that the client lacks, then the events in its
+//! queue.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -11,12 +12,12 @@ use axum::body::{Bytes, HttpBody};
 use hyper::body::Frame;
 use tokio::sync::mpsc;
 
-/// The last thing that a slow client is told.
+/// The last event that a slow client gets.
 const RELOAD: &[u8] =
     b"event: reload\ndata: {\"detail\":\"you read more slowly than the charts change: connect again, without \
                         Last-Event-ID\"}\n\n";
 
-/// The body of an answer that does not end by itself.
+/// The body of a stream. It counts as a client until it is dropped.
 pub struct Body {
     before: VecDeque<Bytes>,
     queue: mpsc::Receiver<Bytes>,
@@ -25,6 +26,7 @@ pub struct Body {
 }
 
 impl Body {
+    /// A body of the events `before`, then those in `queue`. It counts in `clients`.
     pub(super) fn new(
         before: Vec<Bytes>,
         queue: mpsc::Receiver<Bytes>,

@@ -1,4 +1,5 @@
-//! A list that clients watch: what they have been told of it, and how a change of it becomes an event.
+//! A list that clients watch: the cells as the clients know them, and the events that changes
+//! become.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -18,30 +19,36 @@ use crate::state::Status;
 use crate::state::charts::{AsOf, ChartCell, Charts, Entry};
 use crate::text::json;
 
-/// Events that a list keeps for clients that come back, and their bytes. Where there are many lists, each keeps less: together
-/// they have a share of the budget.
+/// The most events that a list keeps for clients that reconnect.
 const KEPT_EVENTS: usize = 256;
+/// The most bytes of these events. If there are many lists, each keeps less: together they have one
+/// share of the budget.
 const KEPT_BYTES: usize = 1 << 20;
 
-/// What a client wants to watch. Those who want the same share all but their connections.
+/// What a client watches. Clients that watch the same share one list.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Watched {
-    /// The newest period of each of these charts.
+    /// The indices of charts, of each of which the newest period is watched.
     pub charts: Vec<u32>,
+    /// The scope, which is the same for all charts.
     pub scope: Scope,
-    /// Entries of each; all by default.
+    /// The most entries of each cell; all by default.
     pub limit: Option<usize>,
-    /// Between two looks at it, at least.
+    /// The least time between two looks at the charts.
     pub every: Duration,
-    /// With how the run is doing, once a second.
+    /// Whether the status of the run is sent as well, once a second.
     pub status: bool,
 }
 
-/// The place of an event among all: in this run, in this epoch, which one.
+/// Identifies an event among those of a list, and orders them. Its text is
+/// `incarnation-epoch-sequence`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EventId {
+    /// The incarnation of the run.
     pub incarnation: i64,
+    /// The epoch that the event is true for.
     pub epoch: u64,
+    /// The number of the event among those of the same epoch, from 0.
     pub sequence: u32,
 }
 
@@ -66,7 +73,7 @@ impl FromStr for EventId {
     }
 }
 
-/// What has changed in a cell.
+/// What has changed in a cell: the data of a `change` event.
 #[derive(Serialize)]
 struct Change<'a> {
     chart: &'a str,
@@ -77,27 +84,32 @@ struct Change<'a> {
     end_us: Option<i64>,
     scope: &'a str,
     as_of: AsOf,
-    /// How many entries there are now.
+    /// The number of entries that the cell has now.
     length: usize,
-    /// Those that differ from what had their rank before.
+    /// The entries that differ from those that had their rank before.
     entries: Vec<&'a Entry>,
 }
 
+/// A list that clients watch, with the newest of its events.
 pub struct List {
     watched: Watched,
     state: Arc<State>,
     budget: Budget,
+    /// The clients that get the events.
     pub clients: Vec<Client>,
-    /// What the charts were as of the last time.
+    /// The `as_of` of the charts at the last look.
     looked_at: Option<AsOf>,
-    /// As the clients know them. None while the charts of the lake are still being made.
+    /// The cells as the clients know them. Empty while the charts of the lake are incomplete.
     cells: Vec<ChartCell>,
+    /// The id of the newest event, or that of the list before its first event.
     pub(super) last: EventId,
-    /// The newest events, and what came before the first of them.
+    /// The newest events, the oldest of them first.
     pub(super) events: VecDeque<(EventId, Bytes)>,
+    /// The bytes of `events`.
     events_bytes: usize,
+    /// The id before the first of `events`.
     events_after: EventId,
-    /// How many lists there are.
+    /// The number of all lists.
     lists: Arc<AtomicU64>,
 }
 
@@ -108,8 +120,11 @@ impl Drop for List {
 }
 
 impl List {
+    /// A list of the charts as they are now, without clients. `lists` counts all lists, which share
+    /// the budget for events.
     pub fn new(watched: Watched, state: Arc<State>, budget: Budget, lists: Arc<AtomicU64>) -> Self {
-        // Before they are read: they may become whole meanwhile.
+        // Checked before the charts are read. In the other order, incomplete charts could be read,
+        // become complete, and pass the check.
         let is_whole = state.ready.load(Ordering::Acquire);
         let charts = state.charts();
         let cells = if is_whole { cells(&watched, &charts) } else { Vec::new() };
@@ -131,21 +146,24 @@ impl List {
         }
     }
 
-    /// What a client lacks that has seen `last`: some events, or whole lists.
+    /// The events that a client lacks after `last`: the events since, if all of them are kept,
+    /// or else the whole cells.
     pub fn since(&self, last: Option<EventId>) -> Vec<Bytes> {
-        // An id of another list may lie between ours, so only those that we have given are known.
+        // An id of another list may lie between two ids of this one, so only ids that this list has
+        // given count.
         let is_ours = |id: &EventId| *id == self.events_after || self.events.iter().any(|(other, _)| other == id);
         match last.filter(is_ours) {
             Some(last) => self.events.iter().filter(|(id, _)| *id > last).map(|(_, event)| event.clone()).collect(),
             None => {
-                // Only with the last of the lists does a client know what the id says that it knows.
+                // Only the last cell carries the id: a client that has got only some of the cells
+                // must not continue from it.
                 let ends = (1..=self.cells.len()).map(|count| (count == self.cells.len()).then_some(self.last));
                 ends.zip(&self.cells).map(|(id, cell)| event("cell", id, cell)).collect()
             }
         }
     }
 
-    /// Looks at the charts. Gives the events of what has changed since the last time.
+    /// Looks at the charts, and returns the events of what has changed since the last look.
     pub fn look(&mut self) -> Vec<Bytes> {
         if !self.state.ready.load(Ordering::Acquire) {
             return Vec::new();
@@ -170,12 +188,14 @@ impl List {
             self.last = EventId { epoch, sequence, ..self.last };
             let event = event("change", Some(self.last), &change);
             self.events_bytes += event.len();
-            // The text is in memory once. It counts as an answer while a client waits for it, and as a kept event while
-            // it is kept, so that what is kept takes no room from answers.
+            // The text is in memory once. It counts in the share for answers while it waits for a
+            // client, and in the share for events while it is kept, so that kept events take no
+            // memory from answers.
             self.events.push_back((self.last, self.budget.count(Share::Events, event.clone())));
             events.push(self.budget.count(Share::Answers, event));
         }
-        // Each list has an equal part of the share, and trims itself: a busy one takes nothing from the others.
+        // Each list has an equal part of the share for events and trims itself, so a busy list
+        // takes nothing from the others.
         let lists = self.lists.load(Ordering::Relaxed).max(1);
         let kept_bytes = KEPT_BYTES.min((self.budget.max_bytes_of(Share::Events) / lists) as usize);
         while self.events.len() > KEPT_EVENTS || self.events_bytes > kept_bytes {
@@ -211,14 +231,14 @@ fn change<'a>(before: &ChartCell, after: &'a ChartCell) -> Option<Change<'a>> {
     })
 }
 
-/// How the run is doing. It has no id: who comes back gets the next one.
+/// The event with the status of the run. It has no id: a client that reconnects gets the next one.
 pub fn status(status: &Status) -> Bytes {
     event("status", None, status)
 }
 
 fn event(name: &str, id: Option<EventId>, data: &impl Serialize) -> Bytes {
     let id = id.map(|id| format!("id: {id}\n")).unwrap_or_default();
-    // Our own types always become JSON, on one line.
+    // Our own types always serialise to JSON, on one line.
     let data = json::to_vec(data).unwrap_or_default();
     [format!("event: {name}\n{id}data: ").as_bytes(), &data, b"\n\n"].concat().into()
 }

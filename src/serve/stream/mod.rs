@@ -1,16 +1,18 @@
-//! `/v1/stream`: server-sent events that keep a list up to date, by what has changed in it.
+//! `/v1/stream`: server-sent events that keep a client's copy of a list up to date, by sending what
+//! has changed.
 //!
 //! ```text
-//!  epochs ──► a task for each list that somebody watches ──► pieces of text ──► a bounded queue for each client ──► socket
+//!  epochs ──► a task per watched list ──► events ──► a bounded queue per client ──► socket
 //! ```
 //!
-//! An event is made once, however many watch. A list is looked at when an epoch is complete, but no more often than
-//! asked for, and less often the more clients and lists there are, so that all of them together cost a bounded share
-//! of the one thread that serves. A client that does not read finds its queue full, is told to load anew, and has
-//! slowed down nobody.
+//! An event is made once, however many clients watch its list. The task of a list looks at the
+//! charts when an epoch is complete, but no more often than the clients have asked for, and less
+//! often the more clients and lists there are, so that all streams together cost a bounded share of
+//! the one thread that serves. The queue of a client that does not read becomes full; the client is
+//! told to reload, its stream ends, and no other client is slowed down.
 //!
-//! An event's id is `incarnation-epoch-sequence`. Who comes back with the last id that it has seen gets the events since, if they
-//! are still there, or else whole lists.
+//! An event's id is `incarnation-epoch-sequence`. A client that reconnects with the id of its last
+//! event gets the events since, if they are still kept, or else whole lists.
 
 mod body;
 mod client;
@@ -36,31 +38,38 @@ use client::Client;
 use list::List;
 pub use list::{EventId, Watched};
 
+/// The media type of a stream.
 pub const MEDIA_TYPE: &str = "text/event-stream";
-/// Clients at the same time.
+/// The most clients at the same time.
 pub const CLIENTS_MAX: usize = 2000;
-/// Lists that are watched at the same time: each is a task.
+/// The most lists that are watched at the same time: each is a task.
 pub const LISTS_MAX: usize = 256;
-/// Between two looks at a list, unless told otherwise, and from when to when it can be told.
+/// The least time between two looks at a list, by default.
 pub const EVERY: Duration = Duration::from_millis(100);
+/// The values that a client may ask for instead.
 pub const INTERVALS: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(60);
-/// Events that wait for one client.
+/// The most events that wait for one client.
 const QUEUE_EVENTS: usize = 64;
-/// What there is between two looks at a list for each client of any list, and for each list of a chart that is
-/// watched: then all of them take a small part of a core, and who waits for another answer does not wait long. A
-/// thousand clients hear news twice a second.
+/// The pause between two looks at a list, for each client of any list. With it all streams take a
+/// small part of a core, and other requests do not wait long. With a thousand clients, events are
+/// sent twice a second.
 const PER_CLIENT: Duration = Duration::from_micros(400);
+/// The pause in addition to that, for each chart that any list watches.
 const PER_CHART: Duration = Duration::from_micros(200);
-/// Pauses are added up until they are this long: a timer's grain is a millisecond, and a lone client hears of each epoch at once.
+/// Pauses are accumulated until they are this long: timers tick at 1 ms, and so a lone client gets
+/// every epoch at once.
 const PAUSE_MIN: Duration = Duration::from_millis(5);
-/// Clients of a list that are told at once, and what is left to others before the next: a thousand sockets written to
-/// in one go would take the thread from all who ask, and the processor from the dataflow.
+/// The clients of a list that are sent events in one go. Writing to a thousand sockets in one go
+/// would keep the thread from other requests, and the processor from the dataflow.
 const GROUP: usize = 32;
+/// The pause before the next group, which leaves the thread to other requests.
 const GROUP_PAUSE: Duration = Duration::from_millis(2);
+/// The time between two events with the status.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
-/// Proxies close what has been silent for a minute.
+/// After this much silence a comment is sent: proxies close a connection that has been silent for a
+/// minute.
 const SILENCE_MAX: Duration = Duration::from_secs(15);
-/// How long a list that nobody watches any more is kept for who comes back.
+/// How long a list without clients is kept for clients that reconnect.
 const KEPT: Duration = Duration::from_secs(30);
 
 /// All lists that are watched.
@@ -68,34 +77,39 @@ pub struct Streams {
     state: Arc<State>,
     budget: Budget,
     lists: Mutex<HashMap<Watched, Arc<Mutex<List>>>>,
+    /// The number of clients that are connected.
     pub clients: Arc<AtomicU64>,
-    /// Charts that are watched, of all lists together.
+    /// The number of charts that all lists together watch.
     charts: AtomicU64,
-    /// Lists that keep events.
+    /// The number of lists that keep events.
     kept_lists: Arc<AtomicU64>,
 }
 
 /// Why a client gets no stream.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Full {
+    /// [`CLIENTS_MAX`] clients are connected.
     Clients,
+    /// [`LISTS_MAX`] lists are watched, and the client asks for another.
     Lists,
-    /// The budget for answers has no room for the lists that the client lacks, for this reason.
+    /// The budget for answers has no memory for the lists that the client lacks, for this reason.
     Memory(&'static str),
 }
 
 impl Streams {
-    /// Streams of what `state` says, in the budget for answers.
+    /// Streams of the charts and the status in `state`. Their events count in `budget`.
     pub fn new(state: Arc<State>, budget: Budget) -> Arc<Self> {
         let clients = state.metrics.http.stream_clients.clone();
         let (lists, charts, kept_lists) = Default::default();
         Arc::new(Self { state, budget, lists, clients, charts, kept_lists })
     }
 
-    /// Streams to `client` what `watched` says, from the event after `last` if that is known. Called on the thread that serves.
+    /// Begins a stream of `watched` for `client`, from the event after `last` if that is still
+    /// kept. Must be called on the thread that serves, in whose runtime the task of the list is
+    /// spawned.
     ///
     /// # Errors
-    /// When too many watch already, or memory is short.
+    /// If there are too many clients or lists, or memory is short.
     pub fn open(
         self: &Arc<Self>,
         client: ClientAddress,
@@ -128,13 +142,13 @@ impl Streams {
         List::new(watched, self.state.clone(), self.budget.clone(), self.kept_lists.clone())
     }
 
-    /// How long to wait between two looks at a list, for the sake of all others.
+    /// How long to pause between two looks at a list, so that the thread has time for other work.
     fn pause(&self) -> Duration {
         let times = |count: &AtomicU64| u32::try_from(count.load(Ordering::Relaxed)).unwrap_or(u32::MAX);
         PER_CLIENT.saturating_mul(times(&self.clients)) + PER_CHART.saturating_mul(times(&self.charts))
     }
 
-    /// Sends `events` to each of `clients`. Gives those that are still there, and fast enough.
+    /// Sends `events` to each of `clients`. Returns those that are still connected and fast enough.
     async fn tell(&self, reloads: &Total, mut clients: Vec<Client>, events: &[Bytes], is_short: bool) -> Vec<Client> {
         let mut told = Vec::with_capacity(clients.len());
         while !clients.is_empty() {
@@ -149,6 +163,7 @@ impl Streams {
         told
     }
 
+    /// Removes a list if it has no clients, and returns whether it had none.
     fn forget(&self, watched: &Watched) -> bool {
         let mut lists = lock(&self.lists);
         let is_idle = lists.get(watched).is_some_and(|list| lock(list).clients.is_empty());
@@ -159,22 +174,24 @@ impl Streams {
     }
 }
 
-/// Looks at a list again and again, and sends its clients what has changed, until nobody watches it any more.
+/// The task of a list: looks at the charts again and again, and sends the list's clients what has
+/// changed, until the list has had no clients for [`KEPT`].
 async fn keep(streams: Arc<Streams>, watched: Watched, list: Arc<Mutex<List>>, mut epochs: watch::Receiver<u64>) {
     let (mut news, mut watched_at) = (News { told_status: None, spoke: Instant::now() }, Instant::now());
     let mut rest = Rest { due: Instant::now() };
     loop {
         let pause = watched.every.max(rest.after(Instant::now(), streams.pause()));
-        // Even a sleep of no time takes a millisecond.
+        // Even a sleep of zero takes a millisecond.
         if !pause.is_zero() {
             tokio::time::sleep(pause).await;
         }
-        // Epochs come at least every 200 ms, but for a run that reads its lake; clients are told that we live all the same.
+        // Epochs come at least every 200 ms, except while a run reads its lake. The timeout lets
+        // clients get the status and comments then too.
         let _ = tokio::time::timeout(STATUS_INTERVAL, epochs.changed()).await;
         if streams.state.is_closed() {
             return lock(&list).clients.clear();
         }
-        // Who comes from here on gets the list as it is now.
+        // A client that connects from here on gets the list as it is now.
         let (events, clients) = {
             let mut list = lock(&list);
             (news.of(&mut list, &streams, watched.status), std::mem::take(&mut list.clients))
@@ -191,13 +208,13 @@ async fn keep(streams: Arc<Streams>, watched: Watched, list: Arc<Mutex<List>>, m
     }
 }
 
-/// What the looks at a list leave to others, saved up until there is enough for a timer.
+/// The pauses between looks at a list, accumulated until they are long enough for a timer.
 struct Rest {
     due: Instant,
 }
 
 impl Rest {
-    /// How long to wait after a look, each of which is to leave `share` to others.
+    /// How long to pause after a look at `look`, if the looks have to be `share` apart on average.
     fn after(&mut self, look: Instant, share: Duration) -> Duration {
         self.due = self.due.max(look) + share;
         let rest = self.due - look;
@@ -205,14 +222,17 @@ impl Rest {
     }
 }
 
-/// When the clients of a list were told something.
+/// When the clients of a list were last sent something.
 struct News {
+    /// When they were last sent the status.
     told_status: Option<Instant>,
+    /// When they were last sent anything.
     spoke: Instant,
 }
 
 impl News {
-    /// The events that tell what is new.
+    /// The events to send now: changes, the status if it is due, and a comment if there has been
+    /// silence for too long.
     fn of(&mut self, list: &mut List, streams: &Streams, with_status: bool) -> Vec<Bytes> {
         let mut events = list.look();
         let now = Instant::now();

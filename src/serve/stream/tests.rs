@@ -1,4 +1,4 @@
-//! Streams as their clients see them: whatever happens, a client that folds in what it is told has the list.
+//! Streams as their clients see them: a client that applies the events it gets always has the list.
 
 use crate::serve::Http;
 use std::collections::BTreeMap;
@@ -30,7 +30,7 @@ fn play(http: &Http, epoch: u64, song: u8, plays: i64) {
     http.state.advance(epoch, None, changes, Vec::new());
 }
 
-/// What a client knows of a list: what is at each rank, and the last id.
+/// A client's copy of a list: the entry at each rank, and the id of the last event.
 #[derive(Default)]
 struct Known {
     entries: BTreeMap<u64, Value>,
@@ -63,7 +63,7 @@ impl Known {
 }
 
 proptest! {
-    /// A client that hears all, and one that goes away and comes back, know the list.
+    /// A client that gets all events, and one that disconnects and reconnects, both have the list.
     #[test]
     fn who_folds_in_what_it_is_told_knows_the_list(
         plays in prop::collection::vec((0u8..7, 1i64..4, any::<bool>(), any::<bool>()), 1..80),
@@ -120,7 +120,7 @@ fn an_id_of_another_run_or_one_that_is_forgotten_starts_over() {
     assert_eq!(list.since(Some(id)).len(), 55);
 }
 
-/// However many lists are busy, the events that they keep have their own share of the budget.
+/// However many lists are busy, the events that they keep use only their own share of the budget.
 #[test]
 fn kept_events_leave_answers_their_room() {
     let http = http();
@@ -137,7 +137,7 @@ fn kept_events_leave_answers_their_room() {
     assert!(kept <= most && kept > most / 2, "{kept} of {most}");
     assert!(lists.iter().all(|list| !list.events.is_empty()));
     assert!(http.budget.hold(Share::Answers, ANYBODY, Bytes::from(vec![0; 100 << 10])).is_ok());
-    // A list that is gone leaves its room to the others.
+    // When lists are dropped, the others may keep more.
     lists.truncate(1);
     for epoch in 301..=400 {
         play(&http, epoch, 1, 1);
@@ -148,7 +148,7 @@ fn kept_events_leave_answers_their_room() {
     assert_eq!(http.budget.held_bytes(), 0);
 }
 
-/// A list is told when the charts of the lake are whole, not before.
+/// A list is sent once the charts of the lake are complete, not before.
 #[test]
 fn what_is_half_made_is_not_told() {
     let http = http();
@@ -180,7 +180,7 @@ fn ids_are_read_back_as_they_are_written() {
     }
 }
 
-/// The next piece that a client gets, for which it waits a little.
+/// The next piece that a client gets; fails if none comes in time.
 async fn next(body: &mut Body) -> Option<Bytes> {
     let mut body = pin!(body);
     let frame = std::future::poll_fn(|context| body.as_mut().poll_frame(context));
@@ -222,7 +222,7 @@ async fn all_of_many_clients_are_told_once_also_who_comes_meanwhile() {
     while known.last.is_none_or(|last| last.epoch < 1) {
         known.hear(&next(last).await.unwrap());
     }
-    // The last are told first, so the others have not been by now.
+    // Events are sent to the last clients first, so the others have not got this one yet.
     clients.push(open());
     play(&http, 2, 1, 1);
     for (client, known) in &mut clients {
@@ -236,7 +236,8 @@ async fn all_of_many_clients_are_told_once_also_who_comes_meanwhile() {
     assert_eq!(http.state.metrics.http.stream_reloads.load(), 0);
 }
 
-/// However many listen, looks leave their share to others; and a look now and then is followed by the next at once.
+/// The looks at a list are `share` apart on average, however large it is; a look that takes longer
+/// than `share` is followed by the next at once.
 #[test]
 fn looks_leave_their_share() {
     for (share_us, work_us) in [(600, 0), (600, 100), (200, 2000), (400_000, 10), (4_999, 0)] {

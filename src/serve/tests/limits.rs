@@ -1,4 +1,4 @@
-//! What many clients, or slow ones, can do to the server.
+//! The limits that bound what many or slow clients can cost.
 
 use axum::body::Bytes;
 
@@ -18,8 +18,8 @@ fn listening(server: &Server) -> TcpStream {
     stream
 }
 
-/// More clients than there is room for keep their connections after an answer: the next one is answered all the same, and has
-/// the place of the one that was idle longest.
+/// More clients than there are slots keep their connections open after an answer. The next client
+/// is still answered, and gets the slot of the connection that was idle longest.
 #[test]
 fn connections_that_are_kept_lock_nobody_out() {
     let (server, _) = server();
@@ -28,12 +28,13 @@ fn connections_that_are_kept_lock_nobody_out() {
     assert_eq!(cell(&server, "/v1/trending").entries.len(), 1);
     let mut first = &kept[0];
     let mut rest = Vec::new();
-    // It ends: what is left of its answer, and then nothing more.
+    // The connection ends after the rest of its answer.
     first.read_to_end(&mut rest).unwrap();
     assert!(rest.ends_with(b"ok\n"));
 }
 
-/// A client sends thousands of requests at once, and takes no answer: a probe of another comes between them.
+/// A client sends thousands of requests at once and reads no answer. A probe of another client is
+/// answered in between.
 #[test]
 fn requests_that_are_sent_at_once_let_probes_through() {
     const REQUESTS: usize = 3000;
@@ -42,7 +43,7 @@ fn requests_that_are_sent_at_once_let_probes_through() {
     let request = b"HEAD /v1/snapshot HTTP/1.1\r\nHost: localhost\r\n\r\n";
     greedy.write_all(&request.repeat(REQUESTS)).unwrap();
     probe.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
-    // The rest of the answer to its first request, and the other.
+    // The rest of the answer to the probe's first request, and the answer to its second.
     let mut answers = Vec::new();
     while answers.windows(3).filter(|end| end == b"ok\n").count() < 2 {
         let mut piece = [0; 1024];
@@ -69,7 +70,7 @@ fn probes_have_an_address_of_their_own() {
     assert!(taken.contains("--probe-listen"), "{taken}");
 }
 
-/// A client that asks for more than answers may hold is told when to ask again.
+/// An answer that does not fit in the budget is refused, and the client is told when to ask again.
 #[test]
 fn what_does_not_fit_in_the_budget_is_for_later() {
     let (server, http) = server();
@@ -87,7 +88,8 @@ fn what_does_not_fit_in_the_budget_is_for_later() {
     assert_eq!(cell(&server, "/v1/trending").entries.len(), 1);
 }
 
-/// Answers of `/metrics` that nobody reads cost no more memory than their share, and no other answer.
+/// Answers of `/metrics` that nobody reads hold no more memory than their share, and other answers
+/// still fit.
 #[test]
 fn metrics_have_a_share_of_the_budget() {
     let (server, http) = server();
@@ -101,7 +103,8 @@ fn metrics_have_a_share_of_the_budget() {
     assert_eq!(send(&server, Method::GET, "/metrics").status(), StatusCode::OK);
 }
 
-/// The window slides between two questions, and a long list of it is looked up by no period that may have gone by.
+/// A long list of trending is found by a filter that names no period: the window may have slid
+/// since the filter was made.
 #[test]
 fn a_long_list_of_the_window_is_that_of_its_own_moment() {
     let (_, http) = server();
@@ -118,7 +121,7 @@ fn a_long_list_of_the_window_is_that_of_its_own_moment() {
     assert_eq!(http.state.charts().sorted_places(&filter).len(), 301);
 }
 
-/// A long list is made while it is read, and is the array that a short one would be.
+/// A long list is made while it is read, and is an array like a short one.
 #[test]
 fn a_long_list_is_an_array_like_a_short_one() {
     let (server, http) = server();

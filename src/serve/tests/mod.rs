@@ -71,12 +71,12 @@ fn trending_is_one_cell() {
     assert_eq!((global.scope.as_str(), global.entries.len()), ("global", 1));
     assert_eq!(cell(&server, "/v1/charts/trending"), global);
     assert_eq!(json(&server, "/v1/trending?scope=*"), serde_json::to_value([&global]).unwrap());
-    // Nothing is played there now.
+    // The current window has no plays from there.
     let germany = cell(&server, "/v1/trending?scope=DE&limit=3");
     assert_eq!((germany.scope.as_str(), germany.entries.len(), germany.period), ("DE", 0, global.period));
 }
 
-/// Before the first play there is no clock, and no period is the newest.
+/// Before the first play there is no clock, and so no newest period.
 #[test]
 fn nothing_has_been_played_yet() {
     let http = Http::over(fixtures::charts());
@@ -142,7 +142,8 @@ fn status_is_what_was_told() {
     assert_eq!(serde_json::from_value::<Status>(json).unwrap(), status);
 }
 
-/// The newest dead letters come first, of whatever worker, and not more than are asked for.
+/// The newest dead letters come first, whichever worker has read them, and no more than the request
+/// asks for.
 #[test]
 fn the_newest_dead_letters_are_told_with_their_reason() {
     let (server, http) = server();
@@ -180,7 +181,7 @@ fn the_newest_dead_letters_are_told_with_their_reason() {
     refused(&server, "/v1/dead-letters?limit=0", 400, "must be a whole number from 1");
 }
 
-/// The charts of the last commit are told apart from the newest, in every answer.
+/// Every answer says whether its charts are those of the last commit or the newest.
 #[test]
 fn durable_charts_are_those_of_the_last_commit() {
     let (server, http) = server();
@@ -328,7 +329,7 @@ fn queries_and_headers_are_bounded() {
     assert_eq!(send(&server, Method::GET, "/healthz").status(), StatusCode::OK);
 }
 
-/// Clients that connect and say nothing hold nobody else up, and do not hold up the end.
+/// Clients that connect and send nothing delay neither other clients nor the end of the server.
 #[test]
 fn idle_connections_are_harmless() {
     let (server, _) = server();
@@ -350,7 +351,8 @@ fn a_stopped_server_frees_its_address() {
     start(address, http, Access::default()).unwrap();
 }
 
-/// A process of a cluster that is not the first has no charts: it says that it lives, and who has them.
+/// A process of a cluster other than process 0 has no charts: it answers probes, and redirects
+/// clients to process 0.
 #[test]
 fn a_follower_sends_clients_to_process_0() {
     let follower = Arc::new(follower::Follower::default());
@@ -368,7 +370,7 @@ fn a_follower_sends_clients_to_process_0() {
     assert_eq!(sent.headers()["location"], "http://first:7878/v1/charts/weekly?scope=US&limit=3");
 }
 
-/// It would be sent to itself.
+/// A client on another machine would be redirected to itself.
 #[test]
 fn a_follower_does_not_send_clients_to_a_loopback_that_is_not_theirs() {
     let follower = Arc::new(follower::Follower::default());

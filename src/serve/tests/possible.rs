@@ -1,5 +1,5 @@
-//! What is asked for and is not there: what cannot be is 404, what could be is empty, and both say what there is. And what the
-//! status does not know yet.
+//! Requests for what does not exist: what cannot exist is 404, what could exist is empty, and both
+//! say what there is. And values of the status that are not known yet.
 
 use std::thread::JoinHandle;
 
@@ -15,7 +15,7 @@ fn missing(server: &Server, path: &str) -> Value {
     response.json().unwrap()
 }
 
-/// Answers the next question as workers do that have `found` something.
+/// Answers the next query as workers would that have `found` this.
 fn workers(http: &Arc<Http>, found: Vec<Finding>) -> JoinHandle<()> {
     let http = http.clone();
     std::thread::spawn(move || {
@@ -68,11 +68,11 @@ fn what_could_have_plays_and_has_none_says_what_does() {
     assert_eq!(cell(&server, "/v1/charts/weekly").available, None);
 }
 
-/// Countries are what plays call them, and so are devices.
+/// Any name that plays have for a country or a device is a scope.
 #[test]
 fn a_name_that_plays_have_is_a_scope_whatever_it_looks_like() {
     let (server, http) = server();
-    // No device has been seen at all, so nobody can tell.
+    // No play has named a device yet, so this could be one.
     assert_eq!(cell(&server, "/v1/charts/artists?scope=device:watch").entries.len(), 0);
     let played = |chart, scope| ((Cell { chart, start_day: 0, scope }, "Anna".to_owned()), 1);
     let ranked = vec![played(0, Scope::country("Mars")), played(1, Scope::device("mobile"))];
@@ -81,12 +81,12 @@ fn a_name_that_plays_have_is_a_scope_whatever_it_looks_like() {
     assert_eq!(cell(&server, "/v1/trending?scope=Mars").entries.len(), 0);
     refused(&server, "/v1/charts/artists?scope=device:watch", 404, "device that was ever seen");
     refused(&server, "/v1/charts/artists?scope=device:Mobile", 404, "Did you mean `device:mobile`?");
-    // Before the charts are whole nobody knows what plays have.
+    // The names that plays have are not known before the charts are complete.
     http.state.ready.store(false, Ordering::Release);
     refused(&server, "/v1/charts/weekly?scope=Venus", 503, "still being made");
 }
 
-/// However many scopes there are, an answer has a bound, and the pages together have all of them.
+/// However many scopes there are, an answer is bounded, and the pages together have all of them.
 #[test]
 fn many_scopes_come_in_pages() {
     let (server, http) = server();
@@ -113,7 +113,8 @@ fn many_scopes_come_in_pages() {
     assert_eq!(json(&server, "/v1/charts?limit=1&after=c00007")["charts"][1]["with_entries"]["scopes"][0], "c00008");
 }
 
-/// The page asks for the first page only, and for the others when that has changed.
+/// The web page revalidates only the first page of the list, and loads the others when the tag of
+/// the first has changed.
 #[test]
 fn a_scope_that_comes_on_a_later_page_changes_the_tag_of_the_first() {
     let (server, http) = server();
@@ -133,7 +134,7 @@ fn a_scope_that_comes_on_a_later_page_changes_the_tag_of_the_first() {
     play(1500, 1501, 1);
     let after = first();
     assert!(after.1 == before.1 && after.0 != before.0);
-    // One comes as another goes, so their number is the same.
+    // One scope appears as another disappears, so their number stays the same.
     play(1500, 1501, -1);
     play(1501, 1502, 1);
     assert!(first().0 != after.0);
@@ -167,12 +168,13 @@ fn pages_of_the_window_lead_on_when_it_has_moved() {
         (&"US".into(), Some("2026-11-20T15:02:00Z"))
     );
     assert!(second.get("next").is_none());
-    // Of another chart the next page is of the same period, also when a new one has begun.
+    // For other charts the link names the period, so the next page is of the same one even if a new
+    // period has begun.
     let weekly = page("/v1/geo?chart=weekly&limit=1", vec![country(0, 20_773, "DE"), country(0, 20_773, "US")]);
     assert_eq!(weekly["next"], "/v1/geo?chart=weekly&after=DE&limit=1&period=2026-W47");
 }
 
-/// The command can be pasted into a shell.
+/// The command in the message can be pasted into a shell.
 #[test]
 fn a_window_that_is_not_known_names_the_lake_that_has_it() {
     let (server, http) = server();
@@ -182,7 +184,7 @@ fn a_window_that_is_not_known_names_the_lake_that_has_it() {
         let command = format!("`reprise replay --lake {word} --chart trending --clock 2026-11-01T00:00:00Z`");
         refused(&server, "/v1/trending?at=2026-11-01", 404, &command);
         workers.join().unwrap();
-        // The next question of its kind has to wait for a moment.
+        // The next query of this kind has to wait for a moment.
         std::thread::sleep(Duration::from_millis(60));
     }
 }
@@ -211,7 +213,7 @@ fn a_wrong_token_is_told_from_none() {
     }
 }
 
-/// What nobody has said yet is unknown, not 0: where the partitions end, and with it the lag.
+/// A value that is not known yet is null, not 0: the ends of the partitions, and with them the lag.
 #[test]
 fn the_status_says_what_is_not_in_the_lake_and_what_is_not_known() {
     let (server, http) = server();
@@ -228,7 +230,7 @@ fn the_status_says_what_is_not_in_the_lake_and_what_is_not_known() {
     assert_eq!((&status_now["uncommitted_plays"], &status_now["next_commit_ms"]), (&7.into(), &Value::Null));
     http.state.measured(&[(0, Extent { first: 0, end: 9 })].into(), None, true);
     assert_eq!(status()["lag"], 2);
-    // The broker's word is older than what has been read since.
+    // More has been read since the broker said where the partition ends.
     read(10);
     assert_eq!(status()["lag"], 0);
 

@@ -1,22 +1,25 @@
-//! When a run without a terminal logs: a line when something has changed, one in ten seconds at most, none while it is
-//! idle; and a warning of dead letters at the first ones, then at growing intervals.
+//! Decides when a run without a terminal logs: a line when something has changed, at most one in
+//! ten seconds, none while it is idle; and a warning of dead letters at the first ones, then at
+//! growing intervals.
 //!
-//! It only decides, from moments that it is given, so that its tests need no clock.
+//! The decisions take the time as an argument, so that the tests need no clock.
 
 use std::time::{Duration, Instant};
 
 use crate::state::Status;
 
-/// Between two lines that only differ in how much was counted.
+/// The least time between two lines that differ only in their counts.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
-/// Between the first two warnings; the next interval is twice as long as the one before.
+/// The least time between the first two warnings; each later interval is twice as long as the one
+/// before.
 const WARNING_INTERVAL: Duration = Duration::from_secs(10);
+/// The longest of these intervals.
 const WARNING_INTERVAL_MAX: Duration = Duration::from_secs(3600);
 
-/// What a line says, but for the rates and clocks that go on by themselves.
+/// What a line says, except rates and clocks, which change even in an idle run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Seen {
-    /// What the run is about; a change of these is logged at once.
+    /// Whether the run is ready and has caught up; a change of these is logged at once.
     stage: (bool, bool),
     counted: [u64; 5],
     lake_version: Option<u64>,
@@ -33,7 +36,7 @@ impl Seen {
     }
 }
 
-/// What was logged last.
+/// Remembers what was logged last.
 #[derive(Default)]
 pub struct Lines {
     line: Option<(Instant, Seen)>,
@@ -47,8 +50,8 @@ struct Warning {
 }
 
 impl Lines {
-    /// Whether to log a line `now` of a run that is at `status` and has read `lake_rows` of its lake. The last line of a run,
-    /// if `is_last`, does not wait.
+    /// Whether to log a line `now`, of a run with this `status` that has read `lake_rows` rows of
+    /// its lake. If `is_last`, it is the last line of a run, which does not wait for the interval.
     pub fn line_is_due(&mut self, now: Instant, status: &Status, lake_rows: u64, is_last: bool) -> bool {
         let seen = Seen::of(status, lake_rows);
         let is_due = self.line.as_ref().is_none_or(|(at, last)| {
@@ -61,7 +64,8 @@ impl Lines {
         is_due
     }
 
-    /// Whether to warn `now` of the dead letters of `status`. The end of a run is no reason for another warning after the first.
+    /// Whether to warn `now` of the dead letters in `status`. The end of a run causes no additional
+    /// warning.
     pub fn warning_is_due(&mut self, now: Instant, status: &Status) -> bool {
         let dead_letters = match status.no_plays {
             Some(_) => status.lake_dead_letters.max(status.dead_letters.values().sum()),
@@ -89,7 +93,8 @@ mod tests {
         Status { accepted, dead_letters, ready: true, caught_up: true, ..Status::default() }
     }
 
-    /// The seconds at which a line is written of what happens second by second.
+    /// The seconds at which a line is logged, if `story` gives the status of the run at each
+    /// second.
     fn lines(story: impl Fn(u64) -> Status) -> Vec<u64> {
         let (began, mut lines) = (Instant::now(), Lines::default());
         let due = |second: &u64| lines.line_is_due(began + Duration::from_secs(*second), &story(*second), 0, false);
@@ -111,7 +116,7 @@ mod tests {
     #[test]
     fn what_comes_after_a_pause_is_told_at_once() {
         assert_eq!(lines(|second| status(u64::from(second >= 42), 0)), [0, 42]);
-        // A commit at the end of it.
+        // A commit after the pause.
         assert_eq!(lines(|second| Status { lake_version: Some(second / 55), ..status(7, 0) }), [0, 55]);
     }
 

@@ -1,4 +1,5 @@
-//! What a person sees of a run: a live table in a terminal, or a line of the log when something has changed.
+//! Shows a run to people: as a live table in a terminal, or as a line of the log when something has
+//! changed.
 
 mod lines;
 
@@ -31,17 +32,25 @@ pub use transactions::warn_of_rest;
 use window::{Counts, WindowWatch};
 
 const INTERVAL: Duration = Duration::from_secs(1);
-/// A broker that is started again, or moves its partitions, may say nothing for a moment.
+/// Kafka counts as silent once it has not answered for this long: a broker that restarts or moves
+/// its partitions may not answer for a moment.
 const SILENT_MIN: Duration = Duration::from_secs(5);
-/// Partitions that say nothing before no more are asked: each takes its time.
+/// After this number of partitions without an answer no more are asked, since each one takes its
+/// whole timeout.
 const FAILURES_MAX: usize = 3;
 
-/// Whether there is a terminal to show a live table on. A dumb one cannot be drawn on.
+/// Whether standard error is a terminal on which a live table can be drawn. A dumb terminal cannot
+/// be drawn on.
 pub fn has_screen() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
-/// Starts a thread that looks at a run over `broker`'s topic once a second; `notes` are lines that stay below the table.
+/// Starts a thread that shows a run over `broker`'s topic once a second, until the result is
+/// dropped. `progress` is how far the run has read its lake; `notes` are lines below the live
+/// table.
+///
+/// # Errors
+/// If the thread cannot be started.
 pub fn monitor(
     state: Arc<State>,
     broker: TopicConfig,
@@ -62,7 +71,7 @@ struct Watch {
     notes: Vec<String>,
     consumer: Option<Consumer>,
     transactions: Transactions,
-    /// Since when Kafka does not answer.
+    /// Since when Kafka has not answered; none if it answers.
     silent: Option<(Instant, Timestamp)>,
     window: WindowWatch,
     /// When plays were last counted, and how many there were.
@@ -94,7 +103,7 @@ impl Watch {
         }
     }
 
-    /// Asks the broker where the partitions end.
+    /// Asks the brokers where the partitions end, and notes the answer in the status.
     fn ask(&mut self) {
         let partitions: Vec<i32> = self.state.status().partitions.iter().map(|state| state.partition).collect();
         if self.consumer.is_none() {
@@ -125,7 +134,7 @@ impl Watch {
         }
     }
 
-    /// What the partitions hold that answer. Fails if none does.
+    /// The extents of the partitions that answer. Fails if none of them answers.
     fn ends(&self, consumer: &Consumer, partitions: &[i32]) -> Result<BTreeMap<i32, Extent>> {
         let (mut extents, mut failures) = (BTreeMap::new(), Vec::new());
         for partition in partitions {
@@ -153,7 +162,7 @@ impl Watch {
         let (missed, missed_by_us) = (totals.window_misses.load(), totals.missed_by_us.load());
         self.window.look(&mut status, Counts { plays: now.1, missed, missed_by_us });
         if now.1 == last.1 {
-            // What nothing has come for is neither fresh nor old.
+            // Without new plays, the charts are neither fresh nor stale.
             status.freshness_ms = None;
         }
     }

@@ -1,5 +1,7 @@
-//! Transactions that nobody ends: a consumer of committed records sees none of what a partition holds behind one, and takes the
-//! partition to end there. So the end that it sees is compared with the high watermark, which counts all records.
+//! Detects transactions that are left open. A consumer of committed records sees no record of a
+//! partition behind an open transaction, and takes the partition to end there. So this file
+//! compares the end that such a consumer sees (the last stable offset) with the high watermark,
+//! which counts all records.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -11,20 +13,22 @@ use tracing::{info, warn};
 use crate::kafka::{Consumer, Extent, TopicConfig};
 use crate::state::OpenTransaction;
 
-/// A transaction may last so long without being remarked upon.
+/// A transaction may be open for this long without being reported.
 const GRACE: Duration = Duration::from_secs(5);
-/// A producer whose transactions are long is not complained about each time.
+/// The least time between two warnings, so that a producer of long transactions does not cause one
+/// each time.
 const WARNING_INTERVAL: Duration = Duration::from_secs(600);
-/// Partitions that a message names one by one.
+/// The most partitions that a message names one by one.
 const NAMED_MAX: usize = 8;
 
-/// What waits behind transactions.
+/// The records that wait behind open transactions.
 #[derive(Default)]
 pub struct Transactions {
-    /// Sees all records.
+    /// A consumer that sees all records, also those of open transactions.
     consumer: Option<Consumer>,
-    /// The end of what can be read of each partition, when it was last looked at.
+    /// The last stable offset of each partition at the last look.
     ends: BTreeMap<i32, i64>,
+    /// By partition.
     hidden: BTreeMap<i32, Hidden>,
     warned_at: Option<Instant>,
     is_told: bool,
@@ -39,8 +43,9 @@ struct Hidden {
 }
 
 impl Transactions {
-    /// Looks at the partitions of which the `extents` of committed records are known, waiting for each at most `timeout`. Returns
-    /// the transaction that has lasted too long, if there is one.
+    /// Compares the `extents` of committed records with the high watermarks of the same partitions,
+    /// and waits at most `timeout` for each. Returns the records that have waited too long behind a
+    /// transaction, if there are any.
     pub fn look(
         &mut self,
         broker: &TopicConfig,
@@ -51,7 +56,8 @@ impl Transactions {
             self.consumer = broker.asker_of_all().ok();
         }
         for (&partition, &Extent { end, .. }) in extents {
-            // An end that moves is not held back. So a topic that is busy is not asked twice as much.
+            // A partition whose end moves is not held back by a transaction, so its high watermark
+            // is not asked for. This saves half of the requests for a busy topic.
             if self.ends.insert(partition, end).is_some_and(|before| before != end) {
                 self.hidden.remove(&partition);
                 continue;
@@ -70,7 +76,7 @@ impl Transactions {
         self.tell(&broker.topic)
     }
 
-    /// Whether anything is hidden, for however short a time.
+    /// Whether any record waits behind a transaction, for however short a time.
     pub fn hide_something(&self) -> bool {
         !self.hidden.is_empty()
     }
@@ -98,7 +104,8 @@ impl Transactions {
 const ADVICE: &str = "They are read when it is committed or aborted: `kafka-transactions.sh find-hanging` names its producer, and \
                       `abort` ends it";
 
-/// Warns of the records that a run which has read everything leaves behind, because a transaction hides them.
+/// Warns of the records that a run leaves unread at its end, because an open transaction hides
+/// them.
 ///
 /// # Errors
 /// If Kafka does not say where the partitions end.

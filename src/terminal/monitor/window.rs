@@ -1,5 +1,5 @@
-//! Whether the clock and the trending window are where the plays are: a clock that is ahead of the wall clock, and plays that are
-//! too old for the window when they are read.
+//! Warns if the clock and the trending window do not fit the plays: if the clock is ahead of the
+//! wall clock, or most plays are too old for the window when they are read.
 
 use std::collections::VecDeque;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -8,31 +8,32 @@ use tracing::warn;
 
 use crate::state::{Status, WindowMisses};
 
-/// For how many seconds plays are looked back at.
+/// The number of past seconds whose plays are judged.
 const LOOK_BACK: usize = 300;
-/// A clock that is ahead by less is that of a machine whose time is being adjusted.
+/// A clock that is ahead by less does not count: the time of a machine may be in adjustment.
 const AHEAD_MIN_MS: i64 = 1000;
-/// Fewer plays say nothing about where most of them are.
+/// With fewer plays, most of them being too old means nothing.
 const PLAYS_MIN: u64 = 10;
 
-/// Looked at once a second.
+/// Watches the window. It looks at the status once a second.
 #[derive(Default)]
 pub struct WindowWatch {
     is_ahead: bool,
     are_missed: bool,
-    /// One for each second.
+    /// The counts at each of the past seconds, the oldest first.
     past: VecDeque<Counts>,
-    /// When all had been read for the first time: what came before is history.
+    /// The counts when the run had caught up for the first time. Plays before that are history.
     begin: Option<Counts>,
 }
 
-/// Plays since the start.
+/// The numbers of plays since the start of the run.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counts {
+    /// All plays.
     pub plays: u64,
-    /// Those that were too old for the window.
+    /// The plays that were too old for the window when they were read.
     pub missed: u64,
-    /// How far these were behind the clock, added up, in µs.
+    /// The sum of how far these were behind the clock, in µs.
     pub missed_by_us: u64,
 }
 
@@ -52,7 +53,8 @@ impl Counts {
 }
 
 impl WindowWatch {
-    /// Notes in `status` what there is to say, and warns when it begins.
+    /// Notes in `status` how far the clock is ahead and how many plays missed the window, and warns
+    /// when either becomes a problem.
     pub fn look(&mut self, status: &mut Status, now: Counts) {
         status.clock_ahead_ms = status.clock_us.map(|clock_us| clock_us / 1000 - wall_ms());
         status.clock_ahead_ms = status.clock_ahead_ms.filter(|ahead_ms| *ahead_ms >= AHEAD_MIN_MS);
@@ -101,7 +103,7 @@ impl WindowWatch {
     }
 }
 
-/// A time in seconds, in words.
+/// A duration as text, with a unit that fits.
 fn span(seconds: i64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),
@@ -125,7 +127,8 @@ mod tests {
         Counts { plays, missed, missed_by_us: missed * 20 * MINUTE_US }
     }
 
-    /// What was missed while history was read is told, and warned of is what is missed afterwards.
+    /// The status counts plays that were missed while history was read; only those that are missed
+    /// afterwards cause a warning.
     #[test]
     fn plays_that_miss_the_window() {
         let (mut watch, mut status) = (WindowWatch::default(), Status::default());

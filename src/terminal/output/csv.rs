@@ -1,10 +1,12 @@
-//! Entries as CSV (RFC 4180, with plain line feeds): what a spreadsheet or a data frame reads.
+//! Entries as CSV (RFC 4180, with plain line feeds), for spreadsheets and data frames.
 //!
-//! Titles, artists, ids and countries come from outside, and CSV has no types: a spreadsheet takes a cell that begins with
-//! `=` for a formula, whoever wrote it. So texts follow the rule of OWASP against CSV injection: one that begins with `=`,
-//! `+`, `-`, `@` (or the full-width forms of these), a tab, a carriage return or a line feed gets an apostrophe in front,
-//! which spreadsheets read as "this is text". Control characters become escapes such as `\u{1b}`, so that a row is a line,
-//! and a terminal that shows it does nothing else. Interner are written as they are. JSON and Parquet hold texts unchanged.
+//! Titles, artists, ids and countries come from outside, and CSV has no types: a spreadsheet takes
+//! a cell that begins with `=` for a formula, whoever wrote it. So texts follow the rule of OWASP
+//! against CSV injection: one that begins with `=`, `+`, `-`, `@` (or the full-width forms of
+//! these), a tab, a carriage return or a line feed gets an apostrophe in front, which spreadsheets
+//! read as "this is text". Control characters become escapes such as `\u{1b}`, so that a row is one
+//! line, and a terminal that shows it does not act on it. Numbers are written unchanged. JSON and
+//! Parquet hold texts unchanged.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -14,10 +16,14 @@ use reprise_dataflows::time::instant_name;
 use crate::state::charts::ChartCell;
 use crate::text::escape;
 
-/// What makes a spreadsheet take a cell for a formula, at its beginning.
+/// The characters that make a spreadsheet take a cell for a formula if it begins with one of them.
 const FORMULA_STARTS: [char; 11] = ['=', '+', '-', '@', '＝', '＋', '－', '＠', '\t', '\r', '\n'];
 
-/// One row per entry below a header. What a row has not (the end of all time, the title of an artist) is empty.
+/// Writes a header, and one row per entry below it. A value that a row does not have (the end of
+/// all time, the title of an artist) is empty.
+///
+/// # Errors
+/// If `out` cannot be written.
 pub fn write(cells: &[ChartCell], out: &mut dyn Write) -> io::Result<()> {
     out.write_all(b"chart,period,start,end,scope,rank,track_id,title,artist,plays\n")?;
     for cell in cells {
@@ -34,7 +40,8 @@ pub fn write(cells: &[ChartCell], out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// `text` as a cell that spreadsheets and terminals show, in quotes where it has a character that would end it early.
+/// `text` as a cell that is safe to show in spreadsheets and terminals, in quotes if it has a
+/// character that would end the cell early.
 fn text(text: &str) -> Cow<'_, str> {
     let is_formula = text.starts_with(FORMULA_STARTS);
     if !is_formula && !text.contains(|character: char| character.is_control() || ",\"".contains(character)) {

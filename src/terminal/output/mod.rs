@@ -1,6 +1,7 @@
 //! Chart cells for people and programs: a table, JSON lines, CSV, Parquet.
 //!
-//! `replay` and the client commands print through here, so the same cells look the same wherever they come from.
+//! `replay` and the client commands print through here, so the same cells look the same wherever
+//! they come from.
 
 mod csv;
 mod parquet;
@@ -15,6 +16,7 @@ use anyhow::{Context, Result, bail};
 use crate::state::charts::ChartCell;
 use crate::text::json;
 
+/// How chart cells are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
     /// For people: fits the terminal.
@@ -27,7 +29,11 @@ pub enum Format {
     Parquet,
 }
 
-/// Whether cells can be written so, before long work for them begins.
+/// Checks that cells can be written in this format to the file `path`, or to standard output,
+/// before long work for them begins. Creates the file if it does not exist.
+///
+/// # Errors
+/// If the file cannot be written, or [`Format::Parquet`] has no file.
 pub fn check(format: Format, path: Option<&Path>) -> Result<()> {
     match path {
         None if format == Format::Parquet => {
@@ -41,9 +47,11 @@ pub fn check(format: Format, path: Option<&Path>) -> Result<()> {
     }
 }
 
-/// Writes `cells` to the file `path`, or to standard output where there is none.
+/// Writes `cells` to the file `path`, or to standard output if there is none.
 ///
-/// A reader of standard output that has seen enough and closes it (`| head`) is no error.
+/// # Errors
+/// If the output cannot be written, or [`Format::Parquet`] has no file. A reader that closes
+/// standard output early (`| head`) causes no error.
 pub fn write(format: Format, cells: &[ChartCell], path: Option<&Path>) -> Result<()> {
     let Some(path) = path else { return print(format, cells) };
     let file = File::create(path).with_context(|| format!("{} cannot be written", path.display()))?;
@@ -67,18 +75,23 @@ fn print(format: Format, cells: &[ChartCell]) -> Result<()> {
     unless_closed(written).context("standard output cannot be written")
 }
 
-/// `text` with its headings in bold, if `stream` shows colours. Headings are the first line, and each one after an empty line.
+/// `text` with its headings in bold, if `stream` shows colours. Headings are the first line and
+/// each line after an empty one.
 pub fn emphasised(text: String, stream: &impl IsTerminal) -> String {
     if colours(stream) { table::emphasised(&text) } else { text }
 }
 
-/// Whether `stream` is a terminal that shows colours, and nobody has asked for none (<https://no-color.org>).
+/// Whether `stream` is a terminal that shows colours, and `NO_COLOR` is not set
+/// (<https://no-color.org>).
 pub fn colours(stream: &impl IsTerminal) -> bool {
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     stream.is_terminal() && !is_set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// Prints `text` to standard output.
+///
+/// # Errors
+/// If standard output cannot be written. A reader that closes it early causes no error.
 pub fn print_text(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
@@ -88,7 +101,7 @@ pub fn print_text(text: &str) -> Result<()> {
 /// Writes `cells` as text. A table is cut to `width` columns, if one is given.
 ///
 /// # Errors
-/// Those of `out`; and [`Format::Parquet`], which is no text.
+/// The errors of `out`; and always for [`Format::Parquet`], which is not text.
 pub fn write_text(format: Format, cells: &[ChartCell], width: Option<u16>, out: &mut dyn Write) -> io::Result<()> {
     match format {
         Format::Table => out.write_all(table::tables(cells, width).as_bytes()),
@@ -101,7 +114,10 @@ pub fn write_text(format: Format, cells: &[ChartCell], width: Option<u16>, out: 
     }
 }
 
-/// A broken pipe is success: whoever read us has what they wanted.
+/// Turns a broken pipe into success: the reader has closed it because it has read what it needs.
+///
+/// # Errors
+/// Every other error of `written`.
 pub fn unless_closed(written: io::Result<()>) -> io::Result<()> {
     match written {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
@@ -109,12 +125,12 @@ pub fn unless_closed(written: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Columns of the terminal that standard output is, if it is one.
+/// The columns of the terminal, if standard output is one.
 pub fn screen_width() -> Option<u16> {
     screen_size().map(|(width, _)| width)
 }
 
-/// Columns and lines of the terminal that standard output is, if it is one.
+/// The columns and lines of the terminal, if standard output is one.
 pub fn screen_size() -> Option<(u16, u16)> {
     if !io::stdout().is_terminal() {
         return None;

@@ -1,4 +1,4 @@
-//! Entries as a Parquet file, for whoever goes on with them in DuckDB, Polars or pandas.
+//! Entries as a Parquet file, for DuckDB, Polars, pandas and other tools.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -12,10 +12,15 @@ use parquet::file::properties::WriterProperties;
 
 use crate::state::charts::{ChartCell, Entry};
 
-/// Cells that become columns together: enough for good columns, few enough that the copy stays small.
+/// The cells that are copied into columns together: enough for efficient columns, few enough that
+/// the copy stays small.
 const CELLS_PER_BATCH: usize = 1024;
 
-/// One row per entry, with the columns of the CSV; times are µs in UTC. A file without rows has its columns too.
+/// Writes one row per entry, with the columns of the CSV; times are µs in UTC. A file without rows
+/// also has the columns.
+///
+/// # Errors
+/// If `out` cannot be written.
 pub fn write(cells: &[ChartCell], out: &mut (impl Write + Send)) -> Result<()> {
     let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
     let mut writer = ArrowWriter::try_new(out, schema(), Some(properties))?;

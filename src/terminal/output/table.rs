@@ -1,8 +1,8 @@
 //! Chart cells as tables for people.
 //!
-//! Titles, artists and countries come from whoever writes to the topic. On a terminal they are shown, never obeyed:
-//! control characters and the ones that turn the direction of text around are written as escapes, and what is too long
-//! is cut to its column.
+//! Titles, artists and countries are texts that any producer can write to the topic. A terminal
+//! must show them and not act on them: control characters, and those that change the direction of
+//! text, are written as escapes. A text that is too long is cut to its column.
 
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Row, Table, TableStyle, presets};
 use reprise_dataflows::time::instant_name;
@@ -14,13 +14,14 @@ use crate::text::{grouped, printable};
 /// The name of a period whose start and end are not known, by ISO 8601.
 const UNKNOWN_PERIOD: &str = "../..";
 
-/// One table per cell, an empty line between them. Cut to `width` columns, if one is given.
+/// One table per cell, with an empty line between them. Lines are cut to `width` columns, if it is
+/// given.
 pub fn tables(cells: &[ChartCell], width: Option<u16>) -> String {
     let tables: Vec<String> = cells.iter().map(|cell| table(cell, width)).collect();
     tables.join("\n")
 }
 
-/// The name of the cell, then its entries.
+/// The name of the cell, then its entries. Lines are cut to `width` columns, if it is given.
 pub fn table(cell: &ChartCell, width: Option<u16>) -> String {
     let clock = cell.as_of.clock_us.map(|clock_us| format!(" · as of {}", instant_name(clock_us)));
     let name = heading([&cell.chart, &cell.scope, &cell.period]) + &clock.unwrap_or_default();
@@ -31,12 +32,14 @@ pub fn table(cell: &ChartCell, width: Option<u16>) -> String {
     format!("{}\n{entries}\n", fitted(&name, width))
 }
 
-/// The `parts` of a heading with dots between them, without a period that is not known: there is no clock yet.
+/// The `parts` of a heading with dots between them. A period that is not known, because there is no
+/// clock yet, is left out.
 pub fn heading<const N: usize>(parts: [&str; N]) -> String {
     parts.into_iter().filter(|part| *part != UNKNOWN_PERIOD).collect::<Vec<_>>().join(" · ")
 }
 
-/// What stands in the place of entries where there are none: where there are some, if that is known.
+/// The line in place of the entries of an empty cell. It says which cells have entries, if that is
+/// known.
 pub fn no_plays(available: Option<&Available>) -> String {
     match available {
         Some(available) => format!(" no plays; {available}"),
@@ -44,7 +47,8 @@ pub fn no_plays(available: Option<&Available>) -> String {
     }
 }
 
-/// The entries in columns, without their cell's name and without a final line feed.
+/// The entries in columns, without the name of their cell and without a final line feed. Lines are
+/// cut to `width` columns, if it is given.
 pub fn list(entries: &[Entry], width: Option<u16>) -> String {
     let tracks = entries.iter().any(|entry| entry.title.is_some());
     let header: &[&str] = if tracks { &["#rank", "title", "artist", "#plays"] } else { &["#rank", "artist", "#plays"] };
@@ -56,8 +60,9 @@ pub fn list(entries: &[Entry], width: Option<u16>) -> String {
     columns(header, rows, width)
 }
 
-/// `rows` of texts below `header`, one line each, cut to `width` columns if one is given, without a final line feed. Columns
-/// whose header begins with `#` are numbers: they are on the right, and never cut.
+/// `rows` of texts below `header`, one line each, cut to `width` columns if it is given, without a
+/// final line feed. Columns whose header begins with `#` are numbers: they are aligned to the
+/// right, and never cut.
 pub fn columns(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>, width: Option<u16>) -> String {
     const LINE_BELOW_HEADER: TableStyle =
         presets::NOTHING.header_separator(comfy_table::LineStyle::none().fill('─').junction('─'));
@@ -67,7 +72,8 @@ pub fn columns(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>, wid
         row
     };
     let mut table = Table::new();
-    // No text has a NUL after `printable`, so nothing is broken at words: what is too long is cut where its column ends.
+    // NUL separates words here, and no text has one after `printable`. So texts are not broken at
+    // words: a text that is too long is cut where its column ends.
     table.load_style(LINE_BELOW_HEADER).set_content_arrangement(ContentArrangement::Dynamic).set_delimiter('\0');
     if let Some(width) = width {
         table.set_width(width);
@@ -85,7 +91,7 @@ pub fn columns(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>, wid
     table.trim_fmt()
 }
 
-/// `text`, escaped as [`printable`] does and cut to `width` columns.
+/// `text`, escaped as by [`printable`], and cut to `width` columns if it is given.
 pub fn fitted(text: &str, width: Option<u16>) -> String {
     let text = printable(text);
     let Some(width) = width.map(usize::from) else { return text.into_owned() };
@@ -103,7 +109,7 @@ pub fn fitted(text: &str, width: Option<u16>) -> String {
     fitting
 }
 
-/// `text` with its headings in bold: the first line, and each one after an empty line.
+/// `text` with its headings in bold: the first line, and each line after an empty one.
 pub fn emphasised(text: &str) -> String {
     let mut is_heading = true;
     let lines = text.split_inclusive('\n').map(|line| {

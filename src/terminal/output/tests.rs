@@ -1,4 +1,4 @@
-//! What people and programs get to read, whatever the titles hold and however narrow the terminal is.
+//! The output for people and programs, for any titles and any width of the terminal.
 
 use proptest::prelude::*;
 
@@ -61,7 +61,7 @@ fn csv_quotes_what_would_end_a_field() {
     assert_eq!(csv, expected.concat());
 }
 
-/// The rows of a CSV text, by the quotes of RFC 4180.
+/// The rows of a CSV text, parsed by the quotes of RFC 4180.
 fn rows(csv: &str) -> Vec<Vec<String>> {
     let (mut rows, mut row, mut field, mut quoted) = (Vec::new(), Vec::new(), String::new(), false);
     let mut characters = csv.chars().peekable();
@@ -80,7 +80,8 @@ fn rows(csv: &str) -> Vec<Vec<String>> {
     rows
 }
 
-/// A spreadsheet takes no cell for a formula, and numbers stay numbers. The page writes the same cells, so the cases are shared.
+/// A spreadsheet takes no cell for a formula, and numbers stay numbers. The web page writes the
+/// same CSV, so both share these cases.
 #[test]
 fn csv_has_no_formulas() {
     let cases: Vec<(String, String)> =
@@ -98,8 +99,8 @@ fn csv_has_no_formulas() {
 }
 
 proptest! {
-    /// Whatever texts hold: the only control character that is written ends a line, JSON is read back as it was, and each
-    /// row of CSV has its columns, none of which begins a formula.
+    /// For any texts, the only control character in the output is the end of a line, JSON is read
+    /// back unchanged, and each row of CSV has all columns, none of which begins like a formula.
     #[test]
     fn no_text_controls_a_terminal_or_a_spreadsheet(
         texts in prop::collection::vec("(\\PC|\\pC|[=+@\t\r,\"-]|\u{9b}|\x1b\\[2J){0,12}", 4),
@@ -166,7 +167,8 @@ fn a_table_cuts_what_does_not_fit() {
     "#);
 }
 
-/// Titles that would move the cursor, ring, colour, turn the text around or break the line; long and wide ones.
+/// Titles that would move the cursor, ring the bell, set colours, reverse the text or break the
+/// line; and long and wide ones.
 fn nasty_titles() -> Vec<String> {
     let long = ["x".repeat(1024), "夜".repeat(341), "\u{1b}".repeat(1024), "👩‍👩‍👧‍👦".repeat(40), "e\u{301}".repeat(300)];
     let short = [
@@ -188,7 +190,8 @@ fn nasty_titles() -> Vec<String> {
     long.into_iter().chain(short.map(str::to_owned)).collect()
 }
 
-/// Whatever the titles: one line per entry, no wider than asked, and nothing that a terminal acts upon.
+/// For any titles there is one line per entry, no wider than asked, and nothing that a terminal
+/// acts on.
 #[test]
 fn nasty_titles_stay_in_their_line() {
     use unicode_width::UnicodeWidthStr;
@@ -205,7 +208,7 @@ fn nasty_titles_stay_in_their_line() {
     }
 }
 
-/// However narrow the terminal is, there is an answer.
+/// However narrow the terminal is, there is output.
 #[test]
 fn any_width_is_survived() {
     let titles = nasty_titles();
@@ -244,7 +247,7 @@ fn an_empty_parquet_file_has_its_columns() {
     assert!(bytes.starts_with(b"PAR1") && bytes.ends_with(b"PAR1"));
 }
 
-/// What can't be written says where, and Parquet asks for a path.
+/// An error names the file that cannot be written, and Parquet asks for a path.
 #[test]
 fn errors_say_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
@@ -271,7 +274,7 @@ fn a_closed_pipe_is_success() {
     }
 }
 
-/// Headings are told from what stands below them by their places alone, and their texts stay as they are.
+/// Headings are recognised by their position alone, and their texts stay unchanged.
 #[test]
 fn headings_are_emphasised() {
     let bold = |text: &str| format!("\u{1b}[1m{text}\u{1b}[0m");
