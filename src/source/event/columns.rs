@@ -13,115 +13,173 @@ use arrow::array::{
 use arrow::buffer::{Buffer, OffsetBuffer};
 use reprise_dataflows::play::PlayBatch;
 
-use super::verdict::Play;
+use super::fields::{
+    Flag, Identifier, Kind, Milliseconds, Moment, OptionalMilliseconds, OptionalText, Play, Text, for_each_field,
+};
 
-/// In the order of [`crate::intake::schema`].
-#[derive(Default)]
-pub struct Columns {
-    song_id: Texts,
-    title: Texts,
-    artist: Texts,
-    user_id: Texts,
-    timestamp_us: Vec<i64>,
-    duration_ms: Vec<i32>,
-    completed: BooleanBuilder,
-    device: Texts,
-    country: Texts,
-    event_id: OptionalTexts,
-    city: OptionalTexts,
-    album: OptionalTexts,
-    listened_ms: Int32Builder,
-    kafka_partition: Vec<i32>,
-    kafka_offset: Vec<i64>,
-    text_bytes: usize,
+/// The values of one column, as they are collected.
+trait Column<V>: Default {
+    /// An empty column with room for `rows` values, and for as much text as this one holds.
+    fn another(&self, rows: usize) -> Self;
+
+    /// Appends a value, and returns how many bytes of text it has.
+    fn add(&mut self, value: V) -> usize;
+
+    /// The column as Arrow has it.
+    fn into_array(self) -> ArrayRef;
+}
+
+/// How the values of a field are collected.
+trait Stored: Kind {
+    type Column: for<'a> Column<Self::Value<'a>>;
+}
+
+macro_rules! stored {
+    ($($kind:ident as $column:ty;)*) => {$(
+        impl Stored for $kind {
+            type Column = $column;
+        }
+    )*};
+}
+
+stored! {
+    Identifier as Texts;
+    Text as Texts;
+    OptionalText as OptionalTexts;
+    Moment as Moments;
+    Milliseconds as Vec<i32>;
+    OptionalMilliseconds as Int32Builder;
+    Flag as BooleanBuilder;
+}
+
+macro_rules! columns {
+    ($($(#[$doc:meta])* $field:ident $name:literal $variant:ident $kind:ident,)*) => {
+        /// The columns of a batch, in the order of [`crate::intake::schema`].
+        #[derive(Default)]
+        pub struct Columns {
+            $($field: <$kind as Stored>::Column,)*
+            kafka_partition: Vec<i32>,
+            kafka_offset: Vec<i64>,
+            text_bytes: usize,
+        }
+
+        impl Columns {
+            /// Empty columns with room for as much as these hold.
+            pub fn another(&self) -> Self {
+                let rows = self.rows();
+                Self {
+                    $($field: self.$field.another(rows),)*
+                    kafka_partition: Vec::with_capacity(rows),
+                    kafka_offset: Vec::with_capacity(rows),
+                    text_bytes: 0,
+                }
+            }
+
+            /// Appends a play and the coordinates of its record.
+            pub fn append(&mut self, play: &Play<'_>, partition: i32, offset: i64) {
+                $(self.text_bytes += self.$field.add(play.$field);)*
+                self.kafka_partition.push(partition);
+                self.kafka_offset.push(offset);
+            }
+
+            /// The plays as a batch.
+            pub fn into_batch(self) -> PlayBatch {
+                batch(vec![
+                    $(self.$field.into_array(),)*
+                    Arc::new(Int32Array::from(self.kafka_partition)),
+                    Arc::new(Int64Array::from(self.kafka_offset)),
+                ])
+            }
+        }
+    };
+}
+for_each_field!(columns);
+
+#[expect(clippy::expect_used, reason = "a test compares the table of fields with the schema")]
+fn batch(columns: Vec<ArrayRef>) -> PlayBatch {
+    let columns = RecordBatch::try_new(crate::intake::schema(), columns).expect("the fields are those of the schema");
+    PlayBatch::new(columns, None)
 }
 
 impl Columns {
-    /// Empty columns with room for as much as these hold.
-    pub fn another(&self) -> Self {
-        let rows = self.rows();
-        let texts = |column: &Texts| Texts::with_capacity(rows, column.bytes.len());
-        Self {
-            song_id: texts(&self.song_id),
-            title: texts(&self.title),
-            artist: texts(&self.artist),
-            user_id: texts(&self.user_id),
-            timestamp_us: Vec::with_capacity(rows),
-            duration_ms: Vec::with_capacity(rows),
-            completed: BooleanBuilder::with_capacity(rows),
-            device: texts(&self.device),
-            country: texts(&self.country),
-            event_id: OptionalTexts::default(),
-            city: OptionalTexts::default(),
-            album: OptionalTexts::default(),
-            listened_ms: Int32Builder::with_capacity(rows),
-            kafka_partition: Vec::with_capacity(rows),
-            kafka_offset: Vec::with_capacity(rows),
-            text_bytes: 0,
-        }
-    }
-
-    pub fn append(&mut self, play: &Play<'_>, partition: i32, offset: i64) {
-        let mut text_bytes = 0;
-        let mut required = |column: &mut Texts, text: &str| {
-            column.append(text);
-            text_bytes += text.len();
-        };
-        required(&mut self.song_id, play.song_id);
-        required(&mut self.title, play.title);
-        required(&mut self.artist, play.artist);
-        required(&mut self.user_id, play.user_id);
-        required(&mut self.device, play.device);
-        required(&mut self.country, play.country);
-        let mut optional = |column: &mut OptionalTexts, text: Option<&str>| {
-            column.append(text);
-            text_bytes += text.map_or(0, str::len);
-        };
-        optional(&mut self.event_id, play.event_id);
-        optional(&mut self.city, play.city);
-        optional(&mut self.album, play.album);
-        self.text_bytes += text_bytes;
-
-        self.timestamp_us.push(play.timestamp_us);
-        self.duration_ms.push(play.duration_ms);
-        self.completed.append_value(play.completed);
-        self.listened_ms.append_option(play.listened_ms);
-        self.kafka_partition.push(partition);
-        self.kafka_offset.push(offset);
-    }
-
+    /// How many plays there are.
     #[inline]
     pub fn rows(&self) -> usize {
         self.kafka_offset.len()
     }
 
+    /// How many bytes of text the plays have.
     #[inline]
     pub fn text_bytes(&self) -> usize {
         self.text_bytes
     }
+}
 
-    pub fn into_batch(mut self) -> PlayBatch {
-        let columns: Vec<ArrayRef> = vec![
-            Arc::new(self.song_id.finish()),
-            Arc::new(self.title.finish()),
-            Arc::new(self.artist.finish()),
-            Arc::new(self.user_id.finish()),
-            Arc::new(TimestampMicrosecondArray::from(self.timestamp_us).with_timezone("UTC")),
-            Arc::new(Int32Array::from(self.duration_ms)),
-            Arc::new(self.completed.finish()),
-            Arc::new(self.device.finish()),
-            Arc::new(self.country.finish()),
-            Arc::new(self.event_id.finish()),
-            Arc::new(self.city.finish()),
-            Arc::new(self.album.finish()),
-            Arc::new(self.listened_ms.finish()),
-            Arc::new(Int32Array::from(self.kafka_partition)),
-            Arc::new(Int64Array::from(self.kafka_offset)),
-        ];
-        #[expect(clippy::expect_used, reason = "no input reaches it: both sides are written down here")]
-        let batch =
-            RecordBatch::try_new(crate::intake::schema(), columns).expect("the columns above are those of the schema");
-        PlayBatch::new(batch, None)
+impl Column<i32> for Vec<i32> {
+    fn another(&self, rows: usize) -> Self {
+        Self::with_capacity(rows)
+    }
+
+    #[inline]
+    fn add(&mut self, value: i32) -> usize {
+        self.push(value);
+        0
+    }
+
+    fn into_array(self) -> ArrayRef {
+        Arc::new(Int32Array::from(self))
+    }
+}
+
+impl Column<Option<i32>> for Int32Builder {
+    fn another(&self, rows: usize) -> Self {
+        Self::with_capacity(rows)
+    }
+
+    #[inline]
+    fn add(&mut self, value: Option<i32>) -> usize {
+        self.append_option(value);
+        0
+    }
+
+    fn into_array(mut self) -> ArrayRef {
+        Arc::new(self.finish())
+    }
+}
+
+impl Column<bool> for BooleanBuilder {
+    fn another(&self, rows: usize) -> Self {
+        Self::with_capacity(rows)
+    }
+
+    #[inline]
+    fn add(&mut self, value: bool) -> usize {
+        self.append_value(value);
+        0
+    }
+
+    fn into_array(mut self) -> ArrayRef {
+        Arc::new(self.finish())
+    }
+}
+
+/// Moments in µs since 1970.
+#[derive(Default)]
+struct Moments(Vec<i64>);
+
+impl Column<i64> for Moments {
+    fn another(&self, rows: usize) -> Self {
+        Self(Vec::with_capacity(rows))
+    }
+
+    #[inline]
+    fn add(&mut self, value: i64) -> usize {
+        self.0.push(value);
+        0
+    }
+
+    fn into_array(self) -> ArrayRef {
+        Arc::new(TimestampMicrosecondArray::from(self.0).with_timezone("UTC"))
     }
 }
 
@@ -143,15 +201,22 @@ impl Texts {
         offsets.push(0);
         Self { bytes: Vec::with_capacity(bytes), offsets }
     }
+}
 
-    #[inline]
-    fn append(&mut self, text: &str) {
-        self.bytes.extend_from_slice(text.as_bytes());
-        self.offsets.push(self.bytes.len() as i32);
+impl Column<&str> for Texts {
+    fn another(&self, rows: usize) -> Self {
+        Self::with_capacity(rows, self.bytes.len())
     }
 
-    fn finish(self) -> StringArray {
-        StringArray::new(OffsetBuffer::new(self.offsets.into()), Buffer::from_vec(self.bytes), None)
+    #[inline]
+    fn add(&mut self, text: &str) -> usize {
+        self.bytes.extend_from_slice(text.as_bytes());
+        self.offsets.push(self.bytes.len() as i32);
+        text.len()
+    }
+
+    fn into_array(self) -> ArrayRef {
+        Arc::new(StringArray::new(OffsetBuffer::new(self.offsets.into()), Buffer::from_vec(self.bytes), None))
     }
 }
 
@@ -163,9 +228,13 @@ struct OptionalTexts {
     rest: Option<StringBuilder>,
 }
 
-impl OptionalTexts {
+impl Column<Option<&str>> for OptionalTexts {
+    fn another(&self, _rows: usize) -> Self {
+        Self::default()
+    }
+
     #[inline]
-    fn append(&mut self, text: Option<&str>) {
+    fn add(&mut self, text: Option<&str>) -> usize {
         match (&mut self.rest, text) {
             (None, None) => self.missing += 1,
             (Some(rest), text) => rest.append_option(text),
@@ -176,9 +245,10 @@ impl OptionalTexts {
                 self.rest = Some(rest);
             }
         }
+        text.map_or(0, str::len)
     }
 
-    fn finish(self) -> StringArray {
-        self.rest.map_or_else(|| StringArray::new_null(self.missing), |mut rest| rest.finish())
+    fn into_array(self) -> ArrayRef {
+        Arc::new(self.rest.map_or_else(|| StringArray::new_null(self.missing), |mut rest| rest.finish()))
     }
 }

@@ -3,8 +3,9 @@
 use std::str::FromStr;
 
 use crate::intake::{Rejection, check_song_id};
-use crate::source::event::format::EventFormat;
-use crate::source::event::verdict::{Play, Rejected, plausible};
+use crate::source::event::fields::Play;
+use crate::source::event::format::{EventFormat, Unread};
+use crate::source::event::verdict::{Rejected, plausible};
 use crate::source::event::{Decoder, Record, timestamp};
 
 /// `song_id,title,artist,user_id,timestamp,duration_ms,completed,device,country`
@@ -19,12 +20,12 @@ fn parsed<T: FromStr>(text: &str, field: &str) -> Result<T, Rejected> {
 }
 
 impl EventFormat for Csv {
-    fn read(&mut self, record: &Record<'_>, accept: &mut dyn FnMut(&Play<'_>)) -> Result<(), Rejected> {
+    fn read(&mut self, record: &Record<'_>, accept: &mut dyn FnMut(&Play<'_>)) -> Result<(), Unread> {
         let line = std::str::from_utf8(record.value.unwrap_or_default());
         let line = line.map_err(|_| rejected(Rejection::NotUtf8, "the record"))?.trim_end();
         let fields: Vec<&str> = line.split(',').collect();
         let [song_id, title, artist, user_id, time, duration_ms, completed, device, country] = fields[..] else {
-            return Err(rejected(Rejection::MissingField, "a line has nine values"));
+            return Err(rejected(Rejection::MissingField, "a line has nine values").into());
         };
         check_song_id(song_id).map_err(|reason| rejected(reason, "song_id"))?;
         let event_us = timestamp::from_text(time).ok_or_else(|| rejected(Rejection::BadTimestamp, "timestamp"))?;
@@ -69,7 +70,7 @@ fn a_format_is_one_file() {
         ("S1,Moon,Ana,u7,2031-05-05 05:05:00,1,true,mobile,PT", Rejection::TooFarAhead),
         ("S1,Moon,Ana,u7,2025-05-05 05:05:00,1,perhaps,mobile,PT", Rejection::WrongType),
     ] {
-        assert_eq!(csv.push(&record(line)).map_err(|rejected| rejected.reason), Err(reason), "{line}");
+        assert_eq!(csv.push(&record(line)).map_err(|unread| unread.rejected().reason), Err(reason), "{line}");
     }
     assert_eq!(csv.rows(), 0);
 }

@@ -3,9 +3,8 @@
 use reprise_dataflows::play::PlayBatch;
 
 use super::columns::Columns;
-use super::format::{EventFormat, Record};
+use super::format::{EventFormat, Record, Unread};
 use super::json::Json;
-use super::verdict::Rejected;
 
 /// Turns the records of one format into columns.
 pub struct Decoder {
@@ -36,7 +35,7 @@ impl Decoder {
     /// # Panics
     /// When a text column grows beyond the 2 GiB that Arrow's offsets can count. No bytes of a record can do that: call
     /// [`finish`](Self::finish) long before [`bytes`](Self::bytes) gets there.
-    pub fn push(&mut self, record: &Record<'_>) -> Result<i64, Rejected> {
+    pub fn push(&mut self, record: &Record<'_>) -> Result<i64, Unread> {
         let (columns, mut event_us) = (&mut self.columns, 0);
         self.format.read(record, &mut |play| {
             columns.append(play, record.partition, record.offset);

@@ -36,24 +36,6 @@ pub fn beginning(text: &str, bytes_max: usize) -> &str {
     &text[..end]
 }
 
-/// A play that keeps every rule, borrowed from its record.
-#[cfg_attr(test, derive(Debug, PartialEq))]
-pub struct Play<'a> {
-    pub song_id: &'a str,
-    pub title: &'a str,
-    pub artist: &'a str,
-    pub user_id: &'a str,
-    pub timestamp_us: i64,
-    pub duration_ms: i32,
-    pub completed: bool,
-    pub device: &'a str,
-    pub country: &'a str,
-    pub event_id: Option<&'a str>,
-    pub city: Option<&'a str>,
-    pub album: Option<&'a str>,
-    pub listened_ms: Option<i32>,
-}
-
 /// The event time, if it is neither too old nor too far ahead of its record.
 pub fn plausible(event_us: i64, kafka_ms: Option<i64>) -> Result<i64, Rejected> {
     let kafka_us = kafka_ms.map(|ms| ms.saturating_mul(1000));

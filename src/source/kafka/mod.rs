@@ -14,6 +14,7 @@
 //! before it is committed.
 
 mod discovery;
+mod held;
 mod operator;
 mod origin;
 mod partition;

@@ -6,7 +6,7 @@ use super::spread::Spread;
 use crate::intake::{DeadLetter, Gap, Position};
 use crate::report::PartitionReport;
 use crate::report::times::EventTimes;
-use crate::source::event::{Decoder, Record};
+use crate::source::event::{Decoder, Record, Unread};
 
 pub struct Partition {
     pub report: PartitionReport,
@@ -57,12 +57,20 @@ impl Partition {
         self.report.miss_to(offset)
     }
 
-    /// Makes a play or a dead letter of a record. Gives the bytes that a dead letter keeps.
-    pub fn accept(&mut self, message: &Message<'_>, batch: &mut Batch) -> u64 {
+    /// Makes a play or a dead letter of a record, and returns the bytes that a dead letter keeps.
+    ///
+    /// # Errors
+    /// What the format waits for. Then nothing has changed, and the same record has to be given again.
+    pub fn accept(&mut self, message: &Message<'_>, batch: &mut Batch) -> Result<u64, String> {
         let Message { partition, offset, timestamp_ms, key, value } = *message;
+        let event_us = match batch.decoder.push(&Record { partition, offset, timestamp_ms, value }) {
+            Ok(event_us) => Ok(event_us),
+            Err(Unread::Rejected(rejected)) => Err(rejected),
+            Err(Unread::Waiting(what)) => return Err(what),
+        };
         self.report.pass(offset);
         self.time_ms = timestamp_ms;
-        match batch.decoder.push(&Record { partition, offset, timestamp_ms, value }) {
+        Ok(match event_us {
             Ok(event_us) => {
                 self.report.accepted += 1;
                 batch.times.add(event_us);
@@ -83,26 +91,58 @@ impl Partition {
                 });
                 (key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len)) as u64
             }
-        }
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::intake::Rejection;
+    use crate::source::event::fields::Play;
+    use crate::source::event::format::EventFormat;
+    use crate::source::event::verdict::Rejected;
+
+    fn batch(decoder: Decoder) -> Batch {
+        Batch { decoder, dead_letters: Vec::new(), times: EventTimes::default(), spread: Spread::default() }
+    }
+
+    /// Rejects all records, once it has been asked `0` times.
+    struct AfterAnswers(usize);
+
+    impl EventFormat for AfterAnswers {
+        fn read(&mut self, _record: &Record<'_>, _accept: &mut dyn FnMut(&Play<'_>)) -> Result<(), Unread> {
+            match self.0.checked_sub(1) {
+                Some(left) => {
+                    self.0 = left;
+                    Err(Unread::Waiting("a schema".to_owned()))
+                }
+                None => Err(Rejected::new(Rejection::NotJson, format_args!("it is a test")).into()),
+            }
+        }
+    }
+
+    #[test]
+    fn a_record_that_its_format_cannot_read_yet_changes_nothing() {
+        let mut batch = batch(Decoder::of(Box::new(AfterAnswers(2))));
+        let mut partition = Partition::new(0, 7);
+        let message =
+            Message { partition: 0, offset: 7, timestamp_ms: Some(1), key: Some(b"k"), value: Some(b"event") };
+        for _ in 0..2 {
+            assert_eq!(partition.accept(&message, &mut batch), Err("a schema".to_owned()));
+            assert_eq!((partition.position().next, batch.dead_letters.len(), batch.spread.files()), (7, 0, 0));
+        }
+        assert_eq!(partition.accept(&message, &mut batch), Ok(6));
+        assert_eq!((partition.position().next, batch.dead_letters.len()), (8, 1));
+    }
 
     #[test]
     fn only_a_record_that_was_read_is_at_the_end() {
-        let mut batch = Batch {
-            decoder: Decoder::new(),
-            dead_letters: Vec::new(),
-            times: EventTimes::default(),
-            spread: Spread::default(),
-        };
+        let mut batch = batch(Decoder::new());
         let mut partition = Partition::new(0, 5);
         assert!(!partition.is_at(5));
         let message = Message { partition: 0, offset: 7, timestamp_ms: Some(1), key: None, value: None };
-        partition.accept(&message, &mut batch);
+        assert_eq!(partition.accept(&message, &mut batch), Ok(0));
         assert!(partition.is_at(8));
         // After the last record there is a transaction's marker.
         assert!(!partition.is_at(9));

@@ -17,6 +17,7 @@ use reprise_dataflows::{Epoch, Tick};
 use reprise_kafka::{KafkaNotice, Receiver};
 use tracing::{info, warn};
 
+use super::held::HeldRecord;
 use super::partition::{Batch, Partition};
 use super::resume::{PASSED, check_remade, ends_before, lost};
 use super::share::Share;
@@ -47,6 +48,7 @@ const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 /// How often to ask which offsets are left, and how long to wait for the answer: meanwhile the worker stands still.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
+const UNANSWERED: &str = "Kafka does not answer as it should; trying on";
 
 pub struct Reader {
     broker: TopicConfig,
@@ -65,6 +67,8 @@ pub struct Reader {
     gaps: Vec<Gap>,
     /// The newest dead letters since the last report.
     rejected: NewestRejected,
+    /// A record that its format could not read yet, to be tried before any other. Meanwhile nothing else is read.
+    held: Option<HeldRecord>,
     /// Offsets have been passed since the last report.
     moved: bool,
     /// Worker 0 has been told that the open epoch has brought something.
@@ -109,6 +113,7 @@ impl Reader {
             files_max: files_max(0),
             gaps: Vec::new(),
             rejected: NewestRejected::default(),
+            held: None,
             moved: false,
             announced: false,
             untaken: false,
@@ -127,6 +132,8 @@ impl Reader {
 
     /// Has the consumer read each partition from where it is.
     fn assign(&mut self) -> Result<()> {
+        // The consumer delivers it again.
+        self.held = None;
         let topic = &self.broker.topic;
         let mut assignment = TopicPartitionList::new();
         for state in &self.partitions {
@@ -188,7 +195,12 @@ impl Reader {
             if read_bytes > TURN_BYTES_MAX || (record % 256 == 255 && began.elapsed() > TURN_MAX) {
                 break;
             }
-            match self.receiver.receive() {
+            let held = self.held.take();
+            let received = match &held {
+                Some(held) => Some(Ok(held.message())),
+                None => self.receiver.receive(),
+            };
+            match received {
                 None => break,
                 Some(Ok(message)) => {
                     let Some(state) = find(&mut self.partitions, message.partition) else { continue };
@@ -200,7 +212,14 @@ impl Reader {
                         self.oldest_ms =
                             Some(self.oldest_ms.map_or(timestamp_ms, |oldest_ms| oldest_ms.min(timestamp_ms)));
                     }
-                    rejected_bytes += state.accept(&message, &mut self.batch);
+                    match state.accept(&message, &mut self.batch) {
+                        Ok(bytes) => rejected_bytes += bytes,
+                        Err(what) => {
+                            self.held = Some(HeldRecord::of(&message));
+                            self.warn("a record cannot be read yet, and all others wait for it", &what);
+                            break;
+                        }
+                    }
                     self.epoch_rows += 1;
                     (self.moved, self.untaken) = (true, true);
                     if self.is_spread_too_far() {
@@ -264,14 +283,14 @@ impl Reader {
             }
             // That none is left does not say why; another error does.
             RDKafkaErrorCode::AllBrokersDown => {}
-            _ => self.warn(&format!("{code}; {reason}")),
+            _ => self.warn(UNANSWERED, &format!("{code}; {reason}")),
         }
         Ok(())
     }
 
-    fn warn(&mut self, reason: &str) {
+    fn warn(&mut self, problem: &str, reason: &str) {
         if self.warned_at.is_none_or(|at| at.elapsed() >= WARNING_INTERVAL) {
-            warn!(topic = self.broker.topic, reason, "Kafka does not answer as it should; trying on");
+            warn!(topic = self.broker.topic, reason, "{problem}");
             self.warned_at = Some(Instant::now());
         }
     }
@@ -289,7 +308,7 @@ impl Reader {
         let extents = match self.broker.extents(self.receiver.consumer(), &partitions, LOOK_TIMEOUT) {
             Ok(extents) => extents,
             Err(error) => {
-                self.warn(&format!("{error:#}"));
+                self.warn(UNANSWERED, &format!("{error:#}"));
                 self.doubt = Some(Instant::now() + LOOK_INTERVAL);
                 return Ok(());
             }

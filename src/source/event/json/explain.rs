@@ -6,7 +6,8 @@ use std::fmt;
 use crate::intake::Rejection;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::fields::{JsonValue, Name, RecordFields};
+use super::fields::{JsonValue, RecordFields};
+use crate::source::event::fields::Name;
 use crate::source::event::verdict::{DETAIL_BYTES_MAX, Rejected, beginning};
 
 /// Levels of objects whose keys are named: `payload.song_id` is of the second.
@@ -20,8 +21,7 @@ const FRAME_BYTES: usize = 5;
 #[cold]
 pub fn missing(rejected: Rejected, fields: &RecordFields<'_>, json: &str) -> Rejected {
     let named = |what: &str, is_it: fn(&JsonValue<'_>) -> bool| {
-        let names: Vec<&str> =
-            Name::required().iter().filter(|name| is_it(fields.get(**name))).map(|name| name.as_str()).collect();
+        let names: Vec<&str> = Name::required().filter(|name| is_it(fields.get(*name))).map(Name::as_str).collect();
         (!names.is_empty()).then(|| format!("{what}: {}", names.join(", ")))
     };
     let missing = [

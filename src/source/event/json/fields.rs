@@ -3,80 +3,18 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::intake::{Rejection, TEXT_BYTES_MAX, check_duration_ms, check_text};
+use crate::intake::{Rejection, TEXT_BYTES_MAX, check_duration_ms, check_song_id, check_text};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use crate::source::event::fields::{
+    Flag, Identifier, Kind, Milliseconds, Moment, Name, OptionalMilliseconds, OptionalText, Play, Text, for_each_field,
+};
 use crate::source::event::timestamp;
-use crate::source::event::verdict::{Rejected, beginning};
+use crate::source::event::verdict::{Rejected, beginning, plausible};
 
 /// Bytes of a wrong value that a detail shows.
 const EXCERPT_BYTES_MAX: usize = 64;
-
-/// The fields that events have, in the order of the schema.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(field_identifier, rename_all = "snake_case")]
-pub enum Name {
-    SongId,
-    Title,
-    Artist,
-    UserId,
-    Timestamp,
-    DurationMs,
-    Completed,
-    Device,
-    Country,
-    EventId,
-    City,
-    Album,
-    ListenedMs,
-    /// Anything else is ignored. It must be the last, being the number of the others.
-    #[serde(other)]
-    Unknown,
-}
-
-impl Name {
-    /// All that are known, by their numbers.
-    pub const ALL: [Self; Self::Unknown as usize] = [
-        Self::SongId,
-        Self::Title,
-        Self::Artist,
-        Self::UserId,
-        Self::Timestamp,
-        Self::DurationMs,
-        Self::Completed,
-        Self::Device,
-        Self::Country,
-        Self::EventId,
-        Self::City,
-        Self::Album,
-        Self::ListenedMs,
-    ];
-
-    /// Those without which a record is no play.
-    pub fn required() -> &'static [Self] {
-        &Self::ALL[..Self::EventId as usize]
-    }
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::SongId => "song_id",
-            Self::Title => "title",
-            Self::Artist => "artist",
-            Self::UserId => "user_id",
-            Self::Timestamp => "timestamp",
-            Self::DurationMs => "duration_ms",
-            Self::Completed => "completed",
-            Self::Device => "device",
-            Self::Country => "country",
-            Self::EventId => "event_id",
-            Self::City => "city",
-            Self::Album => "album",
-            Self::ListenedMs => "listened_ms",
-            Self::Unknown => "unknown",
-        }
-    }
-}
 
 /// The value of a field, as JSON has it. Texts are borrowed from the record, unless they have escapes.
 #[cfg_attr(test, derive(Debug, PartialEq))]
@@ -99,12 +37,19 @@ pub struct RecordFields<'a>([JsonValue<'a>; Name::Unknown as usize]);
 
 impl<'a> RecordFields<'a> {
     #[inline]
-    pub fn text(&self, name: Name) -> Result<&str, Rejected> {
+    fn identifier(&self, name: Name) -> Result<&str, Rejected> {
+        let id = self.text(name)?;
+        check_song_id(id).map_err(|reason| Rejected::new(reason, format_args!("{}", name.as_str())))?;
+        Ok(id)
+    }
+
+    #[inline]
+    fn text(&self, name: Name) -> Result<&str, Rejected> {
         self.optional_text(name)?.ok_or_else(|| self.missing(name))
     }
 
     #[inline]
-    pub fn optional_text(&self, name: Name) -> Result<Option<&str>, Rejected> {
+    fn optional_text(&self, name: Name) -> Result<Option<&str>, Rejected> {
         match self.get(name) {
             JsonValue::Text(text) if check_text(text).is_ok() => Ok(Some(text)),
             JsonValue::Text(text) => Err(too_long(name, text)),
@@ -114,7 +59,7 @@ impl<'a> RecordFields<'a> {
     }
 
     #[inline]
-    pub fn boolean(&self, name: Name) -> Result<bool, Rejected> {
+    fn boolean(&self, name: Name) -> Result<bool, Rejected> {
         match self.get(name) {
             JsonValue::Boolean(boolean) => Ok(*boolean),
             JsonValue::Nothing | JsonValue::Null => Err(self.missing(name)),
@@ -123,12 +68,12 @@ impl<'a> RecordFields<'a> {
     }
 
     #[inline]
-    pub fn milliseconds(&self, name: Name) -> Result<i32, Rejected> {
+    fn milliseconds(&self, name: Name) -> Result<i32, Rejected> {
         self.optional_milliseconds(name)?.ok_or_else(|| self.missing(name))
     }
 
     #[inline]
-    pub fn optional_milliseconds(&self, name: Name) -> Result<Option<i32>, Rejected> {
+    fn optional_milliseconds(&self, name: Name) -> Result<Option<i32>, Rejected> {
         let milliseconds = match self.get(name) {
             JsonValue::Integer(integer) => check_duration_ms(*integer).ok(),
             JsonValue::Huge(_) => None,
@@ -146,8 +91,7 @@ impl<'a> RecordFields<'a> {
 
     /// The event time in µs since 1970.
     #[inline]
-    pub fn timestamp_us(&self) -> Result<i64, Rejected> {
-        let name = Name::Timestamp;
+    fn moment(&self, name: Name) -> Result<i64, Rejected> {
         let timestamp_us = match self.get(name) {
             JsonValue::Text(text) if text.len() > TEXT_BYTES_MAX => return Err(too_long(name, text)),
             JsonValue::Text(text) => timestamp::from_text(text),
@@ -160,7 +104,8 @@ impl<'a> RecordFields<'a> {
             Rejected::new(
                 Rejection::BadTimestamp,
                 format_args!(
-                    "timestamp: expected yyyy-MM-dd HH:mm:ss, RFC 3339, or an epoch in s, ms or µs, found {}",
+                    "{}: expected yyyy-MM-dd HH:mm:ss, RFC 3339, or an epoch in s, ms or µs, found {}",
+                    name.as_str(),
                     self.get(name)
                 ),
             )
@@ -185,6 +130,55 @@ impl<'a> RecordFields<'a> {
         )
     }
 }
+
+/// How the values of a field are read from any JSON.
+trait Lenient: Kind {
+    /// The value of the field `name`, in a record of the time `kafka_ms` (since 1970).
+    ///
+    /// # Errors
+    /// The rule that the value breaks.
+    fn value<'a>(fields: &'a RecordFields<'_>, name: Name, kafka_ms: Option<i64>) -> Result<Self::Value<'a>, Rejected>;
+}
+
+macro_rules! lenient {
+    ($($kind:ident: |$fields:ident, $name:pat_param, $kafka_ms:pat_param| $value:expr;)*) => {$(
+        impl Lenient for $kind {
+            #[inline]
+            fn value<'a>(
+                $fields: &'a RecordFields<'_>,
+                $name: Name,
+                $kafka_ms: Option<i64>,
+            ) -> Result<Self::Value<'a>, Rejected> {
+                $value
+            }
+        }
+    )*};
+}
+
+lenient! {
+    Identifier: |fields, name, _| fields.identifier(name);
+    Text: |fields, name, _| fields.text(name);
+    OptionalText: |fields, name, _| fields.optional_text(name);
+    Moment: |fields, name, kafka_ms| plausible(fields.moment(name)?, kafka_ms);
+    Milliseconds: |fields, name, _| fields.milliseconds(name);
+    OptionalMilliseconds: |fields, name, _| fields.optional_milliseconds(name);
+    Flag: |fields, name, _| fields.boolean(name);
+}
+
+macro_rules! checked_play {
+    ($($(#[$doc:meta])* $field:ident $name:literal $variant:ident $kind:ident,)*) => {
+        impl RecordFields<'_> {
+            /// The play in a record of the time `kafka_ms` (since 1970).
+            ///
+            /// # Errors
+            /// The rule that the first bad field breaks, in the order of the schema.
+            pub fn play(&self, kafka_ms: Option<i64>) -> Result<Play<'_>, Rejected> {
+                Ok(Play { $($field: $kind::value(self, Name::$variant, kafka_ms)?,)* })
+            }
+        }
+    };
+}
+for_each_field!(checked_play);
 
 #[cold]
 fn too_long(name: Name, text: &str) -> Rejected {

@@ -2,10 +2,11 @@
 
 use super::explain;
 use super::fast_path::FastPath;
-use super::fields::{Name, RecordFields};
-use crate::intake::{EVENT_BYTES_MAX, EVENT_DEPTH_MAX, Rejection, check_song_id};
-use crate::source::event::format::{EventFormat, Record};
-use crate::source::event::verdict::{Play, Rejected, plausible};
+use super::fields::RecordFields;
+use crate::intake::{EVENT_BYTES_MAX, EVENT_DEPTH_MAX, Rejection};
+use crate::source::event::fields::Play;
+use crate::source::event::format::{EventFormat, Record, Unread};
+use crate::source::event::verdict::Rejected;
 use std::fmt;
 
 /// Events as JSON objects.
@@ -15,14 +16,14 @@ pub struct Json {
 }
 
 impl EventFormat for Json {
-    fn read(&mut self, record: &Record<'_>, accept: &mut dyn FnMut(&Play<'_>)) -> Result<(), Rejected> {
+    fn read(&mut self, record: &Record<'_>, accept: &mut dyn FnMut(&Play<'_>)) -> Result<(), Unread> {
         let text = guard(record.value.unwrap_or_default())?;
         if let Some(play) = self.fast_path.read(text, record.timestamp_ms) {
             accept(&play);
             return Ok(());
         }
         let fields = read(text)?;
-        let play = check(&fields, record.timestamp_ms).map_err(|rejected| explain::missing(rejected, &fields, text))?;
+        let play = fields.play(record.timestamp_ms).map_err(|rejected| explain::missing(rejected, &fields, text))?;
         accept(&play);
         Ok(())
     }
@@ -93,25 +94,4 @@ pub fn nests_deeper(json: &[u8], depth_max: usize) -> bool {
         }
     }
     false
-}
-
-/// Applies the rules of a play to what the JSON has, in the order of the schema.
-pub fn check<'a>(fields: &'a RecordFields<'_>, kafka_ms: Option<i64>) -> Result<Play<'a>, Rejected> {
-    let song_id = fields.text(Name::SongId)?;
-    check_song_id(song_id).map_err(|reason| Rejected::new(reason, format_args!("song_id")))?;
-    Ok(Play {
-        song_id,
-        title: fields.text(Name::Title)?,
-        artist: fields.text(Name::Artist)?,
-        user_id: fields.text(Name::UserId)?,
-        timestamp_us: plausible(fields.timestamp_us()?, kafka_ms)?,
-        duration_ms: fields.milliseconds(Name::DurationMs)?,
-        completed: fields.boolean(Name::Completed)?,
-        device: fields.text(Name::Device)?,
-        country: fields.text(Name::Country)?,
-        event_id: fields.optional_text(Name::EventId)?,
-        city: fields.optional_text(Name::City)?,
-        album: fields.optional_text(Name::Album)?,
-        listened_ms: fields.optional_milliseconds(Name::ListenedMs)?,
-    })
 }

@@ -1,6 +1,6 @@
 //! The decoder against a slow one built on `serde_json::Value` and jiff's own parsers, over random and damaged events.
 
-use super::format::{check, read};
+use super::format::read;
 use crate::intake::EVENT_DEPTH_MAX;
 use crate::intake::Rejection;
 use crate::intake::TEXT_BYTES_MAX;
@@ -45,7 +45,8 @@ pub fn row(batch: &PlayBatch, row: usize) -> Value {
 fn decode(json: &[u8], timestamp_ms: Option<i64>) -> Result<Value, Rejection> {
     let mut decoder = Decoder::new();
     let record = Record { partition: 0, offset: 0, timestamp_ms, value: Some(json) };
-    if let Err(rejected) = decoder.push(&record) {
+    if let Err(unread) = decoder.push(&record) {
+        let rejected = unread.rejected();
         assert!(rejected.detail.len() <= DETAIL_BYTES_MAX);
         assert_eq!((decoder.rows(), decoder.bytes()), (0, 0));
         return Err(rejected.reason);
@@ -60,7 +61,7 @@ fn assert_quick_agrees(json: &str, kafka_ms: Option<i64>) {
     let mut fast_path = FastPath::default();
     for _ in 0..2 {
         if let Some(play) = fast_path.read(json, kafka_ms) {
-            assert_eq!(play, check(&read(json).unwrap(), kafka_ms).unwrap());
+            assert_eq!(play, read(json).unwrap().play(kafka_ms).unwrap());
         }
     }
 }

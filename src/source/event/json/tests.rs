@@ -3,7 +3,7 @@
 use crate::intake::EVENT_DEPTH_MAX;
 use crate::intake::Rejection;
 use crate::source::event::Decoder;
-use crate::source::event::format::Record;
+use crate::source::event::format::{Record, Unread};
 use crate::source::event::verdict::DETAIL_BYTES_MAX;
 use crate::source::event::verdict::Rejected;
 use std::collections::BTreeSet;
@@ -40,7 +40,7 @@ fn decode_at(value: Option<&[u8]>, timestamp_ms: Option<i64>) -> Result<Value, R
     let batch = decoder.finish();
     assert_eq!(decoder.rows() + decoder.bytes(), 0);
     assert_eq!(batch.columns().schema(), schema());
-    let event_us = outcome?;
+    let event_us = outcome.map_err(Unread::rejected)?;
     let row = row(&batch, 0);
     assert_eq!(row["timestamp"], event_us);
     Ok(row)

@@ -11,9 +11,11 @@ mod tests;
 
 use crate::intake::TEXT_BYTES_MAX;
 
-use super::fields::Name;
+use crate::source::event::fields::{
+    Flag, Identifier, Kind, Milliseconds, Moment, Name, OptionalMilliseconds, OptionalText, Play, Text, for_each_field,
+};
 use crate::source::event::timestamp;
-use crate::source::event::verdict::{Play, plausible};
+use crate::source::event::verdict::plausible;
 
 /// Digits that fit an `i64` whatever they are.
 const DIGITS_MAX: usize = 18;
@@ -37,32 +39,88 @@ impl Default for FastPath {
     }
 }
 
-/// What has been read of a play. As everywhere, a field that occurs twice counts with its last value.
-#[derive(Default)]
-struct FastFields<'a> {
-    song_id: Option<Text<'a>>,
-    title: Option<Text<'a>>,
-    artist: Option<Text<'a>>,
-    user_id: Option<Text<'a>>,
-    timestamp_us: Option<i64>,
-    duration_ms: Option<i32>,
-    completed: Option<bool>,
-    device: Option<Text<'a>>,
-    country: Option<Text<'a>>,
-    event_id: Option<Text<'a>>,
-    city: Option<Text<'a>>,
-    album: Option<Text<'a>>,
-    listened_ms: Option<i32>,
+/// How the values of a field are read on the fast path.
+trait Fast: Kind {
+    /// What is kept of a value until the record has been read.
+    type Kept<'a>: Copy;
+
+    /// Reads a value: the inner `None` is a null, which is as good as no field. The outer `None` says that the value is not as
+    /// simple as that.
+    fn read<'a>(rest: &mut Rest<'a, '_>) -> Option<Option<Self::Kept<'a>>>;
+
+    /// The value of a play in a record of the time `kafka_ms`, from what was kept; `None` if it breaks a rule.
+    fn value<'a>(kept: Option<Self::Kept<'a>>, unescaped: &'a str, kafka_ms: Option<i64>) -> Option<Self::Value<'a>>;
 }
+
+macro_rules! fast {
+    ($($kind:ident as $kept:ty: $read:ident, |$value:pat_param, $unescaped:pat_param, $kafka_ms:pat_param| $play:expr;)*) => {$(
+        impl Fast for $kind {
+            type Kept<'a> = $kept;
+
+            #[inline]
+            fn read<'a>(rest: &mut Rest<'a, '_>) -> Option<Option<Self::Kept<'a>>> {
+                rest.$read()
+            }
+
+            #[inline]
+            fn value<'a>(
+                $value: Option<Self::Kept<'a>>,
+                $unescaped: &'a str,
+                $kafka_ms: Option<i64>,
+            ) -> Option<Self::Value<'a>> {
+                $play
+            }
+        }
+    )*};
+}
+
+fast! {
+    Identifier as Slice<'a>: text_value, |kept, unescaped, _| Some(kept?.of(unescaped)).filter(|id| !id.is_empty());
+    Text as Slice<'a>: text_value, |kept, unescaped, _| Some(kept?.of(unescaped));
+    OptionalText as Slice<'a>: text_value, |kept, unescaped, _| Some(kept.map(|text| text.of(unescaped)));
+    Moment as i64: timestamp, |kept, _, kafka_ms| plausible(kept?, kafka_ms).ok();
+    Milliseconds as i32: milliseconds, |kept, _, _| kept;
+    OptionalMilliseconds as i32: milliseconds, |kept, _, _| Some(kept);
+    Flag as bool: boolean, |kept, _, _| kept;
+}
+
+macro_rules! fast_fields {
+    ($($(#[$doc:meta])* $field:ident $name:literal $variant:ident $kind:ident,)*) => {
+        /// What has been read of a play. As everywhere, a field that occurs twice counts with its last value.
+        #[derive(Default)]
+        struct FastFields<'a> {
+            $($field: Option<<$kind as Fast>::Kept<'a>>,)*
+        }
+
+        impl<'a> FastFields<'a> {
+            /// Reads the value of the field `name`.
+            #[inline]
+            fn read(&mut self, name: Name, rest: &mut Rest<'a, '_>) -> Option<()> {
+                match name {
+                    $(Name::$variant => self.$field = $kind::read(rest)?,)*
+                    Name::Unknown => return None,
+                }
+                Some(())
+            }
+
+            /// The play in a record of the time `kafka_ms`, if it keeps every rule.
+            #[inline]
+            fn play(self, unescaped: &'a str, kafka_ms: Option<i64>) -> Option<Play<'a>> {
+                Some(Play { $($field: $kind::value(self.$field, unescaped, kafka_ms)?,)* })
+            }
+        }
+    };
+}
+for_each_field!(fast_fields);
 
 /// A text as it stands in the record, or where it is among those without their escapes.
 #[derive(Clone, Copy)]
-enum Text<'a> {
+enum Slice<'a> {
     Plain(&'a str),
     Unescaped(u32, u32),
 }
 
-impl<'a> Text<'a> {
+impl<'a> Slice<'a> {
     #[inline]
     fn of(self, unescaped: &'a str) -> &'a str {
         match self {
@@ -77,22 +135,7 @@ impl FastPath {
     pub fn read<'a>(&'a mut self, json: &'a str, kafka_ms: Option<i64>) -> Option<Play<'a>> {
         self.unescaped.clear();
         let fields = Rest { json, at: 0, unescaped: &mut self.unescaped }.fields(&mut self.follower)?;
-        let text = |text: Text<'a>| text.of(&self.unescaped);
-        Some(Play {
-            song_id: fields.song_id.map(text).filter(|id| !id.is_empty())?,
-            title: fields.title.map(text)?,
-            artist: fields.artist.map(text)?,
-            user_id: fields.user_id.map(text)?,
-            timestamp_us: plausible(fields.timestamp_us?, kafka_ms).ok()?,
-            duration_ms: fields.duration_ms?,
-            completed: fields.completed?,
-            device: fields.device.map(text)?,
-            country: fields.country.map(text)?,
-            event_id: fields.event_id.map(text),
-            city: fields.city.map(text),
-            album: fields.album.map(text),
-            listened_ms: fields.listened_ms,
-        })
+        fields.play(&self.unescaped, kafka_ms)
     }
 }
 
@@ -115,22 +158,7 @@ impl<'a> Rest<'a, '_> {
             let name = self.name(follower[last as usize])?;
             follower[last as usize] = name;
             last = name;
-            match name {
-                Name::SongId => fields.song_id = self.text_value()?,
-                Name::Title => fields.title = self.text_value()?,
-                Name::Artist => fields.artist = self.text_value()?,
-                Name::UserId => fields.user_id = self.text_value()?,
-                Name::Timestamp => fields.timestamp_us = self.timestamp()?,
-                Name::DurationMs => fields.duration_ms = self.milliseconds()?,
-                Name::Completed => fields.completed = self.boolean()?,
-                Name::Device => fields.device = self.text_value()?,
-                Name::Country => fields.country = self.text_value()?,
-                Name::EventId => fields.event_id = self.text_value()?,
-                Name::City => fields.city = self.text_value()?,
-                Name::Album => fields.album = self.text_value()?,
-                Name::ListenedMs => fields.listened_ms = self.milliseconds()?,
-                Name::Unknown => return None,
-            }
+            fields.read(name, &mut self)?;
             match self.next()? {
                 b',' => {}
                 b'}' => break,
@@ -190,7 +218,7 @@ impl<'a> Rest<'a, '_> {
     // Each value is that of a field, or null, which is as good as none: the outer `None` says that it is not as simple as that.
 
     #[inline]
-    fn text_value(&mut self) -> Option<Option<Text<'a>>> {
+    fn text_value(&mut self) -> Option<Option<Slice<'a>>> {
         match self.next()? {
             b'"' => self.text().map(Some),
             b'n' => self.word(b"ull", None),
@@ -200,7 +228,7 @@ impl<'a> Rest<'a, '_> {
 
     /// A text whose opening quote has been read.
     #[inline]
-    fn text(&mut self) -> Option<Text<'a>> {
+    fn text(&mut self) -> Option<Slice<'a>> {
         let bytes = self.bytes();
         let length = plain(bytes);
         if bytes.get(length) != Some(&b'"') {
@@ -208,11 +236,11 @@ impl<'a> Rest<'a, '_> {
         }
         let text = self.json.get(self.at..self.at + length).filter(|text| text.len() <= TEXT_BYTES_MAX)?;
         self.at += length + 1;
-        Some(Text::Plain(text))
+        Some(Slice::Plain(text))
     }
 
     #[cold]
-    fn escaped(&mut self) -> Option<Text<'a>> {
+    fn escaped(&mut self) -> Option<Slice<'a>> {
         let start = self.unescaped.len();
         loop {
             let end = self.at + plain(self.bytes());
@@ -244,7 +272,7 @@ impl<'a> Rest<'a, '_> {
         }
         self.at += 1;
         (self.unescaped.len() - start <= TEXT_BYTES_MAX)
-            .then_some(Text::Unescaped(start as u32, self.unescaped.len() as u32))
+            .then_some(Slice::Unescaped(start as u32, self.unescaped.len() as u32))
     }
 
     #[inline]
@@ -270,8 +298,8 @@ impl<'a> Rest<'a, '_> {
     fn timestamp(&mut self) -> Option<Option<i64>> {
         match self.next()? {
             b'"' => match self.text()? {
-                Text::Plain(text) => Some(Some(timestamp::from_text(text)?)),
-                Text::Unescaped(..) => None,
+                Slice::Plain(text) => Some(Some(timestamp::from_text(text)?)),
+                Slice::Unescaped(..) => None,
             },
             digit @ b'0'..=b'9' => Some(Some(timestamp::from_epoch(self.integer(digit)?)?)),
             b'n' => self.word(b"ull", None),
