@@ -9,11 +9,12 @@ use arrow::datatypes::Schema;
 use delta_kernel::engine::arrow_conversion::TryFromArrow;
 use delta_kernel::schema::StructType;
 use serde_json::json;
+use uuid::Uuid;
 
 use super::Identity;
 use super::disk::LOG;
 use super::disk::{self, STAGING};
-use super::table::{CLUSTER_ID, TOPIC, TOPIC_ID, TableKind, WRITTEN_BY, entry_name, random_uuid};
+use super::table::{CLUSTER_ID, TOPIC, TOPIC_ID, TableKind, WRITTEN_BY, entry_name};
 
 /// Whether there is a table of `kind` in `lake`. Any entry or checkpoint of the log counts, because
 /// version 0 may have been cleaned up.
@@ -73,7 +74,7 @@ fn first_commit(kind: &TableKind, identity: &Identity) -> Result<String> {
         json!({"commitInfo": {"timestamp": now_ms, "operation": "CREATE TABLE", "operationParameters": {},
             "engineInfo": WRITTEN_BY}}),
         json!({"protocol": {"minReaderVersion": 1, "minWriterVersion": 2}}),
-        json!({"metaData": {"id": random_uuid(), "format": {"provider": "parquet", "options": {}},
+        json!({"metaData": {"id": Uuid::new_v4().to_string(), "format": {"provider": "parquet", "options": {}},
             "schemaString": serde_json::to_string(&schema)?,
             "partitionColumns": partitioned_by.iter().map(|field| field.name()).collect::<Vec<_>>(),
             "configuration": origin, "createdTime": now_ms}}),

@@ -128,15 +128,6 @@ pub fn entry_name(version: u64) -> String {
     format!("{version:020}.json")
 }
 
-/// A random UUID (version 4), for names that must be unique.
-pub fn random_uuid() -> String {
-    const VERSION_4: u128 = 0x4 << 76;
-    const VARIANT_1: u128 = 0x8 << 60;
-    let bits = rand::random::<u128>() & !(0xf << 76 | 0xc << 60) | VERSION_4 | VARIANT_1;
-    let hex = format!("{bits:032x}");
-    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
-}
-
 /// Retries `build`. Another process may commit while the kernel lists the log, and the kernel fails
 /// on a checksum whose entry it has not listed.
 fn despite_commits(build: impl Fn() -> Result<SnapshotRef>) -> Result<SnapshotRef> {

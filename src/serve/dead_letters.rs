@@ -7,9 +7,9 @@ use axum::extract::{RawQuery, State};
 use serde::Serialize;
 
 use super::Http;
-use super::json::Json;
+use super::json::Bytewise;
 use super::parameters::{count, parameters};
-use super::problem::Answered;
+use super::problem::Problem;
 use crate::report::rejected::{NEWEST_MAX, RejectedRecord};
 
 /// The newest dead letters of this run, and the number of all of them by reason.
@@ -37,12 +37,15 @@ struct OfTopic {
 ///
 /// # Errors
 /// Bad request, if a parameter is unknown or `limit` is not a whole number from 1.
-pub async fn dead_letters(State(http): State<Arc<Http>>, RawQuery(query): RawQuery) -> Answered<DeadLetters> {
+pub async fn dead_letters(
+    State(http): State<Arc<Http>>,
+    RawQuery(query): RawQuery,
+) -> Result<Bytewise<DeadLetters>, Problem> {
     let [limit] = parameters(query.as_deref(), ["limit"])?;
     let newest = http.state.newest_dead_letters(count(limit)?.unwrap_or(NEWEST_MAX));
     let status = http.state.status();
     let dead_letters = newest.into_iter().map(|record| OfTopic { topic: status.topic.clone(), record }).collect();
-    Ok(Json(DeadLetters {
+    Ok(Bytewise(DeadLetters {
         dead_letters,
         counts: status.dead_letters.clone(),
         lake_dead_letters: status.lake_dead_letters,

@@ -1,7 +1,6 @@
 //! Middleware around every request: access control, only reading methods, a bound on the URL's
 //! query, ETags, the memory budget, headers for browsers, and metrics.
 
-use std::hash::Hasher;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,12 +9,12 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use memchr::{memchr, memmem};
 
 use super::Http;
 use super::access::Access;
 use super::budget::Share;
 use super::connections::ClientAddress;
+use super::json::ContentHash;
 use super::parameters::QUERY_BYTES_MAX;
 use super::problem::Problem;
 use super::readers::Streamed;
@@ -31,10 +30,6 @@ const HEADERS: [(HeaderName, HeaderValue); 5] = [
     (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
 ];
-/// The beginning of the part of an answer that names its epoch.
-const AS_OF: &[u8] = b"\"as_of\":{";
-/// The end of that part, if the answer is not durable.
-const NOT_DURABLE: &[u8] = b"\"durable\":false}";
 
 /// The state of the middleware.
 #[derive(Clone)]
@@ -109,8 +104,8 @@ async fn tagged(
     let (mut head, body) = response.into_parts();
     // The body is in memory already.
     let Ok(body) = to_bytes(body, usize::MAX).await else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
-    let revision = head.extensions.get::<Revision>().copied();
-    if let Ok(tag) = HeaderValue::from_str(&tag(&body, revision)) {
+    let (content, revision) = (head.extensions.get().copied(), head.extensions.get().copied());
+    if let Ok(tag) = HeaderValue::from_str(&tag(&body, content, revision)) {
         // A weak comparison: the prefix `W/` does not matter.
         let bare = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
         let ours = bare(tag.to_str().unwrap_or_default());
@@ -141,45 +136,11 @@ fn share(path: &str) -> Option<Share> {
     }
 }
 
-/// A hash of an answer and its revision, without the parts that name the epoch, unless these are
-/// durable. No title can imitate such a part: in a JSON string a quote has a backslash before it.
-fn tag(body: &Bytes, revision: Option<Revision>) -> String {
-    let mut hasher = siphasher::sip::SipHasher13::new();
-    let mut rest = &body[..];
-    while let Some(start) = memmem::find(rest, AS_OF) {
-        let length = memchr(b'}', &rest[start..]).map_or(rest.len() - start, |end| end + 1);
-        let (before, as_of) = rest[..start + length].split_at(start);
-        hasher.write(before);
-        if !as_of.ends_with(NOT_DURABLE) {
-            hasher.write(as_of);
-        }
-        rest = &rest[start + length..];
-    }
-    hasher.write(rest);
-    if let Some(Revision(revision)) = revision {
-        hasher.write_u64(revision);
-    }
-    format!("W/\"{:016x}\"", hasher.finish())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn tag(text: &str) -> String {
-        super::tag(&Bytes::copy_from_slice(text.as_bytes()), None)
-    }
-
-    #[test]
-    fn the_same_charts_have_the_same_tag() {
-        let charts = |epoch: u64, durable: bool, plays: u64| {
-            let as_of = format!("{{\"epoch\":{epoch},\"clock\":null,\"lake_version\":3,\"durable\":{durable}}}");
-            format!("[{{\"as_of\":{as_of},\"plays\":{plays}}},{{\"as_of\":{as_of},\"plays\":7}}]")
-        };
-        assert_eq!(tag(&charts(1, false, 5)), tag(&charts(2, false, 5)));
-        assert_ne!(tag(&charts(1, false, 5)), tag(&charts(1, false, 6)));
-        assert_ne!(tag(&charts(1, true, 5)), tag(&charts(2, true, 5)));
-        assert_ne!(tag("\"as_of\":{"), tag("\"as_of\":{\"x\""));
-        assert_ne!(tag(r#"{"title":"\"as_of\":{\"durable\":false}"}"#), tag(r#"{"title":""}"#));
-    }
+/// The ETag of an answer: a hash of its content, by its bytes if it does not say better, and its
+/// revision.
+fn tag(body: &Bytes, content: Option<ContentHash>, revision: Option<Revision>) -> String {
+    let ContentHash(content) = content.unwrap_or_else(|| ContentHash::of(&body[..]));
+    let ContentHash(hash) =
+        revision.map_or(ContentHash(content), |Revision(revision)| ContentHash::of(&(content, revision)));
+    format!("W/\"{hash:016x}\"")
 }

@@ -4,7 +4,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
-use super::json::Json;
+use super::json::{Bytewise, Json};
 use crate::state::charts::Available;
 
 /// The result of a handler: an answer in JSON, or a problem.
@@ -67,7 +67,7 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let media_type = [(header::CONTENT_TYPE, Self::MEDIA_TYPE)];
-        let mut response = (status, media_type, Json(self)).into_response();
+        let mut response = (status, media_type, Bytewise(self)).into_response();
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
         }

@@ -46,10 +46,9 @@ use serde::Serialize;
 use super::access::Access;
 use super::connections::ClientAddress;
 use super::guard::{Guard, Revision, guard};
-use super::json::Json;
+use super::json::{Bytewise, Json};
 use super::paging::{link, next_page};
 use super::parameters::{count, flag, parameters};
-use super::problem::Answered;
 use super::problem::Problem;
 use super::query::cells as lookup;
 use super::query::cells::{ChartAnswer, Request};
@@ -270,7 +269,7 @@ async fn snapshot(
     Ok((Extension(Streamed), [(header::CONTENT_TYPE, snapshot::MEDIA_TYPE)], Body::new(body)).into_response())
 }
 
-#[derive(Serialize)]
+#[derive(Hash, Serialize)]
 struct ChartList {
     as_of: AsOf,
     charts: Vec<Overview>,
@@ -297,9 +296,9 @@ async fn charts(State(http): State<Arc<Http>>, RawQuery(query): RawQuery) -> Res
     Ok((revision, link(next.as_deref()), Json(ChartList { as_of, charts, next })).into_response())
 }
 
-async fn status(State(http): State<Arc<Http>>, RawQuery(query): RawQuery) -> Answered<Status> {
+async fn status(State(http): State<Arc<Http>>, RawQuery(query): RawQuery) -> Result<Bytewise<Status>, Problem> {
     let [] = parameters(query.as_deref(), [])?;
-    Ok(Json(http.state.status_now()))
+    Ok(Bytewise(http.state.status_now()))
 }
 
 async fn metrics(State(http): State<Arc<Http>>) -> Result<Response, Problem> {

@@ -30,13 +30,14 @@ use delta_kernel::committer::FileSystemCommitter;
 use delta_kernel::engine::arrow_data::ArrowEngineData;
 use delta_kernel::transaction::{CommitResult, UpdateTableOperation};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::attention::{Attention, open};
 use super::plan::{self, Job, Rule};
 use super::{Lock, merge};
 use crate::lake::disk::{self, STAGING};
 use crate::lake::entries::{entries, removals};
-use crate::lake::table::{DEAD_LETTERS, PLAYS, Table, TableKind, WRITTEN_BY, random_uuid};
+use crate::lake::table::{DEAD_LETTERS, PLAYS, Table, TableKind, WRITTEN_BY};
 use crate::lake::{NewFile, intent, statistics};
 use crate::process::failpoint;
 
@@ -114,7 +115,7 @@ fn rewrite(
     done: &mut dyn FnMut(u64),
     outcome: &mut Compacted,
 ) -> Result<()> {
-    let id = random_uuid();
+    let id = Uuid::new_v4().to_string();
     let (this, change) = stage(kind, table, &id, jobs, attention, done)?;
     outcome.failed += change.failed;
     if attention.is_over() {

@@ -29,7 +29,7 @@ const CELLS_MAX: usize = 400;
 const COUNTRIES_MAX: usize = 400;
 
 /// The tracks and plays of an artist.
-#[derive(Serialize)]
+#[derive(Hash, Serialize)]
 pub struct Artist {
     artist: String,
     as_of: AsOf,

@@ -31,7 +31,7 @@ pub const LIMIT_MAX: usize = 200;
 pub const TEXT_BYTES_MAX: usize = 1024;
 
 /// The period of a chart in which plays are counted.
-#[derive(Serialize)]
+#[derive(Hash, Serialize)]
 pub struct Of {
     /// The name of the chart.
     pub chart: String,
@@ -67,7 +67,7 @@ impl Of {
 }
 
 /// The plays of a track, or of an artist, in one cell.
-#[derive(Serialize)]
+#[derive(Hash, Serialize)]
 pub struct Plays {
     /// The chart and the period of the cell.
     #[serde(flatten)]
@@ -91,7 +91,7 @@ impl Plays {
 }
 
 /// A track that a search has found, or a track of an artist.
-#[derive(Serialize)]
+#[derive(Hash, Serialize)]
 pub struct FoundTrack {
     track_id: String,
     title: String,

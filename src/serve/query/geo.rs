@@ -28,7 +28,7 @@ const COUNTRIES: usize = 1000;
 const COUNTRIES_MAX: usize = 10_000;
 
 /// The plays of one period of a chart, by country.
-#[derive(Serialize)]
+#[derive(Hash, Serialize)]
 pub struct Geo {
     #[serde(flatten)]
     of: Of,
@@ -44,7 +44,7 @@ pub struct Geo {
     available: Option<Available>,
 }
 
-#[derive(Serialize)]
+#[derive(Hash, Serialize)]
 struct Country {
     country: String,
     /// All plays that the chart counts in this country.

@@ -31,7 +31,7 @@ const CELLS_MAX: usize = 100_000;
 const ELSEWHERE_MAX: usize = 20;
 
 /// The names of a track, and its plays in each cell.
-#[derive(Serialize)]
+#[derive(Hash, Serialize)]
 pub struct Track {
     track_id: String,
     title: Option<String>,
@@ -46,7 +46,7 @@ pub struct Track {
 }
 
 /// The tracks and artists that a search has found.
-#[derive(Serialize)]
+#[derive(Hash, Serialize)]
 pub struct Search {
     query: String,
     as_of: AsOf,
@@ -57,7 +57,7 @@ pub struct Search {
     artists: Vec<FoundArtist>,
 }
 
-#[derive(Serialize)]
+#[derive(Hash, Serialize)]
 struct FoundArtist {
     artist: String,
     /// The plays of all tracks that bear the name.

@@ -4,6 +4,8 @@
 //! One type serves all of them, so that what `replay` prints and what a running instance answers can be compared byte
 //! for byte.
 
+use std::hash::{Hash, Hasher};
+
 use reprise_dataflows::names::catalogue::About;
 use reprise_dataflows::rules::definition::ItemKind;
 use serde::{Deserialize, Serialize};
@@ -29,8 +31,18 @@ pub struct AsOf {
     pub durable: bool,
 }
 
+/// Hashes only a durable value. What is not durable changes with every epoch, and charts that are otherwise equal must have
+/// equal hashes, so that a client that polls can be told that nothing has changed.
+impl Hash for AsOf {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self { epoch, clock_us, lake_version, durable } = self;
+        let stands_for = durable.then_some((epoch, clock_us, lake_version));
+        stands_for.hash(state);
+    }
+}
+
 /// One list of a chart: a period of it, for a scope.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ChartCell {
     pub chart: String,
     /// `2026-11-20`, `2026-W47`, `2026-11`, `2026`, `all`; of the trending window `START/END`.
@@ -51,7 +63,7 @@ pub struct ChartCell {
 }
 
 /// A line of a chart. A track has an id, a title and an artist; an artist has a name only, and any other item a title only.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Entry {
     /// Position from 1: by plays, most first, and equal plays by track id (or artist), bytewise.
     pub rank: usize,
@@ -81,7 +93,7 @@ impl Entry {
 }
 
 /// One cell, or several: what `/v1/charts/{name}` answers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum CellAnswer {
     One(ChartCell),

@@ -26,7 +26,7 @@ impl Default for Page {
 }
 
 /// One chart: its definition, in the words of `charts.toml`, and the periods and scopes that have entries.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Overview {
     pub name: String,
     /// Absent of trending, which has a window instead.
@@ -50,7 +50,7 @@ pub struct Overview {
 }
 
 /// Which cells of a chart can be asked for. Not every pair of the two has entries.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct WithEntries {
     /// From the oldest to the newest.
     pub periods: Vec<String>,
