@@ -183,8 +183,7 @@ impl Ticker {
             Report::Lake(lake) => {
                 let worker = &mut self.workers[lake.worker];
                 worker.rebuilt |= lake.done;
-                // The last rows do not need an epoch of their own: the end of the rebuild begins
-                // one.
+                // The last report of a worker does not call for another epoch.
                 worker.pending |= lake.rows > 0 && !lake.done;
                 self.crowd.remember(&lake.times);
             }
