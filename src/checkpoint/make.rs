@@ -38,7 +38,6 @@ const MAKING: &str = "_making-";
 /// The outcome of [`make`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Made {
-    /// A new checkpoint.
     /// A new checkpoint of `version`, which has counted `plays` plays.
     New { version: u64, plays: u64 },
     /// The newest version already has a checkpoint.

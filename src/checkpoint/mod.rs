@@ -2,11 +2,12 @@
 //! them again.
 //!
 //! ```text
-//! LAKE/_checkpoints/checkpoint-00000000000000000041/manifest.json      its description; written last
-//!                                                   keys.json          the keys of the counts
-//!                                                   files.json         the files of the lake that it has counted
-//!                                                   tallies-00.parquet counts, by hash bucket of the item
-//!                                                   names-00.parquet   texts and titles of the items, by the same buckets
+//! LAKE/_checkpoints/checkpoint-00000000000000000041/
+//!   manifest.json       its description; written last
+//!   keys.json           the keys of the counts
+//!   files.json          the files of the lake that it has counted
+//!   tallies-00.parquet  counts, by hash bucket of the item
+//!   names-00.parquet    texts and titles of the items, by the same buckets
 //! ```
 //!
 //! A checkpoint is made from the lake, never from the state of a run: from the checkpoint before it

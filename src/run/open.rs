@@ -24,7 +24,7 @@ use crate::cluster::view::View;
 use crate::kafka::{ANSWER_TIMEOUT, Consumer, Extent, TopicConfig};
 use crate::lake::{Committer, Holder, Identity, LakeFile, Snapshot, WriterProcess, balance};
 use crate::process::threads::{Background, unless_stopped};
-use crate::source::kafka::{Origin, PASSED, Resumption, check_remade, extents, lost, patiently, resume};
+use crate::source::kafka::{Origin, PASSED, Resumption, check_recreated, extents, lost, resume, retry_for};
 use crate::source::lake::Counted;
 
 /// A lake that has been taken over, and the state that the run begins with.
@@ -125,7 +125,7 @@ fn preflight(broker: &TopicConfig, lake: &Path, accept_gap: bool, reset_by: Opti
     if !gaps.is_empty() && !accept_gap {
         return Err(lost(topic, &gaps)).context(refused);
     }
-    check_remade(broker, &extents, &found)?;
+    check_recreated(broker, &extents, &found)?;
     balance::check(lake)?;
     let origin = Arc::new(Origin::new(broker, identity.topic_id.clone())?);
     let reset_by = reset_by.filter(|_| found.clock_us.is_some());
@@ -137,7 +137,7 @@ fn preflight(broker: &TopicConfig, lake: &Path, accept_gap: bool, reset_by: Opti
 fn identity(broker: &TopicConfig, asker: &Consumer) -> Result<Identity> {
     let topic = &broker.topic;
     // A partition has no leader for a moment after an election, and the request fails then.
-    let topic_id = patiently(ANSWER_TIMEOUT, || Ok(broker.topic_id(asker, ANSWER_TIMEOUT)?));
+    let topic_id = retry_for(ANSWER_TIMEOUT, || Ok(broker.topic_id(asker, ANSWER_TIMEOUT)?));
     let topic_id = topic_id.with_context(|| format!("{} does not tell the id of topic {topic}", broker.servers))?;
     Ok(Identity { cluster_id: broker.cluster_id(asker)?, topic: topic.clone(), topic_id })
 }
