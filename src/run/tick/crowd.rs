@@ -125,7 +125,7 @@ impl Crowd {
     /// The support of the buckets from `from_us` to `to_us`, both included.
     fn support_of(&self, from_us: i64, to_us: i64) -> u64 {
         let within = self.times.buckets().iter().filter(|bucket| (from_us..=to_us).contains(&bucket.start_us));
-        within.map(Bucket::company).sum()
+        within.map(Bucket::support).sum()
     }
 }
 

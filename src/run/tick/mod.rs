@@ -19,8 +19,8 @@
 //!     time count once until a bucket has five different times, so a record that is sent again does
 //!     not support itself. The first plays of an empty lake set the home.
 //!   - The clock is the latest event time that is at most the lead beyond the home. A single play
-//!     therefore moves at most half a window out of view, and where plays are few the clock is that
-//!     of the last one. A play beyond the lead is an *outlier*: it is remembered until others
+//!     therefore empties at most half of the window, and where plays are few the clock is that of
+//!     the last one. A play beyond the lead is an *outlier*: it is remembered until others
 //!     support it or the clock comes near. Ten consecutive reports with only outliers move the home
 //!     too.
 //!   - The clock also advances while nothing is played: after [`Pace::idle`] without a play other

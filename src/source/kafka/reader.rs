@@ -81,7 +81,7 @@ pub struct Reader {
     oldest_ms: Option<i64>,
     uncommitted: bool,
     uncommitted_bytes: u64,
-    /// When to check which offsets Kafka still has, if that is in recheck_at.
+    /// When to check which offsets Kafka still has, if that is in doubt.
     recheck_at: Option<Instant>,
     /// The topic was missing for a while, so it may be another one now.
     has_returned: bool,
@@ -286,12 +286,12 @@ impl Reader {
 
     fn warn(&mut self, reason: &str) {
         if self.warned_at.is_none_or(|at| at.elapsed() >= WARNING_INTERVAL) {
-            warn!(topic = self.broker.topic, reason, "Kafka does not answer as it should; trying on");
+            warn!(topic = self.broker.topic, reason, "Kafka does not answer as expected; retrying");
             self.warned_at = Some(Instant::now());
         }
     }
 
-    /// If offsets are in recheck_at, asks the broker for them. Continues past missing offsets if that is
+    /// If offsets are in doubt, asks the broker for them. Continues past missing offsets if that is
     /// accepted, and fails otherwise.
     fn check_offsets(&mut self) -> Result<()> {
         if self.share.found.has_returned(&mut self.returns) {
