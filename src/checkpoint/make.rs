@@ -24,7 +24,7 @@ use crate::lake::{Snapshot, check_is_lake, disk};
 use crate::process::failpoint;
 use crate::source::lake::{Reader, Selection};
 
-/// The maximal number of tallies in memory, of 32 bytes each, before they are merged with those on
+/// The maximum number of tallies in memory, of 32 bytes each, before they are merged with those on
 /// disk.
 const UNMERGED_MAX: usize = 4 << 20;
 /// The number of plays after which the summariser's counts are taken out of it.

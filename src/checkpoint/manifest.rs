@@ -24,7 +24,7 @@ pub const FILES: &str = "files.json";
 pub const KEYS: &str = "keys.json";
 /// The version of the format. Increase it when the meaning of the files changes.
 pub const FORMAT: u32 = 2;
-/// The maximal size: a manifest has a few KiB, and slightly more for each partition.
+/// The maximum size: a manifest has a few KiB, and slightly more for each partition.
 const BYTES_MAX: u64 = 64 << 20;
 
 /// See the [module](self).

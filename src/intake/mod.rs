@@ -18,15 +18,16 @@ pub use rejection::{
 /// timestamp.
 const KAFKA_TIMESTAMP_MAX_MS: i64 = 253_402_300_799_999;
 const DAY_MS: i64 = 86_400_000;
-/// The maximal files of one worker in the first cut after a start, while history is read.
+/// The maximum number of files of one worker in the first cut after a start, while history is read.
 const FIRST_CUT_FILES: u64 = 64;
 /// The growth from one cut to the next, in files and in time.
 pub const CUT_GROWTH: u32 = 4;
-/// The maximal files of one worker in any cut: a commit holds a few KiB in memory for each file.
+/// The maximum number of files of one worker in any cut: a commit holds a few KiB in memory for
+/// each file.
 const CUT_FILES_MAX: u64 = 8192;
 
-/// The maximal files of one worker in a commit, after `cuts` cuts since the start. At this number a
-/// reader waits for the next cut.
+/// The maximum number of files of one worker in a commit, after `cuts` cuts since the start. At
+/// this number a reader waits for the next cut.
 pub fn files_max(cuts: u32) -> u64 {
     FIRST_CUT_FILES.saturating_mul(u64::from(CUT_GROWTH).saturating_pow(cuts)).min(CUT_FILES_MAX)
 }

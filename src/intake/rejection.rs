@@ -1,11 +1,11 @@
 //! The rules that make a play valid, and the reasons for a rejection. They apply to Kafka records
 //! and to rows of lakes that other tools wrote.
 
-/// The maximal bytes of a text field.
+/// The maximum size in bytes of a text field.
 pub const TEXT_BYTES_MAX: usize = 1024;
-/// The maximal bytes of a whole event.
+/// The maximum size in bytes of a whole event.
 pub const EVENT_BYTES_MAX: usize = 1 << 20;
-/// The maximal nesting of the JSON of an event, ignored fields included.
+/// The maximum nesting depth of the JSON of an event, ignored fields included.
 pub const EVENT_DEPTH_MAX: usize = 64;
 /// The earliest event time, 2000-01-01T00:00:00Z, in µs since 1970.
 pub const EVENT_TIME_MIN_US: i64 = 946_684_800_000_000;

@@ -12,7 +12,7 @@ use crate::text::instant;
 
 /// The number of newest dead letters that are kept.
 pub const NEWEST_MAX: usize = 100;
-/// The maximal bytes of a value, and of a detail, in a copy.
+/// The maximum size in bytes of a value, and of a detail, in a copy.
 const TEXT_BYTES_MAX: usize = 1024;
 
 /// The truncated copy of a dead letter.

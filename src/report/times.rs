@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The maximal number of buckets: 17 hours with the default window, 100 windows with any other.
+/// The maximum number of buckets: 17 hours with the default window, 100 windows with any other.
 const BUCKETS_MAX: usize = 1024;
 /// The number of event times that a bucket keeps. It is also the number of different times that
 /// makes plays a crowd: more than one listener has in a minute.

@@ -73,7 +73,7 @@ pub struct Engine {
     pub times_us: Range<i64>,
     /// How much of the lake has been read.
     pub progress: Arc<ReadProgress>,
-    /// What is read after the lake, and where it is stored. `None` in a replay.
+    /// The Kafka source and the lake that is written. `None` in a replay.
     pub live: Option<Live>,
     /// The state that is served.
     pub state: Arc<State>,
@@ -105,7 +105,7 @@ pub struct Live {
     pub committer: Mutex<Option<Committer>>,
 }
 
-/// What worker 0 observes in order to decide on ticks.
+/// The probes and reports from which worker 0 decides on ticks.
 struct Watched {
     served: ProbeHandle<Epoch>,
     committed: ProbeHandle<Epoch>,

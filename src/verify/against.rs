@@ -17,7 +17,8 @@ use reprise_dataflows::time::instant_name;
 use crate::state::charts::{AsOf, ChartCell, ChartInputs, Entry, SnapshotHeader};
 use crate::text::{grouped, printable};
 
-/// The maximal bytes of a line: the longest list that a charts file permits, with long titles.
+/// The maximum size in bytes of a line: the longest list that a charts file permits, with long
+/// titles.
 const LINE_BYTES_MAX: u64 = 256 << 20;
 
 /// The snapshot of an instance, read line by line.

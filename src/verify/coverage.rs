@@ -11,7 +11,7 @@ use crate::intake::Gap;
 use crate::lake::{LakeProgress, origin_hash};
 use crate::text::grouped;
 
-/// The maximal number of ranges that a message lists.
+/// The maximum number of ranges that a message lists.
 const RANGES_MAX: usize = 5;
 
 /// The origins of the rows that were found.

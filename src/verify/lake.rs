@@ -17,7 +17,7 @@ use crate::lake::log_audit::LogAudit;
 use crate::source::lake::{LeftOut, Reader, Selection};
 use crate::text::grouped;
 
-/// The maximal number of problems that are listed. With more, the damage is not limited to single
+/// The maximum number of problems that are listed. With more, the damage is not limited to single
 /// files.
 const PROBLEMS_MAX: usize = 100;
 /// Up to this many files with the same problem are listed one by one; more are summarised in one

@@ -220,7 +220,7 @@ impl Ticker {
         uncommitted.then(due).or_else(|| (!now.committed).then_some(now.instant))
     }
 
-    /// Whether the last tick has been issued: everything that was read is committed by it, and
+    /// Whether the last tick has been issued. Except in a replay it commits all that was read;
     /// nothing follows.
     pub fn is_over(&self) -> bool {
         self.last.is_some_and(|tick| tick.stage == Stage::Stop && (tick.cut.is_some() || self.pace.replay))

@@ -19,7 +19,7 @@ pub struct Partition {
     time_ms: Option<i64>,
 }
 
-/// What a reader has read and not yet handed over.
+/// The records that a reader has read and not yet handed over.
 pub struct Batch {
     /// The plays.
     pub decoder: Decoder,

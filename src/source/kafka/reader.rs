@@ -32,11 +32,11 @@ use crate::report::times::EventTimes;
 use crate::report::{KafkaReport, Report};
 use crate::source::event::Decoder;
 
-/// The maximal rows of a batch: enough to amortise its cost, few enough to stay in the processor's
-/// cache.
+/// The maximum number of rows of a batch: enough to amortise its cost, few enough to stay in the
+/// processor's cache.
 const BATCH_ROWS_MAX: usize = 16 << 10;
 const BATCH_BYTES_MAX: usize = 8 << 20;
-/// The maximal rows and bytes of one worker in an epoch.
+/// The maximum rows and bytes of one worker in an epoch.
 const EPOCH_ROWS_MAX: u64 = 200_000;
 const EPOCH_BYTES_MAX: u64 = 64 << 20;
 /// The approximate size of a play besides its texts: numbers, and text offsets.
@@ -64,7 +64,7 @@ pub struct Reader {
     batch: Batch,
     /// The number of cuts since the start.
     cuts: u32,
-    /// The maximal files of this worker in the next cut.
+    /// The maximum number of files of this worker in the next cut.
     files_max: u64,
     gaps: Vec<Gap>,
     /// The newest dead letters since the last report.

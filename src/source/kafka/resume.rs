@@ -25,7 +25,7 @@ pub const KEEP: &str = "Keep this lake: it is whole, and `reprise replay` reads 
 /// again.
 const BEHIND_MAX: Duration = Duration::from_secs(5);
 const RETRY_INTERVAL: Duration = Duration::from_millis(200);
-/// The maximal number of gaps that a message lists.
+/// The maximum number of gaps that a message lists.
 const NAMED_MAX: usize = 8;
 
 /// Where a run resumes.

@@ -4,7 +4,7 @@ use super::discovery::AddedPartitions;
 use reprise_dataflows::rules::definition::Trending;
 use std::sync::Arc;
 
-/// What one worker reads, and its limit of uncommitted data.
+/// A worker's part of the topic, and its limit of uncommitted data.
 #[derive(Clone)]
 pub struct Share {
     /// The index of the worker.
