@@ -1,5 +1,5 @@
-//! All of `reprise` but its `main`: what is here is for the program itself and for the benchmarks of its stages, and promises
-//! nothing to anybody else.
+//! Everything in `reprise` except `main`. The library is for the program itself and for the
+//! benchmarks of its stages; its API is not stable.
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
@@ -23,7 +23,7 @@ mod verify;
 
 use std::process::ExitCode;
 
-/// The stages that plays go through, each by itself, for `benches/stages.rs`.
+/// The stages of a play's way through the program, one by one, for `benches/stages.rs`.
 #[doc(hidden)]
 pub mod stages {
     pub use crate::generate::plays::{LongTail, Mix, Plays};
@@ -32,14 +32,15 @@ pub mod stages {
     pub use crate::source::lake::{Reader, Selection};
 }
 
-/// Does what the command line asks for.
+/// Runs the command line.
 pub fn main() -> ExitCode {
     end_with_any_thread();
     cli::main()
 }
 
-/// A thread of the dataflow that dies leaves the others waiting for ever: timely drops what is sent to it. So a panic ends
-/// the process, except on the thread that only answers HTTP. What is committed is safe, and Kafka has the rest.
+/// Makes a panic end the process, except on the threads that only answer HTTP. A dataflow thread
+/// that panics would leave the others waiting forever, because timely drops the messages sent to
+/// it. What is committed is safe, and Kafka still has the rest.
 fn end_with_any_thread() {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {

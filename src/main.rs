@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-/// The dataflow frees on one thread what another allocated (batches, exchanged updates); mimalloc is made for that.
+/// The dataflow frees memory on another thread than the one that allocated it (batches, exchanged
+/// updates); mimalloc is designed for that.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

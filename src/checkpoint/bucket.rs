@@ -1,4 +1,4 @@
-//! The items of a hash bucket on disk: their tallies, in order of key and item, and what they are called.
+//! A hash bucket of items on disk: their tallies in order of key and item, and their names.
 
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -16,32 +16,40 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use reprise_dataflows::keys::item::ItemKey;
 use reprise_dataflows::names::catalogue::{About, Naming};
 
-/// How many there are. A power of two, so that with 1, 2, 4, 8 or 16 workers each reads just the items that it owns.
+/// The number of buckets. A power of two, so that with 1, 2, 4, 8 or 16 workers each reads exactly
+/// the items that it owns.
 pub const BUCKETS: usize = 16;
 const BATCH_ROWS: usize = 32 << 10;
 
-/// The number of a key, an item, and how often it was played.
+/// The number of a key, an item, and its plays.
 pub type Row = (u32, ItemKey, i64);
 
+/// The bucket of an item.
 pub fn of(item: &ItemKey) -> usize {
     item.route() as usize % BUCKETS
 }
 
+/// The name of the file with a bucket's tallies.
 pub fn tallies_file(bucket: usize) -> String {
     format!("tallies-{bucket:02}.parquet")
 }
 
+/// The name of the file with a bucket's names.
 pub fn names_file(bucket: usize) -> String {
     format!("names-{bucket:02}.parquet")
 }
 
-/// Reads the tallies of a bucket, in order.
+/// Reads the tallies of a bucket in order, one batch at a time.
 pub struct Tallies {
     path: PathBuf,
     batches: ParquetRecordBatchReader,
 }
 
 impl Tallies {
+    /// Opens the bucket of the checkpoint in `folder`.
+    ///
+    /// # Errors
+    /// If its file cannot be read.
     pub fn open(folder: &Path, bucket: usize) -> Result<Self> {
         let path = folder.join(tallies_file(bucket));
         Ok(Self { batches: open(&path)?, path })
@@ -67,13 +75,17 @@ impl Iterator for Tallies {
     }
 }
 
-/// Reads what the items of a bucket are called.
+/// Reads the names of a bucket's items, one batch at a time.
 pub struct Names {
     path: PathBuf,
     batches: ParquetRecordBatchReader,
 }
 
 impl Names {
+    /// Opens the bucket of the checkpoint in `folder`.
+    ///
+    /// # Errors
+    /// If its file cannot be read.
     pub fn open(folder: &Path, bucket: usize) -> Result<Self> {
         let path = folder.join(names_file(bucket));
         Ok(Self { batches: open(&path)?, path })
@@ -107,7 +119,10 @@ impl Iterator for Names {
     }
 }
 
-/// Writes the tallies of a bucket, which come in order and without doubles.
+/// Writes and syncs the tallies of a bucket, which must be in order and without duplicates.
+///
+/// # Errors
+/// If `rows` fails, if the file exists or if it cannot be written.
 pub fn write_tallies(folder: &Path, bucket: usize, rows: impl Iterator<Item = Result<Row>>) -> Result<()> {
     write(&folder.join(tallies_file(bucket)), tallies_schema(), rows, |rows| {
         let half = |half: usize| -> ArrayRef {
@@ -122,7 +137,10 @@ pub fn write_tallies(folder: &Path, bucket: usize, rows: impl Iterator<Item = Re
     })
 }
 
-/// Writes what the items of a bucket are called.
+/// Writes and syncs the names of a bucket's items.
+///
+/// # Errors
+/// If the file exists or cannot be written.
 pub fn write_names(folder: &Path, bucket: usize, namings: impl Iterator<Item = Naming>) -> Result<()> {
     write(&folder.join(names_file(bucket)), names_schema(), namings.map(Ok), |namings| {
         let half = |half: usize| -> ArrayRef {
@@ -180,7 +198,8 @@ fn write<T>(
 ) -> Result<()> {
     let context = || format!("cannot write {}", path.display());
     let file = OpenOptions::new().write(true).create_new(true).open(path).with_context(context)?;
-    // Hashes do not compress, nor are they worth a dictionary; keys, which are sorted, are a few runs in one.
+    // Hashes do not compress, and a dictionary does not pay for them. Keys are sorted, so a
+    // dictionary makes them a few runs.
     let properties = WriterProperties::builder()
         .set_compression(Compression::UNCOMPRESSED)
         .set_dictionary_enabled(false)

@@ -1,7 +1,8 @@
-//! Making a checkpoint: tallies(V′) = tallies(V) + the plays committed since.
+//! Makes a checkpoint: tallies(V′) = tallies(V) + the plays committed since.
 //!
-//! Plays are counted by the same [`Summariser`] that counts them in a run. What it gives is merged into the buckets of the
-//! checkpoint before, in several rounds if it is much: so memory is bounded, but for the names of the items.
+//! Plays are counted by the same [`Summariser`] as in a run. Its counts are merged into the buckets
+//! of the previous checkpoint, in several rounds if there are many, so memory is bounded except for
+//! the names of the items.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -23,31 +24,37 @@ use crate::lake::{Snapshot, check_is_lake, disk};
 use crate::process::failpoint;
 use crate::source::lake::{Reader, Selection};
 
-/// Tallies that wait in memory, of 32 bytes each, before they are merged with those on disk.
-const WAITING_MAX: usize = 4 << 20;
-/// Plays that are counted before the summariser's counts are taken from it.
+/// The maximum number of tallies in memory, of 32 bytes each, before they are merged with those on
+/// disk.
+const UNMERGED_MAX: usize = 4 << 20;
+/// The number of plays after which the summariser's counts are taken out of it.
 const ROUND_ROWS: u64 = 4 << 20;
-/// Checkpoints that are kept: the newest, and the one before in case that is damaged.
+/// The number of checkpoints that are kept: the newest, and the one before in case the newest is
+/// damaged.
 const KEPT: usize = 2;
 const LOCK: &str = "lock";
 const MAKING: &str = "_making-";
 
-/// What came of it.
+/// The outcome of [`make`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Made {
-    /// A checkpoint of this version, with so many plays.
+    /// A new checkpoint of `version`, which has counted `plays` plays.
     New { version: u64, plays: u64 },
-    /// There is one of the newest version already.
+    /// The newest version already has a checkpoint.
     Nothing,
-    /// Another process is making one.
+    /// Another process is making a checkpoint of the lake.
     Busy,
-    /// It was stopped.
+    /// `stop` was set.
     Stopped,
 }
 
-/// Makes a checkpoint of the newest version of `lake` for charts of `plan`, unless there is one, and deletes old ones.
+/// Makes a checkpoint of the newest version of `lake` for charts of `plan`, unless there is one,
+/// and deletes old ones.
 ///
-/// `progress` hears how many plays have been counted, and of how many; `stop` ends it early.
+/// Calls `progress` with the plays counted so far and their total. Setting `stop` ends it early.
+///
+/// # Errors
+/// If `lake` is not a lake or was imported, or if it cannot be read or written.
 pub fn make(lake: &Path, plan: &Plan, stop: &AtomicBool, progress: impl FnMut(u64, u64)) -> Result<Made> {
     check_is_lake(lake)?;
     let folder = folder(lake);
@@ -64,7 +71,7 @@ pub fn make(lake: &Path, plan: &Plan, stop: &AtomicBool, progress: impl FnMut(u6
     let snapshot = Snapshot::open(lake, None)?;
     ensure!(
         snapshot.topic().is_some(),
-        "the lake {} was imported: no run begins with it, and so no checkpoint is needed",
+        "the lake {} was imported: runs cannot use it, so it needs no checkpoint",
         lake.display()
     );
     let base = base(lake, &snapshot, plan)?;
@@ -72,20 +79,21 @@ pub fn make(lake: &Path, plan: &Plan, stop: &AtomicBool, progress: impl FnMut(u6
         return Ok(Made::Nothing);
     }
     let made = Maker::new(&folder, plan, base).and_then(|maker| maker.make(&snapshot, plan, stop, progress));
-    // On a disk that is full, what was begun must not keep the room from those who commit.
+    // On a full disk the unfinished files must not take up the space that commits need.
     remove_unfinished(&folder)?;
     remove_old(lake)?;
     made
 }
 
-/// The checkpoint to begin with: one that counts by just the same, since its tallies stay in their order.
+/// The newest usable checkpoint that has the same groupings as `plan`: its tallies can be merged in
+/// their order.
 fn base(lake: &Path, snapshot: &Snapshot, plan: &Plan) -> Result<Option<Checkpoint>> {
     let same = |checkpoint: &Checkpoint| checkpoint.manifest.counted_by == plan.counted_by();
     let candidates = list(lake)?.into_iter().rev().filter(|(version, _)| *version <= snapshot.version());
     Ok(candidates.filter_map(|(_, folder)| Checkpoint::open(&folder, snapshot).ok()).find(same))
 }
 
-/// What earlier makers have left. Only with the lock held.
+/// Removes what crashed or stopped processes left unfinished. Requires the lock.
 fn remove_unfinished(folder: &Path) -> Result<()> {
     for name in disk::names(folder)?.into_iter().filter(|name| name.starts_with(MAKING)) {
         let path = folder.join(name);
@@ -94,7 +102,8 @@ fn remove_unfinished(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Deletes all but the newest checkpoints. The manifest goes first, so that what is left of one is no checkpoint.
+/// Deletes all but the newest checkpoints. Deletes the manifest first, so that a partly deleted
+/// checkpoint is not one.
 fn remove_old(lake: &Path) -> Result<()> {
     let checkpoints = list(lake)?;
     for (_, folder) in &checkpoints[..checkpoints.len().saturating_sub(KEPT)] {
@@ -104,16 +113,16 @@ fn remove_old(lake: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A checkpoint that is being made.
+/// A checkpoint in progress.
 struct Maker {
     checkpoints: PathBuf,
-    /// Where the buckets of the last round are: those of the base at first.
+    /// The folder with the buckets of the last round; at first that of the base.
     current: Option<PathBuf>,
     base: Option<Checkpoint>,
     keys: Interner<Key>,
     tallies: Vec<Vec<Row>>,
     names: Vec<BTreeMap<ItemKey, Naming>>,
-    waiting: usize,
+    unmerged: usize,
     plays: u64,
 }
 
@@ -136,7 +145,7 @@ impl Maker {
             base,
             tallies: vec![Vec::new(); BUCKETS],
             names,
-            waiting: 0,
+            unmerged: 0,
         })
     }
 
@@ -147,7 +156,7 @@ impl Maker {
         Ok(Made::New { version: snapshot.version(), plays })
     }
 
-    /// Counts what `snapshot` has beyond the base. `None` if it was stopped.
+    /// Counts the plays of `snapshot` that the base has not counted. `None` if it was stopped.
     fn count(
         mut self,
         snapshot: &Snapshot,
@@ -191,7 +200,7 @@ impl Maker {
         let rows: u64 = snapshot.files().iter().map(|file| file.rows).sum();
         if self.plays != rows {
             bail!(
-                "version {} of the lake has {rows} plays where {} were counted: somebody else has added or deleted plays; \
+                "version {} of the lake has {rows} plays, but {} were counted: another program has added or deleted plays; \
                  delete the folder {} and make a new checkpoint",
                 snapshot.version(),
                 self.plays,
@@ -201,12 +210,12 @@ impl Maker {
         Ok(Some(self))
     }
 
-    /// Takes over what the summariser has counted.
+    /// Takes the counts out of the summariser.
     fn take(&mut self, summariser: &mut Summariser) -> Result<()> {
-        let Self { keys, tallies, waiting, .. } = self;
+        let Self { keys, tallies, unmerged, .. } = self;
         summariser.drain(|_, (key, item), plays| {
             tallies[bucket::of(&item)].push((keys.number(&key), item, plays));
-            *waiting += 1;
+            *unmerged += 1;
         });
         for naming in summariser.drain_namings() {
             let known = self.names[bucket::of(&naming.item)].entry(naming.item).or_insert_with(|| naming.clone());
@@ -214,10 +223,10 @@ impl Maker {
                 known.about = naming.about;
             }
         }
-        if self.waiting >= WAITING_MAX { self.merge() } else { Ok(()) }
+        if self.unmerged >= UNMERGED_MAX { self.merge() } else { Ok(()) }
     }
 
-    /// Merges what waits in memory with the buckets on disk, into new ones.
+    /// Merges the tallies in memory with the buckets on disk, into new buckets.
     fn merge(&mut self) -> Result<()> {
         let next = self.checkpoints.join(format!("{MAKING}{:016x}", rand::random::<u64>()));
         disk::create_folder(&next)?;
@@ -229,14 +238,14 @@ impl Maker {
             let old = old.into_iter().flatten().flat_map(rows);
             bucket::write_tallies(&next, bucket, Merged { old: old.peekable(), new: new.into_iter().peekable() })?;
         }
-        self.waiting = 0;
+        self.unmerged = 0;
         if let Some(last) = self.current.replace(next).filter(|last| !is_checkpoint(last)) {
             fs::remove_dir_all(&last).with_context(|| format!("cannot remove {}", last.display()))?;
         }
         Ok(())
     }
 
-    /// Writes all that the buckets lack to be a checkpoint, and gives it its name.
+    /// Completes the folder of the last round, and renames it to the checkpoint's name.
     fn publish(self, snapshot: &Snapshot, plan: &Plan) -> Result<()> {
         let making = self.current.context("nothing was counted")?;
         for (bucket, names) in self.names.into_iter().enumerate() {
@@ -268,7 +277,8 @@ impl Maker {
         failpoint::reach("checkpoint-written")?;
         let place = self.checkpoints.join(format!("{PREFIX}{:020}", snapshot.version()));
         if place.exists() {
-            // It was made for other charts, or is damaged: nobody would have begun this one otherwise.
+            // The existing one is damaged or was made for other charts, otherwise it would have
+            // been the base.
             fs::remove_dir_all(&place).with_context(|| format!("cannot remove {}", place.display()))?;
         }
         fs::rename(&making, &place).with_context(|| format!("cannot rename {}", making.display()))?;
@@ -289,7 +299,7 @@ fn rows(piece: Result<Vec<Row>>) -> Box<dyn Iterator<Item = Result<Row>>> {
     }
 }
 
-/// Two sorted sequences as one, counts of the same key and item added up.
+/// Merges two sorted sequences, adding up the counts of the same key and item.
 struct Merged<A: Iterator<Item = Result<Row>>, B: Iterator<Item = Row>> {
     old: Peekable<A>,
     new: Peekable<B>,

@@ -1,4 +1,4 @@
-//! A checkpoint that can be used, and how the newest one of a lake is found.
+//! Opens checkpoints, and finds the newest usable one of a lake.
 
 use super::manifest::Manifest;
 use crate::lake::Snapshot;
@@ -12,28 +12,33 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The folder in a lake.
+/// The name of the folder of checkpoints in a lake.
 pub const FOLDER: &str = "_checkpoints";
 
+/// The prefix of a checkpoint's folder name; the version follows with leading zeros.
 pub(super) const PREFIX: &str = "checkpoint-";
 
-/// A checkpoint that can be used: whole, of this lake, and with all that the charts need.
+/// A usable checkpoint: undamaged, of this lake, and with all keys that the charts need.
 pub struct Checkpoint {
+    /// The folder of the checkpoint.
     pub(super) folder: PathBuf,
+    /// Its manifest.
     pub manifest: Manifest,
+    /// The keys of its tallies, by index.
     pub(super) keys: Vec<Key>,
-    /// By the number of a key, the keys of the plan that it adds to.
+    /// The keys of the plan that each key of the checkpoint adds to, by index.
     translated: Vec<Vec<Key>>,
     files: Vec<String>,
 }
 
-/// Where the checkpoints of `lake` are.
+/// The folder of the checkpoints of `lake`.
 pub fn folder(lake: &Path) -> PathBuf {
     lake.join(FOLDER)
 }
 
-/// The newest checkpoint that `snapshot` can be rebuilt from for `plan`. Those that cannot be read are passed over with a warning,
-/// and those that lack something with a word: without a checkpoint the lake itself is read.
+/// The newest checkpoint from which the charts of `plan` can be rebuilt up to `snapshot`. Logs a
+/// warning for checkpoints that cannot be read, and a notice for those that lack keys. `None` means
+/// that the whole lake is to be read.
 pub fn newest(lake: &Path, snapshot: &Snapshot, plan: &Plan) -> Option<Checkpoint> {
     let listed = list(lake).unwrap_or_else(|error| {
         tracing::warn!("no checkpoint is used, and the lake is read instead: {error:#}");
@@ -65,7 +70,10 @@ pub fn newest(lake: &Path, snapshot: &Snapshot, plan: &Plan) -> Option<Checkpoin
     None
 }
 
-/// The checkpoint of a `version`, which another process of the cluster has found to be good for `plan`.
+/// The checkpoint of `version`, which another process of the cluster has found usable for `plan`.
+///
+/// # Errors
+/// If it is missing here, damaged, or lacks keys that `plan` needs.
 pub fn of_version(lake: &Path, version: u64, snapshot: &Snapshot, plan: &Plan) -> Result<Checkpoint> {
     let found = list(lake)?.into_iter().find(|(of, _)| *of == version);
     let (_, folder) =
@@ -78,7 +86,10 @@ pub fn of_version(lake: &Path, version: u64, snapshot: &Snapshot, plan: &Plan) -
     }
 }
 
-/// The checkpoints of `lake` by version, oldest first.
+/// The checkpoints of `lake` by version, oldest first. They may be damaged.
+///
+/// # Errors
+/// If the folder cannot be listed.
 pub(super) fn list(lake: &Path) -> Result<Vec<(u64, PathBuf)>> {
     let folder = folder(lake);
     if !folder.is_dir() {
@@ -108,7 +119,11 @@ fn described(counted_by: &CountedBy) -> String {
 }
 
 impl Checkpoint {
-    /// Opens the checkpoint in `folder`, and checks every byte of it and that it is of the lake of `snapshot`.
+    /// Opens the checkpoint in `folder`. Checks every byte of it, and that it was made from the
+    /// lake of `snapshot`.
+    ///
+    /// # Errors
+    /// If it is damaged, cannot be read, or was made from another lake.
     pub(super) fn open(folder: &Path, snapshot: &Snapshot) -> Result<Self> {
         let manifest = Manifest::read(folder)?;
         let progress = snapshot.progress();
@@ -116,9 +131,9 @@ impl Checkpoint {
             manifest.topic.as_deref() == snapshot.topic() && manifest.cluster_id.as_deref() == snapshot.cluster_id(),
             "it was made from another lake"
         );
-        // Partitions that were added since are no matter: all of theirs is new.
+        // Partitions that were added since are not in it, and all their plays are new.
         let is_same = |(partition, start): (&i32, &i64)| progress.starts.get(partition) == Some(start);
-        ensure!(manifest.starts.iter().all(is_same), "it was made from a lake that began elsewhere");
+        ensure!(manifest.starts.iter().all(is_same), "it was made from a lake that began at other offsets");
         for (partition, next) in &manifest.offsets {
             if progress.offsets.get(partition).is_none_or(|reached| reached < next) {
                 bail!("it holds offsets of partition {partition} that the lake does not have");
@@ -135,9 +150,9 @@ impl Checkpoint {
         self
     }
 
-    /// What a reader of the lake has to leave out.
+    /// The files and offsets that it has counted and that a reader of `snapshot` omits.
     pub fn counted(&self, snapshot: &Snapshot) -> Arc<Counted> {
-        // A merged file is published under another name, with the plays that it had.
+        // A merged file is published under another name, with the same plays.
         let published = self.files.iter().filter_map(|path| path.strip_prefix(MERGED)?.strip_prefix('/'));
         let names: HashSet<&Path> = self.files.iter().map(String::as_str).chain(published).map(Path::new).collect();
         let is_named = |path: &Path| path.strip_prefix(snapshot.root()).is_ok_and(|name| names.contains(name));
@@ -145,7 +160,10 @@ impl Checkpoint {
         Arc::new(Counted { files, offsets: self.manifest.offsets.clone() })
     }
 
-    /// The tallies of a bucket, piece by piece, by the keys of the plan.
+    /// The tallies of a bucket in batches, by the keys of the plan.
+    ///
+    /// # Errors
+    /// If the bucket cannot be read.
     pub fn tallies(self: &Arc<Self>, bucket: usize) -> Result<impl Iterator<Item = Result<Vec<(Tally, i64)>>> + use<>> {
         let this = self.clone();
         let pieces = super::bucket::Tallies::open(&self.folder, bucket)?;
@@ -159,7 +177,10 @@ impl Checkpoint {
         }))
     }
 
-    /// What the items of a bucket are called, piece by piece.
+    /// The names of a bucket's items, in batches.
+    ///
+    /// # Errors
+    /// If the bucket cannot be read.
     pub fn namings(&self, bucket: usize) -> Result<impl Iterator<Item = Result<Vec<Naming>>> + use<>> {
         super::bucket::Names::open(&self.folder, bucket)
     }

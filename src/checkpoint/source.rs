@@ -1,6 +1,7 @@
-//! A checkpoint → tallies: an operator that gives, in the first epoch, what has been counted of the lake already.
+//! The operator that emits the tallies and names of a checkpoint in the first epoch.
 //!
-//! Each worker reads its share of the hash buckets, piece by piece, and holds the epoch open until it is through.
+//! Each worker reads its share of the hash buckets in batches, and holds the epoch open until it
+//! has emitted all of them.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use timely::dataflow::StreamVec;
 
 use super::{BUCKETS, Checkpoint};
 
-/// Some of what a checkpoint holds.
+/// A batch of a checkpoint.
 enum Piece {
     Tallies(Vec<(Tally, i64)>),
     Namings(Vec<Naming>),
@@ -22,7 +23,8 @@ enum Piece {
 
 type Pieces = Box<dyn Iterator<Item = Result<Piece>>>;
 
-/// Gives what `checkpoint` holds, or nothing. What cannot be read goes to `fail`, which does not return.
+/// Emits the content of `checkpoint`, or nothing without one. Read errors go to `fail`, which does
+/// not return.
 pub fn checkpoint<'scope>(
     ticks: StreamVec<'scope, Epoch, Tick>,
     checkpoint: Option<Arc<Checkpoint>>,
@@ -35,7 +37,7 @@ pub fn checkpoint<'scope>(
     Tallied { tallies: tallies.as_collection(), namings }
 }
 
-/// What has not been given yet; none if that is all.
+/// The batches that are left; `None` when all have been emitted.
 struct Read<F> {
     pieces: Option<Pieces>,
     fail: F,
@@ -48,7 +50,7 @@ impl<F: Fn(anyhow::Error) + 'static> TickedSource for Read<F> {
 
     fn end(&mut self, _tick: &Tick, _emit: <Self::Outputs as Outputs<Epoch>>::Emit<'_>) {}
 
-    /// All of it is of the first epoch.
+    /// All of the checkpoint belongs to the first epoch.
     fn stays(&self) -> bool {
         self.pieces.is_some()
     }
@@ -69,7 +71,8 @@ impl<F: Fn(anyhow::Error) + 'static> TickedSource for Read<F> {
     }
 }
 
-/// A worker's share. The names come first: a tally is ranked when its item has one.
+/// A worker's share of the batches. The names come first, because a tally is ranked once its item
+/// has a name.
 fn pieces(checkpoint: Arc<Checkpoint>, worker: usize, workers: usize) -> Pieces {
     let mine = move || (worker..BUCKETS).step_by(workers);
     let names = checkpoint.clone();

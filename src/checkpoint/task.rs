@@ -1,4 +1,4 @@
-//! Checkpoints that a run makes by itself, as one of its caretaker's chores.
+//! The maintenance task of a run that makes checkpoints.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,7 +11,8 @@ use super::{Made, make};
 use crate::lake::maintenance::Task;
 use crate::state::State;
 
-/// Makes a checkpoint of `lake` for charts of `plan` at first, and again whenever `interval` has passed.
+/// Makes a checkpoint of `lake` for charts of `plan` at the first call, and again when `interval`
+/// has passed.
 pub fn task(lake: PathBuf, plan: Plan, interval: Duration, state: Arc<State>) -> Task {
     let mut made_at: Option<Instant> = None;
     Box::new(move |stop| {

@@ -1,4 +1,5 @@
-//! A checkpoint and what came later are the lake, however both came about; a damaged one is never used.
+//! A checkpoint plus the later files equal the lake, however both were made, and a damaged
+//! checkpoint is never used.
 
 use crate::checkpoint::opened::FOLDER;
 use crate::checkpoint::opened::PREFIX;
@@ -37,7 +38,8 @@ fn plan(charts: &str) -> Plan {
 type Counts =
     (BTreeMap<(Cell, ItemKey), i64>, BTreeMap<(i64, ItemKey), i64>, BTreeMap<ItemKey, (String, Option<(i32, About)>)>);
 
-/// What the lake holds: from `checkpoint` and the files that it lacks, or without one from all files.
+/// The content of the lake: from `checkpoint` and the files that it has not counted, or from all
+/// files without one.
 fn counts(lake: &Lake, plan: &Plan, checkpoint: Option<Arc<Checkpoint>>) -> Counts {
     let (mut cells, mut panes, mut titles) = Counts::default();
     let snapshot = Snapshot::open(&lake.path(), None).unwrap();
@@ -73,7 +75,7 @@ fn counts(lake: &Lake, plan: &Plan, checkpoint: Option<Arc<Checkpoint>>) -> Coun
         true => *panes.entry((key.bucket, item)).or_default() += plays,
         false => count((key, item), plays),
     });
-    // Minutes before the window may have been left out, or not.
+    // The reader may omit minutes before the window.
     panes.retain(|(pane, _), _| *pane >= AFTERNOON_US / 60_000_000);
     summariser.drain_namings().for_each(name);
     (cells, panes, titles)
@@ -88,7 +90,7 @@ fn newest_now(lake: &Lake, plan: &Plan) -> Option<Arc<Checkpoint>> {
     newest(&lake.path(), &snapshot, plan).map(Arc::new)
 }
 
-/// Commits so many plays, of partition 0 or 1, around the hours `hour`.
+/// Commits `rows` plays of partition 0 or 1, around the hour `hour`.
 fn commit(committer: &mut Committer, writer: &mut Writer, rows: i64, partition: i32, hour: i64) {
     let progress = committer.progress().clone();
     let (epoch, from) = (progress.epoch.unwrap_or(0) + 1, progress.offsets[&partition]);
@@ -129,7 +131,7 @@ proptest! {
         prop_assert!(list(&lake.path()).unwrap().len() <= 2);
     }
 
-    /// One byte of one file is another, or the file ends early, or is gone.
+    /// One byte of one file differs, or the file is truncated or deleted.
     #[test]
     fn what_is_damaged_is_not_used(
         file in any::<prop::sample::Index>(),
@@ -157,7 +159,7 @@ proptest! {
         let checkpoint = newest_now(&lake, &plan).expect("the other one is whole");
         prop_assert!(!path.starts_with(&checkpoint.folder) );
         prop_assert_eq!(counts(&lake, &plan, Some(checkpoint)), counts(&lake, &plan, None));
-        // The next one is made all the same.
+        // The damage does not prevent the next checkpoint.
         commit(&mut committer, &mut writer, 5, 1, 0);
         let made = make_now(&lake, &plan);
         prop_assert!(matches!(made, Made::New { plays: 85, .. }), "{:?}", made);
@@ -181,12 +183,12 @@ fn other_charts_use_what_is_there_or_nothing() {
     let (cells, _, names) = counts(&lake, &fewer, checkpoint);
     let (expected_cells, _, expected_names) = counts(&lake, &fewer, None);
     assert_eq!(cells, expected_cells);
-    // It may know more: these charts list no artists.
+    // The checkpoint may know more: these charts list no artists.
     assert!(expected_names.iter().all(|(item, name)| names.get(item) == Some(name)));
 
     let more = plan("[[chart]]\nname = 'weekly'\nperiod = 'week'\nscopes = ['global', 'device']");
     assert!(newest_now(&lake, &more).is_none(), "the lake has to be read");
-    // One of the same version for other charts takes the place.
+    // A checkpoint of the same version for other charts replaces it.
     assert!(matches!(make_now(&lake, &more), Made::New { plays: 100, .. }));
     let checkpoint = newest_now(&lake, &more);
     assert_eq!(counts(&lake, &more, checkpoint), counts(&lake, &more, None));
@@ -224,7 +226,8 @@ fn a_partition_that_was_added_later_is_new_as_a_whole() {
     assert!(matches!(make_now(&lake, &plan), Made::New { plays: 70, .. }));
 }
 
-/// A checkpoint that knows offsets that the lake does not, as of a lake that was set back, would count plays twice.
+/// A checkpoint with offsets that the lake does not have, as after the lake was restored from a
+/// backup, would count plays twice.
 #[test]
 fn a_checkpoint_of_another_history_is_not_used() {
     let plan = plan(CHARTS);

@@ -1,4 +1,5 @@
-//! What a source hands over: plays, dead letters, positions and gaps. Plain messages, below source and lake.
+//! The output of a source: plays, dead letters, positions and gaps. Plain messages, in a layer
+//! below source and lake.
 
 pub mod rejection;
 
@@ -13,95 +14,115 @@ pub use rejection::{
     check_time,
 };
 
-/// 9999-12-31T23:59:59.999Z: a later day has no date that other tools read. Producers can set any timestamp.
+/// 9999-12-31T23:59:59.999Z: other tools cannot read later dates, and producers can set any
+/// timestamp.
 const KAFKA_TIMESTAMP_MAX_MS: i64 = 253_402_300_799_999;
 const DAY_MS: i64 = 86_400_000;
-/// Files of one worker in the first cut after a start, while history is read.
+/// The maximum number of files of one worker in the first cut after a start, while history is read.
 const FIRST_CUT_FILES: u64 = 64;
-/// How much more the next one may take.
+/// The growth from one cut to the next, in files and in time.
 pub const CUT_GROWTH: u32 = 4;
-/// What no cut takes more of: a commit holds some KiB for each of its files.
+/// The maximum number of files of one worker in any cut: a commit holds a few KiB in memory for
+/// each file.
 const CUT_FILES_MAX: u64 = 8192;
 
-/// How many files of one worker a commit may have when there have been so many `cuts` since the start. Beyond this a reader waits
-/// for the next cut.
+/// The maximum number of files of one worker in a commit, after `cuts` cuts since the start. At
+/// this number a reader waits for the next cut.
 pub fn files_max(cuts: u32) -> u64 {
     FIRST_CUT_FILES.saturating_mul(u64::from(CUT_GROWTH).saturating_pow(cuts)).min(CUT_FILES_MAX)
 }
 
-/// What a source has read of an epoch.
+/// The records that a source has read in an epoch.
 #[derive(Debug, Default)]
 pub struct Intake {
+    /// The valid plays, with the columns of [`schema`].
     pub plays: Option<PlayBatch>,
+    /// The rejected records.
     pub dead_letters: Vec<DeadLetter>,
     /// How far each owned partition has been read.
     pub positions: Vec<Position>,
-    /// What was found missing on the way, each in one intake only.
+    /// The gaps that were found, each in one intake only.
     pub gaps: Vec<Gap>,
 }
 
-/// The offsets `[first, end)` of a partition, which are missing.
+/// The offsets `[first, end)` of a partition, which Kafka deleted before they were read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
+    /// The Kafka partition.
     pub partition: i32,
+    /// The first missing offset.
     pub first: i64,
+    /// The offset after the last missing one.
     pub end: i64,
 }
 
 impl Gap {
-    /// How many offsets there are in it.
+    /// The number of missing offsets.
     pub fn length(&self) -> i64 {
         self.end - self.first
     }
 }
 
-/// How far a process has come in a partition, since it began there at `start`.
+/// How far a process has read a partition since it began there at `start`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
+    /// The Kafka partition.
     pub partition: i32,
+    /// The offset at which the process began.
     pub start: i64,
     /// The next offset to read.
     pub next: i64,
+    /// The offsets since `start` without a record.
     pub holes: i64,
+    /// The offsets since `start` that Kafka deleted before they were read.
     pub missing: i64,
-    /// Kafka's time of the record before `next`, if there is one and it has a time.
+    /// Kafka's timestamp of the record before `next` in ms since 1970, if there is one and it has a
+    /// timestamp.
     pub time_ms: Option<i64>,
 }
 
-/// A record that was rejected, as Kafka had it.
+/// A rejected record, with its original bytes.
 #[derive(Clone, Debug)]
 pub struct DeadLetter {
+    /// The Kafka partition.
     pub partition: i32,
+    /// The offset of the record.
     pub offset: i64,
+    /// Kafka's timestamp in ms since 1970, if there is one. Not checked.
     pub kafka_timestamp_ms: Option<i64>,
+    /// Why the record was rejected.
     pub reason: Rejection,
-    /// What exactly was wrong, for people.
+    /// The exact fault, for people.
     pub detail: String,
+    /// The key of the record, if it has one.
     pub key: Option<Vec<u8>>,
+    /// The value of the record; `None` for a tombstone.
     pub value: Option<Vec<u8>>,
 }
 
 impl DeadLetter {
-    /// The timestamp as far as it is a moment between 1970 and 9999, in ms.
+    /// Kafka's timestamp in ms since 1970, if it lies between 1970 and 9999.
     pub fn sane_timestamp_ms(&self) -> Option<i64> {
         self.kafka_timestamp_ms.filter(|ms| (0..=KAFKA_TIMESTAMP_MAX_MS).contains(ms))
     }
 
-    /// The partition of the table, as days since 1970: a function of the record, so that reading it again gives the same.
+    /// The table partition, as days since 1970. It depends only on the record, so reading the
+    /// record again gives the same partition.
     pub fn day(&self) -> i32 {
-        // Within the year 9999, so it fits.
+        // The timestamp is at most in the year 9999, so the day fits.
         self.sane_timestamp_ms().map_or(0, |ms| (ms / DAY_MS) as i32)
     }
 
-    /// What it takes in memory, about.
+    /// The approximate size in memory, in bytes.
     pub fn bytes(&self) -> usize {
         let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
         self.detail.len() + length(&self.key) + length(&self.value)
     }
 }
 
-/// The columns of a play as sources hand it over and the lake stores it: those of [`play::schema`], then where it comes from in
-/// Kafka. The partition columns `date` and `hour` are in the paths of files.
+/// The schema of plays that sources produce and the lake stores: the columns of [`play::schema`],
+/// then the Kafka partition and offset. The table partition columns `date` and `hour` are in the
+/// paths of files.
 pub fn schema() -> SchemaRef {
     static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
         let coordinates = [("kafka_partition", DataType::Int32), ("kafka_offset", DataType::Int64)];

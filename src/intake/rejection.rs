@@ -1,23 +1,26 @@
-//! What makes a play valid, and why a record is none. Records of Kafka and rows of other people's lakes are judged by the same rules.
+//! The rules that make a play valid, and the reasons for a rejection. They apply to Kafka records
+//! and to rows of lakes that other tools wrote.
 
-/// Bytes that a text field may have.
+/// The maximum size in bytes of a text field.
 pub const TEXT_BYTES_MAX: usize = 1024;
-/// Bytes that a whole event may have.
+/// The maximum size in bytes of a whole event.
 pub const EVENT_BYTES_MAX: usize = 1 << 20;
-/// How deep the JSON of an event may nest, fields that are ignored included.
+/// The maximum nesting depth of the JSON of an event, ignored fields included.
 pub const EVENT_DEPTH_MAX: usize = 64;
 /// The earliest event time, 2000-01-01T00:00:00Z, in µs since 1970.
 pub const EVENT_TIME_MIN_US: i64 = 946_684_800_000_000;
-/// How far an event may be ahead of the timestamp of its own Kafka record, in µs.
+/// How far an event may be ahead of the timestamp of its Kafka record, in µs.
 pub const AHEAD_MAX_US: i64 = 3_600_000_000;
 
-/// Why a record is not a play. The text is stable: it is a column of the dead letters, and a key of the status.
+/// Why a record is not a play. The names from [`Rejection::as_str`] are stable: they are a column
+/// of the dead letters and keys of the status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Rejection {
-    /// No value at all (a tombstone), or one without bytes.
+    /// No value (a tombstone), or one of zero bytes.
     Empty,
     /// More than [`EVENT_BYTES_MAX`].
     TooLarge,
+    /// Not valid UTF-8.
     NotUtf8,
     /// Nested deeper than [`EVENT_DEPTH_MAX`].
     TooDeep,
@@ -25,11 +28,11 @@ pub enum Rejection {
     NotJson,
     /// A required field is absent or null, or the song has an empty id.
     MissingField,
-    /// A field has another type than it should have.
+    /// A field does not have the required type.
     WrongType,
     /// A text field is longer than [`TEXT_BYTES_MAX`].
     TextTooLong,
-    /// The timestamp is not in a format that we read.
+    /// The timestamp is in none of the accepted formats.
     BadTimestamp,
     /// Before [`EVENT_TIME_MIN_US`].
     TooOld,
@@ -40,7 +43,7 @@ pub enum Rejection {
 }
 
 impl Rejection {
-    /// Every reason.
+    /// Every reason, in the order in which they are declared.
     pub const ALL: [Self; 12] = [
         Self::Empty,
         Self::TooLarge,
@@ -56,6 +59,7 @@ impl Rejection {
         Self::BadDuration,
     ];
 
+    /// The stable name.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Empty => "empty",
@@ -74,7 +78,7 @@ impl Rejection {
     }
 }
 
-/// Whether `text` can be a field of a play.
+/// Checks that `text` can be a field of a play.
 ///
 /// # Errors
 /// [`Rejection::TextTooLong`].
@@ -83,7 +87,7 @@ pub fn check_text(text: &str) -> Result<(), Rejection> {
     if text.len() > TEXT_BYTES_MAX { Err(Rejection::TextTooLong) } else { Ok(()) }
 }
 
-/// Whether `text` can be the id of a song.
+/// Checks that `text` can be the id of a song.
 ///
 /// # Errors
 /// [`Rejection::TextTooLong`], and [`Rejection::MissingField`] if it is empty.
@@ -92,11 +96,13 @@ pub fn check_song_id(text: &str) -> Result<(), Rejection> {
     if text.is_empty() { Err(Rejection::MissingField) } else { check_text(text) }
 }
 
-/// Whether a play can have happened at `event_us`, in µs since 1970, if its record was produced at `kafka_us`. A play that
-/// is no Kafka record has no such bound.
+/// Checks that a play can have happened at `event_us`, in µs since 1970, if its record was produced
+/// at `kafka_us`. `None` for a play that is not from Kafka, which has no upper bound but the year
+/// 9999.
 ///
 /// # Errors
-/// [`Rejection::TooOld`], [`Rejection::TooFarAhead`], and [`Rejection::BadTimestamp`] after the year 9999.
+/// [`Rejection::TooOld`], [`Rejection::TooFarAhead`], and [`Rejection::BadTimestamp`] after the
+/// year 9999.
 #[inline]
 pub fn check_time(event_us: i64, kafka_us: Option<i64>) -> Result<(), Rejection> {
     if event_us < EVENT_TIME_MIN_US {
@@ -109,7 +115,7 @@ pub fn check_time(event_us: i64, kafka_us: Option<i64>) -> Result<(), Rejection>
     if event_us > jiff::Timestamp::MAX.as_microsecond() { Err(Rejection::BadTimestamp) } else { Ok(()) }
 }
 
-/// A duration of `ms`, as a play has it.
+/// Converts a duration of `ms` to the type that plays store.
 ///
 /// # Errors
 /// [`Rejection::BadDuration`] if it is negative or does not fit 32 bits.

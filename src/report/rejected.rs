@@ -1,6 +1,7 @@
-//! Dead letters cut short, so that the newest can be sent to worker 0, kept in memory and shown.
+//! Truncated copies of the newest dead letters, which are sent to worker 0, kept in memory and
+//! shown.
 //!
-//! The lake keeps every dead letter whole. These copies are for people who want to see at once what is wrong.
+//! The lake keeps every dead letter whole. These copies let people see at once what is wrong.
 
 use std::collections::VecDeque;
 
@@ -9,24 +10,28 @@ use serde::{Deserialize, Serialize};
 use crate::intake::DeadLetter;
 use crate::text::instant;
 
-/// How many of the newest dead letters are kept.
+/// The number of newest dead letters that are kept.
 pub const NEWEST_MAX: usize = 100;
-/// Bytes of a value, and of a detail, that a copy has at most.
+/// The maximum size in bytes of a value, and of a detail, in a copy.
 const TEXT_BYTES_MAX: usize = 1024;
 
-/// A dead letter for people: what was wrong with which record, and how the record begins.
+/// The truncated copy of a dead letter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RejectedRecord {
+    /// The Kafka partition of the record.
     pub partition: i32,
+    /// The offset of the record.
     pub offset: i64,
-    /// Kafka's timestamp of the record in µs since 1970, if it is one that a date can be made of. RFC 3339 in JSON.
+    /// Kafka's timestamp of the record in µs since 1970, if it lies between 1970 and 9999. RFC 3339
+    /// in JSON.
     #[serde(rename = "time", with = "instant")]
     pub time_us: Option<i64>,
     /// One of the stable names of [`crate::intake::Rejection`].
     pub reason: String,
-    /// What exactly was wrong.
+    /// The exact fault, for people.
     pub detail: String,
-    /// The first 1,024 bytes of the value as text, with U+FFFD for bytes that are not UTF-8; none of a tombstone.
+    /// The first 1,024 bytes of the value as text, with U+FFFD for bytes that are not UTF-8. `None`
+    /// for a tombstone.
     pub value: Option<String>,
 }
 
@@ -52,24 +57,24 @@ fn beginning(bytes: &[u8]) -> String {
 pub struct NewestRejected(VecDeque<RejectedRecord>);
 
 impl NewestRejected {
-    /// Adds letters in the order in which they were read. Only those that stay are copied.
+    /// Adds letters in the order in which they were read. Copies only those that are kept.
     pub fn note(&mut self, letters: &[DeadLetter]) {
         let newest = &letters[letters.len().saturating_sub(NEWEST_MAX)..];
         self.extend(newest.iter().map(RejectedRecord::from));
     }
 
-    /// Adds records, and forgets the oldest beyond [`NEWEST_MAX`].
+    /// Adds records, and drops the oldest beyond [`NEWEST_MAX`].
     pub fn extend(&mut self, records: impl IntoIterator<Item = RejectedRecord>) {
         self.0.extend(records);
         self.0.drain(..self.0.len().saturating_sub(NEWEST_MAX));
     }
 
-    /// Takes all of them out.
+    /// Removes and returns all records, oldest first.
     pub fn take(&mut self) -> Vec<RejectedRecord> {
         std::mem::take(&mut self.0).into()
     }
 
-    /// The newest `limit` of them, newest first.
+    /// The newest `limit` records, newest first.
     pub fn newest(&self, limit: usize) -> impl Iterator<Item = &RejectedRecord> {
         self.0.iter().rev().take(limit)
     }

@@ -1,27 +1,31 @@
-//! The event times that a source has read, summarised by buckets of time: what the clock is decided by.
+//! A summary of the event times that a source has read, from which the clock is decided.
 //!
-//! A summary is bounded whatever is read: only the buckets of the latest times are kept, and of each bucket the number of plays and
-//! its latest times. To add a play costs a comparison or two while plays come in order.
+//! The summary has a bounded size: it keeps only the latest buckets, and of each the number of
+//! plays and its latest event times. Adding a play costs a comparison or two while plays come in
+//! order.
 
 use serde::{Deserialize, Serialize};
 
-/// How many buckets are kept: 17 hours of the default window's, 100 windows of any other.
+/// The maximum number of buckets: 17 hours with the default window, 100 windows with any other.
 const BUCKETS_MAX: usize = 1024;
-/// How many times a bucket keeps, and how many different times make plays a crowd: more than one listener has in a minute.
+/// The number of event times that a bucket keeps. It is also the number of different times that
+/// makes plays a crowd: more than one listener has in a minute.
 pub const TIMES_KEPT: usize = 5;
-/// The buckets on either side of the clock's that are kept whatever comes: plays far ahead must not displace the crowd.
+/// The buckets on either side of the clock's bucket that are always kept, so that plays far ahead
+/// do not displace the crowd.
 const GUARDED: i64 = 6;
-/// How many buckets make a trending window.
+/// The number of buckets in a trending window.
 pub const BUCKETS_IN_WINDOW: i64 = 10;
 
 /// The plays whose event times lie in one bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bucket {
-    /// Where it begins, in µs since 1970.
+    /// The start of the bucket, in µs since 1970.
     pub start_us: i64,
+    /// The plays in the bucket, repeated ones included.
     pub plays: u64,
-    /// The latest different event times, the latest one first; `i64::MIN` where there are no more. One play that was sent
-    /// several times has one time.
+    /// The latest different event times in µs since 1970, the latest one first; `i64::MIN` in
+    /// unused places. A play that was sent several times has one time.
     pub latest_us: [i64; TIMES_KEPT],
 }
 
@@ -38,32 +42,34 @@ impl Bucket {
         }
     }
 
-    /// How many plays support each other: one for each different time, and all of them once there are [`TIMES_KEPT`].
-    pub fn company(&self) -> u64 {
+    /// The weight of the bucket in moving the clock: one for each different event time, and all
+    /// plays once there are [`TIMES_KEPT`] different times.
+    pub fn support(&self) -> u64 {
         let times = self.latest_us.iter().filter(|time| **time > i64::MIN).count();
         if times < TIMES_KEPT { times as u64 } else { self.plays }
     }
 }
 
-/// The event times of some plays.
+/// The event times of a set of plays.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventTimes {
-    /// Of one bucket, in µs.
+    /// The width of a bucket, in µs.
     width_us: i64,
-    /// By their starts.
+    /// In the order of their starts.
     buckets: Vec<Bucket>,
-    /// The bucket of the play before, where the next one probably belongs too.
+    /// The index of the bucket of the last play, to which the next one probably belongs.
     last: usize,
     /// The clock of the open epoch, and the start of its trending window, in µs since 1970.
     clock_us: i64,
     window_start_us: i64,
-    /// Buckets that start from the first to the second are kept whatever comes.
+    /// The first and the last start of the buckets that are always kept, in µs since 1970.
     guarded_us: (i64, i64),
-    /// Plays that were added.
+    /// The plays that were added, old ones included.
     pub plays: u64,
-    /// Those that were too old for the trending window when they were added. They are in no bucket.
+    /// The plays that were too old for the trending window when they were added. They are in no
+    /// bucket.
     pub missed: u64,
-    /// How far these were behind the clock, added up, in µs.
+    /// The sum of how far the `missed` plays were behind the clock, in µs.
     pub missed_by_us: u64,
 }
 
@@ -90,19 +96,20 @@ impl EventTimes {
         }
     }
 
-    /// Plays that are added from here on are compared with this clock, and with the start of its trending window.
+    /// Sets the clock and the start of its trending window, in µs since 1970, with which plays
+    /// added later are compared.
     pub fn at(&mut self, clock_us: i64, window_start_us: i64) {
         (self.clock_us, self.window_start_us) = (clock_us, window_start_us);
         self.guard(clock_us);
     }
 
-    /// The buckets around `event_us` are kept from here on, however many others there are.
+    /// Always keeps the buckets around `event_us` from here on, however many others there are.
     pub fn guard(&mut self, event_us: i64) {
         let start_us = self.start_of(event_us);
         self.guarded_us = (self.after(start_us, -GUARDED), self.after(start_us, GUARDED));
     }
 
-    /// Adds a play.
+    /// Adds a play with this event time, in µs since 1970.
     #[inline]
     pub fn add(&mut self, event_us: i64) {
         self.plays += 1;
@@ -143,13 +150,13 @@ impl EventTimes {
         }
     }
 
-    /// What was added since the last time.
+    /// Removes and returns what was added since the last call.
     pub fn take(&mut self) -> Self {
         let rest = Self { buckets: Vec::new(), plays: 0, missed: 0, missed_by_us: 0, ..*self };
         std::mem::replace(self, rest)
     }
 
-    /// Where the bucket of a time begins.
+    /// The start of the bucket that `event_us` lies in.
     pub fn start_of(&self, event_us: i64) -> i64 {
         event_us.div_euclid(self.width_us).saturating_mul(self.width_us)
     }
@@ -159,12 +166,12 @@ impl EventTimes {
         start_us.saturating_add(self.width_us.saturating_mul(buckets))
     }
 
-    /// All buckets with plays, by their starts.
+    /// All buckets with plays, in the order of their starts.
     pub fn buckets(&self) -> &[Bucket] {
         &self.buckets
     }
 
-    /// Whether a play of this time would be before all buckets that are kept.
+    /// Whether the summary is full and a play at `event_us` would lie before all its buckets.
     pub fn is_full_before(&self, event_us: i64) -> bool {
         self.buckets.len() >= BUCKETS_MAX && self.buckets.first().is_some_and(|first| event_us < first.start_us)
     }
@@ -179,7 +186,8 @@ impl EventTimes {
         (self.guarded_us.0..=self.guarded_us.1).contains(&start_us)
     }
 
-    /// The place of a bucket, which is made if it is not there. `None` if as many others are kept, which are guarded or later.
+    /// The index of the bucket that starts at `start_us`, which is inserted if it is missing.
+    /// `None` if all places are taken by buckets that are later or always kept.
     fn bucket(&mut self, start_us: i64) -> Option<usize> {
         let place = self.buckets.partition_point(|bucket| bucket.start_us < start_us);
         if self.buckets.get(place).is_some_and(|bucket| bucket.start_us == start_us) {
@@ -196,7 +204,7 @@ impl EventTimes {
         self.buckets.remove(oldest);
         let place = place - usize::from(oldest < place);
         self.buckets.insert(place, Bucket::new(start_us));
-        // The places of those behind have changed.
+        // The insertion moved the buckets behind it.
         self.last = place;
         Some(place)
     }
@@ -216,23 +224,24 @@ mod tests {
         times
     }
 
-    /// A play that was sent many times is no company for itself.
+    /// A play that was sent many times does not support itself.
     #[test]
     fn company_has_different_times() {
-        assert_eq!(of(&[7; 40]).buckets()[0].company(), 1);
-        assert_eq!(of(&[7, 7, 8]).buckets()[0].company(), 2);
+        assert_eq!(of(&[7; 40]).buckets()[0].support(), 1);
+        assert_eq!(of(&[7, 7, 8]).buckets()[0].support(), 2);
         let twelve: Vec<i64> = (0..TIMES_KEPT as i64).flat_map(|second| [second, second]).collect();
-        assert_eq!(of(&twelve[2..]).buckets()[0].company(), TIMES_KEPT as u64 - 1);
-        assert_eq!(of(&twelve).buckets()[0].company(), 2 * TIMES_KEPT as u64);
+        assert_eq!(of(&twelve[2..]).buckets()[0].support(), TIMES_KEPT as u64 - 1);
+        assert_eq!(of(&twelve).buckets()[0].support(), 2 * TIMES_KEPT as u64);
     }
 
-    /// Plays far ahead, in more buckets than are kept, leave those around the clock as they are.
+    /// Plays far ahead, in more buckets than are kept, do not displace the buckets around the
+    /// clock.
     #[test]
     fn the_buckets_around_the_clock_stay() {
         let mut times = EventTimes::default();
         times.at(600 * SECOND_US, 0);
-        let strays = (0..3 * BUCKETS_MAX as i64).map(|bucket| (100 + bucket) * 60);
-        for second in strays {
+        let outliers = (0..3 * BUCKETS_MAX as i64).map(|bucket| (100 + bucket) * 60);
+        for second in outliers {
             times.add(second * SECOND_US);
             times.add(600 * SECOND_US + second);
             times.add(second * SECOND_US + 1);
@@ -259,7 +268,8 @@ mod tests {
     }
 
     proptest! {
-        /// The order of plays and the way they are spread over workers make no difference, and the latest buckets are exact.
+        /// The result does not depend on the order of plays or their distribution over workers, and
+        /// the latest buckets are exact.
         #[test]
         fn a_summary_is_that_of_all_plays(times_s in prop::collection::vec(0i64..200_000, 1..3000), parts in 1usize..5) {
             let whole = of(&times_s);

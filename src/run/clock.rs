@@ -1,4 +1,4 @@
-//! The clock that the plays of a lake give by themselves, and setting a lake's clock back to it.
+//! `--reset-clock`: derives a clock from the plays of a lake, and sets the lake's clock back to it.
 
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,11 +12,11 @@ use super::tick::clock_of_plays;
 use crate::lake::{Committer, Snapshot};
 use crate::source::lake::latest_times;
 
-/// Where the plays of `lake` put its clock by the rule of `tick.rs`, but not past this machine's, in µs since 1970. `None` without
-/// plays.
+/// The clock that the plays of `lake` give by the rule in [`super::tick`], limited to the wall
+/// clock, in µs since 1970. `None` if the lake has no plays.
 ///
 /// # Errors
-/// If their times cannot be read.
+/// If the lake, or the event times of its plays, cannot be read.
 pub fn of_plays(lake: &Path, definitions: &Definitions) -> Result<Option<i64>> {
     let snapshot = Snapshot::open(lake, None)?;
     let times = latest_times(snapshot.files(), definitions);
@@ -25,17 +25,21 @@ pub fn of_plays(lake: &Path, definitions: &Definitions) -> Result<Option<i64>> {
     Ok(clock_of_plays(&times).map(|clock_us| clock_us.min(wall_us)))
 }
 
-/// Sets the clock of the lake back to `clock_us`, if it is ahead of that.
+/// Sets the clock of the lake back to `clock_us`, in µs since 1970, if it is ahead of that. Logs
+/// what it does.
+///
+/// # Errors
+/// If the commit fails.
 pub fn set_back(committer: &mut Committer, clock_us: i64) -> Result<()> {
     match committer.progress().clock_us {
         Some(before_us) if clock_us < before_us => {
             committer.reset_clock(clock_us)?;
             let [from, to] = [before_us, clock_us].map(instant_name);
-            warn!(from, to, "the clock was set back to where the plays of the lake are, as --reset-clock says");
+            warn!(from, to, "--reset-clock: the lake's clock was set back to the time of its plays");
         }
         before_us => {
             let clock = before_us.map(instant_name);
-            info!(clock, "--reset-clock changes nothing: the plays of the lake are as late");
+            info!(clock, "--reset-clock changes nothing: the lake's clock is not ahead of its plays");
         }
     }
     Ok(())

@@ -1,6 +1,8 @@
-//! The dataflow with the world around it: sources, charts, lake and what is served, put together on every worker.
+//! Assembles and runs the dataflow: on each worker, the sources, the charts, the lake's writers and
+//! the served state.
 //!
-//! `run` and `replay` differ in what they put around [`build`], never in it.
+//! `run` and `replay` differ in the sources and sinks around [`build`], never in the dataflow that
+//! it makes.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -45,52 +47,65 @@ use crate::source::lake::{Counted, ReadProgress, Selection, lake, share};
 use crate::state::State;
 use crate::state::feed;
 
-/// How long a worker sleeps at most when there is nothing to do.
+/// The longest sleep of a worker that has nothing to do.
 const PARK_MAX: Duration = Duration::from_millis(20);
 
-/// Everything that the workers need to know.
+/// Everything that the workers share.
 pub struct Engine {
+    /// The workers of this process and the connections to the other processes.
     pub team: Arc<Team>,
+    /// The charts.
     pub definitions: Arc<Definitions>,
+    /// The intervals of epochs and commits.
     pub pace: Pace,
-    /// The last epoch that was committed, and its clock.
+    /// The last committed epoch.
     pub last_epoch: Option<Epoch>,
+    /// The clock of `last_epoch`, in µs since 1970.
     pub clock_us: Option<i64>,
-    /// The plays of the lake that the charts begin with: what a checkpoint has counted, and what it has not.
+    /// The checkpoint that the charts begin with, if any.
     pub checkpoint: Option<Arc<Checkpoint>>,
+    /// The part of the lake that `checkpoint` has counted and that is not read again.
     pub counted: Option<Arc<Counted>>,
-    /// The files of the lake, once for each worker of this process: each takes one, and the list is gone when all have.
+    /// The files of the lake, once for each worker of this process. Each worker takes one copy, so
+    /// the list is freed once all have begun.
     pub files: Mutex<Vec<Arc<[LakeFile]>>>,
+    /// The event times to read from the lake, in µs since 1970.
     pub times_us: Range<i64>,
+    /// How much of the lake has been read.
     pub progress: Arc<ReadProgress>,
-    /// What is read after the lake, and where it is kept; a replay has none.
+    /// The Kafka source and the lake that is written. `None` in a replay.
     pub live: Option<Live>,
+    /// The state that is served.
     pub state: Arc<State>,
-    /// What makes the run commit what it has, and end.
+    /// Requests that the run commit what it has read, and end.
     pub shutdown: Shutdown,
-    /// What ends a run that cannot go on. It does not return.
+    /// Ends a process that cannot continue. Does not return.
     pub fail: fn(anyhow::Error),
 }
 
-/// Kafka, and the lake that is written.
+/// The Kafka source and the lake that is written.
 pub struct Live {
+    /// The topic that is read.
     pub broker: TopicConfig,
-    /// The offset to begin at, of every partition.
+    /// Partition and first offset to read, for all partitions.
     pub starts: Vec<(i32, i64)>,
-    /// Partitions that are found later.
+    /// Partitions that are added to the topic during the run.
     pub found: Arc<AddedPartitions>,
+    /// Continue past offsets that Kafka no longer has.
     pub accept_gap: bool,
+    /// The lake's folder.
     pub lake: PathBuf,
+    /// The number of this writer of the lake, which distinguishes it from earlier ones.
     pub incarnation: i64,
-    /// Where writers and committer wait while the disk is full.
+    /// The wait of writers and committer while the disk is full.
     pub retry: DiskFullRetry,
-    /// Where the writers of this process meet at a cut.
+    /// The rendezvous of this process's writers at a cut.
     pub gathering: Arc<Gathering>,
-    /// Taken by worker 0; the processes without it have none.
+    /// Taken by worker 0. `None` in the processes without worker 0.
     pub committer: Mutex<Option<Committer>>,
 }
 
-/// What worker 0 watches while it mints ticks.
+/// The probes and reports from which worker 0 decides on ticks.
 struct Watched {
     served: ProbeHandle<Epoch>,
     committed: ProbeHandle<Epoch>,
@@ -99,36 +114,40 @@ struct Watched {
 
 type Sender<T> = InputHandle<Epoch, CapacityContainerBuilder<Vec<T>>>;
 
-/// What worker 0 says to all workers.
+/// The inputs by which worker 0 controls all workers.
 struct Inputs {
-    beginnings: Sender<Beginning>,
+    epochs: Sender<EpochInput>,
     orders: Sender<Order>,
 }
 
-/// What holds for an epoch, and what is asked in it. Together, because each input costs every epoch something.
+/// The tick of an epoch and the queries that it answers. Both share one input, because each input
+/// adds a cost to every epoch.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Beginning {
+struct EpochInput {
     tick: Tick,
     queries: Vec<Query>,
 }
 
 impl Inputs {
-    /// Begins an epoch. Nothing more is to come for it then.
+    /// Begins an epoch and closes it to further input.
     fn begin(&mut self, tick: Tick, queries: Vec<Query>) {
-        self.beginnings.advance_to(tick.epoch);
-        self.beginnings.send(Beginning { tick, queries });
-        self.beginnings.advance_to(tick.epoch + 1);
+        self.epochs.advance_to(tick.epoch);
+        self.epochs.send(EpochInput { tick, queries });
+        self.epochs.advance_to(tick.epoch + 1);
         self.orders.advance_to(tick.epoch + 1);
     }
 }
 
-/// `files`, for so many workers.
+/// `files`, once for each of `workers` workers.
 pub fn for_each_worker(files: &[LakeFile], workers: usize) -> Mutex<Vec<Arc<[LakeFile]>>> {
     Mutex::new(vec![files.into(); workers])
 }
 
 impl Engine {
-    /// Runs until everything is read and committed, or `stop` is set.
+    /// Runs until everything has been read and committed, or a shutdown is requested.
+    ///
+    /// # Errors
+    /// If a worker thread dies.
     pub fn run(self) -> Result<()> {
         let engine = Arc::new(self);
         let working = engine.clone();
@@ -144,10 +163,10 @@ impl Engine {
     }
 
     fn work(&self, worker: &mut Worker) -> Result<()> {
-        let mut inputs = Inputs { beginnings: Sender::new(), orders: Sender::new() };
+        let mut inputs = Inputs { epochs: Sender::new(), orders: Sender::new() };
         let watched = worker.dataflow(|scope| self.assemble(scope, &mut inputs))?;
         if worker.index() == 0 {
-            self.mint(worker, inputs, &watched);
+            self.issue_ticks(worker, inputs, &watched);
         } else {
             drop(inputs);
         }
@@ -157,12 +176,12 @@ impl Engine {
         Ok(())
     }
 
-    /// The graph of a worker.
+    /// Builds this worker's part of the dataflow.
     fn assemble<'scope>(&self, scope: Scope<'scope, Epoch>, inputs: &mut Inputs) -> Result<Watched> {
         let plan = Plan::new(&self.definitions);
-        let beginnings = scope.input_from(&mut inputs.beginnings).broadcast();
-        let ticks = beginnings.clone().map(|beginning| beginning.tick);
-        let queries = beginnings.flat_map(|beginning| beginning.queries);
+        let epochs = scope.input_from(&mut inputs.epochs).broadcast();
+        let ticks = epochs.clone().map(|input| input.tick);
+        let queries = epochs.flat_map(|input| input.queries);
         let committed = ProbeHandle::new();
         obey(scope.input_from(&mut inputs.orders).broadcast(), self.shutdown.clone());
 
@@ -183,25 +202,25 @@ impl Engine {
         Ok(Watched { served, committed, reports: gather(reports) })
     }
 
-    /// What the first worker of each process says of it.
+    /// The reports about this process, which its first worker sends.
     fn pulse<'scope>(&self, ticks: StreamVec<'scope, Epoch, Tick>) -> StreamVec<'scope, Epoch, Report> {
-        let speaks = ticks.scope().index() % self.team.threads == 0;
+        let reports_process = ticks.scope().index() % self.team.threads == 0;
         let (process, links) = (self.team.process(), self.team.links());
         let (shutdown, state) = (self.shutdown.clone(), self.state.clone());
-        let look = move || ProcessReport {
+        let report = move || ProcessReport {
             process,
             shutdown: shutdown.order(),
             paused: state.paused(),
             sent_bytes: links.iter().map(Link::sent_bytes).sum(),
         };
-        pulse(ticks, speaks.then_some(look))
+        pulse(ticks, reports_process.then_some(report))
     }
 
     /// The source that reads the lake.
     fn stored<'scope>(&self, ticks: StreamVec<'scope, Epoch, Tick>, plan: &Plan) -> Source<'scope> {
         let (worker, workers) = (ticks.scope().index(), ticks.scope().peers());
         let window = self.clock_us.map(|clock_us| self.definitions.trending.window(clock_us));
-        // A run goes on from its clock, so what lies after it will enter the window.
+        // A run continues from its clock, so plays after it will enter the window.
         let window_us = match (window, &self.live) {
             (Some((start, _)), Some(_)) => Some(start..i64::MAX),
             (Some((start, end)), None) => Some(start..end),
@@ -219,7 +238,8 @@ impl Engine {
             is_window_fixed: is_replay,
             times,
             counted: self.counted.clone(),
-            // A run can be asked about any track at any time; a replay says what is in its charts.
+            // A run can be queried for any track at any time; a replay needs titles only for its
+            // charts.
             late_titles: is_replay.then_some(self.fail),
         };
         let files = self.files.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
@@ -249,7 +269,7 @@ impl Engine {
         Ok(Source { reports, ..source })
     }
 
-    /// The way of what was read into the lake.
+    /// The writers and the committer, which store in the lake what was read.
     fn store<'scope>(
         &self,
         live: &Live,
@@ -268,23 +288,23 @@ impl Engine {
         Ok(())
     }
 
-    /// Worker 0's loop: hears what the sources report, and mints the ticks.
-    fn mint(&self, worker: &mut Worker, mut inputs: Inputs, watched: &Watched) {
+    /// Worker 0's loop: handles the reports and issues the ticks.
+    fn issue_ticks(&self, worker: &mut Worker, mut inputs: Inputs, watched: &Watched) {
         let pace = Pace { window_us: self.definitions.trending.window_us, ..self.pace.clone() };
         let mut ticker = Ticker::new(pace, worker.peers(), self.last_epoch, self.clock_us);
         let (mut last_epoch, mut last_cut, mut first_live) = (None, None, None);
-        // The epoch in which Kafka was read to its end.
+        // The epoch in which the ends of all partitions were reached.
         let mut ended_in = None;
-        let mut ordered = false;
+        let mut shutdown_sent = false;
         loop {
             for report in watched.reports.borrow_mut().drain(..) {
                 ticker.report(&report, Instant::now());
-                self.hear(report);
+                self.handle_report(report);
             }
-            if let Some(order) = self.shutdown.order().filter(|_| !ordered) {
+            if let Some(order) = self.shutdown.order().filter(|_| !shutdown_sent) {
                 inputs.orders.send(order);
                 inputs.orders.flush();
-                ordered = true;
+                shutdown_sent = true;
             }
             let complete_before = watched.served.with_frontier(|frontier| frontier.first().copied());
             let now = Now {
@@ -292,7 +312,7 @@ impl Engine {
                 wall_us: wall_us(),
                 complete_before: complete_before.unwrap_or(Epoch::MAX),
                 committed: last_cut.is_none_or(|cut| !watched.committed.less_equal(&cut)),
-                asked: self.state.queries.are_waiting(),
+                has_queries: self.state.queries.are_waiting(),
                 unread: self.state.has_unread(),
                 stop: self.shutdown.is_due(),
             };
@@ -318,12 +338,12 @@ impl Engine {
                 self.state.close();
                 return;
             }
-            worker.step_or_park(Some(ticker.patience(now.instant)));
+            worker.step_or_park(Some(ticker.park_max(now.instant)));
         }
     }
 
-    /// Takes in what worker 0 is told.
-    fn hear(&self, report: Report) {
+    /// Handles one report.
+    fn handle_report(&self, report: Report) {
         match &report {
             Report::Process(ProcessReport { process, shutdown: Some(order), .. })
                 if *process != self.team.process() =>
@@ -333,7 +353,7 @@ impl Engine {
                     Order::Fail(reason) => Order::Fail(format!("process {process}: {reason}")),
                 });
             }
-            // Our own workers have counted theirs.
+            // Workers of this process add their rows to `progress` themselves.
             Report::Lake(lake) if lake.worker >= self.team.threads => {
                 self.progress.rows.fetch_add(lake.rows, Ordering::Relaxed);
             }
@@ -343,7 +363,7 @@ impl Engine {
     }
 }
 
-/// Brings all reports to worker 0.
+/// Sends all reports to worker 0.
 fn gather(reports: StreamVec<'_, Epoch, Report>) -> Rc<RefCell<VecDeque<Report>>> {
     let gathered = Rc::new(RefCell::new(VecDeque::new()));
     let into = gathered.clone();

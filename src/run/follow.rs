@@ -1,5 +1,5 @@
-//! A run in the processes of a cluster that are not the first: they read, count and write their share, and leave committing
-//! and serving to process 0.
+//! A run in the processes of a cluster other than process 0: they read, count and write their
+//! share, and leave committing and serving to process 0.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -26,7 +26,11 @@ use crate::state::State;
 use crate::state::charts::Charts;
 
 impl Run {
-    /// Runs until process 0 ends the run, or this process is to stop, which ends it everywhere.
+    /// Runs until process 0 ends the run, or until `stop` is set, which ends the run in all
+    /// processes.
+    ///
+    /// # Errors
+    /// If the cluster cannot be joined, or the run fails in any process.
     pub fn follow(self, stop: Arc<AtomicBool>) -> Result<()> {
         let follower = Arc::new(Follower::default());
         let server = serve::start_follower(self.listen, "--listen", follower.clone())?;
@@ -36,9 +40,10 @@ impl Run {
         let Some(team) = self.team(&stop, &begun)? else { return Ok(()) };
         let team = Arc::new(team);
         let (listening, watch) = (team.clone(), team.watch()?);
-        // Who is stopped here goes without a farewell: the others cannot begin without this process, and are not to wait for it.
-        let Some(heard) = unless_stopped(&stop, move || listening.hear::<Start>())? else { return Ok(()) };
-        let Some(start) = heard else {
+        // If this process is stopped here it exits without notifying the others: they cannot begin
+        // without it, so they must see the connection break instead of waiting.
+        let Some(received) = unless_stopped(&stop, move || listening.hear::<Start>())? else { return Ok(()) };
+        let Some(start) = received else {
             team.leave();
             return Ok(());
         };
@@ -49,7 +54,7 @@ impl Run {
         follower.follow(start.leader.clone());
         let (shutdown, found) = (Shutdown::new(stop), Arc::<AddedPartitions>::default());
         let known = start.starts.keys().copied().collect();
-        // Process 0 looks whether it is still the same topic.
+        // Only process 0 checks that the topic is still the same one.
         let origin = Arc::new(Origin::new(&self.broker, None)?);
         let discovery = discover(&self.broker, origin, known, found.clone(), shutdown.clone())?;
         let (max_bytes, over) = (self.memory_max_bytes, shutdown.clone());

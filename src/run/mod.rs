@@ -1,7 +1,8 @@
-//! A run from its start to its end: the lake is opened, threads are started around the dataflow, and all of it ends together.
+//! The life of a run: opens the lake, starts the threads around the dataflow, and ends all of them
+//! together.
 //!
-//! `reprise run` and `reprise demo` are this with different options. In a cluster it is process 0 that does this; the others
-//! follow it.
+//! `reprise run` and `reprise demo` are runs with different options. In a cluster process 0 does
+//! this, and the others follow it ([`Run::follow`]).
 
 mod clock;
 pub mod engine;
@@ -42,16 +43,18 @@ use engine::{Engine, Live, for_each_worker};
 use open::{Opened, rows_to_read};
 pub use options::Run;
 
-/// Between the stop of one process and that of another by the same hand, at most.
+/// The longest time between the stop requests to two processes that are stopped together.
 const STOP_TOGETHER: Duration = Duration::from_millis(300);
 
 impl Run {
-    /// Whether this process is one of a cluster that commits and serves nothing by itself, and is to [`Run::follow`].
+    /// Whether this process belongs to a cluster and is not process 0. Such a process neither
+    /// commits nor serves, and calls [`Run::follow`] instead of [`Run::run`].
     pub fn is_follower(&self) -> bool {
         self.membership.as_ref().is_some_and(|membership| membership.process > 0)
     }
 
-    /// Why nothing can listen here, which for a second run by mistake is that the first one writes to the same lake.
+    /// Explains why the address is taken: after an accidental second start the first process holds
+    /// both the address and the lake.
     fn or_lake_in_use(&self, error: Error) -> Error {
         let writer = recorded_other(&self.lake).filter(|writer| writer.address == format!("http://{}", self.listen));
         let Some(writer) = writer else { return error };
@@ -62,7 +65,11 @@ impl Run {
         )
     }
 
-    /// Runs until `stop` is set, or all is read if that is asked for. `started` is called when HTTP answers.
+    /// Runs until `stop` is set, or until everything has been read if `pace` says so. Calls
+    /// `started` once HTTP is served. Returns the final state.
+    ///
+    /// # Errors
+    /// If the start is refused, or the run fails. What was committed before stays.
     pub fn run(self, stop: Arc<AtomicBool>, started: impl FnOnce(&Arc<State>) -> Result<()>) -> Result<Arc<State>> {
         let state = Arc::new(State::new(Charts::new(self.definitions.clone())));
         let http = Arc::new(Http::new(state.clone()));
@@ -74,17 +81,18 @@ impl Run {
         let Some(team) = self.team(&stop, &begun)? else { return Ok(state) };
         let watch = team.watch()?;
         let address = format!("http://{}", server.address);
-        // As everything that may not work, before the lake is taken over: until then it may have a writer that is well.
+        // Everything that can fail comes before the takeover of the lake, which ends another
+        // writer.
         let exporter = self.otlp.as_ref().map(|endpoint| otlp::export(endpoint, state.clone())).transpose()?;
         let Some((opened, holding)) = self.open(&address, &stop)? else {
             team.leave();
             return Ok(state);
         };
-        team.announce(&opened.start(self.seen_by_others(server.address)))?;
-        self.tell(&opened, &state, &address, &team);
+        team.announce(&opened.start(self.url_for_others(server.address)))?;
+        self.set_status(&opened, &state, &address, &team);
         let (lake, partitions) = (self.lake.display(), opened.starts.len());
         if let Some(probes) = &probes {
-            info!(probe_address = %format!("http://{}", probes.address), "probes are answered");
+            info!(probe_address = %format!("http://{}", probes.address), "serving probes");
         }
         info!(%address, %lake, workers = team.workers(), partitions, "running");
         started(&state)?;
@@ -119,31 +127,33 @@ impl Run {
         if let Some((broker, partitions)) = rest
             && let Err(error) = warn_of_rest(&broker, &partitions, ANSWER_TIMEOUT)
         {
-            warn!("whether a transaction hides records is not known: {error:#}");
+            warn!("cannot tell whether an open transaction hides records: {error:#}");
         }
         Ok(state)
     }
 
-    /// Ends the run when it holds more than it may.
+    /// Ends the run when it exceeds its memory limit.
     fn watch_memory(&self, shutdown: &Shutdown, state: &Arc<State>) -> Result<Background> {
         let (shutdown, state) = (shutdown.clone(), state.clone());
         memory::watch(self.memory_max_bytes, move || state.memory_parts(), move |error| shutdown.because(error))
     }
 
-    /// The workers, with those of the other processes. None if it was stopped before all had come. Until the run has `begun` there
-    /// is nothing to commit, so who is to stop then may lose others that are as well.
+    /// The workers, joined with those of the other processes. `None` if it was stopped before all
+    /// processes had joined. Until `begun` is set there is nothing to commit, so a process that is
+    /// being stopped ignores the loss of another, which is probably being stopped as well.
     fn team(&self, stop: &Arc<AtomicBool>, begun: &Arc<AtomicBool>) -> Result<Option<Team>> {
         let Some(membership) = &self.membership else { return Ok(Some(Team::alone(self.workers))) };
         let mut fingerprint = Fingerprint::new("run", self.workers, &self.definitions);
         fingerprint.set("topic", &self.broker.topic);
-        // The offsets of one cluster mean nothing in another.
+        // Offsets of one cluster are meaningless in another.
         let Some(cluster_id) = self.cluster_id(stop)? else { return Ok(None) };
         fingerprint.set("Kafka cluster (--brokers)", cluster_id);
         fingerprint.set("option --accept-gap", self.accept_gap);
         let (stops, has_begun) = (stop.clone(), begun.clone());
         let lost = move |error| {
             if !has_begun.load(Ordering::Relaxed) {
-                // Those who are asked to stop are not asked at the same moment.
+                // Processes that are stopped together receive their signals at slightly different
+                // times.
                 std::thread::sleep(STOP_TOGETHER);
                 if stops.load(Ordering::Relaxed) {
                     std::process::exit(0);
@@ -155,7 +165,7 @@ impl Run {
         Ok(cluster.map(|cluster| Team { threads: self.workers, cluster: Some(cluster) }))
     }
 
-    /// The id of the Kafka cluster that this process reads. Nothing if it was stopped meanwhile.
+    /// The id of the Kafka cluster that this process reads. `None` if it was stopped meanwhile.
     fn cluster_id(&self, stop: &AtomicBool) -> Result<Option<String>> {
         let broker = self.broker.clone();
         unless_stopped(stop, move || {
@@ -165,9 +175,9 @@ impl Run {
         })
     }
 
-    /// Where the other processes send those who want charts, as a URL; none if this process listens on loopback and they may be
-    /// elsewhere.
-    fn seen_by_others(&self, address: SocketAddr) -> Option<String> {
+    /// The URL to which the other processes redirect clients. `None` if this process listens on
+    /// loopback and the others may be on other machines.
+    fn url_for_others(&self, address: SocketAddr) -> Option<String> {
         let first = self.membership.as_ref()?.addresses.first()?;
         let (host, _) = first.rsplit_once(':')?;
         match address.ip() {
@@ -177,8 +187,8 @@ impl Run {
         }
     }
 
-    /// Tells those who ask what the run begins with.
-    fn tell(&self, opened: &Opened, state: &State, address: &str, team: &Team) {
+    /// Initializes the served state from what the run begins with.
+    fn set_status(&self, opened: &Opened, state: &State, address: &str, team: &Team) {
         let (progress, version) = (opened.snapshot.progress(), opened.snapshot.version());
         let max_bytes = memory::limit_bytes(self.memory_max_bytes);
         state.limit_memory(max_bytes.unwrap_or(0));
@@ -207,13 +217,13 @@ impl Run {
         };
     }
 
-    /// The thread that publishes changes of the charts, if there is a topic for them.
+    /// Starts the thread that publishes changes of the charts, if a topic is set for them.
     fn changelog(&self, state: &Arc<State>) -> Result<Option<Closing>> {
         let topic = self.changelog.as_deref();
         topic.map(|topic| changelog::start(state.clone(), &self.broker, topic, &self.lake)).transpose()
     }
 
-    /// The thread that looks after the lake.
+    /// Starts the thread for checkpoints, compaction and deletion.
     fn maintain(&self, state: &Arc<State>) -> Result<Background> {
         let (lake, plan) = (self.lake.clone(), Plan::new(&self.definitions));
         let checkpoints = checkpoint::task(lake, plan, self.checkpoint_interval, state.clone());
@@ -224,7 +234,7 @@ impl Run {
         maintenance::start(
             interval,
             is_ready,
-            vec![("making a checkpoint", checkpoints), ("the care of the lake", maintenance)],
+            vec![("making a checkpoint", checkpoints), ("maintaining the lake", maintenance)],
         )
     }
 

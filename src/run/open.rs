@@ -1,9 +1,10 @@
-//! How a run becomes the writer of its lake, in two phases.
+//! Takes over the lake for a run, in two phases.
 //!
-//! *Preflight* only reads. Everything that can refuse a start is looked at there, while another process may be writing to the
-//! lake, so a start that is refused leaves that process alone. The *takeover* then shuts that process out. By then it may have
-//! committed more than preflight saw, so nothing may be refused any more: where the lake is ahead of what Kafka said before, the
-//! lake is right.
+//! *Preflight* only reads. All checks that can refuse a start are made there, while another process
+//! may still be writing to the lake, so a refused start does not disturb that process. The
+//! *takeover* then fences that process off. By then it may have committed more than preflight saw,
+//! so the takeover refuses nothing: where the lake is ahead of the offsets that preflight got from
+//! Kafka, the lake is right.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,40 +24,47 @@ use crate::cluster::view::View;
 use crate::kafka::{ANSWER_TIMEOUT, Consumer, Extent, TopicConfig};
 use crate::lake::{Committer, Holder, Identity, LakeFile, Snapshot, WriterProcess, balance};
 use crate::process::threads::{Background, unless_stopped};
-use crate::source::kafka::{Origin, PASSED, Resumption, check_remade, extents, lost, patiently, resume};
+use crate::source::kafka::{Origin, PASSED, Resumption, check_recreated, extents, lost, resume, retry_for};
 use crate::source::lake::Counted;
 
-/// A lake that has been taken over, and what the charts begin with.
+/// A lake that has been taken over, and the state that the run begins with.
 pub struct Opened {
+    /// Checks that the topic is still the one that the lake was made from.
     pub origin: Arc<Origin>,
+    /// The writer of the lake.
     pub committer: Committer,
-    /// Where each partition goes on.
+    /// The next offset of each partition.
     pub starts: BTreeMap<i32, i64>,
+    /// The lake as of the takeover.
     pub snapshot: Snapshot,
+    /// The newest usable checkpoint of `snapshot`, if there is one.
     pub checkpoint: Option<Arc<Checkpoint>>,
+    /// The part of `snapshot` that `checkpoint` has counted.
     pub counted: Option<Arc<Counted>>,
 }
 
-/// What a start has found out before it changes anything.
+/// The results of the checks before anything is changed.
 struct Preflight {
     identity: Identity,
     extents: BTreeMap<i32, Extent>,
     origin: Arc<Origin>,
-    /// Where the clock is to be set back to, in µs since 1970.
+    /// The clock that `--reset-clock` sets, in µs since 1970.
     clock_us: Option<i64>,
 }
 
 impl Run {
-    /// Takes the lake over for this process, which answers HTTP at `address`, and finds out where each partition goes on. Also
-    /// gives what watches over the lake while this process writes to it. Nothing if it was stopped meanwhile.
+    /// Takes the lake over for this process, which serves HTTP at `address`, and determines where
+    /// each partition resumes. The [`Background`] watches whether another process takes the lake
+    /// over in turn. `None` if `stop` is set meanwhile.
     ///
     /// # Errors
-    /// Whatever speaks against going on with this lake. Nothing has changed then, and the process that writes to the lake goes on.
+    /// If preflight refuses to resume from this lake: nothing has changed then, and the process
+    /// that writes to the lake continues. Also if the takeover itself fails.
     pub(super) fn open(&self, address: &str, stop: &AtomicBool) -> Result<Option<(Opened, Background)>> {
         let (broker, lake, accept_gap) = (self.broker.clone(), self.lake.clone(), self.accept_gap);
         let reset_by = self.reset_clock.then(|| self.definitions.clone());
-        let look = move || preflight(&broker, &lake, accept_gap, reset_by.as_deref());
-        let Some(preflight) = unless_stopped(stop, look)? else { return Ok(None) };
+        let check = move || preflight(&broker, &lake, accept_gap, reset_by.as_deref());
+        let Some(preflight) = unless_stopped(stop, check)? else { return Ok(None) };
         let holder = Holder::take(&self.lake, WriterProcess::this(address.to_owned()), self.take_over)?;
         self.take_over(preflight, holder).map(Some)
     }
@@ -85,7 +93,7 @@ impl Run {
 }
 
 impl Opened {
-    /// What the other processes are told, with the URL of this one.
+    /// The message that tells the other processes where to begin. `leader` is the URL of this one.
     pub fn start(&self, leader: Option<String>) -> Start {
         let progress = self.committer.progress();
         Start {
@@ -99,14 +107,14 @@ impl Opened {
     }
 }
 
-/// Looks at the topic and at the lake, which another process may be writing to.
+/// Checks the topic and the lake without changing them. Another process may be writing to the lake.
 fn preflight(broker: &TopicConfig, lake: &Path, accept_gap: bool, reset_by: Option<&Definitions>) -> Result<Preflight> {
     let asker = broker.asker()?;
     broker.partitions(&asker)?;
     let identity = identity(broker, &asker)?;
-    // In this order: then Kafka has all that the lake has.
+    // The lake's offsets are read first: Kafka then has at least the records that the lake has.
     let found = Committer::found(lake, &identity)?;
-    let refused = "cannot go on with this lake";
+    let refused = "cannot resume from this lake";
     let extents = extents(broker, &asker, &found).context(refused)?;
     let topic = &broker.topic;
     ensure!(
@@ -117,7 +125,7 @@ fn preflight(broker: &TopicConfig, lake: &Path, accept_gap: bool, reset_by: Opti
     if !gaps.is_empty() && !accept_gap {
         return Err(lost(topic, &gaps)).context(refused);
     }
-    check_remade(broker, &extents, &found)?;
+    check_recreated(broker, &extents, &found)?;
     balance::check(lake)?;
     let origin = Arc::new(Origin::new(broker, identity.topic_id.clone())?);
     let reset_by = reset_by.filter(|_| found.clock_us.is_some());
@@ -125,16 +133,16 @@ fn preflight(broker: &TopicConfig, lake: &Path, accept_gap: bool, reset_by: Opti
     Ok(Preflight { identity, extents, origin, clock_us })
 }
 
-/// Which topic of which cluster it is.
+/// The topic and cluster that `broker` points to.
 fn identity(broker: &TopicConfig, asker: &Consumer) -> Result<Identity> {
     let topic = &broker.topic;
-    // For a moment a partition may have no leader, and then there is nobody to ask.
-    let topic_id = patiently(ANSWER_TIMEOUT, || Ok(broker.topic_id(asker, ANSWER_TIMEOUT)?));
+    // A partition has no leader for a moment after an election, and the request fails then.
+    let topic_id = retry_for(ANSWER_TIMEOUT, || Ok(broker.topic_id(asker, ANSWER_TIMEOUT)?));
     let topic_id = topic_id.with_context(|| format!("{} does not tell the id of topic {topic}", broker.servers))?;
     Ok(Identity { cluster_id: broker.cluster_id(asker)?, topic: topic.clone(), topic_id })
 }
 
-/// Plays of the lake that no checkpoint has counted.
+/// The number of plays in `snapshot` that no checkpoint has counted.
 pub fn rows_to_read(snapshot: &Snapshot, counted: Option<&Counted>) -> u64 {
     let is_counted = |file: &LakeFile| counted.is_some_and(|counted| counted.files.contains(&file.path));
     snapshot.files().iter().filter(|file| !is_counted(file)).map(|file| file.rows).sum()

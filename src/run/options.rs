@@ -1,4 +1,4 @@
-//! What a run is to do.
+//! The options of a run.
 
 use super::tick::Pace;
 use crate::cluster::Membership;
@@ -12,37 +12,46 @@ use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
 
-/// What is read, where it goes, and how often things happen.
+/// The settings of `reprise run` and `reprise demo`: what is read, where it is stored, and the
+/// intervals.
 pub struct Run {
+    /// The Kafka topic that is read.
     pub broker: TopicConfig,
-    /// An absolute path.
+    /// The lake's folder, an absolute path.
     pub lake: PathBuf,
-    /// Of this process.
+    /// The number of dataflow workers of this process.
     pub workers: usize,
-    /// The cluster that this process is in, if it is in one.
+    /// The cluster that this process belongs to; `None` for a single process.
     pub membership: Option<Membership>,
+    /// The charts.
     pub definitions: Arc<Definitions>,
+    /// The address of the HTTP server.
     pub listen: SocketAddr,
-    /// Where only those who watch over the process are answered.
+    /// A second address that answers health probes and metrics only.
     pub probe_listen: Option<SocketAddr>,
+    /// The access rules of the HTTP server.
     pub access: Access,
-    /// Begin at the end of partitions that a new lake has no offset for, instead of at their first offset.
+    /// Begin at the end of each partition if the lake is new, instead of at the first offset.
     pub from_latest: bool,
-    /// Go on behind offsets that Kafka no longer has.
+    /// Continue past offsets that Kafka no longer has, and record them as missing.
     pub accept_gap: bool,
-    /// Become the writer of the lake although another process is.
+    /// Become the writer of the lake even if another process is writing to it.
     pub take_over: bool,
-    /// Set the lake's clock back to where its plays are.
+    /// Set the lake's clock back to the time of its plays.
     pub reset_clock: bool,
-    /// What this process may hold, instead of most of what there is.
+    /// The memory limit of this process in bytes; `None` derives it from the memory of the machine
+    /// or container.
     pub memory_max_bytes: Option<u64>,
+    /// The intervals of epochs and commits.
     pub pace: Pace,
+    /// The intervals of compaction and deletion.
     pub maintenance: maintenance::Intervals,
+    /// The time from one checkpoint to the next.
     pub checkpoint_interval: Duration,
-    /// The topic that changes of the charts are published to, if they are.
+    /// The topic to which changes of the charts are published, if any.
     pub changelog: Option<String>,
-    /// The collector that gets the metrics.
+    /// The OpenTelemetry collector that receives the metrics, if any.
     pub otlp: Option<Url>,
-    /// Lines below the live table.
+    /// Lines that are shown below the live table.
     pub notes: Vec<String>,
 }

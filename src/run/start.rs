@@ -1,4 +1,5 @@
-//! What process 0 tells the others of a cluster when it has taken over the lake: where all of them go on.
+//! The message from process 0 of a cluster to the others after it has taken over the lake: the
+//! state from which all of them begin.
 
 use std::collections::BTreeMap;
 
@@ -7,19 +8,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::cluster::view::View;
 
-/// Where a run goes on.
+/// The state from which a run begins.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Start {
-    /// By which this writer of the lake is told from earlier ones.
+    /// The number of this writer of the lake; each takeover increases it.
     pub incarnation: i64,
     /// The last epoch that was committed.
     pub last_epoch: Option<Epoch>,
     /// The next offset of every partition.
     pub starts: BTreeMap<i32, i64>,
-    /// The lake that the charts begin with.
+    /// The version and files of the lake that the charts begin with.
     pub view: View,
-    /// The version of the checkpoint that has counted a part of it.
+    /// The version of the checkpoint that the charts begin with, if any.
     pub checkpoint: Option<u64>,
-    /// Where the charts are served, as a URL; none if only process 0's own machine can ask it.
+    /// The URL at which process 0 serves the charts; `None` if only its own machine can reach it.
     pub leader: Option<String>,
 }

@@ -1,7 +1,9 @@
-//! Live against replay: the cells that an instance serves, one by one beside those that its lake gives.
+//! Live against replay: compares each cell that an instance serves with the one that its lake
+//! gives.
 //!
-//! Both sides come in the same order, so they are walked through together, as one merges sorted lists. What comes from the
-//! instance is from outside: its lines are bounded, their order is checked, and its texts are escaped before they are shown.
+//! Both sides are in the same order, so they are merged like sorted lists. The instance's answer is
+//! untrusted: its lines are bounded, their order is checked, and its texts are escaped before they
+//! are shown.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -15,12 +17,14 @@ use reprise_dataflows::time::instant_name;
 use crate::state::charts::{AsOf, ChartCell, ChartInputs, Entry, SnapshotHeader};
 use crate::text::{grouped, printable};
 
-/// Bytes of a line: the longest list that a charts file can ask for, with long titles.
+/// The maximum size in bytes of a line: the longest list that a charts file permits, with long
+/// titles.
 const LINE_BYTES_MAX: u64 = 256 << 20;
 
-/// The snapshot of an instance, line by line.
+/// The snapshot of an instance, read line by line.
 pub struct Live<R> {
     lines: R,
+    /// The first line: the moment, the lake and the inputs of the charts.
     pub header: SnapshotHeader,
     last: Option<CellName>,
 }
@@ -28,7 +32,10 @@ pub struct Live<R> {
 type CellName = (String, String, String);
 
 impl<R: BufRead> Live<R> {
-    /// Reads the first line.
+    /// Reads the header.
+    ///
+    /// # Errors
+    /// If the snapshot does not begin with a header.
     pub fn open(mut lines: R) -> Result<Self> {
         let header = line(&mut lines)?.context("the snapshot is empty")?;
         let header: SnapshotHeader =
@@ -38,7 +45,8 @@ impl<R: BufRead> Live<R> {
 
     fn next(&mut self) -> Result<Option<ChartCell>> {
         let Some(line) = line(&mut self.lines)? else { return Ok(None) };
-        let cell: ChartCell = serde_json::from_slice(&line).context("the snapshot has a line that is no chart cell")?;
+        let cell: ChartCell =
+            serde_json::from_slice(&line).context("the snapshot has a line that is not a chart cell")?;
         ensure!(cell.as_of == self.header.as_of, "the snapshot has cells of different moments");
         let place = place(&cell);
         ensure!(self.last.as_ref().is_none_or(|last| *last < place), "the cells of the snapshot are not in order");
@@ -62,7 +70,7 @@ fn place(cell: &ChartCell) -> CellName {
     (cell.chart.clone(), cell.period.clone(), cell.scope.clone())
 }
 
-/// One chart on both sides.
+/// One chart, as `[live, replay]`.
 #[derive(Debug, PartialEq, Eq)]
 struct Compared {
     inputs: [ChartInputs; 2],
@@ -77,16 +85,20 @@ impl Compared {
     }
 }
 
-/// What a comparison has found.
+/// The result of a comparison.
 #[derive(Debug)]
 pub struct Comparison {
     as_of: AsOf,
     charts: BTreeMap<String, Compared>,
-    /// The first difference, in words.
+    /// A description of the first difference, if there is one.
     pub difference: Option<String>,
 }
 
-/// Refuses to compare charts that are not meant to be the same.
+/// Fails if the instance and this process have different charts, or charts with different rules:
+/// their cells need not be equal then.
+///
+/// # Errors
+/// Names the first chart that differs.
 pub fn check_rules(live: &[ChartInputs], ours: &[ChartInputs]) -> Result<()> {
     const HINT: &str = "give --charts the file that the instance has, or none if it has none";
     let rules = |of: &[ChartInputs]| -> BTreeMap<String, String> {
@@ -96,9 +108,9 @@ pub fn check_rules(live: &[ChartInputs], ours: &[ChartInputs]) -> Result<()> {
     for (chart, rules) in &live {
         let name = printable(chart);
         match ours.get(chart) {
-            None => bail!("the instance has a chart `{name}`, and there is none here: {HINT}"),
+            None => bail!("the instance has a chart `{name}`, which this process lacks: {HINT}"),
             Some(other) if other != rules => bail!(
-                "the chart `{name}` has other rules there than here: {HINT}\n  there: {}\n  here:  {other}",
+                "the chart `{name}` has different rules in the instance and here: {HINT}\n  instance: {}\n  here:     {other}",
                 printable(rules)
             ),
             Some(_) => {}
@@ -110,7 +122,11 @@ pub fn check_rules(live: &[ChartInputs], ours: &[ChartInputs]) -> Result<()> {
     }
 }
 
-/// Compares all cells. `replay` are those of the replay, in order; `inputs` is what it counted.
+/// Compares all cells. `replay` are the cells of the replay in order, `inputs` the plays that it
+/// counted.
+///
+/// # Errors
+/// If the charts have different rules, or the snapshot is malformed or incomplete.
 pub fn compare<R: BufRead>(mut live: Live<R>, replay: Vec<ChartCell>, inputs: Vec<ChartInputs>) -> Result<Comparison> {
     check_rules(&live.header.charts, &inputs)?;
     let pairs = live.header.charts.iter().cloned().zip(inputs);
@@ -141,7 +157,8 @@ impl Comparison {
         for (side, cell) in [live, replay].into_iter().enumerate() {
             let Some(cell) = cell else { continue };
             let chart = self.charts.get_mut(&cell.chart);
-            let chart = chart.with_context(|| format!("a cell is of `{}`, no chart", printable(&cell.chart)))?;
+            let chart = chart
+                .with_context(|| format!("a cell belongs to `{}`, which is not a chart", printable(&cell.chart)))?;
             chart.cells[side] += 1;
             let digest = digest::of_text(&serde_json::to_string(cell)?);
             chart.outputs[side] = chart.outputs[side].wrapping_add(digest);
@@ -152,24 +169,26 @@ impl Comparison {
         Ok(())
     }
 
-    /// The tops may be the same although not the same was counted.
+    /// The cells may be equal although different plays were counted, as only the top of each list
+    /// is compared.
     fn note_inputs(&mut self) {
         let differs = |chart: &&Compared| chart.inputs[0] != chart.inputs[1];
         if let (None, Some(chart)) = (&self.difference, self.charts.values().find(differs)) {
             let [live, replay] = &chart.inputs;
             self.difference = Some(format!(
-                "{}: every cell is the same, but not what was counted: live {} plays, digest {:016x}; replay {} plays, \
+                "{}: every cell is the same, but different plays were counted: live {} plays, digest {:016x}; replay {} plays, \
                  digest {:016x}",
                 live.chart, live.plays, live.digest, replay.plays, replay.digest
             ));
         }
     }
 
+    /// Whether both sides have the same inputs and the same cells.
     pub fn same(&self) -> bool {
         self.difference.is_none() && self.charts.values().all(Compared::same)
     }
 
-    /// A line for each chart, for people.
+    /// A table with a line for each chart, or two if its sides differ.
     pub fn report(&self) -> String {
         let clock = self.as_of.clock_us.map_or_else(|| "no clock".to_owned(), instant_name);
         let version = self.as_of.lake_version.unwrap_or_default();
@@ -193,7 +212,7 @@ impl Comparison {
     }
 }
 
-/// What exactly is not the same about a cell.
+/// Describes how the two sides of a cell differ.
 fn difference(live: Option<&ChartCell>, replay: Option<&ChartCell>) -> Result<String> {
     let name = |cell: &ChartCell| format!("{} · {} · {}", cell.chart, cell.period, cell.scope);
     let text = match (live, replay) {
@@ -271,9 +290,9 @@ mod tests {
         ");
     }
 
-    /// The first cell that differs is named, with what both sides say of it.
+    /// The first cell that differs is named, with both sides' entries.
     #[test]
-    fn a_difference_is_told_exactly() {
+    fn a_difference_is_described_exactly() {
         let charts = fixtures::filled();
         let live = text(&charts);
         let difference = |live: &str| {
@@ -293,29 +312,32 @@ mod tests {
         let more = live.clone() + &live.lines().last().unwrap().replace("global", "x-land") + "\n";
         assert!(difference(&more).contains("weekly · 2026-W47 · x-land: live lists 3"));
         let inputs = live.replacen(r#""plays":20"#, r#""plays":21"#, 1);
-        assert!(difference(&inputs).contains("not what was counted: live 21 plays"), "{}", difference(&inputs));
+        assert!(difference(&inputs).contains("different plays were counted: live 21 plays"), "{}", difference(&inputs));
     }
 
     #[test]
     fn what_is_no_snapshot_is_refused() {
         let charts = fixtures::filled();
         let live = text(&charts);
-        for (snapshot, says) in [
+        for (snapshot, expected) in [
             (String::new(), "empty"),
             ("<html>\n".to_owned(), "does not begin with its header"),
             (live[..live.len() - 3].to_owned(), "broke off"),
-            (live.clone() + "{}\n", "no chart cell"),
+            (live.clone() + "{}\n", "not a chart cell"),
             (live.clone() + live.lines().last().unwrap() + "\n", "not in order"),
             (live.replacen("1795400000000", "1795400000001", 1), "different moments"),
-            (live.replacen(r#""chart":"weekly""#, r#""chart":"daily""#, 1), "a chart `daily`, and there is none here"),
-            (live.replacen("top 100", "top 99", 1), "has other rules there than here"),
+            (
+                live.replacen(r#""chart":"weekly""#, r#""chart":"daily""#, 1),
+                "a chart `daily`, which this process lacks",
+            ),
+            (live.replacen("top 100", "top 99", 1), "has different rules in the instance and here"),
         ] {
-            let said = error(&snapshot, &charts);
-            assert!(said.contains(says), "{says}: {said}");
+            let message = error(&snapshot, &charts);
+            assert!(message.contains(expected), "{expected}: {message}");
         }
     }
 
-    /// What an instance sends is shown, never obeyed.
+    /// Control characters from an instance are escaped.
     #[test]
     fn escape_sequences_stay_text() {
         let charts = fixtures::filled();

@@ -1,5 +1,6 @@
-//! Whether each offset of the topic is in a lake once: as a play, as a dead letter, or on record as one that had no record
-//! (a hole) or that Kafka had deleted before it was read (missing).
+//! Checks that each offset of the topic is in a lake exactly once: as a play, as a dead letter, or
+//! recorded as an offset without a record (a hole) or as one that Kafka deleted before it was read
+//! (missing).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -10,17 +11,18 @@ use crate::intake::Gap;
 use crate::lake::{LakeProgress, origin_hash};
 use crate::text::grouped;
 
-/// Ranges that are listed.
+/// The maximum number of ranges that a message lists.
 const RANGES_MAX: usize = 5;
 
-/// The offsets of rows that were found.
+/// The origins of the rows that were found.
 #[derive(Debug, Default)]
 pub struct Rows {
     partitions: BTreeMap<i32, Offsets>,
+    /// The number of rows.
     pub count: u64,
-    /// Of partition and offset of all rows, whatever their order and their files.
+    /// The wrapping sum of [`origin_hash`] over all rows, independent of their order and files.
     pub digest: u64,
-    /// Rows whose offset is below 0.
+    /// Rows with a negative offset.
     impossible: u64,
 }
 
@@ -31,6 +33,7 @@ struct Offsets {
 }
 
 impl Rows {
+    /// Adds a row.
     pub fn add(&mut self, partition: i32, offset: i64) {
         self.count += 1;
         self.digest = self.digest.wrapping_add(origin_hash(partition, offset));
@@ -44,6 +47,7 @@ impl Rows {
         }
     }
 
+    /// Adds the rows of another set.
     pub fn merge(&mut self, other: Self) {
         self.count += other.count;
         self.digest = self.digest.wrapping_add(other.digest);
@@ -57,14 +61,16 @@ impl Rows {
     }
 }
 
-/// What is to be said of a partition.
+/// The result for a partition, or for rows that belong to none.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Verdict {
+    /// One line for people.
     pub text: String,
+    /// Whether nothing is wrong.
     pub whole: bool,
 }
 
-/// What a lake says of its progress, and the rows in it, become a verdict on each partition.
+/// Judges each partition by comparing the lake's recorded progress with its rows.
 pub fn judge(topic: &str, progress: &LakeProgress, plays: Rows, letters: Rows, gaps: &[Gap]) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
     for (table, rows) in [("plays", &plays), ("dead letters", &letters)] {
@@ -92,7 +98,7 @@ pub fn judge(topic: &str, progress: &LakeProgress, plays: Rows, letters: Rows, g
 
 struct Partition {
     name: String,
-    /// Lakes of older versions have none on record.
+    /// `None` in lakes of older versions, which do not record it.
     start: Option<i64>,
     next: Option<i64>,
     holes: i64,
@@ -105,10 +111,11 @@ struct Partition {
 impl Partition {
     fn judge(mut self) -> Verdict {
         let Some(next) = self.next else {
-            let text = format!("{}: {} plays, and the log knows nothing of it", self.name, self.plays.once.len());
+            let text =
+                format!("{}: {} plays, but the log has no offsets of this partition", self.name, self.plays.once.len());
             return Verdict { text, whole: false };
         };
-        // Those above were written before a crash, and their plays will be read again.
+        // Dead letters above `next` were written before a crash; their records will be read again.
         self.letters.once.remove_range(next.unsigned_abs()..);
         self.letters.doubled.remove_range(next.unsigned_abs()..);
         let all = &self.plays.once | &self.letters.once;
@@ -171,7 +178,7 @@ impl Partition {
             }
         }
         if self.start.is_none() {
-            notes.push("its beginning is not on record".to_owned());
+            notes.push("its start is not on record".to_owned());
             if absent > recorded && recorded == 0 {
                 notes.push(format!("{} offsets have no row: holes are not on record either", grouped(absent)));
             }
@@ -179,7 +186,7 @@ impl Partition {
         notes
     }
 
-    /// The first offset that has no row, and is in no gap.
+    /// The first offset that has no row and is in no gap.
     fn first_absent(&self, all: &RoaringTreemap, start: i64, next: i64) -> i64 {
         let in_gap = |offset: i64| self.gaps.iter().find(|gap| (gap.first..gap.end).contains(&offset));
         let mut offset = start;
@@ -196,7 +203,7 @@ impl Partition {
     }
 }
 
-/// The first ranges of a set, as in `3, 5…9, …`.
+/// The first ranges of a set, such as `3, 5…9, …`.
 fn ranges(set: &RoaringTreemap) -> String {
     let mut ranges: Vec<(u64, u64)> = Vec::new();
     for offset in set {
@@ -241,7 +248,7 @@ mod tests {
         }
     }
 
-    fn told(progress: &LakeProgress, plays: Rows, letters: Rows, gaps: &[Gap]) -> (String, bool) {
+    fn verdict(progress: &LakeProgress, plays: Rows, letters: Rows, gaps: &[Gap]) -> (String, bool) {
         let verdicts = judge("plays", progress, plays, letters, gaps);
         assert_eq!(verdicts.len(), 1, "{verdicts:?}");
         (verdicts[0].text.clone(), verdicts[0].whole)
@@ -264,12 +271,12 @@ mod tests {
             (progress(0, 3, 0, 0), rows(0..3), rows([4]), vec![], "plays/0: 0 … 3 complete"),
             (progress(7, 7, 0, 0), rows([]), rows([]), vec![], "plays/0: 7 … 7 complete"),
         ] {
-            assert_eq!(told(&progress, plays, letters, &gaps), (text.to_owned(), true));
+            assert_eq!(verdict(&progress, plays, letters, &gaps), (text.to_owned(), true));
         }
     }
 
     #[test]
-    fn what_is_wrong_is_told() {
+    fn faults_are_described() {
         for (progress, plays, letters, text) in [
             (progress(0, 900, 0, 0), rows((0..900).chain(5..10)), rows([]), "plays/0: 0 … 900 DOUBLED 5: 5…9"),
             (progress(0, 9, 0, 0), rows(0..9), rows([3]), "plays/0: 0 … 9 DOUBLED 1: 3 (1 dead letter)"),
@@ -287,26 +294,33 @@ mod tests {
                 rows([]),
                 "plays/0: 0 … 9 TOO MANY: 2 offsets that are on record as holes or missing have rows (2 holes)",
             ),
-            (LakeProgress::default(), rows(0..3), rows([]), "plays/0: 3 plays, and the log knows nothing of it"),
+            (
+                LakeProgress::default(),
+                rows(0..3),
+                rows([]),
+                "plays/0: 3 plays, but the log has no offsets of this partition",
+            ),
         ] {
-            assert_eq!(told(&progress, plays, letters, &[]), (text.to_owned(), false));
+            assert_eq!(verdict(&progress, plays, letters, &[]), (text.to_owned(), false));
         }
         assert!(judge("plays", &progress(0, 0, 0, 0), rows([-1]), rows([]), &[])[0].text.contains("below 0"));
     }
 
-    /// A lake of a version that did not record where it begins: nothing is said that is not known.
+    /// A lake of a version that did not record its start: the verdict claims nothing about what is
+    /// not recorded.
     #[test]
-    fn what_is_not_on_record_is_said_to_be_so() {
+    fn a_start_that_is_not_on_record_is_named() {
         let old = |next| LakeProgress { offsets: [(0, next)].into(), ..LakeProgress::default() };
-        let (text, whole) = told(&old(9), rows(4..9), rows([]), &[]);
-        assert_eq!((text.as_str(), whole), ("plays/0: 4 … 9 complete (its beginning is not on record)", true));
-        let (text, whole) = told(&old(9), rows([4, 8]), rows([]), &[]);
+        let (text, whole) = verdict(&old(9), rows(4..9), rows([]), &[]);
+        assert_eq!((text.as_str(), whole), ("plays/0: 4 … 9 complete (its start is not on record)", true));
+        let (text, whole) = verdict(&old(9), rows([4, 8]), rows([]), &[]);
         assert!(whole && text.ends_with("3 offsets have no row: holes are not on record either)"), "{text}");
-        assert!(!told(&old(9), rows([4, 4]), rows([]), &[]).1);
+        assert!(!verdict(&old(9), rows([4, 4]), rows([]), &[]).1);
     }
 
     proptest! {
-        /// However rows are spread over files and threads, the sets, the doubled ones and the digest are the same.
+        /// The sets, the duplicates and the digest do not depend on how rows are spread over files
+        /// and threads.
         #[test]
         fn merging_is_adding(rows in prop::collection::vec((0..3i32, -1..40i64), 0..80), pieces in 1usize..6) {
             let mut whole = Rows::default();
@@ -320,7 +334,7 @@ mod tests {
             prop_assert_eq!(format!("{whole:?}"), format!("{merged:?}"));
         }
 
-        /// One offset more, fewer, or twice: always noticed.
+        /// One offset more, fewer, or twice is always found.
         #[test]
         fn no_change_goes_unnoticed(next in 1..60i64, letters in prop::collection::btree_set(0..60i64, 0..10), at in 0..60i64) {
             let at = at % next;
@@ -328,11 +342,11 @@ mod tests {
             let plays = || (0..next).filter(|offset| !is_letter(offset));
             let letters = || rows(letters.iter().copied());
             let progress = progress(0, next, 0, 0);
-            prop_assert!(told(&progress, rows(plays()), letters(), &[]).1);
-            prop_assert!(!told(&progress, rows(plays().chain([at])), letters(), &[]).1);
-            prop_assert!(!told(&progress, rows(plays().chain([next])), letters(), &[]).1);
+            prop_assert!(verdict(&progress, rows(plays()), letters(), &[]).1);
+            prop_assert!(!verdict(&progress, rows(plays().chain([at])), letters(), &[]).1);
+            prop_assert!(!verdict(&progress, rows(plays().chain([next])), letters(), &[]).1);
             if !is_letter(&at) {
-                prop_assert!(!told(&progress, rows(plays().filter(|offset| *offset != at)), letters(), &[]).1);
+                prop_assert!(!verdict(&progress, rows(plays().filter(|offset| *offset != at)), letters(), &[]).1);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! One file of a lake beside what the log claims of it.
+//! Compares one file of a lake with what the log says about it.
 
 use std::fs::File;
 
@@ -15,10 +15,11 @@ use crate::lake::footer_checksum::FooterChecksum;
 use crate::lake::log_audit::{AuditedFile, LogAudit};
 
 const BATCH_ROWS: usize = 64 << 10;
-/// The log cuts times down to a millisecond.
-const CUT_OFF_US: i64 = 999;
+/// The log truncates times to a millisecond.
+const TRUNCATED_US: i64 = 999;
 
-/// What a file holds, and what of it is not as claimed. A file that cannot be read to its end holds nothing.
+/// Reads a file and compares it with its entry in the log. Returns its rows and the problems. A
+/// file that cannot be read to its end counts as empty.
 pub fn check(audit: &LogAudit, file: &AuditedFile) -> (Rows, Vec<String>) {
     let mut problems = Vec::new();
     let rows = read(audit, file, &mut problems).unwrap_or_else(|error| {
@@ -30,17 +31,17 @@ pub fn check(audit: &LogAudit, file: &AuditedFile) -> (Rows, Vec<String>) {
 }
 
 fn read(audit: &LogAudit, file: &AuditedFile, problems: &mut Vec<String>) -> Result<Rows> {
-    let opened = File::open(&file.path).context("the log names it, and it cannot be opened")?;
+    let opened = File::open(&file.path).context("the log names it, but it cannot be opened")?;
     let size_bytes = opened.metadata()?.len();
-    ensure!(size_bytes == file.size_bytes, "it has {size_bytes} bytes, and the log says {}", file.size_bytes);
+    ensure!(size_bytes == file.size_bytes, "it has {size_bytes} bytes, but the log says {}", file.size_bytes);
     let checksum = FooterChecksum::read(&opened)?;
     let metadata = ArrowReaderMetadata::load(&opened, ArrowReaderOptions::new());
-    let metadata = metadata.context("it is no Parquet file, or is damaged")?;
+    let metadata = metadata.context("it is not a Parquet file, or is damaged")?;
     checksum.check(&opened, metadata.metadata(), |_| true)?;
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(opened, metadata);
     let rows = builder.metadata().file_metadata().num_rows();
     if file.rows.is_some_and(|claimed| claimed != rows) {
-        problems.push(format!("it has {rows} rows, and the log says {}", file.rows.unwrap_or_default()));
+        problems.push(format!("it has {rows} rows, but the log says {}", file.rows.unwrap_or_default()));
     }
     let columns = [audit.time_column, "kafka_partition", "kafka_offset"];
     let mask = ProjectionMask::columns(builder.parquet_schema(), columns);
@@ -50,13 +51,13 @@ fn read(audit: &LogAudit, file: &AuditedFile, problems: &mut Vec<String>) -> Res
         found.add(&batch.context("it is damaged")?, audit.time_column)?;
     }
     if found.rows.count != rows as u64 {
-        problems.push(format!("it has {} rows, and its own footer says {rows}", found.rows.count));
+        problems.push(format!("it has {} rows, but its own footer says {rows}", found.rows.count));
     }
     found.compare(file, audit.time_column, problems)?;
     Ok(found.rows)
 }
 
-/// What was seen in the rows of a file.
+/// What was found in the rows of a file.
 #[derive(Default)]
 struct FileCheck {
     rows: Rows,
@@ -74,11 +75,12 @@ impl FileCheck {
             Ok(column)
         };
         let partitions =
-            whole("kafka_partition")?.as_primitive_opt::<Int32Type>().context("partitions of another type")?;
-        let offsets = whole("kafka_offset")?.as_primitive_opt::<Int64Type>().context("offsets of another type")?;
+            whole("kafka_partition")?.as_primitive_opt::<Int32Type>().context("kafka_partition has another type")?;
+        let offsets =
+            whole("kafka_offset")?.as_primitive_opt::<Int64Type>().context("kafka_offset has another type")?;
         let times = column(time_column)?;
-        ensure!(matches!(times.data_type(), DataType::Timestamp(..)), "{time_column} is no time");
-        let times = times.as_primitive_opt::<TimestampMicrosecondType>().context("times that are not in µs")?;
+        ensure!(matches!(times.data_type(), DataType::Timestamp(..)), "{time_column} is not a timestamp");
+        let times = times.as_primitive_opt::<TimestampMicrosecondType>().context("its timestamps are not in µs")?;
         times.iter().for_each(|time_us| self.time.add(time_us));
         for (partition, offset) in partitions.values().iter().zip(offsets.values()) {
             self.kafka_partition.add(Some((*partition).into()));
@@ -90,20 +92,20 @@ impl FileCheck {
 
     fn compare(&self, file: &AuditedFile, time_column: &str, problems: &mut Vec<String>) -> Result<()> {
         let exact = |found: Option<i64>, claimed: Option<i64>| claimed.is_none() || found == claimed;
-        let cut = |found: Option<i64>, claimed: Option<i64>| {
+        let truncated = |found: Option<i64>, claimed: Option<i64>| {
             claimed.is_none()
-                || found.zip(claimed).is_some_and(|(found, claimed)| (0..=CUT_OFF_US).contains(&(found - claimed)))
+                || found.zip(claimed).is_some_and(|(found, claimed)| (0..=TRUNCATED_US).contains(&(found - claimed)))
         };
         type Same = dyn Fn(Option<i64>, Option<i64>) -> bool;
         let columns: [(&str, Bounds, Bounds, &Same); 3] = [
-            (time_column, self.time, file.time, &cut),
+            (time_column, self.time, file.time, &truncated),
             ("kafka_partition", self.kafka_partition, file.kafka_partition, &exact),
             ("kafka_offset", self.kafka_offset, file.kafka_offset, &exact),
         ];
         for (column, found, claimed, same) in columns {
             if !same(found.min, claimed.min) || !same(found.max, claimed.max) {
                 let shown = |bounds: Bounds| format!("{:?} to {:?}", bounds.min, bounds.max).replace("Some", "");
-                problems.push(format!("its {column} is {}, and the log says {}", shown(found), shown(claimed)));
+                problems.push(format!("its {column} is {}, but the log says {}", shown(found), shown(claimed)));
             }
         }
         let date = file.date.as_deref().context("its folder has no date")?;
@@ -117,7 +119,7 @@ impl FileCheck {
             None => day_us..day_us + DAY_US,
         };
         if [self.time.min, self.time.max].into_iter().flatten().any(|time_us| !folder_us.contains(&time_us)) {
-            problems.push("it has rows of times that do not belong in its folder".to_owned());
+            problems.push("it has rows whose times do not belong in its folder".to_owned());
         }
         Ok(())
     }

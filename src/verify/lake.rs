@@ -1,4 +1,5 @@
-//! A lake beside its own log: every file, every row's origin, and whether each offset of the topic is there once.
+//! Checks a lake against its own log: every file, the origin of every row, and whether each offset
+//! of the topic is there exactly once.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -16,23 +17,28 @@ use crate::lake::log_audit::LogAudit;
 use crate::source::lake::{LeftOut, Reader, Selection};
 use crate::text::grouped;
 
-/// Problems that are listed; with more it is not one file that is damaged.
+/// The maximum number of problems that are listed. With more, the damage is not limited to single
+/// files.
 const PROBLEMS_MAX: usize = 100;
-/// Files of which the same is said one by one; of more it is said once, with the first of them.
-const SAME_MAX: usize = 5;
+/// Up to this many files with the same problem are listed one by one; more are summarised in one
+/// line that names the first.
+const SAME_PROBLEM_MAX: usize = 5;
 
-/// What was found, for people.
+/// The result of a check.
 pub struct Checked {
+    /// Lines for people.
     pub report: String,
+    /// The number of problems, those that the report omits included.
     pub problems: usize,
 }
 
-/// Reads all files of the lake in the folder `lake`, on so many threads.
+/// Reads all files of the lake in the folder `lake`, with `threads` threads.
 ///
 /// # Errors
 /// If there is no lake, or its log cannot be read at all.
 pub fn check(lake: &Path, threads: usize) -> Result<Checked> {
-    // In this order: dead letters are committed first, so those of these plays are there.
+    // In this order: a cut commits its dead letters first, so the dead letters that belong to these
+    // plays are there.
     let plays = LogAudit::of_plays(lake)?;
     let letters = LogAudit::of_dead_letters(lake)?;
     let mut problems = plays.problems.clone();
@@ -45,7 +51,7 @@ pub fn check(lake: &Path, threads: usize) -> Result<Checked> {
             report += &summary(&plays, &play_rows);
             let letter_rows = letters.as_ref().map(|letters| read(letters, threads, &mut problems)).transpose()?;
             report += &letters.iter().zip(&letter_rows).map(|(audit, rows)| summary(audit, rows)).collect::<String>();
-            // Without files that the log names: one that cannot be read may hold plays.
+            // Not if the log names files: a file that cannot be read may hold plays.
             if play_rows.count == 0 && plays.files.is_empty() {
                 report += "the lake holds no play yet\n";
             }
@@ -61,7 +67,7 @@ pub fn check(lake: &Path, threads: usize) -> Result<Checked> {
         report += &format!("{problem}\n");
     }
     if problems.len() > PROBLEMS_MAX {
-        report += &format!("… and {} problems more\n", problems.len() - PROBLEMS_MAX);
+        report += &format!("… and {} more problems\n", problems.len() - PROBLEMS_MAX);
     }
     Ok(Checked { report, problems: count })
 }
@@ -77,8 +83,9 @@ fn summary(audit: &LogAudit, rows: &Rows) -> String {
     )
 }
 
-/// Reads the plays of a lake that another tool wrote, as a replay by the built-in charts does. No offsets are on record
-/// for it, but every file must be readable, with as many rows as the log says.
+/// Reads the plays of a lake that another tool wrote, as a replay with the built-in charts does.
+/// Such a lake records no offsets, but every file must be readable and have as many rows as the log
+/// says.
 fn imported(plays: &LogAudit, lake: &Path, threads: usize, problems: &mut Vec<String>) -> Result<String> {
     let snapshot = Snapshot::open(lake, None)?;
     let (plan, files) = (Plan::new(&Definitions::builtin()), snapshot.files());
@@ -102,7 +109,7 @@ fn imported(plays: &LogAudit, lake: &Path, threads: usize, problems: &mut Vec<St
     }
     let mut report = format!(
         "{}: version {}, {} files, {} rows, {} of them plays\n\
-         the lake was imported: which offsets it should have is not on record\n",
+         the lake was imported: its log does not record Kafka offsets\n",
         plays.name,
         snapshot.version(),
         grouped(files.len() as u64),
@@ -116,9 +123,9 @@ fn imported(plays: &LogAudit, lake: &Path, threads: usize, problems: &mut Vec<St
 /// The rows of all files of a table.
 fn read(audit: &LogAudit, threads: usize, problems: &mut Vec<String>) -> Result<Rows> {
     let read_file = |index: usize, rows: &mut Rows| {
-        let (of_file, told) = files::check(audit, &audit.files[index]);
+        let (of_file, found_problems) = files::check(audit, &audit.files[index]);
         rows.merge(of_file);
-        told
+        found_problems
     };
     let mut all = Rows::default();
     let paths: Vec<&Path> = audit.files.iter().map(|file| &*file.path).collect();
@@ -126,48 +133,50 @@ fn read(audit: &LogAudit, threads: usize, problems: &mut Vec<String>) -> Result<
     Ok(all)
 }
 
-/// Has `threads` look at the files at `paths`, each of which adds to what its thread has found and says what is wrong.
+/// Checks the files at `paths` on `threads` threads. `check` adds to its thread's result and
+/// returns the problems of a file.
 fn each<T: Default + Send>(
     paths: &[&Path],
     threads: usize,
-    look: impl Fn(usize, &mut T) -> Vec<String> + Sync,
+    check: impl Fn(usize, &mut T) -> Vec<String> + Sync,
     problems: &mut Vec<String>,
 ) -> Result<Vec<T>> {
     let next = AtomicUsize::new(0);
-    let told = Mutex::new(Vec::new());
+    let found_problems = Mutex::new(Vec::new());
     let work = || {
         let mut found = T::default();
         while let Some(index) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|index| *index < paths.len()) {
-            let problems = look(index, &mut found).into_iter().map(|problem| (index, problem));
-            told.lock().unwrap_or_else(PoisonError::into_inner).extend(problems);
+            let problems = check(index, &mut found).into_iter().map(|problem| (index, problem));
+            found_problems.lock().unwrap_or_else(PoisonError::into_inner).extend(problems);
         }
         found
     };
     let found = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        let joined = workers.into_iter().map(|worker| worker.join().map_err(|_| anyhow!("a thread has died")));
+        let joined = workers.into_iter().map(|worker| worker.join().map_err(|_| anyhow!("a thread has panicked")));
         joined.collect::<Result<Vec<_>>>()
     });
-    let mut told = told.into_inner().unwrap_or_else(PoisonError::into_inner);
-    told.sort();
-    problems.extend(together(paths, told));
+    let mut found_problems = found_problems.into_inner().unwrap_or_else(PoisonError::into_inner);
+    found_problems.sort();
+    problems.extend(summarised(paths, found_problems));
     found.context("the files cannot be read")
 }
 
-/// What is told of the files at `paths`, by their indices, with what is the same of many of them in one line.
-fn together(paths: &[&Path], told: Vec<(usize, String)>) -> Vec<String> {
+/// The problems of the files at `paths`, given by their indices. The same problem of many files
+/// becomes one line.
+fn summarised(paths: &[&Path], found_problems: Vec<(usize, String)>) -> Vec<String> {
     let mut same = HashMap::<String, Vec<usize>>::new();
-    for (place, (index, text)) in told.iter().enumerate() {
+    for (place, (index, text)) in found_problems.iter().enumerate() {
         same.entry(text.replace(&paths[*index].display().to_string(), "")).or_default().push(place);
     }
     let mut lines: Vec<(usize, String)> = Vec::new();
     for places in same.into_values() {
         match places[..] {
-            [first, ..] if places.len() > SAME_MAX => {
+            [first, ..] if places.len() > SAME_PROBLEM_MAX => {
                 let more = grouped(places.len() as u64 - 1);
-                lines.push((first, format!("{}; the same of {more} more files", told[first].1)));
+                lines.push((first, format!("{}; {more} more files have the same problem", found_problems[first].1)));
             }
-            _ => lines.extend(places.into_iter().map(|place| (place, told[place].1.clone()))),
+            _ => lines.extend(places.into_iter().map(|place| (place, found_problems[place].1.clone()))),
         }
     }
     lines.sort();
@@ -180,22 +189,23 @@ mod tests {
 
     use super::*;
 
-    /// A column that a table lacks is missing from each of its files, which are in no order.
+    /// A column that a table lacks is missing from each of its files, and the problems come in any
+    /// order.
     #[test]
-    fn what_is_the_same_of_many_files_is_said_once() {
+    fn the_same_problem_of_many_files_is_one_line() {
         let paths: Vec<PathBuf> = (0..100).map(|number| PathBuf::from(format!("/lake/{number}.parquet"))).collect();
         let paths: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
         let missing = |index: usize| (index, format!("cannot read {}: no column country", paths[index].display()));
-        let mut told: Vec<_> = (0..100).map(missing).collect();
-        told.insert(1, (0, "/lake/0.parquet: it has no rows".to_owned()));
+        let mut found_problems: Vec<_> = (0..100).map(missing).collect();
+        found_problems.insert(1, (0, "/lake/0.parquet: it has no rows".to_owned()));
         assert_eq!(
-            together(&paths, told),
+            summarised(&paths, found_problems),
             [
-                "cannot read /lake/0.parquet: no column country; the same of 99 more files",
+                "cannot read /lake/0.parquet: no column country; 99 more files have the same problem",
                 "/lake/0.parquet: it has no rows"
             ]
         );
-        let few: Vec<_> = (0..SAME_MAX).map(missing).collect();
-        assert_eq!(together(&paths, few.clone()), few.into_iter().map(|(_, text)| text).collect::<Vec<_>>());
+        let few: Vec<_> = (0..SAME_PROBLEM_MAX).map(missing).collect();
+        assert_eq!(summarised(&paths, few.clone()), few.into_iter().map(|(_, text)| text).collect::<Vec<_>>());
     }
 }

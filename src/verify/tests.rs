@@ -1,5 +1,5 @@
-//! Damage: whatever byte of a lake turns, whatever file of it is cut short or goes away, it is noticed, or it does not
-//! matter. The charts are never made of other plays.
+//! Damage: flips bits of a lake, truncates and deletes its files. The damage is detected, or has no
+//! effect: charts are never made of other plays.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,7 +21,7 @@ use crate::source::lake::{Reader, Selection};
 const CHARTS: &str = "[[chart]]\nname = 'weekly'\nperiod = 'week'\nscopes = ['global', 'country', 'device']\n\
     [[chart]]\nname = 'artists'\nperiod = 'month'\nitem = 'artist'\neligible = '30s'";
 
-/// A lake of several commits, plays and dead letters.
+/// A lake of several commits with plays and dead letters.
 fn lake() -> &'static Lake {
     static LAKE: OnceLock<Lake> = OnceLock::new();
     LAKE.get_or_init(|| {
@@ -37,7 +37,7 @@ fn lake() -> &'static Lake {
     })
 }
 
-/// What a replay reads: all that is counted, and how far the lake says that it has come.
+/// What a replay reads: all counts, and the recorded progress of the lake.
 type Replayed = (BTreeMap<Tally, i64>, LakeProgress);
 
 fn replayed(lake: &Path) -> anyhow::Result<Replayed> {
@@ -95,7 +95,7 @@ impl Damage {
     }
 }
 
-/// All files below `folder` that are not empty, relative to it, in order.
+/// All non-empty files below `folder`, relative to it, in order.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_path_buf()];
@@ -143,7 +143,8 @@ fn an_undamaged_lake_is_whole() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
-    /// A file of plays: a replay ends with an error that names it, or is what it would have been; so does `verify`.
+    /// After damage to a file of plays, a replay either fails with an error that names the file or
+    /// gives the original result; so does `verify`.
     #[test]
     fn damaged_plays_are_never_counted(file in any::<prop::sample::Index>(), damage in damage()) {
         let (_folder, path) = copy();
@@ -160,7 +161,8 @@ proptest! {
         prop_assert!(checked.problems == 0 || checked.report.contains(&name), "{}", checked.report);
     }
 
-    /// Anything else, the log above all: what a replay makes of it is right, or `verify` does not let it pass.
+    /// After damage to any file, the log included, a replay gives the original result or `verify`
+    /// finds a problem.
     #[test]
     fn damage_that_changes_a_replay_is_found(file in any::<prop::sample::Index>(), damage in damage()) {
         let (_folder, path) = copy();

@@ -9,7 +9,7 @@ use crate::support::fixture::folder;
 use crate::support::mock::{Mock, PARTITIONS, TOPIC, has_read, survives};
 use crate::support::{eventually, lake};
 
-const WARNING: &str = "Kafka does not answer as it should; trying on";
+const WARNING: &str = "Kafka does not answer as expected; retrying";
 
 /// Long enough for librdkafka to notice, and to try again a few times.
 fn a_while() {

@@ -282,6 +282,6 @@ fn plays_that_retention_has_deleted() {
     broker::delete_before(&topic, 0, 3);
     assert_snapshot!(refusal(&words(&topic, folder.path(), &[]), &[(&topic, "TOPIC")]), @r"
     status 1
-    error: cannot go on with this lake: 2 offsets are missing, which the lake needs next: TOPIC/0: 1 … 2 (2). Kafka has deleted them before they were read: give the topic more retention. To go on without them, and have that on record in the lake, start with --accept-gap
+    error: cannot resume from this lake: 2 offsets are missing, which the lake needs next: TOPIC/0: 1 … 2 (2). Kafka has deleted them before they were read: give the topic more retention. To go on without them, and have that on record in the lake, start with --accept-gap
     ");
 }

@@ -1,29 +1,43 @@
-//! Worker 0's decisions: when an epoch begins, what its clock is, which source reads, and where a commit cuts.
+//! Worker 0's decisions: when an epoch begins, which clock it has, which source reads, and where a
+//! commit cuts.
 //!
-//! [`Ticker`] does no I/O and looks at no clock of its own, so that its rules can be tested by telling it stories.
+//! [`Ticker`] does no I/O and reads no clock, so tests can drive it with any sequence of reports
+//! and times.
 //!
-//! - An epoch begins when the one before the last is complete and something has arrived, so epochs are as short as the system can
-//!   keep up with. On average at most one begins each [`Pace::epoch_min`], but some may follow each other at once: what arrives at
-//!   no steady beat seldom waits. When nothing arrives, one begins each [`Pace::epoch_max`], but not in a replay.
-//! - The clock follows the event times of the plays. Nothing moves it past the wall clock, and it never goes back in a run.
-//!   - Event time is counted in buckets of a tenth of the trending window. The *home* is the bucket that the crowd has reached. It moves
-//!     up to a bucket when enough plays lie there or within the *lead*, half a window, beyond it: half as many as lie within the lead
-//!     before the home, where five are always enough in a small crowd and one in ten is needed in a great one: more than one
-//!     phone plays. Plays of the same time are one, until there are five times: a record that is sent again is no company for
-//!     itself. The first plays of an empty lake set it.
-//!   - The clock is the latest event time up to the lead beyond the home. So a single play takes away half of the window at most, and
-//!     where there are few plays the clock is that of the last one. A play beyond the lead is *astray*: it is remembered until
-//!     others keep it company or the clock comes near by itself. Ten reports in a row with nothing else move the home too.
-//!   - The clock also moves while nothing is played: after [`Pace::idle`] without a play that is not astray it advances by the
-//!     monotonic time since the last one. So a wall clock that is wrong for a moment cannot move it. It stays where Kafka
-//!     may hold plays that have not been read ([`Now::unread`]): silence is not idleness then.
-//!   - A lake holds the clock of its last commit, and a run begins there; the plays of its window say how large the crowd is.
-//! - A replay's last epoch begins when all that it has read is in the charts, so that one can ask what their tracks are called.
-//! - One commit is in flight at most. The next cut comes after [`Pace::commit_interval`], or when a worker holds
-//!   [`Pace::buffer_bytes`] that are not committed.
-//! - While history is read the first cuts after a start come sooner and hold fewer files ([`files_max`]), and each may take four
-//!   times as long and as many as the one before. So a process that dies again and again within seconds gets on: a commit that
-//!   is too large for it would be begun by each and finished by none. One cut comes as soon as everything has been read.
+//! - An epoch begins when the one before the last is complete and something has arrived, so epochs
+//!   are as short as the system can sustain. On average at most one begins each
+//!   [`Pace::epoch_min`], with bursts of up to [`EPOCHS_AT_ONCE`], so that arrivals at irregular
+//!   times rarely wait. When nothing arrives, one begins each [`Pace::epoch_max`], except in a
+//!   replay.
+//! - The clock follows the event times of the plays. It never passes the wall clock and never goes
+//!   back in a run.
+//!   - Event time is counted in buckets of a tenth of the trending window. The *home* is the bucket
+//!     that the crowd has reached, and the *lead* is half a window. The home moves up to a bucket
+//!     when enough plays support it, in that bucket or within the lead after it: half as many as
+//!     lie within the lead before the home, where five always suffice in a small crowd and one in
+//!     ten is required in a large one. That is more than one phone plays. Plays with the same event
+//!     time count once until a bucket has five different times, so a record that is sent again does
+//!     not support itself. The first plays of an empty lake set the home.
+//!   - The clock is the latest event time that is at most the lead beyond the home. A single play
+//!     therefore empties at most half of the window, and where plays are few the clock is that of
+//!     the last one. A play beyond the lead is an *outlier*: it is remembered until others
+//!     support it or the clock comes near. Ten consecutive reports with only outliers move the home
+//!     too.
+//!   - The clock also advances while nothing is played: after [`Pace::idle`] without a play other
+//!     than outliers, it advances by the monotonic time since the last one, so a wall clock that is
+//!     wrong for a moment cannot move it. It stops while Kafka may hold unread plays
+//!     ([`Now::unread`]), because silence does not mean that nothing is played then.
+//!   - A lake holds the clock of its last commit, and a run begins there. The plays in its window
+//!     give the size of the crowd.
+//! - The last epoch of a replay begins when everything that was read is in the charts, so that it
+//!   can query the titles of their tracks.
+//! - At most one commit is in flight. The next cut comes after [`Pace::commit_interval`], or when a
+//!   worker holds [`Pace::buffer_bytes`] of uncommitted data.
+//! - While history is read, the first cuts after a start come sooner and hold fewer files
+//!   ([`files_max`]); each may take four times as long and hold four times as many files as the one
+//!   before. A process that crashes again and again within seconds still makes progress this way;
+//!   with a commit too large for it, every start would begin the same commit and none would finish
+//!   it. One cut comes as soon as everything has been read.
 
 use std::time::{Duration, Instant};
 
@@ -37,30 +51,36 @@ mod crowd;
 
 pub use crowd::clock_of_plays;
 
-/// Epochs that may begin one right after the other when there was none for a while.
+/// The size of a burst of epochs after a pause.
 const EPOCHS_AT_ONCE: u32 = 4;
 
-/// The first cut after a start, while history is read: after so long, or when a worker has plays of so many hours.
+/// The time of the first cut after a start while history is read. Later ones grow by
+/// [`CUT_GROWTH`].
 const FIRST_CUT_AFTER: Duration = Duration::from_millis(250);
 
-/// How often things happen.
+/// The intervals of epochs and commits.
 #[derive(Clone, Debug)]
 pub struct Pace {
-    /// From one epoch to the next, on average; up to [`EPOCHS_AT_ONCE`] that have not been needed may follow each other sooner.
+    /// The average time from one epoch to the next at full load. Bursts of up to [`EPOCHS_AT_ONCE`]
+    /// epochs come faster.
     pub epoch_min: Duration,
-    /// Instead of `epoch_min` while the sources are behind: freshness is out of reach then, and longer epochs cost less.
+    /// Replaces `epoch_min` while the sources are behind: results cannot be fresh then, and longer
+    /// epochs cost less.
     pub epoch_min_behind: Duration,
+    /// The time from one epoch to the next when nothing arrives.
     pub epoch_max: Duration,
+    /// The time from one cut to the next.
     pub commit_interval: Duration,
-    /// Of one worker.
+    /// The uncommitted bytes of one worker at which a cut is due.
     pub buffer_bytes: u64,
-    /// How long there must be no play before the clock advances by itself.
+    /// The time without plays after which the clock advances by itself.
     pub idle: Duration,
-    /// The length of the trending window, which says what is far in event time.
+    /// The length of the trending window in µs, which sets the width of the buckets of event time.
     pub window_us: i64,
-    /// Stop when every partition has been read to its end. The clock stays that of the last play then.
+    /// Stop when every partition has been read to its end. The clock then stays that of the last
+    /// play.
     pub until_caught_up: bool,
-    /// Read the lake only, at a fixed clock.
+    /// Read only the lake, at a fixed clock.
     pub replay: bool,
 }
 
@@ -80,37 +100,42 @@ impl Default for Pace {
     }
 }
 
-/// What the ticker has to know of the moment at which it is asked.
+/// The inputs of a decision at one moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
+    /// The monotonic time.
     pub instant: Instant,
+    /// The wall clock, in µs since 1970.
     pub wall_us: i64,
     /// All epochs before this one are complete.
     pub complete_before: Epoch,
     /// No commit is in flight.
     pub committed: bool,
-    /// Somebody has asked something, and an epoch will answer it.
-    pub asked: bool,
-    /// Kafka may hold plays that have not been read, as far as is known: it does not answer, they wait, or a transaction hides them.
+    /// A query waits for an epoch to answer it.
+    pub has_queries: bool,
+    /// Kafka may hold unread plays: it does not answer, records are waiting, or an open transaction
+    /// hides them.
     pub unread: bool,
-    /// The user wants to leave.
+    /// A shutdown is requested.
     pub stop: bool,
 }
 
+/// Issues the ticks, from the reports of the workers and the time.
 pub struct Ticker {
     pace: Pace,
     last: Option<Tick>,
     before_last: Option<Epoch>,
     ticked_at: Option<Instant>,
-    /// When as many epochs as may follow each other at once have not been needed (a token bucket, kept as the time at which it is full).
-    rested_at: Option<Instant>,
+    /// The time at which a full burst is available again: a token bucket, stored as the time when
+    /// it is full.
+    burst_full_at: Option<Instant>,
     cut_at: Option<Instant>,
-    /// Since the start.
+    /// The number of cuts since the start.
     cuts: u32,
-    /// A cut has been made after everything had been read.
+    /// A cut has been made after everything was read.
     has_cut_all: bool,
     played_at: Option<Instant>,
-    /// Up to when the clock has followed the time that passes, by plays or without.
+    /// The instant that the clock accounts for, whether it moved by plays or by time.
     clocked_at: Option<Instant>,
     first_epoch: Epoch,
     clock_us: Option<i64>,
@@ -118,12 +143,12 @@ pub struct Ticker {
     workers: Vec<Worker>,
 }
 
-/// What a worker's sources have last reported.
+/// The last reports of a worker's sources.
 #[derive(Clone, Default)]
 struct Worker {
     rebuilt: bool,
     caught_up: bool,
-    /// Plays or positions have moved since the open epoch began.
+    /// Plays were read or positions moved since the open epoch began.
     pending: bool,
     uncommitted: bool,
     uncommitted_bytes: u64,
@@ -131,7 +156,7 @@ struct Worker {
 }
 
 impl Ticker {
-    /// Begins after `last_epoch`, at the clock of the last commit.
+    /// Begins after `last_epoch`, at `clock_us`, the clock of the last commit in µs since 1970.
     pub fn new(pace: Pace, workers: usize, last_epoch: Option<Epoch>, clock_us: Option<i64>) -> Self {
         let crowd = Crowd::new(pace.window_us, clock_us);
         Self {
@@ -139,7 +164,7 @@ impl Ticker {
             last: None,
             before_last: None,
             ticked_at: None,
-            rested_at: None,
+            burst_full_at: None,
             cut_at: None,
             cuts: 0,
             has_cut_all: false,
@@ -152,13 +177,13 @@ impl Ticker {
         }
     }
 
-    /// Takes in what has been reported.
+    /// Applies one report.
     pub fn report(&mut self, report: &Report, now: Instant) {
         match report {
             Report::Lake(lake) => {
                 let worker = &mut self.workers[lake.worker];
                 worker.rebuilt |= lake.done;
-                // What has been read to its end does not wait for an epoch.
+                // The last report of a worker does not call for another epoch.
                 worker.pending |= lake.rows > 0 && !lake.done;
                 self.crowd.remember(&lake.times);
             }
@@ -182,41 +207,44 @@ impl Ticker {
         self.stage() == Stage::Live && self.workers.iter().all(|worker| worker.caught_up)
     }
 
+    /// The stage of the last tick.
     pub fn stage(&self) -> Stage {
         self.last.map_or(Stage::Rebuild, |tick| tick.stage)
     }
 
-    /// When the next commit is due: a moment that has passed while it is late or under way, `None` when there is nothing to
-    /// commit.
+    /// When the next commit is due. A past instant if it is late or in flight, `None` if there is
+    /// nothing to commit.
     pub fn commit_due(&self, now: &Now) -> Option<Instant> {
         let uncommitted = self.workers.iter().any(|worker| worker.uncommitted);
         let due = || self.cut_at.unwrap_or(now.instant) + self.cut_interval();
         uncommitted.then(due).or_else(|| (!now.committed).then_some(now.instant))
     }
 
-    /// Whether the last tick has been minted: what was read is to be committed, and nothing more is to come.
+    /// Whether the last tick has been issued. Except in a replay it commits all that was read;
+    /// nothing follows.
     pub fn is_over(&self) -> bool {
         self.last.is_some_and(|tick| tick.stage == Stage::Stop && (tick.cut.is_some() || self.pace.replay))
     }
 
-    /// How long nothing will be due after `now`, unless a source reports or an epoch is complete. Who asks something may wait as long.
-    pub fn patience(&self, now: Instant) -> Duration {
-        let rest = self.rest(now);
-        if self.is_pending() && self.caught_up() && !rest.is_zero() { rest } else { self.pace.epoch_max / 10 }
+    /// The longest time after `now` that the caller may sleep without missing an epoch, unless a
+    /// source reports or an epoch completes. A new query may wait this long.
+    pub fn park_max(&self, now: Instant) -> Duration {
+        let throttle = self.throttle(now);
+        if self.is_pending() && self.caught_up() && !throttle.is_zero() { throttle } else { self.pace.epoch_max / 10 }
     }
 
-    /// How long after `now` epochs have been too many for another.
-    fn rest(&self, now: Instant) -> Duration {
-        let full = self.rested_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
+    /// The time after `now` until the token bucket permits another epoch.
+    fn throttle(&self, now: Instant) -> Duration {
+        let full = self.burst_full_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
         full.saturating_sub(self.pace.epoch_min * (EPOCHS_AT_ONCE - 1))
     }
 
-    /// Whether the open epoch has brought something.
+    /// Whether anything has arrived in the open epoch.
     fn is_pending(&self) -> bool {
         self.workers.iter().any(|worker| worker.pending)
     }
 
-    /// The next tick, if it is time for it.
+    /// The next tick, if it is due.
     pub fn next(&mut self, now: Now) -> Option<Tick> {
         if self.is_over() || !self.is_due(&now) {
             return None;
@@ -230,7 +258,8 @@ impl Ticker {
         self.last = Some(tick);
         self.clock_us = clock_us;
         self.ticked_at = Some(now.instant);
-        self.rested_at = Some(self.rested_at.map_or(now.instant, |at| at.max(now.instant)) + self.pace.epoch_min);
+        self.burst_full_at =
+            Some(self.burst_full_at.map_or(now.instant, |at| at.max(now.instant)) + self.pace.epoch_min);
         self.workers.iter_mut().for_each(|worker| worker.pending = false);
         Some(tick)
     }
@@ -247,12 +276,12 @@ impl Ticker {
         if leaving && self.pace.replay && !now.stop && now.complete_before <= last.epoch {
             return false;
         }
-        let pending = now.asked || self.is_pending();
+        let pending = now.has_queries || self.is_pending();
         let wait = match (leaving, pending) {
             (true, _) => Duration::ZERO,
-            (false, true) if self.caught_up() => return self.rest(now.instant).is_zero(),
+            (false, true) if self.caught_up() => return self.throttle(now.instant).is_zero(),
             (false, true) => self.pace.epoch_min_behind,
-            // A replay is one epoch: each one more would rank again what the one before has ranked.
+            // A replay needs only the final result; each extra epoch would rank everything again.
             (false, false) if self.pace.replay => return false,
             (false, false) => self.pace.epoch_max,
         };
@@ -282,17 +311,17 @@ impl Ticker {
         }
         self.crowd.follow();
         let idle = self.played_at.is_some_and(|at| now.instant.duration_since(at) >= self.pace.idle);
-        let drains = idle && stage == Stage::Live && self.caught_up() && !self.pace.until_caught_up && !now.unread;
-        if drains && let (Some(clock_us), Some(since)) = (self.clock_us, self.clocked_at.replace(now.instant)) {
+        let advances = idle && stage == Stage::Live && self.caught_up() && !self.pace.until_caught_up && !now.unread;
+        if advances && let (Some(clock_us), Some(since)) = (self.clock_us, self.clocked_at.replace(now.instant)) {
             let passed_us = i64::try_from(now.instant.duration_since(since).as_micros()).unwrap_or(i64::MAX);
-            let drained_us = clock_us.saturating_add(passed_us).min(now.wall_us).max(clock_us);
-            self.crowd.drained(drained_us);
-            self.clock_us = Some(drained_us);
+            let advanced_us = clock_us.saturating_add(passed_us).min(now.wall_us).max(clock_us);
+            self.crowd.advanced(advanced_us);
+            self.clock_us = Some(advanced_us);
         }
         self.clock_us.max(self.crowd.latest_us().map(|event_us| event_us.min(now.wall_us)))
     }
 
-    /// Whether a worker holds as much as a commit is to have.
+    /// Whether a worker holds the most that one commit may hold.
     fn is_full(&self) -> bool {
         let files_max = files_max(self.cuts);
         let is_full = |worker: &Worker| {
@@ -301,7 +330,7 @@ impl Ticker {
         self.workers.iter().any(is_full)
     }
 
-    /// How long after the last cut the next one is due.
+    /// The time from the last cut to the next one.
     fn cut_interval(&self) -> Duration {
         if self.has_cut_all {
             return self.pace.commit_interval;
@@ -313,16 +342,18 @@ impl Ticker {
         FIRST_CUT_AFTER.saturating_mul(growth).min(self.pace.commit_interval)
     }
 
-    /// A cut, if there is something to commit and it is time, and always before leaving.
+    /// A cut, if there is something to commit and it is due, and always before the run ends.
     fn next_cut(&mut self, stage: Stage, now: &Now) -> Option<CutPoint> {
         let last = self.last.filter(|last| last.stage != Stage::Rebuild)?;
         let cut_at = *self.cut_at.get_or_insert(now.instant);
         let uncommitted = self.workers.iter().any(|worker| worker.uncommitted);
-        // Nothing is left for the cut that comes as soon as everything has been read.
+        // Everything is committed already, so the cut that follows the end of the history is not
+        // needed.
         self.has_cut_all |= self.caught_up() && !uncommitted && self.cuts > 0;
         let due = self.is_full() || now.instant.duration_since(cut_at) >= self.cut_interval();
         let leaving = last.stage == Stage::Stop;
-        // Plays are not committed without a clock: a replay could not tell which window was served.
+        // Plays are not committed without a clock: a replay could not determine the window that was
+        // served.
         let clockless = last.clock_us.is_none() && self.crowd.latest_us().is_some();
         if !now.committed
             || (clockless && !leaving)

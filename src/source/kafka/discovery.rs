@@ -1,4 +1,5 @@
-//! A thread that looks at the topic now and then: partitions may be added to it, it may be deleted, and it may be made anew.
+//! A thread that checks the topic periodically: whether partitions were added, and whether the
+//! topic was deleted or recreated.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,23 +14,25 @@ use crate::kafka::{Consumer, TopicConfig};
 use crate::process::shutdown::Shutdown;
 use crate::process::threads::Background;
 
-/// How often to look, unless the option of librdkafka says otherwise that means the same.
+/// The time between checks, unless [`INTERVAL_OPTION`] is set.
 const INTERVAL: Duration = Duration::from_secs(5);
 const INTERVAL_OPTION: &str = "topic.metadata.refresh.interval.ms";
 const INTERVAL_MIN: Duration = Duration::from_millis(100);
-/// Ends of the run have to wait for the answer, so it is short.
+/// The end of a run waits for the answer, so the timeout is short.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
-/// A topic is unknown for a moment when a broker has just been started.
+/// The time after which a missing topic counts as deleted: a broker that has just started does not
+/// know its topics for a moment.
 const GONE_MAX: Duration = Duration::from_secs(10);
 const GONE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What readers are to hear of.
+/// Changes of the topic that the discovery thread has found, for the readers of all workers.
 #[derive(Default)]
 pub struct AddedPartitions {
-    /// Partitions that were added to the topic, with their first offsets, in the order of their discovery.
+    /// Partitions that were added to the topic, with their first offsets, in the order of
+    /// discovery.
     partitions: Mutex<Vec<(i32, i64)>>,
     count: AtomicUsize,
-    /// How often the topic was gone and came back.
+    /// How often the topic was missing and reappeared.
     returns: AtomicUsize,
 }
 
@@ -40,7 +43,8 @@ impl AddedPartitions {
         self.count.store(partitions.len(), Ordering::Release);
     }
 
-    /// Those after the first `seen`, which are then seen too. Costs next to nothing when there are none.
+    /// The partitions beyond the first `seen`; sets `seen` to their total. One atomic load if there
+    /// are none.
     pub fn since(&self, seen: &mut usize) -> Vec<(i32, i64)> {
         if self.count.load(Ordering::Acquire) == *seen {
             return Vec::new();
@@ -51,15 +55,19 @@ impl AddedPartitions {
         new
     }
 
-    /// Whether the topic was gone and has come back since this was last asked with the same `seen`. It may be another one.
+    /// Whether the topic was missing and has reappeared since the last call with the same `seen`.
+    /// It may be another topic then.
     pub fn has_returned(&self, seen: &mut usize) -> bool {
         let returns = self.returns.load(Ordering::Acquire);
         std::mem::replace(seen, returns) != returns
     }
 }
 
-/// Starts a thread that looks for partitions of `broker`'s topic beside those that are `known`, and ends the run when the
-/// topic is gone, or is not its `origin` any more.
+/// Starts a thread that looks for partitions of `broker`'s topic other than the `known` ones. It
+/// ends the run when the topic is deleted, or is no longer its `origin`.
+///
+/// # Errors
+/// If the client or the thread cannot be started.
 pub fn discover(
     broker: &TopicConfig,
     origin: Arc<Origin>,
@@ -67,19 +75,21 @@ pub fn discover(
     found: Arc<AddedPartitions>,
     shutdown: Shutdown,
 ) -> Result<Background> {
-    let look = Look { consumer: broker.asker()?, broker: broker.clone(), origin, known, found, gone_since: None };
+    let discovery =
+        Discovery { consumer: broker.asker()?, broker: broker.clone(), origin, known, found, gone_since: None };
     let interval = interval(broker);
-    Background::start("reprise-discovery", move |stop| look.repeat(interval, stop, &shutdown))
+    Background::start("reprise-discovery", move |stop| discovery.repeat(interval, stop, &shutdown))
 }
 
 fn interval(broker: &TopicConfig) -> Duration {
     let set = broker.options.iter().rev().find(|(name, _)| name == INTERVAL_OPTION);
-    // -1 is how librdkafka is told not to look by itself.
+    // -1 keeps librdkafka from refreshing by itself. It is not a duration, so the default applies
+    // here.
     let set = set.and_then(|(_, value)| value.parse().ok()).map(Duration::from_millis);
     set.map_or(INTERVAL, |set| set.max(INTERVAL_MIN))
 }
 
-struct Look {
+struct Discovery {
     consumer: Consumer,
     broker: TopicConfig,
     origin: Arc<Origin>,
@@ -88,7 +98,7 @@ struct Look {
     gone_since: Option<Instant>,
 }
 
-impl Look {
+impl Discovery {
     fn repeat(mut self, interval: Duration, done: &AtomicBool, shutdown: &Shutdown) {
         while !done.load(Ordering::Relaxed) {
             let wait = if self.gone_since.is_some() { interval.min(GONE_INTERVAL) } else { interval };
@@ -96,14 +106,15 @@ impl Look {
             if done.load(Ordering::Relaxed) || shutdown.is_due() {
                 return;
             }
-            if let Err(error) = self.look() {
+            if let Err(error) = self.check() {
                 return shutdown.because(error);
             }
         }
     }
 
-    /// Fails if the topic is gone or another one. Who cannot be asked says nothing; the readers log that.
-    fn look(&mut self) -> Result<()> {
+    /// Checks the topic once. Fails if it is deleted or another one. Ignores a broker that does not
+    /// answer, because the readers log that.
+    fn check(&mut self) -> Result<()> {
         let topic = &self.broker.topic;
         match self.broker.find(&self.consumer, ANSWER_TIMEOUT) {
             Ok(Some(partitions)) => {
@@ -115,7 +126,7 @@ impl Look {
                     self.found.returns.fetch_add(1, Ordering::Release);
                 }
                 let new = partitions.into_iter().filter(|partition| !self.known.contains(partition));
-                self.tell(&new.collect::<Vec<_>>());
+                self.announce(&new.collect::<Vec<_>>());
             }
             Ok(None) => {
                 let since = *self.gone_since.get_or_insert_with(|| {
@@ -134,8 +145,9 @@ impl Look {
         Ok(())
     }
 
-    /// Tells the readers of `new` partitions and where they begin. Those that have no leader yet are told of later.
-    fn tell(&mut self, new: &[i32]) {
+    /// Announces `new` partitions and their first offsets to the readers. Partitions without a
+    /// leader are announced at a later check.
+    fn announce(&mut self, new: &[i32]) {
         for &partition in new {
             if let Ok(extents) = self.broker.extents(&self.consumer, &[partition], ANSWER_TIMEOUT) {
                 extents.into_iter().for_each(|(partition, extent)| self.found.add(partition, extent.first));
@@ -150,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn readers_hear_of_each_partition_once() {
+    fn readers_get_each_partition_once() {
         let found = AddedPartitions::default();
         let mut seen = 0;
         assert_eq!(found.since(&mut seen), []);
@@ -165,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn looks_as_often_as_librdkafka_is_told_to() {
+    fn the_interval_is_that_of_librdkafka() {
         let broker = |value: &str| TopicConfig {
             options: vec![(INTERVAL_OPTION.to_owned(), value.to_owned())],
             ..TopicConfig::new("localhost:9092", "plays")

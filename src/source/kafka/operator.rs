@@ -1,4 +1,4 @@
-//! The operator: it stamps with the newest tick what a [`Reader`] has read.
+//! The operator: it stamps what a [`Reader`] has read with the newest tick.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,11 +16,15 @@ use crate::process::shutdown::Shutdown;
 use crate::report::Report;
 use crate::source::Source;
 
-/// Records wake the operator. For what else there may be (errors, partitions that were added) it looks by itself.
-const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+/// Records wake the operator. It checks for other events, such as errors and added partitions, at
+/// this interval.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Reads a worker's `share` of `broker`'s topic, in the epochs that `ticks` begin. What makes that impossible goes to
-/// `shutdown`.
+/// Reads a worker's `share` of `broker`'s topic, in the epochs that `ticks` begin. Permanent errors
+/// during the run go to `shutdown`.
+///
+/// # Errors
+/// If the consumer cannot be started.
 pub fn kafka<'scope>(
     ticks: StreamVec<'scope, Epoch, Tick>,
     broker: &TopicConfig,
@@ -29,11 +33,11 @@ pub fn kafka<'scope>(
 ) -> Result<Source<'scope>> {
     let (intakes, reports) = by_tick("Kafka", ticks, |waker| {
         let wake = move || {
-            // Fails for a worker that is gone, which needs no waking.
+            // Fails for a worker that has ended, which needs no waking.
             let _ = waker.activate();
         };
         let reader = Reader::new(broker, share, wake)?;
-        anyhow::Ok(Reading { reader, shutdown, looks_at: Instant::now() })
+        anyhow::Ok(Reading { reader, shutdown, polls_at: Instant::now() })
     })?;
     Ok(Source { intakes, reports })
 }
@@ -41,8 +45,8 @@ pub fn kafka<'scope>(
 struct Reading {
     reader: Reader,
     shutdown: Shutdown,
-    /// When the operator is due to look by itself.
-    looks_at: Instant,
+    /// When the operator is next due to run without new records.
+    polls_at: Instant,
 }
 
 impl TickedSource for Reading {
@@ -61,7 +65,7 @@ impl TickedSource for Reading {
     }
 
     fn turn(&mut self, tick: &Tick, (intakes, reports): <Self::Outputs as Outputs<Epoch>>::Emit<'_>) -> Turn {
-        // A process that is to end reads no more, and so meets no more trouble.
+        // A process that is ending reads no more, so it meets no more errors either.
         if tick.stage != Stage::Live || self.reader.is_full() || self.shutdown.is_due() {
             return Turn::Woken;
         }
@@ -72,17 +76,17 @@ impl TickedSource for Reading {
         if self.reader.is_batch_full() {
             self.reader.take().into_iter().for_each(intakes);
         }
-        if self.reader.is_news() {
+        if self.reader.announces() {
             reports(self.reader.report(None));
         }
         if more {
             return Turn::Next;
         }
-        // One look is due at a time, however often the operator is woken before.
-        if self.looks_at > Instant::now() {
+        // Only one timed activation is pending, however often the operator is woken before.
+        if self.polls_at > Instant::now() {
             return Turn::Woken;
         }
-        self.looks_at = Instant::now() + LOOK_INTERVAL;
-        Turn::After(LOOK_INTERVAL)
+        self.polls_at = Instant::now() + POLL_INTERVAL;
+        Turn::After(POLL_INTERVAL)
     }
 }

@@ -1,10 +1,12 @@
-//! Whether the topic that is read is still the one that the run began with.
+//! Checks during a run that the topic is still the one that the run began with.
 //!
-//! A topic that was deleted and made anew under its name may soon have as many records as were read of the old one. Consumers go on
-//! reading then as if nothing had happened, and nothing but the topic's id tells. A look at it costs a request or two, so there is
-//! one now and then, to end the run, and one before each commit: ids never come back, so what was read before a broker still knew
-//! the old one is of the old topic. If it knows another, the last records that were read tell which of the two they are of, as far
-//! as they can: those of the old topic are committed, for nobody else has them any more.
+//! A topic that was deleted and recreated under its name may soon have as many records as were read
+//! of the old one. Consumers then continue without an error, and only the topic's id shows the
+//! change. A check costs one or two requests, so it is made periodically, to end the run, and
+//! before each commit. Ids are never reused, so records that were read before a broker still
+//! reported the old id belong to the old topic. If it reports another id, the last records that
+//! were read show, as far as possible, which topic they belong to. Records of the old topic are
+//! committed, because they exist nowhere else.
 
 use std::time::Duration;
 
@@ -13,24 +15,28 @@ use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 use tracing::warn;
 
-use super::patience::patiently;
 use super::resume::{KEEP, is_of_another};
+use super::retry::retry_for;
 use crate::kafka::{ANSWER_TIMEOUT, Consumer, TopicConfig};
 use crate::lake::LakeProgress;
 
-/// Commits and ends of the run wait for the answer, so it is short.
-const ASK_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a commit waits for a broker that does not answer. Then it goes on: a cluster that is down must not keep a run from
-/// committing what it has read, and from ending.
-const PATIENCE: Duration = Duration::from_secs(6);
-/// A topic, and the id that it had.
+/// Commits and the end of a run wait for the answer, so the timeout is short.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a commit waits for a broker that does not answer. After that it proceeds: a cluster
+/// that is down must not prevent a run from committing what it has read, and from ending.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(6);
+/// A topic, and the id that it had at the start.
 pub struct Origin {
     broker: TopicConfig,
-    /// `None` if nobody is to look, or the cluster gives topics no ids.
+    /// `None` if this process does not check, or the cluster has no topic ids.
     known: Option<(String, Consumer)>,
 }
 
 impl Origin {
+    /// Checks nothing if `topic_id` is `None`.
+    ///
+    /// # Errors
+    /// If the client cannot be started.
     pub fn new(broker: &TopicConfig, topic_id: Option<String>) -> Result<Self> {
         let known = match topic_id {
             Some(topic_id) => Some((topic_id, broker.asker()?)),
@@ -39,10 +45,13 @@ impl Origin {
         Ok(Self { broker: broker.clone(), known })
     }
 
-    /// Fails if it is another topic by now. Who cannot be asked says nothing.
+    /// Checks the id. Passes if the broker does not answer.
+    ///
+    /// # Errors
+    /// If the topic is another one.
     pub fn check(&self) -> Result<()> {
         let Some((known, asker)) = &self.known else { return Ok(()) };
-        self.compare(known, self.broker.topic_id(asker, ASK_TIMEOUT).ok().flatten())
+        self.compare(known, self.broker.topic_id(asker, REQUEST_TIMEOUT).ok().flatten())
     }
 
     fn compare(&self, known: &str, found: Option<String>) -> Result<()> {
@@ -56,20 +65,24 @@ impl Origin {
         }
     }
 
-    /// Fails if it is another topic by now, and what was `read` may be of that.
+    /// Checks the id before a commit. Passes if the broker does not answer, or if the records up to
+    /// `read` belong to the old topic.
+    ///
+    /// # Errors
+    /// If the topic is another one, and what was `read` may be of that one.
     pub fn check_read(&self, read: &LakeProgress) -> Result<()> {
         let Some((known, asker)) = &self.known else { return Ok(()) };
-        let found = patiently(PATIENCE, || match self.broker.topic_id(asker, ASK_TIMEOUT) {
-            // It is deleted. What was read of it is to be kept.
+        let found = retry_for(COMMIT_TIMEOUT, || match self.broker.topic_id(asker, REQUEST_TIMEOUT) {
+            // The topic is deleted. What was read of it is committed.
             Err(KafkaError::Global(RDKafkaErrorCode::UnknownTopicOrPartition)) => Ok(None),
             found => Ok(found?),
         });
         let found = found.unwrap_or_else(|error| {
-            warn!(topic = self.broker.topic, %error, "committing without knowing whether the topic is still the same");
+            warn!(topic = self.broker.topic, %error, "committing without a check that the topic is still the same");
             None
         });
         let Err(another) = self.compare(known, found) else { return Ok(()) };
-        match patiently(ANSWER_TIMEOUT, || self.is_of_old(asker, read)) {
+        match retry_for(ANSWER_TIMEOUT, || self.is_of_old(asker, read)) {
             Ok(true) => Ok(()),
             Ok(false) => Err(another),
             Err(error) => Err(another.context(error)),

@@ -1,4 +1,4 @@
-//! The state of a partition that is read, and what becomes of each of its records.
+//! The state of a partition that is read, and the conversion of each of its records.
 
 use reprise_kafka::Message;
 
@@ -8,40 +8,49 @@ use crate::report::PartitionReport;
 use crate::report::times::EventTimes;
 use crate::source::event::{Decoder, Record, Unread};
 
+/// The state of an owned partition.
 pub struct Partition {
+    /// The position and the counts, for worker 0.
     pub report: PartitionReport,
-    /// The end has been reached at least once.
+    /// Whether the end has been reached at least once.
     pub ended: bool,
-    /// Kafka's time of the record before the next one, if there is one and it has a time.
+    /// Kafka's timestamp of the record before the next one in ms since 1970, if that record was
+    /// read and has a timestamp.
     time_ms: Option<i64>,
 }
 
-/// What a reader makes of records until it is taken.
+/// The records that a reader has read and not yet handed over.
 pub struct Batch {
+    /// The plays.
     pub decoder: Decoder,
+    /// The rejected records.
     pub dead_letters: Vec<DeadLetter>,
+    /// The event times of the plays since the last report.
     pub times: EventTimes,
-    /// Of what was read since the last cut.
+    /// The files that the records since the last cut will need.
     pub spread: Spread,
 }
 
 impl Partition {
+    /// Nothing read yet, from the offset `start`.
     pub fn new(partition: i32, start: i64) -> Self {
         Self { report: PartitionReport::new(partition, start), ended: false, time_ms: None }
     }
 
+    /// How far the partition has been read.
     pub fn position(&self) -> Position {
         let PartitionReport { partition, start, next, holes, missing, .. } = self.report;
         Position { partition, start, next, holes: holes as i64, missing: missing as i64, time_ms: self.time_ms }
     }
 
-    /// Whether a record has just been read that is the last one before `end`, where the partition ended when it was last fetched. Who
-    /// has skipped something has gone beyond what that says.
+    /// Whether the record before `end` has just been read, where `end` is the partition's end in
+    /// the last fetch. False after offsets were skipped: `end` may be older than the position then.
     pub fn is_at(&self, end: i64) -> bool {
         self.time_ms.is_some() && self.report.next == end
     }
 
-    /// Goes on to `offset`; what lies before it was never there to be read. Whether anything does.
+    /// Moves to `offset`, and counts the offsets before it as holes. Returns whether there were
+    /// any.
     pub fn skip_to(&mut self, offset: i64) -> bool {
         let moves = offset > self.report.next;
         if moves {
@@ -51,16 +60,19 @@ impl Partition {
         moves
     }
 
-    /// Goes on to `offset`; what lies before it has been deleted.
+    /// Moves to `offset`, and counts the offsets before it as missing. Returns the gap, if there is
+    /// one.
     pub fn miss_to(&mut self, offset: i64) -> Option<Gap> {
         self.time_ms = None;
         self.report.miss_to(offset)
     }
 
-    /// Makes a play or a dead letter of a record, and returns the bytes that a dead letter keeps.
+    /// Adds a record to the batch as a play or a dead letter. Returns the bytes that a dead letter
+    /// keeps.
     ///
     /// # Errors
-    /// What the format waits for. Then nothing has changed, and the same record has to be given again.
+    /// What the format waits for. Then nothing has changed, and the same record has to be given
+    /// again.
     pub fn accept(&mut self, message: &Message<'_>, batch: &mut Batch) -> Result<u64, String> {
         let Message { partition, offset, timestamp_ms, key, value } = *message;
         let event_us = match batch.decoder.push(&Record { partition, offset, timestamp_ms, value }) {
@@ -144,9 +156,9 @@ mod tests {
         let message = Message { partition: 0, offset: 7, timestamp_ms: Some(1), key: None, value: None };
         assert_eq!(partition.accept(&message, &mut batch), Ok(0));
         assert!(partition.is_at(8));
-        // After the last record there is a transaction's marker.
+        // A transaction marker follows the last record.
         assert!(!partition.is_at(9));
-        // An end that was fetched before part of the topic was deleted.
+        // The end was fetched before part of the topic was deleted.
         partition.miss_to(20);
         assert!(!partition.is_at(20) && !partition.is_at(8));
     }

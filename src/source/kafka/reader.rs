@@ -1,10 +1,11 @@
-//! A worker's consumer, and what it has read of the open epoch.
+//! A worker's consumer, and what it has read in the open epoch.
 //!
-//! Every offset is accounted for: it is a play, a dead letter, a hole, or missing. Where a partition's end lies tells of the
-//! holes that no record comes after.
+//! Every offset is accounted for: it is a play, a dead letter, a hole, or missing. The end of a
+//! partition reveals the holes that no record follows.
 //!
-//! librdkafka does not say which partition has lost its offset, and stops reading that one. So all are compared with what
-//! the broker holds, and then all are assigned anew, each where it is.
+//! librdkafka does not report which partition has lost its offset, and stops reading that one. The
+//! reader therefore compares all partitions with what the broker holds, and assigns all of them
+//! again at their current positions.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use tracing::{info, warn};
 
 use super::held::HeldRecord;
 use super::partition::{Batch, Partition};
-use super::resume::{PASSED, check_remade, ends_before, lost};
+use super::resume::{PASSED, check_recreated, ends_before, lost};
 use super::share::Share;
 use super::spread::{FILE_BYTES, Spread};
 use crate::intake::Intake;
@@ -32,64 +33,72 @@ use crate::report::times::EventTimes;
 use crate::report::{KafkaReport, Report};
 use crate::source::event::Decoder;
 
-/// Rows of one batch: enough to spread its cost, few enough to stay in the processor's cache.
+/// The maximum number of rows of a batch: enough to amortise its cost, few enough to stay in the
+/// processor's cache.
 const BATCH_ROWS_MAX: usize = 16 << 10;
 const BATCH_BYTES_MAX: usize = 8 << 20;
-/// What one epoch may bring, on one worker.
+/// The maximum rows and bytes of one worker in an epoch.
 const EPOCH_ROWS_MAX: u64 = 200_000;
 const EPOCH_BYTES_MAX: u64 = 64 << 20;
-/// What a play takes beside its texts: numbers, and where each text begins.
+/// The approximate size of a play besides its texts: numbers, and text offsets.
 const ROW_BYTES: u64 = 64;
-/// One turn of the operator, so that the worker's other operators get theirs.
+/// The limits of one turn of the operator, so that the worker's other operators get their turns.
 const TURN_RECORDS_MAX: usize = 4096;
 const TURN_BYTES_MAX: u64 = 4 << 20;
 const TURN_MAX: Duration = Duration::from_millis(10);
 const WARNING_INTERVAL: Duration = Duration::from_secs(10);
-/// How often to ask which offsets are left, and how long to wait for the answer: meanwhile the worker stands still.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
-const UNANSWERED: &str = "Kafka does not answer as it should; trying on";
+/// How often to ask which offsets Kafka still has, and how long to wait for the answer, which
+/// blocks the worker.
+const RECHECK_INTERVAL: Duration = Duration::from_secs(1);
+const RECHECK_TIMEOUT: Duration = Duration::from_secs(2);
+const UNANSWERED: &str = "Kafka does not answer as expected; retrying";
 
+/// Reads a worker's partitions in turns.
 pub struct Reader {
     broker: TopicConfig,
     receiver: Receiver<Listener>,
     share: Share,
-    /// How many of the found partitions have been looked at.
+    /// The number of added partitions that have been handled.
     found: usize,
-    /// How often the topic has come back, as far as that has been looked into.
+    /// The number of reappearances of the topic that have been handled.
     returns: usize,
     partitions: Vec<Partition>,
     batch: Batch,
-    /// Since the start.
+    /// The number of cuts since the start.
     cuts: u32,
-    /// Files that the next cut may have of this worker.
+    /// The maximum number of files of this worker in the next cut.
     files_max: u64,
     gaps: Vec<Gap>,
     /// The newest dead letters since the last report.
     rejected: NewestRejected,
-    /// A record that its format could not read yet, to be tried before any other. Meanwhile nothing else is read.
+    /// A record that its format could not read yet. It is tried again before any other record is
+    /// read.
     held: Option<HeldRecord>,
-    /// Offsets have been passed since the last report.
+    /// The position of a partition has moved since the last report.
     moved: bool,
-    /// Worker 0 has been told that the open epoch has brought something.
+    /// Worker 0 has been told that something arrived in the open epoch.
     announced: bool,
-    /// Offsets have been passed since positions were last taken.
+    /// The position of a partition has moved since the last [`Reader::take`].
     untaken: bool,
     epoch_rows: u64,
     epoch_bytes: u64,
-    /// When the oldest record of the epoch was produced.
+    /// When the oldest record of the epoch was produced, in ms since 1970.
     oldest_ms: Option<i64>,
     uncommitted: bool,
     uncommitted_bytes: u64,
-    /// Whether Kafka has our offsets is in doubt: when to find out.
-    doubt: Option<Instant>,
-    /// The topic was gone for a while, so that the one that is there may be another.
+    /// When to check which offsets Kafka still has, if that is in doubt.
+    recheck_at: Option<Instant>,
+    /// The topic was missing for a while, so it may be another one now.
     has_returned: bool,
     warned_at: Option<Instant>,
 }
 
 impl Reader {
-    /// Begins to read `share`. `wake` is called by a thread of the client when records have come after there were none.
+    /// Begins to read `share`. A thread of the client calls `wake` when records arrive after the
+    /// queue was empty.
+    ///
+    /// # Errors
+    /// If the consumer cannot be started.
     pub fn new(broker: &TopicConfig, share: Share, wake: impl Fn() + Send + Sync + 'static) -> Result<Self> {
         let mut consumer = broker.consumer()?;
         consumer.set_nonempty_callback(wake);
@@ -122,7 +131,7 @@ impl Reader {
             oldest_ms: None,
             uncommitted: false,
             uncommitted_bytes: 0,
-            doubt: None,
+            recheck_at: None,
             has_returned: false,
             warned_at: None,
         };
@@ -130,7 +139,7 @@ impl Reader {
         Ok(this)
     }
 
-    /// Has the consumer read each partition from where it is.
+    /// Assigns each partition to the consumer at its current position.
     fn assign(&mut self) -> Result<()> {
         // The consumer delivers it again.
         self.held = None;
@@ -142,6 +151,7 @@ impl Reader {
         self.receiver.assign(&assignment).with_context(|| format!("cannot read the partitions of topic {topic}"))
     }
 
+    /// Begins the epoch of `tick`. If the tick has a cut, what was read before belongs to it.
     pub fn begin(&mut self, tick: &Tick) {
         (self.epoch_rows, self.epoch_bytes, self.announced) = (0, 0, false);
         if let Some(clock_us) = tick.clock_us {
@@ -155,6 +165,7 @@ impl Reader {
         }
     }
 
+    /// Whether reading must wait for the next epoch or cut.
     pub fn is_full(&self) -> bool {
         self.epoch_rows >= EPOCH_ROWS_MAX
             || self.epoch_bytes >= EPOCH_BYTES_MAX
@@ -162,35 +173,40 @@ impl Reader {
             || self.is_spread_too_far()
     }
 
-    /// Whether a cut needs as many files as it may have. It is asked after every record, so that one commit is bounded however
-    /// far the plays of one turn are spread.
+    /// Whether the next cut already needs as many files as it may have. Checked after every record,
+    /// so that a commit is bounded however widely the plays of one turn are spread over time.
     #[inline]
     fn is_spread_too_far(&self) -> bool {
         self.batch.spread.files() >= self.files_max
     }
 
-    /// What waits for the next cut, with what its files take.
+    /// The bytes that wait for the next cut, those of its files included.
     fn held_bytes(&self) -> u64 {
         self.uncommitted_bytes + self.batch.spread.files() * FILE_BYTES
     }
 
+    /// Whether the batch should be handed over with [`Reader::take`].
     pub fn is_batch_full(&self) -> bool {
         self.batch.decoder.rows() >= BATCH_ROWS_MAX || self.batch.decoder.bytes() >= BATCH_BYTES_MAX
     }
 
-    /// Whether worker 0 is to be told at once that the open epoch has brought something. True once an epoch.
-    pub fn is_news(&mut self) -> bool {
+    /// Whether to report at once that something arrived in the open epoch. True once in an epoch.
+    pub fn announces(&mut self) -> bool {
         self.moved && !std::mem::replace(&mut self.announced, true)
     }
 
-    /// Reads for a turn. Whether there was anything to read.
+    /// Reads for one turn. Returns whether it read any records.
+    ///
+    /// # Errors
+    /// Permanent errors of Kafka, a topic that was recreated, and missing offsets unless they are
+    /// accepted.
     pub fn read_on(&mut self) -> Result<bool> {
-        self.adopt()?;
-        self.settle_doubt()?;
+        self.add_found_partitions()?;
+        self.check_offsets()?;
         let began = Instant::now();
         let (bytes, rows, mut rejected_bytes) = (self.batch.decoder.bytes(), self.epoch_rows, 0);
         for record in 0..TURN_RECORDS_MAX {
-            // Looking at the clock costs as much as a small record.
+            // Reading the clock costs as much as a small record.
             let read_bytes = (self.batch.decoder.bytes() - bytes) as u64 + rejected_bytes;
             if read_bytes > TURN_BYTES_MAX || (record % 256 == 255 && began.elapsed() > TURN_MAX) {
                 break;
@@ -204,7 +220,7 @@ impl Reader {
                 None => break,
                 Some(Ok(message)) => {
                     let Some(state) = find(&mut self.partitions, message.partition) else { continue };
-                    // Whatever was fetched before partitions were assigned anew must not be counted twice.
+                    // Records that were fetched before a new assignment must not be counted twice.
                     if message.offset < state.report.next {
                         continue;
                     }
@@ -226,8 +242,8 @@ impl Reader {
                         break;
                     }
                 }
-                Some(Err(KafkaNotice::End { partition, offset })) => self.end(partition, offset),
-                Some(Err(KafkaNotice::Error { code, reason })) => self.judge(code, &reason)?,
+                Some(Err(KafkaNotice::End { partition, offset })) => self.reach_end(partition, offset),
+                Some(Err(KafkaNotice::Error { code, reason })) => self.handle_error(code, &reason)?,
             }
         }
         let rows = self.epoch_rows - rows;
@@ -240,8 +256,8 @@ impl Reader {
         Ok(rows > 0)
     }
 
-    /// Takes note of the end of a partition, and of the holes before it.
-    fn end(&mut self, partition: i32, offset: i64) {
+    /// Handles the end of a partition, with the holes before it.
+    fn reach_end(&mut self, partition: i32, offset: i64) {
         let Some(state) = find(&mut self.partitions, partition) else { return };
         state.ended = true;
         if state.skip_to(offset) {
@@ -249,8 +265,8 @@ impl Reader {
         }
     }
 
-    /// A fetch says where its partition ends. The word that it has ended comes only with the next one, for which the broker waits
-    /// half a second.
+    /// A fetch carries the end of its partition. librdkafka's end-of-partition event comes only
+    /// with the next fetch, for which the broker waits half a second.
     fn look_for_ends(&mut self) {
         for state in self.partitions.iter_mut().filter(|state| !state.ended) {
             let end = self.receiver.fetched_end(&self.broker.topic, state.report.partition);
@@ -259,29 +275,29 @@ impl Reader {
     }
 
     /// Begins to read partitions that were added to the topic.
-    fn adopt(&mut self) -> Result<()> {
+    fn add_found_partitions(&mut self) -> Result<()> {
         let found = self.share.found.since(&mut self.found);
         let (before, topic) = (self.partitions.len(), &self.broker.topic);
         for (partition, start) in found.into_iter().filter(|(partition, _)| self.share.owns(*partition)) {
-            info!(topic, partition, start, "the topic has got a partition; reading it too");
+            info!(topic, partition, start, "a partition was added to the topic; reading it too");
             self.partitions.push(Partition::new(partition, start));
-            // Even if it is empty: the lake is to know where it began.
+            // Even an empty partition counts as progress, so that the lake records its start.
             (self.moved, self.untaken) = (true, true);
         }
         if self.partitions.len() > before { self.assign() } else { Ok(()) }
     }
 
-    /// Errors that pass are logged now and then, and librdkafka goes on trying; the others end the run. Whether the topic
-    /// is gone for good, `discovery.rs` finds out.
-    fn judge(&mut self, code: RDKafkaErrorCode, reason: &str) -> Result<()> {
+    /// Logs errors that may pass, at most once an interval, while librdkafka retries. Fails on
+    /// permanent ones. `discovery.rs` determines whether the topic is deleted.
+    fn handle_error(&mut self, code: RDKafkaErrorCode, reason: &str) -> Result<()> {
         match code {
             RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => {
-                self.doubt.get_or_insert_with(Instant::now);
+                self.recheck_at.get_or_insert_with(Instant::now);
             }
             RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::Authentication | RDKafkaErrorCode::Fatal => {
                 return Err(anyhow!("topic {} cannot be read: {code}; {reason}", self.broker.topic));
             }
-            // That none is left does not say why; another error does.
+            // This error gives no cause; the other errors do.
             RDKafkaErrorCode::AllBrokersDown => {}
             _ => self.warn(UNANSWERED, &format!("{code}; {reason}")),
         }
@@ -295,31 +311,31 @@ impl Reader {
         }
     }
 
-    /// If offsets are in doubt: finds out which are gone, goes on behind what is missing if that is accepted, and ends the
-    /// run if not.
-    fn settle_doubt(&mut self) -> Result<()> {
+    /// If offsets are in doubt, asks the broker for them. Continues past missing offsets if that is
+    /// accepted, and fails otherwise.
+    fn check_offsets(&mut self) -> Result<()> {
         if self.share.found.has_returned(&mut self.returns) {
-            (self.doubt, self.has_returned) = (Some(Instant::now()), true);
+            (self.recheck_at, self.has_returned) = (Some(Instant::now()), true);
         }
-        if self.doubt.is_none_or(|at| at > Instant::now()) {
+        if self.recheck_at.is_none_or(|at| at > Instant::now()) {
             return Ok(());
         }
         let partitions: Vec<i32> = self.partitions.iter().map(|state| state.report.partition).collect();
-        let extents = match self.broker.extents(self.receiver.consumer(), &partitions, LOOK_TIMEOUT) {
+        let extents = match self.broker.extents(self.receiver.consumer(), &partitions, RECHECK_TIMEOUT) {
             Ok(extents) => extents,
             Err(error) => {
                 self.warn(UNANSWERED, &format!("{error:#}"));
-                self.doubt = Some(Instant::now() + LOOK_INTERVAL);
+                self.recheck_at = Some(Instant::now() + RECHECK_INTERVAL);
                 return Ok(());
             }
         };
-        self.doubt = None;
+        self.recheck_at = None;
         let gaps = self.gaps_in(&extents)?;
         let topic = &self.broker.topic;
-        // It may be another topic by now, made anew since the last look at it.
-        check_remade(&self.broker, &extents, &self.read())?;
+        // The topic may have been recreated since the last check.
+        check_recreated(&self.broker, &extents, &self.progress())?;
         if !std::mem::take(&mut self.has_returned) && gaps.is_empty() {
-            warn!(topic, "Kafka said that it does not have an offset that it has; reading on from there");
+            warn!(topic, "Kafka reported offset out of range, but the offset exists; resuming there");
         }
         if !gaps.is_empty() && !self.share.accept_gap {
             return Err(lost(topic, &gaps));
@@ -333,7 +349,8 @@ impl Reader {
         self.assign()
     }
 
-    /// What is missing before the first offsets of `extents`. Fails if they end before what was read.
+    /// The offsets that are missing before the first ones of `extents`. Fails if `extents` end
+    /// before what was read.
     fn gaps_in(&self, extents: &BTreeMap<i32, Extent>) -> Result<Vec<Gap>> {
         let mut gaps = Vec::new();
         for state in &self.partitions {
@@ -347,8 +364,8 @@ impl Reader {
         Ok(gaps)
     }
 
-    /// How far the partitions have been read, in the words of a lake that is made of it.
-    fn read(&self) -> LakeProgress {
+    /// How far the partitions have been read, as the progress of a lake.
+    fn progress(&self) -> LakeProgress {
         let mut read = LakeProgress::default();
         for Position { partition, next, time_ms, .. } in self.partitions.iter().map(Partition::position) {
             read.offsets.insert(partition, next);
@@ -357,7 +374,7 @@ impl Reader {
         read
     }
 
-    /// What has been read and not been taken yet.
+    /// Removes and returns what was read since the last call. `None` if nothing was.
     pub fn take(&mut self) -> Option<Arc<Intake>> {
         if !std::mem::take(&mut self.untaken) {
             return None;
@@ -373,11 +390,13 @@ impl Reader {
         }))
     }
 
-    /// When the oldest record since the last time was produced, in ms since 1970.
+    /// Removes and returns when the oldest record since the last call was produced, in ms since
+    /// 1970.
     pub fn take_oldest_ms(&mut self) -> Option<i64> {
         self.oldest_ms.take()
     }
 
+    /// The report to worker 0 since the last one. `closed` as in [`KafkaReport::closed`].
     pub fn report(&mut self, closed: Option<(Epoch, i64)>) -> Report {
         Report::Kafka(KafkaReport {
             worker: self.share.worker,
@@ -394,7 +413,7 @@ impl Reader {
     }
 }
 
-/// A partition's state. Only owned partitions are assigned, so only they are heard of.
+/// The state of a partition, if it is owned. Only owned partitions are assigned.
 fn find(partitions: &mut [Partition], partition: i32) -> Option<&mut Partition> {
     partitions.iter_mut().find(|state| state.report.partition == partition)
 }

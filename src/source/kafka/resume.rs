@@ -1,4 +1,5 @@
-//! Where each partition goes on, whether Kafka still has what comes there, and whether it is the topic that the lake knows.
+//! Determines where each partition resumes, whether Kafka still has the next records, and whether
+//! the topic is the one that the lake was made from.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -10,39 +11,41 @@ use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::warn;
 
-use super::patience::patiently;
+use super::retry::retry_for;
 use crate::intake::Gap;
 use crate::kafka::{ANSWER_TIMEOUT, Consumer, Extent, TopicConfig};
 use crate::lake::LakeProgress;
 
-/// What the log says of a gap that was accepted.
-pub const PASSED: &str = "going on behind offsets that Kafka has deleted before they were read, as --accept-gap says; \
-                          the lake has them on record as missing";
-/// What to do with a lake whose topic is not there any more.
+/// The log message about a gap that was accepted.
+pub const PASSED: &str = "--accept-gap: continuing past offsets that Kafka deleted before they were read; \
+                          the lake records them as missing";
+/// The advice in errors about a lake whose topic no longer exists.
 pub const KEEP: &str = "Keep this lake: it is whole, and `reprise replay` reads it. A topic that was made again needs a lake of its own (--lake)";
-/// How long a broker may know less of the topic than was read of it, and how often it is asked.
+/// How long a broker may report less of the topic than was read of it, and how often it is asked
+/// again.
 const BEHIND_MAX: Duration = Duration::from_secs(5);
-const AGAIN: Duration = Duration::from_millis(200);
-/// Gaps that a message names one by one.
+const RETRY_INTERVAL: Duration = Duration::from_millis(200);
+/// The maximum number of gaps that a message lists.
 const NAMED_MAX: usize = 8;
 
-/// Where a run goes on.
+/// Where a run resumes.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Resumption {
-    /// Of every partition, the offset to begin at: behind its gap, if it has one.
+    /// The first offset to read of every partition, after its gap if it has one.
     pub starts: BTreeMap<i32, i64>,
-    /// What the lake needs next and Kafka no longer has.
+    /// Offsets that the lake needs next and that Kafka no longer has.
     pub gaps: Vec<Gap>,
 }
 
-/// Where each partition goes on: where the lake ends, or where `from_latest` says if the lake is new. Nothing is refused here:
-/// `extents` may be older than `lake`, which another process has written to meanwhile.
+/// Determines where each partition resumes: where the lake ends, or at the first offset if the lake
+/// has none for it. With `from_latest` a new lake begins at the ends of the partitions. Refuses
+/// nothing: `extents` may be older than `lake`, which another process has written to meanwhile.
 pub fn resume(extents: &BTreeMap<i32, Extent>, lake: &LakeProgress, from_latest: bool) -> Resumption {
-    // A partition that was found since then is in the lake alone.
+    // Partitions that were found after `extents` are in the lake alone.
     let (mut starts, mut gaps) = (lake.offsets.clone(), Vec::new());
     for (&partition, &Extent { first, end }) in extents {
         let start = match lake.offsets.get(&partition) {
-            // Not for a partition that was added later: what it has got by now would be lost.
+            // Not for partitions that were added later: their records until now would be lost.
             None if from_latest && lake.offsets.is_empty() => end,
             None => first,
             Some(&next) if next < first => {
@@ -56,23 +59,25 @@ pub fn resume(extents: &BTreeMap<i32, Extent>, lake: &LakeProgress, from_latest:
     Resumption { starts, gaps }
 }
 
-/// The extents of all partitions of the topic, which reach as far as `lake` has been read: ask for them after the lake's offsets.
-/// A broker that leads a partition since a moment ago may know less, so it is asked again for a while.
+/// The extents of all partitions of the topic, which must reach as far as `lake` has been read. The
+/// lake's offsets must be read before this call. A broker that has just become a partition's leader
+/// may report less, so it is asked again for up to [`BEHIND_MAX`].
 ///
 /// # Errors
-/// If these cannot be the offsets of the topic that the lake was made from.
+/// If these cannot be the offsets of the topic that the lake was made from, or the broker does not
+/// answer.
 pub fn extents(broker: &TopicConfig, asker: &Consumer, lake: &LakeProgress) -> Result<BTreeMap<i32, Extent>> {
     let began = Instant::now();
     loop {
-        // A partition may have no leader for a moment, and then there is no answer.
-        let extents = patiently(ANSWER_TIMEOUT, || {
+        // A partition without a leader does not answer; that lasts only a moment.
+        let extents = retry_for(ANSWER_TIMEOUT, || {
             let partitions = broker.partitions(asker)?;
             broker.extents(asker, &partitions, ANSWER_TIMEOUT)
         })?;
         match check_reach(&broker.topic, &extents, lake) {
             Ok(()) => return Ok(extents),
             Err(error) if began.elapsed() >= BEHIND_MAX => return Err(error),
-            Err(_) => std::thread::sleep(AGAIN),
+            Err(_) => std::thread::sleep(RETRY_INTERVAL),
         }
     }
 }
@@ -92,7 +97,7 @@ fn check_reach(topic: &str, extents: &BTreeMap<i32, Extent>, lake: &LakeProgress
     short.map_or(Ok(()), Err)
 }
 
-/// Kafka has less of a partition than has been read.
+/// The error for a partition of which Kafka has less than was read.
 pub fn ends_before(topic: &str, partition: i32, next: i64, end: i64) -> Error {
     anyhow!(
         "{topic}/{partition} has been read up to offset {next}, and Kafka ends at {end}: has a broker lost records, as by an unclean \
@@ -101,7 +106,7 @@ pub fn ends_before(topic: &str, partition: i32, next: i64, end: i64) -> Error {
     )
 }
 
-/// `gaps` were not accepted.
+/// The error for `gaps` that are not accepted.
 pub fn lost(topic: &str, gaps: &[Gap]) -> Error {
     let offsets: i64 = gaps.iter().map(Gap::length).sum();
     let named = gaps.iter().take(NAMED_MAX).map(|gap| {
@@ -118,19 +123,23 @@ pub fn lost(topic: &str, gaps: &[Gap]) -> Error {
     )
 }
 
-/// Offset and time of a record that Kafka has, in ms since 1970.
+/// Offset and timestamp of a record in Kafka, in ms since 1970.
 type Record = (i64, Option<i64>);
 
-/// A record by which the lake knows its topic again: the last one before where it goes on.
+/// The last record before the offset at which a partition resumes, by which the topic is
+/// recognised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Tail {
     offset: i64,
     time_ms: i64,
 }
 
-/// Compares the last record that the lake has of each partition with what Kafka has there. A topic that was deleted and
-/// made again may have as many offsets, but its records have other times.
-pub fn check_remade(broker: &TopicConfig, extents: &BTreeMap<i32, Extent>, lake: &LakeProgress) -> Result<()> {
+/// Compares the last record that the lake has of each partition with the record in Kafka. A
+/// recreated topic may have as many offsets, but its records have other timestamps.
+///
+/// # Errors
+/// If a record differs, or the records cannot be requested.
+pub fn check_recreated(broker: &TopicConfig, extents: &BTreeMap<i32, Extent>, lake: &LakeProgress) -> Result<()> {
     let tails = tails(extents, lake);
     let found = find(broker, &tails)?;
     let mut slow = Vec::new();
@@ -145,14 +154,18 @@ pub fn check_remade(broker: &TopicConfig, extents: &BTreeMap<i32, Extent>, lake:
         warn!(
             topic = broker.topic,
             partitions = ?slow,
-            "Kafka is slow, so it was not checked that these partitions are the ones that the lake knows"
+            "Kafka did not answer in time, so it was not checked that these partitions are those of the lake"
         );
     }
     Ok(())
 }
 
-/// Whether all that was `read` is certain to be of a topic that was there before the one that has these `extents`: of each partition
-/// the last record is behind its end, or has another in its place.
+/// Whether everything up to `read` certainly belongs to an earlier topic than the one with these
+/// `extents`: the last record of each partition lies beyond the end, or Kafka has another record in
+/// its place.
+///
+/// # Errors
+/// If the records cannot be requested.
 pub fn is_of_another(broker: &TopicConfig, extents: &BTreeMap<i32, Extent>, read: &LakeProgress) -> Result<bool> {
     let reaches = |partition: &i32| Some((read.offsets.get(partition)? - 1, extents.get(partition)?.end));
     let within = |partition: &&i32| reaches(partition).is_some_and(|(offset, end)| offset < end);
@@ -164,21 +177,22 @@ pub fn is_of_another(broker: &TopicConfig, extents: &BTreeMap<i32, Extent>, read
     }))
 }
 
-/// The time of what was `found`, if it is another record in the place of this one. An empty place, or another offset, says nothing:
-/// retention and compaction leave holes. Nor does a time that is not known.
+/// The timestamp of `found`, if it is another record in the place of `tail`. An empty place or
+/// another offset proves nothing, because retention and compaction leave holes; neither does an
+/// unknown timestamp.
 fn time_of_another(tail: Tail, found: Option<Record>) -> Option<i64> {
     let (_, time_ms) = found.filter(|(offset, _)| *offset == tail.offset)?;
     time_ms.filter(|time_ms| tail.time_ms >= 0 && *time_ms != tail.time_ms)
 }
 
-/// The first record at each of the `tails` or after it, if there is one. Of partitions that Kafka says nothing of
-/// in time there is nothing.
+/// The first record at or after each of the `tails`, `None` if there is none. Partitions for which
+/// Kafka does not answer in time are absent.
 fn find(broker: &TopicConfig, tails: &BTreeMap<i32, Tail>) -> Result<BTreeMap<i32, Option<Record>>> {
     let mut all = BTreeMap::new();
     if tails.is_empty() {
         return Ok(all);
     }
-    // One record of each is enough.
+    // One record of each partition suffices.
     let consumer = broker.consumer_with(&[("queued.min.messages", "1"), ("queued.max.messages.kbytes", "1024")])?;
     let mut assignment = TopicPartitionList::new();
     for (partition, tail) in tails {
@@ -192,7 +206,7 @@ fn find(broker: &TopicConfig, tails: &BTreeMap<i32, Tail>) -> Result<BTreeMap<i3
                 let found = (message.offset(), message.timestamp().to_millis());
                 all.entry(message.partition()).or_insert(Some(found));
             }
-            // The record is gone, and nothing comes after it.
+            // The record is gone, and none follows it.
             Some(Err(KafkaError::PartitionEOF(partition))) => drop(all.entry(partition).or_insert(None)),
             Some(Err(_)) | None => {}
         }
@@ -200,7 +214,7 @@ fn find(broker: &TopicConfig, tails: &BTreeMap<i32, Tail>) -> Result<BTreeMap<i3
     Ok(all)
 }
 
-/// The records to look at: those that Kafka still has.
+/// The records to compare: those that Kafka still has.
 fn tails(extents: &BTreeMap<i32, Extent>, lake: &LakeProgress) -> BTreeMap<i32, Tail> {
     let tail = |(partition, time_ms): (&i32, &i64)| {
         let offset = lake.offsets.get(partition)? - 1;
@@ -211,7 +225,7 @@ fn tails(extents: &BTreeMap<i32, Extent>, lake: &LakeProgress) -> BTreeMap<i32, 
     lake.times_ms.iter().filter_map(tail).collect()
 }
 
-/// Fails if what was `found` is another record.
+/// Fails if `found` is another record than `tail`.
 fn check_tail(topic: &str, partition: i32, tail: Tail, found: Record) -> Result<()> {
     if let Some(time_ms) = time_of_another(tail, Some(found)) {
         bail!(
@@ -259,22 +273,22 @@ mod tests {
         let found = resume(&extents(&[(5, 20), (7, 9)]), &lake(&[2, 7]), false);
         let gap = Gap { partition: 0, first: 2, end: 5 };
         assert_eq!(found, Resumption { starts: [(0, 5), (1, 7)].into(), gaps: vec![gap] });
-        let said = lost("t", &[gap, Gap { partition: 4, first: 10, end: 11 }]).to_string();
+        let message = lost("t", &[gap, Gap { partition: 4, first: 10, end: 11 }]).to_string();
         assert!(
-            said.starts_with("4 offsets are missing") && said.contains("t/0: 2 … 4 (3), t/4: 10 … 10 (1)"),
-            "{said}"
+            message.starts_with("4 offsets are missing") && message.contains("t/0: 2 … 4 (3), t/4: 10 … 10 (1)"),
+            "{message}"
         );
-        assert!(said.contains("--accept-gap"), "{said}");
+        assert!(message.contains("--accept-gap"), "{message}");
     }
 
-    /// The writer that is overtaken commits until it is, and may have found partitions.
+    /// The previous writer commits until the takeover, and may have found partitions.
     #[test]
     fn what_was_committed_since_kafka_was_asked_is_no_reason_to_refuse() {
         let found = resume(&extents(&[(0, 4), (0, 7)]), &lake(&[9, 7, 3]), true);
         assert_eq!(found, Resumption { starts: [(0, 9), (1, 7), (2, 3)].into(), gaps: vec![] });
     }
 
-    /// The advice must not make anybody throw away a lake.
+    /// The error must not lead anybody to delete the lake.
     #[test]
     fn refuses_a_topic_that_is_shorter_than_the_lake() {
         let (short, fewer) = (refusal(&[(0, 4)], &[5]), refusal(&[(0, 4)], &[4, 0]));
@@ -290,8 +304,8 @@ mod tests {
         let found = tails(&extents(&[(0, 5), (5, 9), (4, 9)]), &lake);
         let tail = |time_ms| Tail { offset: 4, time_ms };
         assert_eq!(found, [(0, tail(100)), (2, tail(300))].into());
-        let said = check_tail("t", 0, tail(100), (4, Some(101))).unwrap_err().to_string();
-        assert!(said.contains("1970-01-01T00:00:00.1Z") && said.contains("offset 4"), "{said}");
+        let message = check_tail("t", 0, tail(100), (4, Some(101))).unwrap_err().to_string();
+        assert!(message.contains("1970-01-01T00:00:00.1Z") && message.contains("offset 4"), "{message}");
         for found in [(4, Some(100)), (5, Some(101)), (4, None)] {
             check_tail("t", 0, tail(100), found).unwrap();
         }

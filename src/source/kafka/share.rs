@@ -1,27 +1,30 @@
-//! What one worker reads.
+//! The part of a topic that one worker reads.
 
 use super::discovery::AddedPartitions;
 use reprise_dataflows::rules::definition::Trending;
 use std::sync::Arc;
 
-/// What one worker reads, and how much of it may be on the way to the lake.
+/// A worker's part of the topic, and its limit of uncommitted data.
 #[derive(Clone)]
 pub struct Share {
+    /// The index of the worker.
     pub worker: usize,
+    /// The number of workers in all processes.
     pub workers: usize,
-    /// All partitions, with the offset at which to begin.
+    /// All partitions of the topic, with the first offset to read.
     pub starts: Vec<(i32, i64)>,
-    /// Those that were added later.
+    /// Partitions that are added during the run.
     pub found: Arc<AddedPartitions>,
-    /// Reading waits for the next cut when so many bytes have been read since the last one.
+    /// The uncommitted bytes of this worker at which reading waits for the next cut.
     pub uncommitted_bytes_max: u64,
-    /// Go on behind offsets that Kafka no longer has.
+    /// Continue past offsets that Kafka no longer has, and record them as missing.
     pub accept_gap: bool,
-    /// Which window plays may be too old for.
+    /// The trending window, to count the plays that are too old for it.
     pub trending: Trending,
 }
 
 impl Share {
+    /// Whether this worker reads `partition`.
     pub fn owns(&self, partition: i32) -> bool {
         partition as usize % self.workers == self.worker
     }

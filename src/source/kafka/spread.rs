@@ -1,27 +1,28 @@
-//! How far the plays of a cut are spread over time: each hour becomes a file, and each day of dead letters too.
+//! The number of files that a cut will need: one for each hour of plays and each day of dead
+//! letters.
 
 use std::collections::HashSet;
 use std::ops::Range;
 
 use reprise_dataflows::play::{DAY_US, HOUR_US};
 
-/// What a file of a commit takes in memory beside its rows, about: where its rows are, how it is described to the log, and its lines
-/// there.
+/// The approximate memory of a file of a commit besides its rows: its row index, its description
+/// for the log, and its log lines.
 pub const FILE_BYTES: u64 = 2048;
 
-/// The files that a cut will need.
+/// The hours and days of the records since the last cut.
 #[derive(Default)]
 pub struct Spread {
-    /// Of plays, by hour since 1970.
+    /// The hours of the plays, counted since 1970.
     hours: HashSet<i64>,
-    /// Of dead letters, by day since 1970.
+    /// The days of the dead letters, counted since 1970.
     days: HashSet<i64>,
     /// The hour of the last play, in µs since 1970.
     hour_us: Range<i64>,
 }
 
 impl Spread {
-    /// Takes in a play of the event time `at_us`, in µs since 1970.
+    /// Adds a play with the event time `at_us`, in µs since 1970.
     #[inline]
     pub fn add_play(&mut self, at_us: i64) {
         if !self.hour_us.contains(&at_us) {
@@ -31,12 +32,12 @@ impl Spread {
         }
     }
 
-    /// Takes in a dead letter that Kafka has got at `at_ms`, in ms since 1970.
+    /// Adds a dead letter with Kafka's timestamp `at_ms`, in ms since 1970.
     pub fn add_dead_letter(&mut self, at_ms: Option<i64>) {
         self.days.insert(at_ms.unwrap_or(0).div_euclid(DAY_US / 1000));
     }
 
-    /// How many files it takes.
+    /// The number of files.
     #[inline]
     pub fn files(&self) -> u64 {
         (self.hours.len() + self.days.len()) as u64
