@@ -8,7 +8,7 @@ use crate::support::program::Program;
 use crate::support::{broker, heavy, python, repository};
 
 /// Two seconds a kill on a machine with nothing else to do, and five in a cluster, where freezes have to be noticed.
-const PATIENCE: Duration = Duration::from_secs(600);
+const TIMEOUT: Duration = Duration::from_secs(600);
 
 #[test]
 fn nothing_is_lost_or_doubled_however_often_it_is_killed() {
@@ -29,7 +29,7 @@ fn chaos(processes: &str, kills: &str) {
     let options = ["--processes", processes, "--kills", kills, "--reprise", env!("CARGO_BIN_EXE_reprise")];
     chaos.arg(repository().join("scripts/chaos")).args(options);
     chaos.env("KAFKA_BOOTSTRAP_SERVERS", broker::servers());
-    let ended = Program::spawn(&mut chaos).end_within(PATIENCE);
+    let ended = Program::spawn(&mut chaos).end_within(TIMEOUT);
     assert!(ended.status.success(), "{}: {}\n{}", ended.status, ended.stdout, ended.stderr);
     assert!(ended.stdout.contains(&format!("{kills} kills,")), "{}", ended.stdout);
     assert!(ended.stdout.contains("lost 0, doubled 0"), "{}", ended.stdout);

@@ -1,8 +1,9 @@
-//! The promises of `reprise`, kept by the real program against a real Kafka broker.
+//! End-to-end tests: the real program against a real Kafka broker.
 //!
-//! Each test has topics and a lake of its own, and compares what the program says with what `support/oracle.rs` works
-//! out by brute force, without our crates. `scripts/test` brings the broker; without it the first test that needs one
-//! does. It is one crate, because the time to build these tests is the time to link them.
+//! Each test has its own topics and lake, and compares the program's output with
+//! `support/oracle.rs`, a brute-force implementation that uses none of our crates. `scripts/test`
+//! starts the broker; without it, the first test that needs one does. All tests are one crate,
+//! because most of their build time is linking.
 
 mod accounting;
 mod api;

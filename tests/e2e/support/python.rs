@@ -1,4 +1,4 @@
-//! A Python with the readers of the lake that we did not write, in a virtual environment that is made once.
+//! A Python virtual environment with third-party readers of the lake, created once.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,17 +6,18 @@ use std::sync::OnceLock;
 
 use super::{cache, repository};
 
-/// Says that the tests with other readers may be left out where there is no Python. Nothing else leaves them out.
+/// If set to 1, the tests with third-party readers are skipped. Nothing else skips them.
 const WITHOUT_PYTHON: &str = "REPRISE_TEST_WITHOUT_PYTHON";
 
-/// The Python of the environment; none if the tests are to do without.
+/// The Python of the environment; `None` if these tests are to be skipped.
 pub fn environment() -> Option<&'static Path> {
     static PYTHON: OnceLock<Option<PathBuf>> = OnceLock::new();
     let is_unwanted = std::env::var(WITHOUT_PYTHON).is_ok_and(|value| value == "1");
     PYTHON.get_or_init(|| (!is_unwanted).then(python)).as_deref()
 }
 
-/// The environment is named after its requirements: other ones are another environment. `scripts/common.py` knows it too.
+/// The environment's folder is named after its requirements, so changed requirements create a new
+/// one. `scripts/common.py` computes the same name.
 fn python() -> PathBuf {
     let requirements = repository().join("tests/requirements.txt");
     let text = std::fs::read_to_string(&requirements).expect("the requirements are there");
