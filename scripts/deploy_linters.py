@@ -31,7 +31,7 @@ def run(complaints, path, command):
 
 
 def leave_out(tool, package, what):
-    print(f"deploy-check: LEFT OUT: without {tool} (Debian: {package}) {what}", file=sys.stderr)
+    print(f"deploy-check: SKIPPED: without {tool} (Debian: {package}) {what}", file=sys.stderr)
 
 
 def from_pypi(name):

@@ -42,8 +42,8 @@ impl Network {
     pub fn of(machines: usize) -> Option<Self> {
         if let Err(why) = is_possible() {
             let is_unwanted = std::env::var(WITHOUT_NETNS).is_ok_and(|value| value == "1");
-            assert!(is_unwanted, "no network can be made here: {why}; {WITHOUT_NETNS}=1 leaves this test out");
-            eprintln!("LEFT OUT, because {WITHOUT_NETNS}=1: a network that is cut");
+            assert!(is_unwanted, "no network can be created here: {why}; {WITHOUT_NETNS}=1 skips this test");
+            eprintln!("SKIPPED, because {WITHOUT_NETNS}=1: a network cut");
             return None;
         }
         let folder = tempfile::Builder::new().prefix("reprise-net-").tempdir().expect("a folder can be made");

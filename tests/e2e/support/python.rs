@@ -34,7 +34,7 @@ fn python() -> PathBuf {
 
 fn install(folder: &Path, python: &Path, requirements: &Path) {
     eprintln!("installing {} from PyPI into {}", requirements.display(), folder.display());
-    let advice = format!("install Python 3.10 or newer with venv, or set {WITHOUT_PYTHON}=1 to leave this test out");
+    let advice = format!("install Python 3.10 or newer with venv, or set {WITHOUT_PYTHON}=1 to skip this test");
     let made = Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder).output();
     match made {
         Err(error) => panic!("python3 does not run ({error}); {advice}"),
