@@ -81,7 +81,7 @@ class Live:
         return self
 
     def is_wide(self, name):
-        if name in NARROW_ONLY and not self.options.asked:
+        if name in NARROW_ONLY and not self.options.has_explicit_peers:
             self.bench.leave_out(f"{name}, wide", "not by default: it is not known to end. --peers asks for it")
             return False
         return True
