@@ -66,7 +66,8 @@ class Cluster(Trial):
         return sum(times for counter in self.killed.values() for times in counter.values())
 
     def run(self, *arguments, failpoint=None, pace=BUSY, restarts=0, least=1):
-        """Starts `reprise cluster`; while there is chaos, with other numbers of processes and workers than before."""
+        """Starts `reprise cluster`; while there is chaos, with other numbers of processes and
+        workers than before."""
         many = range(least, self.options.processes + 2) if pace is BUSY else [self.options.processes]
         sizes = [(processes, workers) for processes in many for workers in (1, 2, 3) if (processes, workers) != self.size]
         self.size = self.random.choice(sizes)
@@ -157,7 +158,8 @@ class Cluster(Trial):
         return members[self.random.choice(sorted(members))]
 
     def perhaps_until_served(self):
-        """Waits until the charts are served, or until all processes are there: then the next kill comes while they start."""
+        """Waits until the charts are served, or until all processes are there: then the next kill
+        comes while they start."""
         supervisor = self.supervisor
         if self.random.random() < EARLY:
             self.until("all processes are there", supervisor.is_whole)
@@ -211,7 +213,8 @@ class Cluster(Trial):
             self.fail(f"reprise cluster ended, and no process reached {failpoint}")
 
     def change(self, *ways):
-        """Ends the supervisor, if there is one, and all of its processes, in one of the given ways."""
+        """Ends the supervisor, if there is one, and all of its processes, in one of the given ways.
+        """
         supervisor, self.supervisor = self.supervisor, None
         if supervisor:
             time.sleep(self.random.random())

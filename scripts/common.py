@@ -16,7 +16,8 @@ PROGRAM = os.path.join(TARGET, "release/reprise")
 
 
 def scratch(prefix):
-    """A new folder for lakes and logs, on the disk that Cargo builds on; /tmp is often small and in memory."""
+    """A new folder for lakes and logs, on the disk that Cargo builds on; /tmp is often small and in
+    memory."""
     os.makedirs(TARGET, exist_ok=True)
     return tempfile.mkdtemp(prefix=prefix, dir=TARGET)
 
@@ -67,7 +68,8 @@ def readers_python():
 
 
 def python_with(packages, sources=()):
-    """The Python of an environment with these packages; created if it is missing. `sources` are packages without wheels."""
+    """The Python of an environment with these packages; created if it is missing. `sources` are
+    packages without wheels."""
     cache = os.path.join(ROOT, os.environ.get("REPRISE_CACHE") or ".cache")
     folder = os.path.join(cache, "venv", "_".join(packages).replace("==", "-"))
     python, complete = os.path.join(folder, "bin/python"), os.path.join(folder, "complete")

@@ -1,7 +1,9 @@
-"""Creates the secrets of a test broker with TLS and SCRAM: an authority, a certificate, and a user's credentials.
+"""Creates the secrets of a test broker with TLS and SCRAM: an authority, a certificate, and a
+user's credentials.
 
-openssl creates them for each broker, in files that only their owner can read. A password never appears on a command line,
-where every user of the machine could see it: --add-scram gets the values that SCRAM derives from it.
+openssl creates them for each broker, in files that only their owner can read. A password never
+appears on a command line, where every user of the machine could see it: --add-scram gets the values
+that SCRAM derives from it.
 """
 
 import base64
@@ -50,7 +52,8 @@ def make_authority(folder, name):
 
 
 def make_certificate(folder, authority, name, address):
-    """Creates `name`.pem: a key and a certificate for `address` only, signed by `authority`, in one file as Kafka requires."""
+    """Creates `name`.pem: a key and a certificate for `address` only, signed by `authority`, in one
+    file as Kafka requires."""
     write(os.path.join(folder, "server.conf"), SERVER.format(address=address))
     openssl(folder, "req", "-new", "-config", "request.conf", *NEW_KEY, "-keyout", f"{name}.key", "-out", f"{name}.csr",
             "-subj", f"/CN={name}")
@@ -64,7 +67,8 @@ def make_certificate(folder, authority, name, address):
 
 
 def scram_user(name, password):
-    """A user in the format of kafka-storage --add-scram, with the salted password of RFC 5802 instead of the password."""
+    """A user in the format of kafka-storage --add-scram, with the salted password of RFC 5802
+    instead of the password."""
     salt = secrets.token_bytes(32)
     salted = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, ITERATIONS)
     salt, salted = (base64.b64encode(part).decode() for part in (salt, salted))

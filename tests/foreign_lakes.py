@@ -1,8 +1,10 @@
-"""Writes small Delta lakes of the same plays as other tools would: `python foreign_lakes.py FOLDER PLAYS`.
+"""Writes small Delta lakes of the same plays as other tools would: `python foreign_lakes.py FOLDER
+PLAYS`.
 
-PLAYS has one play per line, as JSON with times in RFC 3339. Each lake in FOLDER stores them differently, some with
-rows that are not plays; `tests/e2e/foreign_lakes.rs` has the expected result of each. The logs are written by hand,
-because no Delta writer produces all variants that occur, except in lakes whose names begin with `deltalake`.
+PLAYS has one play per line, as JSON with times in RFC 3339. Each lake in FOLDER stores them
+differently, some with rows that are not plays; `tests/e2e/foreign_lakes.rs` has the expected result
+of each. The logs are written by hand, because no Delta writer produces all variants that occur,
+except in lakes whose names begin with `deltalake`.
 """
 
 import datetime
@@ -33,7 +35,8 @@ def with_column(table, name, column):
 
 
 def by_hour(table, zone=UTC):
-    """The rows of each hour of a zone, with the partition values of its folder. Rows without a time are a group of their own."""
+    """The rows of each hour of a zone, with the partition values of its folder. Rows without a time
+    are a group of their own."""
     parts = {}
     for row, time in enumerate(table["timestamp"].to_pylist()):
         local = time and time.astimezone(zone)
@@ -42,8 +45,8 @@ def by_hour(table, zone=UTC):
 
 
 def write(name, parts, logical=None, statistics=True, properties=None, features=(), add=None, **parquet):
-    """Writes a table. Each part has the partition values of a folder, and its rows. `logical` has the types in the log
-    that differ from those in the files."""
+    """Writes a table. Each part has the partition values of a folder, and its rows. `logical` has
+    the types in the log that differ from those in the files."""
     root = os.path.join(folder, name, "song_plays")
     os.makedirs(os.path.join(root, "_delta_log"))
     fields = [{"name": field.name, "type": (logical or {}).get(field.name) or TYPES[field.type], "nullable": True,

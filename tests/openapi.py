@@ -1,9 +1,11 @@
-"""Validates the answers of a running instance against its own OpenAPI document, and parses its metrics.
+"""Validates the answers of a running instance against its own OpenAPI document, and parses its
+metrics.
 
     openapi.py URL TRACK_ID
 
-Requests every path of the document with valid and invalid queries, and validates each answer against the document's
-schema for its status. Exits with status 1 and a line that describes the first mismatch.
+Requests every path of the document with valid and invalid queries, and validates each answer
+against the document's schema for its status. Exits with status 1 and a line that describes the
+first mismatch.
 """
 
 import json

@@ -1,4 +1,5 @@
-"""Runs a maintenance operation of other tools on a lake's plays: vacuum, optimize, or a checkpoint of the log.
+"""Runs a maintenance operation of other tools on a lake's plays: vacuum, optimize, or a checkpoint
+of the log.
 
     others.py LAKE OPERATION
 

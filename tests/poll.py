@@ -2,8 +2,8 @@
 
     poll.py LAKE STOP
 
-Prints one line per round: the count by name (DuckDB), and the count by the log (delta-rs and DuckDB). A round in which a
-file is deleted while it is read fails, and prints nothing.
+Prints one line per round: the count by name (DuckDB), and the count by the log (delta-rs and
+DuckDB). A round in which a file is deleted while it is read fails, and prints nothing.
 """
 
 import sys

@@ -2,8 +2,9 @@
 
     readers.py LAKE PLAYS DEAD_LETTERS
 
-Each reader finds the files in its own way: DuckDB, Polars and pyarrow by the names of folders and files, and delta-rs by
-the log of each table. Exits with status 1 and a line that names the first reader that differs.
+Each reader finds the files in its own way: DuckDB, Polars and pyarrow by the names of folders and
+files, and delta-rs by the log of each table. Exits with status 1 and a line that names the first
+reader that differs.
 """
 
 import os

@@ -1,7 +1,9 @@
-"""Forwards connections between addresses, as in `relay.py 127.0.0.1:9092 broker.sock http.sock 127.0.0.1:7878`.
+"""Forwards connections between addresses, as in `relay.py 127.0.0.1:9092 broker.sock http.sock
+127.0.0.1:7878`.
 
-Each pair of arguments is where to listen and where to connect: host:port, or the path of a Unix socket. A process in its
-own network namespace reaches the rest of the machine only through Unix sockets, because these are files.
+Each pair of arguments is where to listen and where to connect: host:port, or the path of a Unix
+socket. A process in its own network namespace reaches the rest of the machine only through Unix
+sockets, because these are files.
 
 Ends when stdin closes, which happens at the latest when the parent process ends.
 """

@@ -26,7 +26,8 @@ LOAD_IDLE = 0.7
 
 
 class Bench:
-    """One measurement. As a context manager it starts a broker, and removes everything at the end."""
+    """One measurement. As a context manager it starts a broker, and removes everything at the end.
+    """
 
     def __init__(self, options):
         self.options, self.brokers, self.ours, self.folder = options, None, False, None

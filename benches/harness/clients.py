@@ -2,8 +2,8 @@
 
     clients.py ADDRESS CLIENTS
 
-Prints `ready` when each client has received its first event. At the end, prints as JSON the rate of events, and how many
-clients were disconnected.
+Prints `ready` when each client has received its first event. At the end, prints as JSON the rate of
+events, and how many clients were disconnected.
 """
 
 import asyncio

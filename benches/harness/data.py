@@ -26,7 +26,8 @@ print(sum(pyarrow.parquet.read_metadata(line.strip()).num_rows for line in open(
 
 
 class Topic:
-    """A topic of four partitions that `reprise generate` fills with the same plays at each call, uncompressed."""
+    """A topic of four partitions that `reprise generate` fills with the same plays at each call,
+    uncompressed."""
 
     def __init__(self, bench, name):
         self.bench, self.name = bench, f"bench-{name}-{os.getpid()}-{time.time_ns()}"

@@ -1,6 +1,8 @@
-"""Freshness: the time from producing a play to a changed count, while other plays arrive at a steady rate.
+"""Freshness: the time from producing a play to a changed count, while other plays arrive at a
+steady rate.
 
-For reprise it is the count that an HTTP client sees; for a peer the count inside its own process, which serves no clients.
+For reprise it is the count that an HTTP client sees; for a peer the count inside its own process,
+which serves no clients.
 """
 
 import json

@@ -1,6 +1,8 @@
-"""Growth: the cost of a play and the memory of a track as the numbers of plays, tracks and weeks grow.
+"""Growth: the cost of a play and the memory of a track as the numbers of plays, tracks and weeks
+grow.
 
-Costs are processor time, which other load on the machine disturbs least, minus the cost of a run over an empty topic.
+Costs are processor time, which other load on the machine disturbs least, minus the cost of a run
+over an empty topic.
 """
 
 import shutil
@@ -112,7 +114,8 @@ class Growth:
         self.bench.delete_topics()
 
     def later(self, topic, lake, weeks, mix):
-        """Measures plays of the next week over a lake of closed weeks, minus the cost of the start."""
+        """Measures plays of the next week over a lake of closed weeks, minus the cost of the start.
+        """
         self.bench.reprise("lake", "checkpoint", "--lake", lake)
         again, plays = self.bench.path("again"), self.scaled(LATER_PLAYS)
         start_s, _ = self.runs(topic, again, begin=lake)

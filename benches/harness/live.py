@@ -1,4 +1,5 @@
-"""Catching up with a topic: reprise with all charts and its lake, compared with peers and a consumer that only counts."""
+"""Catching up with a topic: reprise with all charts and its lake, compared with peers and a
+consumer that only counts."""
 
 import os
 import statistics

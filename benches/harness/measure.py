@@ -44,7 +44,8 @@ class Cost:
 class Process:
     """A command in its own session, by which its children are found and ended.
 
-    As a context manager it ends the command at the end of the block. `log` is a path for its stderr.
+    As a context manager it ends the command at the end of the block. `log` is a path for its
+    stderr.
     """
 
     def __init__(self, command, log=None, **how):
@@ -149,7 +150,8 @@ def run(command, timeout_s, **how):
 
 
 def content(file):
-    """The content of a file so far. The writing process shares the file position, so it must not be moved."""
+    """The content of a file so far. The writing process shares the file position, so it must not be
+    moved."""
     return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode(errors="replace")
 
 

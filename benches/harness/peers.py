@@ -1,6 +1,7 @@
 """Installs the peers once into the cache: packages from PyPI with pip, jars from Maven with mvn.
 
-`Missing` has the reason why one cannot be installed on this machine. It is then reported as left out.
+`Missing` has the reason why one cannot be installed on this machine. It is then reported as left
+out.
 """
 
 import hashlib

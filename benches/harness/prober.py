@@ -1,16 +1,18 @@
-"""Sends probes, which are distinctive plays, and measures when they are counted. Runs with the Python of `peers.tools`.
+"""Sends probes, which are distinctive plays, and measures when they are counted. Runs with the
+Python of `peers.tools`.
 
     prober.py stream BROKERS TOPIC ADDRESS PROBES WARM_UP_S   reads http://ADDRESS's event stream, with an event per epoch
     prober.py http BROKERS TOPIC ADDRESS PROBES WARM_UP_S     polls http://ADDRESS every millisecond
     prober.py look BROKERS TOPIC PROBES WARM_UP_S             only consumes the topic: the limit
     prober.py song BROKERS TOPIC PROBES WARM_UP_S             only sends; a job of a peer observes them
 
-In `stream` and `http` all probes are one song from one country without other plays. That country's trending list counts
-them: the n-th probe has been seen when the count is n. In `song` each probe has its own song, named P and the microsecond
-of sending.
+In `stream` and `http` all probes are one song from one country without other plays. That country's
+trending list counts them: the n-th probe has been seen when the count is n. In `song` each probe
+has its own song, named P and the microsecond of sending.
 
-Probes are sent on schedule, whatever happens to earlier ones, so a slow answer delays all probes that it should have shown.
-Prints JSON: the end of the warm-up, the times of sending, and except for `song` the latency of each probe, all in µs.
+Probes are sent on schedule, whatever happens to earlier ones, so a slow answer delays all probes
+that it should have shown. Prints JSON: the end of the warm-up, the times of sending, and except for
+`song` the latency of each probe, all in µs.
 """
 
 import http.client
@@ -35,7 +37,8 @@ def now_us():
 
 
 class Sender(threading.Thread):
-    """Sends a probe every 50 ms on average, at random intervals, so that nothing in the system can be in step with it."""
+    """Sends a probe every 50 ms on average, at random intervals, so that nothing in the system can
+    be in step with it."""
 
     def __init__(self, brokers, topic, own_songs, seconds):
         super().__init__(daemon=True)

@@ -1,4 +1,5 @@
-"""Time from SIGKILL to a ready instance, with and without a checkpoint, and of a replay of the same lake in the same round."""
+"""Time from SIGKILL to a ready instance, with and without a checkpoint, and of a replay of the same
+lake in the same round."""
 
 import os
 import shutil

@@ -1,4 +1,5 @@
-"""Replaying a lake: all charts of reprise, compared with other programs for the same six charts, and a scan that only sums."""
+"""Replaying a lake: all charts of reprise, compared with other programs for the same six charts,
+and a scan that only sums."""
 
 import json
 import os

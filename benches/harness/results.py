@@ -24,7 +24,8 @@ def spread(values, digits=2, unit=1):
 
 
 def against(ours, theirs, digits=2):
-    """The table cells for a ratio, computed by pairs: a slow round slows both figures of the round."""
+    """The table cells for a ratio, computed by pairs: a slow round slows both figures of the round.
+    """
     pairs = [our / their for our, their in zip(ours, theirs)]
     return spread(pairs, digits) if pairs else ("–", "–")
 

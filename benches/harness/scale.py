@@ -1,7 +1,7 @@
 """The cost of processes: the same plays counted by one process and by several.
 
-On a machine with as many cores as threads, this shows the cost of sending tallies through sockets instead of memory, and of
-running several processes. It does not show the gain from more machines.
+On a machine with as many cores as threads, this shows the cost of sending tallies through sockets
+instead of memory, and of running several processes. It does not show the gain from more machines.
 """
 
 import os
@@ -38,7 +38,8 @@ class Scale:
         return topic
 
     def turn(self, topic, processes, workers):
-        """Seconds, processor seconds, and bytes exchanged of one run from the first offset to the last."""
+        """Seconds, processor seconds, and bytes exchanged of one run from the first offset to the
+        last."""
         shutil.rmtree(self.lake, ignore_errors=True)
         command = [self.options.reprise, "cluster", "--processes", str(processes), "--restarts", "0", "--", "run", "--brokers",
                    self.brokers, "--topic", topic, "--lake", self.lake, "--listen", "127.0.0.1:0", "-w", str(workers),

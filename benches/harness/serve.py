@@ -1,7 +1,8 @@
-"""Serving: how a thousand clients of the stream and two thousand requests per second affect freshness.
+"""Serving: how a thousand clients of the stream and two thousand requests per second affect
+freshness.
 
-In each round a run is probed as in `fresh`, by a client that polls, once alone and once under that load, while plays arrive at
-20,000 per second.
+In each round a run is probed as in `fresh`, by a client that polls, once alone and once under that
+load, while plays arrive at 20,000 per second.
 """
 
 import os
@@ -30,14 +31,16 @@ connections, from the sending of each request."""
 
 
 def load_generator():
-    """h2load, of Debian's nghttp2-client: it takes little processor time, because it shares two cores with the run."""
+    """h2load, of Debian's nghttp2-client: it takes little processor time itself, and shares two
+    cores with the run."""
     if not shutil.which("h2load"):
         raise peers.Missing("h2load is missing: apt install nghttp2-client")
     return "h2load"
 
 
 def requests_in(path):
-    """Figures of h2load's log, whose lines have the start of a request in µs, its status, and its duration in µs."""
+    """Figures of h2load's log, whose lines have the start of a request in µs, its status, and its
+    duration in µs."""
     with open(path) as file:
         rows = [line.split("\t") for line in file if line.endswith("\n")]
     if len(rows) < 2:

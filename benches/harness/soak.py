@@ -1,6 +1,8 @@
-"""Half an hour of steady plays, over a topic with a short retention: lag and memory must stay constant.
+"""Half an hour of steady plays, over a topic with a short retention: lag and memory must stay
+constant.
 
-The topic keeps 2 GiB per partition in segments of 256 MiB, so after a quarter of an hour the broker starts to delete records.
+The topic keeps 2 GiB per partition in segments of 256 MiB, so after a quarter of an hour the broker
+starts to delete records.
 """
 
 import json

@@ -1,4 +1,5 @@
-"""Deletes a topic, or creates one: topics.py BROKERS TOPIC [PARTITIONS SETTINGS]. Runs with the Python of `peers.tools`.
+"""Deletes a topic, or creates one: topics.py BROKERS TOPIC [PARTITIONS SETTINGS]. Runs with the
+Python of `peers.tools`.
 
 SETTINGS is a JSON object with the topic's options.
 """

@@ -1,7 +1,8 @@
-"""Shared by the jobs that measure freshness: recording when a probe is first counted, and reporting at the end.
+"""Shared by the jobs that measure freshness: recording when a probe is first counted, and reporting
+at the end.
 
-A probe is a play of a song named P and the microsecond of sending. A job prints `ready` after its first counts, and its
-latencies when stdin closes, or after ten minutes.
+A probe is a play of a song named P and the microsecond of sending. A job prints `ready` after its
+first counts, and its latencies when stdin closes, or after ten minutes.
 """
 
 import json

@@ -1,9 +1,11 @@
-"""DuckDB computes the charts by week, by month and of all time, global and by country, of the plays of a lake.
+"""DuckDB computes the charts by week, by month and of all time, global and by country, of the plays
+of a lake.
 
     replay_duckdb.py LAKE THREADS latest|any
 
-One pass counts by week, month, country and song; the charts are computed from these counts. `latest` gives each song the
-title and artist of its newest day, as reprise does; `any` takes any of them, which is less work.
+One pass counts by week, month, country and song; the charts are computed from these counts.
+`latest` gives each song the title and artist of its newest day, as reprise does; `any` takes any of
+them, which is less work.
 """
 
 import json

@@ -21,7 +21,8 @@ def arguments(usage, *names):
 
 
 def session(options, jars=""):
-    """A session with one shuffle partition per thread: the default of 200 is for clusters, and far slower here."""
+    """A session with one shuffle partition per thread: the default of 200 is for clusters, and far
+    slower here."""
     builder = (SparkSession.builder.appName("peer").master(f"local[{options.threads}]")
                .config("spark.sql.shuffle.partitions", options.threads)
                .config("spark.driver.memory", options.memory)

@@ -1,6 +1,7 @@
 """Spark counts new completed plays of each song in windows of ten minutes that slide by one.
 
-Micro-batches follow each other immediately, which is the default, and each outputs the counts that have changed.
+Micro-batches follow each other immediately, which is the default, and each outputs the counts that
+have changed.
 """
 
 from pyspark.sql.functions import col, count, window

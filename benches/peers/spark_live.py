@@ -1,8 +1,10 @@
-"""The same job for Spark: the reference implementation's two queries at once, from a topic's first offset to its current end.
+"""The same job for Spark: the reference implementation's two queries at once, from a topic's first
+offset to its current end.
 
-One counts the completed plays of each song in windows of ten minutes and sorts them, in complete mode, as the reference does;
-the other writes all plays as Parquet by date and hour. It counts less than reprise: its window does not slide, and it has no
-chart by week, month or country. `startup_s` is the time until the session exists; `job_s` is that of the two queries.
+One counts the completed plays of each song in windows of ten minutes and sorts them, in complete
+mode, as the reference does; the other writes all plays as Parquet by date and hour. It counts less
+than reprise: its window does not slide, and it has no chart by week, month or country. `startup_s`
+is the time until the session exists; `job_s` is that of the two queries.
 """
 
 import json
