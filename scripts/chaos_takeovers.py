@@ -5,7 +5,7 @@
 - A rolling update: the old run also gets SIGTERM, at a random moment from 300 ms before the start
   of the new run to 300 ms after it.
 
-The new run must never be refused, and never may both be gone. Faults are counted and the trial
+The new run must never be refused, and one of both must always run. Faults are counted and the trial
 continues with another run, so that two versions of the program can be compared.
 """
 

@@ -62,7 +62,7 @@ fn a_machine_time_that_is_ahead_does_not_move_the_clock() {
     broker::produce(&topic, 0, [first.json()]);
     let running = run_tomorrow(&topic, folder.path(), &["--idle", "1s", "--commit-interval", "100ms"]);
     running.caught_up(&topic);
-    let moved = eventually("the clock goes on without plays", || {
+    let moved = eventually("the clock advances without plays", || {
         clock(&running).filter(|clock| *clock > first.time + 2.seconds())
     });
     assert!(moved <= Timestamp::now(), "{moved}");

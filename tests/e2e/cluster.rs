@@ -135,7 +135,7 @@ fn the_supervisor_gives_up_after_its_restarts_and_on_wrong_usage() {
         let arguments = run(topic, folder.path(), &[&["--join-timeout", "20s", "-w", "1"], more].concat());
         reprise([&["cluster", "-n", "2", "--restarts", "2", "--"].map(str::to_owned)[..], &arguments].concat()).end()
     };
-    let ended = cluster("test-that-nobody-has-made", &[]);
+    let ended = cluster("test-no-such-topic", &[]);
     assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
     assert!(
         ended.stderr.contains("restart 2 of 2") && ended.stderr.contains("has not helped 2 times"),

@@ -51,7 +51,7 @@ impl Disk {
 
     /// Deletes the ballast of [`Disk::fill`].
     fn empty(&self) {
-        std::fs::remove_file(self.ballast()).expect("the ballast is there");
+        std::fs::remove_file(self.ballast()).expect("the ballast can be removed");
     }
 
     /// Bind-mounts the folder over itself, read-only. The tmpfs itself cannot become read-only

@@ -6,7 +6,7 @@ use crate::support::program::reprise;
 use crate::support::running::run_to_end;
 use crate::usage::{bounded_run, refusal, topic_with_a_play};
 
-/// As a path, a URL would name a local folder that nobody means.
+/// As a path, a URL would create a local folder of that name.
 #[test]
 fn a_url_is_refused_as_a_lake() {
     for url in ["s3://bucket/music", "file:///tmp/music"] {
@@ -87,7 +87,7 @@ fn a_replay_without_matching_plays_reports_that() {
         let lower = replay(options);
         assert_eq!((lower.status.code(), lower.stdout.as_str()), (Some(1), ""), "{options:?}: {}", lower.stderr);
     }
-    // Only the counts of a past window tell which countries exist, so the case of the code decides.
+    // Nothing lists the countries of a past window, so any well-formed country code is accepted.
     let window = ["--chart", "trending", "--clock", "2025-01-01T00:05:00Z", "--scope"];
     let of_window = |scope: &'static str| replay(&[&window[..], &[scope]].concat());
     let (lower, possible) = (of_window("de"), of_window("XX"));

@@ -129,7 +129,7 @@ fn a_run_compacts_quiet_hours_and_deletes_replaced_files() {
         let topic = topic.clone();
         move || Traffic::generate(&topic, &traffic)
     });
-    eventually("the topic is there", || broker::exists(&topic).then_some(()));
+    eventually("the topic exists", || broker::exists(&topic).then_some(()));
     let options = ["-w", "2", "--commit-interval", "100ms", "--compact-after", "500ms", "--retain", "500ms"];
     let running = Running::start(&topic, lake, &options);
     let traffic = generator.join().expect("the generator succeeds");

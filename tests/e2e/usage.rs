@@ -90,7 +90,7 @@ fn message_for_a_broker_that_does_not_answer() {
     let mut arguments = bounded_run("plays", &lake, &[]);
     arguments[2] = address.clone();
     let refused = refusal(&arguments, &[(&address, "ADDRESS")]);
-    // Without the parenthesis, which tells how long and how often the program tried.
+    // Without the parenthesis, which has the duration and the number of attempts.
     let (start, rest) = refused.split_once(" (after ").unwrap_or((&refused, ""));
     let end = rest.find("): ").map_or("", |position| &rest[position..]);
     assert_snapshot!(format!("{start}{end}"), @r"

@@ -71,7 +71,7 @@ test('a page that is open across the end of a week shows the new week', { skip: 
       await eventually('this week', async () => (await rows(page))[0]?.key === 'NEW');
       await eventually('both weeks to choose from', async () => (await choices(page, 'When')).length === 2);
       await eventually('the way to last week', () => page.isEnabled('button[aria-label="Earlier"]'));
-      await eventually('a mark of what is new', async () => (await page.textContent('.row .move')).includes('new'));
+      await eventually('a mark for the new entry', async () => (await page.textContent('.row .move')).includes('new'));
       await page.click('button[aria-label="Earlier"]');
       await page.waitForURL(new RegExp(`period=${old}`));
       await eventually('last week again', async () => (await rows(page))[0]?.key === 'OLD');

@@ -67,7 +67,7 @@ shows(
       isSame: window.rowsBefore.get(all[1].dataset.key) === all[1],
     }));
     assert.deepEqual(second, { key: leader, isSame: true });
-    await eventually('a mark of what is new', async () => (await page.textContent('.row .move')).includes('new'), 2000);
+    await eventually('a mark for the new entry', async () => (await page.textContent('.row .move')).includes('new'), 2000);
   },
   { skip: GIVEN },
 );

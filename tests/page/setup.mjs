@@ -24,7 +24,7 @@ export function useServer() {
   after(() => server?.stop());
 }
 
-// Runs `check` with a server of its own, and stops that server.
+// Runs `check` with the server `other`, and stops that server.
 export async function over(other, check) {
   try {
     await check(other);

@@ -123,7 +123,7 @@ impl Holder {
     fn start(command: &mut Command, ready: &Path) -> Self {
         let child = with_sbin(command).stdin(Stdio::piped()).stdout(Stdio::null()).spawn();
         let mut holder = Self(child.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}")));
-        eventually("a name space and its relay are there", || {
+        eventually("the namespace and its relay are ready", || {
             let ended = holder.0.try_wait().expect("a child can be waited for");
             assert!(ended.is_none(), "{command:?} has ended: {ended:?}");
             ready.exists().then_some(())

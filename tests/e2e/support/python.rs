@@ -20,7 +20,7 @@ pub fn environment() -> Option<&'static Path> {
 /// one. `scripts/common.py` computes the same name.
 fn python() -> PathBuf {
     let requirements = repository().join("tests/requirements.txt");
-    let text = std::fs::read_to_string(&requirements).expect("the requirements are there");
+    let text = std::fs::read_to_string(&requirements).expect("the requirements can be read");
     let pins: Vec<&str> = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
     let folder = cache().join("venv").join(pins.join("_").replace("==", "-"));
     let python = folder.join("bin/python");
