@@ -36,7 +36,7 @@ fn check_plays(name: &str, plays: &[Play]) {
 
 /// 1 June 2020 is a Monday, so it starts a week and a month.
 #[test]
-fn times_on_the_boundaries_of_periods_and_of_the_window() {
+fn times_on_boundaries_belong_to_the_right_period_and_window() {
     check_plays(
         "edges",
         &[
@@ -56,7 +56,7 @@ fn times_on_the_boundaries_of_periods_and_of_the_window() {
 /// The clock is never ahead of the machine's time, so plays in the future do not move the window.
 /// Calendar charts count them at once.
 #[test]
-fn plays_in_the_near_future() {
+fn plays_in_the_near_future_count_in_calendar_charts() {
     let at = |minutes: i64| (Timestamp::now() + minutes.minutes()).to_string();
     check_plays(
         "future",
@@ -74,7 +74,7 @@ fn ties_are_broken_by_bytes() {
 /// The title with the latest UTC date wins, and among these the greatest, regardless of user and
 /// order.
 #[test]
-fn songs_whose_titles_change() {
+fn the_latest_title_of_a_song_wins() {
     let named = |title: &str, artist: &str, completed, time| Play {
         title: title.to_owned(),
         artist: artist.to_owned(),
@@ -94,7 +94,7 @@ fn songs_whose_titles_change() {
 }
 
 #[test]
-fn eligibility_by_listening_time() {
+fn plays_are_eligible_by_listening_time() {
     let listened = |listened_ms, completed, duration_ms| Play {
         listened_ms,
         completed,
@@ -118,7 +118,7 @@ fn eligibility_by_listening_time() {
 }
 
 #[test]
-fn texts_that_look_like_scopes_or_control_sequences() {
+fn texts_like_scopes_or_control_sequences_are_kept() {
     let texts =
         ["", "global", "country:US", "device:mobile", "a:b", "Île \"Ré\"\\\n\u{1b}[2J\0", "*", "\u{10ffff}", "%2F/../"];
     let play = |text: &str| Play {
@@ -133,7 +133,7 @@ fn texts_that_look_like_scopes_or_control_sequences() {
 }
 
 #[test]
-fn one_time_in_every_format_and_unknown_fields() {
+fn all_time_formats_and_unknown_fields_are_accepted() {
     let play = Play::new("formats", "2020-06-07T10:11:12Z");
     let seconds = play.time.as_second();
     let formats = [

@@ -74,7 +74,7 @@ impl Scenario {
     /// Waits for more commits of the newest writer, checks that `programs` are alive, and returns
     /// the writer's incarnation.
     #[track_caller]
-    fn goes_on(&self, programs: &[Program]) -> i64 {
+    fn keeps_committing(&self, programs: &[Program]) -> i64 {
         let before = log::incarnations(&self.lake).len();
         let writers = eventually("commits", || {
             let writers = log::incarnations(&self.lake);
@@ -119,11 +119,11 @@ fn a_cluster_survives_a_short_cut_and_ends_on_a_long_one() {
     let Some(scenario) = Scenario::new(3) else { return };
     let hosts = HostFiles::at(Network::addresses([0, 1, 2]));
     let programs = scenario.start_all(&hosts, [0, 1, 2]);
-    let first = scenario.goes_on(&programs);
+    let first = scenario.keeps_committing(&programs);
     scenario.network.cut(1);
     std::thread::sleep(Duration::from_millis(300));
     scenario.network.heal(1);
-    assert_eq!(scenario.goes_on(&programs), first);
+    assert_eq!(scenario.keeps_committing(&programs), first);
 
     scenario.network.cut(1);
     let cut = Instant::now();
@@ -140,7 +140,7 @@ fn a_cluster_survives_a_short_cut_and_ends_on_a_long_one() {
 
     scenario.network.heal(1);
     let programs = scenario.start_all(&hosts, [0, 1, 2]);
-    assert!(scenario.goes_on(&programs) > first);
+    assert!(scenario.keeps_committing(&programs) > first);
     stop(programs);
     scenario.end(2);
 }
@@ -153,7 +153,7 @@ fn a_committer_that_was_cut_off_ends_and_cannot_rejoin() {
     let (old, new) = (HostFiles::at(Network::addresses([0, 1, 2])), HostFiles::at(Network::addresses([3, 1, 2])));
     let (isolated, first) = cut_off(&scenario, &old, &[]);
     let programs = scenario.start_all(&new, [3, 1, 2]);
-    let second = scenario.goes_on(&programs);
+    let second = scenario.keeps_committing(&programs);
     assert!(second > first && is_alive(isolated.id()), "{}", isolated.transcript());
     scenario.network.heal(0);
     isolated.signal("CONT");
@@ -168,7 +168,7 @@ fn a_committer_that_was_cut_off_ends_and_cannot_rejoin() {
     let again = scenario.start(&old, 0, 0, &["--join-timeout", "3s"], &[]).end();
     assert_eq!(again.status.code(), Some(1), "{}", again.stderr);
     assert!(again.stderr.contains("did not come together"), "{}", again.stderr);
-    assert_eq!(scenario.goes_on(&programs), second);
+    assert_eq!(scenario.keeps_committing(&programs), second);
     let stderr = programs[0].stderr();
     assert!(!stderr.contains("refused") && !stderr.contains("dropped"), "no other process has connected: {stderr}");
     stop(programs);
@@ -190,7 +190,7 @@ fn a_committer_resumed_in_the_middle_of_a_commit_does_not_finish_it() {
         ];
         let (isolated, first) = cut_off(&scenario, &old, &failpoint);
         let programs = scenario.start_all(&new, [3, 1, 2]);
-        let second = scenario.goes_on(&programs);
+        let second = scenario.keeps_committing(&programs);
         assert!(second > first && is_alive(isolated.id()), "{}", isolated.transcript());
         let stderr = programs[0].stderr();
         assert!(stderr.contains("finished an interrupted commit"), "{point}: {stderr}");
@@ -199,7 +199,7 @@ fn a_committer_resumed_in_the_middle_of_a_commit_does_not_finish_it() {
         let ended = isolated.end();
         assert_eq!(ended.status.code(), Some(1), "{point}: {}", ended.stderr);
         assert!(ended.stderr.contains("has taken over this lake"), "{point}: {}", ended.stderr);
-        assert_eq!(scenario.goes_on(&programs), second);
+        assert_eq!(scenario.keeps_committing(&programs), second);
         stop(programs);
         scenario.network.heal(0);
     }
@@ -214,7 +214,7 @@ fn cut_off(scenario: &Scenario, hosts: &HostFiles, failpoint: &[(&str, String)])
     let others = [1, 2].map(|process| scenario.start(hosts, process, process, &[], &[]));
     isolated.word_after(" address=");
     if failpoint.is_empty() {
-        scenario.goes_on(&others);
+        scenario.keeps_committing(&others);
     } else {
         eventually("the committer waits for room", || isolated.stderr().contains("the disk is full").then_some(()));
     }
