@@ -43,15 +43,8 @@ impl Traffic {
     pub fn generate(topic: &str, options: &[&str]) -> Self {
         let folder = folder();
         let out = folder.path().join("plays.jsonl");
-        let target =
-            ["generate", "--brokers", broker::servers(), "--topic", topic, "--partitions", PARTITIONS, "--out"];
-        succeed(
-            target
-                .iter()
-                .map(|&argument| argument.into())
-                .chain([out.clone()])
-                .chain(options.iter().map(PathBuf::from)),
-        );
+        let to = ["generate", "--brokers", broker::servers(), "--topic", topic, "--partitions", PARTITIONS, "--out"];
+        succeed(to.iter().map(|&text| text.into()).chain([out.clone()]).chain(options.iter().map(PathBuf::from)));
         Self {
             topic: topic.to_owned(),
             plays: plays::read(&out),
