@@ -1,9 +1,11 @@
-//! What each stage costs a play, by itself and on one thread, beside a plain way to do the same.
+//! The cost of each stage per play, alone and on one thread, compared with a straightforward way to
+//! do the same.
 //!
-//! `cargo bench` takes turns and prints medians. What counts is the ratio of one run: machines are noisy. `cargo bench -- decode`
-//! runs the stages whose names have that in them. Whole runs beside other programs are `scripts/bench`.
+//! `cargo bench` alternates between both and prints medians. Machines are noisy, so only the ratio
+//! within one run counts. `cargo bench -- decode` runs the stages whose names contain that text.
+//! `scripts/bench` compares whole runs with other programs.
 
-#![expect(clippy::print_stdout, reason = "what it measures is for who calls it")]
+#![expect(clippy::print_stdout, reason = "the table of figures is the output")]
 
 use std::cell::Cell;
 use std::cmp::Ordering;
@@ -43,7 +45,7 @@ fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let bench = Bench(wanted);
     println!("{PLAYS} plays, one thread, the median of {ROUNDS} rounds");
-    println!("| stage | plays | ns/play | beside it | ns/play | ratio |");
+    println!("| stage | plays | ns/play | compared with | ns/play | ratio |");
     println!("|---|---|---|---|---|---|");
     for (kind, long_tail) in [("narrow", None), ("wide", Some(LongTail { songs: 100_000, skew: 1.1 }))] {
         let records = records(long_tail);
@@ -66,7 +68,7 @@ fn main() {
     }
 }
 
-/// The stages that are asked for; all, if none is.
+/// Parts of the names of the stages to run; all stages, if there are none.
 struct Bench(Vec<String>);
 
 impl Bench {
@@ -84,7 +86,7 @@ impl Bench {
     }
 }
 
-/// ns for each play.
+/// The time of `work`, in ns per play.
 fn time<R>(work: impl Fn() -> R) -> f64 {
     let began = Instant::now();
     let result = black_box(work());
@@ -98,7 +100,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// Live traffic of 2,000 plays a second.
+/// Live traffic of 2,000 plays per second.
 fn records(long_tail: Option<LongTail>) -> Vec<Vec<u8>> {
     let mix = Mix { long_tail, users: 100_000, start_us: Some(START_US), ..Mix::default() };
     let mut plays = Plays::new(mix, START_US, 500.0);
@@ -115,7 +117,7 @@ fn decode(records: &[Vec<u8>]) -> impl Iterator<Item = PlayBatch> {
     let batch_of = move |records: &[Vec<u8>]| {
         for (value, offset) in records.iter().zip(0..) {
             let record = Record { partition: 0, offset, timestamp_ms: None, value: Some(value) };
-            assert!(decoder.push(&record).is_ok(), "the generator makes plays");
+            assert!(decoder.push(&record).is_ok(), "the generator makes valid plays");
         }
         decoder.finish()
     };
@@ -144,7 +146,7 @@ fn plan() -> Plan {
     Plan::new(&Definitions::builtin())
 }
 
-/// The counts of all plays, of days and of panes.
+/// The counts of all plays: whether each is of a pane or of a day, its key and item, and the count.
 fn tally(batches: &[PlayBatch]) -> Vec<(bool, Tally, i64)> {
     let mut summariser = Summariser::new(&plan());
     batches.iter().for_each(|batch| summariser.count(batch));
@@ -179,7 +181,7 @@ fn ranked(tallies: &[(bool, Tally, i64)]) -> usize {
     })
 }
 
-/// Ranks items by their keys where counts are equal: texts are another stage.
+/// Breaks ties by item keys: comparing texts is another stage.
 struct ByKey {
     plan: Plan,
     definitions: Definitions,
@@ -223,8 +225,9 @@ fn slid(tallies: &[(bool, Tally, i64)]) -> usize {
 type Updates<'scope> = timely::dataflow::StreamVec<'scope, Epoch, (Tally, Epoch, i64)>;
 type Ticks<'scope> = timely::dataflow::StreamVec<'scope, Epoch, Tick>;
 
-/// Drives what `graph` makes of the tallies of days, and of those of panes: all in the first epoch, and then the clock goes on
-/// by a minute an epoch, until all panes have left the window. Gives how many updates came out.
+/// Runs `graph` over the tallies of days and over those of panes. All tallies are in the first
+/// epoch; then the clock advances by a minute per epoch until all panes have left the window.
+/// Returns the number of updates in the output.
 fn run(
     tallies: &[(bool, Tally, i64)],
     graph: impl for<'scope> Fn(bool, Updates<'scope>, Ticks<'scope>) -> Updates<'scope> + Send + Sync + 'static,
@@ -276,7 +279,7 @@ fn sorted(tallies: &[(bool, Tally, i64)]) -> usize {
     cells.into_values().map(top).sum()
 }
 
-/// Each window counted anew, which is what a pane spares.
+/// Counts each window separately, which panes avoid.
 fn summed(tallies: &[(bool, Tally, i64)]) -> usize {
     let mut windows = HashMap::<_, i64>::new();
     for (_, (key, item), count) in tallies.iter().filter(|(is_pane, ..)| *is_pane) {

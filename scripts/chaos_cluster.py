@@ -19,7 +19,7 @@ import signal
 import time
 
 from chaos_supervisor import Machine, Supervisor, have_ended
-from chaos_trial import BUSY, CALM, STEP_S, STEPS, PATIENCE_S, Trial
+from chaos_trial import BUSY, CALM, STEP_S, STEPS, TIMEOUT_S, Trial
 
 # `link`, a step that only a cluster has, is a read from another process, which happens often.
 CLUSTER_STEPS = {**STEPS, "link": 300}
@@ -32,12 +32,13 @@ RESTARTS = 1_000_000
 # Probabilities: a process dies at a step; the supervisor ends before a kill; a kill is a freeze;
 # the frozen process wakes up; a short freeze comes first; the next kill comes during the new start.
 AIMED, CHANGED, FROZEN, WOKEN, OUTLIVED, EARLY = 0.35, 0.25, 0.45, 0.5, 0.3, 0.25
-# A peer may have been heard for the last time a quarter of the stall timeout before it was frozen.
+# The last message of a peer may be a quarter of the stall timeout older than its freeze.
 OUTLIVED_S = 0.5 * STALL_S
-# A stall of the whole machine excuses processes that take each other for frozen: its least length,
-# and how long ago it may have been.
+# A stall of the whole machine excuses processes that take each other for frozen: the minimum length
+# of such a stall, and how long ago it may have been.
 STILL_S, STILL_AGO_S = 0.5 * STALL_S, 8
-# A process must end within this after it lost its supervisor, or woke up when others had the lake.
+# A process must end within this time after it lost its supervisor, or was resumed when others had
+# the lake.
 ALONE_S = 20
 
 
@@ -65,7 +66,8 @@ class Cluster(Trial):
         return sum(times for counter in self.killed.values() for times in counter.values())
 
     def run(self, *arguments, failpoint=None, pace=BUSY, restarts=0, least=1):
-        """`reprise cluster`, with other numbers of processes and workers than before while there is chaos."""
+        """Starts `reprise cluster`; while there is chaos, with other numbers of processes and
+        workers than before."""
         many = range(least, self.options.processes + 2) if pace is BUSY else [self.options.processes]
         sizes = [(processes, workers) for processes in many for workers in (1, 2, 3) if (processes, workers) != self.size]
         self.size = self.random.choice(sizes)
@@ -83,7 +85,7 @@ class Cluster(Trial):
         return self.supervisors[-1]
 
     def kill(self):
-        """One death, of one process and so of all."""
+        """Kills one process, and so all of them."""
         if self.random.random() < AIMED:
             self.change(self.stop, self.abandon)
             return self.kill_at_step()
@@ -143,7 +145,7 @@ class Cluster(Trial):
         self.expect_no_death()
         if self.deaths == deaths:
             if self.pids() != before or not self.supervisor.is_ready():
-                self.fail(f"a freeze of less than {OUTLIVED_S} s was not outlived")
+                self.fail(f"a freeze of less than {OUTLIVED_S} s was not survived")
             self.outlived += 1
 
     def pids(self):
@@ -156,7 +158,8 @@ class Cluster(Trial):
         return members[self.random.choice(sorted(members))]
 
     def perhaps_until_served(self):
-        """Waits until the charts are served, or until all processes are there: then the next kill comes while they start."""
+        """Waits until the charts are served, or until all processes are there: then the next kill
+        comes while they start."""
         supervisor = self.supervisor
         if self.random.random() < EARLY:
             self.until("all processes are there", supervisor.is_whole)
@@ -180,12 +183,12 @@ class Cluster(Trial):
 
     def is_excused(self, supervisor):
         """Whether a stall of the machine explains that processes took each other for frozen."""
-        is_excused = supervisor.has_missed_somebody() and self.machine.stood_still(STILL_S, time.monotonic() - STILL_AGO_S)
+        is_excused = supervisor.has_missed_a_peer() and self.machine.stood_still(STILL_S, time.monotonic() - STILL_AGO_S)
         self.excused += is_excused
         return is_excused
 
     def kill_at_step(self):
-        """A cluster that is not started again, from its start to the death of a process at a step."""
+        """Starts a cluster without restarts, and waits until a process dies at a step."""
         step = self.random.choice(list(CLUSTER_STEPS))
         failpoint = f"{step}*{self.random.randint(1, CLUSTER_STEPS[step])}"
         supervisor = self.supervise(failpoint=failpoint, least=2 if step == "link" else 1)
@@ -197,20 +200,21 @@ class Cluster(Trial):
         members = supervisor.members() if is_alive else {}
         if members:
             members[self.random.choice(sorted(members))].send(signal.SIGKILL)
-        if supervisor.process.wait(PATIENCE_S) != 1:
+        if supervisor.process.wait(TIMEOUT_S) != 1:
             self.fail(f"reprise cluster ended with status {supervisor.process.returncode}, and not 1, after {failpoint}")
-        self.expect_nobody(supervisor.known.values())
+        self.expect_no_process(supervisor.known.values())
         died = supervisor.died_at()
         if died:
             self.aborts += 1
             self.killed[step]["process 0" if died[0] == 0 else "another process"] += 1
         elif members:
-            self.killed[f"(never came to {step})"]["another process"] += 1
+            self.killed[f"(did not reach {step})"]["another process"] += 1
         elif not self.is_excused(supervisor):
-            self.fail(f"reprise cluster ended, and nobody came to {failpoint}")
+            self.fail(f"reprise cluster ended, and no process reached {failpoint}")
 
     def change(self, *ways):
-        """Ends the supervisor, if there is one, and all of its processes with it, in one of some ways."""
+        """Ends the supervisor, if there is one, and all of its processes, in one of the given ways.
+        """
         supervisor, self.supervisor = self.supervisor, None
         if supervisor:
             time.sleep(self.random.random())
@@ -219,36 +223,36 @@ class Cluster(Trial):
     def stop(self, supervisor):
         supervisor.children()
         supervisor.process.send_signal(signal.SIGTERM)
-        if supervisor.process.wait(PATIENCE_S) != 0:
+        if supervisor.process.wait(TIMEOUT_S) != 0:
             self.fail(f"reprise cluster ended with status {supervisor.process.returncode} on SIGTERM")
-        self.expect_nobody(supervisor.known.values())
+        self.expect_no_process(supervisor.known.values())
         return "SIGTERM"
 
     def abandon(self, supervisor, frozen=None):
-        """Kills the supervisor. Its processes must end by themselves, but for one that is frozen."""
+        """Kills the supervisor. Its processes must end by themselves, except one that is frozen."""
         killed = time.monotonic()
         self.left = supervisor.kill()
-        self.expect_nobody([member for member in self.left if member is not frozen])
+        self.expect_no_process([member for member in self.left if member is not frozen])
         if not frozen:
             self.alone_s.append(time.monotonic() - killed)
         return "SIGKILL"
 
     def abandon_frozen(self, supervisor):
-        """The same, but one process is frozen meanwhile, and wakes up when others serve."""
+        """The same, but one process is frozen before, and resumed when another cluster serves."""
         self.until("all processes are there", supervisor.is_whole)
         members = supervisor.members()
         frozen = members[self.random.choice(sorted(members))]
         frozen.send(signal.SIGSTOP)
         self.abandon(supervisor, frozen)
-        # It may be process 0, which holds the lake as long as it lives.
+        # The frozen process may be process 0, which holds the lake as long as it is alive.
         self.supervisor = self.supervise(restarts=RESTARTS, take_over=True)
         self.until_ready(self.supervisor.process)
         frozen.send(signal.SIGCONT)
-        self.expect_nobody([frozen])
+        self.expect_no_process([frozen])
         self.expect_no_death()
-        return f"SIGKILL, {frozen.name()} was frozen and woke up when others had the lake"
+        return f"SIGKILL, {frozen.name()} was frozen and resumed when another cluster had the lake"
 
-    def expect_nobody(self, members):
+    def expect_no_process(self, members):
         if not have_ended(members, ALONE_S):
             left = [member.pid for member in members if not member.has_ended()]
             self.fail(f"after {ALONE_S} s processes are left: {left}")
@@ -268,19 +272,19 @@ class Cluster(Trial):
         super().end()
 
     def report_kills(self):
-        print("| killed by, or at | process 0 | another process | from then to served again: median | at most | of |")
+        print("| killed by, or at | process 0 | another process | time to served again: median | at most | of |")
         print("|---|---|---|---|---|---|")
         for how, times in sorted(self.killed.items()):
             served = sorted(self.served_s[how])
             spans = f"{served[len(served) // 2]:.2f} s | {served[-1]:.2f} s | {len(served)}" if served else " | | "
             print(f"| {how} | {times['process 0']} | {times['another process']} | {spans} |")
-        print(f"\nThe stall timeout is {STALL_S} s. SIGSTOP for less than {OUTLIVED_S} s was outlived {self.outlived} times.")
+        print(f"\nThe stall timeout is {STALL_S} s. SIGSTOP for less than {OUTLIVED_S} s was survived {self.outlived} times.")
         if self.excused:
             stops = [length for _, length in self.machine.stops if length >= STILL_S]
-            print(f"This machine stood still {len(stops)} times, for {max(stops):.2f} s at most, and {self.excused} times the "
-                  "processes took each other for frozen.")
+            print(f"This machine stalled {len(stops)} times, for {max(stops):.2f} s at most, and {self.excused} times "
+                  "processes therefore took each other for frozen.")
         if self.ends:
-            print("The supervisor ended, and left nobody behind: by " +
+            print("The supervisor ended, and left no process behind: by " +
                   "; by ".join(f"{how}: {times}" for how, times in sorted(self.ends.items())))
         if self.alone_s:
             print(f"After its SIGKILL all of its processes had ended within {max(self.alone_s):.2f} s.")

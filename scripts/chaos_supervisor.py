@@ -68,7 +68,7 @@ class Supervisor:
         return list(self.known.values())
 
     def members(self):
-        """The processes of the cluster that live, by their numbers."""
+        """The live processes of the cluster, by their numbers."""
         for member in self.children():
             member.look()
         return {member.number: member for member in self.known.values() if member.number is not None}
@@ -88,7 +88,7 @@ class Supervisor:
         with open(self.log, errors="replace") as log:
             return re.findall(r"WARN (.*): starting all again in", log.read())
 
-    def has_missed_somebody(self):
+    def has_missed_a_peer(self):
         """Whether a process has taken another one for frozen since the last start but one."""
         return any("has not been heard for" in start for start in starts_in(self.log)[-2:])
 

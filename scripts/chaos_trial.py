@@ -26,7 +26,7 @@ STEPS = {
 }
 # How long a trial waits for a process to reach its step.
 STEP_S = 8
-PATIENCE_S = 120
+TIMEOUT_S = 120
 # The generator ends by itself after this, in case this script is killed.
 GENERATOR_MIN_M = 30
 # Commits, checkpoints and compaction as often as possible.
@@ -105,7 +105,7 @@ class Trial:
             process.kill()
             process.wait()
 
-    def until(self, what, is_so, seconds=PATIENCE_S):
+    def until(self, what, is_so, seconds=TIMEOUT_S):
         """Waits until `is_so` is true, and fails after `seconds`."""
         deadline = time.monotonic() + seconds
         while not is_so():
@@ -121,7 +121,7 @@ class Trial:
                 self.fail(f"reprise ended with status {process.returncode} before it was ready")
             return is_ready(self.log)
 
-        self.until("it is ready", is_served)
+        self.until("the charts are served", is_served)
 
     def fail(self, what):
         log = ""
@@ -139,30 +139,30 @@ class Trial:
 
         def has_begun():
             if self.generator.poll() is not None:
-                self.fail("the generator does not generate")
+                self.fail("the generator ended before its first play")
             return os.path.exists(self.plays) and os.path.getsize(self.plays) > 0
 
-        self.until("the generator generates", has_begun)
+        self.until("the generator writes plays", has_begun)
 
     def finish(self):
         """Reads the rest of the topic, and runs `verify` on the lake and against a live run."""
         self.settle()
         self.generator.send_signal(signal.SIGINT)
-        if self.generator.wait(PATIENCE_S) != 0:
+        if self.generator.wait(TIMEOUT_S) != 0:
             self.fail("the generator failed")
-        if self.run("--until-caught-up", pace=CALM).wait(PATIENCE_S) != 0:
-            self.fail("the last run did not end well")
+        if self.run("--until-caught-up", pace=CALM).wait(TIMEOUT_S) != 0:
+            self.fail("the last run did not end with success")
         live = self.run(pace=CALM)
         self.until_ready(live)
         for check in (["--lake", self.lake], ["--lake", self.lake, "--against", address_in(self.log)]):
             verified = subprocess.run([self.options.reprise, "verify", *check], capture_output=True, text=True,
-                                      timeout=PATIENCE_S)
+                                      timeout=TIMEOUT_S)
             print(verified.stdout + verified.stderr)
             if verified.returncode != 0:
                 self.fail("verify " + " ".join(check))
         live.send_signal(signal.SIGTERM)
-        if live.wait(PATIENCE_S) != 0:
-            self.fail("the live instance did not stop well")
+        if live.wait(TIMEOUT_S) != 0:
+            self.fail("the live instance did not stop with success")
 
     def count(self):
         """The number of records sent, by table, and how many are lost and doubled."""
@@ -172,7 +172,7 @@ class Trial:
 
         sent = {"song_plays": lines(self.plays), "dead_letters": lines(self.plays + ".bad")}
         counted = subprocess.run([readers_python(), os.path.join(ROOT, "tests/count.py"), self.lake],
-                                 check=True, capture_output=True, text=True, timeout=PATIENCE_S)
+                                 check=True, capture_output=True, text=True, timeout=TIMEOUT_S)
         found = json.loads(counted.stdout)
         lost = sum(sent.values()) - sum(table["distinct"] for table in found.values())
         doubled = sum(table["rows"] - table["distinct"] for table in found.values())
@@ -204,27 +204,27 @@ class Alone(Trial):
         return sum(self.killed.values())
 
     def run(self, *arguments, failpoint=None, pace=BUSY):
-        # Another number of workers than before.
+        # A different number of workers than in the run before.
         self.workers = self.random.choice([n for n in (1, 2, 3, 4) if n != self.workers])
         return self.start("run", *self.source(), "--lake", self.lake, "-w", str(self.workers), "--listen", "127.0.0.1:0",
                           *pace, *arguments, failpoint=failpoint)
 
     def kill(self):
-        """One process, from its start to its death."""
+        """Starts a process and kills it."""
         step = self.random.choice(list(STEPS)) if self.random.random() < self.AIMED else None
         failpoint = f"{step}*{self.random.randint(1, STEPS[step])}" if step else None
-        # Some die while they start, and some after a while.
+        # Some are killed while they start, and some later.
         wait_s = STEP_S if step else self.random.choice([0.1, 1, 4]) * self.random.random()
         process = self.run(failpoint=failpoint)
         self.watch(process, wait_s)
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
-            step = None if step is None else f"(never came to {step})"
+            step = None if step is None else f"(did not reach {step})"
         elif process.returncode == -signal.SIGABRT:
             self.aborts += 1
         else:
             self.fail(f"reprise run ended by itself with status {process.returncode}")
-        process.wait(PATIENCE_S)
+        process.wait(TIMEOUT_S)
         self.killed[step or "a random instant"] += 1
 
     def watch(self, process, wait_s):

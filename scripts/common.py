@@ -1,4 +1,4 @@
-"""What the scripts that drive a real broker and the real program have in common."""
+"""Shared by the scripts that drive a real broker and the real program."""
 
 import http.client
 import os
@@ -9,13 +9,15 @@ import tempfile
 import urllib.request
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-# Where Cargo builds: a relative CARGO_TARGET_DIR is relative to the checkout, from which the scripts call it.
+# Where Cargo builds: a relative CARGO_TARGET_DIR is relative to the checkout, from which the
+# scripts call it.
 TARGET = os.path.join(ROOT, os.environ.get("CARGO_TARGET_DIR") or "target")
 PROGRAM = os.path.join(TARGET, "release/reprise")
 
 
 def scratch(prefix):
-    """A new folder on the disk that Cargo builds on, for lakes and logs; /tmp is often a small one in memory."""
+    """A new folder for lakes and logs, on the disk that Cargo builds on; /tmp is often small and in
+    memory."""
     os.makedirs(TARGET, exist_ok=True)
     return tempfile.mkdtemp(prefix=prefix, dir=TARGET)
 
@@ -34,13 +36,13 @@ def stop_broker():
 
 
 def starts_in(log):
-    """What a run has logged, one text for each start: `reprise cluster` starts its processes again and again."""
+    """The log of a run, split by starts: `reprise cluster` restarts its processes."""
     with open(log, errors="replace") as text:
         return re.split("starting all again in", re.sub(r"\x1b\[[0-9;]*m", "", text.read()))
 
 
 def address_in(log):
-    """Where a run answers HTTP since its last start, as its log says; `None` before that."""
+    """The HTTP address that a run has logged since its last start; `None` before that."""
     found = re.search(r"address=(http://[0-9.:]+)\s", starts_in(log)[-1])
     return found and found[1]
 
@@ -55,18 +57,19 @@ def is_ready(log):
 
 
 def pins():
-    """The packages that the tests read lakes with."""
+    """The packages of the third-party readers in the tests."""
     with open(os.path.join(ROOT, "tests/requirements.txt")) as file:
         return [line.strip() for line in file if line.strip() and not line.startswith("#")]
 
 
 def readers_python():
-    """The Python of the readers' environment, which the tests use too; it is made if it is not there."""
+    """The Python of the readers' environment, which the tests use too; created if it is missing."""
     return python_with(pins())
 
 
 def python_with(packages, sources=()):
-    """The Python of an environment with these packages; it is made if it is not there. `sources` have no wheels."""
+    """The Python of an environment with these packages; created if it is missing. `sources` are
+    packages without wheels."""
     cache = os.path.join(ROOT, os.environ.get("REPRISE_CACHE") or ".cache")
     folder = os.path.join(cache, "venv", "_".join(packages).replace("==", "-"))
     python, complete = os.path.join(folder, "bin/python"), os.path.join(folder, "complete")

@@ -1,5 +1,5 @@
-"""The off-the-shelf linters that scripts/deploy-check runs. One that is not installed is left out,
-with a line that says so; those from PyPI are always there."""
+"""The off-the-shelf linters that scripts/deploy-check runs. One that is not installed is skipped,
+with a message; those from PyPI are always there."""
 
 import glob
 import json
@@ -26,12 +26,12 @@ def run(complaints, path, command):
     """Complains of `path` if `command` fails."""
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode != 0:
-        said = " ".join(done.stdout.split()) or f"status {done.returncode}"
-        complaints.add(path, f"{os.path.basename(command[0])}: {said}")
+        message = " ".join(done.stdout.split()) or f"status {done.returncode}"
+        complaints.add(path, f"{os.path.basename(command[0])}: {message}")
 
 
-def leave_out(tool, package, what):
-    print(f"deploy-check: LEFT OUT: without {tool} (Debian: {package}) {what}", file=sys.stderr)
+def skip(tool, package, what):
+    print(f"deploy-check: SKIPPED: without {tool} (Debian: {package}) {what}", file=sys.stderr)
 
 
 def from_pypi(name):
@@ -51,7 +51,7 @@ def workflows(complaints, folder):
 def unit(complaints, path):
     """The unit's program is not installed here, so Python stands in for it."""
     if not shutil.which("systemd-analyze"):
-        return leave_out("systemd-analyze", "systemd", "the unit is only compared with the options")
+        return skip("systemd-analyze", "systemd", "the unit is only compared with the options")
     with tempfile.TemporaryDirectory() as folder, open(path) as original:
         copy = os.path.join(folder, os.path.basename(path))
         with open(copy, "w") as file:
@@ -68,7 +68,7 @@ def compose(complaints, path):
         is_there = shutil.which(command[0])
         if is_there and subprocess.run([*command, "version"], capture_output=True).returncode == 0:
             return run(complaints, path, [*command, "-f", path, "config", "--quiet"])
-    leave_out("docker compose", "docker-compose", "its schema is not checked")
+    skip("docker compose", "docker-compose", "its schema is not checked")
 
 
 class Loader(yaml.SafeLoader):
@@ -84,7 +84,7 @@ class Loader(yaml.SafeLoader):
 
 
 def kubernetes(complaints, path):
-    """The objects in `path`; none if one does not keep to its schema."""
+    """The objects in `path`; none if one does not conform to its schema."""
     before = len(complaints.lines)
     try:
         with open(path) as file:
@@ -128,7 +128,7 @@ def prometheus(complaints, folder):
                                 ("prometheus.yml", "alerts.test.yml", "dashboard.json"))
     tool = promtool()
     if not tool:
-        return leave_out("promtool", "prometheus", "alerts and queries are not checked")
+        return skip("promtool", "prometheus", "alerts and queries are not checked")
     run(complaints, config, [tool, "check", "config", config])
     run(complaints, tests, [tool, "test", "rules", tests])
     with open(dashboard) as file:
@@ -147,7 +147,7 @@ def prometheus(complaints, folder):
 def nginx(complaints, path):
     """The example of nginx in a page of Markdown."""
     if not shutil.which("nginx"):
-        return leave_out("nginx", "nginx", "its example is not parsed")
+        return skip("nginx", "nginx", "its example is not parsed")
     with open(path) as file:
         example, = re.findall(r"```nginx\n(.*?)```", file.read(), re.DOTALL)
     # Without certificates, and on a socket: a test by nginx opens the addresses that it listens to.

@@ -1,7 +1,9 @@
-"""What a Kafka with TLS and SCRAM rests on, made for a broker of tests: an authority, a certificate, and a user's credentials.
+"""Creates the secrets of a test broker with TLS and SCRAM: an authority, a certificate, and a
+user's credentials.
 
-openssl makes all of it for each broker, in files that only their owner can read. A password is never on a
-command line, where everybody on the machine could see it: not even the broker gets it, but what SCRAM derives from it.
+openssl creates them for each broker, in files that only their owner can read. A password never
+appears on a command line, where every user of the machine could see it: --add-scram gets the values
+that SCRAM derives from it.
 """
 
 import base64
@@ -12,7 +14,7 @@ import subprocess
 
 DAYS = "30"
 NEW_KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-# The least that Kafka allows.
+# The minimum that Kafka allows.
 ITERATIONS = 4096
 
 REQUEST = """\
@@ -32,7 +34,7 @@ subjectAltName = IP:{address}
 
 
 def write(path, text):
-    """A file that only its owner reads, whatever it was before."""
+    """Writes a file that only its owner can read, even if it existed with other permissions."""
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         os.fchmod(file.fileno(), 0o600)
         file.write(text)
@@ -43,14 +45,15 @@ def openssl(folder, *arguments):
 
 
 def make_authority(folder, name):
-    """An authority that nobody else knows: `name`.pem and its key `name`.key."""
+    """Creates a self-signed authority: `name`.pem and its key `name`.key."""
     write(os.path.join(folder, "request.conf"), REQUEST)
     openssl(folder, "req", "-x509", "-config", "request.conf", *NEW_KEY, "-keyout", f"{name}.key", "-out", f"{name}.pem",
             "-days", DAYS, "-subj", f"/CN=reprise {name}")
 
 
 def make_certificate(folder, authority, name, address):
-    """`name`.pem: a key and a certificate for `address` and no other, signed by `authority`, in one file as Kafka wants it."""
+    """Creates `name`.pem: a key and a certificate for `address` only, signed by `authority`, in one
+    file as Kafka requires."""
     write(os.path.join(folder, "server.conf"), SERVER.format(address=address))
     openssl(folder, "req", "-new", "-config", "request.conf", *NEW_KEY, "-keyout", f"{name}.key", "-out", f"{name}.csr",
             "-subj", f"/CN={name}")
@@ -64,7 +67,8 @@ def make_certificate(folder, authority, name, address):
 
 
 def scram_user(name, password):
-    """A user as kafka-storage --add-scram takes it, by RFC 5802: the password cannot be had back from it."""
+    """A user in the format of kafka-storage --add-scram, with the salted password of RFC 5802
+    instead of the password."""
     salt = secrets.token_bytes(32)
     salted = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, ITERATIONS)
     salt, salted = (base64.b64encode(part).decode() for part in (salt, salted))

@@ -1,9 +1,10 @@
-"""Counts the Kafka offsets in a lake, with readers that are not ours: delta-rs says which files are in the tables, and
-DuckDB reads them.
+"""Counts the Kafka offsets in a lake with third-party readers: delta-rs lists the files of the
+tables, and DuckDB reads them.
 
     count.py LAKE
 
-Prints JSON: of each table how many rows it has, and how many distinct pairs of partition and offset.
+Prints JSON: for each table its number of rows, and its number of distinct pairs of partition and
+offset.
 """
 
 import json

@@ -1,8 +1,10 @@
-"""Small Delta lakes of the same plays, as other tools write them: `python foreign_lakes.py FOLDER PLAYS`.
+"""Writes small Delta lakes of the same plays as other tools would: `python foreign_lakes.py FOLDER
+PLAYS`.
 
-PLAYS has one play a line, as JSON with times in RFC 3339. Each lake below FOLDER holds them in another way, some with
-rows that are no plays; `tests/e2e/foreign.rs` knows what must come of each. The log is written by hand, since writers of
-Delta do not write all that readers meet, but for the lakes whose names begin with `deltalake`.
+PLAYS has one play per line, as JSON with times in RFC 3339. Each lake in FOLDER stores them
+differently, some with rows that are not plays; `tests/e2e/foreign_lakes.rs` has the expected result
+of each. The logs are written by hand, because no Delta writer produces all variants that occur,
+except in lakes whose names begin with `deltalake`.
 """
 
 import datetime
@@ -33,7 +35,8 @@ def with_column(table, name, column):
 
 
 def by_hour(table, zone=UTC):
-    """The rows of each hour of a zone, with the values of its folder. Rows without a time are of no hour."""
+    """The rows of each hour of a zone, with the partition values of its folder. Rows without a time
+    are a group of their own."""
     parts = {}
     for row, time in enumerate(table["timestamp"].to_pylist()):
         local = time and time.astimezone(zone)
@@ -42,7 +45,8 @@ def by_hour(table, zone=UTC):
 
 
 def write(name, parts, logical=None, statistics=True, properties=None, features=(), add=None, **parquet):
-    """A table of parts: the values of a folder, and its rows. `logical` are types of the log that differ from the file's."""
+    """Writes a table. Each part has the partition values of a folder, and its rows. `logical` has
+    the types in the log that differ from those in the files."""
     root = os.path.join(folder, name, "song_plays")
     os.makedirs(os.path.join(root, "_delta_log"))
     fields = [{"name": field.name, "type": (logical or {}).get(field.name) or TYPES[field.type], "nullable": True,
@@ -111,7 +115,7 @@ write("times-as-numbers", [({}, epochs)], **RAW)
 
 
 def with_texts(table, kind):
-    """The same texts in another type of Arrow."""
+    """The table with its text columns in another Arrow type."""
     for name in TEXTS:
         column = table[name].combine_chunks()
         table = with_column(table, name, column.dictionary_encode() if kind == "dictionary" else column.cast(kind))

@@ -1,9 +1,11 @@
-"""Compares what a running instance answers with its own OpenAPI document, and reads its metrics.
+"""Validates the answers of a running instance against its own OpenAPI document, and parses its
+metrics.
 
     openapi.py URL TRACK_ID
 
-Every path of the document is asked, right and wrong, and each answer is validated against the schema that the document gives
-for its status. Exits with status 1 and a line that says what is not as it should be.
+Requests every path of the document with valid and invalid queries, and validates each answer
+against the document's schema for its status. Exits with status 1 and a line that describes the
+first mismatch.
 """
 
 import json
@@ -17,7 +19,7 @@ from openapi_spec_validator import validate
 from prometheus_client.parser import text_string_to_metric_families
 
 
-def ask(url):
+def get(url):
     try:
         with urllib.request.urlopen(url, timeout=30) as answer:
             return answer.status, answer.headers.get_content_type(), answer.read()
@@ -25,8 +27,8 @@ def ask(url):
         return answer.code, answer.headers.get_content_type(), answer.read()
 
 
-def questions(track, artist):
-    """What is asked of each path: a query that is right, and some that are wrong."""
+def queries_of(track, artist):
+    """The queries for each path: valid and invalid ones."""
     return {
         "/v1/trending": ["", "?scope=*", "?scope=US&limit=3", "?durable=true", "?limit=0", "?at=2000-01-01T00:00:00Z", "?at=earliest", "?x=1"],
         "/v1/charts": ["", "?limit=1", "?after=JP", "?after=a:b", "?x=1"],
@@ -49,7 +51,7 @@ def questions(track, artist):
 
 
 def template(document, path):
-    """The path of the document that stands for `path`."""
+    """The path template in the document that matches `path`."""
     parts = path.split("/")
     for known in sorted(document["paths"], key=lambda known: "{" in known):
         others = known.split("/")
@@ -59,34 +61,34 @@ def template(document, path):
 
 
 def check_answers(document, url, track):
-    artist = urllib.parse.quote(json.loads(ask(f"{url}/v1/tracks/{track}")[2])["artist"])
-    asked, count = set(), 0
-    for path, queries in questions(track, artist).items():
+    artist = urllib.parse.quote(json.loads(get(f"{url}/v1/tracks/{track}")[2])["artist"])
+    tested, count = set(), 0
+    for path, queries in queries_of(track, artist).items():
         known = template(document, path)
-        asked.add(known)
+        tested.add(known)
         responses = document["paths"][known]["get"]["responses"]
         for query in queries:
-            status, kind, body = ask(f"{url}{path}{query}")
+            status, kind, body = get(f"{url}{path}{query}")
             where = f"GET {path}{query}: {status} {kind}"
             if str(status) not in responses:
-                sys.exit(f"{where} is a status that the document does not have")
+                sys.exit(f"{where}: the document does not have this status")
             content = responses[str(status)]["content"]
             if kind not in content:
-                sys.exit(f"{where} is not one of {', '.join(content)}")
+                sys.exit(f"{where}: the content type is not one of {', '.join(content)}")
             if "json" in kind:
                 schema = {**content[kind]["schema"], "components": document["components"]}
                 errors = Draft202012Validator(schema, format_checker=FormatChecker()).iter_errors(json.loads(body))
                 if error := next(errors, None):
                     sys.exit(f"{where}: {error.json_path}: {error.message}")
             count += 1
-    unasked = set(document["paths"]) - asked - {"/v1/stream", "/v1/snapshot", "/metrics"}
-    if unasked:
-        sys.exit(f"nobody asked {', '.join(sorted(unasked))}")
+    untested = set(document["paths"]) - tested - {"/v1/stream", "/v1/snapshot", "/metrics"}
+    if untested:
+        sys.exit(f"no query for {', '.join(sorted(untested))}")
     return count
 
 
 def check_metrics(url):
-    status, kind, body = ask(f"{url}/metrics")
+    status, kind, body = get(f"{url}/metrics")
     if (status, kind) != (200, "text/plain"):
         sys.exit(f"/metrics: {status} {kind}")
     families = {family.name: family for family in text_string_to_metric_families(body.decode())}
@@ -94,7 +96,7 @@ def check_metrics(url):
         if not name.startswith("reprise_") or not family.documentation or family.type == "unknown":
             sys.exit(f"/metrics: {name} has another prefix, no help, or no type")
         if name.endswith("_total") or family.type == "counter" and any(not s.name.endswith("_total") for s in family.samples):
-            sys.exit(f"/metrics: {name} is a {family.type} by the wrong name")
+            sys.exit(f"/metrics: {name} is a {family.type} with the wrong suffix")
     for name in ("reprise_plays", "reprise_freshness_seconds", "reprise_partition_lag", "reprise_commits"):
         if not families[name].samples:
             sys.exit(f"/metrics: {name} has no samples")
@@ -103,10 +105,10 @@ def check_metrics(url):
 
 def main():
     url, track = sys.argv[1:]
-    document = json.loads(ask(f"{url}/v1/openapi.json")[2])
+    document = json.loads(get(f"{url}/v1/openapi.json")[2])
     validate(document)
     answers, metrics = check_answers(document, url, track), check_metrics(url)
-    print(f"{answers} answers are as the document says, and {metrics} metrics can be read")
+    print(f"{answers} answers conform to the document, and {metrics} metrics can be parsed")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""Does to a lake's plays what other tools do to a Delta table: VACUUM, OPTIMIZE, and a checkpoint of the log.
+"""Runs a maintenance operation of other tools on a lake's plays: vacuum, optimize, or a checkpoint
+of the log.
 
-    others.py LAKE WHAT
+    others.py LAKE OPERATION
 
 Prints the operations of the newest commits.
 """
@@ -10,12 +11,12 @@ from pathlib import Path
 
 import deltalake
 
-plays, what = Path(sys.argv[1]) / "song_plays", sys.argv[2]
+plays, operation = Path(sys.argv[1]) / "song_plays", sys.argv[2]
 table = deltalake.DeltaTable(plays)
-if what == "vacuum":
+if operation == "vacuum":
     table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False, full=True)
-elif what == "optimize":
+elif operation == "optimize":
     table.optimize.compact()
-elif what == "checkpoint":
+elif operation == "checkpoint":
     table.create_checkpoint()
 print([commit["operation"] for commit in deltalake.DeltaTable(plays).history(3)])

@@ -1,9 +1,9 @@
-"""Counts the plays of a lake again and again, by the names of files and by the log, until the file STOP is there.
+"""Counts the plays of a lake repeatedly, by file name and by the log, until the file STOP exists.
 
     poll.py LAKE STOP
 
-Prints a line for each time that it has looked: the count by name (DuckDB), and the count by the log (delta-rs and DuckDB).
-A reader whose file is deleted while it reads it fails, and looks again: that is no count.
+Prints one line per round: the count by name (DuckDB), and the count by the log (delta-rs and
+DuckDB). A round in which a file is deleted while it is read fails, and prints nothing.
 """
 
 import sys

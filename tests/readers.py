@@ -1,9 +1,10 @@
-"""Opens a lake with the readers that people have, and compares what they count with what the API says.
+"""Reads a lake with common third-party readers, and compares their counts with those of the API.
 
     readers.py LAKE PLAYS DEAD_LETTERS
 
-Each reader finds the files in its own way: DuckDB, Polars and pyarrow through the names of folders and files, and
-delta-rs through the log of each table. Exits with status 1 and a line that names the first reader that differs.
+Each reader finds the files in its own way: DuckDB, Polars and pyarrow by the names of folders and
+files, and delta-rs by the log of each table. Exits with status 1 and a line that names the first
+reader that differs.
 """
 
 import os
@@ -76,7 +77,7 @@ def read_with_deltalake(lake, plays, rows, dead_letters):
 
 
 def prune(table):
-    """The bounds in the log are right: a filter by time finds what reading everything finds."""
+    """Checks the bounds in the log: a filter by time must count the same plays as a full scan."""
     times = table.to_pyarrow_dataset().to_table(columns=["timestamp"])["timestamp"].to_pylist()
     middle = sorted(times)[len(times) // 2]
     late = pyarrow.dataset.field("timestamp") >= pyarrow.scalar(middle, pyarrow.timestamp("us", tz="UTC"))
@@ -104,6 +105,6 @@ def main():
 
 if __name__ == "__main__":
     main()
-    # Four libraries and their threads, all of them unloaded at once: now and then one aborts while it is torn down.
+    # Skip the normal exit: unloading four libraries with their threads occasionally aborts.
     sys.stdout.flush()
     os._exit(0)

@@ -1,16 +1,19 @@
-"""Brings connections to one address to another, as in `relay.py 127.0.0.1:9092 broker.sock http.sock 127.0.0.1:7878`.
+"""Forwards connections between addresses, as in `relay.py 127.0.0.1:9092 broker.sock http.sock
+127.0.0.1:7878`.
 
-Each pair says where to listen and where to connect: host:port, or the path of a Unix socket. A process in a network name
-space of its own reaches nothing else of this machine; such sockets are files, and those it shares with the others.
+Each pair of arguments is where to listen and where to connect: host:port, or the path of a Unix
+socket. A process in its own network namespace reaches the rest of the machine only through Unix
+sockets, because these are files.
 
-Ends when stdin does, as it does with the process that has started this one.
+Ends when stdin closes, which happens at the latest when the parent process ends.
 """
 
 import asyncio
 import sys
 
 CHUNK_BYTES = 1 << 16
-# A process of ours has a few; without a limit, one that went wrong would take all files of this machine.
+# Normal clients use a few; the limit keeps a faulty one from using up the machine's file
+# descriptors.
 CONNECTIONS_MAX = 256
 open_connections = 0
 
@@ -30,31 +33,31 @@ async def connect(address):
     return await (asyncio.open_connection(*tcp) if tcp else asyncio.open_unix_connection(address))
 
 
-async def pour(reader, writer):
+async def copy(reader, writer):
     while chunk := await reader.read(CHUNK_BYTES):
         writer.write(chunk)
         await writer.drain()
 
 
 async def relay(address, reader, writer):
-    """Until either end has closed: neither Kafka nor HTTP goes on with half of a connection."""
+    """Forwards until either end closes: neither Kafka nor HTTP uses half-closed connections."""
     global open_connections
     open_connections += 1
-    writers, pours = [writer], []
+    writers, copies = [writer], []
     try:
         if open_connections <= CONNECTIONS_MAX:
             far_reader, far_writer = await connect(address)
             writers.append(far_writer)
-            pours = [asyncio.create_task(pour(*way)) for way in ((reader, far_writer), (far_reader, writer))]
-            done, _ = await asyncio.wait(pours, return_when=asyncio.FIRST_COMPLETED)
+            copies = [asyncio.create_task(copy(*way)) for way in ((reader, far_writer), (far_reader, writer))]
+            done, _ = await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
             for one in done:
                 one.result()
     except OSError:
-        # Whoever is at the near end sees it close, and knows what to do.
+        # The client sees its connection close, and handles that.
         pass
     finally:
         open_connections -= 1
-        for one in pours:
+        for one in copies:
             one.cancel()
         for one in writers:
             one.close()

@@ -1,1 +1,1 @@
-"""What `scripts/bench` measures, one module each; `bench.py` is what they share."""
+"""The measurements of `scripts/bench`, one module each; `bench.py` is shared by all."""

@@ -1,4 +1,4 @@
-"""What every measurement has: options, a broker, a folder, and peers that may or may not be had."""
+"""Shared by all measurements: options, a broker, a folder, and peers that may be missing."""
 
 import os
 import shutil
@@ -11,22 +11,23 @@ from common import TARGET, broker, stop_broker
 from . import peers, results
 from .measure import Failed, run
 
-# Where `cargo build --release --examples` leaves the limits.
+# The folder in which `cargo build --release --examples` puts the limits.
 LIMITS = os.path.join(TARGET, "release/examples")
 TURN_TIMEOUT_S = 1800
-# With 256 MiB, which is enough for tests, the broker collects garbage while it is measured. Where milliseconds count, each time it
-# does would be what is measured: it takes 30 to 90 of them.
+# With 256 MiB, which is enough for tests, the broker collects garbage during measurements. Where
+# milliseconds matter, each collection by the serial collector would show: it takes 30 to 90 ms.
 BROKER = {"REPRISE_KAFKA_HEAP": "512m", "REPRISE_KAFKA_COLLECTOR": "SerialGC"}
 TIMED_BROKER = {"REPRISE_KAFKA_HEAP": "1g", "REPRISE_KAFKA_COLLECTOR": "ZGC"}
 TIMED = ("fresh", "serve")
-# What the user has set wins.
+# Variables set by the user take precedence.
 GIVEN = dict(os.environ)
-# More than this runs already: ratios will be noisy.
+# Above this load average, ratios will be noisy.
 LOAD_IDLE = 0.7
 
 
 class Bench:
-    """Of one measurement. As a context it starts what is needed, and leaves nothing behind."""
+    """One measurement. As a context manager it starts a broker, and removes everything at the end.
+    """
 
     def __init__(self, options):
         self.options, self.brokers, self.ours, self.folder = options, None, False, None
@@ -34,10 +35,10 @@ class Bench:
 
     def __enter__(self):
         if not os.access(self.options.reprise, os.X_OK):
-            sys.exit(f"bench: {self.options.reprise} is not there: run `cargo build --release` first")
+            sys.exit(f"bench: {self.options.reprise} does not exist: run `cargo build --release` first")
         if (load := os.getloadavg()[0]) > LOAD_IDLE:
-            self.say(f"this machine is busy (load {load:.1f}): wait, or take the figures with care")
-        # `all` has several, one after the other.
+            self.say(f"this machine is busy (load {load:.1f}): wait, or the figures will be noisy")
+        # `all` runs several measurements, one after the other.
         broker_of = TIMED_BROKER if self.options.measurement in TIMED else BROKER
         os.environ.update({name: GIVEN.get(name, value) for name, value in broker_of.items()})
         self.brokers, self.ours = broker()
@@ -56,7 +57,7 @@ class Bench:
         return os.path.join(self.folder, name)
 
     def empty(self, name):
-        """An empty folder below ours."""
+        """An empty folder inside the folder of the measurement."""
         shutil.rmtree(self.path(name), ignore_errors=True)
         os.makedirs(self.path(name))
         return self.path(name)
@@ -68,7 +69,7 @@ class Bench:
         return run([self.options.reprise, *arguments], TURN_TIMEOUT_S)
 
     def leave_out(self, name, why):
-        """Nobody is left out silently."""
+        """Records and prints that a job is left out."""
         self.left_out[name] = str(why)
         self.say(f"{name} is left out: {why}")
 
@@ -77,10 +78,10 @@ class Bench:
         path = os.path.join(LIMITS, name)
         if os.access(path, os.X_OK):
             return path
-        return self.leave_out(name, f"it is not built: cargo build --release --example {name}")
+        return self.leave_out(name, f"it has not been built: cargo build --release --example {name}")
 
     def delete_topics(self):
-        """Gigabytes on somebody else's broker are not for us to leave behind."""
+        """Deletes the topics, which take gigabytes of a broker that is not stopped."""
         try:
             for topic in self.topics:
                 run([peers.tools(), os.path.join(os.path.dirname(__file__), "topics.py"), self.brokers, topic], 60)
@@ -95,7 +96,7 @@ class Bench:
             print(notes, flush=True)
 
     def keep(self, name, **found):
-        """Writes down all that was found, and names who was left out."""
+        """Saves the raw run, and prints which jobs were left out."""
         for left, why in self.left_out.items():
             print(f"\nLeft out: {left}: {why.splitlines()[0]}", flush=True)
         program = subprocess.run([self.options.reprise, "--version"], capture_output=True, text=True).stdout.strip()

@@ -1,9 +1,9 @@
-"""Clients of `/v1/stream` that read all that they are sent, until standard input ends.
+"""Clients of `/v1/stream` that read every event, until standard input closes.
 
     clients.py ADDRESS CLIENTS
 
-Says `ready` when all of them have had their first event, and at the end, as JSON, how many events came, and how many clients were
-lost on the way.
+Prints `ready` when each client has received its first event. At the end, prints as JSON the rate of
+events, and how many clients were disconnected.
 """
 
 import asyncio

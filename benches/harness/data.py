@@ -1,4 +1,4 @@
-"""What is measured with: topics, and lakes that are kept from call to call."""
+"""Input data: topics, and lakes that are kept between calls."""
 
 import json
 import os
@@ -9,13 +9,14 @@ import time
 from . import peers
 from .measure import Process, run
 
-# A date that is past wherever this runs, and the same at each call.
+# A fixed date in the past.
 START = "2025-11-20T14:30:00Z"
 PLAYS_PER_EVENT_SECOND = 2000
-# Fifty songs with the popularity of the reference's, or a catalogue with a long tail.
+# Fifty songs with the popularity of the reference implementation's, or a catalogue with a long
+# tail.
 KINDS = {"narrow": [], "wide": ["--songs", "100000", "--skew", "1.1", "--users", "100000"]}
 LAKE_START = "2025-11-03"
-# Neither a checkpoint nor compaction may begin behind the back of what is measured.
+# No checkpoint and no compaction may start during a measurement.
 UNDISTURBED = ["--checkpoint-interval", "3000d", "--compact-after", "3000d"]
 TIMEOUT_S = 3600
 ROWS = """
@@ -25,7 +26,8 @@ print(sum(pyarrow.parquet.read_metadata(line.strip()).num_rows for line in open(
 
 
 class Topic:
-    """Plays that `reprise generate` has made, the same at each call, on four partitions and not compressed."""
+    """A topic of four partitions that `reprise generate` fills with the same plays at each call,
+    uncompressed."""
 
     def __init__(self, bench, name):
         self.bench, self.name = bench, f"bench-{name}-{os.getpid()}-{time.time_ns()}"
@@ -35,7 +37,7 @@ class Topic:
         bench.topics.append(self.name)
 
     def fill(self, plays, start, span, *mix):
-        """Makes plays that happen from `start` on over `span`, up to 20 s out of order."""
+        """Generates plays with timestamps over `span` from `start` on, up to 20 s out of order."""
         when = ["--start", start, "--history", span, "--history-plays", plays, "--count", plays]
         command = [self.bench.options.reprise, "generate", *self.common, "--rate", "max", "--seed", "1", *when, *mix]
         with Process(command) as generator:
@@ -46,13 +48,13 @@ class Topic:
 
 
 def sent_per_s(generator):
-    """What the generator says of itself at its end."""
-    said = re.search(r" s: ([\d,]+)/s", generator.errors())
-    return int(said[1].replace(",", "")) if said else 0
+    """The rate that the generator has logged at its end."""
+    found = re.search(r" s: ([\d,]+)/s", generator.errors())
+    return int(found[1].replace(",", "")) if found else 0
 
 
 def seconds_of(plays):
-    """How long so many plays take in event time."""
+    """The span of event time for a number of plays."""
     return f"{max(plays // PLAYS_PER_EVENT_SECOND, 1)}s"
 
 
@@ -61,13 +63,13 @@ def live_topic(bench, kind, plays):
 
 
 def run_command(bench, topic, lake, *more):
-    """`reprise run`, as it is by default, to the end of the topic."""
+    """`reprise run` with its defaults, to the end of the topic."""
     return [bench.options.reprise, "run", *topic.source, "--lake", lake, "-w", bench.options.workers,
             "--listen", "127.0.0.1:0", "--until-caught-up", *more]
 
 
 def kept_lake(bench, plays, songs, users, days):
-    """A lake with so many plays, as it is after some quiet hours: compacted. It is made once."""
+    """A compacted lake with that many plays, created once and kept."""
     path = os.path.join(peers.CACHE, "lakes", f"{plays}-plays-{songs}-songs-{users}-users-{days}-days")
     if not os.path.exists(os.path.join(path, "made.json")):
         began, partial = time.monotonic(), f"{path}.partial"
@@ -88,23 +90,23 @@ def kept_lake(bench, plays, songs, users, days):
     with open(os.path.join(path, "made.json")) as file:
         made = json.load(file)
     bench.say(f"the lake: {made['plays']:,} plays, {made['files']:,} files, {made['bytes'] / 1e6:.0f} MB, made in "
-              f"{made['seconds']:.0f} s; it stays in {os.path.relpath(path)} until you remove it")
+              f"{made['seconds']:.0f} s; kept in {os.path.relpath(path)} until you remove it")
     return path, made
 
 
 def parquet_files(lake):
-    """The files of plays of a lake of ours, or of one that a peer has written."""
+    """The files of plays in a lake, of reprise or of a peer."""
     found = []
     for folder, folders, files in os.walk(lake):
-        # What begins so is not finished, or no data.
+        # Folders with these prefixes hold unfinished files or no data.
         folders[:] = [name for name in folders if not name.startswith(("_", ".")) and name != "dead_letters"]
-        # Flink's have no ending.
+        # Flink's files have no extension.
         found += [os.path.join(folder, name) for name in files if name.endswith(".parquet") or name.startswith("part-")]
     return found
 
 
 def rows(bench, lake):
-    """How many plays lie in a lake, by the footers of its files."""
+    """The number of plays in a lake, by the footers of its files."""
     listed = bench.path("files")
     with open(listed, "w") as file:
         file.write("\n".join(parquet_files(lake)))

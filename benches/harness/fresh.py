@@ -1,6 +1,8 @@
-"""Freshness: from producing a play to a changed count, while others come in at a steady rate.
+"""Freshness: the time from producing a play to a changed count, while other plays arrive at a
+steady rate.
 
-Of reprise it is the count that a client of its HTTP server sees; of a peer the count that its own process has, with nobody served.
+For reprise it is the count that an HTTP client sees; for a peer the count inside its own process,
+which serves no clients.
 """
 
 import json
@@ -16,10 +18,10 @@ from .measure import Failed, Process
 from .results import against
 
 US, US_ASKED, US_COMMITTING = "reprise", "reprise, a client that asks", "reprise, a commit every 5 s"
-# What a second worker costs: in each epoch they wait for each other.
+# Shows the cost of a second worker: in each epoch the workers wait for each other.
 US_TWO = "reprise, two workers"
 OURS = (US, US_ASKED, US_TWO, US_COMMITTING)
-# In Python, beside the thread that sends: what it sees late may be its own doing.
+# In Python, in the same process as the sending thread, so some of its delay may be its own.
 LIMIT = "a consumer that only looks"
 LOW, HIGH = 10_000, 200_000
 LOW_GOAL = "p99 ≤ 15 ms"
@@ -27,16 +29,16 @@ GOALS = {US: LOW_GOAL, US_ASKED: LOW_GOAL, US_TWO: LOW_GOAL, US_COMMITTING: "p99
 PEER_GOAL = "≤ 0.2"
 JVM_MEMORY = "2g"
 READY_S = 180
-# The generator ends by itself, whatever becomes of us.
+# The generator ends by itself after this, even if this script is killed.
 GENERATOR_S = 900
-# For the last counts of a peer to come out.
+# Time for the last counts of a peer to come out.
 SETTLE_S = 3
 HEAD = ["job", "plays/s", "p50 ms", "p90", "p99", "min – max", "max", "never seen", "reprise ÷ it, p99", "min – max", "goal"]
 NOTES = """\
-For reprise a probe is seen by a client of its event stream (`every=0`), or by a client that asks over
-HTTP each millisecond. For a peer it is seen by the last operator of its own process. Figures are
-medians of the rounds; `plays/s` is the rate that the generator reached. Probes are sent at once, the
-other plays after --linger."""
+For reprise, a probe is observed by a client of its event stream (`every=0`), or by a client that polls
+over HTTP every millisecond. For a peer, it is observed by the last operator of its own process.
+Figures are medians of the rounds; `plays/s` is the rate that the generator reached. Probes are sent
+immediately, the other plays after --linger."""
 
 
 def percentile(values, share):
@@ -44,7 +46,7 @@ def percentile(values, share):
 
 
 def after_warm_up(seen, found):
-    """How many probes count, and the latencies of those that were seen."""
+    """The number of probes after the warm-up, and the latencies of those that were seen."""
     sent = [sent_us for sent_us in found["sent_us"] if sent_us >= found["from_us"]]
     latencies_ms = [latency_us / 1e3 for sent_us, latency_us in seen if sent_us >= found["from_us"]]
     if not latencies_ms:
@@ -58,7 +60,7 @@ class Fresh:
         self.prober = os.path.join(os.path.dirname(__file__), "prober.py")
 
     def jobs(self):
-        """Who takes part, and at which rate."""
+        """The jobs, each with its rate."""
         jobs = {US: (LOW, self.reprise("stream")), US_ASKED: (LOW, self.reprise("http")),
                 US_TWO: (LOW, self.reprise("stream", workers=2)),
                 US_COMMITTING: (HIGH, self.reprise("stream", "--commit-interval", "5s")), LIMIT: (LOW, self.limit)}
@@ -70,7 +72,7 @@ class Fresh:
                     self.bench.leave_out(name, why)
         return jobs
 
-    # As they are by default, and as their manuals tell those for whom latency counts.
+    # Each peer with its defaults, and as its manual recommends for low latency.
 
     def flink(self):
         flink, common = peers.flink(JVM_MEMORY), ["--threads", self.options.workers]
@@ -111,20 +113,20 @@ class Fresh:
     def peer(self, command):
         def measure(topic, folder):
             with Process(command(topic, folder), stdin=subprocess.PIPE) as process:
-                self.until(process, lambda: "ready" in process.said().splitlines())
+                self.until(process, lambda: "ready" in process.output().splitlines())
                 found = self.probe("song", topic)
                 time.sleep(SETTLE_S)
-                # It tells what it has seen when its input ends.
+                # The job prints its latencies when its input closes.
                 process.process.stdin.close()
-                said = process.wait(60).said()
-            return said["latencies_us"], found
+                report = process.wait(60).report()
+            return report["latencies_us"], found
         return measure
 
     def until(self, process, ready):
         deadline = time.monotonic() + READY_S
         while not ready():
             if not process.running() or time.monotonic() > deadline:
-                raise Failed(f"it did not become ready{process.last_words()}")
+                raise Failed(f"the job did not become ready{process.last_errors()}")
             time.sleep(0.2)
 
     def probe(self, how, topic, *address):
@@ -150,11 +152,11 @@ class Fresh:
         pace = ["--rate", rate, "--duration", f"{GENERATOR_S}s", "-X", f"linger.ms={self.options.linger}"]
         generate = [self.options.reprise, "generate", *topic.common, *pace, *data.KINDS[self.options.kind]]
         with Process(generate) as generator:
-            # It makes the topic.
+            # The generator creates the topic.
             time.sleep(2)
             seen, found = job(topic, folder)
             if not generator.running():
-                raise Failed(f"the generator has ended{generator.last_words()}")
+                raise Failed(f"the generator has ended{generator.last_errors()}")
             generator.stop()
             reached = data.sent_per_s(generator)
         self.bench.delete_topics()

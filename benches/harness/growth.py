@@ -1,6 +1,8 @@
-"""What may grow and what may not: the cost of a play and the memory of a track, as plays, tracks and weeks become many.
+"""Growth: the cost of a play and the memory of a track as the numbers of plays, tracks and weeks
+grow.
 
-Costs are processor time, which the neighbours on a machine disturb least, less what a run over nothing costs.
+Costs are processor time, which other load on the machine disturbs least, minus the cost of a run
+over an empty topic.
 """
 
 import shutil
@@ -11,15 +13,16 @@ from .measure import run
 
 FACTORS = [1, 10, 100]
 PLAYS_BASE, TRACKS_BASE, PLAYS_OF_TRACKS = 200_000, 10_000, 2_000_000
-# Plays grow with the weeks, as they do in life.
+# The number of plays grows with the weeks, as in practice.
 PLAYS_PER_WEEK, LATER_PLAYS = 400_000, 1_000_000
 CATALOGUE = 100_000
-# Mondays. However many weeks there are, they end before the same one.
+# Mondays. All ranges of weeks end at the same Monday.
 WEEK_STARTS, NEXT_WEEK = {1: "2025-11-03", 10: "2025-09-01", 100: "2023-12-11"}, "2025-11-10"
 GOAL = "≤ 1.3"
-# It decodes ids, titles, artists and countries, and adds up. A replay reads hardly any title, but moments, and it ranks.
+# The scan decodes ids, titles, artists and countries, and sums. A replay reads hardly any titles,
+# but also timestamps, and it ranks.
 SCAN = "a scan"
-# Distinct tracks, and pairs of a track and a cell of the six charts.
+# The number of distinct tracks, and of pairs of a track and a cell of the six charts.
 COUNT = """
 import sys, duckdb
 cells = [f"song_id{time}{scope}" for time in ("", ", week", ", month") for scope in ("", ", country")]
@@ -62,17 +65,17 @@ class Growth:
         return self
 
     def scaled(self, number):
-        """`--plays` is what the plays begin with; all else keeps its proportion to that."""
+        """Scales a number in proportion to `--plays`, the smallest number of plays."""
         return max(number * self.options.plays // PLAYS_BASE, 100)
 
     def idle(self):
-        """What a start and an end cost."""
+        """Measures the cost of starting and ending."""
         topic = data.Topic(self.bench, "nothing").fill(1, data.START, "1s")
         lake = self.bench.path("lake")
         self.idle_cpu_s = {job: cpu_s for job, (cpu_s, _) in self.costs(topic, lake).items()}
 
     def costs(self, topic, lake):
-        """What each job takes: a run, which makes the lake, and what reads it then."""
+        """The cost of each job: a run, which creates the lake, and the jobs that read the lake."""
         costs = {"run": self.runs(topic, lake), "replay": self.replays(lake)}
         if self.scan:
             command = [self.scan, lake, self.options.workers]
@@ -80,7 +83,7 @@ class Growth:
         return costs
 
     def runs(self, topic, lake, begin=None):
-        """What runs over `topic` take, into a new lake or a copy of the one at `begin`."""
+        """The cost of runs over `topic`, into a new lake or a copy of the one at `begin`."""
         costs = []
         for _ in range(self.options.rounds):
             shutil.rmtree(lake, ignore_errors=True)
@@ -111,7 +114,8 @@ class Growth:
         self.bench.delete_topics()
 
     def later(self, topic, lake, weeks, mix):
-        """What plays of the next week take, over a lake of so many closed ones, less what it takes to start."""
+        """Measures plays of the next week over a lake of closed weeks, minus the cost of the start.
+        """
         self.bench.reprise("lake", "checkpoint", "--lake", lake)
         again, plays = self.bench.path("again"), self.scaled(LATER_PLAYS)
         start_s, _ = self.runs(topic, again, begin=lake)
@@ -130,10 +134,10 @@ class Growth:
                 rows += [self.row(point, points[0]) for point in points]
         idle = ", ".join(f"{job} {cpu_s:.2f} s" for job, cpu_s in self.idle_cpu_s.items())
         self.bench.show("Growth: the cost of a play and the memory of a track", HEAD, rows,
-                        f"Processor time is less what a start and an end take: {idle}.")
+                        f"Processor time excludes that of a start and an end: {idle}.")
         rows = [[point["weeks"], f"{point['us']:.2f}", ratio(point, self.closed[0]), "1",
                  f"{point['start_cpu_s']:.2f}", megabytes(point["memory_bytes"])] for point in self.closed]
-        self.bench.show("Closed weeks: what plays of the week after them cost, with a checkpoint", CLOSED_HEAD, rows)
+        self.bench.show("Closed weeks: the cost of plays of the week after them, with a checkpoint", CLOSED_HEAD, rows)
 
     def row(self, point, base):
         goal = GOAL if point["factor"] == 10 and point["job"] != SCAN else ""
@@ -161,7 +165,7 @@ def ratio(point, base):
 
 
 def per_more(point, base, what):
-    """The memory that has come with what has come."""
+    """The additional memory per additional track or cell."""
     more = point[what] - base[what]
     if not point["memory_bytes"] or more <= 0:
         return ""

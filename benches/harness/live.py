@@ -1,4 +1,5 @@
-"""Catching up with a topic: reprise with all its charts and its lake, beside its peers and a consumer that only counts."""
+"""Catching up with a topic: reprise with all charts and its lake, compared with peers and a
+consumer that only counts."""
 
 import os
 import statistics
@@ -9,7 +10,8 @@ from .results import against, spread
 
 US, LIMIT = "reprise", "one consumer that only counts"
 NAMES = {"spark": "Spark: trending + lake, two queries", "flink": "Flink SQL: trending + weekly + lake"}
-# On a wide topic it was not done after 90 s with a heap of 2 GB, when we first tried. Who asks for it gets it.
+# On a wide topic it had not finished after 90 s with a heap of 2 GB when first tried. It runs if
+# --peers names it.
 NARROW_ONLY = {"flink"}
 GOALS = {("narrow", "spark"): "≥ 16", ("wide", "spark"): "≥ 13", ("narrow", "flink"): "≥ 16",
          ("narrow", LIMIT): "≥ 0.65", ("wide", LIMIT): "≥ 0.5"}
@@ -17,8 +19,8 @@ MEMORY_GOALS = {"spark": "≤ 0.2"}
 JVM_MEMORY = "2g"
 HEAD = ["plays", "job", "plays/s", "min – max", "reprise ÷ it", "min – max", "goal", "CPU µs/play", "its start"]
 NOTES = """\
-Reprise is timed as a whole process, from its start to its exit. A peer is timed by the job time that
-it reports, without the start of its JVM; the consumer from the assignment of partitions to the last
+Reprise is timed as a whole process, from start to exit. A peer is timed by the job time that it
+reports, without the start of its JVM; the consumer from the assignment of partitions to the last
 record. CPU is that of whole processes."""
 
 
@@ -36,7 +38,7 @@ class Live:
         self.turns, self.generated = [], {}
 
     def jobs(self):
-        """Who takes part: names, and how to start them on a topic with an empty folder."""
+        """The jobs: names, and functions that give the command for a topic and an empty folder."""
         jobs = {US: self.reprise}
         if counter := self.bench.limit("count_records"):
             jobs[LIMIT] = lambda topic, _: [counter, self.bench.brokers, topic.name]
@@ -66,9 +68,9 @@ class Live:
             topic = data.live_topic(self.bench, kind, self.options.plays)
             self.generated[kind] = topic.rate
             taking_part = {name: start for name, start in jobs.items() if kind == "narrow" or self.is_wide(name)}
-            # The first round warms the broker's cache, and is not counted.
+            # The first round warms the broker's cache, and is not measured.
             for turn in range(self.options.rounds + 1):
-                # There and back again, so that nobody always comes after the hungriest.
+                # The order alternates, so that no job always follows the most demanding one.
                 for name in list(taking_part)[:: 1 if turn % 2 == 0 else -1]:
                     try:
                         self.turn(kind, topic, name, taking_part[name], turn)
@@ -81,8 +83,8 @@ class Live:
         return self
 
     def is_wide(self, name):
-        if name in NARROW_ONLY and not self.options.asked:
-            self.bench.leave_out(f"{name}, wide", "not by default: it is not known to end. --peers asks for it")
+        if name in NARROW_ONLY and not self.options.has_explicit_peers:
+            self.bench.leave_out(f"{name}, wide", "not by default: it may not end. Name it with --peers")
             return False
         return True
 
@@ -91,12 +93,12 @@ class Live:
         cost = run(start(topic, folder), self.options.timeout)
         if name != LIMIT and (rows := data.rows(self.bench, folder)) != topic.plays:
             raise Failed(f"its lake has {rows:,} of {topic.plays:,} plays")
-        said = cost.said()
-        job_s = said.get("job_s") or said.get("seconds") or cost.seconds
+        report = cost.report()
+        job_s = report.get("job_s") or report.get("seconds") or cost.seconds
         self.bench.say(f"{kind}, round {turn}: {name} {topic.plays / job_s:,.0f} plays/s")
         if turn > 0:
             self.turns.append({"kind": kind, "job": name, "round": turn, "plays": topic.plays, "job_s": job_s,
-                               "startup_s": said.get("startup_s"), **cost.figures()})
+                               "startup_s": report.get("startup_s"), **cost.figures()})
 
     def series(self, kind, name, figure):
         return [figure(turn) for turn in self.turns if (turn["kind"], turn["job"]) == (kind, name)]
@@ -126,7 +128,7 @@ class Live:
             for name in self.names(kind):
                 theirs = self.series(kind, name, memory_of)
                 if all(theirs):
-                    # The counter keeps nothing, so nothing is to be learned from its memory.
+                    # The counter stores nothing, so its memory is no comparison.
                     ratio = ("", "") if name in (US, LIMIT) else against(self.series(kind, US, memory_of), theirs)
                     goal = MEMORY_GOALS.get(name, "")
                     rows.append([kind, NAMES.get(name, name), *spread(theirs, 0, 1e6), *ratio, goal])

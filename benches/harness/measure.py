@@ -1,4 +1,4 @@
-"""What a process costs, with all that it starts: seconds, processor seconds, memory."""
+"""Measures a process with all its children: seconds, processor seconds, memory."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 
 SAMPLE_S = 0.05
-# Finding who belongs to a session means reading all of /proc.
+# Finding the processes of a session means reading all of /proc.
 FIND_EVERY = 10
 GRACE_S = 15
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -18,23 +18,23 @@ PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class Failed(Exception):
-    """A command that did not do what it was asked."""
+    """A command that failed."""
 
 
 @dataclass
 class Cost:
     seconds: float
     cpu_s: float
-    # The most that all its processes had at once. None where there is no /proc.
+    # The peak of the sum over all processes. None where there is no /proc.
     memory_bytes: int | None
-    # What it has printed.
+    # Its stdout.
     out: str
 
     def figures(self):
         return {"seconds": self.seconds, "cpu_s": self.cpu_s, "memory_bytes": self.memory_bytes}
 
-    def said(self):
-        """The last line that is a JSON object: that is how jobs report."""
+    def report(self):
+        """The last line of stdout that is a JSON object, which is how jobs report."""
         for line in reversed(self.out.splitlines()):
             if line.startswith("{"):
                 return json.loads(line)
@@ -42,9 +42,10 @@ class Cost:
 
 
 class Process:
-    """A command in a session of its own: by that, what it starts is found, and ended with it.
+    """A command in its own session, by which its children are found and ended.
 
-    As a context it is ended when the context is left, whatever happens. `log` is a path for its stderr.
+    As a context manager it ends the command at the end of the block. `log` is a path for its
+    stderr.
     """
 
     def __init__(self, command, log=None, **how):
@@ -90,43 +91,43 @@ class Process:
         return self.rusage is None
 
     def wait(self, timeout_s):
-        """What it has cost, once it has ended by itself with status 0."""
+        """Waits for the end with status 0, and returns the cost."""
         deadline = time.monotonic() + timeout_s
         while self.running():
             if time.monotonic() > deadline:
                 self.end()
-                raise Failed(f"{self.command[0]} was not done after {timeout_s:.0f} s{self.last_words()}")
+                raise Failed(f"{self.command[0]} did not finish within {timeout_s:.0f} s{self.last_errors()}")
             time.sleep(0.002)
-        # A JVM outlives the Python that has started it for a moment, to clean up.
+        # A JVM outlives the Python that started it for a moment, to clean up.
         deadline = time.monotonic() + GRACE_S
         while session(self.process.pid) and time.monotonic() < deadline:
             time.sleep(SAMPLE_S)
         self.end()
         if self.process.returncode != 0:
-            raise Failed(f"{self.command[0]} ended with {self.process.returncode}{self.last_words()}")
+            raise Failed(f"{self.command[0]} ended with {self.process.returncode}{self.last_errors()}")
         return self.cost()
 
     def stop(self, timeout_s=60):
-        """Asks it to leave, and waits until it has."""
+        """Sends SIGINT, and waits for the end."""
         if self.running():
             self.process.send_signal(signal.SIGINT)
         return self.wait(timeout_s)
 
     def cost(self):
         cpu_s = max(self.rusage.ru_utime + self.rusage.ru_stime, sum(self.cpu_of.values()))
-        # What the kernel has noted of the largest process is exact; the sum over all is only sampled.
+        # The kernel's figure for the largest process is exact; the sum over all is only sampled.
         memory_bytes = max(self.rusage.ru_maxrss << 10, self.memory_bytes) if os.path.isdir("/proc/self") else None
-        return Cost(self.seconds, cpu_s, memory_bytes, self.said())
+        return Cost(self.seconds, cpu_s, memory_bytes, self.output())
 
-    def said(self):
-        """What it has printed by now."""
+    def output(self):
+        """Its stdout so far."""
         return content(self.out)
 
     def errors(self):
         return content(self.log)
 
     def end(self):
-        """Ends it, and all that it has started, by the ids of its session."""
+        """Kills it and all its children, which are those of its session."""
         self.ending.set()
         self.sampler.join()
         for pid in session(self.process.pid):
@@ -138,7 +139,7 @@ class Process:
             self.process.kill()
             time.sleep(0.002)
 
-    def last_words(self):
+    def last_errors(self):
         return "".join(f"\n  {line[:300]}" for line in self.errors().splitlines()[-15:])
 
 
@@ -149,7 +150,8 @@ def run(command, timeout_s, **how):
 
 
 def content(file):
-    """What is in a file by now. The process that writes it has the same place in it, so that must not move."""
+    """The content of a file so far. The writing process shares the file position, so it must not be
+    moved."""
     return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode(errors="replace")
 
 
@@ -157,14 +159,14 @@ def stat(pid):
     """The fields of /proc/PID/stat from the state on, or None if there is no such process."""
     try:
         with open(f"/proc/{pid}/stat") as file:
-            # The name before them may have spaces and brackets in it.
+            # The process name before these fields may contain spaces and parentheses.
             return file.read().rpartition(")")[2].split()
     except OSError:
         return None
 
 
 def session(leader):
-    """The processes of a session that live."""
+    """The live processes of a session."""
     if not os.path.isdir("/proc/self"):
         return []
     fields_of = {int(name): stat(name) for name in os.listdir("/proc") if name.isdigit()}

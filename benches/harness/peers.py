@@ -1,6 +1,7 @@
-"""Getting the peers, once, into the cache: packages from PyPI by pip, jars from Maven by mvn.
+"""Installs the peers once into the cache: packages from PyPI with pip, jars from Maven with mvn.
 
-`Missing` says why one cannot be had on this machine. It is then named as left out.
+`Missing` has the reason why one cannot be installed on this machine. It is then reported as left
+out.
 """
 
 import hashlib
@@ -17,12 +18,12 @@ JOBS = os.path.join(ROOT, "benches/peers")
 CACHE = os.path.join(ROOT, os.environ.get("REPRISE_CACHE") or ".cache", "bench")
 PACKAGES = {"pyspark": "4.1.1", "apache-flink-libraries": "2.3.0", "pathway": "0.33.0", "confluent-kafka": "2.16.1"}
 JAVA_OLDEST = 17
-# Flink reaches into Java's own modules; its launcher, which we do without, opens them.
+# Flink accesses internal Java modules. Its launcher, which is not used here, would open them.
 FLINK_OPENS = [f"--add-opens=java.base/java.{name}=ALL-UNNAMED" for name in ("lang", "util", "time")]
 
 
 class Missing(Exception):
-    """A peer, or something that it needs, cannot be had here."""
+    """A peer, or something that it needs, is not available here."""
 
 
 @dataclass
@@ -32,7 +33,7 @@ class Spark:
 
 
 def versions():
-    """Of all that is pinned, and of what runs it."""
+    """The versions of all pinned packages, and of Java."""
     found = {**PACKAGES, **dict(pin.split("==") for pin in pins())}
     try:
         found["java"] = subprocess.run([java(), "-version"], capture_output=True, text=True).stderr.splitlines()[0]
@@ -54,7 +55,7 @@ def tools():
 
 
 def readers():
-    """A Python with DuckDB, Polars and pyarrow: what the tests read lakes with."""
+    """The Python of the tests' readers, with DuckDB, Polars and pyarrow."""
     try:
         return readers_python()
     except subprocess.CalledProcessError as error:
@@ -72,11 +73,11 @@ def spark():
 
 
 def flink(memory):
-    """How to run its job: a Java with all of Flink on its path."""
+    """The command that runs Flink's job: a Java with all of Flink on its class path."""
     found = java()
     javac = os.path.join(os.path.dirname(found), "javac")
     if not os.access(javac, os.X_OK):
-        raise Missing(f"its job is written in Java, and {javac} is not there (Debian: openjdk-17-jdk-headless)")
+        raise Missing(f"its job is written in Java, and {javac} does not exist (Debian: openjdk-17-jdk-headless)")
     python = environment("apache-flink-libraries", sources=["apache-flink-libraries"])
     code = "import sysconfig; print(sysconfig.get_path('purelib'))"
     packages = subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
@@ -91,11 +92,11 @@ def java():
     found = os.path.join(home, "bin/java") if home else shutil.which("java")
     if not found or not os.access(found, os.X_OK):
         raise Missing(f"it needs Java {JAVA_OLDEST} or newer")
-    said = subprocess.run([found, "-XshowSettings:properties", "-version"], capture_output=True, text=True).stderr
-    version = re.search(r"java\.specification\.version = (\d+)", said)
+    output = subprocess.run([found, "-XshowSettings:properties", "-version"], capture_output=True, text=True).stderr
+    version = re.search(r"java\.specification\.version = (\d+)", output)
     if not version or int(version[1]) < JAVA_OLDEST:
         raise Missing(f"it needs Java {JAVA_OLDEST} or newer, and {found} is older")
-    # What is on the PATH is a link; javac lies beside what that leads to.
+    # The path may be a link; javac is beside its target.
     return os.path.realpath(found)
 
 
@@ -106,13 +107,13 @@ def compiled(javac, path, source):
         partial = f"{folder}.partial"
         done = subprocess.run([javac, "-nowarn", "-d", partial, "-cp", path, source], capture_output=True, text=True)
         if done.returncode != 0:
-            raise Missing(f"javac does not take its job: {done.stderr.strip()[:500]}")
+            raise Missing(f"javac cannot compile its job: {done.stderr.strip()[:500]}")
         os.rename(partial, folder)
     return folder
 
 
 def fetched(*prefixes):
-    """The paths of the jars of the list that begin with one of `prefixes`."""
+    """The paths of the listed jars whose Maven path begins with one of `prefixes`."""
     with open(os.path.join(JOBS, "jars.txt")) as file:
         listed = [line.split() for line in file if line.strip() and not line.startswith("#")]
     folder = os.path.join(CACHE, "jars")
@@ -130,16 +131,17 @@ def fetch(path, digest, to):
     partial = f"{to}.partial"
     os.makedirs(partial, exist_ok=True)
     file = os.path.join(partial, os.path.basename(path))
-    # As scripts/kafka does: who names a repository wants no other, and mvn knows the mirrors of its user.
+    # As in scripts/kafka: a named repository takes precedence, and mvn uses the mirrors that its
+    # user has configured.
     if repository := os.environ.get("REPRISE_MAVEN_REPOSITORY"):
         download(f"{repository.rstrip('/')}/{path}", file)
     elif shutil.which("mvn"):
         by_mvn(path, partial)
     else:
-        raise Missing("its jars come by mvn, or from what REPRISE_MAVEN_REPOSITORY says, and there is neither")
+        raise Missing("its jars need mvn or REPRISE_MAVEN_REPOSITORY, and there is neither")
     with open(file, "rb") as content:
         if hashlib.sha256(content.read()).hexdigest() != digest:
-            raise Missing(f"{file} is not the jar of benches/peers/jars.txt")
+            raise Missing(f"{file} differs from the jar in benches/peers/jars.txt")
     os.rename(file, to)
     os.rmdir(partial)
 

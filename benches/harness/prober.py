@@ -1,15 +1,18 @@
-"""Sends plays that nobody else plays, and sees when they are counted. Runs with the Python of `peers.tools`.
+"""Sends probes, which are distinctive plays, and measures when they are counted. Runs with the
+Python of `peers.tools`.
 
-    prober.py stream BROKERS TOPIC ADDRESS PROBES WARM_UP_S   is told by http://ADDRESS what changes, at each epoch
-    prober.py http BROKERS TOPIC ADDRESS PROBES WARM_UP_S     asks http://ADDRESS each millisecond
-    prober.py look BROKERS TOPIC PROBES WARM_UP_S             reads the topic, and only looks for them: the limit
-    prober.py song BROKERS TOPIC PROBES WARM_UP_S             only sends; a job of a peer sees them
+    prober.py stream BROKERS TOPIC ADDRESS PROBES WARM_UP_S   reads http://ADDRESS's event stream, with an event per epoch
+    prober.py http BROKERS TOPIC ADDRESS PROBES WARM_UP_S     polls http://ADDRESS every millisecond
+    prober.py look BROKERS TOPIC PROBES WARM_UP_S             only consumes the topic: the limit
+    prober.py song BROKERS TOPIC PROBES WARM_UP_S             only sends; a job of a peer observes them
 
-In `stream` and `http` all probes are one song from one country that nobody else plays from, so its list in the trending chart counts them: the n-th has been
-seen when the count is n. In `song` each has a song of its own, named P and the microsecond it was sent at.
+In `stream` and `http` all probes are one song from one country without other plays. That country's
+trending list counts them: the n-th probe has been seen when the count is n. In `song` each probe
+has its own song, named P and the microsecond of sending.
 
-Probes go out at their times whatever has become of the earlier ones: an answer that takes long delays all that it should have
-shown. Prints JSON: when the warm-up was over, what was sent, and but for `song` how much later each was seen, all in µs.
+Probes are sent on schedule, whatever happens to earlier ones, so a slow answer delays all probes
+that it should have shown. Prints JSON: the end of the warm-up, the times of sending, and except for
+`song` the latency of each probe, all in µs.
 """
 
 import http.client
@@ -24,7 +27,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 PROBES_PER_S = 20
 POLL_S = 0.001
-# For the last ones to be seen.
+# Time for the last probes to be seen.
 LINGER_S = 10
 COUNTRY = "ZZ"
 
@@ -34,13 +37,14 @@ def now_us():
 
 
 class Sender(threading.Thread):
-    """Sends a probe every 50 ms on average, at no steady beat that something in the system could be in step with."""
+    """Sends a probe every 50 ms on average, at random intervals, so that nothing in the system can
+    be in step with it."""
 
     def __init__(self, brokers, topic, own_songs, seconds):
         super().__init__(daemon=True)
         self.topic, self.own_songs, self.seconds = topic, own_songs, seconds
         self.producer = Producer({"bootstrap.servers": brokers, "linger.ms": 0, "acks": "all"})
-        # Or the first probe waits for it.
+        # Otherwise the first probe waits for the metadata.
         self.producer.list_topics(topic, timeout=10)
         self.sent_us, self.began = [], time.monotonic()
 
@@ -58,7 +62,7 @@ class Sender(threading.Thread):
         happened = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(sent_us // 1_000_000))
         play = {"song_id": song, "title": "Probe", "artist": "Probe", "user_id": "U1", "timestamp": happened,
                 "duration_ms": 180_000, "completed": True, "device": "mobile", "country": COUNTRY}
-        # Noted first: the watcher may be quicker than this thread.
+        # Recorded before sending, because the watcher may be faster than this thread.
         self.sent_us.append(sent_us)
         self.producer.produce(self.topic, key="probe", value=json.dumps(play))
         self.producer.poll(0)
@@ -69,7 +73,7 @@ class Listener:
 
     def __init__(self, address):
         connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=30)
-        # The status comes each second, so that one who waits for an event hears something.
+        # The status event, sent every second, keeps a read from blocking for long.
         connection.request("GET", f"/v1/stream?chart=trending&scope=country:{COUNTRY}&limit=1&every=0&status=true")
         self.answer, self.seen = connection.getresponse(), 0
         if self.answer.status != 200:
@@ -85,20 +89,20 @@ class Listener:
         return self.seen
 
 
-class Asker:
-    """A client that keeps its connection and asks again and again."""
+class Poller:
+    """A client that polls over one connection."""
 
     def __init__(self, address):
         self.due = time.monotonic()
         host, _, port = address.removeprefix("http://").partition(":")
         self.socket = socket.create_connection((host, int(port)), timeout=30)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.question = (f"GET /v1/trending?scope=country:{COUNTRY}&limit=1 HTTP/1.1\r\nHost: {host}\r\n\r\n").encode()
+        self.request = (f"GET /v1/trending?scope=country:{COUNTRY}&limit=1 HTTP/1.1\r\nHost: {host}\r\n\r\n").encode()
 
     def count(self):
         time.sleep(max(self.due - time.monotonic(), 0))
         self.due = time.monotonic() + POLL_S
-        self.socket.sendall(self.question)
+        self.socket.sendall(self.request)
         answer = b""
         while b"\r\n\r\n" not in answer:
             answer += self.received()
@@ -119,14 +123,15 @@ class Asker:
 
 
 class Looker:
-    """A consumer that does nothing but look for probes."""
+    """A consumer that only looks for probes."""
 
     def __init__(self, brokers, topic):
         self.consumer, self.seen = Consumer({"bootstrap.servers": brokers, "group.id": "looker"}), 0
         partitions = self.consumer.list_topics(topic, timeout=10).topics[topic].partitions
         partitions = [TopicPartition(topic, partition) for partition in partitions]
         for partition in partitions:
-            # Where it ends now, as no probe has been sent: the n-th that is seen must be the n-th that was sent.
+            # Starts at the current end, before any probe is sent: the n-th probe seen must be the
+            # n-th sent.
             _, partition.offset = self.consumer.get_watermark_offsets(partition, timeout=10)
         self.consumer.assign(partitions)
 
@@ -136,7 +141,7 @@ class Looker:
 
 
 def watch(watcher, sender):
-    """How much later each probe was seen; fewer than were sent if some never were."""
+    """The latency of each probe that was seen; probes that were never seen are missing."""
     latencies_us, deadline = [], None
     while sender.is_alive() or len(latencies_us) < len(sender.sent_us):
         count = watcher.count()
@@ -152,10 +157,10 @@ def watch(watcher, sender):
 def main():
     how, brokers, topic, *rest = sys.argv[1:]
     probes, warm_up_s = int(rest[-2]), float(rest[-1])
-    # Two threads that mostly wait, but neither may wait for the other's turn to be over.
+    # Both threads mostly wait; a short interval keeps each from waiting for the other's turn.
     sys.setswitchinterval(0.0002)
     sender = Sender(brokers, topic, how == "song", warm_up_s + probes / PROBES_PER_S)
-    watchers = {"stream": lambda: Listener(rest[0]), "http": lambda: Asker(rest[0]), "look": lambda: Looker(brokers, topic)}
+    watchers = {"stream": lambda: Listener(rest[0]), "http": lambda: Poller(rest[0]), "look": lambda: Looker(brokers, topic)}
     watcher = watchers[how]() if how in watchers else None
     from_us = now_us() + int(warm_up_s * 1e6)
     sender.start()

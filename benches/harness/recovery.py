@@ -1,4 +1,5 @@
-"""From SIGKILL to a ready instance, with a checkpoint and without, beside a replay of the same lake in the same round."""
+"""Time from SIGKILL to a ready instance, with and without a checkpoint, and of a replay of the same
+lake in the same round."""
 
 import os
 import shutil
@@ -9,8 +10,8 @@ import time
 
 from common import is_ready
 
-PATIENCE_S = 300
-# The background must not make a checkpoint while one without is measured.
+TIMEOUT_S = 300
+# No checkpoint may be made in the background while a start without one is measured.
 NEVER = ["--checkpoint-interval", "3000d"]
 
 
@@ -42,10 +43,10 @@ class Recovery:
     def until_ready(self, process):
         began = time.monotonic()
         while not is_ready(self.log):
-            if process.poll() is not None or time.monotonic() - began > PATIENCE_S:
+            if process.poll() is not None or time.monotonic() - began > TIMEOUT_S:
                 with open(self.log) as log:
                     sys.exit(f"bench: the instance does not become ready\n{log.read()[-3000:]}")
-            # Asking takes processor time from the one that is asked.
+            # Polling takes processor time from the polled process.
             time.sleep(0.03)
 
     def recovery(self):

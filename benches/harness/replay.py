@@ -1,4 +1,5 @@
-"""Playing a lake again: all charts of reprise, beside others that make the same six, and a scan that only adds up."""
+"""Replaying a lake: all charts of reprise, compared with other programs for the same six charts,
+and a scan that only sums."""
 
 import json
 import os
@@ -14,9 +15,9 @@ SONGS, USERS, DAYS = 100_000, 200_000, 30
 SPARK_MEMORY = "4g"
 HEAD = ["job", "s", "min – max", "reprise is faster", "min – max", "goal", "CPU s", "MB", "charts"]
 NOTES = """\
-Reprise is timed as a whole process, from its start to its exit, and counts the trending window
-besides the six charts. The others are timed by the job time that they report, without the start of
-Python or of a JVM. "The same" charts have the same number of entries and of plays."""
+Reprise is timed as a whole process, from start to exit, and counts the trending window in addition to
+the six charts. The others are timed by the job time that they report, without the start of Python or
+of a JVM. "The same" charts have the same number of entries and of plays."""
 
 
 class Replay:
@@ -51,7 +52,7 @@ class Replay:
 
     def measure(self):
         jobs = self.jobs()
-        # The first round brings the files into memory, and is not counted.
+        # The first round loads the files into the page cache, and is not measured.
         for turn in range(self.options.rounds + 1):
             for name in list(jobs)[:: 1 if turn % 2 == 0 else -1]:
                 try:
@@ -66,14 +67,14 @@ class Replay:
     def turn(self, name, command, turn):
         self.bench.empty("turn")
         cost = run(command, self.options.timeout, env={**os.environ, "POLARS_MAX_THREADS": self.options.workers})
-        said = counted(cost.out) if name == US else cost.said()
-        if "entries" in said:
-            self.answers[name] = {"entries": said["entries"], "plays": said["plays"]}
-        job_s = said.get("job_s") or said.get("seconds") or cost.seconds
+        report = counted(cost.out) if name == US else cost.report()
+        if "entries" in report:
+            self.answers[name] = {"entries": report["entries"], "plays": report["plays"]}
+        job_s = report.get("job_s") or report.get("seconds") or cost.seconds
         self.bench.say(f"round {turn}: {name} {job_s:.2f} s")
         if turn > 0:
-            self.turns.append({"job": name, "round": turn, "job_s": job_s, "startup_s": said.get("startup_s"),
-                               "grouping_s": said.get("grouping_s"), **cost.figures()})
+            self.turns.append({"job": name, "round": turn, "job_s": job_s, "startup_s": report.get("startup_s"),
+                               "grouping_s": report.get("grouping_s"), **cost.figures()})
 
     def series(self, name, figure):
         return [turn[figure] for turn in self.turns if turn["job"] == name]
@@ -84,7 +85,7 @@ class Replay:
             theirs, memory = self.series(name, "job_s"), self.series(name, "memory_bytes")
             if not theirs:
                 continue
-            # These are times, so the ratio is theirs to ours.
+            # The figures are times, so the ratio is theirs to ours.
             ratio = ("", "") if name == US else against(theirs, self.series(US, "job_s"))
             cpu_s = f"{statistics.median(self.series(name, 'cpu_s')):.2f}"
             megabytes = f"{statistics.median(memory) / 1e6:.0f}" if all(memory) else "–"
@@ -104,7 +105,7 @@ class Replay:
 
 
 def counted(out):
-    """How many entries the charts by calendar have, and how many plays these stand for."""
+    """The number of entries in the calendar charts, and of the plays that they count."""
     cells = [json.loads(line) for line in out.splitlines()]
     entries = [entry for cell in cells if cell["chart"] != "trending" for entry in cell["entries"]]
     return {"entries": len(entries), "plays": sum(entry["plays"] for entry in entries)}

@@ -18,13 +18,14 @@ RAW = os.path.join(SUMMARIES, "raw")
 
 
 def spread(values, digits=2, unit=1):
-    """The cells of a table for some figures: the median, and from where to where."""
+    """The table cells for some figures: the median, and the range."""
     values = [value / unit for value in values]
     return f"{statistics.median(values):.{digits}f}", f"{min(values):.{digits}f} – {max(values):.{digits}f}"
 
 
 def against(ours, theirs, digits=2):
-    """The cells of a table for a ratio. By pairs: what slows a round down slows both that are of it."""
+    """The table cells for a ratio, computed by pairs: a slow round slows both figures of the round.
+    """
     pairs = [our / their for our, their in zip(ours, theirs)]
     return spread(pairs, digits) if pairs else ("–", "–")
 
@@ -39,7 +40,7 @@ def table(head, rows):
 
 
 def machine():
-    """What the figures depend on, besides the programs."""
+    """The machine on which the figures were measured."""
     return {
         "cores": os.cpu_count(),
         "cpu": line_of("/proc/cpuinfo", "model name") or platform.processor(),
@@ -60,7 +61,7 @@ def line_of(path, name):
 
 
 def checkout():
-    """Which commit it is, and whether tracked files differ from it."""
+    """The commit of the checkout, and whether tracked files differ from it."""
     def git(*arguments):
         done = subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, text=True)
         return done.stdout.strip() if done.returncode == 0 else ""
@@ -68,7 +69,7 @@ def checkout():
 
 
 def keep(folder, name, found):
-    """Writes what was found as JSON, never over what an earlier call has written. Gives the path."""
+    """Writes a raw run as JSON to a new file, and returns its path."""
     os.makedirs(folder, exist_ok=True)
     today = datetime.date.today().isoformat()
     path, number = os.path.join(folder, f"{name}-{today}.json"), 1
@@ -105,7 +106,7 @@ of one run, not of two."""
 
 
 def section(name, run):
-    """One raw run: where and of which commit it was made, and its tables."""
+    """The section of one raw run: its machine, its commit, and its tables."""
     where, made = run["machine"], run["checkout"]
     changed = " with uncommitted changes" if made["changed"] else ""
     sizes = ", ".join(f"{size.replace('_', ' ')} {value}" for size, value in run["sizes"].items())

@@ -1,7 +1,7 @@
-"""What processes cost: the same plays by the same number of threads, in one process and in several.
+"""The cost of processes: the same plays counted by one process and by several.
 
-On a machine with as many cores as there are threads this shows what it takes to send tallies through sockets instead of
-through memory, and to be several programs; it does not show what more machines would give.
+On a machine with as many cores as threads, this shows the cost of sending tallies through sockets
+instead of memory, and of running several processes. It does not show the gain from more machines.
 """
 
 import os
@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-# Processes and the workers of each; the first is what the others are compared with.
+# Numbers of processes, and of workers per process; the first shape is the baseline.
 SHAPES = [(1, 2), (2, 1), (4, 1)]
 SONGS = {"narrow": ["--songs", "50", "--skew", "0.5"], "wide": ["--songs", "100000", "--skew", "1.1"]}
 EXCHANGED = re.compile(r"([\d,]+) bytes exchanged")
@@ -38,7 +38,8 @@ class Scale:
         return topic
 
     def turn(self, topic, processes, workers):
-        """Seconds, processor seconds, and bytes exchanged of one run from the first offset to the last."""
+        """Seconds, processor seconds, and bytes exchanged of one run from the first offset to the
+        last."""
         shutil.rmtree(self.lake, ignore_errors=True)
         command = [self.options.reprise, "cluster", "--processes", str(processes), "--restarts", "0", "--", "run", "--brokers",
                    self.brokers, "--topic", topic, "--lake", self.lake, "--listen", "127.0.0.1:0", "-w", str(workers),
@@ -48,8 +49,8 @@ class Scale:
         seconds = time.monotonic() - began
         if ended.returncode != 0:
             sys.exit(f"bench: {' '.join(command)} ended with {ended.returncode}\n{ended.stderr[-3000:]}")
-        said = EXCHANGED.findall(ended.stderr)
-        return seconds, cpu_s() - cpu_before_s, int(said[-1].replace(",", "")) if said else 0
+        exchanged = EXCHANGED.findall(ended.stderr)
+        return seconds, cpu_s() - cpu_before_s, int(exchanged[-1].replace(",", "")) if exchanged else 0
 
     def measure(self):
         print("| plays | processes × workers | plays/s (median) | min – max | of 1×2, by pairs | CPU µs/play | of 1×2 | bytes/play |\n"
@@ -57,7 +58,7 @@ class Scale:
         for kind in SONGS:
             topic = self.generate(kind)
             turns = {shape: [] for shape in SHAPES}
-            # In turn, so that a machine that slows down slows all of them.
+            # The shapes alternate, so that a slow phase of the machine affects all of them.
             for turn in range(self.options.rounds + 1):
                 for shape in SHAPES:
                     figures = self.turn(topic, *shape)

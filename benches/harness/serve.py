@@ -1,7 +1,8 @@
-"""Serving: what a thousand clients of the stream and two thousand requests a second cost those who wait for fresh charts.
+"""Serving: how a thousand clients of the stream and two thousand requests per second affect
+freshness.
 
-In each round the same run is probed as in `fresh`, by a client that asks, once alone and once beside them, while plays come in
-at 20,000 a second.
+In each round a run is probed as in `fresh`, by a client that polls, once alone and once under that
+load, while plays arrive at 20,000 per second.
 """
 
 import os
@@ -24,24 +25,26 @@ CONNECTIONS = 64
 PATHS = ["/v1/trending", "/v1/charts/weekly?scope=US", "/v1/charts/all-time?limit=20", "/v1/status"]
 HEAD = ["", "plays/s", "never seen", "p50 ms", "p99", "min – max", "p99 ÷ alone", "min – max", "goal", "memory MB", "requests/s", "failed", "their p99 ms", "events/s"]
 NOTES = f"""\
-{CLIENTS:,} clients read /v1/stream, and h2load sends {REQUESTS_PER_S:,} requests a second, both on
+{CLIENTS:,} clients read /v1/stream, and h2load sends {REQUESTS_PER_S:,} requests per second, both on
 this machine. Memory is the peak of the run. Request times are h2load's, over {CONNECTIONS}
 connections, from the sending of each request."""
 
 
 def load_generator():
-    """h2load, of Debian's nghttp2-client: one that costs little itself, beside what is measured on the same two cores."""
+    """h2load, of Debian's nghttp2-client: it takes little processor time itself, and shares two
+    cores with the run."""
     if not shutil.which("h2load"):
-        raise peers.Missing("there is no h2load: apt install nghttp2-client")
+        raise peers.Missing("h2load is missing: apt install nghttp2-client")
     return "h2load"
 
 
-def asked(path):
-    """What h2load noted of each request: when it began in microseconds, the status, and how many microseconds it took."""
+def requests_in(path):
+    """Figures of h2load's log, whose lines have the start of a request in µs, its status, and its
+    duration in µs."""
     with open(path) as file:
         rows = [line.split("\t") for line in file if line.endswith("\n")]
     if len(rows) < 2:
-        raise Failed("h2load has asked for nothing")
+        raise Failed("h2load has sent no requests")
     times_us = [int(row[2]) for row in rows]
     seconds = (max(int(row[0]) for row in rows) - min(int(row[0]) for row in rows)) / 1e6
     return {"per_s": len(rows) / seconds, "failed": sum(row[1] != "200" for row in rows) / len(rows),
@@ -61,7 +64,7 @@ class Serve(Fresh):
         pace = ["--rate", RATE, "--duration", f"{GENERATOR_S}s"]
         log, lake = os.path.join(folder, "run.log"), os.path.join(folder, "lake")
         with Process([self.options.reprise, "generate", *topic.common, *pace, *data.KINDS["narrow"]]) as generator:
-            # It makes the topic.
+            # The generator creates the topic.
             time.sleep(2)
             command = [self.options.reprise, "run", *topic.source, "--lake", lake, "-w", self.options.workers,
                        "--listen", "127.0.0.1:0"]
@@ -70,7 +73,7 @@ class Serve(Fresh):
                 figures = self.beside(topic, address_in(log), folder) if name == BESIDE else self.probed(topic, address_in(log))
                 process.stop()
             if not generator.running():
-                raise Failed(f"the generator has ended{generator.last_words()}")
+                raise Failed(f"the generator has ended{generator.last_errors()}")
             generator.stop()
             reached = data.sent_per_s(generator)
         self.bench.delete_topics()
@@ -86,21 +89,21 @@ class Serve(Fresh):
         return after_warm_up(zip(found["sent_us"], found["latencies_us"]), found)
 
     def beside(self, topic, address, folder):
-        targets, log = os.path.join(folder, "targets"), os.path.join(folder, "asked")
+        targets, log = os.path.join(folder, "targets"), os.path.join(folder, "requests")
         with open(targets, "w") as file:
             file.writelines(f"{address}{path}\n" for path in PATHS)
         clients = os.path.join(os.path.dirname(__file__), "clients.py")
         attack = [load_generator(), "--h1", "--input-file", targets, "--clients", CONNECTIONS, "--rps", REQUESTS_PER_S / CONNECTIONS,
                   "--duration", GENERATOR_S, "--log-file", log]
         with Process([sys.executable, clients, address, CLIENTS], stdin=subprocess.PIPE) as watchers:
-            self.until(watchers, lambda: "ready" in watchers.said().splitlines())
+            self.until(watchers, lambda: "ready" in watchers.output().splitlines())
             with Process(attack) as attacker:
                 figures = self.probed(topic, address)
                 if not attacker.running():
-                    raise Failed(f"h2load has ended{attacker.last_words()}")
+                    raise Failed(f"h2load has ended{attacker.last_errors()}")
             watchers.process.stdin.close()
-            heard = watchers.wait(60).said()
-        return {**figures, "watchers": heard, "requests": asked(log)}
+            events = watchers.wait(60).report()
+        return {**figures, "watchers": events, "requests": requests_in(log)}
 
     def show(self):
         rows = []
@@ -119,7 +122,7 @@ class Serve(Fresh):
                          f"{100 * of(lambda t: t['requests']['failed']):.2f} %",
                          f"{of(lambda t: t['requests']['p99_ms']):.1f}",
                          f"{of(lambda t: t['watchers']['events_per_s']):,.0f}"])
-        self.bench.show(f"Freshness at {RATE:,} plays/s, alone and beside those who read", HEAD, rows, NOTES)
+        self.bench.show(f"Freshness at {RATE:,} plays/s, alone and under load", HEAD, rows, NOTES)
 
     def keep(self):
         sizes = {name: getattr(self.options, name) for name in ("probes", "warm_up", "rounds", "workers")}

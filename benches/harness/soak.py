@@ -1,6 +1,8 @@
-"""Half an hour of steady plays, over a topic that forgets: lag and memory are to stay as they are.
+"""Half an hour of steady plays, over a topic with a short retention: lag and memory must stay
+constant.
 
-The topic keeps 2 GiB a partition in segments of 256 MiB, so from a quarter of an hour on the broker deletes what was read before.
+The topic keeps 2 GiB per partition in segments of 256 MiB, so after a quarter of an hour the broker
+starts to delete records.
 """
 
 import json
@@ -18,7 +20,7 @@ RATE = 50_000
 RETENTION = {"retention.bytes": 2 << 30, "segment.bytes": 256 << 20, "cleanup.policy": "delete"}
 SAMPLE_S = 5
 PARTS = 6
-# Until charts and buffers are as large as they get.
+# Time for charts and buffers to reach their final size.
 SETTLE_S = 120
 HEAD = ["from – to, min", "plays/s", "lag, records", "most", "freshness ms, median", "memory MB, median", "most", "lake version"]
 
@@ -37,7 +39,7 @@ def soak(bench):
         with Process(command, log=log) as process:
             while not is_ready(log):
                 if not process.running():
-                    raise Failed(f"it did not become ready{process.last_words()}")
+                    raise Failed(f"it did not become ready{process.last_errors()}")
                 time.sleep(0.2)
             status = f"{address_in(log)}/v1/status"
             time.sleep(SETTLE_S)
@@ -46,7 +48,7 @@ def soak(bench):
                 time.sleep(SAMPLE_S)
                 samples.append({"at_s": time.monotonic() - began, **look(status, process)})
                 if not (process.running() and generator.running()):
-                    raise Failed(f"it ended after {time.monotonic() - began:.0f} s{process.last_words()}")
+                    raise Failed(f"it ended after {time.monotonic() - began:.0f} s{process.last_errors()}")
             process.stop()
         generator.stop()
     bench.delete_topics()
@@ -70,7 +72,7 @@ def rows(samples, seconds):
         within = [sample for sample in samples if start <= sample["at_s"] < end]
         first, last = within[0], within[-1]
         rate = (last["accepted"] - first["accepted"]) / (last["at_s"] - first["at_s"])
-        # The broker may not have said in time where the partitions end.
+        # The lag is unknown while the broker has not reported the ends of the partitions.
         lag = [sample["lag"] for sample in within if sample["lag"] is not None]
         memory = [sample["memory_bytes"] for sample in within]
         fresh = [sample["freshness_ms"] for sample in within if sample["freshness_ms"] is not None]

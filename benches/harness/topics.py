@@ -1,6 +1,7 @@
-"""Deletes a topic, or makes one: topics.py BROKERS TOPIC [PARTITIONS SETTINGS]. Runs with the Python of `peers.tools`.
+"""Deletes a topic, or creates one: topics.py BROKERS TOPIC [PARTITIONS SETTINGS]. Runs with the
+Python of `peers.tools`.
 
-SETTINGS is a JSON object of the broker's options for the topic.
+SETTINGS is a JSON object with the topic's options.
 """
 
 import json

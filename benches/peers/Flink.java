@@ -17,21 +17,21 @@ import org.apache.flink.types.Row;
 import org.apache.flink.util.Collector;
 
 /**
- * The same job for Flink, as one writes it in Flink SQL.
+ * The same job for Flink, in Flink SQL.
  *
- * <p>{@code Flink live --brokers B --topic T --folder DIR [--threads N]} reads a topic from its first offset to where it ends
- * now, and keeps three things: the ten most played songs of each window of ten minutes that slides on by one, the plays of
- * each song by country and week, and all plays as Parquet by day and hour. It counts less than we do: no ranking of the
- * weekly counts, nothing by month, nothing over all time, and nobody is served. Mini-batches and object reuse are on, as
- * Flink's tuning guide says for aggregations.
+ * <p>{@code Flink live --brokers B --topic T --folder DIR [--threads N]} reads a topic from its first offset to its
+ * current end, and computes three results: the ten most played songs of each window of ten minutes that slides by one, the
+ * plays of each song by country and week, and all plays as Parquet by day and hour. It counts less than reprise: it does not
+ * rank the weekly counts, has no charts by month or of all time, and serves no clients. Mini-batches and object reuse are
+ * on, as Flink's tuning guide recommends for aggregations.
  *
- * <p>{@code Flink fresh --brokers B --topic T --folder DIR [--threads N] [--buffer-timeout 100ms]} counts the plays of each
- * song in such windows from now on, and notes when the first count of a song named P and the microsecond it was sent comes
- * out. It says {@code ready} when the first count has, and tells what it has noted when its input ends.
+ * <p>{@code Flink fresh --brokers B --topic T --folder DIR [--threads N] [--buffer-timeout 100ms]} counts new plays of
+ * each song in such windows, and records when the first count of a probe comes out: a song named P and the microsecond of
+ * sending. It prints {@code ready} after the first count, and the latencies when stdin closes.
  */
 public class Flink {
   private static final long LIVE_MS_MAX = 600_000;
-  /** In microseconds: when a probe was sent, and how much later it was counted. */
+  /** By the time of sending of a probe: how much later it was counted, both in microseconds. */
   private static final Map<Long, Long> LATENCIES = new ConcurrentHashMap<>();
   private static final CountDownLatch READY = new CountDownLatch(1);
 
@@ -63,7 +63,8 @@ public class Flink {
     settings.put("rest.bind-address", "127.0.0.1");
     settings.put("pipeline.object-reuse", "true");
     settings.put("execution.checkpointing.dir", "file://" + options.get("folder") + "/checkpoints");
-    // A bounded job ends with the checkpoint after its last record, so seldom ones would make it wait.
+    // A bounded job ends with the checkpoint after its last record, so long intervals would delay
+    // its end.
     settings.put("execution.checkpointing.interval", "3s");
     if (mode.equals("live")) {
       settings.put("table.exec.mini-batch.enabled", "true");
@@ -104,7 +105,7 @@ public class Flink {
         + " GROUP BY country, " + week + ", song_id");
     statements.addInsertSql("INSERT INTO lake SELECT song_id, title, artist, user_id, `timestamp`, duration_ms, completed,"
         + " device, country, happened, DATE_FORMAT(happened, 'yyyy-MM-dd'), DATE_FORMAT(happened, 'HH') FROM plays");
-    // It returns when the job has been planned and submitted, which takes seconds: that counts as its start.
+    // It returns when the job has been planned and submitted. These seconds count as startup.
     TableResult running = statements.execute();
     long began = System.nanoTime();
     long startMs = System.currentTimeMillis() - ManagementFactory.getRuntimeMXBean().getStartTime();
@@ -121,7 +122,8 @@ public class Flink {
       StreamExecutionEnvironment environment, StreamTableEnvironment tables, Map<String, String> options)
       throws Exception {
     tables.executeSql(plays(options, "'scan.startup.mode' = 'latest-offset'"));
-    // Not by window_end too: a window by its end alone would be counted when it is over, not at each play.
+    // Not grouped by window_end too: such a window would be counted only when it is over, not at
+    // each play.
     String query = counts("song_id, window_start, title, artist");
     tables.toChangelogStream(tables.sqlQuery(query)).process(new Probes());
     var job = environment.executeAsync("fresh");
@@ -143,7 +145,7 @@ public class Flink {
     }
   }
 
-  /** Notes when a probe is first counted. */
+  /** Records when a probe is first counted. */
   public static class Probes extends ProcessFunction<Row, Void> {
     @Override
     public void processElement(Row row, Context context, Collector<Void> out) {

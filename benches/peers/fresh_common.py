@@ -1,7 +1,8 @@
-"""What the jobs that measure freshness have in common: noting when a probe is first counted, and telling at the end.
+"""Shared by the jobs that measure freshness: recording when a probe is first counted, and reporting
+at the end.
 
-A probe is a play of a song named P and the microsecond at which it was sent. A job says `ready` when its first counts have come
-out, and tells what it has noted when its input ends, or after ten minutes.
+A probe is a play of a song named P and the microsecond of sending. A job prints `ready` after its
+first counts, and its latencies when stdin closes, or after ten minutes.
 """
 
 import json
@@ -18,7 +19,7 @@ class Probes:
         self.latencies, self.counted = {}, threading.Event()
 
     def note(self, songs):
-        """These have been counted; takes the time now."""
+        """Records the current time for songs that have been counted."""
         now_us = time.time_ns() // 1000
         for song in songs:
             if song[0] == "P":
@@ -26,13 +27,13 @@ class Probes:
                 self.latencies.setdefault(sent_us, now_us - sent_us)
         self.counted.set()
 
-    def tell(self):
-        """Waits for the end of input, tells, and ends the process."""
+    def report(self):
+        """Waits until stdin closes, prints the latencies, and ends the process."""
         if self.counted.wait(SECONDS_MAX):
             print("ready", flush=True)
             waiting = threading.Thread(target=sys.stdin.read, daemon=True)
             waiting.start()
             waiting.join(SECONDS_MAX)
         print(json.dumps({"latencies_us": sorted(self.latencies.items())}), flush=True)
-        # The engines' own threads would go on.
+        # The engine's own threads would keep the process alive.
         os._exit(0)

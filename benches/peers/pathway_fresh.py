@@ -1,8 +1,8 @@
-"""Pathway counts the completed plays of each song in windows of ten minutes that slide on by one, from now on.
+"""Pathway counts new completed plays of each song in windows of ten minutes that slide by one.
 
     pathway_fresh.py BROKERS TOPIC AUTOCOMMIT_MS
 
-How fresh it is, is up to how often its source commits what it has read: every 1.5 s by default.
+Its freshness depends on how often its source commits: every 1.5 s by default.
 """
 
 import sys
@@ -40,7 +40,7 @@ def main():
         song_id=pathway.this._pw_instance, opens=pathway.this._pw_window_start, plays=pathway.reducers.count())
     probes = Probes()
     pathway.io.subscribe(counts, lambda key, row, time, is_addition: probes.note([row["song_id"]]))
-    threading.Thread(target=probes.tell, daemon=True).start()
+    threading.Thread(target=probes.report, daemon=True).start()
     pathway.run(monitoring_level=pathway.MonitoringLevel.NONE)
 
 

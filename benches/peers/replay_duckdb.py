@@ -1,9 +1,11 @@
-"""DuckDB makes the charts by week, month and over all time, global and by country, of the plays of a lake.
+"""DuckDB computes the charts by week, by month and of all time, global and by country, of the plays
+of a lake.
 
     replay_duckdb.py LAKE THREADS latest|any
 
-One pass counts by week, month, country and song; the charts are made from that. `latest` gives each song the title and
-artist of its newest day, as we do; `any` takes whichever comes, which is less work.
+One pass counts by week, month, country and song; the charts are computed from these counts.
+`latest` gives each song the title and artist of its newest day, as reprise does; `any` takes any of
+them, which is less work.
 """
 
 import json
@@ -15,7 +17,8 @@ import duckdb
 lake, threads, titles = sys.argv[1:]
 TEXTS = {"latest": "arg_max(title, date) AS title, arg_max(artist, date) AS artist, max(date) AS date",
          "any": "any_value(title) AS title, any_value(artist) AS artist"}[titles]
-# The day comes from the names of the folders: to take it from the timestamps, which are with time zone, is slower.
+# The day is taken from the names of the folders, which is faster than from the timestamps with time
+# zone.
 BASE = f"""
     CREATE TEMP TABLE base AS
     SELECT date_trunc('week', date) AS week, date_trunc('month', date) AS month, country, song_id,

@@ -1,9 +1,11 @@
-"""Polars makes the charts by week, month and over all time, global and by country, of the plays of a lake.
+"""Polars computes the charts by week, by month and of all time, global and by country, of the plays
+of a lake.
 
     replay_polars.py LAKE
 
-One pass of the streaming engine counts by week, month, country and song; the charts are made from that. A song gets the title
-and artist of whichever play comes last. POLARS_MAX_THREADS says how many threads.
+One pass of the streaming engine counts by week, month, country and song; the charts are computed
+from these counts. A song gets the title and artist of the last play read. POLARS_MAX_THREADS sets
+the number of threads.
 """
 
 import json

@@ -1,7 +1,9 @@
-"""Spark SQL makes the charts by week, month and over all time, global and by country, of the plays of a lake.
+"""Spark SQL computes the charts by week, by month and of all time, global and by country, of the
+plays of a lake.
 
-One pass counts by week, month, country and song, and is cached; the charts are made from that. A song gets the title and artist
-of whichever play comes first. `startup_s` is until the session is there.
+One pass counts by week, month, country and song, and is cached; the charts are computed from it. A
+song gets the title and artist of the first play read. `startup_s` is the time until the session
+exists.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What the jobs for Spark have in common: a session on this machine, and the plays of a topic as columns."""
+"""Shared by the jobs for Spark: a session on this machine, and the plays of a topic as columns."""
 
 import argparse
 
@@ -21,7 +21,8 @@ def arguments(usage, *names):
 
 
 def session(options, jars=""):
-    """As many shuffle partitions as there are threads: the default of 200 is for a cluster, and far slower here."""
+    """A session with one shuffle partition per thread: the default of 200 is for clusters, and far
+    slower here."""
     builder = (SparkSession.builder.appName("peer").master(f"local[{options.threads}]")
                .config("spark.sql.shuffle.partitions", options.threads)
                .config("spark.driver.memory", options.memory)

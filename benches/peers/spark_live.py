@@ -1,8 +1,10 @@
-"""The same job for Spark: the two queries of the reference, at once, over a topic from its first offset to where it ends now.
+"""The same job for Spark: the reference implementation's two queries at once, from a topic's first
+offset to its current end.
 
-One counts the completed plays of each song in windows of ten minutes and sorts them, in complete mode, as the reference does;
-the other writes all plays as Parquet by date and hour. It counts less than we do: its window does not slide, and there is no
-chart by week, month or country. `startup_s` is until the session is there; `job_s` is the two queries alone.
+One counts the completed plays of each song in windows of ten minutes and sorts them, in complete
+mode, as the reference does; the other writes all plays as Parquet by date and hour. It counts less
+than reprise: its window does not slide, and it has no chart by week, month or country. `startup_s`
+is the time until the session exists; `job_s` is that of the two queries.
 """
 
 import json

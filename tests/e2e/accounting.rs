@@ -1,4 +1,4 @@
-//! Every offset is accounted for: it is a play, a dead letter, or a hole.
+//! Every offset is accounted for as a play, a dead letter, or a hole.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::support::plays::Play;
 use crate::support::running::{Running, offsets, replay, run_to_end};
 use crate::support::{broker, eventually, lake};
 
-/// Plays of `song`, a second apart.
+/// `count` plays of `song`, one second apart.
 fn plays(song: &str, count: usize) -> Vec<Play> {
     let first = Play::new(song, "2024-03-01T12:00:00Z");
     let play = |second: usize| Play { time: first.time + jiff::Span::new().seconds(second as i64), ..first.clone() };
@@ -22,7 +22,8 @@ fn json(plays: &[Play]) -> Vec<Vec<u8>> {
     plays.iter().map(Play::json).collect()
 }
 
-/// Transactions end in a marker, which takes an offset. It is written some time after the commit returns.
+/// A transaction ends with a marker that takes an offset. The broker writes it some time after the
+/// commit returns.
 fn wait_for_end(topic: &str, partition: i32, end: i64) {
     eventually("the transaction's marker is written", || (broker::ends(topic)[&partition] == end).then_some(()));
 }
@@ -37,8 +38,8 @@ fn consumed(status: &Value) -> i64 {
     next.values().sum::<i64>() - start.values().sum::<i64>()
 }
 
-/// Partition 0 ends in the marker of a commit, 1 in that of an abort, 2 has aborted records in the middle, and 3 nothing
-/// at all.
+/// Partition 0 ends in a commit marker, 1 in an abort marker, 2 has aborted records in the middle,
+/// and 3 is empty.
 fn transactions() -> (String, Vec<Play>) {
     let topic = broker::topic("transactions", 4);
     let (a, b, c, aborted) = (plays("a", 30), plays("b", 20), plays("c", 10), plays("aborted", 40));
@@ -67,7 +68,7 @@ fn markers_and_aborted_records_are_holes() {
         let running = Running::start(&topic, folder.path(), &["-w", workers]);
         let status = running.caught_up(&topic);
         assert_eq!(status["accepted"], plays.len());
-        assert_eq!(status["holes"], 1 + 41 + 41, "markers, and what was aborted");
+        assert_eq!(status["holes"], 1 + 41 + 41, "markers, and aborted records");
         assert_eq!(status["dead_letters"], serde_json::json!({}));
         assert_eq!(accounted(&status), consumed(&status));
         running.stop();
@@ -76,9 +77,9 @@ fn markers_and_aborted_records_are_holes() {
     }
 }
 
-/// The end of such a topic is found, again and again, and what was read is not read again.
+/// The end of such a topic is found on every run, and no record is read twice.
 #[test]
-fn a_run_ends_at_a_transactions_marker() {
+fn a_run_ends_at_a_transaction_marker() {
     let (topic, plays) = transactions();
     let folder = folder();
     let first = run_to_end(&topic, folder.path(), &["-w", "1"]);
@@ -90,9 +91,9 @@ fn a_run_ends_at_a_transactions_marker() {
     lake::assert_holds(folder.path(), &plays);
 }
 
-/// What a transaction has written is not there until it is committed, and then it is there once.
+/// Records of a transaction are read once it is committed, and only once.
 #[test]
-fn an_open_transaction_is_waited_for() {
+fn records_of_an_open_transaction_are_read_after_its_commit() {
     let topic = broker::topic("open", 1);
     let (before, within) = (plays("before", 5), plays("within", 7));
     broker::produce(&topic, 0, json(&before));
@@ -109,12 +110,12 @@ fn an_open_transaction_is_waited_for() {
     lake::assert_holds(folder.path(), &all);
 }
 
-/// Compaction leaves offsets without a record wherever a key has come again.
+/// Compaction leaves an offset without a record where a later record has the same key.
 #[test]
 fn compacted_records_are_holes() {
-    // The smallest segments, cleaned as often as the broker looks at them, which is every 15 s.
-    let often = [("segment.ms", "100"), ("min.cleanable.dirty.ratio", "0.001"), ("cleanup.policy", "compact")];
-    let topic = broker::topic_with("compacted", 1, &often);
+    // Very small segments, eligible for cleaning whenever the broker checks, which is every 15 s.
+    let compaction = [("segment.ms", "100"), ("min.cleanable.dirty.ratio", "0.001"), ("cleanup.policy", "compact")];
+    let topic = broker::topic_with("compacted", 1, &compaction);
     let play = plays("a", 20);
     for _ in 0..10 {
         broker::produce(&topic, 0, json(&play));
@@ -132,7 +133,7 @@ fn compacted_records_are_holes() {
 }
 
 #[test]
-fn an_empty_topic_has_nothing_to_account_for() {
+fn an_empty_topic_accounts_for_zero_offsets() {
     let topic = broker::topic("empty", 3);
     let folder = folder();
     let printed = run_to_end(&topic, folder.path(), &["-w", "2"]);

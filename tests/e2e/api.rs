@@ -1,4 +1,5 @@
-//! What the workers are asked for over HTTP, streams, tokens, metrics, and the document that describes all of it.
+//! The HTTP API: queries that the workers answer, event streams, tokens, metrics, and the OpenAPI
+//! document.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
@@ -18,14 +19,14 @@ use crate::support::{broker, eventually, python, repository, unique};
 
 const TOKEN: &str = "a-token-for-the-tests-only";
 
-fn words(options: &str) -> Vec<&str> {
+fn split(options: &str) -> Vec<&str> {
     options.split_whitespace().collect()
 }
 
 #[test]
-fn workers_answer_what_a_brute_force_counts() {
-    let topic = unique("questions");
-    let options = words(
+fn query_answers_equal_a_brute_force() {
+    let topic = unique("queries");
+    let options = split(
         "--seed 7 --start 2025-05-05T05:00:00Z --history 40m --history-plays 15000 --count 16000 --rate 4000 --late 0.1 --songs 300",
     );
     let traffic = Traffic::generate(&topic, &options);
@@ -78,34 +79,34 @@ fn workers_answer_what_a_brute_force_counts() {
 
     artists(&running, song, &completed);
     past_windows(&running, &topic, plays);
-    questions_that_cannot_be_answered(&running);
+    invalid_queries_are_refused(&running);
     running.stop();
 }
 
-/// The artist of `song`: the tracks, and the plays of all of them by chart, period and scope. A track by its id as a parameter is
-/// the same as by its path.
+/// The artist of `song`: their tracks, and the plays of all of these by chart, period and scope. A
+/// track's id as a query parameter gives the same answer as in the path.
 fn artists(running: &Running, song: &Play, completed: &[&Play]) {
-    let theirs = || completed.iter().filter(|play| play.artist == song.artist);
-    let question = |path: &str, parameter: &str, value: &str| {
+    let of_artist = || completed.iter().filter(|play| play.artist == song.artist);
+    let query = |path: &str, parameter: &str, value: &str| {
         let mut url = reqwest::Url::parse(&format!("{}{path}", running.address)).unwrap();
         url.query_pairs_mut().append_pair(parameter, value);
         running.json(&url[url::Position::BeforePath..])
     };
-    let artist = question("/v1/artists", "name", &song.artist);
-    let ids: std::collections::BTreeSet<&str> = theirs().map(|play| &*play.song_id).collect();
+    let artist = query("/v1/artists", "name", &song.artist);
+    let ids: std::collections::BTreeSet<&str> = of_artist().map(|play| &*play.song_id).collect();
     assert_eq!((&artist["artist"], &artist["track_count"]), (&json!(song.artist), &json!(ids.len())));
     let first = &artist["tracks"][0];
-    let plays_of = |id: &Value| theirs().filter(|play| *id == *play.song_id).count();
+    let plays_of = |id: &Value| of_artist().filter(|play| *id == *play.song_id).count();
     assert_eq!(first["plays"], plays_of(&first["track_id"]), "{artist}");
     let cell = |chart: &str, scope: &str| {
         let mut cells = artist["plays"].as_array().unwrap().iter();
         cells.find(|cell| cell["chart"] == chart && cell["scope"] == scope).map(|cell| cell["plays"].clone())
     };
-    assert_eq!(cell("all-time", "global"), Some(json!(theirs().count())), "{artist}");
-    let here = theirs().filter(|play| play.country == song.country).count();
+    assert_eq!(cell("all-time", "global"), Some(json!(of_artist().count())), "{artist}");
+    let here = of_artist().filter(|play| play.country == song.country).count();
     assert_eq!(cell("all-time", &song.country), Some(json!(here)), "{artist}");
     let by_path = running.json(&format!("/v1/tracks/{}", song.song_id));
-    assert_eq!(question("/v1/tracks", "id", &song.song_id)["plays"], by_path["plays"]);
+    assert_eq!(query("/v1/tracks", "id", &song.song_id)["plays"], by_path["plays"]);
 }
 
 fn search(running: &Running, text: &str) -> String {
@@ -114,26 +115,26 @@ fn search(running: &Running, text: &str) -> String {
     url[url::Position::BeforePath..].to_owned()
 }
 
-/// The window of a moment before is what it was then, late plays and all.
+/// A past trending window includes plays that arrived after it.
 fn past_windows(running: &Running, topic: &str, plays: &[Play]) {
     let clock = |running: &Running| -> Timestamp {
         running.json("/v1/trending")["as_of"]["clock"].as_str().unwrap().parse().unwrap()
     };
-    let then = clock(running);
+    let first_clock = clock(running);
     let play = |song: &str, time: Timestamp| Play { time, ..Play::new(song, "2025-05-05T05:05:00Z") };
-    let now = then + SignedDuration::from_mins(4);
-    let new = [play("new", now), play("late", then - SignedDuration::from_mins(1)), play("late", then)];
+    let now = first_clock + SignedDuration::from_mins(4);
+    let new = [play("new", now), play("late", first_clock - SignedDuration::from_mins(1)), play("late", first_clock)];
     broker::produce(topic, 0, new.iter().map(Play::json));
     eventually("the window has moved on", || (clock(running) == now).then_some(()));
     running.caught_up(topic);
     let plays: Vec<Play> = plays.iter().cloned().chain(new).collect();
     let chart: Vec<_> = default_charts().into_iter().filter(|chart| chart.name == "trending").collect();
-    for (back, scope) in [(0, "global"), (4, "global"), (4, "US"), (2, "JP"), (1, "global")] {
-        let at = now - SignedDuration::from_mins(back);
+    for (minutes, scope) in [(0, "global"), (4, "global"), (4, "US"), (2, "JP"), (1, "global")] {
+        let at = now - SignedDuration::from_mins(minutes);
         let mut answer = running.json(&format!("/v1/trending?at={at}&scope={scope}"));
         answer.as_object_mut().unwrap().remove("as_of");
         let expected = cells(&plays, &chart, Some(at)).into_iter().find(|cell| cell["scope"] == *scope);
-        assert_eq!(Some(answer), expected, "{back} minutes back");
+        assert_eq!(Some(answer), expected, "{minutes} minutes before the clock");
     }
     let earliest = running.json("/v1/trending?at=earliest");
     let end: Timestamp = earliest["end"].as_str().unwrap().parse().unwrap();
@@ -142,10 +143,10 @@ fn past_windows(running: &Running, topic: &str, plays: &[Play]) {
     assert_eq!(running.get(&format!("/v1/trending?at={before}")).0, 404);
 }
 
-fn questions_that_cannot_be_answered(running: &Running) {
-    let refused = |path: &str, expected: u16, says: &str| {
+fn invalid_queries_are_refused(running: &Running) {
+    let refused = |path: &str, expected: u16, text: &str| {
         let (status, body) = running.get(path);
-        assert!(status == expected && body.contains(says), "{path}: {status} {body}");
+        assert!(status == expected && body.contains(text), "{path}: {status} {body}");
     };
     refused("/v1/tracks/nobody-knows-it", 404, "/v1/search");
     refused("/v1/tracks?id=..", 404, "no track `..`");
@@ -164,7 +165,7 @@ fn questions_that_cannot_be_answered(running: &Running) {
     refused("/v1/stream?every=60001", 400, "milliseconds");
 }
 
-/// The events of a stream.
+/// Reads the events of a stream.
 struct Events(BufReader<reqwest::blocking::Response>);
 
 #[derive(Debug)]
@@ -202,7 +203,7 @@ impl Events {
 }
 
 #[test]
-fn a_stream_tells_what_changes_and_goes_on_where_it_was_left() {
+fn a_stream_sends_changes_and_resumes_after_the_last_event_id() {
     let topic = broker::topic("stream", 1);
     let now = || Timestamp::now().to_string();
     broker::produce(&topic, 0, [Play::new("a", &now()).json(), Play::new("b", &now()).json()]);
@@ -229,9 +230,9 @@ fn a_stream_tells_what_changes_and_goes_on_where_it_was_left() {
     assert!(change.data["as_of"]["epoch"].is_number());
     drop(events);
 
-    // What happens meanwhile is told to who comes back, and only that.
+    // A client that reconnects with its last event id receives only the changes since then.
     broker::produce(&topic, 0, [Play::new("c", &now()).json()]);
-    eventually("it is counted", || {
+    eventually("the play is counted", || {
         let cell = running.json("/v1/charts/all-time");
         (cell["entries"].as_array().unwrap().len() == 3).then_some(())
     });
@@ -246,7 +247,7 @@ fn a_stream_tells_what_changes_and_goes_on_where_it_was_left() {
     );
     drop(events);
 
-    // A run later the id means nothing, so the list comes whole.
+    // Event ids are valid within one run. After a restart the client receives the whole list.
     running.stop();
     let running = Running::start(&topic, folder.path(), &[]);
     running.caught_up(&topic);
@@ -258,7 +259,7 @@ fn a_stream_tells_what_changes_and_goes_on_where_it_was_left() {
 }
 
 #[test]
-fn who_has_no_token_gets_nothing_and_nobody_reads_it_in_the_log() {
+fn requests_without_the_token_get_401_and_the_log_never_contains_it() {
     let topic = broker::topic("token", 1);
     broker::produce(&topic, 0, [Play::new("a", "2025-05-05T05:05:00Z").json()]);
     let folder = folder();
@@ -266,9 +267,9 @@ fn who_has_no_token_gets_nothing_and_nobody_reads_it_in_the_log() {
     std::fs::write(&token_file, format!("{TOKEN}\n")).unwrap();
     let token_file = token_file.to_str().unwrap();
     let lake = folder.path().join("lake");
-    let words = run(&topic, &lake, &["--token-file", token_file, "--cors", "https://charts.example"]);
-    let running = Running::of(reprise_with(words, &[("RUST_LOG", "trace".to_owned())]));
-    eventually("it is ready", || (running.get("/readyz").0 == 200).then_some(()));
+    let arguments = run(&topic, &lake, &["--token-file", token_file, "--cors", "https://charts.example"]);
+    let running = Running::of(reprise_with(arguments, &[("RUST_LOG", "trace".to_owned())]));
+    eventually("the run is ready", || (running.get("/readyz").0 == 200).then_some(()));
     for path in ["/v1/trending", "/v1/status", "/v1/stream", "/metrics", "/v1/nothing"] {
         let (status, body) = running.get(path);
         assert!(status == 401 && body.contains("token"), "{path}: {status} {body}");
@@ -287,15 +288,15 @@ fn who_has_no_token_gets_nothing_and_nobody_reads_it_in_the_log() {
     let preflight = client.request(reqwest::Method::OPTIONS, format!("{}/v1/trending", running.address));
     assert_eq!(preflight.send().unwrap().status().as_u16(), 204);
 
-    let asked = |variables: &[(&str, String)], more: &[&str]| {
-        let words = ["trending", "--format", "json", "--url", &running.address];
-        reprise_with(words.iter().chain(more), variables).end()
+    let trending = |variables: &[(&str, String)], more: &[&str]| {
+        let arguments = ["trending", "--format", "json", "--url", &running.address];
+        reprise_with(arguments.iter().chain(more), variables).end()
     };
-    assert!(asked(&[], &["--token-file", token_file]).status.success());
-    assert!(asked(&[("REPRISE_TOKEN", TOKEN.to_owned())], &[]).status.success());
-    let without = asked(&[], &[]);
+    assert!(trending(&[], &["--token-file", token_file]).status.success());
+    assert!(trending(&[("REPRISE_TOKEN", TOKEN.to_owned())], &[]).status.success());
+    let without = trending(&[], &[]);
     assert!(!without.status.success() && without.stderr.contains("--token-file"), "{}", without.stderr);
-    let wrong = asked(&[("REPRISE_TOKEN", "another-token-of-this-length".to_owned())], &[]);
+    let wrong = trending(&[("REPRISE_TOKEN", "another-token-of-this-length".to_owned())], &[]);
     assert!(!wrong.status.success() && !wrong.stderr.contains("another-token"), "{}", wrong.stderr);
 
     let log = running.program.stderr();
@@ -305,34 +306,38 @@ fn who_has_no_token_gets_nothing_and_nobody_reads_it_in_the_log() {
     assert!(short.status.code() == Some(2) && short.stderr.contains("openssl rand"), "{}", short.stderr);
 }
 
-/// The log as JSON, one object a line; and a start that others can reach without a token warns.
+/// With `--log-format json`, each log line is a JSON object. Listening on all addresses without a
+/// token logs a warning.
 #[test]
-fn the_log_is_json_if_that_is_wanted() {
+fn the_log_format_can_be_json() {
     let topic = broker::topic("json-log", 1);
     broker::produce(&topic, 0, [Play::new("a", "2025-05-05T05:05:00Z").json()]);
     let folder = folder();
-    let words = run(&topic, folder.path(), &["--until-caught-up", "--listen", "0.0.0.0:0", "--log-format", "json"]);
-    let ended = reprise(words).succeed();
+    let arguments = run(&topic, folder.path(), &["--until-caught-up", "--listen", "0.0.0.0:0", "--log-format", "json"]);
+    let ended = reprise(arguments).succeed();
     let lines =
         ended.stderr.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")));
     let lines: Vec<Value> = lines.collect();
-    let says = |level: &str, text: &str| {
+    let logged = |level: &str, text: &str| {
         let mut lines = lines.iter();
-        lines.any(|line| line["level"] == level && line["message"].as_str().is_some_and(|said| said.contains(text)))
+        lines.any(|line| {
+            line["level"] == level && line["message"].as_str().is_some_and(|message| message.contains(text))
+        })
     };
-    assert!(says("INFO", "running") && says("WARN", "--token-file"), "{}", ended.stderr);
+    assert!(logged("INFO", "running") && logged("WARN", "--token-file"), "{}", ended.stderr);
 }
 
-/// `/v1/openapi.json` is a valid document, and every answer is as it says; `/metrics` is what a parser that we did not write reads.
+/// `/v1/openapi.json` is a valid document, all answers conform to it, and a third-party parser
+/// reads `/metrics`.
 #[test]
-fn answers_are_as_the_document_says() {
+fn answers_conform_to_the_openapi_document() {
     let Some(python) = python::environment() else {
-        return eprintln!("LEFT OUT: nothing has compared the answers with the document");
+        return eprintln!("SKIPPED: no Python to check the answers against the OpenAPI document");
     };
     let topic = unique("openapi");
     let traffic = Traffic::generate(
         &topic,
-        &words("--seed 3 --history 2h --history-plays 3000 --count 4000 --rate 2000 --malformed 0.01"),
+        &split("--seed 3 --history 2h --history-plays 3000 --count 4000 --rate 2000 --malformed 0.01"),
     );
     let folder = folder();
     let charts = folder.path().join("charts.toml");
@@ -340,7 +345,7 @@ fn answers_are_as_the_document_says() {
     let options = ["--charts", charts.to_str().unwrap(), "--commit-interval", "500ms"];
     let running = Running::start(&topic, &folder.path().join("lake"), &options);
     running.caught_up(&topic);
-    eventually("something is in the lake", || running.status()["lake_plays"].as_u64().filter(|plays| *plays > 0));
+    eventually("plays are in the lake", || running.status()["lake_plays"].as_u64().filter(|plays| *plays > 0));
     let song = &traffic.plays[0].song_id;
     let mut check = Command::new(python);
     check.arg(repository().join("tests/openapi.py")).args([&running.address, song]);

@@ -1,4 +1,5 @@
-//! `--changelog`: who reads the topic from its start holds the charts that are in the lake, whatever has happened on the way.
+//! `--changelog`: a consumer that reads the topic from its start ends up with the charts of the
+//! lake, after any failure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -16,12 +17,12 @@ use crate::support::program::{reprise, reprise_with, succeed};
 use crate::support::running::{Running, replay, run, run_to_end};
 use crate::support::{broker, eventually, heavy, unique};
 
-/// Commits come soon, and the trending window stays where the last play is.
+/// Frequent commits, and a trending window that stays at the last play.
 const OPTIONS: [&str; 4] = ["--commit-interval", "200ms", "--idle", "1h"];
 
 type Cells = BTreeMap<String, Value>;
 
-/// What `cells` are called in the topic, and what they say beside `as_of`.
+/// `cells` by their keys in the topic, without `as_of`.
 fn keyed(cells: impl IntoIterator<Item = Value>) -> Cells {
     let keyed = |mut cell: Value| {
         let [chart, scope, period] = ["chart", "scope", "period"].map(|name| cell[name].as_str().unwrap().to_owned());
@@ -32,7 +33,7 @@ fn keyed(cells: impl IntoIterator<Item = Value>) -> Cells {
     cells.into_iter().map(keyed).collect()
 }
 
-/// The last value of each key.
+/// The last value of each key that has not been deleted.
 fn held(changelog: &str) -> Cells {
     let mut held = BTreeMap::new();
     for Record { key, value, .. } in broker::read_all(changelog) {
@@ -47,11 +48,11 @@ fn held(changelog: &str) -> Cells {
         held.insert(key, cell);
     }
     let cells = keyed(held.values().cloned());
-    assert!(cells.keys().eq(held.keys()), "each key is that of its value");
+    assert!(cells.keys().eq(held.keys()), "each key belongs to its value");
     cells
 }
 
-/// The durable charts.
+/// The durable charts of an instance, and their `as_of`.
 fn durable(running: &Running) -> (Value, Cells) {
     let (status, body) = running.get("/v1/snapshot?durable=true");
     assert_eq!(status, 200, "{body}");
@@ -60,12 +61,12 @@ fn durable(running: &Running) -> (Value, Cells) {
     (as_of, keyed(lines))
 }
 
-/// The charts of a lake.
+/// The charts of a replay of the lake.
 fn replayed(lake: &Path) -> Cells {
     keyed(replay(lake, &[]).lines.iter().map(|line| serde_json::from_str(line).expect("a line is an object")))
 }
 
-/// Waits until everything that `topic` has is in the lake, and in the changelog.
+/// Waits until all records of `topic` are in the lake and the changelog equals the durable charts.
 #[track_caller]
 fn follows(running: &Running, topic: &str, changelog: &str) -> Cells {
     running.caught_up(topic);
@@ -96,14 +97,14 @@ fn with<'a>(changelog: &'a str, options: &[&'a str]) -> Vec<&'a str> {
     [&OPTIONS[..], &["--changelog", changelog], options].concat()
 }
 
-/// Plays that change every list there is of one country.
+/// Plays that change every list of one country.
 fn produce(topic: &str, country: &str, count: usize) {
     let play = Play { country: country.to_owned(), ..Play::new("hit", "2025-10-03T05:05:00Z") };
     broker::produce(topic, 0, vec![play.json(); count]);
 }
 
 #[test]
-fn a_reader_from_the_start_holds_the_charts() {
+fn a_consumer_from_the_start_holds_the_charts() {
     let (topic, changelog, folder) = (unique("changes"), unique("changelog"), folder());
     let _heavy = heavy();
     generate(&topic, 1);
@@ -111,7 +112,7 @@ fn a_reader_from_the_start_holds_the_charts() {
     let first = follows(&running, &topic, &changelog);
     assert!(first.len() > 40 && first.contains_key("trending/global"), "{:?}", first.keys());
     assert_eq!(broker::option(&changelog, "cleanup.policy"), "compact");
-    // Only what has changed is told again.
+    // Only changed cells are published again.
     let count = || broker::read_all(&changelog).len();
     let before = count();
     produce(&topic, "/", 3);
@@ -125,19 +126,20 @@ fn a_reader_from_the_start_holds_the_charts() {
     running.stop();
     assert!(held(&changelog) == replayed(folder.path()), "the topic and a replay");
 
-    // Who changes nothing says nothing, and what leaving commits is published too.
+    // A run without changes publishes nothing. The final commit of a stopping run is published too.
     let before = count();
     run_to_end(&topic, folder.path(), &with(&changelog, &[]));
     assert_eq!(count(), before);
-    let patient = ["--changelog", &*changelog, "--commit-interval", "1h", "--idle", "1h"];
-    let running = Running::start(&topic, folder.path(), &patient);
+    let slow_commits = ["--changelog", &*changelog, "--commit-interval", "1h", "--idle", "1h"];
+    let running = Running::start(&topic, folder.path(), &slow_commits);
     produce(&topic, "SE", 30);
     running.caught_up(&topic);
     running.stop();
     assert!(held(&changelog) == replayed(folder.path()), "the topic and a replay");
 }
 
-/// Between the commit and the changelog, before and after the end of a transaction, and at random instants.
+/// Kills between the commit and the changelog, before and after the end of a transaction, and at
+/// random instants.
 #[test]
 fn kills_leave_no_wrong_last_value() {
     let (topic, changelog, folder) = (unique("killed"), unique("changelog"), folder());
@@ -145,8 +147,8 @@ fn kills_leave_no_wrong_last_value() {
     generate(&topic, 3);
     for (round, point) in ["changelog-sent", "changelog-committed", "appended*1", "changelog-sent"].iter().enumerate() {
         produce(&topic, "FI", round + 1);
-        let words = run(&topic, folder.path(), &with(&changelog, &["--until-caught-up"]));
-        let ended = reprise_with(words, &[("REPRISE_FAILPOINT", (*point).to_owned())]).end();
+        let arguments = run(&topic, folder.path(), &with(&changelog, &["--until-caught-up"]));
+        let ended = reprise_with(arguments, &[("REPRISE_FAILPOINT", (*point).to_owned())]).end();
         assert!(ended.stderr.contains("the process dies"), "{point}: {}", ended.stderr);
     }
     let generator = std::thread::spawn({
@@ -175,7 +177,7 @@ fn kills_leave_no_wrong_last_value() {
 }
 
 #[test]
-fn cells_that_are_gone_get_tombstones() {
+fn deleted_cells_get_tombstones() {
     let (topic, changelog, folder) = (broker::topic("gone", 2), unique("changelog"), folder());
     produce(&topic, "SE", 3);
     run_to_end(&topic, folder.path(), &with(&changelog, &[]));
@@ -193,9 +195,10 @@ fn cells_that_are_gone_get_tombstones() {
     assert!(held(&changelog).contains_key(monthly));
 }
 
-/// A producer that nobody expected writes what is wrong, as one that was overtaken might.
+/// A second producer with the same transactional id publishes wrong values, as an overtaken
+/// instance might.
 #[test]
-fn who_is_shut_out_takes_the_topic_back() {
+fn a_fenced_publisher_fences_the_other_and_repairs_the_topic() {
     let (topic, changelog, folder) = (broker::topic("fenced", 2), unique("changelog"), folder());
     produce(&topic, "SE", 3);
     let running = Running::start(&topic, folder.path(), &with(&changelog, &[]));
@@ -206,14 +209,15 @@ fn who_is_shut_out_takes_the_topic_back() {
     wrong["entries"][0]["plays"] = 1.into();
     wrong["as_of"] = serde_json::json!({"epoch": 1, "clock": null, "lake_version": 1, "durable": true});
     let records = broker::read_all(&changelog);
-    let home = records.iter().find(|record| record.key == key.as_bytes()).expect("it is there").partition;
+    let partition =
+        records.iter().find(|record| record.key == key.as_bytes()).expect("the key was published").partition;
     let value = wrong.to_string();
     other.begin_transaction().expect("a transaction");
-    let record = BaseRecord::to(&changelog).partition(home).key(key).payload(&value);
+    let record = BaseRecord::to(&changelog).partition(partition).key(key).payload(&value);
     other.send(record).map_err(|(error, _)| error).expect("room in the queue");
     broker::commit(&other);
     assert_eq!(held(&changelog)[key]["entries"][0]["plays"], 1);
-    // Nothing of Sweden changes any more.
+    // The plays below do not change Sweden's lists.
     produce(&topic, "DE", 3);
     follows(&running, &topic, &changelog);
     assert_eq!(held(&changelog)[key], cells[key]);
@@ -221,9 +225,9 @@ fn who_is_shut_out_takes_the_topic_back() {
     running.stop();
 }
 
-/// A process that wakes up when another one has its lake publishes nothing any more.
+/// A process that is resumed after another one has taken over its lake publishes nothing more.
 #[test]
-fn who_has_been_overtaken_leaves_the_topic_alone() {
+fn an_overtaken_process_publishes_nothing() {
     let (topic, changelog, folder) = (broker::topic("overtaken", 2), unique("changelog"), folder());
     produce(&topic, "SE", 3);
     let first = Running::start(&topic, folder.path(), &with(&changelog, &[]));
@@ -242,26 +246,26 @@ fn who_has_been_overtaken_leaves_the_topic_alone() {
 }
 
 #[test]
-fn topics_that_are_not_for_it_are_told() {
+fn unsuitable_changelog_topics_are_reported() {
     let (topic, folder) = (broker::topic("plays", 2), folder());
-    let played = broker::topic("others", 1);
+    let foreign = broker::topic("others", 1);
     produce(&topic, "SE", 3);
-    broker::produce(&played, 0, ["not ours"]);
-    let ended = succeed(run(&topic, folder.path(), &with(&played, &["--until-caught-up"])));
+    broker::produce(&foreign, 0, ["not ours"]);
+    let ended = succeed(run(&topic, folder.path(), &with(&foreign, &["--until-caught-up"])));
     assert!(ended.stderr.contains("has a message of another program at offset 0"), "{}", ended.stderr);
-    assert_eq!(broker::records(&played, 0), 1);
+    assert_eq!(broker::records(&foreign, 0), 1);
 
     let empty = broker::topic("deleting", 1);
     let ended = succeed(run(&topic, folder.path(), &with(&empty, &["--until-caught-up"])));
     assert!(ended.stderr.contains("is not compacted"), "{}", ended.stderr);
-    assert!(held(&empty) == replayed(folder.path()), "it is published all the same");
+    assert!(held(&empty) == replayed(folder.path()), "the charts are published nevertheless");
 
     let (other, lake) = (broker::topic("other-plays", 1), self::folder());
     produce(&other, "DE", 3);
     let ended = succeed(run(&other, lake.path(), &with(&empty, &["--until-caught-up"])));
-    let said = format!("charts of the topic {topic:?}, and ours are of {other}");
-    assert!(ended.stderr.contains(&said), "{}", ended.stderr);
-    assert!(held(&empty) == replayed(folder.path()), "the charts of others stay");
+    let message = format!("charts of the topic {topic:?}, and ours are of {other}");
+    assert!(ended.stderr.contains(&message), "{}", ended.stderr);
+    assert!(held(&empty) == replayed(folder.path()), "the charts of the other topic stay");
 
     for (wrong, complaint) in [(&*topic, "another topic than that of the plays"), ("a b", "letters, digits")] {
         let ended = reprise(run(&topic, folder.path(), &["--changelog", wrong])).end();
@@ -282,7 +286,7 @@ fn a_cluster_publishes_once() {
 }
 
 #[test]
-fn whoever_wants_to_leave_while_nothing_can_be_published_is_let_go() {
+fn a_run_can_be_stopped_while_nothing_can_be_published() {
     let (mut mock, folder) = (Mock::new(1), folder());
     let running = mock.run(folder.path(), &["--changelog", "changelog", "--commit-interval", "1h"]);
     mock.send(300);

@@ -1,4 +1,4 @@
-//! A run that begins with a checkpoint says what one says that reads the whole lake.
+//! A run that starts from a checkpoint gives the same charts as one that reads the whole lake.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,15 +26,15 @@ fn checkpoints(lake: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn a_restart_with_a_checkpoint_says_what_the_lake_says() {
+fn a_restart_from_a_checkpoint_gives_the_charts_of_the_lake() {
     let topic = unique("checkpoint");
-    let words = |words: &'static str| words.split_whitespace().collect::<Vec<_>>();
+    let split = |options: &'static str| options.split_whitespace().collect::<Vec<_>>();
     let parts = [
-        words(
+        split(
             "--seed 11 --start 2025-03-29T00:00:00Z --history 20d --count 30000 --late 0.1 --malformed 0.01 --songs 2000",
         ),
-        words("--seed 12 --start 2025-03-29T01:00:00Z --history 1d --count 20000 --late 0.3 --songs 2000"),
-        words("--seed 13 --start 2025-03-28T12:00:00Z --history 2d --count 10000 --late 0.3 --songs 3000"),
+        split("--seed 12 --start 2025-03-29T01:00:00Z --history 1d --count 20000 --late 0.3 --songs 2000"),
+        split("--seed 13 --start 2025-03-28T12:00:00Z --history 2d --count 10000 --late 0.3 --songs 3000"),
     ];
     let folder = folder();
     let lake = folder.path();
@@ -45,15 +45,15 @@ fn a_restart_with_a_checkpoint_says_what_the_lake_says() {
         let live = run_to_end(&topic, lake, &["-w", workers]);
         live.assert_equals(&plays, &default_charts());
         assert!(replay(lake, &[]).lines == live.lines, "the replay");
-        let said = make(lake, &[]);
-        assert!(said.contains("made a checkpoint"), "{said}");
+        let stderr = make(lake, &[]);
+        assert!(stderr.contains("made a checkpoint"), "{stderr}");
         assert!(make(lake, &[]).contains("already"));
-        // All of it is in the checkpoint now.
+        // The checkpoint now covers all plays.
         run_to_end(&topic, lake, &["-w", "1"]).assert_equals(&plays, &default_charts());
     }
     assert_eq!(checkpoints(lake).len(), 2, "old ones are deleted");
 
-    // Other charts need what it does not have, and get it from the lake.
+    // Other charts need data that the checkpoint lacks, so the run reads the lake.
     let file = lake.join("charts.toml");
     fs::write(&file, CHARTS).unwrap();
     let options = ["--until-caught-up", "--format", "json", "--charts", file.to_str().unwrap()];
@@ -62,7 +62,7 @@ fn a_restart_with_a_checkpoint_says_what_the_lake_says() {
     let printed = crate::support::oracle::Printed::parse(&ended.stdout);
     printed.assert_equals(&plays, &charts());
 
-    // A damaged one is left, and the one before it serves.
+    // A damaged checkpoint is ignored, and the previous one is used.
     let newest = checkpoints(lake).pop().unwrap();
     let tallies = newest.join("tallies-07.parquet");
     let mut bytes = fs::read(&tallies).unwrap();
@@ -74,7 +74,7 @@ fn a_restart_with_a_checkpoint_says_what_the_lake_says() {
     crate::support::oracle::Printed::parse(&ended.stdout).assert_equals(&plays, &default_charts());
 }
 
-/// Made in the background while plays come in, again and again, and used after a SIGKILL.
+/// Checkpoints are made in the background while plays arrive, and are used after a SIGKILL.
 #[test]
 fn a_run_makes_checkpoints_by_itself() {
     let traffic = traffic();

@@ -1,4 +1,5 @@
-//! The clock of a run, and what holds it up: a machine's time that is wrong, a phone that is ahead, a transaction that nobody ends.
+//! The clock of a run when the machine's time is wrong, a device is ahead, or a transaction stays
+//! open.
 
 use std::path::Path;
 use std::process::Command;
@@ -19,7 +20,7 @@ fn play(song: &str, time: Timestamp) -> Play {
     Play { time, ..Play::new(song, "2026-01-01T00:00:00Z") }
 }
 
-/// The time in whole µs, as plays have it.
+/// The current time in whole µs, the precision of plays.
 fn now() -> Timestamp {
     Timestamp::from_microsecond(Timestamp::now().as_microsecond()).expect("a time in range")
 }
@@ -40,7 +41,7 @@ fn metric(running: &Running, name: &str) -> f64 {
     line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in {text}"))
 }
 
-/// A run on a machine whose time is a day ahead.
+/// A run that sees the machine's time a day ahead.
 #[cfg(target_os = "linux")]
 fn run_tomorrow(topic: &str, folder: &Path, options: &[&str]) -> Running {
     let library = folder.join("shift.so");
@@ -52,31 +53,32 @@ fn run_tomorrow(topic: &str, folder: &Path, options: &[&str]) -> Running {
     Running::of(reprise_with(run(topic, &folder.join("lake"), options), &variables))
 }
 
-/// An idle run takes over nothing of a time that is wrong, so plays are trending again as soon as they come.
+/// The clock of an idle run does not advance to a wrong machine time, so new plays trend at once.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_machine_of_tomorrow_leaves_the_clock_alone() {
+fn a_machine_time_that_is_ahead_does_not_move_the_clock() {
     let (topic, folder) = (broker::topic("tomorrow", 1), folder());
     let first = play("first", now());
     broker::produce(&topic, 0, [first.json()]);
     let running = run_tomorrow(&topic, folder.path(), &["--idle", "1s", "--commit-interval", "100ms"]);
     running.caught_up(&topic);
-    let moved = eventually("the clock goes on without plays", || {
+    let moved = eventually("the clock advances without plays", || {
         clock(&running).filter(|clock| *clock > first.time + 2.seconds())
     });
     assert!(moved <= Timestamp::now(), "{moved}");
     running.stop();
     let running = Running::start(&topic, &folder.path().join("lake"), &["--idle", "1h"]);
     broker::produce(&topic, 0, [play("second", Timestamp::now()).json()]);
-    eventually("what is played is trending", || trending(&running).contains(&json!("second")).then_some(()));
+    eventually("the new play is trending", || trending(&running).contains(&json!("second")).then_some(()));
     assert_eq!(running.status()["clock_ahead_ms"], Value::Null);
     running.stop();
 }
 
-/// A clock that is ahead is seen everywhere, and can be set back, on record; what is served then is what a replay gives.
+/// A clock that is ahead is reported in status, metrics and log. `--reset-clock` sets it back and
+/// records that in the lake; the charts then equal a replay.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_clock_that_is_ahead_is_said_and_can_be_set_back() {
+fn a_clock_that_is_ahead_is_reported_and_can_be_reset() {
     let (topic, folder) = (broker::topic("ahead", 1), folder());
     let lake = folder.path().join("lake");
     let now = now();
@@ -101,8 +103,8 @@ fn a_clock_that_is_ahead_is_said_and_can_be_set_back() {
     assert_eq!(metric(&running, "reprise_window_misses_total"), 100.0);
     assert_eq!(trending(&running), [json!("ahead")]);
     eventually("both are in the log", || {
-        let said = running.program.stderr();
-        (said.contains("ahead of this machine's") && said.contains("too late for trending")).then_some(())
+        let stderr = running.program.stderr();
+        (stderr.contains("ahead of this machine's") && stderr.contains("too late for trending")).then_some(())
     });
     running.stop();
 
@@ -116,24 +118,25 @@ fn a_clock_that_is_ahead_is_said_and_can_be_set_back() {
     running.stop();
     let log = std::fs::read_dir(lake.join("song_plays/_delta_log")).unwrap().map(|entry| entry.unwrap().path());
     let commits = log.filter(|path| path.extension().is_some_and(|extension| extension == "json"));
-    let on_record = format!("\"clock_reset\":\"from {:.0}", now + 40.minutes());
-    let resets = commits.filter(|path| std::fs::read_to_string(path).unwrap().contains(&on_record[..30]));
-    assert_eq!(resets.count(), 1, "{on_record}");
+    let recorded = format!("\"clock_reset\":\"from {:.0}", now + 40.minutes());
+    let resets = commits.filter(|path| std::fs::read_to_string(path).unwrap().contains(&recorded[..30]));
+    assert_eq!(resets.count(), 1, "{recorded}");
     let replayed = replay(&lake, &[]);
     assert_eq!(replayed.clock(), Some(now));
     let all: Vec<Play> = plays.into_iter().chain([play("ahead", now + 40.minutes())]).collect();
     replayed.assert_equals(&all, &default_charts());
-    // Once more it has nothing to do.
+    // A second reset has nothing to do.
     let running = Running::start(&topic, &lake, &options);
-    eventually("it says so", || running.program.stderr().contains("changes nothing").then_some(()));
+    eventually("the log says so", || running.program.stderr().contains("changes nothing").then_some(()));
     assert_eq!(clock(&running), Some(now));
     running.stop();
 }
 
-/// A stream is 20 minutes late, and one phone is half an hour ahead of it: before a restart, after it, and time and again.
+/// The stream is 20 minutes behind, and one device is half an hour ahead of it, before and after a
+/// restart.
 #[test]
-fn a_phone_that_is_ahead_empties_no_window() {
-    let (topic, folder) = (broker::topic("phone", 2), folder());
+fn a_device_that_is_ahead_does_not_empty_the_window() {
+    let (topic, folder) = (broker::topic("device", 2), folder());
     let late = now() - SignedDuration::from_mins(20);
     let plays = (0..300).map(|second| play("crowd", late - second.seconds()).json());
     broker::produce(&topic, 0, plays);
@@ -142,10 +145,10 @@ fn a_phone_that_is_ahead_empties_no_window() {
         running.caught_up(&topic);
         // Three songs, and each is sent three times.
         let at = |song: i64| late + SignedDuration::from_mins(ahead) + SignedDuration::from_secs(song % 3 * 150);
-        broker::produce(&topic, 1, (0..9).map(|song| play("phone", at(song)).json()));
+        broker::produce(&topic, 1, (0..9).map(|song| play("device", at(song)).json()));
         running.caught_up(&topic);
-        eventually("the phone's plays are counted", || {
-            let plays = running.json("/v1/tracks/phone?chart=all-time")["plays"][0]["plays"].as_i64()?;
+        eventually("the device's plays are counted", || {
+            let plays = running.json("/v1/tracks/device?chart=all-time")["plays"][0]["plays"].as_i64()?;
             (plays == if ahead == 30 { 9 } else { 18 }).then_some(())
         });
         assert_eq!((clock(&running), trending(&running)), (Some(late), vec![json!("crowd")]));
@@ -165,9 +168,10 @@ fn open_transaction(topic: &str, plays: &[Play]) -> BaseProducer {
     producer
 }
 
-/// What waits behind a transaction is told; the window waits for it too; and it is there when the transaction ends.
+/// Records behind an open transaction are reported, the window waits for them, and they are counted
+/// when it ends.
 #[test]
-fn a_transaction_that_nobody_ends() {
+fn an_open_transaction_is_reported_and_holds_the_window() {
     let (topic, folder) = (broker::topic("open", 2), folder());
     let now = now();
     let plays: Vec<Play> = (0..6).map(|second| play("song", now + second.seconds())).collect();
@@ -176,11 +180,11 @@ fn a_transaction_that_nobody_ends() {
     broker::produce(&topic, 0, plays[5..].iter().map(Play::json));
 
     let ended = reprise(run(&topic, &folder.path().join("bounded"), &["--until-caught-up"])).succeed();
-    let says = format!("4 records wait behind a transaction that has not ended ({topic}/0: offsets 2 … 5 (4))");
-    assert!(ended.stderr.contains(&says) && ended.stderr.contains("not in the charts"), "{}", ended.stderr);
+    let expected = format!("4 records wait behind a transaction that has not ended ({topic}/0: offsets 2 … 5 (4))");
+    assert!(ended.stderr.contains(&expected) && ended.stderr.contains("not in the charts"), "{}", ended.stderr);
 
     let running = Running::start(&topic, &folder.path().join("lake"), &["--idle", "1s"]);
-    let status = eventually("the transaction is told", || {
+    let status = eventually("the transaction is reported", || {
         let status = running.status();
         (status["open_transaction"]["records"] == 4).then_some(status)
     });
@@ -192,7 +196,7 @@ fn a_transaction_that_nobody_ends() {
     eventually("it is in the log", || running.program.stderr().contains("wait behind a transaction").then_some(()));
 
     broker::commit(&producer);
-    eventually("all plays are there, and nothing waits", || {
+    eventually("all plays are counted, and no record waits", || {
         let status = running.status();
         (status["accepted"] == 6 && status["open_transaction"] == Value::Null).then_some(())
     });
@@ -200,7 +204,7 @@ fn a_transaction_that_nobody_ends() {
     assert_eq!(metric(&running, "reprise_open_transaction_records"), 0.0);
     running.stop();
 
-    // One that is aborted ends too, and the markers of both are no records that wait.
+    // An aborted transaction ends too, and no marker counts as a waiting record.
     let producer = open_transaction(&topic, &plays[..1]);
     broker::abort(&producer);
     let ended = reprise(run(&topic, &folder.path().join("lake"), &["--until-caught-up"])).succeed();

@@ -1,10 +1,11 @@
-//! Several processes are one: they give the charts and the lake that one gives, end together, and are started again together.
+//! A cluster of processes gives the charts and the lake of a single process, ends as a whole, and
+//! is restarted as a whole.
 
 use std::time::{Duration, Instant};
 
 use crate::restart::assert_every_offset_once;
 use crate::support::charts::default_charts;
-use crate::support::cluster::{Table, all_gone, cluster, cluster_to_end, members};
+use crate::support::cluster::{HostFiles, all_gone, cluster, cluster_to_end, members};
 use crate::support::fixture::{Traffic, folder};
 use crate::support::oracle::Printed;
 use crate::support::plays::Play;
@@ -12,12 +13,12 @@ use crate::support::program::{Ended, Program, reprise, succeed};
 use crate::support::running::{Running, run, run_on};
 use crate::support::{broker, eventually, heavy, lake, log, unique};
 
-/// Processes and the workers of each.
+/// Numbers of processes, and of workers per process.
 const SHAPES: [(&str, &str); 4] = [("1", "1"), ("1", "4"), ("2", "2"), ("4", "1")];
-/// A process ends within 5 s of losing a peer. A busy machine gets some more.
+/// A process ends within 5 s of losing a peer; the rest is for a busy machine.
 const END_MAX: Duration = Duration::from_secs(8);
 
-/// A million plays, of which each shape makes a lake and charts.
+/// A million plays, from which each shape makes a lake and charts.
 #[test]
 fn any_number_of_processes_gives_the_same_charts_and_the_same_lake() {
     let _heavy = heavy();
@@ -47,9 +48,9 @@ fn any_number_of_processes_gives_the_same_charts_and_the_same_lake() {
     }
 }
 
-/// Stopped, and started with other numbers of processes and workers: the lake does not know how many wrote it.
+/// A lake does not depend on the numbers of processes and workers that wrote it.
 #[test]
-fn a_lake_goes_on_with_other_processes_and_replays_with_any() {
+fn a_lake_continues_and_replays_with_any_number_of_processes() {
     let topic = broker::topic("rescale", 3);
     let folder = folder();
     let _heavy = heavy();
@@ -67,7 +68,7 @@ fn a_lake_goes_on_with_other_processes_and_replays_with_any() {
         let replay = ["replay", "--lake", folder.path().to_str().unwrap(), "--format", "json", "-w", processes];
         let replayed = succeed(cluster(workers, replay.map(str::to_owned).into()));
         assert!(Printed::parse(&replayed.stdout).lines == live.lines, "the replay");
-        // A checkpoint that one process makes is what all processes begin with.
+        // All processes start from a checkpoint that one process made.
         succeed(["lake", "checkpoint", "--lake", folder.path().to_str().unwrap()]);
     }
     assert_every_offset_once(folder.path(), &topic);
@@ -85,10 +86,11 @@ pub fn plays(turn: usize, count: usize) -> Vec<Play> {
     (0..count).map(play).collect()
 }
 
-/// One partition, so that all workers but one own none; a process is killed again and again, and once the supervisor is.
+/// The topic has one partition, so all workers but one own none. Each process is killed in turn,
+/// and finally the supervisor.
 #[test]
-fn the_dead_are_started_again_together_and_nothing_is_lost() {
-    let topic = broker::topic("resurrection", 1);
+fn a_killed_process_restarts_the_whole_cluster_and_nothing_is_lost() {
+    let topic = broker::topic("restarts", 1);
     let folder = folder();
     let _heavy = heavy();
     let options = ["--commit-interval", "50ms", "-w", "2"];
@@ -104,7 +106,7 @@ fn the_dead_are_started_again_together_and_nothing_is_lost() {
         let before = members(supervisor);
         assert_eq!(before.len(), 3);
         signal(before[victim], "KILL");
-        running = again(running, victim + 1);
+        running = after_restarts(running, victim + 1);
         let after = members(supervisor);
         assert!(before.iter().all(|id| !after.contains(id)), "all are started again: {before:?}, {after:?}");
     }
@@ -116,8 +118,8 @@ fn the_dead_are_started_again_together_and_nothing_is_lost() {
     assert_every_offset_once(folder.path(), &topic);
 }
 
-/// The run that is served after so many restarts.
-fn again(running: Running, restarts: usize) -> Running {
+/// The run at its new address after the given number of restarts.
+fn after_restarts(running: Running, restarts: usize) -> Running {
     let address = eventually("the cluster is started again", || {
         let stderr = running.program.stderr();
         let addresses: Vec<&str> = stderr.split(" address=").skip(1).collect();
@@ -127,13 +129,13 @@ fn again(running: Running, restarts: usize) -> Running {
 }
 
 #[test]
-fn a_cluster_that_keeps_dying_is_given_up() {
+fn the_supervisor_gives_up_after_its_restarts_and_on_wrong_usage() {
     let folder = folder();
     let cluster = |topic: &str, more: &[&str]| {
-        let words = run(topic, folder.path(), &[&["--join-timeout", "20s", "-w", "1"], more].concat());
-        reprise([&["cluster", "-n", "2", "--restarts", "2", "--"].map(str::to_owned)[..], &words].concat()).end()
+        let arguments = run(topic, folder.path(), &[&["--join-timeout", "20s", "-w", "1"], more].concat());
+        reprise([&["cluster", "-n", "2", "--restarts", "2", "--"].map(str::to_owned)[..], &arguments].concat()).end()
     };
-    let ended = cluster("test-that-nobody-has-made", &[]);
+    let ended = cluster("test-no-such-topic", &[]);
     assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
     assert!(
         ended.stderr.contains("restart 2 of 2") && ended.stderr.contains("has not helped 2 times"),
@@ -141,20 +143,20 @@ fn a_cluster_that_keeps_dying_is_given_up() {
         ended.stderr
     );
     assert!(ended.stderr.contains("[0] error") && ended.stderr.contains("does not exist"), "{}", ended.stderr);
-    // A command that is wrong will not be right the next time.
+    // A restart cannot fix wrong usage.
     let ended = cluster(&broker::topic("given-up", 1), &["-X", "no.such.option=1"]);
     assert!(!ended.status.success() && !ended.stderr.contains("starting all again"), "{}", ended.stderr);
     assert!(ended.stderr.contains("[0] error") && ended.stderr.contains("no.such.option"), "{}", ended.stderr);
 }
 
-/// Followers say that they live, and send people to who has the charts.
+/// Other processes than 0 answer health checks and redirect queries to process 0.
 #[test]
-fn all_processes_answer_and_one_of_them_serves() {
+fn followers_answer_health_checks_and_redirect_queries() {
     let topic = broker::topic("redirect", 2);
-    let (folder, table) = (folder(), Table::of(2));
+    let (folder, hosts) = (folder(), HostFiles::local(2));
     broker::produce(&topic, 0, plays(0, 10).iter().map(Play::json));
-    let mut second = table.start(1, &topic, folder.path(), &["-w", "1"]);
-    let first = Running::of(table.start(0, &topic, folder.path(), &["-w", "1"]));
+    let mut second = hosts.start(1, &topic, folder.path(), &["-w", "1"]);
+    let first = Running::of(hosts.start(0, &topic, folder.path(), &["-w", "1"]));
     let status = first.caught_up(&topic);
     assert_eq!((&status["processes"], &status["workers"]), (&2.into(), &2.into()));
     let second_address = second.word_after("listening=");
@@ -170,26 +172,27 @@ fn all_processes_answer_and_one_of_them_serves() {
     assert_every_offset_once(folder.path(), &topic);
 }
 
-/// By whatever process, or by their supervisor, at once and after a while: what was read is committed, and nobody has failed.
+/// A signal to any process, or to the supervisor at any time, stops all: everything read is
+/// committed, and all exit with success.
 #[test]
-fn all_stop_when_one_is_asked_to() {
-    let topic = broker::topic("asked", 3);
+fn a_signal_to_one_process_stops_all() {
+    let topic = broker::topic("signalled", 3);
     let folder = folder();
     let _heavy = heavy();
     let mut all = Vec::new();
-    for asked in [0, 1, 2] {
-        let more = plays(asked, 90);
-        broker::produce(&topic, asked as i32, more.iter().map(Play::json));
+    for signalled in [0, 1, 2] {
+        let more = plays(signalled, 90);
+        broker::produce(&topic, signalled as i32, more.iter().map(Play::json));
         all.extend(more);
-        let table = Table::of(3);
-        let start = |process| table.start(process, &topic, folder.path(), &["-w", "1"]);
+        let hosts = HostFiles::local(3);
+        let start = |process| hosts.start(process, &topic, folder.path(), &["-w", "1"]);
         let mut programs: Vec<Program> = (0..3).map(start).collect();
         let first = Running::of(programs.remove(0));
         first.caught_up(&topic);
         programs.insert(0, first.program);
-        programs[asked].signal("TERM");
+        programs[signalled].signal("TERM");
         for ended in programs.into_iter().map(Program::end) {
-            assert!(ended.status.success(), "process {asked} was asked: {}", ended.stderr);
+            assert!(ended.status.success(), "after a signal to process {signalled}: {}", ended.stderr);
         }
     }
     for (delay_ms, servers) in [(0, broker::servers()), (400, "127.0.0.1:1"), (700, broker::servers())] {
@@ -198,8 +201,8 @@ fn all_stop_when_one_is_asked_to() {
         let ids = members(program.id());
         program.signal("TERM");
         let ended = program.end();
-        let unheard = ended.status.code().is_none() && ended.stderr.is_empty();
-        assert!(ended.status.success() || unheard, "after {delay_ms} ms: {}\n{}", ended.status, ended.stderr);
+        let killed_by_signal = ended.status.code().is_none() && ended.stderr.is_empty();
+        assert!(ended.status.success() || killed_by_signal, "after {delay_ms} ms: {}\n{}", ended.status, ended.stderr);
         assert!(!ended.stderr.contains("starting all again"), "{}", ended.stderr);
         all_gone(&ids);
     }
@@ -208,18 +211,19 @@ fn all_stop_when_one_is_asked_to() {
     assert_every_offset_once(folder.path(), &topic);
 }
 
-/// A process that dies, is frozen, or panics on a thread of timely's own takes the others with it, soon, and each says why.
+/// If a process dies, is frozen, or panics on a thread of timely, the others end soon, and each
+/// names the lost process.
 #[test]
 fn the_others_end_soon_when_one_is_lost() {
     let topic = broker::topic("lost", 3);
     let folder = folder();
     let _heavy = heavy();
     for (victim, how) in [(1, "KILL"), (0, "KILL"), (2, "STOP"), (0, "STOP"), (1, "panic")] {
-        let table = Table::of(3);
+        let hosts = HostFiles::local(3);
         let panics = [("REPRISE_FAILPOINT", "link*40=panic".to_owned())];
         let start = |process| {
             let variables: &[_] = if how == "panic" && process == victim { &panics } else { &[] };
-            table.start_with(process, &topic, folder.path(), &["-w", "1", "--commit-interval", "100ms"], variables)
+            hosts.start_with(process, &topic, folder.path(), &["-w", "1", "--commit-interval", "100ms"], variables)
         };
         let mut programs: Vec<Program> = (0..3).map(start).collect();
         if how != "panic" {
@@ -238,7 +242,7 @@ fn the_others_end_soon_when_one_is_lost() {
             assert!(ended.stderr.contains("error: process "), "{}", ended.stderr);
         }
         let named = others.iter().filter(|ended| ended.stderr.contains(&format!("error: process {victim} "))).count();
-        assert!(named > 0, "nobody says that it was process {victim}: {others:#?}");
+        assert!(named > 0, "no process names process {victim}: {others:#?}");
         match how {
             "panic" => {
                 let ended = victim_program.end();

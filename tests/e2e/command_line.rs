@@ -1,10 +1,11 @@
-//! The command line: wrong usage ends with status 2, every command has help with examples, and shells and manuals know it.
+//! The command line: wrong usage exits with status 2, every command has help with examples, and
+//! completions and manual pages cover all options.
 
 use crate::support::fixture::folder;
 use crate::support::program::reprise;
 
-/// What the command line and the files that it names show to be wrong, whatever the state of the world: one command line a
-/// line, and a part of what is said about it. FOLDER has a wrong file of each kind.
+/// Command lines that are wrong by themselves or by the files they name, regardless of other state:
+/// one per line, with a part of the expected message. FOLDER contains invalid files.
 const WRONG: &str = "
 nonsense                                                 | unrecognized subcommand
 run --lake x --format json                               | --until-caught-up
@@ -91,24 +92,25 @@ man nonsense                                             | nonsense
 ";
 
 #[test]
-fn wrong_usage_is_status_2() {
+fn wrong_usage_exits_with_status_2() {
     let folder = folder();
     let name = folder.path().to_str().unwrap();
     std::fs::write(folder.path().join("wrong"), "[[nonsense]]\nx = 1\n").unwrap();
     let mut failures = Vec::new();
     for line in WRONG.lines().filter(|line| !line.is_empty()) {
-        let (words, says) = line.split_once('|').expect("a command and what is said");
-        let words: Vec<String> = words.split_whitespace().map(|word| word.replace("FOLDER", name)).collect();
-        let (ended, says) = (reprise(&words).end(), says.trim().replace("FOLDER", name));
-        if ended.status.code() != Some(2) || !ended.stderr.contains(&says) || !ended.stdout.is_empty() {
+        let (arguments, expected) = line.split_once('|').expect("a command and a message");
+        let arguments: Vec<String> =
+            arguments.split_whitespace().map(|argument| argument.replace("FOLDER", name)).collect();
+        let (ended, expected) = (reprise(&arguments).end(), expected.trim().replace("FOLDER", name));
+        if ended.status.code() != Some(2) || !ended.stderr.contains(&expected) || !ended.stdout.is_empty() {
             failures.push(format!("{line}\n{}: {}", ended.status, ended.stderr));
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing has been made");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing has been created");
 }
 
-/// Every command shows what it looks like, and says what each of its options is for.
+/// Every command's help has examples.
 #[test]
 fn every_help_has_examples() {
     let mut commands = vec![Vec::<String>::new()];
@@ -117,7 +119,7 @@ fn every_help_has_examples() {
         let help = reprise(command.iter().map(String::as_str).chain(["--help"])).succeed().stdout;
         let below: Vec<&str> = help.split_once("\nCommands:\n").map_or(Vec::new(), |(_, rest)| {
             let lines = rest.lines().take_while(|line| !line.is_empty());
-            // What is said of a command may go on in the next line, further to the right.
+            // A description may continue on the next line, with a larger indent.
             lines
                 .filter_map(|line| line.strip_prefix("  ")?.split(' ').next().filter(|name| !name.is_empty()))
                 .collect()
@@ -131,17 +133,17 @@ fn every_help_has_examples() {
     assert!(seen > 15, "{seen}");
 }
 
-/// The options of a run come in the order in which one thinks of them.
+/// The option groups of `run` appear in the order in which users need them.
 #[test]
-fn options_come_in_a_sensible_order() {
+fn option_groups_appear_in_order() {
     let help = reprise(["run", "--help"]).succeed().stdout;
     let headings = ["Source:", "Lake:", "Charts:", "Serving:", "Cluster ", "Advanced:"];
-    let places: Vec<Option<usize>> = headings.iter().map(|heading| help.find(&format!("\n{heading}"))).collect();
-    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?}\n{help}");
+    let positions: Vec<Option<usize>> = headings.iter().map(|heading| help.find(&format!("\n{heading}"))).collect();
+    assert!(positions.iter().all(Option::is_some) && positions.is_sorted(), "{positions:?}\n{help}");
 }
 
 #[test]
-fn completions_and_manual_pages_know_the_options() {
+fn completions_and_manual_pages_cover_the_options() {
     for shell in ["bash", "fish", "zsh"] {
         let script = reprise(["completions", shell]).succeed().stdout;
         assert!(script.contains("until-caught-up") && script.contains("dead-letters"), "{shell}: {script}");

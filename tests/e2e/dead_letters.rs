@@ -1,4 +1,4 @@
-//! What is no play is kept as it came, with the reason, and never stops anything.
+//! Records that are not plays are kept unchanged, with a reason, and never stop a run.
 
 use crate::support::cluster::cluster;
 use crate::support::fixture::{PARTITIONS, folder, traffic};
@@ -8,7 +8,7 @@ use crate::support::program::reprise;
 use crate::support::running::{Running, offsets, run, run_to_end};
 use crate::support::{broker, eventually, heavy};
 
-/// Every bad record that was sent is in the table, byte for byte, and nothing else is.
+/// The table holds exactly the invalid records that were sent, byte for byte.
 #[test]
 fn dead_letters_have_the_bytes_that_were_sent() {
     let traffic = traffic();
@@ -32,10 +32,10 @@ fn dead_letters_have_the_bytes_that_were_sent() {
     let different = found.iter().zip(&sent).find(|(found, sent)| found != sent);
     let start = |text: &Option<String>| text.as_ref().map(|text| text.chars().take(200).collect::<String>());
     let shown = different.map(|(found, sent)| [found, sent].map(|l| (l.0, &l.1, &l.2, start(&l.3))));
-    assert_eq!(shown, None, "the first that differs: found, and sent");
+    assert_eq!(shown, None, "the first difference: found, sent");
 }
 
-/// The API counts them by reason, and with the plays they are all that was read.
+/// The API counts dead letters by reason, and plays and dead letters add up to all records.
 #[test]
 fn dead_letters_are_counted_by_reason() {
     let traffic = traffic();
@@ -46,12 +46,12 @@ fn dead_letters_are_counted_by_reason() {
     assert_eq!(status["dead_letters"], serde_json::to_value(traffic.rejections()).unwrap());
     assert_eq!(status["accepted"], traffic.plays.len());
     assert_eq!(status["holes"], 0);
-    eventually("Kafka has said where the partitions end", || (running.status()["lag"] == 0).then_some(()));
+    eventually("the ends of the partitions are known", || (running.status()["lag"] == 0).then_some(()));
     assert_eq!(status["workers"], 2);
     assert_eq!(status["topic"], traffic.topic);
-    let told = running.json("/v1/dead-letters");
-    assert_eq!(told["counts"], status["dead_letters"]);
-    let newest = told["dead_letters"].as_array().unwrap();
+    let answer = running.json("/v1/dead-letters");
+    assert_eq!(answer["counts"], status["dead_letters"]);
+    let newest = answer["dead_letters"].as_array().unwrap();
     assert_eq!(newest.len(), traffic.bad.len().min(100));
     for letter in newest {
         let is_sent =
@@ -64,9 +64,9 @@ fn dead_letters_are_counted_by_reason() {
     running.stop();
 }
 
-/// Records of `reprise` users, not of `reprise generate`: made by hand from what the documentation says.
+/// Records made by hand from the documentation, instead of by `reprise generate`.
 #[test]
-fn every_reason_by_hand() {
+fn every_documented_reason_occurs() {
     let play = |change: &dyn Fn(&mut serde_json::Value)| {
         let mut event = serde_json::from_slice(&Play::new("a", "2020-06-01T00:00:00Z").json()).unwrap();
         change(&mut event);
@@ -75,8 +75,8 @@ fn every_reason_by_hand() {
     let with = |name: &'static str, value: serde_json::Value| play(&|event| event[name] = value.clone());
     let nested = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
     let mut not_utf8 = with("title", "??".into());
-    let place = not_utf8.windows(2).position(|pair| pair == b"??").unwrap();
-    not_utf8[place] = 0xff;
+    let position = not_utf8.windows(2).position(|pair| pair == b"??").unwrap();
+    not_utf8[position] = 0xff;
     let records: Vec<(&str, Vec<u8>)> = vec![
         ("not_json", b"play".to_vec()),
         ("not_json", b"[]".to_vec()),
@@ -117,13 +117,13 @@ trait ReplaceNull {
 }
 
 impl ReplaceNull for Vec<u8> {
-    /// Puts JSON in the place of the `null`, which is too deep to be made by `serde_json`.
+    /// Replaces the `null` with JSON that is too deep for `serde_json` to build.
     fn replace_null(self, text: &str) -> Self {
         String::from_utf8(self).unwrap().replace("null", text).into_bytes()
     }
 }
 
-/// Nine well-known event shapes, none of them ours, one a line: `format`, `note` and `record`.
+/// Nine well-known event shapes, none of them a play, one per line: `format`, `note` and `record`.
 const FOREIGN: &str = include_str!("../cases/raw-formats.jsonl");
 const REQUIRED: [&str; 9] =
     ["song_id", "title", "artist", "user_id", "timestamp", "duration_ms", "completed", "device", "country"];
@@ -132,13 +132,14 @@ fn foreign_records() -> Vec<serde_json::Value> {
     FOREIGN.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["record"].clone()).collect()
 }
 
-/// A topic of other people's events ends the run with status 1, and each dead letter says what is missing and what is there.
+/// A topic of foreign events ends the run with status 1, and each dead letter says which fields are
+/// missing and which keys exist.
 #[test]
-fn a_topic_of_other_events_is_loud() {
+fn a_topic_of_foreign_events_fails_with_the_missing_fields() {
     let (records, folder, topic) = (foreign_records(), folder(), broker::topic("foreign", 1));
     broker::produce(&topic, 0, records.iter().map(ToString::to_string));
-    let words = run(&topic, folder.path(), &["-w", "1", "--until-caught-up", "--format", "json"]);
-    let ended = reprise(&words).end();
+    let arguments = run(&topic, folder.path(), &["-w", "1", "--until-caught-up", "--format", "json"]);
+    let ended = reprise(&arguments).end();
     assert_eq!((ended.status.code(), ended.stdout.as_str()), (Some(1), ""), "{}", ended.stderr);
     let error = ended.stderr.lines().find(|line| line.starts_with("error: ")).unwrap_or_default();
     assert!(error.starts_with("error: 9 records, none is a play"), "{}", ended.stderr);
@@ -157,18 +158,23 @@ fn a_topic_of_other_events_is_loud() {
         let first = record.as_object().unwrap().keys().next().unwrap();
         assert!(keys.contains(first.as_str()), "{}: {record}", letter.detail);
     }
-    assert!(letters[7].detail.contains("payload.song_id"), "an envelope shows where the fields are: {:?}", letters[7]);
+    assert!(
+        letters[7].detail.contains("payload.song_id"),
+        "the detail shows the path into the envelope: {:?}",
+        letters[7]
+    );
 
-    // Started again it finds nothing new, and there are still no charts.
-    let again = reprise(&words).end();
+    // A restart finds nothing new, and there are still no charts.
+    let again = reprise(&arguments).end();
     assert_eq!(again.status.code(), Some(1), "{}", again.stderr);
     let error = "error: the lake holds 9 dead letters and no play";
     assert!(again.stderr.contains(error) && again.stderr.contains("WARN"), "{}", again.stderr);
 }
 
-/// A supervisor does not start again what would find nothing to read, and so succeed.
+/// The supervisor must not restart the cluster, because the second run would find nothing to read
+/// and succeed.
 #[test]
-fn a_cluster_says_that_no_record_is_a_play() {
+fn a_cluster_reports_that_no_record_is_a_play() {
     let (folder, topic) = (folder(), broker::topic("foreign-cluster", 2));
     broker::produce(&topic, 1, foreign_records().iter().map(ToString::to_string));
     let ended = reprise(cluster("2", run(&topic, folder.path(), &["-w", "1", "--until-caught-up"]))).end();
@@ -178,9 +184,9 @@ fn a_cluster_says_that_no_record_is_a_play() {
     assert_eq!(lake::dead_letters(folder.path()).len(), 9);
 }
 
-/// `/v1/status` says so while it lasts, and the framing of a schema registry by its name.
+/// `/v1/status` reports this as long as it holds, and recognizes the framing of a schema registry.
 #[test]
-fn the_status_says_that_no_record_is_a_play() {
+fn the_status_reports_that_no_record_is_a_play() {
     let (folder, topic) = (folder(), broker::topic("framed", 1));
     let framed = [&[0, 0, 0, 0, 7][..], b"\x02a\x06DE"].concat();
     broker::produce(&topic, 0, [&framed, &framed]);
@@ -189,20 +195,20 @@ fn the_status_says_that_no_record_is_a_play() {
     let no_plays = status["no_plays"].as_str().unwrap_or_default();
     let expected = "2 records, none is a play: not_json (framed for a schema registry (Avro or Protobuf, schema id 7)";
     assert!(no_plays.starts_with(expected), "{status}");
-    let asked = reprise(["dead-letters", "ls", "--url", &running.address]).succeed().stdout;
+    let listing = reprise(["dead-letters", "ls", "--url", &running.address]).succeed().stdout;
     assert!(
-        asked.contains("not_json") && asked.contains(&format!("{topic}/0 at 1")) && asked.contains("schema id 7"),
-        "{asked}"
+        listing.contains("not_json") && listing.contains(&format!("{topic}/0 at 1")) && listing.contains("schema id 7"),
+        "{listing}"
     );
     running.stop();
     let running = Running::start(&topic, folder.path(), &["-w", "1"]);
     let no_plays = running.caught_up(&topic)["no_plays"].clone();
     assert!(
-        no_plays.as_str().is_some_and(|told| told.starts_with("the lake holds 2 dead letters and no play")),
+        no_plays.as_str().is_some_and(|text| text.starts_with("the lake holds 2 dead letters and no play")),
         "{no_plays}"
     );
-    let asked = reprise(["dead-letters", "ls", "--url", &running.address]).succeed().stdout;
-    assert!(asked.starts_with("no dead letters since the start; the lake keeps 2 of before: /"), "{asked}");
+    let listing = reprise(["dead-letters", "ls", "--url", &running.address]).succeed().stdout;
+    assert!(listing.starts_with("no dead letters since the start; the lake keeps 2 of before: /"), "{listing}");
     broker::produce(&topic, 0, [Play::new("a", "2025-01-01T00:00:00Z").json()]);
     assert_eq!(running.caught_up(&topic)["no_plays"], serde_json::Value::Null);
     running.stop();

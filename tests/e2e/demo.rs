@@ -1,4 +1,4 @@
-//! `reprise demo`: everything in one process, without a terminal, left by Ctrl-C.
+//! `reprise demo`: everything in one process, without a terminal, ended by a signal.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,18 +10,19 @@ use crate::support::program::{Program, clean, reprise};
 use crate::support::running::{Running, replay};
 use crate::support::{eventually, heavy};
 
-/// How long it runs before Ctrl-C.
+/// How long the demo runs before Ctrl-C.
 const RUNS_FOR: Duration = Duration::from_secs(20);
 
 #[test]
-fn a_demo_leaves_a_lake_that_replays_to_the_charts_that_it_showed_last() {
+fn a_demo_leaves_a_lake_that_replays_to_its_last_charts() {
     let folder = folder();
     let (lake, output) = (folder.path().join("lake"), folder.path().join("last.json"));
     let (lake_name, output_name) = (lake.to_str().unwrap(), output.to_str().unwrap());
-    let words = ["demo", "--listen", "127.0.0.1:0", "--lake", lake_name, "--format", "json", "--output", output_name];
+    let arguments =
+        ["demo", "--listen", "127.0.0.1:0", "--lake", lake_name, "--format", "json", "--output", output_name];
     let history = heavy();
     let began = Instant::now();
-    let running = Running::of(reprise(words));
+    let running = Running::of(reprise(arguments));
     eventually("the history is read", || (running.status()["accepted"].as_i64() > Some(190_000)).then_some(()));
     drop(history);
     std::thread::sleep(RUNS_FOR.saturating_sub(began.elapsed()));
@@ -34,7 +35,7 @@ fn a_demo_leaves_a_lake_that_replays_to_the_charts_that_it_showed_last() {
     assert!(plays(1) > 3 * plays(15), "few songs have most of the plays: {trending}");
     running.program.signal("INT");
     let ended = running.program.succeed();
-    assert!(ended.stderr.contains("mock"), "it says that its broker is a mock: {}", ended.stderr);
+    assert!(ended.stderr.contains("mock"), "no mention of the mock broker: {}", ended.stderr);
 
     let last = Printed::parse(&std::fs::read_to_string(&output).unwrap());
     let replayed = replay(&lake, &[]);
@@ -42,10 +43,10 @@ fn a_demo_leaves_a_lake_that_replays_to_the_charts_that_it_showed_last() {
     assert_eq!(replayed.clock(), last.clock());
     assert_eq!(replayed.lines.len(), last.lines.len());
     let different = replayed.lines.iter().zip(&last.lines).find(|(replayed, last)| replayed != last);
-    assert_eq!(different, None, "the first cell that differs: replayed, and shown last");
+    assert_eq!(different, None, "the first difference: replayed, shown last");
 }
 
-/// A small demo in the working directory `folder`, whose plays have begun to reach its lake.
+/// Starts a small demo in the working directory `folder`, and waits until plays are in its lake.
 fn small(folder: &Path, options: &[&str]) -> Running {
     let mut command = Command::new(env!("CARGO_BIN_EXE_reprise"));
     clean(&mut command);
@@ -55,7 +56,7 @@ fn small(folder: &Path, options: &[&str]) -> Running {
     running
 }
 
-/// It says where its lake is, and leaves nothing behind, whichever signal ends it.
+/// A demo logs the path of its lake, and removes it on either signal.
 #[test]
 fn a_demo_removes_its_lake() {
     for signal in ["INT", "TERM"] {
@@ -71,10 +72,10 @@ fn a_demo_removes_its_lake() {
     }
 }
 
-/// The second Ctrl-C leaves at once, so the lake stays, which is said.
+/// The second Ctrl-C ends the demo at once; the lake stays, and a message says so.
 #[test]
-fn a_demo_that_is_left_at_once_says_where_its_lake_is() {
-    // It may have ended before the second Ctrl-C comes.
+fn a_demo_ended_by_a_second_ctrl_c_keeps_its_lake_and_says_so() {
+    // The demo may end before the second Ctrl-C arrives.
     for _ in 0..5 {
         let folder = folder();
         let running = small(folder.path(), &[]);
@@ -88,12 +89,12 @@ fn a_demo_that_is_left_at_once_says_where_its_lake_is() {
             return;
         }
     }
-    panic!("the second Ctrl-C has come too late each time");
+    panic!("the second Ctrl-C came too late each time");
 }
 
-/// A demo that cannot begin does not say how to end it, and leaves nothing behind.
+/// A demo that cannot start does not print how to end it, and leaves no files.
 #[test]
-fn a_demo_whose_port_is_taken_ends_at_once() {
+fn a_demo_whose_port_is_taken_fails_at_once() {
     let folder = folder();
     let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_reprise"));
@@ -107,7 +108,7 @@ fn a_demo_whose_port_is_taken_ends_at_once() {
 }
 
 #[test]
-fn a_demo_keeps_its_lake_if_asked_to() {
+fn a_demo_with_keep_keeps_its_lake() {
     let folder = folder();
     let running = small(folder.path(), &["--keep"]);
     let lake = running.status()["lake"].as_str().unwrap().to_owned();

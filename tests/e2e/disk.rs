@@ -1,5 +1,5 @@
-//! A disk that is full, or that can no longer be written: a real one, mounted for the test, and one at each step of a
-//! commit.
+//! A disk that is full or becomes read-only: a real one, mounted for the test, and a simulated one
+//! at each step of a commit.
 
 use std::fs::File;
 use std::io::Write;
@@ -13,12 +13,12 @@ use crate::support::program::reprise_with;
 use crate::support::running::{Running, replay, run, run_to_end};
 use crate::support::{broker, eventually, heavy, lake, unique};
 
-/// Says that these tests may be left out where no disk can be mounted. Nothing else leaves them out.
+/// If set to 1, these tests are skipped where no disk can be mounted. Nothing else skips them.
 const WITHOUT_MOUNT: &str = "REPRISE_TEST_WITHOUT_MOUNT";
-/// Set where a test has started itself again, in a name space in which it may mount.
+/// Set when a test has restarted itself in a namespace in which it may mount.
 const INSIDE: &str = "REPRISE_TEST_INSIDE_NAMESPACE";
 
-/// A small disk in memory, unmounted when it is dropped.
+/// A small tmpfs, unmounted when it is dropped.
 struct Disk {
     path: PathBuf,
 }
@@ -38,9 +38,9 @@ impl Disk {
         self.path.join("ballast")
     }
 
-    /// Writes until nothing fits any more.
+    /// Fills the disk completely.
     fn fill(&self) {
-        let mut ballast = File::create(self.ballast()).expect("there is room for a name");
+        let mut ballast = File::create(self.ballast()).expect("a file can be created");
         let mut length = 1 << 20;
         while length > 0 {
             if ballast.write_all(&vec![7; length]).is_err() {
@@ -49,12 +49,13 @@ impl Disk {
         }
     }
 
+    /// Deletes the ballast of [`Disk::fill`].
     fn empty(&self) {
-        std::fs::remove_file(self.ballast()).expect("the ballast is there");
+        std::fs::remove_file(self.ballast()).expect("the ballast can be removed");
     }
 
-    /// Mounts the folder over itself, read-only. The mount below could not become read-only, since a run has files of it open
-    /// for writing.
+    /// Bind-mounts the folder over itself, read-only. The tmpfs itself cannot become read-only
+    /// while a run has files open for writing.
     fn make_read_only(&self) {
         let mount = |options: &[&str]| {
             let status = Command::new("mount").args(options).arg(&self.path).status();
@@ -68,14 +69,15 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // A second one if it was made read-only; without that there is nothing left to do.
+        // There are two mounts if the disk was made read-only. A failure to unmount is ignored.
         for _ in 0..2 {
             let _ = Command::new("umount").args(["-q", "-l"]).arg(&self.path).status();
         }
     }
 }
 
-/// Runs `body` with a disk. Where mounting is not permitted, the test `name` is run again in a name space of its own.
+/// Runs `body` with a disk. Where mounting is not permitted, runs the test `name` again in a
+/// namespace of its own.
 fn with_disk(name: &str, body: impl FnOnce(&Disk)) {
     let folder = folder();
     let why = match Disk::mount(&folder.path().join("disk")) {
@@ -89,15 +91,15 @@ fn with_disk(name: &str, body: impl FnOnce(&Disk)) {
     };
     if std::env::var_os(INSIDE).is_none() && unshare().arg("true").status().is_ok_and(|status| status.success()) {
         let program = std::env::current_exe().expect("the test has a path");
-        // The broker that this process knows must be the one that it uses.
+        // The new process must use the broker that this process uses.
         let mut again = unshare();
         again.arg(program).args(["--exact", name, "--nocapture"]).env(INSIDE, "1");
         let status = again.env("KAFKA_BOOTSTRAP_SERVERS", broker::servers()).status().expect("unshare runs");
-        assert!(status.success(), "{name}, in a name space of its own");
+        assert!(status.success(), "{name}, in a namespace of its own");
     } else if std::env::var(WITHOUT_MOUNT).is_ok_and(|value| value == "1") {
-        eprintln!("LEFT OUT, because {WITHOUT_MOUNT}=1: {name}");
+        eprintln!("SKIPPED, because {WITHOUT_MOUNT}=1: {name}");
     } else {
-        panic!("no disk can be mounted here ({why}), nor in a name space; {WITHOUT_MOUNT}=1 leaves this test out");
+        panic!("no disk can be mounted here ({why}), nor in a namespace; {WITHOUT_MOUNT}=1 skips this test");
     }
 }
 
@@ -125,16 +127,16 @@ fn a_full_disk_pauses_a_run_until_there_is_room() {
         plays.extend(generate(&topic, "2"));
         let paused = eventually("the run is paused", || running.status()["paused"].as_str().map(str::to_owned));
         assert!(paused.contains("make room"), "{paused}");
-        // Charts go on, and nothing is committed.
+        // Charts are still updated, but nothing is committed.
         running.caught_up(&topic);
         assert_eq!(running.status()["lake_plays"], before);
 
         disk.empty();
         wait_until_committed(&running, plays.len());
         assert!(running.status()["paused"].is_null());
-        let said = running.program.stderr();
-        assert_eq!(said.matches("the disk is full").count(), 1, "{said}");
-        assert_eq!(said.matches("there is room").count(), 1, "{said}");
+        let stderr = running.program.stderr();
+        assert_eq!(stderr.matches("the disk is full").count(), 1, "{stderr}");
+        assert_eq!(stderr.matches("there is room").count(), 1, "{stderr}");
         running.stop();
         replay(&lake, &[]).assert_equals(&plays, &default_charts());
         lake::assert_holds(&lake, &plays);
@@ -179,9 +181,10 @@ fn a_lake_that_can_no_longer_be_written_ends_a_run() {
     });
 }
 
-/// The same at each step of a commit: what was done before it is done once, and what comes after it is done.
+/// At each step of a commit: the steps before it are not repeated, and the steps after it are
+/// completed once there is room.
 #[test]
-fn a_disk_may_be_full_at_any_step_of_a_commit() {
+fn a_commit_survives_a_full_disk_at_any_step() {
     let play = |song: &str| Play::new(song, "2025-05-05T05:05:00Z");
     let plays: Vec<Play> = (0..50).map(|number| play(&(number % 7).to_string())).collect();
     let later: Vec<Play> =
@@ -192,13 +195,15 @@ fn a_disk_may_be_full_at_any_step_of_a_commit() {
     broker::produce(&topic, 1, plays[60..].iter().map(Play::json).chain([b"no play".to_vec()]));
     for point in ["staged", "intended", "renaming", "renamed", "appended"] {
         let folder = folder();
-        let (lake, room) = (folder.path().join("lake"), folder.path().join("room"));
-        let set =
-            [("REPRISE_FAILPOINT", format!("{point}=full")), ("REPRISE_FAILPOINT_UNTIL", room.display().to_string())];
+        let (lake, release) = (folder.path().join("lake"), folder.path().join("release"));
+        let failpoint = [
+            ("REPRISE_FAILPOINT", format!("{point}=full")),
+            ("REPRISE_FAILPOINT_UNTIL", release.display().to_string()),
+        ];
         let options = ["-w", "2", "--commit-interval", "200ms", "--until-caught-up"];
-        let running = Running::of(reprise_with(run(&topic, &lake, &options), &set));
+        let running = Running::of(reprise_with(run(&topic, &lake, &options), &failpoint));
         eventually(point, || running.status()["paused"].as_str().map(str::to_owned));
-        File::create(&room).expect("there is room now");
+        File::create(&release).expect("the file can be created");
         let ended = running.program.succeed();
         assert!(ended.stderr.contains("there is room"), "{point}: {}", ended.stderr);
         replay(&lake, &[]).assert_equals(&plays, &default_charts());

@@ -1,4 +1,4 @@
-//! The pages in docs/: every command of them succeeds, in the order in which they stand there.
+//! The pages in docs/: all of their shell commands succeed, in the order of the page.
 
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use crate::support::{eventually, heavy, repository, unique};
 use crate::tour::{ADDRESS, commands_in, shell};
 
 /// Runs the commands of a page from top to bottom, in an empty folder and with a topic of its own.
+/// Fails if the page has fewer than `commands_min`.
 fn walk(page: &str, commands_min: usize) {
     let text = std::fs::read_to_string(repository().join("docs").join(page)).unwrap();
     let commands = commands_in(&text);
@@ -56,7 +57,7 @@ fn erasing_and_correcting() {
     walk("erasing-and-correcting.md", 4);
 }
 
-/// A page that is not walked through has no commands of a shell, and every link leads somewhere.
+/// Pages that are not run have no shell commands, and no link of any page is dead.
 #[test]
 fn other_pages_have_no_commands_and_no_page_has_a_dead_link() {
     let docs = repository().join("docs");
@@ -71,7 +72,7 @@ fn other_pages_have_no_commands_and_no_page_has_a_dead_link() {
         assert!(walked.contains(&&*name) || commands_in(&text).is_empty(), "{name} has commands that no test runs");
         for link in text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
             let is_dead = !link.is_empty() && !link.contains("://") && !docs.join(link).exists();
-            assert!(!is_dead, "{name} links to {link}, which is not there");
+            assert!(!is_dead, "{name} links to {link}, which does not exist");
         }
     }
 }

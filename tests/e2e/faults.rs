@@ -1,4 +1,5 @@
-//! Brokers that go and come back, leaders that move, requests that fail: whatever passes is lived through.
+//! Temporary faults: brokers that stop and return, leaders that move, requests that fail. A run
+//! survives all of them.
 
 use std::time::Duration;
 
@@ -11,18 +12,18 @@ use crate::support::{eventually, lake};
 
 const WARNING: &str = "Kafka does not answer as expected; retrying";
 
-/// Long enough for librdkafka to notice, and to try again a few times.
-fn a_while() {
+/// Long enough for librdkafka to notice a fault and to retry a few times.
+fn wait_for_retries() {
     std::thread::sleep(Duration::from_millis(1500));
 }
 
 #[test]
-fn one_broker_of_three_goes_and_comes_back() {
+fn one_broker_of_three_stops_and_returns() {
     survives(3, "", |mock, running| {
         for broker in 1..=3 {
             mock.cluster.broker_down(broker).unwrap();
             mock.send(200);
-            a_while();
+            wait_for_retries();
             mock.cluster.broker_up(broker).unwrap();
             mock.arrived();
         }
@@ -31,26 +32,26 @@ fn one_broker_of_three_goes_and_comes_back() {
 }
 
 #[test]
-fn all_brokers_go_and_come_back() {
+fn all_brokers_stop_and_return() {
     survives(3, WARNING, |mock, running| {
         (1..=3).for_each(|broker| mock.cluster.broker_down(broker).unwrap());
         mock.send(300);
-        eventually("it says so", || running.program.stderr().contains(WARNING).then_some(()));
+        eventually("the log says so", || running.program.stderr().contains(WARNING).then_some(()));
         let silent = || running.status()["kafka_silent"].clone();
-        eventually("its status says so", || silent().as_str()?.contains("has not answered since").then_some(()));
+        eventually("the status says so", || silent().as_str()?.contains("has not answered since").then_some(()));
         (1..=3).for_each(|broker| mock.cluster.broker_up(broker).unwrap());
         mock.arrived();
         has_read(running, 800);
-        eventually("nor does it any more", || silent().is_null().then_some(()));
+        eventually("the status no longer says so", || silent().is_null().then_some(()));
     });
 }
 
 #[test]
-fn leaders_move() {
+fn moving_leaders_are_followed() {
     survives(3, "", |mock, running| {
         for (round, broker) in (1..).zip([1, 2, 3, 1]) {
             for partition in 0..PARTITIONS {
-                // Part of them while plays are on the way.
+                // Some leaders move while plays are in flight.
                 mock.send(50);
                 mock.cluster.partition_leader(TOPIC, partition, Some(broker)).unwrap();
             }
@@ -60,11 +61,12 @@ fn leaders_move() {
     });
 }
 
-/// What brokers say when they are starting, moving or overloaded. None of it is the end of a topic.
+/// Errors of brokers that are starting, moving or overloaded. None of them means that the topic is
+/// gone.
 #[test]
-fn requests_that_fail_are_made_again() {
+fn failed_requests_are_retried() {
     use Errors::*;
-    let passing = [
+    let temporary = [
         RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
         RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
         RD_KAFKA_RESP_ERR_BROKER_NOT_AVAILABLE,
@@ -77,7 +79,7 @@ fn requests_that_fail_are_made_again() {
     ];
     survives(1, WARNING, |mock, running| {
         for (round, api) in (1..).zip([Api::Fetch, Api::Metadata, Api::ListOffsets]) {
-            mock.cluster.request_errors(api, &passing);
+            mock.cluster.request_errors(api, &temporary);
             mock.send(200);
             mock.arrived();
             has_read(running, 500 + 200 * round);
@@ -85,9 +87,10 @@ fn requests_that_fail_are_made_again() {
     });
 }
 
-/// The broker claims that an offset is out of range which is not: nothing is missing, so nothing is skipped.
+/// The broker reports an offset as out of range although it exists. Nothing is missing, so nothing
+/// may be skipped.
 #[test]
-fn an_offset_that_is_only_said_to_be_out_of_range() {
+fn a_false_offset_out_of_range_error_skips_nothing() {
     survives(1, "does not have an offset that it has; reading on", |mock, running| {
         for round in 1..=3 {
             mock.cluster.request_errors(Api::Fetch, &[Errors::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE; 2]);
@@ -99,7 +102,7 @@ fn an_offset_that_is_only_said_to_be_out_of_range() {
 }
 
 #[test]
-fn slow_answers() {
+fn slow_answers_are_survived() {
     survives(1, "", |mock, running| {
         mock.cluster.broker_round_trip_time(1, Duration::from_millis(700)).unwrap();
         mock.send(300);
@@ -109,12 +112,12 @@ fn slow_answers() {
     });
 }
 
-/// A broker that has just been started may not know of the topic yet.
+/// A broker that has just started may not know the topic yet.
 #[test]
-fn a_topic_that_is_unknown_for_a_moment() {
+fn a_topic_that_is_briefly_unknown_does_not_end_the_run() {
     survives(1, "Kafka says that the topic does not exist", |mock, running| {
         mock.cluster.topic_error(TOPIC, Errors::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART).unwrap();
-        eventually("it notices", || running.program.stderr().contains("does not exist").then_some(()));
+        eventually("the run notices", || running.program.stderr().contains("does not exist").then_some(()));
         mock.cluster.topic_error(TOPIC, Errors::RD_KAFKA_RESP_ERR_NO_ERROR).unwrap();
         mock.send(300);
         mock.arrived();
@@ -122,9 +125,9 @@ fn a_topic_that_is_unknown_for_a_moment() {
     });
 }
 
-/// Lag tools are behind while the group's coordinator is in trouble. Nothing else is.
+/// While the group's coordinator fails, only the committed group offsets lag behind.
 #[test]
-fn the_groups_coordinator_moves_and_refuses() {
+fn a_failing_group_coordinator_does_not_affect_the_run() {
     survives(3, "", |mock, running| {
         let coordinator = |broker| mock.cluster.coordinator(MockCoordinator::Group("reprise".to_owned()), broker);
         coordinator(1).unwrap();
@@ -143,9 +146,9 @@ fn the_groups_coordinator_moves_and_refuses() {
     });
 }
 
-/// What cannot be read is not waited for, and what was read is not lost by that.
+/// Stopping does not wait for a broker, and everything read so far is committed.
 #[test]
-fn whoever_wants_to_leave_while_no_broker_answers_is_let_go() {
+fn a_run_can_be_stopped_while_no_broker_answers() {
     let mut mock = Mock::new(2);
     let folder = folder();
     let running = mock.run(folder.path(), &["--commit-interval", "1h"]);
@@ -153,7 +156,7 @@ fn whoever_wants_to_leave_while_no_broker_answers_is_let_go() {
     mock.arrived();
     has_read(&running, 300);
     (1..=2).for_each(|broker| mock.cluster.broker_down(broker).unwrap());
-    eventually("it notices", || running.program.stderr().contains(WARNING).then_some(()));
+    eventually("the run notices", || running.program.stderr().contains(WARNING).then_some(()));
     running.stop();
     assert_eq!(lake::plays(folder.path()).len(), 300);
 }

@@ -1,4 +1,4 @@
-//! What a running instance answers over HTTP, and the commands that ask it.
+//! The HTTP answers of a running instance, and the commands that query it.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use crate::support::program::{reprise, succeed};
 use crate::support::running::Running;
 use crate::support::{broker, eventually, unique};
 
-/// The cells of an answer without `as_of`, and the clock that they are for.
+/// The cells of an answer without `as_of`, and their clock.
 fn split(answer: Value) -> (Vec<Value>, Option<Timestamp>) {
     let mut cells = if answer.is_array() { answer.as_array().unwrap().clone() } else { vec![answer] };
     let as_of = cells.iter_mut().map(|cell| cell.as_object_mut().unwrap().remove("as_of").expect("an as_of")).last();
@@ -19,18 +19,18 @@ fn split(answer: Value) -> (Vec<Value>, Option<Timestamp>) {
     (cells, clock)
 }
 
-/// Asks `path` and compares with the brute-force cells that `wanted` picks.
+/// Compares the answer to `path` with the brute-force cells for which `wanted` holds.
 #[track_caller]
 fn check(running: &Running, path: &str, plays: &[Play], chart: &str, wanted: impl Fn(&Value) -> bool) {
     let (found, clock) = split(running.json(path));
     let charts: Vec<Chart> = default_charts().into_iter().filter(|known| known.name == chart).collect();
     let expected: Vec<Value> = cells(plays, &charts, clock).into_iter().filter(wanted).collect();
-    assert!(!expected.is_empty(), "{path} asks for something");
+    assert!(!expected.is_empty(), "nothing is expected for {path}");
     assert_same(&expected, &found);
 }
 
 #[test]
-fn a_running_instance_answers_what_a_brute_force_counts() {
+fn chart_answers_equal_a_brute_force() {
     let topic = unique("http");
     let options = "--seed 5 --history 2h --history-plays 16000 --count 20000 --rate 4000 --late 0.1 --malformed 0.01";
     let traffic = Traffic::generate(&topic, &options.split_whitespace().collect::<Vec<_>>());
@@ -61,23 +61,23 @@ fn a_running_instance_answers_what_a_brute_force_counts() {
     assert_eq!(charts["charts"][3]["with_entries"]["periods"], json!(["all"]));
 
     commands_print_what_http_answers(&running);
-    wrong_questions_are_refused(&running);
+    invalid_queries_are_refused(&running);
     a_new_play_is_seen_soon(&running, &topic);
     running.stop();
 }
 
 fn commands_print_what_http_answers(running: &Running) {
     let url = ["--url", running.address.as_str()];
-    let asked = |words: &[&str]| succeed(words.iter().chain(&url)).stdout;
-    let printed: Value = serde_json::from_str(&asked(&["trending", "--format", "json"])).unwrap();
+    let stdout = |arguments: &[&str]| succeed(arguments.iter().chain(&url)).stdout;
+    let printed: Value = serde_json::from_str(&stdout(&["trending", "--format", "json"])).unwrap();
     let (cells, _) = split(printed);
     assert_same(&split(running.json("/v1/trending")).0, &cells);
 
     let answer = running.json("/v1/charts/monthly?scope=BR&limit=4");
-    let csv = asked(&["chart", "monthly", "--scope", "BR", "--limit", "4", "--format", "csv"]);
+    let csv = stdout(&["chart", "monthly", "--scope", "BR", "--limit", "4", "--format", "csv"]);
     assert_eq!(csv.lines().count(), 1 + 4, "{csv}");
     let csv = csv.replace("\"\"", "\"");
-    let table = asked(&["chart", "monthly", "--scope", "BR", "--limit", "4"]);
+    let table = stdout(&["chart", "monthly", "--scope", "BR", "--limit", "4"]);
     for entry in answer["entries"].as_array().unwrap() {
         let plays = entry["plays"].to_string();
         for text in [entry["title"].as_str().unwrap(), entry["artist"].as_str().unwrap(), &plays] {
@@ -86,7 +86,7 @@ fn commands_print_what_http_answers(running: &Running) {
     }
 }
 
-fn wrong_questions_are_refused(running: &Running) {
+fn invalid_queries_are_refused(running: &Running) {
     let refused = |path: &str, expected: u16| {
         let (status, body) = running.get(path);
         let problem: Value = serde_json::from_str(&body).unwrap_or_else(|error| panic!("{path}: {error}: {body}"));
@@ -117,15 +117,16 @@ fn a_new_play_is_seen_soon(running: &Running, topic: &str) {
             == json!([{"rank": 1, "track_id": "new", "title": new.title, "artist": new.artist, "plays": 1}]))
         .then_some(())
     });
-    // The list of what is trending has moved on with the clock of this play.
+    // The trending list has advanced with the clock of this play.
     let trending = running.json("/v1/trending?scope=XX");
     assert_eq!(trending["entries"][0]["track_id"], "new", "{trending}");
     assert_eq!(running.status()["accepted"], before + 1);
 }
 
-/// Without plays the clock goes on after a while, as fast as time passes, so that the window drains.
+/// Without plays, the clock starts to advance after a while, at the speed of real time, so that the
+/// window drains.
 #[test]
-fn the_window_drains_when_nothing_is_played() {
+fn the_window_drains_without_plays() {
     let topic = broker::topic("drains", 1);
     let old = Play::new("old", "2024-07-07T07:07:07Z");
     broker::produce(&topic, 0, [old.json()]);
@@ -136,7 +137,7 @@ fn the_window_drains_when_nothing_is_played() {
     let options = ["--idle", "1s", "--charts", charts.to_str().unwrap()];
     let running = Running::start(&topic, &folder.path().join("lake"), &options);
     running.caught_up(&topic);
-    let drained = eventually("the window has moved on", || {
+    let drained = eventually("the window is empty", || {
         let trending = running.json("/v1/trending");
         (trending["entries"] == json!([])).then_some(trending)
     });

@@ -1,25 +1,26 @@
-//! Which folders can be lakes, and what a replay says of a lake that has nothing to show.
+//! Which folders can be lakes, and what a replay prints for a lake without matching plays.
 
 use crate::support::broker;
 use crate::support::fixture::folder;
 use crate::support::program::reprise;
 use crate::support::running::run_to_end;
-use crate::usage::{refusal, topic_with_a_play, words};
+use crate::usage::{bounded_run, refusal, topic_with_a_play};
 
-/// As a path a URL is a folder of that name, into which nobody wants to write.
+/// As a path, a URL would create a local folder of that name.
 #[test]
-fn a_url_is_no_lake() {
+fn a_url_is_refused_as_a_lake() {
     for url in ["s3://bucket/music", "file:///tmp/music"] {
         for command in [&["run", "--brokers", "x"][..], &["replay"], &["verify"], &["lake", "ls"]] {
-            let said = refusal(&[command, &["--lake", url]].concat(), &[]);
-            assert!(said.starts_with("status 2") && said.contains(url) && said.contains("object stores"), "{said}");
+            let refused = refusal(&[command, &["--lake", url]].concat(), &[]);
+            assert!(refused.starts_with("status 2") && refused.contains(url), "{refused}");
+            assert!(refused.contains("object stores"), "{refused}");
         }
     }
 }
 
-/// The log of another folder would be read: `%20` and backslashes mean something in URLs.
+/// `%20` and backslashes have a meaning in URLs, so the log of another folder would be read.
 #[test]
-fn a_path_that_leads_elsewhere_is_no_lake() {
+fn a_path_that_changes_as_a_url_is_refused_as_a_lake() {
     let folder = folder();
     for name in ["team%20a", "team\\a", "team\na"] {
         let lake = folder.path().join(name).display().to_string();
@@ -31,14 +32,14 @@ fn a_path_that_leads_elsewhere_is_no_lake() {
             &["lake", "ls"],
             &["lake", "checkpoint"],
         ] {
-            let said = refusal(&[command, &["--lake", &lake]].concat(), &[]);
-            assert!(said.starts_with("status 2") && said.contains("cannot be a lake"), "{said}");
+            let refused = refusal(&[command, &["--lake", &lake]].concat(), &[]);
+            assert!(refused.starts_with("status 2") && refused.contains("cannot be a lake"), "{refused}");
         }
         assert!(!folder.path().join(name).exists());
     }
 }
 
-/// What stands for something elsewhere is a name here.
+/// Characters that are special in URLs, globs and shells are part of the name.
 #[test]
 fn a_lake_may_have_any_other_name() {
     let (topic, folder) = (topic_with_a_play(), folder());
@@ -52,16 +53,16 @@ fn a_lake_may_have_any_other_name() {
 }
 
 #[test]
-fn a_checkpoint_of_no_lake_leaves_nothing_behind() {
+fn a_checkpoint_of_a_missing_lake_creates_nothing() {
     let folder = folder();
     let lake = folder.path().join("typo");
-    let said = refusal(&["lake", "checkpoint", "--lake", &lake.display().to_string()], &[]);
-    assert!(said.contains("there is no lake"), "{said}");
+    let refused = refusal(&["lake", "checkpoint", "--lake", &lake.display().to_string()], &[]);
+    assert!(refused.contains("there is no lake"), "{refused}");
     assert!(!lake.exists());
 }
 
 #[test]
-fn a_replay_of_nothing_says_so() {
+fn a_replay_without_matching_plays_reports_that() {
     let folder = folder();
     run_to_end(&topic_with_a_play(), folder.path(), &[]);
     let replay = |options: &[&str]| {
@@ -82,11 +83,11 @@ fn a_replay_of_nothing_says_so() {
         "{}",
         nowhere.stderr
     );
-    for words in [&["--scope", "de"][..], &["--scope", "de", "--chart", "weekly"]] {
-        let lower = replay(words);
-        assert_eq!((lower.status.code(), lower.stdout.as_str()), (Some(1), ""), "{words:?}: {}", lower.stderr);
+    for options in [&["--scope", "de"][..], &["--scope", "de", "--chart", "weekly"]] {
+        let lower = replay(options);
+        assert_eq!((lower.status.code(), lower.stdout.as_str()), (Some(1), ""), "{options:?}: {}", lower.stderr);
     }
-    // A window of long ago counts its plays, and nothing else tells what a country can be called.
+    // Nothing lists the countries of a past window, so any well-formed country code is accepted.
     let window = ["--chart", "trending", "--clock", "2025-01-01T00:05:00Z", "--scope"];
     let of_window = |scope: &'static str| replay(&[&window[..], &[scope]].concat());
     let (lower, possible) = (of_window("de"), of_window("XX"));
@@ -98,27 +99,28 @@ fn a_replay_of_nothing_says_so() {
 }
 
 #[test]
-fn a_replay_of_a_lake_without_plays_says_so() {
+fn a_replay_of_a_lake_without_plays_reports_that() {
     let (topic, folder) = (broker::topic("no-plays", 1), folder());
     broker::produce(&topic, 0, ["no play", "no play either"]);
     let lake = folder.path().to_str().unwrap();
-    // A run whose topic has no play at all fails, and has committed what is wrong with it.
-    assert_eq!(reprise(words(&topic, folder.path(), &[])).end().status.code(), Some(1));
+    // A run whose topic has no play fails, after it has committed the dead letters.
+    assert_eq!(reprise(bounded_run(&topic, folder.path(), &[])).end().status.code(), Some(1));
     let nothing = reprise(["replay", lake, "--format", "json"]).end();
     assert_eq!((nothing.status.code(), nothing.stdout.as_str()), (Some(0), ""), "{}", nothing.stderr);
     assert_eq!(nothing.stderr, format!("the lake {lake} holds no play (2 dead letters)\n"));
 }
 
-/// The next error would be about a folder that is named as it was asked for.
+/// Without this check, the error would name a folder inside the one that was given.
 #[test]
-fn a_table_is_no_lake() {
+fn a_table_is_refused_as_a_lake() {
     let folder = folder();
     run_to_end(&topic_with_a_play(), folder.path(), &[]);
     let names = [(folder.path().to_str().unwrap(), "LAKE")];
-    let said = refusal(&["replay", folder.path().join("song_plays").to_str().unwrap()], &names);
-    assert_eq!(said, "status 1\nerror: LAKE/song_plays is one table of a lake: name the lake, LAKE\n");
+    let refused = refusal(&["replay", folder.path().join("song_plays").to_str().unwrap()], &names);
+    assert_eq!(refused, "status 1\nerror: LAKE/song_plays is one table of a lake: name the lake, LAKE\n");
     let bare = folder.path().join("bare");
     std::fs::create_dir_all(bare.join("_delta_log")).unwrap();
-    let said = refusal(&["verify", bare.to_str().unwrap()], &names);
-    assert!(said.starts_with("status 1\n") && said.contains("move the plays to LAKE/song_plays"), "{said}");
+    let refused = refusal(&["verify", bare.to_str().unwrap()], &names);
+    assert!(refused.starts_with("status 1\n"), "{refused}");
+    assert!(refused.contains("move the plays to LAKE/song_plays"), "{refused}");
 }

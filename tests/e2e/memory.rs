@@ -1,4 +1,4 @@
-//! A run that would need more memory than it may have ends with a reason, and loses nothing.
+//! A run that exceeds its memory limit ends with a message, and loses nothing.
 
 #![cfg(target_os = "linux")]
 
@@ -8,17 +8,17 @@ use crate::support::program::reprise;
 use crate::support::running::{replay, run, run_to_end};
 use crate::support::{heavy, lake, unique};
 
-/// More than a run over a few tracks needs, and less than one over many.
+/// In MiB: enough for a run over a few tracks, and too little for one over many.
 const LITTLE_MIB: &str = "100";
 
 #[test]
-fn what_does_not_fit_is_refused_and_nothing_is_lost() {
+fn exceeding_the_memory_limit_ends_a_run_and_loses_nothing() {
     let _heavy = heavy();
     let options = "--seed 5 --start 2025-03-01T00:00:00Z --history 5d --history-plays 400000 --count 400000 --songs 200000 --skew 0.1";
     let traffic = Traffic::generate(&unique("memory"), &options.split_whitespace().collect::<Vec<_>>());
     let folder = folder();
-    let words = run(&traffic.topic, folder.path(), &["--until-caught-up", "-w", "2", "--memory-max", LITTLE_MIB]);
-    let ended = reprise(words).end();
+    let arguments = run(&traffic.topic, folder.path(), &["--until-caught-up", "-w", "2", "--memory-max", LITTLE_MIB]);
+    let ended = reprise(arguments).end();
     assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
     assert!(ended.stderr.contains("may hold 100: what it counts does not fit"), "{}", ended.stderr);
     let kept = lake::plays(folder.path()).len();

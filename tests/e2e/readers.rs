@@ -1,4 +1,5 @@
-//! DuckDB, Polars, pyarrow and delta-rs read the lake, and count what the API says: `tests/readers.py`.
+//! DuckDB, Polars, pyarrow and delta-rs read the lake, and count the plays that the API reports:
+//! `tests/readers.py`.
 
 use std::process::Command;
 
@@ -8,14 +9,14 @@ use crate::support::running::{Running, replay};
 use crate::support::{eventually, heavy, python, repository};
 
 #[test]
-fn other_readers_count_the_plays_that_the_api_says() {
+fn other_readers_count_the_plays_that_the_api_reports() {
     let Some(python) = python::environment() else {
-        return eprintln!("LEFT OUT: no other reader has opened the lake");
+        return eprintln!("SKIPPED: no Python for the other readers");
     };
     let traffic = traffic();
     let folder = folder();
     let _heavy = heavy();
-    // Commits in between make several files of an hour.
+    // Frequent commits make several files per hour.
     let running = Running::start(&traffic.topic, folder.path(), &["-w", "2", "--commit-interval", "500ms"]);
     running.caught_up(&traffic.topic);
     let plays = eventually("everything is in the lake", || {

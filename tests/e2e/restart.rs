@@ -1,4 +1,4 @@
-//! A lake goes on where it ended, with any number of workers, and counts no play twice.
+//! A run continues where the lake ends, with any number of workers, and counts no play twice.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -9,11 +9,11 @@ use crate::support::plays::Play;
 use crate::support::running::{Running, offsets, replay, run_to_end};
 use crate::support::{broker, eventually, heavy, lake, unique};
 
-fn words(options: &str) -> Vec<&str> {
+fn split(options: &str) -> Vec<&str> {
     options.split_whitespace().collect()
 }
 
-/// Each offset of each partition is in the lake once, as a play or as a dead letter.
+/// Fails unless each offset of each partition is in the lake once, as a play or as a dead letter.
 pub fn assert_every_offset_once(lake: &Path, topic: &str) {
     let plays = lake::plays(lake).into_iter().map(|row| (row.partition, row.offset));
     let letters = lake::dead_letters(lake).into_iter().map(|letter| (letter.partition, letter.offset));
@@ -25,14 +25,14 @@ pub fn assert_every_offset_once(lake: &Path, topic: &str) {
         .collect();
     expected.sort_unstable();
     assert_eq!(offsets.len(), expected.len(), "offsets in the lake, and in the topic");
-    assert!(offsets == expected, "the lake has offsets of its own");
+    assert!(offsets == expected, "the lake has other offsets than the topic");
 }
 
 #[test]
-fn a_second_run_with_other_workers_goes_on_where_the_first_ended() {
+fn a_run_with_other_workers_continues_where_the_last_one_ended() {
     let topic = unique("restart");
-    let first = words("--seed 1 --start 2025-03-29T00:00:00Z --history 3d --count 40000 --late 0.1 --malformed 0.01");
-    let second = words("--seed 2 --start 2025-03-30T12:00:00Z --history 1d --count 30000 --late 0.1 --malformed 0.01");
+    let first = split("--seed 1 --start 2025-03-29T00:00:00Z --history 3d --count 40000 --late 0.1 --malformed 0.01");
+    let second = split("--seed 2 --start 2025-03-30T12:00:00Z --history 1d --count 30000 --late 0.1 --malformed 0.01");
     let folder = folder();
     let _heavy = heavy();
     let mut plays = Vec::new();
@@ -45,17 +45,17 @@ fn a_second_run_with_other_workers_goes_on_where_the_first_ended() {
     }
     lake::assert_holds(folder.path(), &plays);
 
-    // Nothing is new now, so nothing changes, and other charts can be asked for.
+    // A run without new records changes nothing.
     let third = run_to_end(&topic, folder.path(), &["-w", "2"]);
     third.assert_equals(&plays, &default_charts());
     assert_every_offset_once(folder.path(), &topic);
 }
 
-/// Stopped at any moment, between any two commits, by either signal.
+/// Runs are stopped between any two commits, by either signal.
 #[test]
-fn runs_that_are_stopped_while_plays_come_in_lose_none() {
+fn runs_stopped_while_plays_arrive_lose_none() {
     let topic = unique("stopped");
-    let traffic = words("--seed 3 --start 2025-10-01T00:00:00Z --rate 8000 --count 48000 --malformed 0.01");
+    let traffic = split("--seed 3 --start 2025-10-01T00:00:00Z --rate 8000 --count 48000 --malformed 0.01");
     let folder = folder();
     let lake = folder.path().to_path_buf();
     let _heavy = heavy();
@@ -63,12 +63,12 @@ fn runs_that_are_stopped_while_plays_come_in_lose_none() {
         let topic = topic.clone();
         move || Traffic::generate(&topic, &traffic)
     });
-    // The generator makes the topic.
-    eventually("the topic is there", || broker::exists(&topic).then_some(()));
+    // The generator creates the topic.
+    eventually("the topic exists", || broker::exists(&topic).then_some(()));
     for (workers, signal) in [("1", "TERM"), ("2", "INT"), ("3", "TERM")] {
         let running = Running::start(&topic, &lake, &["-w", workers, "--commit-interval", "300ms"]);
         let before = running.status()["lake_version"].as_i64();
-        eventually("something has been committed, or nothing more will come", || {
+        eventually("there is a commit, or the generator has finished", || {
             let committed = running.status()["lake_version"].as_i64() > before.map(|version| version + 1);
             (committed || generator.is_finished()).then_some(())
         });
@@ -82,9 +82,9 @@ fn runs_that_are_stopped_while_plays_come_in_lose_none() {
     assert_every_offset_once(&lake, &topic);
 }
 
-/// The lake of a run that has been stopped replays to what the run answered last.
+/// A replay of a stopped run's lake equals the run's last answers.
 #[test]
-fn a_stopped_run_leaves_what_it_answered() {
+fn a_stopped_run_leaves_its_last_charts_in_the_lake() {
     let topic = broker::topic("left", 2);
     let play = |song: &str, second: i64| {
         let play = Play::new(song, "2025-05-05T05:05:00Z");
@@ -93,10 +93,10 @@ fn a_stopped_run_leaves_what_it_answered() {
     let plays: Vec<Play> = (0..200).map(|second| play(&(second % 7).to_string(), second)).collect();
     broker::produce(&topic, 0, plays[..1].iter().map(Play::json));
     let folder = folder();
-    // The first commit comes when everything has been read, and then only leaving commits.
+    // The first commit happens when everything has been read; the second only when the run stops.
     let running = Running::start(&topic, folder.path(), &["-w", "2", "--commit-interval", "1h"]);
     eventually("the first play is committed", || (running.status()["lake_plays"] == 1).then_some(()));
-    // And the run has seen, in an epoch after that, that nothing is left.
+    // Later epochs show that the run has noticed that nothing is left.
     for _ in 0..3 {
         let epoch = running.status()["epoch"].clone();
         eventually("an epoch", || (running.status()["epoch"] != epoch).then_some(()));
@@ -110,7 +110,7 @@ fn a_stopped_run_leaves_what_it_answered() {
     replayed.assert_equals(&plays, &default_charts());
     assert_eq!(replayed.clock(), plays.iter().map(|play| play.time).max());
 
-    // And it is where the next one begins.
+    // The next run continues from there.
     let again = Running::start(&topic, folder.path(), &["-w", "1"]);
     let status = again.caught_up(&topic);
     assert_eq!(offsets(&status, "start_offset"), [(0, 150), (1, 50)].into());
@@ -119,7 +119,7 @@ fn a_stopped_run_leaves_what_it_answered() {
 }
 
 #[test]
-fn from_latest_leaves_out_what_was_there_before() {
+fn from_latest_skips_earlier_records() {
     let topic = broker::topic("latest", 1);
     let old = Play::new("old", "2025-05-05T05:05:00Z");
     let new = Play::new("new", "2025-05-05T05:05:00Z");
@@ -135,9 +135,9 @@ fn from_latest_leaves_out_what_was_there_before() {
     assert_eq!(offsets, [1].into());
 }
 
-/// What a partition has got before anybody knew of it would be lost otherwise.
+/// Otherwise records that arrive before the partition is noticed would be lost.
 #[test]
-fn a_partition_that_was_added_is_read_from_its_beginning() {
+fn an_added_partition_is_read_from_its_beginning() {
     let topic = broker::topic("added", 1);
     let plays = ["a", "b", "c"].map(|song| Play::new(song, "2025-05-05T05:05:00Z"));
     broker::produce(&topic, 0, [plays[0].json()]);

@@ -1,5 +1,5 @@
-//! One dataflow, played twice: live with any number of workers and replayed from the lake, it gives the charts that a
-//! brute force gives.
+//! One dataflow, live and replayed: with any number of workers, a run and a replay of its lake give
+//! the charts of the brute force.
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -13,7 +13,7 @@ use crate::support::running::{replay, run, run_to_end};
 use crate::support::{broker, heavy};
 
 #[test]
-fn any_number_of_workers_and_the_replays_of_their_lakes_give_the_charts_of_a_brute_force() {
+fn runs_and_replays_with_any_number_of_workers_equal_a_brute_force() {
     let traffic = traffic();
     let _heavy = heavy();
     for workers in ["1", "2", "4"] {
@@ -27,7 +27,7 @@ fn any_number_of_workers_and_the_replays_of_their_lakes_give_the_charts_of_a_bru
         live.assert_equals(&traffic.plays, &default_charts());
         for replay_workers in ["1", "3"] {
             let replayed = replay(folder.path(), &["-w", replay_workers]);
-            // To the byte: what the numbers are as of is the same too.
+            // Byte for byte, including `as_of`.
             assert_eq!(replayed.as_of, live.as_of, "-w {workers}, replayed with -w {replay_workers}");
             assert!(replayed.lines == live.lines, "-w {workers}, replayed with -w {replay_workers}");
         }
@@ -35,8 +35,8 @@ fn any_number_of_workers_and_the_replays_of_their_lakes_give_the_charts_of_a_bru
     }
 }
 
-/// What a finished run prints, a replay of its lake prints, to the byte and in every format, also if there was nothing to
-/// read, and if the lake has been compacted since.
+/// A finished run and a replay of its lake print the same bytes in every format, including after a
+/// run that read nothing and after a compaction.
 #[test]
 fn a_finished_run_prints_what_a_replay_prints() {
     let topic = broker::topic("printed", 3);
@@ -61,9 +61,9 @@ fn a_finished_run_prints_what_a_replay_prints() {
     }
 }
 
-/// The lake does not know which charts it was filled for.
+/// A lake does not depend on the charts of the run that filled it.
 #[test]
-fn a_lake_is_recalculated_with_other_charts() {
+fn a_lake_can_be_replayed_with_other_charts() {
     let traffic = traffic();
     let folder = folder();
     let (lake, file) = (folder.path().join("lake"), folder.path().join("charts.toml"));
@@ -78,7 +78,7 @@ fn a_lake_is_recalculated_with_other_charts() {
 }
 
 #[test]
-fn a_replay_of_a_part_equals_a_brute_force_over_that_part() {
+fn a_partial_replay_equals_a_brute_force_over_that_part() {
     let traffic = traffic();
     let folder = folder();
     let _heavy = heavy();
@@ -103,8 +103,8 @@ fn a_replay_of_a_part_equals_a_brute_force_over_that_part() {
     assert_eq!(replay(folder.path(), &one).lines.iter().collect::<Vec<_>>(), expected);
 }
 
-/// Columns that a play may lack: live and replayed, with one worker and with several, from our own files and after a
-/// compaction. The counts are few enough to be made by hand.
+/// Optional columns: live and replayed, with one worker and with several, from our own files and
+/// after a compaction. The expected counts are computed by hand.
 #[test]
 fn charts_by_city_and_of_albums() {
     let topic = broker::topic("cities", 2);
@@ -116,7 +116,8 @@ fn charts_by_city_and_of_albums() {
         + &chart("albums", "item = 'album'\nscopes = ['global', 'city']");
     std::fs::write(&file, charts).unwrap();
     let options = ["--charts", file.to_str().unwrap()];
-    // By number: no city for 0, 4, 8 and so on, Porto for 1 and 3, Lisbon for 2; no album for 0, 3, 6 and so on.
+    // By number: no city for 0, 4, 8 and so on, Porto for 1 and 3, Lisbon for 2; no album for 0, 3,
+    // 6 and so on.
     let record = |number: usize| {
         let mut play: Value = serde_json::from_slice(&Play::new("s1", "2025-05-05T05:05:00Z").json()).unwrap();
         let city = ["", "Porto", "Lisbon", "Porto"][number % 4];
@@ -152,7 +153,7 @@ fn charts_by_city_and_of_albums() {
         }
         succeed(["lake", "compact", "--lake", lake.to_str().unwrap(), "--all"]);
     }
-    // A start from a checkpoint, in which these keys are too.
+    // A start from a checkpoint, which contains these keys too.
     succeed(["lake", "checkpoint", "--lake", lake.to_str().unwrap(), options[0], options[1]]);
     let again = run_to_end(&topic, &lake, &options);
     let without_as_of = |line: &String| line.split(r#","as_of""#).next().unwrap_or_default().to_owned();

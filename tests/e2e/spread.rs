@@ -1,4 +1,4 @@
-//! Plays that are spread over many hours, as those of an imported history are: each hour becomes a file.
+//! Plays spread over many hours, as in an imported history: each hour becomes a file.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -14,12 +14,13 @@ use crate::support::program::{reprise, succeed};
 use crate::support::running::{Running, replay, run};
 use crate::support::{broker, heavy, lake};
 
-/// `scripts/bench hours` sets another number: 228,000 are 26 years.
+/// The number of hours; `scripts/bench hours` sets another one. 228,000 hours are 26 years.
 fn hours() -> i64 {
     std::env::var("REPRISE_HOURS").map_or(12_000, |text| text.parse().expect("REPRISE_HOURS is a number"))
 }
 
-/// What a run may hold, in MiB. An open file for each hour would take twice as much and more.
+/// The memory limit of a run, in MiB. An open file for each hour would take more than twice as
+/// much.
 fn memory_max() -> String {
     std::env::var("REPRISE_HOURS_MEMORY_MAX").unwrap_or_else(|_| "160".to_owned())
 }
@@ -30,7 +31,7 @@ fn play(number: i64, hour: i64) -> Play {
     Play { time, ..Play::new(&(number % 100).to_string(), "2000-01-01T00:00:00Z") }
 }
 
-/// Fills `partitions` of a topic with `plays`, one after the other.
+/// Creates a topic with `plays` distributed over `partitions` in turn.
 fn fill(name: &str, partitions: i32, plays: &[Play]) -> String {
     let topic = broker::topic(name, partitions);
     for partition in 0..partitions {
@@ -40,16 +41,16 @@ fn fill(name: &str, partitions: i32, plays: &[Play]) -> String {
     topic
 }
 
-/// Plays that are committed.
+/// The number of committed plays.
 fn rows(lake: &Path) -> usize {
-    let said = succeed(["lake", "ls", "--format", "json", "--lake", lake.to_str().expect("UTF-8")]).stdout;
-    let usage: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    let stdout = succeed(["lake", "ls", "--format", "json", "--lake", lake.to_str().expect("UTF-8")]).stdout;
+    let usage: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
     usage["tables"][0]["total"]["rows"].as_u64().expect("a number of rows") as usize
 }
 
 fn verify(lake: &Path) {
-    let said = succeed(["verify", "--lake", lake.to_str().expect("UTF-8")]).stdout;
-    assert!(said.contains("complete"), "{said}");
+    let stdout = succeed(["verify", "--lake", lake.to_str().expect("UTF-8")]).stdout;
+    assert!(stdout.contains("complete"), "{stdout}");
 }
 
 #[test]
@@ -59,7 +60,7 @@ fn a_play_an_hour_for_years_fits_in_little_memory() {
     let (topic, folder) = (fill("hourly", 2, &plays), folder());
     let options = ["--until-caught-up", "-w", "2", "--memory-max", &memory_max()];
     for _ in 0..2 {
-        // The second one begins with a lake of as many files.
+        // The second run starts with a lake of that many files.
         let ended = reprise(run(&topic, folder.path(), &options)).end_within(Duration::from_secs(3600));
         assert!(ended.status.success(), "{}", ended.stderr);
     }
@@ -71,7 +72,7 @@ fn a_play_an_hour_for_years_fits_in_little_memory() {
 #[test]
 fn a_random_spread_makes_one_file_for_each_hour_and_commit() {
     let _heavy = heavy();
-    // 7919 has no factor in common with the hours, so they come in an order that looks random.
+    // 7919 is coprime to the number of hours, so the order looks random.
     let (hours, plays) = (1500, 12_000);
     let plays: Vec<Play> = (0..plays).map(|number| play(number, number * 7919 % hours)).collect();
     let (topic, folder) = (fill("random", 2, &plays), folder());
@@ -88,18 +89,19 @@ fn a_random_spread_makes_one_file_for_each_hour_and_commit() {
     replay(folder.path(), &[]).assert_equals(&plays, &default_charts());
 }
 
-/// Instances that are killed two seconds after they are ready get through a backlog whose files one of them could not write.
+/// Instances that are killed two seconds after they are ready work through a backlog that one of
+/// them could not write in that time.
 #[test]
 fn a_crash_loop_converges() {
-    const LIVES_MAX: usize = 60;
-    // A busy machine may be slow to answer a start, but never so often in a row.
-    const IN_VAIN_MAX: usize = 8;
+    const STARTS_MAX: usize = 60;
+    // On a busy machine some instances commit nothing, but never this many in a row.
+    const STARTS_WITHOUT_COMMIT: usize = 8;
     let _heavy = heavy();
     let plays: Vec<Play> = (0..60_000).map(|number| play(number, number / 64)).collect();
     let (topic, folder) = (fill("crash-loop", 4, &plays), folder());
     let mut committed = Vec::new();
     while committed.last() != Some(&plays.len()) {
-        assert!(committed.len() < LIVES_MAX, "committed after each life: {committed:?}");
+        assert!(committed.len() < STARTS_MAX, "committed after each start: {committed:?}");
         let running = Running::start(&topic, folder.path(), &["-w", "2"]);
         std::thread::sleep(Duration::from_secs(2));
         running.program.signal("KILL");
@@ -107,9 +109,9 @@ fn a_crash_loop_converges() {
         committed.push(rows(folder.path()));
     }
     assert!(committed.is_sorted(), "{committed:?}");
-    let gets_on = |lives: &[usize]| lives.first() < lives.last();
-    assert!(committed.windows(IN_VAIN_MAX).all(gets_on), "{committed:?}");
-    eprintln!("committed after each life of two seconds: {committed:?}");
+    let grows = |starts: &[usize]| starts.first() < starts.last();
+    assert!(committed.windows(STARTS_WITHOUT_COMMIT).all(grows), "{committed:?}");
+    eprintln!("committed after each start, killed after two seconds: {committed:?}");
     reprise(run(&topic, folder.path(), &["--until-caught-up"])).succeed();
     verify(folder.path());
     assert_every_offset_once(folder.path(), &topic);

@@ -1,4 +1,4 @@
-//! The tour of the README, as it is typed: every command of it succeeds, from the first play to the proof.
+//! The tour of the README: all of its commands succeed as written.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,13 +8,13 @@ use crate::support::program::{Program, clean};
 use crate::support::running::Running;
 use crate::support::{broker, eventually, heavy, repository, unique};
 
-/// Where the README says that an instance answers. The tests take a free port.
+/// The address in the README. The tests use a free port instead.
 pub const ADDRESS: &str = "http://127.0.0.1:7878";
-/// How much of the tour is one lake on one machine.
+/// The sections of the README that make up the tour.
 const SECTIONS: [&str; 5] =
     ["### With a real Kafka", "### Look at it", "### Ask it", "### Play it again", "### Is it true?"];
 
-/// The lines of the shell in these sections, without their comments.
+/// The shell commands of these sections, without their comments.
 fn commands(readme: &str) -> Vec<String> {
     let mut commands = Vec::new();
     for section in SECTIONS {
@@ -24,18 +24,19 @@ fn commands(readme: &str) -> Vec<String> {
     commands
 }
 
-/// The lines of the shell in a text, without their comments.
+/// The shell commands of a text, without their comments.
 pub fn commands_in(text: &str) -> Vec<String> {
     let blocks = text.split("```sh\n").skip(1).filter_map(|block| block.split("\n```").next());
     let lines = blocks.flat_map(str::lines).map(|line| line.split(" #").next().unwrap_or_default().trim().to_owned());
     lines.filter(|line| !line.is_empty()).collect()
 }
 
-/// A line as a shell runs it in `folder`, with the broker of the tests and the program that is tested.
+/// The command that runs a line in a shell in `folder`, with the tests' broker and the tested
+/// program.
 pub fn shell(line: &str, folder: &Path, topic: &str, address: &str) -> Command {
     let line = line.replace(ADDRESS, address);
     let line = line.strip_prefix("reprise ").map_or(line.clone(), |rest| format!("exec \"$REPRISE\" {rest}"));
-    // One command may take what another has printed.
+    // A line may use the output of another `reprise` command.
     let line = format!("reprise() {{ \"$REPRISE\" \"$@\"; }}; {line}");
     let mut command = Command::new("sh");
     clean(&mut command);
@@ -46,7 +47,7 @@ pub fn shell(line: &str, folder: &Path, topic: &str, address: &str) -> Command {
 }
 
 #[test]
-fn the_tour_passes_as_it_is_typed() {
+fn the_tour_succeeds_as_written() {
     let readme = std::fs::read_to_string(repository().join("README.md")).unwrap();
     let (folder, topic) = (folder(), unique("tour"));
     std::fs::copy(repository().join("examples/charts.toml"), folder.path().join("other.toml")).unwrap();
@@ -57,11 +58,11 @@ fn the_tour_passes_as_it_is_typed() {
         let spawned = || Program::spawn(&mut shell(&line, folder.path(), &topic, &address));
         let kind = line.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
         match kind.as_str() {
-            // The tests have a broker already.
+            // The tests already have a broker.
             "scripts/kafka start" | "eval \"$(scripts/kafka" => {}
             "reprise run" => {
                 let started = Running::of(spawned());
-                // A person sees that in the table, and goes on.
+                // A user would see this in the table before continuing.
                 eventually("everything is read", || (started.status()["caught_up"] == true).then_some(()));
                 running = Some(started);
             }
@@ -88,6 +89,6 @@ fn the_tour_passes_as_it_is_typed() {
     for kind in
         ["reprise generate", "reprise run", "reprise trending", "reprise chart", "reprise replay", "reprise verify"]
     {
-        assert!(kinds.iter().any(|typed| typed == kind), "the tour has no {kind}: {kinds:?}");
+        assert!(kinds.iter().any(|seen| seen == kind), "the tour has no {kind}: {kinds:?}");
     }
 }

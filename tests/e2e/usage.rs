@@ -1,5 +1,5 @@
-//! What goes wrong is said once, with what to do about it: status 1 and one line when something failed, 2 when the
-//! command line is wrong.
+//! Errors are printed once, with what to do about them: status 1 and one line for a failure, status
+//! 2 for wrong usage.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -12,22 +12,23 @@ use crate::support::plays::Play;
 use crate::support::program::reprise;
 use crate::support::running::{run, run_to_end};
 
-/// Runs what must not succeed, and returns its status and everything that it says. `names` are put in the place of what
-/// differs from run to run.
+/// Runs a command that must fail, and returns its status and its stderr. In the result, the texts
+/// in `names` are replaced, because they differ from run to run.
 #[track_caller]
-pub fn refusal<S: AsRef<std::ffi::OsStr>>(words: &[S], names: &[(&str, &str)]) -> String {
-    let ended = reprise(words).end();
+pub fn refusal<S: AsRef<std::ffi::OsStr>>(arguments: &[S], names: &[(&str, &str)]) -> String {
+    let ended = reprise(arguments).end();
     assert_eq!(ended.stdout, "");
     let status = ended.status.code().map_or_else(|| ended.status.to_string(), |code| code.to_string());
-    let said = names.iter().fold(ended.stderr, |said, (text, name)| said.replace(text, name));
-    format!("status {status}\n{said}")
+    let stderr = names.iter().fold(ended.stderr, |stderr, (text, name)| stderr.replace(text, name));
+    format!("status {status}\n{stderr}")
 }
 
-/// A run that reads to the end of a topic, if nothing is wrong.
-pub fn words(topic: &str, lake: &Path, options: &[&str]) -> Vec<String> {
+/// The arguments of a run that reads to the end of the topic.
+pub fn bounded_run(topic: &str, lake: &Path, options: &[&str]) -> Vec<String> {
     run(topic, lake, &[&["--until-caught-up"], options].concat())
 }
 
+/// Creates a topic with one play.
 pub fn topic_with_a_play() -> String {
     let topic = broker::topic("usage", 1);
     broker::produce(&topic, 0, [Play::new("a", "2025-01-01T00:00:00Z").json()]);
@@ -35,8 +36,8 @@ pub fn topic_with_a_play() -> String {
 }
 
 #[test]
-fn wrong_options() {
-    let wrong = |words: &[&str]| refusal(words, &[]);
+fn messages_for_wrong_options() {
+    let wrong = |arguments: &[&str]| refusal(arguments, &[]);
     assert_snapshot!(wrong(&["run"]), @r"
     status 2
     error: the following required arguments were not provided:
@@ -53,7 +54,7 @@ fn wrong_options() {
     For more information, try '--help'.
     ");
     let run = ["run", "--brokers", "x", "--lake", "x"];
-    let wrong_run = |words: &[&str]| wrong(&[&run, words].concat());
+    let wrong_run = |options: &[&str]| wrong(&[&run, options].concat());
     assert_snapshot!(wrong_run(&["-w", "0"]), @r"
     status 2
     error: invalid value '0' for '--workers <N>': it must be a number from 1 to 256
@@ -81,59 +82,59 @@ fn wrong_options() {
 }
 
 #[test]
-fn a_broker_that_does_not_answer() {
+fn message_for_a_broker_that_does_not_answer() {
     let folder = folder();
-    // Nobody listens on what was a free port a moment ago.
+    // Nothing listens on a port that has just been released.
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let lake = folder.path().join("lake");
-    let mut words = words("plays", &lake, &[]);
-    words[2] = address.clone();
-    let said = refusal(&words, &[(&address, "ADDRESS")]);
-    // How long the attempt took, and how often it was made.
-    let (start, rest) = said.split_once(" (after ").unwrap_or((&said, ""));
-    let end = rest.find("): ").map_or("", |place| &rest[place..]);
+    let mut arguments = bounded_run("plays", &lake, &[]);
+    arguments[2] = address.clone();
+    let refused = refusal(&arguments, &[(&address, "ADDRESS")]);
+    // Without the parenthesis, which has the duration and the number of attempts.
+    let (start, rest) = refused.split_once(" (after ").unwrap_or((&refused, ""));
+    let end = rest.find("): ").map_or("", |position| &rest[position..]);
     assert_snapshot!(format!("{start}{end}"), @r"
     status 1
     error: no Kafka broker answers at ADDRESS within 10 s (BrokerTransportFailure (Local: Broker transport failure); ADDRESS/bootstrap: Connect to ipv4#ADDRESS failed: Connection refused): is it running, and is the address right? `scripts/kafka start` starts one here, and `reprise demo` needs none
     ");
-    assert!(!lake.exists(), "nothing has been made");
-    // The same of the generator, however often the library says it.
-    let said = refusal(&["generate", "--brokers", &address], &[(&address, "ADDRESS")]);
-    assert!(said.starts_with("status 1\nerror: cannot reach Kafka at ADDRESS"), "{said}");
-    assert_eq!(said.lines().count(), 2, "{said}");
+    assert!(!lake.exists(), "nothing has been created");
+    // The generator reports the same, once, although the library reports it repeatedly.
+    let refused = refusal(&["generate", "--brokers", &address], &[(&address, "ADDRESS")]);
+    assert!(refused.starts_with("status 1\nerror: cannot reach Kafka at ADDRESS"), "{refused}");
+    assert_eq!(refused.lines().count(), 2, "{refused}");
 }
 
 #[test]
-fn a_topic_that_is_not_there() {
+fn message_for_a_missing_topic() {
     let folder = folder();
     let lake = folder.path().join("lake");
-    let said = refusal(&words("no-such-topic", &lake, &[]), &[(broker::servers(), "ADDRESS")]);
-    assert_snapshot!(said, @r"
+    let refused = refusal(&bounded_run("no-such-topic", &lake, &[]), &[(broker::servers(), "ADDRESS")]);
+    assert_snapshot!(refused, @r"
     status 1
     error: topic no-such-topic does not exist on ADDRESS: make it, or let `reprise generate --brokers ADDRESS --topic no-such-topic` make and fill it
     ");
-    assert!(!lake.exists(), "nothing has been made");
+    assert!(!lake.exists(), "nothing has been created");
 }
 
-/// Root can write anywhere, but not below a file.
+/// A folder below a file cannot be created even by root.
 #[test]
-fn a_lake_that_cannot_be_written() {
+fn messages_for_a_lake_that_cannot_be_written() {
     let (topic, folder) = (topic_with_a_play(), folder());
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();
     let names = [(folder.path().to_str().unwrap(), "FOLDER")];
-    assert_snapshot!(refusal(&words(&topic, &file.join("lake"), &[]), &names), @r"
+    assert_snapshot!(refusal(&bounded_run(&topic, &file.join("lake"), &[]), &names), @r"
     status 1
     error: cannot make a lake in FOLDER/file/lake: give --lake a writable folder: cannot create the folder FOLDER/file/lake/song_plays/_staging: Not a directory (os error 20)
     ");
-    assert_snapshot!(refusal(&words(&topic, &file, &[]), &names), @r"
+    assert_snapshot!(refusal(&bounded_run(&topic, &file, &[]), &names), @r"
     status 1
     error: cannot make a lake in FOLDER/file: give --lake a writable folder: cannot create the folder FOLDER/file/song_plays/_staging: Not a directory (os error 20)
     ");
 }
 
 #[test]
-fn a_folder_that_is_no_lake() {
+fn messages_for_a_folder_that_is_not_a_lake() {
     let (topic, folder) = (topic_with_a_play(), folder());
     let names = [(folder.path().to_str().unwrap(), "FOLDER")];
     let replayed = |lake: &Path| refusal(&["replay", "--lake", lake.to_str().unwrap()], &names);
@@ -147,34 +148,34 @@ fn a_folder_that_is_no_lake() {
     ");
     std::fs::create_dir(folder.path().join("song_plays")).unwrap();
     std::fs::write(folder.path().join("song_plays/data.csv"), "").unwrap();
-    assert_snapshot!(refusal(&words(&topic, folder.path(), &[]), &names), @r"
+    assert_snapshot!(refusal(&bounded_run(&topic, folder.path(), &[]), &names), @r"
     status 1
     error: FOLDER/song_plays holds data.csv, but no _delta_log: it is not a lake of ours; give --lake another folder
     ");
 }
 
 #[test]
-fn a_lake_of_another_topic() {
+fn message_for_a_lake_of_another_topic() {
     let (topic, other, folder) = (topic_with_a_play(), topic_with_a_play(), folder());
     run_to_end(&topic, folder.path(), &[]);
     let names = [(folder.path().to_str().unwrap(), "LAKE"), (topic.as_str(), "TOPIC"), (other.as_str(), "OTHER")];
-    assert_snapshot!(refusal(&words(&other, folder.path(), &[]), &names), @r"
+    assert_snapshot!(refusal(&bounded_run(&other, folder.path(), &[]), &names), @r"
     status 1
     error: the lake LAKE holds the topic TOPIC, not OTHER: give each topic a lake of its own
     ");
 }
 
 #[test]
-fn a_charts_file_that_is_wrong() {
+fn messages_for_an_invalid_charts_file() {
     let folder = folder();
     let file = folder.path().join("charts.toml");
     let names = [(folder.path().to_str().unwrap(), "FOLDER")];
     let charts = |text: &str| {
         std::fs::write(&file, text).unwrap();
-        let mut words = words("plays", &folder.path().join("lake"), &["--charts", file.to_str().unwrap()]);
-        // It is read before anything is asked.
-        words[2] = "127.0.0.1:1".to_owned();
-        refusal(&words, &names)
+        let mut arguments = bounded_run("plays", &folder.path().join("lake"), &["--charts", file.to_str().unwrap()]);
+        // The file is read before the broker is contacted.
+        arguments[2] = "127.0.0.1:1".to_owned();
+        refusal(&arguments, &names)
     };
     assert_snapshot!(charts("[[chart]]\nname = \"x\"\nperiod = \"fortnight\"\n"), @r#"
     status 2
@@ -195,8 +196,8 @@ fn a_charts_file_that_is_wrong() {
     For more information, try '--help'.
     ");
     std::fs::remove_file(&file).unwrap();
-    let words = ["replay", "--lake", "x", "--charts", file.to_str().unwrap()];
-    assert_snapshot!(refusal(&words, &names), @r"
+    let arguments = ["replay", "--lake", "x", "--charts", file.to_str().unwrap()];
+    assert_snapshot!(refusal(&arguments, &names), @r"
     status 2
     error: cannot use the charts file FOLDER/charts.toml: No such file or directory (os error 2)
 
@@ -204,15 +205,15 @@ fn a_charts_file_that_is_wrong() {
     ");
 }
 
-/// What flags do not say comes from a file, which is read as strictly as they are.
+/// A configuration file supplies options that are not given as flags, and is validated as strictly.
 #[test]
-fn options_from_a_file() {
+fn options_come_from_a_configuration_file() {
     let (topic, folder) = (topic_with_a_play(), folder());
     let file = folder.path().join("reprise.toml");
     let names = [(folder.path().to_str().unwrap(), "FOLDER")];
-    let config = |text: &str, words: &[&str]| {
+    let config = |text: &str, arguments: &[&str]| {
         std::fs::write(&file, text).unwrap();
-        reprise(words.iter().chain(&["--config", file.to_str().unwrap()])).end()
+        reprise(arguments.iter().chain(&["--config", file.to_str().unwrap()])).end()
     };
     let (servers, lake) = (broker::servers(), folder.path().join("lake"));
     let all = format!(
@@ -221,7 +222,7 @@ fn options_from_a_file() {
     );
     let read = config(&all, &["run"]);
     assert!(read.status.success(), "{}", read.stderr);
-    assert!(read.stdout.contains(",all,"), "the charts of a run, as the file says: {}", read.stdout);
+    assert!(read.stdout.contains(",all,"), "no charts, although the file asks for them: {}", read.stdout);
     assert_eq!(config(&all, &["run", "--topic", "no-such-topic"]).status.code(), Some(1), "a flag beats the file");
 
     let wrong = config("lake = \"x\"\ncommit-interval = \"soon\"\n", &["run"]);
@@ -232,9 +233,9 @@ fn options_from_a_file() {
     assert_eq!((wrong.status.code(), of_flag), (Some(2), true), "{}", wrong.stderr);
 
     let wrong = config("tpoic = 1\n", &["run"]);
-    let said = names.iter().fold(wrong.stderr, |said, (text, name)| said.replace(text, name));
+    let stderr = names.iter().fold(wrong.stderr, |stderr, (text, name)| stderr.replace(text, name));
     assert_eq!(wrong.status.code(), Some(2));
-    assert_snapshot!(said, @r"
+    assert_snapshot!(stderr, @r"
     error: cannot use the configuration file FOLDER/reprise.toml: no command has an option `tpoic`; write options as they are called on the command line, without the dashes
 
     For more information, try '--help'.
@@ -242,23 +243,23 @@ fn options_from_a_file() {
 }
 
 #[test]
-fn a_port_that_is_taken() {
+fn message_for_a_port_that_is_taken() {
     let (topic, folder) = (topic_with_a_play(), folder());
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = other.local_addr().unwrap().to_string();
-    let mut words = words(&topic, folder.path(), &[]);
-    let listen = words.iter().position(|word| word == "127.0.0.1:0").unwrap();
-    words[listen] = address.clone();
-    assert_snapshot!(refusal(&words, &[(&address, "ADDRESS")]), @r"
+    let mut arguments = bounded_run(&topic, folder.path(), &[]);
+    let listen = arguments.iter().position(|argument| argument == "127.0.0.1:0").unwrap();
+    arguments[listen] = address.clone();
+    assert_snapshot!(refusal(&arguments, &[(&address, "ADDRESS")]), @r"
     status 1
     error: something already listens on ADDRESS, perhaps another reprise: stop it, or choose another address with --listen (127.0.0.1:0 takes a free port)
     ");
 }
 
 #[test]
-fn librdkafka_options_that_are_not_possible() {
+fn messages_for_refused_librdkafka_options() {
     let folder = folder();
-    let option = |option: &str| refusal(&words("plays", folder.path(), &["-X", option]), &[]);
+    let option = |option: &str| refusal(&bounded_run("plays", folder.path(), &["-X", option]), &[]);
     assert_snapshot!(option("enable.partition.eof=false"), @r"
     status 2
     error: the Kafka option enable.partition.eof cannot be changed: that no play is lost or counted twice rests on it
@@ -273,14 +274,15 @@ fn librdkafka_options_that_are_not_possible() {
     "#);
 }
 
-/// Plays that Kafka has deleted before they were read are missing, and nothing goes on as if they were not.
+/// Plays that Kafka deleted before they were read are missing, and the run does not continue
+/// silently.
 #[test]
-fn plays_that_retention_has_deleted() {
+fn message_for_plays_deleted_by_retention() {
     let (topic, folder) = (topic_with_a_play(), folder());
     run_to_end(&topic, folder.path(), &[]);
     broker::produce(&topic, 0, [1, 2, 3].map(|_| Play::new("b", "2025-01-01T00:00:00Z").json()));
     broker::delete_before(&topic, 0, 3);
-    assert_snapshot!(refusal(&words(&topic, folder.path(), &[]), &[(&topic, "TOPIC")]), @r"
+    assert_snapshot!(refusal(&bounded_run(&topic, folder.path(), &[]), &[(&topic, "TOPIC")]), @r"
     status 1
     error: cannot resume from this lake: 2 offsets are missing, which the lake needs next: TOPIC/0: 1 … 2 (2). Kafka has deleted them before they were read: give the topic more retention. To go on without them, and have that on record in the lake, start with --accept-gap
     ");

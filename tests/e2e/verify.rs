@@ -1,4 +1,5 @@
-//! `reprise verify`: a running instance serves what its lake holds, at any moment, and lakes that are not whole are told.
+//! `reprise verify`: an instance serves what its lake holds at any moment, and incomplete lakes are
+//! reported.
 
 use std::path::Path;
 
@@ -10,22 +11,27 @@ use crate::support::program::{Ended, reprise, reprise_with, succeed};
 use crate::support::running::{Running, run};
 use crate::support::{broker, eventually, heavy, unique};
 
-/// Compares the instance with a replay of `lake`, and returns what is said.
+/// Compares the instance with a replay of `lake`.
 fn verify(running: &Running, lake: &Path, workers: &str) -> Ended {
     reprise(["verify", "--lake", lake.to_str().unwrap(), "--against", &running.address, "-w", workers]).end()
 }
 
-/// The lake version that is compared, and how many cells.
+/// The lake version that was compared, and the number of cells. Fails unless all charts are the
+/// same.
 fn compared(ended: &Ended) -> (u64, u64) {
     assert!(ended.status.success(), "{}\n{}", ended.stdout, ended.stderr);
     let version = ended.stdout.strip_prefix("lake version ").and_then(|rest| rest.split(',').next()).unwrap();
     let charts: Vec<Vec<&str>> = ended.stdout.lines().skip(2).map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(charts.iter().map(|words| words[0]).collect::<Vec<_>>(), ["all-time", "monthly", "trending", "weekly"]);
-    assert!(charts.iter().all(|words| words.last() == Some(&"same")), "{}", ended.stdout);
-    (version.parse().unwrap(), charts.iter().map(|words| words[1].replace(',', "").parse::<u64>().unwrap()).sum())
+    assert_eq!(
+        charts.iter().map(|columns| columns[0]).collect::<Vec<_>>(),
+        ["all-time", "monthly", "trending", "weekly"]
+    );
+    assert!(charts.iter().all(|columns| columns.last() == Some(&"same")), "{}", ended.stdout);
+    (version.parse().unwrap(), charts.iter().map(|columns| columns[1].replace(',', "").parse::<u64>().unwrap()).sum())
 }
 
-/// While plays come in and commits are made, with any number of workers on either side, and over a restart.
+/// While plays arrive and commits are made, with any number of workers on either side, and across
+/// restarts.
 #[test]
 fn a_live_instance_equals_replays_of_its_lake_at_any_moment() {
     let topic = broker::topic("verify", 3);
@@ -40,11 +46,11 @@ fn a_live_instance_equals_replays_of_its_lake_at_any_moment() {
     for (live, replayed) in [("2", ["1", "3"]), ("3", ["2", "1"]), ("1", ["2", "3"])] {
         let options = ["-w", live, "--commit-interval", "200ms"];
         let running = Running::start(&topic, folder.path(), &options);
-        eventually("the charts of the lake are there", || (running.get("/readyz").0 == 200).then_some(()));
+        eventually("the charts of the lake are served", || (running.get("/readyz").0 == 200).then_some(()));
         for workers in replayed {
             let served = || running.json("/v1/trending?durable=true")["as_of"]["lake_version"].as_u64().unwrap();
             let before = versions.last().copied().unwrap_or_else(served);
-            eventually("something has been committed, or nothing more will come", || {
+            eventually("there is a commit, or the generator has finished", || {
                 let chart = running.json("/v1/charts/all-time?durable=true");
                 assert_eq!(chart["as_of"]["durable"], true);
                 let newer = chart["as_of"]["lake_version"].as_u64().unwrap() > before;
@@ -69,7 +75,7 @@ fn a_snapshot_is_a_header_and_every_cell() {
     let options = "--seed 10 --start 2025-05-05T00:00:00Z --history 10d --history-plays 5000 --count 5000 --rate max";
     Traffic::generate(&topic, &options.split_whitespace().collect::<Vec<_>>());
     let folder = folder();
-    // The clock of the newest charts stays where the last play was.
+    // With this option, the clock stays at the last play.
     let running = Running::start(&topic, folder.path(), &["-w", "2", "--commit-interval", "100ms", "--idle", "1h"]);
     running.caught_up(&topic);
     let lines = |path: &str| {
@@ -80,7 +86,7 @@ fn a_snapshot_is_a_header_and_every_cell() {
     eventually("everything is committed", || {
         let durable = lines("/v1/snapshot?durable=true");
         let newest = lines("/v1/snapshot");
-        // The clock goes on between commits, and the window with it.
+        // The clock, and with it the window, may advance between commits.
         let without = |cells: &[Value]| {
             let mut cells: Vec<Value> = cells[1..].iter().filter(|cell| cell["chart"] != "trending").cloned().collect();
             cells.iter_mut().for_each(|cell| drop(cell.as_object_mut().unwrap().remove("as_of")));
@@ -93,9 +99,10 @@ fn a_snapshot_is_a_header_and_every_cell() {
     running.stop();
 }
 
-/// What is compared with the wrong thing is refused with the reason, not reported as a difference.
+/// A comparison with the wrong lake or charts is refused with the reason, and not reported as a
+/// difference.
 #[test]
-fn what_cannot_be_compared_is_refused() {
+fn comparisons_with_the_wrong_lake_or_charts_are_refused() {
     let [topic, other] = ["compared", "other"].map(|name| broker::topic(name, 1));
     let play = crate::support::plays::Play::new("a", "2025-05-05T05:05:00Z");
     let folder = folder();
@@ -106,13 +113,13 @@ fn what_cannot_be_compared_is_refused() {
     crate::support::running::run_to_end(&other, &others, &[]);
     let running = Running::start(&topic, &lake, &["--commit-interval", "100ms"]);
     running.caught_up(&topic);
-    let refused = |lake: &Path, options: &[&str], says: &str| {
-        let words = ["verify", "--lake", lake.to_str().unwrap(), "--against", &running.address];
-        let ended = reprise(words.iter().chain(options)).end();
+    let refused = |lake: &Path, options: &[&str], message: &str| {
+        let arguments = ["verify", "--lake", lake.to_str().unwrap(), "--against", &running.address];
+        let ended = reprise(arguments.iter().chain(options)).end();
         assert_eq!(ended.status.code(), Some(1));
-        assert!(ended.stderr.contains(says), "{says}: {}", ended.stderr);
+        assert!(ended.stderr.contains(message), "{message}: {}", ended.stderr);
     };
-    eventually("it is committed", || (compared(&verify(&running, &lake, "1")).1 > 0).then_some(()));
+    eventually("the play is committed", || (compared(&verify(&running, &lake, "1")).1 > 0).then_some(()));
     let charts = folder.path().join("charts.toml");
     std::fs::write(&charts, "[[chart]]\nname = \"weekly\"\nperiod = \"week\"\ntop = 3\n").unwrap();
     refused(&lake, &["--charts", charts.to_str().unwrap()], "give --charts the file that the instance has");
@@ -127,36 +134,37 @@ fn what_cannot_be_compared_is_refused() {
     running.stop();
     let ended = reprise(["verify", lake.to_str().unwrap(), "--against", "127.0.0.1:1", "--wait", "0s"]).end();
     assert_eq!(ended.status.code(), Some(1));
-    let says = ended.stderr.contains("no reprise answers at") && ended.stderr.contains("name it with --against");
-    assert!(says && !ended.stderr.contains("--url"), "{}", ended.stderr);
+    let advises = ended.stderr.contains("no reprise answers at") && ended.stderr.contains("name it with --against");
+    assert!(advises && !ended.stderr.contains("--url"), "{}", ended.stderr);
 }
 
-/// Before it listens, while it opens or rebuilds its lake, and before it has read anything: asked at any moment of a start,
-/// the proof comes when there is something to prove.
+/// `verify` started before the instance listens, while it opens or rebuilds its lake, or before it
+/// has read anything, waits until there is something to compare.
 #[test]
-fn an_instance_that_has_just_begun_is_waited_for() {
+fn verify_waits_for_an_instance_that_is_starting() {
     let topic = broker::topic("just-begun", 2);
     let plays = (0..500).map(|song| Play::new(&(song % 9).to_string(), "2025-05-05T05:05:00Z").json());
     broker::produce(&topic, 0, plays);
     let folder = folder();
     let lake = folder.path().to_str().unwrap();
-    // A port that was free a moment ago.
+    // A port that has just been released.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = free.local_addr().unwrap().to_string();
     drop(free);
-    // A new lake, and then one that has to be rebuilt.
+    // With a new lake, and then with one that has to be rebuilt.
     for _ in 0..2 {
         let verifying = reprise(["verify", lake, "--against", &address]);
-        eventually("it waits", || verifying.stderr().contains("waiting for it").then_some(()));
+        eventually("verify waits", || verifying.stderr().contains("waiting for it").then_some(()));
         let running = Running::start(&topic, folder.path(), &["--listen", &address, "--commit-interval", "1h"]);
         assert!(compared(&verifying.end()).1 > 0);
         running.stop();
     }
 }
 
-/// A start commits as soon as it has read everything, so that it can be proved at once; nothing is proved of nothing.
+/// A start commits as soon as it has read everything, so that it can be verified at once. An empty
+/// lake verifies nothing.
 #[test]
-fn what_is_not_committed_yet_is_waited_for_and_never_the_same() {
+fn verify_waits_for_the_first_commit_and_reports_uncommitted_plays() {
     let topic = broker::topic("first-commit", 2);
     let folder = folder();
     let lake = folder.path().to_str().unwrap().to_owned();
@@ -170,20 +178,20 @@ fn what_is_not_committed_yet_is_waited_for_and_never_the_same() {
     let plays: Vec<Play> = (0..500).map(|song| Play::new(&(song % 9).to_string(), "2025-05-05T05:05:00Z")).collect();
     broker::produce(&topic, 0, plays.iter().map(Play::json));
     running.caught_up(&topic);
-    // Neither is the interval over, nor has anybody waited: the first commit is under way, or done.
+    // The interval has not passed and nothing has waited: the first commit is under way or done.
     let (_, cells) = compared(&verify(&running, folder.path(), "2"));
     assert!(cells > 0);
 
-    // What comes later is not in the lake, which is said.
+    // Later plays are not in the lake yet, which is reported.
     broker::produce(&topic, 1, plays[..7].iter().map(Play::json));
     running.caught_up(&topic);
-    eventually("the status has it", || (running.status()["uncommitted_plays"] == 7).then_some(()));
+    eventually("the status counts them", || (running.status()["uncommitted_plays"] == 7).then_some(()));
     let ended = verify(&running, folder.path(), "1");
     compared(&ended);
     assert!(ended.stderr.contains("7 plays are not committed yet; the next commit is in "), "{}", ended.stderr);
     running.stop();
 
-    // Only dead letters: the lake is whole, and there is still nothing to compare.
+    // With only dead letters, the lake is complete, and there is still nothing to compare.
     let topic = broker::topic("only-bad", 1);
     let others = folder.path().join("others");
     broker::produce(&topic, 0, ["not json"]);
@@ -193,31 +201,32 @@ fn what_is_not_committed_yet_is_waited_for_and_never_the_same() {
     assert!(succeed(["verify", "--lake", others.to_str().unwrap()]).stdout.contains("complete (1 dead letter)"));
 }
 
-/// While nothing can be committed, `--wait` bounds how long that is waited for; when it is, the proof goes on.
+/// While nothing can be committed, `--wait` limits the time that `verify` waits. It continues after
+/// the commit.
 #[test]
-fn a_first_commit_that_does_not_come_is_no_proof() {
+fn verify_fails_if_the_first_commit_does_not_come() {
     let topic = broker::topic("never-committed", 1);
     let folder = folder();
-    let (lake, room) = (folder.path().join("lake"), folder.path().join("room"));
+    let (lake, release) = (folder.path().join("lake"), folder.path().join("release"));
     broker::produce(&topic, 0, [Play::new("a", "2025-05-05T05:05:00Z").json()]);
     let full =
-        [("REPRISE_FAILPOINT", "staged=full".into()), ("REPRISE_FAILPOINT_UNTIL", room.to_str().unwrap().into())];
+        [("REPRISE_FAILPOINT", "staged=full".into()), ("REPRISE_FAILPOINT_UNTIL", release.to_str().unwrap().into())];
     let running = Running::of(reprise_with(run(&topic, &lake, &["--commit-interval", "1h"]), &full));
     running.caught_up(&topic);
-    let words = ["verify", "--lake", lake.to_str().unwrap(), "--against", &running.address, "--wait"];
-    let ended = reprise(words.iter().chain(&["0s"])).end();
+    let arguments = ["verify", "--lake", lake.to_str().unwrap(), "--against", &running.address, "--wait"];
+    let ended = reprise(arguments.iter().chain(&["0s"])).end();
     assert_eq!((ended.status.code(), ended.stdout.as_str()), (Some(1), ""), "{}", ended.stderr);
     assert!(ended.stderr.contains("nothing to compare: 1 play is not committed yet"), "{}", ended.stderr);
-    let waiting = reprise(words.iter().chain(&["90s"]));
-    eventually("it says that it waits", || waiting.stderr().contains("waiting for it").then_some(()));
-    std::fs::write(room, "").unwrap();
+    let waiting = reprise(arguments.iter().chain(&["90s"]));
+    eventually("verify reports that it waits", || waiting.stderr().contains("waiting for it").then_some(()));
+    std::fs::write(release, "").unwrap();
     assert!(compared(&waiting.end()).1 > 0);
     running.stop();
 }
 
-/// A lake alone: whole, or exactly what is wrong with it.
+/// A lake without an instance: complete, or exactly what is wrong with it.
 #[test]
-fn a_lake_that_is_not_whole_is_told() {
+fn an_incomplete_lake_is_reported() {
     let topic = broker::topic("whole", 2);
     let plays = ["a", "b", "c"].map(|song| crate::support::plays::Play::new(song, "2025-05-05T05:05:00Z"));
     broker::produce(&topic, 0, plays.iter().map(crate::support::plays::Play::json));
@@ -241,7 +250,7 @@ fn a_lake_that_is_not_whole_is_told() {
         assert_eq!(ended.status.code(), Some(1));
         assert!(ended.stdout.contains(name), "{}\n{}", ended.stdout, ended.stderr);
         assert!(ended.stdout.contains(&format!("{topic}/0: 0 … 3 LOST 3 of 3, first at 0")), "{}", ended.stdout);
-        assert!(!ended.stdout.contains("holds no play"), "they are lost, and were there: {}", ended.stdout);
+        assert!(!ended.stdout.contains("holds no play"), "lost plays reported as never held: {}", ended.stdout);
     }
     std::fs::write(&file, kept).unwrap();
     assert_eq!(succeed(["verify", "--lake", lake]).stdout, whole);

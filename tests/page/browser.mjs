@@ -1,11 +1,11 @@
-// A real browser, and a watch over it: whatever a page logs as an error, and whatever it asks of other machines, is kept,
-// and fails the test that it happened in.
+// A real browser whose pages are watched: an error on the console, or a request to another machine,
+// fails the test in which it happens.
 
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 
-// scripts/page installs what we need into a cache, not beside the sources.
+// scripts/page installs the packages into a cache, not beside the sources.
 const from = process.env.REPRISE_PAGE_MODULES;
 const require = createRequire(from ? `${from}/package.json` : import.meta.url);
 const { chromium } = require('playwright-core');
@@ -13,7 +13,7 @@ const axe = require('axe-core').source;
 
 const CHROMIUM =
   process.env.CHROMIUM ?? ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync);
-// Nothing of the browser's own is to reach out either.
+// These also keep the browser itself from sending requests.
 const FLAGS = [
   '--headless=new',
   '--no-sandbox',
@@ -30,8 +30,8 @@ export const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, is
 
 export const launch = () => chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
 
-// A page of a fresh profile, and what it did wrong. `mayLose` lets it complain about a server that is not there, or not ready;
-// `ignore` takes a test of messages that are meant to come.
+// Opens a page in a fresh profile and records its errors. `mayLose` allows errors about a server
+// that is unreachable or not ready; `ignore` takes a predicate for expected messages.
 export async function open(browser, url, options = DESKTOP) {
   const context = await browser.newContext({ locale: 'en-GB', ...options });
   const page = await context.newPage();
@@ -62,7 +62,7 @@ export async function open(browser, url, options = DESKTOP) {
   return page;
 }
 
-// How much of what is seen has jumped, by the browser's own measure.
+// Measures how much of the visible page has shifted, by the browser's own metric.
 function watchShifts() {
   window.shifted = 0;
   window.movers = [];
@@ -71,7 +71,7 @@ function watchShifts() {
       if (entry.hadRecentInput) continue;
       window.shifted += entry.value;
       for (const { node, previousRect: from, currentRect: to } of entry.sources) {
-        const name = node?.outerHTML ?? node?.textContent ?? 'what is gone';
+        const name = node?.outerHTML ?? node?.textContent ?? 'a removed node';
         window.movers.push(`${name.slice(0, 80)} from ${from.x},${from.y} to ${to.x},${to.y}`);
       }
     }
@@ -79,9 +79,9 @@ function watchShifts() {
   observer.observe({ type: 'layout-shift', buffered: true });
 }
 
-// What axe finds wrong with what is shown now, told so that it can be found.
+// The violations that axe finds on the page as it is now, with their locations.
 export async function violations(page) {
-  // What fades in is pale for a moment.
+  // Elements that fade in have low contrast for a moment.
   await page.evaluate(() =>
     Promise.all(document.getAnimations().map((animation) => animation.finished.catch(() => {}))),
   );
@@ -89,13 +89,13 @@ export async function violations(page) {
   const { violations: found, passes } = await page.evaluate(() =>
     window.axe.run(document, { resultTypes: ['violations'] }),
   );
-  assert.ok(passes.length > 20, 'axe has hardly looked at anything');
+  assert.ok(passes.length > 20, 'axe has checked hardly anything');
   return found.flatMap(({ id, nodes }) =>
     nodes.map((node) => `${id}: ${node.target.join(' ')}: ${node.failureSummary}`),
   );
 }
 
-// The rows of the list that is shown, as the API would say them.
+// The rows of the list that is shown, in the terms of the API.
 export const rows = (page) =>
   page.$$eval('.ranking .row[data-key]', (elements) =>
     elements.map((row) => ({

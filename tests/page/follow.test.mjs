@@ -1,4 +1,4 @@
-// A page that stays open: what it offers follows the server, from before the first play into the next week.
+// A page that stays open follows the server, from before the first play into the next week.
 
 import assert from 'node:assert/strict';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -27,7 +27,7 @@ const many = (number, change) => Array.from({ length: number }, (_, user) => pla
 const choices = (page, label) =>
   page.$$eval(`select[aria-label="${label}"] option`, (options) => options.map((option) => option.value));
 
-test('what is opened before the first play gets its places, its periods and its list', { skip: GIVEN }, async () => {
+test('a page opened before the first play gets its places, periods and list', { skip: GIVEN }, async () => {
   await over(await Server.empty(), async (server) => {
     await opened('', async (page) => {
       await opened('#/charts/weekly', async (charts) => {
@@ -44,7 +44,7 @@ test('what is opened before the first play gets its places, its periods and its 
   });
 });
 
-test('a chart without a worldwide list is shown for a place that it has', { skip: GIVEN }, async () => {
+test('a chart without a worldwide list is shown for one of its places', { skip: GIVEN }, async () => {
   const charts = join(folder, 'places.toml');
   await writeFile(charts, '[trending]\nscopes = ["country"]\n[[chart]]\nname = "daily-places"\nperiod = "day"\nscopes = ["country"]\n');
   await over(await Server.empty({ charts }), async (server) => {
@@ -60,7 +60,7 @@ test('a chart without a worldwide list is shown for a place that it has', { skip
   });
 });
 
-test('a page that is open over the end of a week goes on to the new one', { skip: GIVEN }, async () => {
+test('a page that is open across the end of a week shows the new week', { skip: GIVEN }, async () => {
   await over(await Server.empty(), async (server) => {
     const lastWeek = new Date(Date.now() - 8 * DAY_MS).toISOString();
     await server.produce(many(5, { song_id: 'OLD', timestamp: lastWeek }));
@@ -71,7 +71,7 @@ test('a page that is open over the end of a week goes on to the new one', { skip
       await eventually('this week', async () => (await rows(page))[0]?.key === 'NEW');
       await eventually('both weeks to choose from', async () => (await choices(page, 'When')).length === 2);
       await eventually('the way to last week', () => page.isEnabled('button[aria-label="Earlier"]'));
-      await eventually('a mark of what is new', async () => (await page.textContent('.row .move')).includes('new'));
+      await eventually('a mark for the new entry', async () => (await page.textContent('.row .move')).includes('new'));
       await page.click('button[aria-label="Earlier"]');
       await page.waitForURL(new RegExp(`period=${old}`));
       await eventually('last week again', async () => (await rows(page))[0]?.key === 'OLD');
@@ -79,7 +79,7 @@ test('a page that is open over the end of a week goes on to the new one', { skip
   });
 });
 
-// What a tile of a track's or an artist's page says of a chart: the rank, or a number, and the plays.
+// The text of a chart's tile on a track's or an artist's page: the rank or a number, and the plays.
 const tile = (page, name) =>
   page.$$eval('.tiles li', (all, wanted) => {
     const found = all.find((one) => one.firstChild.textContent === wanted);
@@ -88,7 +88,7 @@ const tile = (page, name) =>
 const weeks = (page) =>
   page.$$eval('.over-time .spoken', (all) => all.map((one) => one.textContent.replace(/^.*: /, '')).join(', '));
 
-test('the pages of a track and of an artist go on to the new week', { skip: GIVEN }, async () => {
+test('the pages of a track and of an artist show the new week', { skip: GIVEN }, async () => {
   const charts = join(folder, 'weekly.toml');
   const weekly = (name, rest) => `[[chart]]\nname = "${name}"\nperiod = "week"\n${rest}\n`;
   await writeFile(charts, weekly('tracks', 'scopes = ["global", "country"]') + weekly('artists', 'item = "artist"\nscopes = ["global"]'));
@@ -100,8 +100,8 @@ test('the pages of a track and of an artist go on to the new week', { skip: GIVE
       await opened('#/artists/Elder', async (artist) => {
         const is = (page, name, wanted) =>
           eventually(`${name}: ${wanted}`, async () => {
-            const said = await tile(page, name);
-            if (said !== wanted) throw new Error(`it is ${said}`);
+            const found = await tile(page, name);
+            if (found !== wanted) throw new Error(`it is ${found}`);
             return true;
           }, 30_000);
         await is(track, 'Tracks', 'No. 1, 5 plays');
@@ -124,7 +124,7 @@ test('the pages of a track and of an artist go on to the new week', { skip: GIVE
   });
 });
 
-test('places that cannot be fetched are fetched later, and nothing breaks', { skip: GIVEN }, async () => {
+test('places that cannot be fetched are fetched later', { skip: GIVEN }, async () => {
   await over(await Server.empty(), async (server) => {
     await opened('', async (page) => {
       await page.waitForSelector('.notice');
@@ -143,7 +143,7 @@ test('places that cannot be fetched are fetched later, and nothing breaks', { sk
   });
 });
 
-test('a day of a chart in Tokyo has the dates of Tokyo', { skip: GIVEN }, async () => {
+test('the days of a chart with the zone of Tokyo have the dates of Tokyo', { skip: GIVEN }, async () => {
   const charts = join(folder, 'tokyo.toml');
   const chart = (period) => `[[chart]]\nname = "${period}"\nperiod = "${period}"\nzone = "Asia/Tokyo"\nscopes = ["global"]\n`;
   await writeFile(charts, chart('day') + chart('week'));
@@ -159,11 +159,11 @@ test('a day of a chart in Tokyo has the dates of Tokyo', { skip: GIVEN }, async 
   });
 });
 
-// The status is one that a run has when something is wrong.
+// Opens a page with a status that a run has only when something is wrong.
 async function withStatus(server, change, hash, check) {
   const page = await open(browser, 'about:blank', DESKTOP);
   page.mayLose = true;
-  // The stream ends when all is told, so each state is there for a moment only.
+  // The stream ends after its events, so each state is shown only briefly.
   await page.addInitScript(() => {
     window.states = [];
     const note = ({ target, addedNodes }) => {
@@ -185,42 +185,42 @@ async function withStatus(server, change, hash, check) {
   }
 }
 
-const says = (page, selector, text) =>
+const hasText = (page, selector, text) =>
   eventually(text, async () => (await page.textContent(selector)).includes(text));
 
-test('what is wrong is told in words', { skip: GIVEN }, async () => {
+test('problems are reported in words', { skip: GIVEN }, async () => {
   await over(await Server.empty(), async (server) => {
-    const alert = (change, text) => withStatus(server, change, '', (page) => says(page, '#alerts', text));
+    const alert = (change, text) => withStatus(server, change, '', (page) => hasText(page, '#alerts', text));
     await alert({ clock_ahead_ms: 720_000 }, 'clock is 12 min ahead');
     await alert({ open_transaction: { records: 1204, since: '2026-11-30T14:02:00Z' } }, '1,204 records wait behind a transaction');
     await alert({ window_misses: { plays: 100, missed: 90 } }, '90% of the plays of the last five minutes');
     await alert({ kafka_silent: 'since noon' }, 'Kafka does not answer: since noon');
     const none = '900 records came, and none is a play';
     await withStatus(server, { no_plays: none }, '', async (page) => {
-      await says(page, '.place .notice', none);
+      await hasText(page, '.place .notice', none);
       await page.click('.notice a');
       await page.waitForURL(/#\/dead-letters/);
     });
   });
 });
 
-test('while history is read, nothing is called live', { skip: GIVEN }, async () => {
+test('while history is read, the page does not say that it is live', { skip: GIVEN }, async () => {
   await over(await Server.empty(), async (server) => {
     for (const [phase, text] of [['opening', 'Opening'], ['rebuilding', 'Reading lake'], ['catching_up', 'Catching up'], ['live', 'Live']]) {
       await withStatus(server, { phase, lag: null }, '', async (page) => {
         const states = () => page.evaluate(() => window.states);
         await eventually(text, async () => (await states()).includes(text));
         assert.equal((await states()).includes('Live'), phase === 'live', String(await states()));
-        await says(page, '.gauge.lag dd', '–');
+        await hasText(page, '.gauge.lag dd', '–');
       });
     }
   });
 });
 
-test('a table has nothing that a spreadsheet would run', async () => {
+test('a CSV file contains no spreadsheet formulas', async () => {
   const source = await readFile(new URL('../../web/csv.js', import.meta.url));
   const { csv } = await import(`data:text/javascript;base64,${source.toString('base64')}`);
-  // The program writes the same cells: its test of src/terminal/output/ reads the same cases.
+  // The program writes the same cells: its test in src/terminal/output/ reads the same cases.
   for (const [value, cell] of JSON.parse(await readFile(new URL('csv-cases.json', import.meta.url)))) {
     assert.equal(csv([[value, 1]]), `${cell},1\r\n`);
   }

@@ -1,4 +1,4 @@
-// The page as those see it who use it: in a real browser, of the real program, over a real Kafka.
+// The page as users see it: in a real browser, served by the real program, over a real Kafka.
 
 import assert from 'node:assert/strict';
 import { readFile, readdir } from 'node:fs/promises';
@@ -16,36 +16,36 @@ const listIs = (page, path) =>
   eventually(
     `the list of ${path}`,
     async () => {
-      const [seen, said] = [await rows(page), asRows(await server.get(path))];
-      if (!said.length || !same(seen, said))
-        throw new Error(`${JSON.stringify(seen.slice(0, 3))} is not ${JSON.stringify(said.slice(0, 3))}`);
+      const [seen, expected] = [await rows(page), asRows(await server.get(path))];
+      if (!expected.length || !same(seen, expected))
+        throw new Error(`${JSON.stringify(seen.slice(0, 3))} is not ${JSON.stringify(expected.slice(0, 3))}`);
       return true;
     },
     10_000,
   );
 
-// Or all else here would be about another page.
-test('the program serves the page of this checkout, and nothing may be added to it', async () => {
+// Otherwise all other tests would be about another page.
+test('the program serves the page of this checkout, with a strict content security policy', async () => {
   const folder = new URL('../../web/', import.meta.url);
   for (const name of await readdir(folder)) {
     const response = await fetch(`${server.url}/web/${name}`);
     assert.equal(response.status, 200, name);
     const isSame = Buffer.from(await response.arrayBuffer()).equals(await readFile(new URL(name, folder)));
-    assert.ok(isSame, `${name} is not that of web/: build the program again`);
+    assert.ok(isSame, `${name} differs from the file in web/: build the program again`);
   }
   const { headers } = await fetch(server.url);
   assert.match(headers.get('content-type'), /^text\/html/);
   assert.match(headers.get('content-security-policy'), /default-src 'none'; script-src 'self'/);
 });
 
-shows('the trending list is the one that the API gives', '', async (page) => {
+shows('the trending list equals the answer of the API', '', async (page) => {
   await listIs(page, '/v1/trending?limit=20');
   assert.equal(await page.textContent('h1'), 'Trending now');
   await eventually('a live page', async () => (await state(page)) === 'Live', 5000);
 });
 
 shows(
-  'new plays are seen within a second, and a rank that changes takes its row along',
+  'new plays are shown within a second, and a row keeps its element when its rank changes',
   '',
   async (page) => {
     await listIs(page, '/v1/trending?limit=20');
@@ -67,7 +67,7 @@ shows(
       isSame: window.rowsBefore.get(all[1].dataset.key) === all[1],
     }));
     assert.deepEqual(second, { key: leader, isSame: true });
-    await eventually('a mark of what is new', async () => (await page.textContent('.row .move')).includes('new'), 2000);
+    await eventually('a mark for the new entry', async () => (await page.textContent('.row .move')).includes('new'), 2000);
   },
   { skip: GIVEN },
 );
@@ -80,11 +80,11 @@ shows('a list for a country', '', async (page) => {
   assert.equal(await page.evaluate(() => document.activeElement.getAttribute('aria-label')), 'Where');
 });
 
-shows('the slider goes back to a window of the past, and to the present', '', async (page) => {
+shows('the slider leads to a past window and back to the present', '', async (page) => {
   await listIs(page, '/v1/trending?limit=20');
-  const asked = page.waitForRequest(/[?&]at=/);
+  const requested = page.waitForRequest(/[?&]at=/);
   await page.fill('#rewind', '-40');
-  const { pathname, search } = new URL((await asked).url());
+  const { pathname, search } = new URL((await requested).url());
   await listIs(page, pathname + search);
   assert.equal(await page.textContent('h1'), 'Trending then');
   await page.click('.to-live');
@@ -92,7 +92,7 @@ shows('the slider goes back to a window of the past, and to the present', '', as
   assert.equal(await page.textContent('h1'), 'Trending now');
 });
 
-shows('the charts by calendar, for a place and a period', '#/charts', async (page) => {
+shows('calendar charts can be shown for a place and a period', '#/charts', async (page) => {
   const { charts } = await server.get('/v1/charts');
   const names = charts.filter((chart) => chart.period).map((chart) => chart.name);
   await page.waitForSelector('.tabs a');
@@ -128,7 +128,7 @@ shows('the map is coloured by country, and a click leads to its chart', '#/map?c
   await listIs(page, '/v1/charts/weekly?scope=BR');
 });
 
-shows('the map of the share that a track has', '#/map?chart=all-time&track=TRACK', async (page) => {
+shows('the map of a track shows its share by country', '#/map?chart=all-time&track=TRACK', async (page) => {
   const { countries } = await server.get(`/v1/geo?chart=all-time&track=${server.track}`);
   await page.waitForSelector('path.played');
   const best = countries.map((one) => one.track_plays / one.plays).sort((a, b) => b - a)[0];
@@ -137,7 +137,7 @@ shows('the map of the share that a track has', '#/map?chart=all-time&track=TRACK
   assert.match(await page.textContent('.sub'), /Share/);
 });
 
-shows('search finds what the API finds, and leads to the track', '', async (page) => {
+shows('search results equal those of the API, and lead to the track', '', async (page) => {
   await listIs(page, '/v1/trending?limit=20');
   const { title } = (await server.get('/v1/trending')).entries[2];
   await page.keyboard.press('/');
@@ -162,24 +162,24 @@ shows('search finds what the API finds, and leads to the track', '', async (page
   await eventually('its page', async () => (await page.textContent('h1')) === title, 5000);
 });
 
-shows('a track, over time, by country and by device', '#/tracks/TRACK', async (page) => {
+shows('the page of a track shows its plays over time, by country and by device', '#/tracks/TRACK', async (page) => {
   const track = await server.get(`/v1/tracks/${server.track}`);
   await eventually('its title', async () => (await page.textContent('h1')) === track.title, 5000);
   const weeks = track.plays.filter((cell) => cell.chart === 'weekly' && cell.scope === 'global');
   await eventually('its weeks', async () => (await page.locator('.over-time li').count()) >= weeks.length, 5000);
-  const said = await page.textContent('.over-time li:last-child .spoken');
-  assert.ok(said.endsWith(`: ${weeks.at(-1).plays.toLocaleString('en-GB')} plays`), said);
+  const text = await page.textContent('.over-time li:last-child .spoken');
+  assert.ok(text.endsWith(`: ${weeks.at(-1).plays.toLocaleString('en-GB')} plays`), text);
   const devices = track.plays.filter((cell) => cell.chart === 'all-time' && cell.scope.startsWith('device:'));
   assert.equal(await page.locator('[aria-labelledby="devices"] li').count(), devices.length);
   await page.waitForSelector('.track path.played');
 });
 
-shows('a link to what is not there says so', '#/charts/none', async (page) => {
+shows('a link to a chart that does not exist says so', '#/charts/none', async (page) => {
   await page.waitForSelector('.notice');
   assert.match(await page.textContent('.notice'), /no such chart/);
 });
 
-shows('the status is the one that the API gives', '', async (page) => {
+shows('the status equals the answer of the API', '', async (page) => {
   await eventually(
     'dead letters and lake',
     async () => {
@@ -199,14 +199,14 @@ shows('the status is the one that the API gives', '', async (page) => {
 });
 
 shows(
-  'the page survives that the server is killed and started again',
+  'the page survives a kill and a restart of the server',
   '',
   async (page) => {
     await listIs(page, '/v1/trending?limit=20');
     page.mayLose = true;
     const seen = await rows(page);
     await server.kill();
-    await eventually('a page that knows', async () => (await state(page)) === 'Reconnecting', 5000);
+    await eventually('a page that has noticed', async () => (await state(page)) === 'Reconnecting', 5000);
     assert.deepEqual(await rows(page), seen);
     await server.run();
     await eventually('a live page', async () => (await state(page)) === 'Live', 10_000);
@@ -217,17 +217,17 @@ shows(
   { skip: GIVEN },
 );
 
-shows('nothing travels for those who want less motion', '', async (page) => {
+shows('nothing is animated if reduced motion is preferred', '', async (page) => {
   await listIs(page, '/v1/trending?limit=20');
   await page.evaluate(() => {
-    window.journeys = 0;
+    window.animations = 0;
     const animate = Element.prototype.animate;
     Element.prototype.animate = function (...what) {
-      window.journeys++;
+      window.animations++;
       return animate.apply(this, what);
     };
   });
   await server.play({ count: 9000, songs: 4, seed: 11 });
   await eventually('new plays', async () => (await rows(page)).some((row) => row.key === 'S000004'), 5000);
-  assert.equal(await page.evaluate(() => window.journeys), 0);
+  assert.equal(await page.evaluate(() => window.animations), 0);
 }, { context: { reducedMotion: 'reduce' }, skip: GIVEN });

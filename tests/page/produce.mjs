@@ -1,4 +1,5 @@
-// Puts records of any kind into a topic, which `reprise generate` cannot: just enough of Kafka's protocol for a test.
+// Produces records of any content, unlike `reprise generate`: just enough of Kafka's protocol for
+// the tests.
 
 import { connect } from 'node:net';
 
@@ -35,7 +36,8 @@ const varint = (value) => {
   return Buffer.from([...bytes, rest]);
 };
 
-const NOBODY = Buffer.concat([i64(-1), i16(-1), i32(-1)]);
+// No producer id, epoch and sequence.
+const NO_PRODUCER = Buffer.concat([i64(-1), i16(-1), i32(-1)]);
 
 function batch(values) {
   const now = Date.now();
@@ -44,18 +46,18 @@ function batch(values) {
     const record = Buffer.concat([i8(0), varint(0), varint(index), varint(-1), varint(bytes.length), bytes, varint(0)]);
     return Buffer.concat([varint(record.length), record]);
   });
-  const head = [i16(0), i32(values.length - 1), i64(now), i64(now), NOBODY];
+  const head = [i16(0), i32(values.length - 1), i64(now), i64(now), NO_PRODUCER];
   const summed = Buffer.concat([...head, array(records)]);
   const rest = Buffer.concat([i32(-1), i8(2), u32(crc32c(summed)), summed]);
   return Buffer.concat([i64(0), i32(rest.length), rest]);
 }
 
-// Sends one request, and gives the answer behind its correlation id.
-function ask(brokers, api, version, body) {
+// Sends one request, and resolves to the answer after its correlation id.
+function request(brokers, api, version, body) {
   const [host, port] = brokers.split(',')[0].split(/:(?=\d+$)/);
-  const request = Buffer.concat([i16(api), i16(version), i32(1), string('test-page'), body]);
+  const bytes = Buffer.concat([i16(api), i16(version), i32(1), string('test-page'), body]);
   return new Promise((resolve, reject) => {
-    const socket = connect(Number(port), host, () => socket.write(Buffer.concat([i32(request.length), request])));
+    const socket = connect(Number(port), host, () => socket.write(Buffer.concat([i32(bytes.length), bytes])));
     let answer = Buffer.alloc(0);
     socket.on('data', (part) => {
       answer = Buffer.concat([answer, part]);
@@ -68,26 +70,26 @@ function ask(brokers, api, version, body) {
   });
 }
 
-// A topic of one partition, which lives on the only broker.
+// Creates a topic with one partition, on the only broker.
 export async function createTopic(brokers, topic) {
   const described = Buffer.concat([string(topic), i32(1), i16(1), array([]), array([])]);
-  const answer = await ask(brokers, CREATE_TOPICS, 2, Buffer.concat([array([described]), i32(30_000), i8(0)]));
-  // Throttle time, number of topics, the name, then the error.
+  const answer = await request(brokers, CREATE_TOPICS, 2, Buffer.concat([array([described]), i32(30_000), i8(0)]));
+  // Before the error: throttle time, number of topics, the name.
   const code = answer.readInt16BE(8 + 2 + Buffer.byteLength(topic));
-  if (code !== 0) throw new Error(`cannot make the topic ${topic}: Kafka's error ${code}`);
+  if (code !== 0) throw new Error(`cannot create the topic ${topic}: Kafka's error ${code}`);
 }
 
-// Returns when Kafka has all of them, in partition 0.
+// Produces values to partition 0, and resolves when Kafka has stored all of them.
 export async function produce(brokers, topic, values) {
   const records = batch(values);
   const partition = Buffer.concat([i32(0), i32(records.length), records]);
   const body = [i16(-1), i16(-1), i32(30_000), array([Buffer.concat([string(topic), array([partition])])])];
-  const answer = await ask(brokers, PRODUCE, 3, Buffer.concat(body));
+  const answer = await request(brokers, PRODUCE, 3, Buffer.concat(body));
   const code = answer.readInt16BE(4 + 2 + Buffer.byteLength(topic) + 4 + 4);
   if (code !== 0) throw new Error(`cannot write to ${topic}: Kafka's error ${code}`);
 }
 
-// A play as it is documented, changed as it is wanted.
+// A play as documented, with the fields in `change` replaced.
 export const play = (change = {}) =>
   JSON.stringify({
     song_id: 'S1',

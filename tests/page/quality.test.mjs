@@ -1,4 +1,5 @@
-// What holds for every view: nobody is locked out, nothing jumps, nothing comes from elsewhere, and no text is believed.
+// Properties of every view: accessible, stable layout, no foreign requests, and no text treated as
+// HTML.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -27,11 +28,11 @@ const VIEWS = [
 
 useServer();
 
-// What is not there is a 404, and the browser says so.
+// A missing track is a 404, which the browser logs as an error.
 const opened = (hash, context, check) =>
   shown(hash, async (page) => (await settled(page), check(page)), { context, refuses: hash.endsWith('/none') });
 
-// What the view wants to show is there.
+// Waits until the view shows its content.
 async function settled(page) {
   await page.waitForSelector('#strip[data-state="live"]');
   await page.waitForSelector('.row[data-key], .played, .tiles, .hits, .notice, .letters, tbody');
@@ -50,7 +51,7 @@ for (const [device, size] of Object.entries({ desktop: DESKTOP, phone: PHONE }))
     });
   }
 
-  test(`nothing jumps, and nothing is wider than the screen, ${device}`, async () => {
+  test(`the layout does not shift, and nothing is wider than the screen, ${device}`, async () => {
     for (const view of VIEWS) {
       await opened(view, size, async (page) => {
         const { shifted, movers, wide } = await page.evaluate(() => ({
@@ -65,7 +66,7 @@ for (const [device, size] of Object.entries({ desktop: DESKTOP, phone: PHONE }))
   });
 }
 
-test('light and dark follow the system, and the button, which is remembered', async () => {
+test('light and dark follow the system, or the button, whose choice is remembered', async () => {
   const ground = (page) => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
   const light = await opened('', { ...DESKTOP, colorScheme: 'light' }, ground);
   const dark = await opened('', { ...DESKTOP, colorScheme: 'dark' }, ground);
@@ -79,7 +80,7 @@ test('light and dark follow the system, and the button, which is remembered', as
   });
 });
 
-test('the page is light, and says when its first chart was there', async () => {
+test('the page is small, and measures when its first chart is shown', async () => {
   await opened('', DESKTOP, async (page) => {
     const resources = await page.evaluate(() =>
       performance
@@ -96,7 +97,7 @@ test('the page is light, and says when its first chart was there', async () => {
   });
 });
 
-test('with a keyboard alone', async () => {
+test('the page can be used with a keyboard alone', async () => {
   await opened('', DESKTOP, async (page) => {
     await page.keyboard.press('Tab');
     assert.equal(await page.evaluate(() => document.activeElement.className), 'skip');
@@ -118,7 +119,7 @@ test('with a keyboard alone', async () => {
   });
 });
 
-test('a title is text, whatever it says', async () => {
+test('HTML in a title is shown as text', async () => {
   const page = await open(browser, 'about:blank', DESKTOP);
   const hostile = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>';
   await page.route('**/v1/search**', (route) =>
@@ -141,9 +142,9 @@ test('a title is text, whatever it says', async () => {
   await page.finish();
 });
 
-test('a server that wants a token is given one, and it stays in this tab', async () => {
+test('the page asks for a required token, and keeps it in this tab only', async () => {
   const page = await open(browser, 'about:blank', DESKTOP);
-  // A refusal is on the console whatever a page does.
+  // The browser logs each 401, whatever the page does.
   page.ignore((text) => /401/.test(text));
   const guarded = async (route) => {
     if (route.request().headers().authorization === 'Bearer the-right-one') return route.continue();

@@ -1,4 +1,4 @@
-// What a reader does with the page: goes back, looks at an artist, asks for what is not there, keeps a list.
+// What users do on the page: go back, look at an artist, open missing pages, save a list.
 
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
@@ -15,7 +15,7 @@ const heading = (page, text) => eventually(`the heading ${text}`, async () => (a
 const hasRows = (page, number) => eventually(`${number} rows`, async () => (await rows(page)).length === number);
 const top = (page) => page.evaluate(() => scrollY);
 
-shows('the way back leads to where the reader was', '#/charts/weekly', async (page) => {
+shows('going back restores the scroll position', '#/charts/weekly', async (page) => {
   await hasRows(page, (await server.get('/v1/charts/weekly')).entries.length);
   const link = page.locator('.row .title').nth(18);
   await link.scrollIntoViewIfNeeded();
@@ -28,7 +28,7 @@ shows('the way back leads to where the reader was', '#/charts/weekly', async (pa
   await eventually('the place where it was', async () => Math.abs((await top(page)) - was) <= 2);
   await page.goForward();
   await eventually('the top again', async () => (await top(page)) === 0);
-  // A page that is loaded anew in the middle of its history, too.
+  // The same after a reload in the middle of the history.
   await page.goBack();
   await eventually('the place once more', async () => Math.abs((await top(page)) - was) <= 2);
   await page.reload();
@@ -37,12 +37,13 @@ shows('the way back leads to where the reader was', '#/charts/weekly', async (pa
 
 const MINUTE_MS = 60_000;
 
-// A server of its own, whose windows begin ten minutes ago: nothing of them is forgotten meanwhile.
-test('the slider offers what the server knows, and no more', { skip: GIVEN }, async () => {
+// The test has its own server, whose windows begin ten minutes ago, so none expires during the
+// test.
+test('the slider offers exactly the windows that the server has', { skip: GIVEN }, async () => {
   await over(await Server.empty(), async (from) => {
     const minutes = Array.from({ length: 11 }, (_, index) => 10 - index);
     const timestamp = (ago) => new Date(Date.now() - ago * MINUTE_MS).toISOString();
-    // One by one, since plays that are read at once move the window once.
+    // One at a time, because plays that are read together move the window only once.
     for (const [index, ago] of minutes.entries()) {
       await from.produce([play({ song_id: `S${ago}`, timestamp: timestamp(ago) })]);
       await eventually('the play', async () => (await from.get('/v1/status')).accepted === index + 1);
@@ -55,11 +56,11 @@ test('the slider offers what the server knows, and no more', { skip: GIVEN }, as
       assert.ok(knownMinutes >= 9, `${knownMinutes} minutes are known`);
       const far = async () => -(await page.getAttribute('#rewind', 'min'));
       const offered = await eventually('its far end', far);
-      // A minute may begin between the two.
+      // A minute may begin between the two requests.
       assert.ok(Math.abs(offered - knownMinutes) <= 1, `${offered} minutes are offered, and ${knownMinutes} known`);
-      const asked = page.waitForResponse(/[?&]at=\d/);
+      const answered = page.waitForResponse(/[?&]at=\d/);
       await page.fill('#rewind', String(-offered));
-      assert.equal((await asked).status(), 200);
+      assert.equal((await answered).status(), 200);
       await heading(page, 'Trending then');
     }, { from });
   });
@@ -76,8 +77,8 @@ shows('a click on an artist leads to the plays over time, the tracks and the cou
   const first = await page.textContent('.hits .title');
   assert.equal(first, artist.tracks[0].title);
   const weeks = artist.plays.filter((cell) => cell.chart === 'weekly' && cell.scope === 'global');
-  const said = await page.textContent('.over-time li:last-child .spoken');
-  assert.ok(said.endsWith(`: ${weeks.at(-1).plays.toLocaleString('en-GB')} plays`), said);
+  const text = await page.textContent('.over-time li:last-child .spoken');
+  assert.ok(text.endsWith(`: ${weeks.at(-1).plays.toLocaleString('en-GB')} plays`), text);
   const countries = artist.plays.filter((cell) => cell.scope !== 'global');
   assert.ok(countries.length > 0);
   assert.equal(await page.locator('path.played').count(), countries.length);
@@ -113,7 +114,7 @@ shows('a page that does not exist says so', '#/nowhere/at-all', async (page) => 
   await page.waitForURL(/#\/charts$/);
 });
 
-shows('a period without plays says which there are', '#/charts/weekly?period=2020-W03', async (page) => {
+shows('a period without plays links to periods that have some', '#/charts/weekly?period=2020-W03', async (page) => {
   await eventually('the notice', async () => (await page.textContent('.notice-title')) === 'No plays in Week 3, 2020');
   const { periods } = (await server.get('/v1/charts')).charts.find(({ name }) => name === 'weekly').with_entries;
   const links = await page.$$eval('.notice a', (all) => all.map((link) => link.getAttribute('href')));
@@ -122,14 +123,14 @@ shows('a period without plays says which there are', '#/charts/weekly?period=202
   await page.waitForSelector('.row[data-key]');
 }, { refuses: true });
 
-shows('a place that cannot be says so, and which there are', '#/?scope=a:b', async (page) => {
+shows('an invalid place is reported with links to existing ones', '#/?scope=a:b', async (page) => {
   await eventually('the notice', async () => (await page.textContent('.notice-title')).includes('a:b'));
   await page.click('.notice a:has-text("Japan")');
   await page.waitForURL(/scope=JP/);
   await page.waitForSelector('.row[data-key]');
 }, { refuses: true });
 
-shows('all of a list can be seen', '', async (page) => {
+shows('a list can be shown completely', '', async (page) => {
   await hasRows(page, 20);
   const { entries } = await server.get('/v1/trending');
   assert.ok(entries.length > 20);
@@ -149,12 +150,12 @@ shows('places, devices and charts have names', '#/charts/all-time', async (page)
   await eventually('the device', async () => (await page.textContent('.sub')).startsWith('On smart speaker'));
 });
 
-shows('a result names the chart that its plays are of', '#/search?q=a', async (page) => {
+shows('a search result names the chart of its plays', '#/search?q=a', async (page) => {
   await page.waitForSelector('.hits');
   assert.match(await page.textContent('.sub'), /Plays are those of all time/);
 });
 
-shows('dead letters can be looked at, with the reason', '', async (page) => {
+shows('dead letters are listed, with their reasons', '', async (page) => {
   await page.waitForSelector('.row[data-key]');
   await server.produce(['<b>no play</b>', JSON.stringify({ song: 1 })]);
   await page.click('.gauge.rejected a');
@@ -167,13 +168,13 @@ shows('dead letters can be looked at, with the reason', '', async (page) => {
   await eventually('those of a reason', async () => (await page.locator('.letters li').count()) === 1);
 }, { skip: GIVEN });
 
-shows('the numbers of the server, since its start and in the lake', '#/server', async (page) => {
+shows('the page of the server has its numbers since its start and in the lake', '#/server', async (page) => {
   const status = await server.get('/v1/status');
   await eventually('its plays', async () => (await page.textContent('tbody tr:first-child')) ===
     `Plays${status.accepted.toLocaleString('en-GB')}${(await server.get('/v1/status')).lake_plays.toLocaleString('en-GB')}`);
 });
 
-shows('a list is saved as CSV, and no spreadsheet runs it', '', async (page) => {
+shows('a list is saved as CSV, without spreadsheet formulas', '', async (page) => {
   await page.waitForSelector('.row[data-key]');
   await server.produce(Array.from({ length: 3000 }, (_, number) => play({ song_id: 'EVIL', title: '=1+1,"x"', artist: '@SUM(A1)', user_id: `U${number}` })));
   await eventually('the title in the list', async () => (await page.textContent('.row .title')) === '=1+1,"x"');
@@ -186,7 +187,7 @@ shows('a list is saved as CSV, and no spreadsheet runs it', '', async (page) => 
 }, { skip: GIVEN });
 
 shows(
-  'a link to what is seen is copied',
+  'a link to the current view is copied',
   '#/charts/weekly',
   async (page) => {
     await page.waitForSelector('.row[data-key]');
@@ -198,9 +199,9 @@ shows(
   { context: { permissions: ['clipboard-read', 'clipboard-write'] } },
 );
 
-shows('rows that move leave no holes and cover nothing', '', async (page) => {
+shows('moving rows leave no gaps and do not overlap', '', async (page) => {
   await hasRows(page, 20);
-  // At each frame of the journey: whether each row ends where the next begins.
+  // In each frame of the animation: whether each row ends where the next begins.
   await page.evaluate(() => {
     window.frames_ = { seen: 0, moving: 0, wrong: [] };
     const look = () => {
@@ -222,7 +223,7 @@ shows('rows that move leave no holes and cover nothing', '', async (page) => {
   assert.deepEqual(wrong, []);
 }, { skip: GIVEN });
 
-shows('what could not be fetched is fetched later', '#/nowhere', async (page) => {
+shows('failed requests are repeated later', '#/nowhere', async (page) => {
   page.mayLose = true;
   const failed = new Set();
   const once = (route) => {

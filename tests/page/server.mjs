@@ -1,5 +1,5 @@
-// The program that serves the page, over a topic of its own in a real Kafka: filled with plays, started, killed, started
-// again.
+// The program that serves the page, over its own topic in a real Kafka: filled with plays, started,
+// killed, restarted.
 
 import { spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -13,12 +13,12 @@ import { createTopic, produce } from './produce.mjs';
 const PROGRAM = process.env.REPRISE_BIN ?? fileURLToPath(new URL('../../target/release/reprise', import.meta.url));
 const BROKERS = process.env.KAFKA_BOOTSTRAP_SERVERS;
 const CHARTS = fileURLToPath(new URL('charts.toml', import.meta.url));
-// Much longer than anything takes, on a busy machine too.
-const PATIENCE_MS = 60_000;
+// Much longer than any step takes, even on a busy machine.
+const TIMEOUT_MS = 60_000;
 
-// Asks until there is an answer, or fails with what it waited for.
-export async function eventually(what, answer, patienceMs = PATIENCE_MS) {
-  const until = Date.now() + patienceMs;
+// Calls `answer` until it returns a value, or fails and names `what`.
+export async function eventually(what, answer, timeoutMs = TIMEOUT_MS) {
+  const until = Date.now() + timeoutMs;
   let last = '';
   for (;;) {
     try {
@@ -27,16 +27,17 @@ export async function eventually(what, answer, patienceMs = PATIENCE_MS) {
     } catch (error) {
       last = `: ${error.message}`;
     }
-    if (Date.now() > until) throw new Error(`${what}: not within ${patienceMs} ms${last}`);
+    if (Date.now() > until) throw new Error(`${what}: not within ${timeoutMs} ms${last}`);
     await new Promise((resolve) => setTimeout(resolve, 25));
   }
 }
 
-// A server to look at instead, if one is given. It is not ours to fill, or to kill, and it must stand still meanwhile.
+// An existing server to test instead, if one is given. The tests must not fill or kill it, and its
+// charts must not change during them.
 export const GIVEN = process.env.REPRISE_URL?.replace(/\/$/, '');
 
 export class Server {
-  // `charts` is the file of its charts.
+  // `charts` is the path of the charts file.
   static async start({ charts = CHARTS } = {}) {
     const server = new Server();
     server.charts = charts;
@@ -48,13 +49,13 @@ export class Server {
       Object.assign(server, { track, artist });
       return server;
     } catch (error) {
-      // Or it would outlive the tests, and keep them waiting.
+      // Otherwise the server would outlive the tests and block their exit.
       await server.stop();
       throw error;
     }
   }
 
-  // A server over a topic of one partition that has nothing yet.
+  // A server over an empty topic with one partition.
   static async empty({ charts = CHARTS } = {}) {
     const server = new Server();
     server.charts = charts;
@@ -69,7 +70,8 @@ export class Server {
     }
   }
 
-  // A port of our choice, for the page must find the server at the same address after a restart.
+  // The port is chosen here, because the page must find the server at the same address after a
+  // restart.
   async prepare() {
     if (!BROKERS) throw new Error('KAFKA_BOOTSTRAP_SERVERS is not set: scripts/page starts a Kafka and sets it');
     this.port = await freePort();
@@ -78,7 +80,7 @@ export class Server {
     this.folder = await mkdtemp(join(tmpdir(), 'reprise-page-'));
   }
 
-  // Puts records of any kind into the first partition.
+  // Produces records of any content to the first partition.
   produce(values) {
     return produce(BROKERS, this.topic, values);
   }
@@ -90,7 +92,7 @@ export class Server {
     await this.run();
   }
 
-  // Ready means that all plays of the topic are counted.
+  // Starts the program, and waits until all plays of the topic are counted.
   async run() {
     const options = ['--topic', this.topic, '--lake', join(this.folder, 'lake'), '--listen', `127.0.0.1:${this.port}`];
     this.log = '';
@@ -115,7 +117,7 @@ export class Server {
     if (this.folder) await rm(this.folder, { recursive: true, force: true });
   }
 
-  // Returns when Kafka has all of them.
+  // Generates plays, and resolves when Kafka has stored all of them.
   play(options) {
     const flags = Object.entries({ rate: 'max', ...options }).flatMap(([name, value]) => [`--${name}`, String(value)]);
     const generator = spawn(PROGRAM, ['generate', '--brokers', BROKERS, '--topic', this.topic, ...flags], {

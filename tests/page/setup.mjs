@@ -1,4 +1,4 @@
-// What the tests of a file share: one browser, one server that has plays, and pages of them.
+// Shared by the tests of a file: one browser, one server with plays, and pages of it.
 
 import { after, before, test } from 'node:test';
 
@@ -8,7 +8,7 @@ import { Server } from './server.mjs';
 export let browser;
 export let server;
 
-// Each test file runs in a process of its own, so these hooks are those of the file that calls them.
+// Each test file runs in its own process, so these hooks apply to the file that calls them.
 export function useBrowser() {
   before(async () => {
     browser = await launch();
@@ -24,7 +24,7 @@ export function useServer() {
   after(() => server?.stop());
 }
 
-// Runs `check` with a server that only it uses, and stops that server.
+// Runs `check` with the server `other`, and stops that server.
 export async function over(other, check) {
   try {
     await check(other);
@@ -33,8 +33,9 @@ export async function over(other, check) {
   }
 }
 
-// Opens `hash`, where TRACK and ARTIST stand for some that are trending, and gives what `check` gives. Fails with whatever the
-// page has done wrong by then. `refuses`: the server answers 400 or 404, which browsers log as an error.
+// Opens `hash`, in which TRACK and ARTIST stand for ones that are trending, and returns the result
+// of `check`. Fails if the page has logged errors. `refuses`: the server answers 400 or 404, which
+// browsers log as an error.
 export async function opened(hash, check, { from = server, context = {}, refuses = false } = {}) {
   const page = await open(browser, 'about:blank', { ...DESKTOP, ...context });
   page.ignore((text) => refuses && /40[04]/.test(text));

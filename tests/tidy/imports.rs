@@ -1,18 +1,21 @@
-//! The import graph of a crate: which file names items of which other file.
+//! The import graph of a crate: which file uses items of which other file.
 //!
-//! It is read from the text: `use` trees, and paths in the code that begin with `crate`, `super`, `self`, a child module or an
-//! imported module. A name that a file re-exports counts as the file that defines it. Tests are left out.
+//! The graph is parsed from the text: `use` trees, and paths that begin with `crate`, `super`,
+//! `self`, a child module or an imported module. A re-exported name counts as defined in its
+//! original file. Test code is left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-/// A module, by its path: `["lake", "table"]` is `lake::table`.
+/// The path of a module: `["lake", "table"]` is `lake::table`.
 pub type Module = Vec<String>;
 
-/// The files of a crate, as modules, and which imports which. The root is left out: it imports all.
+/// The files of a crate, as modules, and their imports. Imports by the root are left out, because
+/// it imports everything.
 pub struct Graph {
     files: Files,
+    /// Pairs of the importing and the imported module.
     pub imports: BTreeSet<(Module, Module)>,
 }
 
@@ -20,7 +23,7 @@ struct Files(BTreeMap<Module, File>);
 
 struct File {
     code: String,
-    /// What its `use` lines bring in: the name here, and the whole path there, from the root.
+    /// The names that its `use` lines import, with their paths from the root.
     imported: BTreeMap<String, Vec<String>>,
 }
 
@@ -48,14 +51,14 @@ impl Graph {
         Self { files, imports }
     }
 
-    /// Every module but the root.
+    /// Every module except the root.
     pub fn modules(&self) -> impl Iterator<Item = &[String]> {
         self.files.0.keys().filter(|module| !module.is_empty()).map(Vec::as_slice)
     }
 }
 
 impl Files {
-    /// `path`, which stands in `module`, from the root; none if it is of another crate.
+    /// The path from the root of `path` in `module`; `None` if it belongs to another crate.
     fn absolute(&self, module: &[String], path: &[String]) -> Option<Vec<String>> {
         let (first, rest) = path.split_first()?;
         let mut base: Vec<String> = match first.as_str() {
@@ -82,7 +85,7 @@ impl Files {
         Some(base)
     }
 
-    /// The module whose file defines what `path` names.
+    /// The module whose file defines the item at `path`.
     fn defining(&self, path: Vec<String>, depth: usize) -> Vec<String> {
         let known = (0..=path.len()).rev().find(|length| self.0.contains_key(&path[..*length])).unwrap_or(0);
         let (module, rest) = path.split_at(known);
@@ -111,7 +114,7 @@ fn read_module(path: &Path, children: &Path, module: Module, files: &mut BTreeMa
     files.insert(module, File { code, imported: BTreeMap::new() });
 }
 
-/// The text without comments, strings and tests.
+/// The text without comments and tests.
 fn code_of(text: &str) -> String {
     let mut code = String::new();
     let mut is_test = false;
@@ -125,7 +128,8 @@ fn code_of(text: &str) -> String {
             continue;
         }
         if is_test {
-            // A module in this file ends the code that ships; one in another file is a line.
+            // A test module inside the file ends the shipped code; one in another file is a single
+            // line.
             if line.ends_with('{') && line.contains("mod ") {
                 break;
             }
@@ -138,14 +142,14 @@ fn code_of(text: &str) -> String {
     code
 }
 
-/// The names of the modules in files of their own that `code` declares.
+/// The names of the modules that `code` declares in files of their own.
 fn declared(code: &str) -> Vec<String> {
     let declarations = code.lines().filter_map(|line| line.strip_suffix(';')?.rsplit_once("mod "));
     let declarations = declarations.filter(|(before, _)| before.is_empty() || before.starts_with("pub"));
     declarations.map(|(_, name)| name.to_owned()).collect()
 }
 
-/// What stands between each `use` and its semicolon, on one line.
+/// The text between each `use` and its semicolon, on one line.
 fn uses(code: &str) -> Vec<String> {
     uses_verbatim(code).iter().map(|tree| tree.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
 }
@@ -166,7 +170,7 @@ fn uses_verbatim(code: &str) -> Vec<String> {
     uses
 }
 
-/// The leaves of a `use` tree: the name that each brings in, and its path.
+/// The leaves of a `use` tree: each imported name and its path.
 fn leaves(tree: &str) -> Vec<(String, Vec<String>)> {
     let tree = tree.trim();
     if let Some(open) = tree.find('{') {
@@ -200,7 +204,7 @@ fn without_uses(code: &str) -> String {
     rest
 }
 
-/// Every path of two segments or more in `code`.
+/// Every path of at least two segments in `code`.
 fn inline_paths(code: &str) -> Vec<Vec<String>> {
     let is_word = |character: char| character.is_alphanumeric() || character == '_';
     let mut paths = Vec::new();
@@ -232,8 +236,8 @@ fn inline_paths(code: &str) -> Vec<Vec<String>> {
     paths
 }
 
-/// The circles of a graph: groups of nodes that all reach each other.
-pub fn circles<T: Clone + Ord>(edges: &BTreeSet<(T, T)>) -> Vec<Vec<T>> {
+/// The cycles of a graph, as groups of nodes that can all reach each other.
+pub fn cycles<T: Clone + Ord>(edges: &BTreeSet<(T, T)>) -> Vec<Vec<T>> {
     let mut next = BTreeMap::<&T, Vec<&T>>::new();
     for (from, to) in edges {
         next.entry(from).or_default().push(to);
@@ -249,13 +253,13 @@ pub fn circles<T: Clone + Ord>(edges: &BTreeSet<(T, T)>) -> Vec<Vec<T>> {
         seen
     };
     let reach: BTreeMap<T, BTreeSet<T>> = next.keys().map(|node| ((*node).clone(), reached(node))).collect();
-    let mut circles = BTreeSet::new();
+    let mut cycles = BTreeSet::new();
     for (node, reached) in &reach {
         let with: Vec<T> =
             reached.iter().filter(|other| reach.get(*other).is_some_and(|back| back.contains(node))).cloned().collect();
         if !with.is_empty() {
-            circles.insert(with);
+            cycles.insert(with);
         }
     }
-    circles.into_iter().collect()
+    cycles.into_iter().collect()
 }

@@ -1,8 +1,10 @@
-//! What it takes to bring an epoch's tallies to another process, by four encodings: bytes and nanoseconds an update.
+//! The cost of sending an epoch's tallies to another process with four encodings: bytes and
+//! nanoseconds per update.
 //!
-//! `scripts/bench exchange` runs it. `bincode` is what timely does with a vector. `columnar` is a container of columns, which the
-//! receiver reads in place; our operators take vectors, so its second figure is with what they need. `abomonation` copies
-//! memory, and believes what it reads: it is here to be compared with, and nowhere else. `packed` is what we ship.
+//! `scripts/bench exchange` runs it. `bincode` is timely's encoding of a vector. `columnar` is a
+//! container of columns, which the receiver reads in place; our operators take vectors, so a second
+//! row includes the conversion. `abomonation` copies memory and trusts its input: it is here only
+//! for comparison. `packed` is the encoding that ships.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -24,7 +26,8 @@ type Update = (Tally, u64, i64);
 const ROUNDS: usize = 30;
 const COUNTRIES: [&str; 10] = ["US", "UK", "CA", "AU", "FR", "DE", "ES", "BR", "MX", "JP"];
 
-/// An update as `columnar` and `abomonation` can have it: their traits are not ours to give to our types.
+/// An update for `columnar` and `abomonation`, whose traits cannot be implemented for our types
+/// here.
 #[derive(Clone, Columnar)]
 struct Flat {
     grouping: u32,
@@ -66,7 +69,8 @@ fn update(grouping: u32, bucket: i64, country: &str, device: &str, item: [u64; 2
     ((key, ItemKey::from_bits(item)), epoch, diff)
 }
 
-/// The tallies of an epoch of so many `plays`, as `summarise` sends them: by country, and in each by item.
+/// The tallies of an epoch of `plays` plays, in the order in which `summarise` sends them: by
+/// country, then by item.
 fn epoch(plays: usize, songs: u64) -> Vec<Update> {
     let mut state = 1u64;
     let mut random = move || {
@@ -75,7 +79,7 @@ fn epoch(plays: usize, songs: u64) -> Vec<Update> {
     };
     let mut counts = std::collections::BTreeMap::<(usize, u64), i64>::new();
     for _ in 0..plays {
-        // Many plays of few songs, and few of many.
+        // A few songs have most of the plays.
         let song = (songs as f64).powf(random()) as u64;
         *counts.entry(((random() * 10.0) as usize, song)).or_default() += 1;
     }
@@ -86,7 +90,7 @@ fn epoch(plays: usize, songs: u64) -> Vec<Update> {
         .collect()
 }
 
-/// Runs `work` over pieces of so many updates. Gives nanoseconds an update.
+/// Runs `work` over pieces of `piece` updates. Returns nanoseconds per update.
 fn time(updates: &[Update], piece: usize, mut work: impl FnMut(&[Update])) -> f64 {
     let mut best = f64::MAX;
     for _ in 0..ROUNDS {
@@ -105,7 +109,7 @@ struct Row {
     note: &'static str,
 }
 
-/// An encoding by how a piece is written, and how it is read into what operators take.
+/// Measures an encoding: `write` encodes a piece, and `read` decodes it into the operators' input.
 fn measure<W>(
     name: &'static str,
     note: &'static str,
@@ -135,7 +139,7 @@ fn measure<W>(
 }
 
 fn rows(updates: &[Update]) -> Vec<Row> {
-    // What each sends at once: timely by its default, ours by its own.
+    // Each with the size of its messages: timely's default, and ours.
     let small: Vec<Vec<Update>> = updates.chunks(8192 / size_of::<Update>()).map(<[_]>::to_vec).collect();
     let large: Vec<Vec<Update>> = updates.chunks(4096).map(<[_]>::to_vec).collect();
     let flat: Vec<Vec<Flat>> = updates.chunks(4096).map(|piece| piece.iter().map(Flat::of).collect()).collect();
@@ -199,14 +203,14 @@ fn rows(updates: &[Update]) -> Vec<Row> {
         rows.collect::<Vec<Update>>().len()
     };
     let pack = |piece: &Vec<Update>, bytes: &mut Vec<u8>| Pack::pack(piece, bytes);
-    let unpack = |bytes: Vec<u8>| <Update as Pack>::unpack(&bytes).expect("what was packed").len();
+    let unpack = |bytes: Vec<u8>| <Update as Pack>::unpack(&bytes).expect("packed updates").len();
     vec![
         measure("bincode", "timely's default, 8 KiB at once", &small, count, bincode, unbincode),
         measure("bincode", "4096 updates at once", &large, count, bincode, unbincode),
         measure("columnar", "read in place", &large, count, columnar, uncolumnar),
         measure("columnar", "read into vectors", &large, count, columnar, vectored),
         measure("abomonation", "strings beside the memory of a struct", &flat, count, abomonate, unabomonate),
-        measure("packed", "what is shipped", &large, count, pack, unpack),
+        measure("packed", "as shipped", &large, count, pack, unpack),
     ]
 }
 

@@ -1,7 +1,7 @@
-//! The real broker, and what a test does with it beside what the program does: topics, records, transactions.
+//! The real broker, and the operations that tests do on it directly: topics, records, transactions.
 //!
-//! The address is that of `KAFKA_BOOTSTRAP_SERVERS`, as `scripts/test` sets it. Otherwise `scripts/kafka` starts a broker
-//! for this process, or finds one that runs already and then leaves it running.
+//! The address is `KAFKA_BOOTSTRAP_SERVERS`, which `scripts/test` sets. Without it, `scripts/kafka`
+//! starts a broker for this process, or finds a running one and leaves it running.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -21,10 +21,12 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use super::program::Program;
 use super::{eventually, repository, unique};
 
+/// How long a broker may take to answer.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
+/// The largest record value that topics and clients accept, in bytes.
 const VALUE_BYTES_MAX: &str = "4194304";
 
-/// `host:port`.
+/// The bootstrap address, `host:port`.
 pub fn servers() -> &'static str {
     static SERVERS: OnceLock<String> = OnceLock::new();
     SERVERS.get_or_init(|| match std::env::var("KAFKA_BOOTSTRAP_SERVERS") {
@@ -43,7 +45,8 @@ fn start() -> String {
     started.stdout.trim().to_owned()
 }
 
-/// Nothing of ours runs after the last test, so a shell waits for this process to end, which closes the pipe between them.
+/// No code of this process runs after the last test. A shell therefore waits for the process to
+/// end, which closes the pipe between them, and then stops the broker.
 fn stop_at_end(script: &Path) {
     static SHELL: OnceLock<Child> = OnceLock::new();
     let mut shell = Command::new("sh");
@@ -52,21 +55,21 @@ fn stop_at_end(script: &Path) {
     SHELL.get_or_init(|| shell.spawn().expect("sh starts"));
 }
 
-/// What any client needs.
+/// The configuration that every client shares.
 pub fn config() -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", servers());
-    // Room for a value of 2 MB; topics get it too.
+    // Large enough for a value of 2 MB; topics get the same limit.
     config.set("message.max.bytes", VALUE_BYTES_MAX);
     config
 }
 
-/// Makes a topic of its own for a test.
+/// Creates a topic whose name starts with `name` and is unique to the test, and returns the name.
 pub fn topic(name: &str, partitions: i32) -> String {
     topic_with(name, partitions, &[])
 }
 
-/// Makes a topic with options of the broker.
+/// Like [`topic`], with topic options such as `cleanup.policy`.
 pub fn topic_with(name: &str, partitions: i32, options: &[(&str, &str)]) -> String {
     let name = unique(name);
     create(&name, partitions, options).expect("the topic is made");
@@ -77,36 +80,36 @@ fn create(name: &str, partitions: i32, options: &[(&str, &str)]) -> Result<(), R
     let admin: AdminClient<DefaultClientContext> = config().create().expect("an admin client");
     let new = NewTopic::new(name, partitions, TopicReplication::Fixed(1)).set("max.message.bytes", VALUE_BYTES_MAX);
     let new = options.iter().fold(new, |new, (option, value)| new.set(option, value));
-    let created = block_on(admin.create_topics([&new], &patient())).expect("the broker answers");
+    let created = block_on(admin.create_topics([&new], &admin_options())).expect("the broker answers");
     created.into_iter().try_for_each(|created| created.map(drop).map_err(|(_, error)| error))?;
     wait_for_leaders(&admin, name, partitions);
     Ok(())
 }
 
-/// Deletes a topic, with all that it holds.
+/// Deletes a topic and its records.
 pub fn delete(topic: &str) {
     let admin: AdminClient<DefaultClientContext> = config().create().expect("an admin client");
-    let deleted = block_on(admin.delete_topics(&[topic], &patient())).expect("the broker answers");
+    let deleted = block_on(admin.delete_topics(&[topic], &admin_options())).expect("the broker answers");
     deleted.into_iter().for_each(|deleted| drop(deleted.expect("the topic is deleted")));
 }
 
-/// Makes a topic again that was deleted.
-pub fn make_again(topic: &str, partitions: i32) {
-    eventually("the topic is made again", || create(topic, partitions, &[]).ok());
+/// Creates a topic of this exact name, retrying while the broker still deletes an earlier one.
+pub fn recreate(topic: &str, partitions: i32) {
+    eventually("the topic is created again", || create(topic, partitions, &[]).ok());
 }
 
-fn patient() -> AdminOptions {
+fn admin_options() -> AdminOptions {
     AdminOptions::new().operation_timeout(Some(ANSWER_MAX)).request_timeout(Some(ANSWER_MAX))
 }
 
-/// What a consumer group says that it has read of a topic.
+/// The offsets that a consumer group has committed for a topic, by partition.
 pub fn committed(group: &str, topic: &str) -> BTreeMap<i32, i64> {
     let consumer: BaseConsumer = config().set("group.id", group).create().expect("a consumer");
-    let mut asked = TopicPartitionList::new();
+    let mut requested = TopicPartitionList::new();
     for partition in ends(topic).into_keys() {
-        asked.add_partition(topic, partition);
+        requested.add_partition(topic, partition);
     }
-    let committed = consumer.committed_offsets(asked, ANSWER_MAX).expect("the broker answers");
+    let committed = consumer.committed_offsets(requested, ANSWER_MAX).expect("the broker answers");
     let committed = committed.elements().into_iter().filter_map(|found| match found.offset() {
         Offset::Offset(offset) => Some((found.partition(), offset)),
         _ => None,
@@ -114,11 +117,11 @@ pub fn committed(group: &str, topic: &str) -> BTreeMap<i32, i64> {
     committed.collect()
 }
 
-/// Gives a topic more partitions, so that it has `partitions`.
+/// Raises the number of a topic's partitions to `partitions`.
 pub fn add_partitions(topic: &str, partitions: i32) {
     let admin: AdminClient<DefaultClientContext> = config().create().expect("an admin client");
     let new = NewPartitions::new(topic, partitions as usize);
-    let added = block_on(admin.create_partitions([&new], &patient())).expect("the broker answers");
+    let added = block_on(admin.create_partitions([&new], &admin_options())).expect("the broker answers");
     added.into_iter().for_each(|added| drop(added.expect("the partitions are added")));
     wait_for_leaders(&admin, topic, partitions);
 }
@@ -131,11 +134,11 @@ fn wait_for_leaders(admin: &AdminClient<DefaultClientContext>, topic: &str, part
     });
 }
 
-/// What the broker has as an option of a topic.
+/// The value of a topic's option.
 pub fn option(topic: &str, name: &str) -> String {
     let admin: AdminClient<DefaultClientContext> = config().create().expect("an admin client");
     let topic = ResourceSpecifier::Topic(topic);
-    let described = block_on(admin.describe_configs([&topic], &patient())).expect("the broker answers");
+    let described = block_on(admin.describe_configs([&topic], &admin_options())).expect("the broker answers");
     let options = described.into_iter().next().expect("an answer").expect("the options of the topic");
     options.get(name).and_then(|option| option.value.clone()).expect("the option has a value")
 }
@@ -145,26 +148,27 @@ pub fn delete_before(topic: &str, partition: i32, offset: i64) {
     let admin: AdminClient<DefaultClientContext> = config().create().expect("an admin client");
     let mut offsets = TopicPartitionList::new();
     offsets.add_partition_offset(topic, partition, Offset::Offset(offset)).expect("an offset");
-    block_on(admin.delete_records(&offsets, &patient())).expect("the broker deletes records");
+    block_on(admin.delete_records(&offsets, &admin_options())).expect("the broker deletes records");
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(future)
 }
 
-/// A producer whose records are all or none, once `commit` or `abort` says so.
+/// A transactional producer; end each transaction with [`commit`] or [`abort`].
 pub fn transactional() -> BaseProducer {
     transactional_as(&unique("transaction"))
 }
 
-/// Likewise; any earlier one of the same `id` is shut out.
+/// Like [`transactional`], with a given id. Fences any earlier producer of the same `id`.
 pub fn transactional_as(id: &str) -> BaseProducer {
     let producer: BaseProducer = config().set("transactional.id", id).create().expect("a transactional producer");
     producer.init_transactions(ANSWER_MAX).expect("the broker knows transactions");
     producer
 }
 
-/// Sends values to a partition, in order, and waits until they have arrived. The key of each is its place among them.
+/// Sends values to a partition, in order, and waits until they have arrived. The key of each record
+/// is its index among the values.
 pub fn send<V: AsRef<[u8]>>(producer: &BaseProducer, topic: &str, partition: i32, values: impl IntoIterator<Item = V>) {
     for (index, value) in values.into_iter().enumerate() {
         let key = index.to_string();
@@ -174,21 +178,24 @@ pub fn send<V: AsRef<[u8]>>(producer: &BaseProducer, topic: &str, partition: i32
     producer.flush(ANSWER_MAX).expect("the records arrive");
 }
 
-/// Sends values outside of any transaction.
+/// Sends values without a transaction.
 pub fn produce<V: AsRef<[u8]>>(topic: &str, partition: i32, values: impl IntoIterator<Item = V>) {
     let producer: BaseProducer = config().create().expect("a producer");
     send(&producer, topic, partition, values);
 }
 
+/// Commits the open transaction.
 pub fn commit(producer: &BaseProducer) {
     producer.commit_transaction(ANSWER_MAX).expect("the transaction commits");
 }
 
+/// Aborts the open transaction.
 pub fn abort(producer: &BaseProducer) {
     producer.abort_transaction(ANSWER_MAX).expect("the transaction aborts");
 }
 
-/// How many records a partition holds, which are fewer than its offsets where there are holes.
+/// The number of records in a partition, which is smaller than its number of offsets if there are
+/// holes.
 pub fn records(topic: &str, partition: i32) -> usize {
     read(topic, [partition]).len()
 }
@@ -196,11 +203,13 @@ pub fn records(topic: &str, partition: i32) -> usize {
 /// A record of a topic.
 pub struct Record {
     pub partition: i32,
+    /// Empty if the record has none.
     pub key: Vec<u8>,
+    /// `None` is a tombstone.
     pub value: Option<Vec<u8>>,
 }
 
-/// All records that a topic holds but those that are not committed, in the order of each partition.
+/// All committed records of a topic, in the order of each partition.
 pub fn read_all(topic: &str) -> Vec<Record> {
     read(topic, ends(topic).into_keys())
 }
@@ -228,7 +237,7 @@ fn read(topic: &str, partitions: impl IntoIterator<Item = i32>) -> Vec<Record> {
     records
 }
 
-/// Where each partition ends for a reader of what is committed.
+/// The end offset of each partition for a consumer that reads committed records.
 pub fn ends(topic: &str) -> HashMap<i32, i64> {
     let consumer: BaseConsumer = config().create().expect("a consumer");
     let metadata = consumer.fetch_metadata(Some(topic), ANSWER_MAX).expect("the broker answers");
@@ -240,7 +249,7 @@ pub fn ends(topic: &str) -> HashMap<i32, i64> {
     partitions.map(end).collect()
 }
 
-/// Whether there is a `topic`.
+/// Whether a topic of this name exists and has partitions.
 pub fn exists(topic: &str) -> bool {
     let consumer: BaseConsumer = config().create().expect("a consumer");
     let metadata = consumer.fetch_metadata(None, Duration::from_secs(30)).expect("the broker answers");

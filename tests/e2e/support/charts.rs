@@ -1,10 +1,10 @@
-//! The definitions of charts that the tests use, in the words of `charts.toml` and in those of the brute force.
+//! The chart definitions that the tests use: as `charts.toml`, and as the oracle's types.
 
 use jiff::civil::Weekday;
 
-use super::oracle::{Chart, Item, Period, Scope, all, completed, heard_30s};
+use super::oracle::{Chart, Item, Period, Scope, all, completed, listened_30s};
 
-/// The charts of a run that is not told otherwise.
+/// The charts of a run without `--charts`.
 pub fn default_charts() -> Vec<Chart> {
     let weekly = Chart {
         name: "weekly",
@@ -25,7 +25,7 @@ pub fn default_charts() -> Vec<Chart> {
     ]
 }
 
-/// With charts of every kind that the default does not have.
+/// A charts file with every kind of chart that is not among the defaults.
 pub const CHARTS: &str = r#"
 [trending]
 window = "2h"
@@ -67,7 +67,7 @@ eligible = "all"
 top = 1
 "#;
 
-/// What [`CHARTS`] says, for the brute force.
+/// [`CHARTS`] as the oracle's types.
 pub fn charts() -> Vec<Chart> {
     let daily = Chart {
         name: "daily",
@@ -76,7 +76,7 @@ pub fn charts() -> Vec<Chart> {
         week_starts: Weekday::Monday,
         scopes: &[Scope::Global, Scope::Country, Scope::Device],
         item: Item::Track,
-        eligible: heard_30s,
+        eligible: listened_30s,
         top: 10,
     };
     let yearly = Chart {

@@ -1,4 +1,4 @@
-//! A topic full of plays such as `generate` makes, and what is known of them.
+//! Topics filled by `reprise generate`, with the plays and the invalid records that they hold.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,34 +13,38 @@ use super::{broker, unique};
 
 /// Records in [`traffic`].
 pub const RECORDS: u64 = 200_000;
-/// Partitions of a generated topic. More than one worker, and not a multiple of the workers that are tried.
+/// Partitions of a generated topic: more than one, and not a multiple of the numbers of workers
+/// that the tests use.
 pub const PARTITIONS: &str = "3";
 
 /// A generated topic.
 pub struct Traffic {
+    /// The topic's name.
     pub topic: String,
-    /// In the order that they were sent.
+    /// The plays, in the order in which they were sent.
     pub plays: Vec<Play>,
+    /// The records that are not plays.
     pub bad: Vec<Bad>,
 }
 
-/// A record that is no play, as `FILE.bad` tells of it.
+/// A record that is not a play, as listed in `FILE.bad`.
 #[derive(Clone, Debug)]
 pub struct Bad {
+    /// The expected reason of the dead letter.
     pub reason: String,
     pub partition: i32,
     pub key: String,
-    /// Nothing for a record without a value.
+    /// The value; `None` for a record without one.
     pub base64: Option<String>,
 }
 
 impl Traffic {
-    /// Generates a topic, or more of it, with `options` beside where to.
+    /// Runs `reprise generate` into `topic`, which may exist already, with further `options`.
     pub fn generate(topic: &str, options: &[&str]) -> Self {
         let folder = folder();
         let out = folder.path().join("plays.jsonl");
         let to = ["generate", "--brokers", broker::servers(), "--topic", topic, "--partitions", PARTITIONS, "--out"];
-        succeed(to.iter().map(|&word| word.into()).chain([out.clone()]).chain(options.iter().map(PathBuf::from)));
+        succeed(to.iter().map(|&text| text.into()).chain([out.clone()]).chain(options.iter().map(PathBuf::from)));
         Self {
             topic: topic.to_owned(),
             plays: plays::read(&out),
@@ -48,7 +52,7 @@ impl Traffic {
         }
     }
 
-    /// How many records there are that are no plays, by reason.
+    /// The number of records that are not plays, by reason.
     pub fn rejections(&self) -> BTreeMap<String, u64> {
         let mut rejections = BTreeMap::new();
         for bad in &self.bad {
@@ -57,13 +61,14 @@ impl Traffic {
         rejections
     }
 
+    /// The number of all records, plays or not.
     pub fn records(&self) -> u64 {
         (self.plays.len() + self.bad.len()) as u64
     }
 }
 
-/// The traffic that several tests read: six days of history and then live plays, over the end of a week, a month and a
-/// year, late, doubled, and one in a hundred malformed.
+/// A topic that several tests share: six days of history followed by live plays, across the end of
+/// a week, a month and a year, with late and duplicate plays, and 1 % malformed records.
 pub fn traffic() -> &'static Traffic {
     static TRAFFIC: OnceLock<Traffic> = OnceLock::new();
     TRAFFIC.get_or_init(|| {
@@ -91,7 +96,8 @@ fn read_bad(path: &Path) -> Vec<Bad> {
     text.lines().map(read).collect()
 }
 
-/// A folder for as long as a test needs it. In Cargo's own folder: where temporary files live may be memory.
+/// A temporary folder that is removed when it is dropped. It is in Cargo's target folder, because
+/// the system's temporary folder may be in memory.
 pub fn folder() -> TempDir {
     tempfile::Builder::new().prefix("e2e-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder can be made")
 }

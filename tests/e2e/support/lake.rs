@@ -1,4 +1,4 @@
-//! The files of a lake, read with the Parquet crate through the names that any reader would use.
+//! The files of a lake, read with the Parquet crate by the table's public column names.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -13,8 +13,11 @@ use super::plays::Play;
 
 /// A row of `song_plays`.
 pub struct Row {
+    /// The Kafka partition.
     pub partition: i32,
+    /// The Kafka offset.
     pub offset: i64,
+    /// The play itself.
     pub play: Play,
 }
 
@@ -30,7 +33,7 @@ pub struct DeadLetter {
     pub base64: Option<String>,
 }
 
-/// All plays below `lake`; each must lie where its time says.
+/// All plays below `lake`. Fails if a play is not in the folder of its hour.
 pub fn plays(lake: &Path) -> Vec<Row> {
     files(lake).iter().flat_map(|file| plays_of(file)).collect()
 }
@@ -56,7 +59,7 @@ pub fn dead_letters(lake: &Path) -> Vec<DeadLetter> {
     files.flat_map(|file| batches(&file)).flat_map(|batch| dead_letter_rows(&batch)).collect()
 }
 
-/// Compares the plays below `lake` with those that were sent: each once, with all of its fields.
+/// Fails unless the lake holds exactly the `expected` plays, with all of their fields.
 #[track_caller]
 pub fn assert_holds(lake: &Path, expected: &[Play]) {
     let lines = |mut lines: Vec<String>| {

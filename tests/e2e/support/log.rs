@@ -1,4 +1,4 @@
-//! What the log of a lake says of the topic's partitions, read as JSON from its commits.
+//! The per-partition accounts in a lake's Delta log, read as JSON from its commits.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,19 +8,23 @@ use serde_json::Value;
 
 use super::lake;
 
-/// Of each Kafka partition, by the names of the log's transactions.
+/// Totals for each Kafka partition, named after the log's transaction ids.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Account {
+    /// The next offset to read.
     pub offsets: BTreeMap<i64, i64>,
+    /// The first offset that was read.
     pub starts: BTreeMap<i64, i64>,
+    /// Offsets without a record, such as transaction markers.
     pub holes: BTreeMap<i64, i64>,
+    /// Offsets that Kafka deleted before they were read.
     pub missing: BTreeMap<i64, i64>,
-    /// What every commit has said of gaps, in order.
+    /// The gaps that the commits record, in order.
     pub gaps: Vec<Value>,
 }
 
-/// The account of the newest commit of a lake that nobody writes. Every offset must be in it: a play, a dead letter, a
-/// hole, or missing.
+/// The account as of the newest commit of a lake that no process writes to. Fails unless every
+/// offset is a play, a dead letter, a hole, or missing.
 #[track_caller]
 pub fn account(lake: &Path) -> Account {
     let account = newest(lake);
@@ -31,8 +35,8 @@ pub fn account(lake: &Path) -> Account {
     account
 }
 
-/// Takes from a lake what earlier releases have not written: the id of its topic.
-pub fn forget_topic_id(lake: &Path) {
+/// Removes the topic's id from a lake, as in lakes of earlier releases, which did not record it.
+pub fn remove_topic_id(lake: &Path) {
     for table in ["song_plays", "dead_letters"] {
         let path = lake.join(table).join("_delta_log").join(format!("{:020}.json", 0));
         let mut actions = actions(&fs::read_to_string(&path).expect("the first commit"));
@@ -41,7 +45,7 @@ pub fn forget_topic_id(lake: &Path) {
         properties.and_then(|properties| properties.remove("reprise.topic_id")).expect("an id");
         let lines: Vec<String> = actions.iter().map(Value::to_string).collect();
         fs::write(&path, lines.join("\n") + "\n").expect("write the first commit");
-        // They repeat it, and are there to be quick.
+        // Version checksum files repeat the properties, so they would keep the id.
         for entry in fs::read_dir(path.parent().expect("the log")).expect("the log") {
             let path = entry.expect("an entry").path();
             if path.extension().is_some_and(|extension| extension == "crc") {
@@ -51,7 +55,8 @@ pub fn forget_topic_id(lake: &Path) {
     }
 }
 
-/// The account of the newest commit, also while more are written: files of the next may be there already.
+/// The account as of the newest commit, without the check: the lake may be written to at the same
+/// time.
 pub fn newest(lake: &Path) -> Account {
     let mut account = Account::default();
     for action in commits(lake) {
@@ -75,13 +80,13 @@ pub fn newest(lake: &Path) -> Account {
     account
 }
 
-/// The incarnation of who wrote each version of the plays, the oldest first.
+/// The writer's incarnation in each version of the plays, oldest first.
 pub fn incarnations(lake: &Path) -> Vec<i64> {
     let marks = commits(lake).into_iter().filter(|action| action["txn"]["appId"] == "reprise:incarnation");
     marks.map(|action| action["txn"]["version"].as_i64().expect("a version")).collect()
 }
 
-/// All actions in the log of the plays, the oldest first.
+/// All actions in the log of the plays, oldest first.
 fn commits(lake: &Path) -> Vec<Value> {
     let folder = lake.join("song_plays/_delta_log");
     let mut paths: Vec<_> = fs::read_dir(folder).expect("a log").map(|entry| entry.expect("an entry").path()).collect();

@@ -1,7 +1,8 @@
-//! librdkafka's mock cluster, which can be told to misbehave, with a topic and what was sent to it.
+//! librdkafka's mock cluster, which can inject faults, with one topic and the plays sent to it.
 //!
-//! Only for faults that a real broker cannot be asked for. The mock is not a broker to trust, and a producer that it fails
-//! may send a record twice. So the truth is what another consumer finds in it when the trouble is over.
+//! Use it only for faults that a real broker cannot produce on request. A producer may send a
+//! record twice when the mock fails it, so the expected result is not the list of sent plays but
+//! the records that a second consumer finds after the fault.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -19,25 +20,31 @@ use super::fixture::folder;
 use super::plays::Play;
 use super::program::reprise;
 use super::running::{Running, offsets, replay, run_on};
-use super::{PATIENCE, eventually, lake, log};
+use super::{TIMEOUT, eventually, lake, log};
 
+/// The topic of every mock cluster.
 pub const TOPIC: &str = "faults";
+/// Its partitions.
 pub const PARTITIONS: i32 = 3;
 
-/// Options of all clients.
-const IMPATIENT: [&str; 3] = ["socket.timeout.ms=3000", "reconnect.backoff.max.ms=200", "retry.backoff.max.ms=200"];
+/// Options of all clients. The timeouts are short because the mock never answers some requests that
+/// meet a fault.
+const SHORT_TIMEOUTS: [&str; 3] =
+    ["socket.timeout.ms=3000", "reconnect.backoff.max.ms=200", "retry.backoff.max.ms=200"];
 
+/// A mock cluster, a producer, and the plays that were handed to it.
 pub struct Mock {
+    /// The cluster, to inject faults into.
     pub cluster: MockCluster<'static, DefaultProducerContext>,
     producer: BaseProducer,
     sent: Vec<Play>,
 }
 
-/// A client that does not wait long: the mock never answers some of the requests that meet a fault.
+/// The configuration of a client, with short timeouts.
 fn config(servers: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", servers);
-    for option in IMPATIENT {
+    for option in SHORT_TIMEOUTS {
         let (name, value) = option.split_once('=').expect("an option");
         config.set(name, value);
     }
@@ -45,6 +52,7 @@ fn config(servers: &str) -> ClientConfig {
 }
 
 impl Mock {
+    /// A cluster of `brokers` brokers with the topic.
     pub fn new(brokers: i32) -> Self {
         let cluster = MockCluster::new(brokers).expect("a mock cluster");
         cluster.create_topic(TOPIC, PARTITIONS, brokers).expect("a topic");
@@ -52,15 +60,15 @@ impl Mock {
         Self { cluster, producer, sent: Vec::new() }
     }
 
-    /// A `reprise run` over the cluster, with two workers and `options`.
+    /// Starts `reprise run` on the cluster, with two workers and `options`.
     pub fn run(&self, lake: &Path, options: &[&str]) -> Running {
-        let mut words = vec!["-w", "2"];
-        IMPATIENT.iter().for_each(|option| words.extend(["-X", option]));
-        words.extend(options);
-        Running::of(reprise(run_on(&self.cluster.bootstrap_servers(), TOPIC, lake, &words)))
+        let mut arguments = vec!["-w", "2"];
+        SHORT_TIMEOUTS.iter().for_each(|option| arguments.extend(["-X", option]));
+        arguments.extend(options);
+        Running::of(reprise(run_on(&self.cluster.bootstrap_servers(), TOPIC, lake, &arguments)))
     }
 
-    /// Hands `count` plays to the producer, which sends them when it can.
+    /// Hands `count` plays to the producer, which sends them as soon as a broker accepts them.
     pub fn send(&mut self, count: usize) {
         for _ in 0..count {
             let number = self.sent.len();
@@ -77,81 +85,82 @@ impl Mock {
 
     /// Waits until all that was sent has arrived.
     pub fn arrived(&self) {
-        self.producer.flush(PATIENCE).expect("the records arrive");
+        self.producer.flush(TIMEOUT).expect("the records arrive");
     }
 
-    /// Every record that the cluster holds: the play of each partition and offset.
-    fn truth(&self) -> BTreeMap<(i32, i64), Play> {
+    /// The play at each partition and offset of the cluster.
+    fn records(&self) -> BTreeMap<(i32, i64), Play> {
         let mut config = config(&self.cluster.bootstrap_servers());
-        config.set("group.id", "truth").set("enable.partition.eof", "true");
+        config.set("group.id", "records").set("enable.partition.eof", "true");
         let consumer: BaseConsumer = config.create().expect("a consumer");
         let mut assignment = TopicPartitionList::new();
         for partition in 0..PARTITIONS {
             assignment.add_partition_offset(TOPIC, partition, Offset::Offset(0)).expect("an offset");
         }
         consumer.assign(&assignment).expect("partitions");
-        let (mut truth, mut ended) = (BTreeMap::new(), BTreeSet::new());
+        let (mut records, mut ended) = (BTreeMap::new(), BTreeSet::new());
         eventually("the mock is read", || {
             while let Some(polled) = consumer.poll(Duration::from_millis(200)) {
                 match polled {
                     Ok(message) => {
                         let number = message.key().and_then(|key| std::str::from_utf8(key).ok()?.parse::<usize>().ok());
                         let play = self.sent[number.expect("a number as key")].clone();
-                        truth.insert((message.partition(), message.offset()), play);
+                        records.insert((message.partition(), message.offset()), play);
                     }
                     Err(KafkaError::PartitionEOF(partition)) => drop(ended.insert(partition)),
-                    // There may be errors left that it was told to give.
+                    // Some injected errors may still be pending.
                     Err(_) => break,
                 }
             }
             (ended.len() == PARTITIONS as usize).then_some(())
         });
-        truth
+        records
     }
 }
 
-/// Runs `reprise` over a cluster of `brokers` that has plays before, in and after `trouble`, which it must live through:
-/// each offset is in the lake once, the charts equal the brute force, and it has said what `said` says.
+/// Runs `reprise` on a cluster of `brokers` with plays sent before, during and after `fault`. Every
+/// offset must be in the lake once, the charts must equal the brute force, and the log must contain
+/// `expected_log`.
 #[track_caller]
-pub fn survives(brokers: i32, said: &str, trouble: impl FnOnce(&mut Mock, &Running)) {
+pub fn survives(brokers: i32, expected_log: &str, fault: impl FnOnce(&mut Mock, &Running)) {
     let mut mock = Mock::new(brokers);
     let folder = folder();
     let running = mock.run(folder.path(), &["--commit-interval", "300ms"]);
     mock.send(500);
     mock.arrived();
     has_read(&running, 500);
-    trouble(&mut mock, &running);
+    fault(&mut mock, &running);
     mock.send(500);
     mock.arrived();
-    let truth = mock.truth();
-    assert_holds(&mock, running, folder.path(), &truth, said);
+    let records = mock.records();
+    assert_holds(&mock, running, folder.path(), &records, expected_log);
 }
 
-/// Waits until at least so many plays have been read.
+/// Waits until at least `plays` plays have been read.
 #[track_caller]
 pub fn has_read(running: &Running, plays: i64) {
     eventually("the plays are read", || (running.status()["accepted"].as_i64() >= Some(plays)).then_some(()));
 }
 
 #[track_caller]
-fn assert_holds(mock: &Mock, running: Running, lake: &Path, truth: &BTreeMap<(i32, i64), Play>, said: &str) {
-    let ends: BTreeMap<i64, i64> = truth.keys().map(|&(partition, offset)| (partition.into(), offset + 1)).collect();
+fn assert_holds(mock: &Mock, running: Running, lake: &Path, records: &BTreeMap<(i32, i64), Play>, expected_log: &str) {
+    let ends: BTreeMap<i64, i64> = records.keys().map(|&(partition, offset)| (partition.into(), offset + 1)).collect();
     eventually("everything is read", || {
         let status = running.status();
         (status["caught_up"] == true && offsets(&status, "next_offset") == ends).then_some(())
     });
     let stderr = running.program.stderr();
     running.stop();
-    assert!(stderr.contains(said), "no {said:?} in\n{stderr}");
+    assert!(stderr.contains(expected_log), "no {expected_log:?} in\n{stderr}");
     let mut found: Vec<_> =
         lake::plays(lake).into_iter().map(|row| ((row.partition, row.offset), row.play.line())).collect();
     found.sort_unstable();
-    let expected: Vec<_> = truth.iter().map(|(place, play)| (*place, play.line())).collect();
+    let expected: Vec<_> = records.iter().map(|(position, play)| (*position, play.line())).collect();
     assert_eq!(found.len(), expected.len(), "rows in the lake, and records in the topic");
     assert!(found == expected, "the lake has other plays than the topic");
-    let users: BTreeSet<&str> = truth.values().map(|play| play.user_id.as_str()).collect();
+    let users: BTreeSet<&str> = records.values().map(|play| play.user_id.as_str()).collect();
     assert_eq!(users.len(), mock.sent.len(), "the mock has lost plays");
-    let plays: Vec<Play> = truth.values().cloned().collect();
+    let plays: Vec<Play> = records.values().cloned().collect();
     replay(lake, &[]).assert_equals(&plays, &default_charts());
     log::account(lake);
 }

@@ -1,4 +1,5 @@
-//! What the tests have in common: a broker, the program, the lake's files, and the brute force.
+//! Shared by the tests: a broker, the program, readers of the lake's files, and the brute-force
+//! oracle.
 
 pub mod broker;
 pub mod charts;
@@ -19,10 +20,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long anything here may take before the test gives up on it: much longer than it does on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(90);
+/// The timeout of every wait: much longer than any step takes, even on a busy machine.
+pub const TIMEOUT: Duration = Duration::from_secs(90);
 
-/// A name that no other test, and no other run of the tests, has.
+/// A name that is unique across tests and across runs of the tests.
 pub fn unique(name: &str) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let since_1970 = std::time::UNIX_EPOCH.elapsed().expect("a clock after 1970");
@@ -30,13 +31,14 @@ pub fn unique(name: &str) -> String {
     format!("test-{name}-{}-{}-{count}", since_1970.as_millis(), std::process::id())
 }
 
-/// Held by a test while it reads many plays, so that two cores are not asked for everything at once.
+/// A lock that a test holds while it reads many plays, so that only one such test at a time loads
+/// the machine's two cores.
 pub fn heavy() -> MutexGuard<'static, ()> {
     static HEAVY: Mutex<()> = Mutex::new(());
     HEAVY.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Asks until there is an answer. Fails the test when there is none for [`PATIENCE`].
+/// Calls `answer` until it returns a value. Fails the test after [`TIMEOUT`].
 #[track_caller]
 pub fn eventually<T>(what: &str, mut answer: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
@@ -44,17 +46,17 @@ pub fn eventually<T>(what: &str, mut answer: impl FnMut() -> Option<T>) -> T {
         if let Some(answer) = answer() {
             return answer;
         }
-        assert!(began.elapsed() < PATIENCE, "{what}: not after {} s", PATIENCE.as_secs());
+        assert!(began.elapsed() < TIMEOUT, "{what}: not after {} s", TIMEOUT.as_secs());
         std::thread::sleep(Duration::from_millis(50));
     }
 }
 
-/// The checkout.
+/// The root of the repository.
 pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The folder of downloads, which `scripts/kafka` uses too.
+/// The cache for downloads, shared with `scripts/kafka`.
 pub fn cache() -> PathBuf {
     let cache = std::env::var_os("REPRISE_CACHE").filter(|cache| !cache.is_empty());
     repository().join(cache.unwrap_or_else(|| ".cache".into()))

@@ -1,11 +1,13 @@
-//! Machines of a test: network name spaces of their own at a switch in one more, whose cables the test can pull.
+//! Simulated machines: network namespaces connected by a bridge in a further namespace, with links
+//! that the test can take down.
 //!
-//! All of them are below one user name space, so that nobody has to be root, and nothing is ever done to the network of the
-//! machine that the tests run on. A name space is gone when the last process in it is: each is held by a child of ours, whose
-//! end is the end of its stdin, so nothing is left behind however the test ends.
+//! All of them belong to one user namespace, so no root is needed, and the network of the host is
+//! never changed. A namespace exists as long as a process in it: a child of the test holds each,
+//! and ends when its stdin closes. Nothing is left behind, however the test ends.
 //!
-//! Every machine reaches the broker on its own loopback, and is asked over HTTP, by `tests/relay.py`: neither goes through
-//! the switch, so a cut parts the processes from each other and from nothing else.
+//! Every machine reaches the broker on its own loopback through `tests/relay.py`, and the test
+//! reaches each machine's HTTP the same way. Neither path crosses the bridge, so a cut separates
+//! the processes from each other and from nothing else.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -18,28 +20,30 @@ use tempfile::TempDir;
 use super::program::{Program, clean};
 use super::{broker, eventually, repository};
 
-/// Says that tests with networks may be left out where none can be made. Nothing else leaves them out.
+/// If set to 1, tests with networks are skipped where no namespace can be created. Nothing else
+/// skips them.
 const WITHOUT_NETNS: &str = "REPRISE_TEST_WITHOUT_NETNS";
-/// Where a process has to answer HTTP to be asked by [`Network::get`].
+/// The address at which a process must listen for [`Network::get`] to reach it.
 pub const HTTP: &str = "127.0.0.1:7878";
 const PORT: u16 = 2101;
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 
+/// The machines, the bridge between them, and the relay to the broker.
 pub struct Network {
     machines: Vec<Holder>,
     switch: Holder,
     _broker: Holder,
-    /// Of sockets. Their paths have to be short, so it is not in Cargo's folder.
+    /// For the relays' sockets. Not in Cargo's folder, because socket paths have to be short.
     folder: TempDir,
 }
 
 impl Network {
-    /// So many machines; none if the test is to do without.
+    /// A network of `machines` machines; `None` if the test is to be skipped.
     pub fn of(machines: usize) -> Option<Self> {
         if let Err(why) = is_possible() {
             let is_unwanted = std::env::var(WITHOUT_NETNS).is_ok_and(|value| value == "1");
-            assert!(is_unwanted, "no network can be made here: {why}; {WITHOUT_NETNS}=1 leaves this test out");
-            eprintln!("LEFT OUT, because {WITHOUT_NETNS}=1: a network that is cut");
+            assert!(is_unwanted, "no network can be created here: {why}; {WITHOUT_NETNS}=1 skips this test");
+            eprintln!("SKIPPED, because {WITHOUT_NETNS}=1: a network cut");
             return None;
         }
         let folder = tempfile::Builder::new().prefix("reprise-net-").tempdir().expect("a folder can be made");
@@ -58,7 +62,7 @@ impl Network {
     fn plug_in(&mut self, machine: usize, broker: &Path) {
         let mut holder = self.switch.enter();
         holder.args(["unshare", "-n", "sh", "-c", "ip link set lo up && exec \"$@\"", "sh", "python3"]);
-        // What is last is there last.
+        // The relay creates its sockets in the order of its arguments, so `http` exists last.
         let http = self.http(machine);
         let holder = Holder::start(relay(holder).arg(broker::servers()).arg(broker).arg(&http).arg(HTTP), &http);
         let (cable, id) = (cable(machine), holder.0.id().to_string());
@@ -69,16 +73,17 @@ impl Network {
         self.machines.push(holder);
     }
 
-    /// Where a process of a cluster listens on each of `machines`.
+    /// The cluster address of a process on each of `machines`.
     pub fn addresses(machines: [usize; 3]) -> Vec<String> {
         machines.map(|machine| format!("{}:{PORT}", ip(machine))).into()
     }
 
-    /// Pulls the cable between a machine and the switch.
+    /// Takes the link between a machine and the bridge down.
     pub fn cut(&self, machine: usize) {
         self.switch.ip(&["link", "set", &cable(machine), "down"]);
     }
 
+    /// Brings the link up again.
     pub fn heal(&self, machine: usize) {
         self.switch.ip(&["link", "set", &cable(machine), "up"]);
     }
@@ -86,14 +91,15 @@ impl Network {
     /// Starts `reprise` on a machine.
     pub fn reprise(&self, machine: usize, arguments: &[String], variables: &[(&str, String)]) -> Program {
         let mut command = self.machines[machine].enter();
-        // Should this process be killed, nobody else ends those that keep a name space.
+        // Without the signal, the processes in the namespaces would outlive a killed test process.
         command.args(["setpriv", "--pdeathsig", "KILL", env!("CARGO_BIN_EXE_reprise")]).args(arguments);
         clean(&mut command);
         command.envs(variables.iter().map(|(name, value)| (name, value)));
         Program::spawn(&mut command)
     }
 
-    /// Asks the process that listens at [`HTTP`] on a machine. Gives the status, if it answers.
+    /// Sends a GET request to the process that listens at [`HTTP`] on a machine. Returns the
+    /// status, or `None` if there is no answer.
     pub fn get(&self, machine: usize, path: &str) -> Option<u16> {
         let mut socket = UnixStream::connect(self.http(machine)).ok()?;
         socket.set_read_timeout(Some(ANSWER_MAX)).ok()?;
@@ -108,16 +114,16 @@ impl Network {
     }
 }
 
-/// A process that does nothing but hold a name space, or relay.
+/// A child process that keeps a namespace alive; some also relay connections.
 struct Holder(Child);
 
 impl Holder {
-    /// Waits until `ready` is there, which it makes last.
+    /// Waits until the file `ready` exists, which the child creates last.
     #[track_caller]
     fn start(command: &mut Command, ready: &Path) -> Self {
         let child = with_sbin(command).stdin(Stdio::piped()).stdout(Stdio::null()).spawn();
         let mut holder = Self(child.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}")));
-        eventually("a name space and its relay are there", || {
+        eventually("the namespace and its relay are ready", || {
             let ended = holder.0.try_wait().expect("a child can be waited for");
             assert!(ended.is_none(), "{command:?} has ended: {ended:?}");
             ready.exists().then_some(())
@@ -125,7 +131,7 @@ impl Holder {
         holder
     }
 
-    /// What runs a program in its name space, in place of itself.
+    /// A command that runs a program in the holder's namespace.
     fn enter(&self) -> Command {
         let mut command = Command::new("nsenter");
         with_sbin(&mut command).args(["--preserve-credentials", "-U", "-n", "-t", &self.0.id().to_string()]);
@@ -146,7 +152,7 @@ impl Drop for Holder {
 }
 
 fn is_possible() -> Result<(), String> {
-    // The broker says its address to its clients, so it has to be one that every machine has.
+    // The broker advertises its address to clients, so the address has to work on every machine.
     let servers = broker::servers();
     if servers.contains(',') || !["127.0.0.1:", "localhost:"].iter().any(|host| servers.starts_with(host)) {
         return Err(format!("the broker has to be on loopback, and is {servers}"));
@@ -160,14 +166,14 @@ fn is_possible() -> Result<(), String> {
     }
 }
 
-/// What runs a script in a user name space with a network of its own.
+/// A command that runs a shell script in new user and network namespaces.
 fn unshare(script: &str) -> Command {
     let mut command = Command::new("unshare");
     command.args(["-Urn", "sh", "-c", script, "sh"]);
     command
 }
 
-/// Where `ip` is, unless one is root.
+/// Adds the folders in which `ip` is installed, which are not in every user's PATH.
 fn with_sbin(command: &mut Command) -> &mut Command {
     command.env("PATH", format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default()))
 }
@@ -181,7 +187,7 @@ fn ip(machine: usize) -> String {
     format!("10.213.0.{}", machine + 1)
 }
 
-/// The name of the switch's end.
+/// The name of a link's end at the bridge.
 fn cable(machine: usize) -> String {
     format!("cable{machine}")
 }

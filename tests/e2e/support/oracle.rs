@@ -1,6 +1,8 @@
-//! The charts by brute force: every play is counted by itself, in a map of maps, with `jiff` for the dates.
+//! The charts by brute force: every play is counted individually, in nested maps, with `jiff` for
+//! the dates.
 //!
-//! It shares no code with the program, and takes the rules from its documentation, not from its source.
+//! It shares no code with the program, and follows the documentation of the rules rather than the
+//! source.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -12,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::plays::Play;
 
-/// What a chart counts.
+/// The definition of a chart; the fields are those of `charts.toml`.
 #[derive(Clone)]
 pub struct Chart {
     pub name: &'static str,
@@ -21,13 +23,15 @@ pub struct Chart {
     pub week_starts: Weekday,
     pub scopes: &'static [Scope],
     pub item: Item,
+    /// Whether a play counts.
     pub eligible: fn(&Play) -> bool,
     pub top: usize,
 }
 
+/// What a list of a chart covers.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Period {
-    /// The trending window.
+    /// The trending window; lengths in seconds.
     Window {
         length_s: i64,
         slide_s: i64,
@@ -39,6 +43,7 @@ pub enum Period {
     All,
 }
 
+/// Which plays a list counts.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Scope {
     Global,
@@ -46,30 +51,34 @@ pub enum Scope {
     Device,
 }
 
+/// What a list ranks.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Item {
     Track,
     Artist,
 }
 
+/// `eligible = "completed"`, the default.
 pub fn completed(play: &Play) -> bool {
     play.completed
 }
 
+/// `eligible = "all"`.
 pub fn all(_: &Play) -> bool {
     true
 }
 
-/// Heard for 30 s: as the play says, or else as follows from its being completed, which means seven tenths.
-pub fn heard_30s(play: &Play) -> bool {
+/// `eligible = "30s"`: by the play's `listened_ms`, or without it by `completed`, which means that
+/// seven tenths of the duration were played.
+pub fn listened_30s(play: &Play) -> bool {
     match play.listened_ms {
         Some(listened_ms) => listened_ms >= 30_000,
         None => play.completed && play.duration_ms * 7 >= 300_000,
     }
 }
 
-/// A list of a chart, by the names and bounds of its period and its scope.
-type Place = (&'static str, Interval, String);
+/// The key of a cell: chart, period with its bounds, and scope.
+type CellKey = (&'static str, Interval, String);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Interval {
@@ -78,29 +87,29 @@ struct Interval {
     end: Option<Timestamp>,
 }
 
-/// Every cell of `charts` over `plays`, in the order and with the fields of `--format json`, but without `as_of`. Without a
-/// clock there is no trending window.
+/// All cells of `charts` over `plays`, in the order and with the fields of `--format json`, without
+/// `as_of`. Without a clock there is no trending window.
 pub fn cells(plays: &[Play], charts: &[Chart], clock: Option<Timestamp>) -> Vec<Value> {
-    let mut counts: HashMap<Place, HashMap<&str, u64>> = HashMap::new();
+    let mut counts: HashMap<CellKey, HashMap<&str, u64>> = HashMap::new();
     for chart in charts {
         let mut intervals = Intervals::new(chart, clock);
         for play in plays.iter().filter(|play| (chart.eligible)(play)) {
             let Some(interval) = intervals.of(play.time) else { continue };
             let item = if chart.item == Item::Track { &play.song_id } else { &play.artist };
             for scope in chart.scopes {
-                let place = (chart.name, interval.clone(), scope_name(*scope, play));
-                *counts.entry(place).or_default().entry(item).or_default() += 1;
+                let key = (chart.name, interval.clone(), scope_name(*scope, play));
+                *counts.entry(key).or_default().entry(item).or_default() += 1;
             }
         }
     }
     let titles = titles(plays);
     let chart = |name| charts.iter().find(|chart| chart.name == name).expect("a chart that was counted");
-    let mut cells: Vec<(Place, HashMap<&str, u64>)> = counts.into_iter().collect();
+    let mut cells: Vec<(CellKey, HashMap<&str, u64>)> = counts.into_iter().collect();
     cells.sort_by(|((a, at, of), _), ((b, bt, bf), _)| (a, &at.name, of).cmp(&(b, &bt.name, bf)));
-    cells.into_iter().map(|(place, counts)| cell(chart(place.0), place, counts, &titles)).collect()
+    cells.into_iter().map(|(key, counts)| cell(chart(key.0), key, counts, &titles)).collect()
 }
 
-/// The title and artist of each song: those of the latest UTC date, then the greatest.
+/// The title and artist of each song: those with the latest UTC date, and among these the greatest.
 fn titles(plays: &[Play]) -> HashMap<&str, (&str, &str)> {
     let mut titles: HashMap<&str, (Date, &str, &str)> = HashMap::new();
     for play in plays {
@@ -113,7 +122,7 @@ fn titles(plays: &[Play]) -> HashMap<&str, (&str, &str)> {
 
 fn cell(
     chart: &Chart,
-    (name, interval, scope): Place,
+    (name, interval, scope): CellKey,
     counts: HashMap<&str, u64>,
     titles: &HashMap<&str, (&str, &str)>,
 ) -> Value {
@@ -135,7 +144,7 @@ fn cell(
 fn scope_name(scope: Scope, play: &Play) -> String {
     match scope {
         Scope::Global => "global".to_owned(),
-        // A country that could be taken for another scope says that it is one.
+        // A country that could be mistaken for another scope gets a prefix.
         Scope::Country if play.country.is_empty() || play.country == "global" || play.country.contains(':') => {
             format!("country:{}", play.country)
         }
@@ -144,12 +153,12 @@ fn scope_name(scope: Scope, play: &Play) -> String {
     }
 }
 
-/// In which period of a chart a moment falls.
+/// Maps a time to its period in a chart.
 struct Intervals<'a> {
     chart: &'a Chart,
     zone: TimeZone,
     window: Option<Interval>,
-    /// Those of the dates that have been asked for.
+    /// Cache of the periods by date.
     known: BTreeMap<Date, Interval>,
 }
 
@@ -174,7 +183,7 @@ impl<'a> Intervals<'a> {
     }
 }
 
-/// The window ends with the first slide after the clock.
+/// The window that ends at the first slide boundary after the clock.
 fn window(clock: Timestamp, length_s: i64, slide_s: i64) -> Interval {
     let end_s = (clock.as_second().div_euclid(slide_s) + 1) * slide_s;
     let at = |second| Timestamp::from_second(second).expect("a time in range");
@@ -198,15 +207,16 @@ fn calendar(chart: &Chart, date: Date, zone: &TimeZone) -> Interval {
     Interval { name, start: Some(midnight(first)), end: Some(midnight(first + length)) }
 }
 
-/// What the program printed: the cells without `as_of`, and the `as_of` that all of them share.
+/// The program's output: the cells without `as_of`, and the `as_of` that all of them share.
 pub struct Printed {
-    /// The lines, byte for byte.
+    /// The lines as printed, without `as_of`.
     pub lines: Vec<String>,
+    /// Null if nothing was printed.
     pub as_of: Value,
 }
 
 impl Printed {
-    /// Reads what `--format json` prints.
+    /// Parses the output of `--format json`. Fails unless all lines have the same `as_of`.
     #[track_caller]
     pub fn parse(text: &str) -> Self {
         let split = |line: &str| {
@@ -221,12 +231,12 @@ impl Printed {
         Self { lines, as_of: as_of.pop().unwrap_or_default() }
     }
 
-    /// The moment that the trending window is for.
+    /// The time of the trending window.
     pub fn clock(&self) -> Option<Timestamp> {
         Some(self.as_of["clock"].as_str()?.parse().expect("the clock is an instant"))
     }
 
-    /// Compares with the brute force, at the clock that was printed.
+    /// Fails unless the cells equal the brute force at the printed clock.
     #[track_caller]
     pub fn assert_equals(&self, plays: &[Play], charts: &[Chart]) {
         let found = self.lines.iter().map(|line| serde_json::from_str(line).expect("a line is an object"));
@@ -234,18 +244,18 @@ impl Printed {
     }
 }
 
-/// Compares cells, and shows the first that differs.
+/// Fails unless the cells are equal, and shows the first that differs.
 #[track_caller]
 pub fn assert_same(expected: &[Value], found: &[Value]) {
-    let place = |cell: &Value| format!("{} {} {}", cell["chart"], cell["period"], cell["scope"]);
+    let key = |cell: &Value| format!("{} {} {}", cell["chart"], cell["period"], cell["scope"]);
     for (expected, found) in expected.iter().zip(found) {
-        assert_eq!(place(found), place(expected), "the next cell");
+        assert_eq!(key(found), key(expected), "the next cell");
         for (expected, found) in entries(expected).iter().zip(entries(found)) {
-            assert_eq!(found, expected, "{}", place(expected));
+            assert_eq!(found, expected, "{}", key(expected));
         }
         assert_eq!(found, expected);
     }
-    let more = |cells: &[Value], than: &[Value]| cells.iter().skip(than.len()).map(place).collect::<Vec<_>>();
+    let more = |cells: &[Value], than: &[Value]| cells.iter().skip(than.len()).map(key).collect::<Vec<_>>();
     assert_eq!((more(found, expected), more(expected, found)), (vec![], vec![]), "cells too many, and too few");
 }
 

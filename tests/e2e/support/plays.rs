@@ -1,4 +1,4 @@
-//! Plays as the tests know them: read from the copy that `generate --out` makes, or made up by a test.
+//! The tests' own type of a play: read from the copy that `generate --out` writes, or constructed.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
-/// A play, as far as charts and the lake are concerned.
+/// A play with the fields that charts and the lake use.
 #[derive(Clone, Debug)]
 pub struct Play {
     pub song_id: String,
@@ -23,7 +23,7 @@ pub struct Play {
 }
 
 impl Play {
-    /// A play of `song_id` at `time` (RFC 3339), of which the rest is like that of every other.
+    /// A play of `song_id` at `time` (RFC 3339), with defaults for all other fields.
     pub fn new(song_id: &str, time: &str) -> Self {
         Self {
             song_id: song_id.to_owned(),
@@ -39,7 +39,7 @@ impl Play {
         }
     }
 
-    /// Reads a line of what `generate --out` writes.
+    /// Parses a line of `generate --out`.
     pub fn parse(line: &str) -> Self {
         let value: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         let text = |name: &str| value[name].as_str().unwrap_or_else(|| panic!("no {name}: {line}")).to_owned();
@@ -59,12 +59,12 @@ impl Play {
         }
     }
 
-    /// The event, with its time in RFC 3339.
+    /// The event as JSON, with its time in RFC 3339.
     pub fn json(&self) -> Vec<u8> {
         self.json_at(json!(self.time.to_string()))
     }
 
-    /// The event, with its time written in another way.
+    /// The event as JSON, with `timestamp` as given.
     pub fn json_at(&self, timestamp: Value) -> Vec<u8> {
         let mut event = json!({
             "song_id": self.song_id, "title": self.title, "artist": self.artist, "user_id": self.user_id,
@@ -77,7 +77,7 @@ impl Play {
         event.to_string().into_bytes()
     }
 
-    /// Everything about it in one line, to compare two sets of plays by.
+    /// All fields in one line, to compare sets of plays by.
     pub fn line(&self) -> String {
         let Self { song_id, title, artist, user_id, time, duration_ms, completed, device, country, listened_ms } = self;
         let time_us = time.as_microsecond();
@@ -87,7 +87,7 @@ impl Play {
     }
 }
 
-/// Reads all plays that `generate --out` has written.
+/// Reads all plays of a file that `generate --out` wrote.
 pub fn read(path: &Path) -> Vec<Play> {
     let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     text.lines().map(Play::parse).collect()

@@ -1,5 +1,5 @@
-//! The real program as a child process that a test cannot lose: it is killed when the test ends, what it says is kept and
-//! shown when something is wrong, and nothing waits for it without end.
+//! The real program as a child process that is killed when the test ends. Its output is kept and
+//! shown on failure, and every wait has a timeout.
 
 use std::ffi::OsStr;
 use std::io::Read;
@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::{PATIENCE, eventually};
+use super::{TIMEOUT, eventually};
 
-/// A program that runs.
+/// A running program.
 pub struct Program {
     name: String,
     child: Child,
@@ -25,18 +25,19 @@ pub struct Ended {
     pub stderr: String,
 }
 
-/// What a child writes to one of its pipes.
+/// The output of a child on one of its pipes.
 struct Output {
     text: Arc<Mutex<String>>,
     reader: Option<JoinHandle<()>>,
 }
 
-/// `reprise` with `arguments`, free of what the shell of whoever runs the tests has set.
+/// Starts `reprise` with `arguments`, without the variables of the caller's shell that would
+/// configure it.
 pub fn reprise<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Program {
     reprise_with(arguments, &[])
 }
 
-/// Likewise, with `variables` in its environment.
+/// Like [`reprise`], with environment variables.
 pub fn reprise_with<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>, variables: &[(&str, String)]) -> Program {
     let mut command = Command::new(env!("CARGO_BIN_EXE_reprise"));
     clean(&mut command);
@@ -44,7 +45,7 @@ pub fn reprise_with<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>, var
     Program::spawn(command.args(arguments))
 }
 
-/// Frees a command that runs `reprise` of what the shell has set.
+/// Removes the variables that configure `reprise` from a command's environment.
 pub fn clean(command: &mut Command) {
     let ours = |name: &str| name.starts_with("REPRISE_") || name == "KAFKA_BOOTSTRAP_SERVERS" || name == "RUST_LOG";
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(ours)) {
@@ -52,13 +53,14 @@ pub fn clean(command: &mut Command) {
     }
 }
 
-/// Runs `reprise` to its end, which must be a success.
+/// Runs `reprise` to its end. Fails unless it exits with success.
 #[track_caller]
 pub fn succeed<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Ended {
     reprise(arguments).succeed()
 }
 
 impl Program {
+    /// Starts a command with its output captured and stdin empty.
     #[track_caller]
     pub fn spawn(command: &mut Command) -> Self {
         let name = format!("{command:?}");
@@ -69,17 +71,17 @@ impl Program {
         Self { name, child, output: [stdout, stderr] }
     }
 
-    /// Its process id.
+    /// The process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// What it has written to stderr so far.
+    /// Everything written to stderr so far.
     pub fn stderr(&self) -> String {
         self.output[1].so_far()
     }
 
-    /// The word after `before` on its stderr, once it is there.
+    /// Waits for `before` on stderr, and returns the text from there to the next whitespace.
     #[track_caller]
     pub fn word_after(&mut self, before: &str) -> String {
         let began = Instant::now();
@@ -90,7 +92,7 @@ impl Program {
                 return word.to_owned();
             }
             let ended = self.child.try_wait().expect("a child can be waited for");
-            if ended.is_some() || began.elapsed() > PATIENCE {
+            if ended.is_some() || began.elapsed() > TIMEOUT {
                 panic!("no {before:?} on stderr ({ended:?})\n{}", self.transcript());
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -104,22 +106,22 @@ impl Program {
         assert!(sent.success(), "{kill}: {}\n{}", self.name, self.transcript());
     }
 
-    /// Waits for its end, whatever that is.
+    /// Waits for the end, with any exit status.
     #[track_caller]
     pub fn end(self) -> Ended {
-        self.end_within(PATIENCE)
+        self.end_within(TIMEOUT)
     }
 
-    /// Waits for the end of a program that has much to do.
+    /// Waits for the end, at most `timeout`.
     #[track_caller]
-    pub fn end_within(mut self, patience: Duration) -> Ended {
+    pub fn end_within(mut self, timeout: Duration) -> Ended {
         let began = Instant::now();
         let status = loop {
             if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
                 break status;
             }
-            if began.elapsed() > patience {
-                panic!("it has not ended after {} s\n{}", patience.as_secs(), self.transcript());
+            if began.elapsed() > timeout {
+                panic!("it has not ended after {} s\n{}", timeout.as_secs(), self.transcript());
             }
             std::thread::sleep(Duration::from_millis(10));
         };
@@ -127,7 +129,7 @@ impl Program {
         Ended { status, stdout: stdout.all(), stderr: stderr.all() }
     }
 
-    /// Waits for its end, which must be a success.
+    /// Waits for the end. Fails unless the program exits with success.
     #[track_caller]
     pub fn succeed(self) -> Ended {
         let name = self.name.clone();
@@ -136,7 +138,7 @@ impl Program {
         ended
     }
 
-    /// Everything that helps to see what went wrong.
+    /// The command and the end of its output, for failure messages.
     pub fn transcript(&self) -> String {
         let [stdout, stderr] = &self.output;
         format!("{}\n{}", self.name, shown(&stdout.so_far(), &stderr.so_far()))
@@ -171,7 +173,8 @@ impl Output {
             let (mut bytes, mut chunk) = (Vec::new(), [0; 1 << 16]);
             while let Ok(length @ 1..) = pipe.read(&mut chunk) {
                 bytes.extend_from_slice(&chunk[..length]);
-                // A chunk may end within a character; the rest of it comes with the next.
+                // A chunk may end within a character; the rest of the character comes with the next
+                // chunk.
                 let valid = std::str::from_utf8(&bytes).map_or_else(|error| error.valid_up_to(), str::len);
                 let read = String::from_utf8_lossy(&bytes[..valid]).into_owned();
                 bytes.drain(..valid);
@@ -185,7 +188,7 @@ impl Output {
         self.text.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Everything, once the pipe is closed: by a child that has ended.
+    /// All output, once the pipe is closed. Only for a child that has ended.
     fn all(&mut self) -> String {
         if let Some(reader) = self.reader.take() {
             eventually("the pipe of a child that has ended is closed", || reader.is_finished().then_some(()));

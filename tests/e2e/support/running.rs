@@ -1,4 +1,4 @@
-//! `reprise run` in its two ways: to the end of the topic, and until it is told to stop.
+//! `reprise run` in its two modes: to the end of the topic, and until it is stopped.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,16 +10,16 @@ use super::oracle::Printed;
 use super::program::{Program, reprise, succeed};
 use super::{broker, eventually};
 
-/// The words of a `reprise run` of `topic` into `lake`.
+/// The arguments of a `reprise run` of `topic` into `lake`.
 pub fn run(topic: &str, lake: &Path, options: &[&str]) -> Vec<String> {
     run_on(broker::servers(), topic, lake, options)
 }
 
-/// The words of a `reprise run` with a broker of its own.
+/// Like [`run`], with another broker.
 pub fn run_on(servers: &str, topic: &str, lake: &Path, options: &[&str]) -> Vec<String> {
     let lake = lake.to_str().expect("folders of tests are UTF-8");
-    let words = ["run", "--brokers", servers, "--topic", topic, "--lake", lake, "--listen", "127.0.0.1:0"];
-    words.iter().chain(options).map(|&word| word.to_owned()).collect()
+    let arguments = ["run", "--brokers", servers, "--topic", topic, "--lake", lake, "--listen", "127.0.0.1:0"];
+    arguments.iter().chain(options).map(|&argument| argument.to_owned()).collect()
 }
 
 /// Reads `topic` to its end, and returns all charts.
@@ -33,25 +33,27 @@ pub fn run_to_end(topic: &str, lake: &Path, options: &[&str]) -> Printed {
 #[track_caller]
 pub fn replay(lake: &Path, options: &[&str]) -> Printed {
     let lake = lake.to_str().expect("folders of tests are UTF-8");
-    let words = ["replay", "--lake", lake, "--format", "json"];
-    Printed::parse(&succeed(words.iter().chain(options)).stdout)
+    let arguments = ["replay", "--lake", lake, "--format", "json"];
+    Printed::parse(&succeed(arguments.iter().chain(options)).stdout)
 }
 
-/// A `reprise` that goes on until it is stopped, and its HTTP.
+/// A running `reprise`, with an HTTP client for it.
 pub struct Running {
+    /// The process.
     pub program: Program,
-    /// As in `http://127.0.0.1:7878`.
+    /// The base URL, such as `http://127.0.0.1:7878`.
     pub address: String,
     client: reqwest::blocking::Client,
 }
 
 impl Running {
+    /// Starts a run, and waits until it answers HTTP.
     #[track_caller]
     pub fn start(topic: &str, lake: &Path, options: &[&str]) -> Self {
         Self::of(reprise(run(topic, lake, options)))
     }
 
-    /// Waits until `program` says where it answers.
+    /// Waits until `program` logs its HTTP address.
     #[track_caller]
     pub fn of(mut program: Program) -> Self {
         let address = program.word_after(" address=");
@@ -64,12 +66,12 @@ impl Running {
         Self { program, address, client: client.expect("an HTTP client") }
     }
 
-    /// The same program, which answers elsewhere now.
+    /// The same program at a new address.
     pub fn at(self, address: String) -> Self {
         Self { address, ..self }
     }
 
-    /// The status and the body of the answer.
+    /// The status and the body of the answer to a GET request.
     #[track_caller]
     pub fn get(&self, path: &str) -> (u16, String) {
         let answer = self.client.get(format!("{}{path}", self.address)).send();
@@ -77,6 +79,7 @@ impl Running {
         (answer.status().as_u16(), answer.text().expect("the body is text"))
     }
 
+    /// The body as JSON. Fails unless the status is 200.
     #[track_caller]
     pub fn json(&self, path: &str) -> Value {
         let (status, body) = self.get(path);
@@ -84,11 +87,12 @@ impl Running {
         serde_json::from_str(&body).unwrap_or_else(|error| panic!("{path}: {error}: {body}"))
     }
 
+    /// The answer of `/v1/status`.
     pub fn status(&self) -> Value {
         self.json("/v1/status")
     }
 
-    /// The status of a run that has read all that its topic holds now.
+    /// Waits until the run has read all records that the topic holds now, and returns its status.
     #[track_caller]
     pub fn caught_up(&self, topic: &str) -> Value {
         let ends: BTreeMap<i64, i64> =
@@ -99,7 +103,7 @@ impl Running {
         })
     }
 
-    /// Stops it as a supervisor would, which must be a success.
+    /// Stops the run with SIGTERM, as a supervisor would. Fails unless it exits with success.
     #[track_caller]
     pub fn stop(self) {
         self.program.signal("TERM");
@@ -107,7 +111,7 @@ impl Running {
     }
 }
 
-/// One of the offsets of each partition, of a status.
+/// The field `name` of each partition in a status, by partition.
 pub fn offsets(status: &Value, name: &str) -> BTreeMap<i64, i64> {
     let partitions = status["partitions"].as_array().map_or(&[][..], Vec::as_slice);
     let number = |partition: &Value, name: &str| partition[name].as_i64().unwrap_or(-1);

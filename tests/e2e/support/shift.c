@@ -1,4 +1,5 @@
-/* Shifts the wall clock by $SHIFT_S seconds, on the threads of the dataflow only: librdkafka's waits would hang otherwise. */
+/* Shifts the wall clock by $SHIFT_S seconds. Only on threads of the dataflow, because librdkafka's
+ * timed waits would hang. */
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,5 @@
-//! The commands that ask a running instance: what they print, and how they end when it says no.
+//! The client commands, which query a running instance: their output, and their exit status on
+//! errors.
 
 use serde_json::Value;
 
@@ -10,23 +11,23 @@ use crate::support::running::Running;
 
 /// An instance that has read three plays of two tracks.
 fn instance() -> (Running, tempfile::TempDir) {
-    let (topic, folder) = (broker::topic("asking", 1), folder());
+    let (topic, folder) = (broker::topic("client", 1), folder());
     broker::produce(&topic, 0, ["a", "b", "a"].map(|song| Play::new(song, "2025-01-01T00:00:00Z").json()));
     let running = Running::start(&topic, folder.path(), &["-w", "1"]);
     running.caught_up(&topic);
     (running, folder)
 }
 
-fn ask(running: &Running, words: &[&str]) -> Ended {
-    reprise(words.iter().chain(&["--url", running.address.as_str()])).end()
+fn query(running: &Running, arguments: &[&str]) -> Ended {
+    reprise(arguments.iter().chain(&["--url", running.address.as_str()])).end()
 }
 
 #[test]
-fn an_instance_tells_of_itself() {
+fn client_commands_print_what_an_instance_knows() {
     let (running, folder) = instance();
-    let succeed = |words: &[&str]| {
-        let ended = ask(&running, words);
-        assert!(ended.status.success(), "{words:?}: {}", ended.stderr);
+    let succeed = |arguments: &[&str]| {
+        let ended = query(&running, arguments);
+        assert!(ended.status.success(), "{arguments:?}: {}", ended.stderr);
         ended.stdout
     };
     let status = succeed(&["status"]);
@@ -36,7 +37,7 @@ fn an_instance_tells_of_itself() {
             && status.lines().any(|line| line.split_whitespace().eq("accepted since this start 3".split(' '))),
         "{status}"
     );
-    assert!(status.contains("committed offset"), "partitions are a table: {status}");
+    assert!(status.contains("committed offset"), "no table of partitions: {status}");
     let json: Value = serde_json::from_str(&succeed(&["status", "--format", "json"])).unwrap();
     assert_eq!(json["accepted"], 3);
 
@@ -59,27 +60,27 @@ fn an_instance_tells_of_itself() {
     running.stop();
 }
 
-/// No is an answer that scripts can see.
+/// Scripts see an error answer in the exit status.
 #[test]
-fn what_an_instance_refuses_is_status_1() {
+fn error_answers_exit_with_status_1() {
     let (running, _folder) = instance();
-    for words in [
+    for arguments in [
         &["track", "nobody"][..],
         &["track", ".."],
         &["chart", "nonsense"],
         &["chart", "weekly", "--period", "2026-13"],
     ] {
-        let ended = ask(&running, words);
-        assert_eq!((ended.status.code(), ended.stdout.as_str()), (Some(1), ""), "{words:?}: {}", ended.stderr);
+        let ended = query(&running, arguments);
+        assert_eq!((ended.status.code(), ended.stdout.as_str()), (Some(1), ""), "{arguments:?}: {}", ended.stderr);
         assert!(ended.stderr.starts_with("error: "), "{}", ended.stderr);
     }
-    let said = ask(&running, &["track", "nobody"]).stderr;
-    assert!(said.contains("`reprise search`"), "{said}");
+    let stderr = query(&running, &["track", "nobody"]).stderr;
+    assert!(stderr.contains("`reprise search`"), "{stderr}");
     let address = running.address.clone();
     running.stop();
-    for words in [&["health"][..], &["status"], &["search", "x"], &["track", "a"]] {
-        let ended = reprise(words.iter().chain(&["--url", address.as_str()])).end();
-        assert_eq!(ended.status.code(), Some(1), "{words:?}");
+    for arguments in [&["health"][..], &["status"], &["search", "x"], &["track", "a"]] {
+        let ended = reprise(arguments.iter().chain(&["--url", address.as_str()])).end();
+        assert_eq!(ended.status.code(), Some(1), "{arguments:?}");
         assert!(ended.stderr.contains("no reprise answers at"), "{}", ended.stderr);
     }
 }

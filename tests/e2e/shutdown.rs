@@ -1,4 +1,4 @@
-//! Somebody wants to leave, at any moment: while the program starts, while it reads the lake, while it commits.
+//! Stops at any moment: during the start, while the program reads the lake, while it commits.
 
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
@@ -11,7 +11,8 @@ use crate::support::program::reprise;
 use crate::support::running::{replay, run, run_on, run_to_end};
 use crate::support::{broker, heavy, log};
 
-/// After how many ms, with how many workers, by which signal. Starting takes some hundred ms, and commits come all the time.
+/// The delay in ms, the number of workers, and the signal. A start takes some hundred ms, and
+/// commits are continuous.
 const STOPS: [(u64, &str, &str); 12] = [
     (0, "1", "TERM"),
     (40, "2", "INT"),
@@ -28,7 +29,7 @@ const STOPS: [(u64, &str, &str); 12] = [
 ];
 
 #[test]
-fn whoever_stops_it_at_any_moment_loses_nothing() {
+fn stops_at_any_moment_lose_nothing() {
     let topic = broker::topic("stops", 3);
     let folder = folder();
     let _heavy = heavy();
@@ -46,9 +47,9 @@ fn whoever_stops_it_at_any_moment_loses_nothing() {
         std::thread::sleep(Duration::from_millis(delay_ms));
         running.signal(signal);
         let ended = running.end();
-        // Before it listens for signals they end it, as they end any program.
-        let unheard = ended.status.signal().is_some() && ended.stderr.is_empty();
-        assert!(ended.status.success() || unheard, "{delay_ms} ms: {}\n{}", ended.status, ended.stderr);
+        // Until the program handles signals, they kill it, as any program.
+        let killed_by_signal = ended.status.signal().is_some() && ended.stderr.is_empty();
+        assert!(ended.status.success() || killed_by_signal, "{delay_ms} ms: {}\n{}", ended.status, ended.stderr);
     }
     let live = run_to_end(&topic, folder.path(), &["-w", "2"]);
     live.assert_equals(&all, &default_charts());
@@ -57,19 +58,19 @@ fn whoever_stops_it_at_any_moment_loses_nothing() {
     log::account(folder.path());
 }
 
-/// While no broker answers at start, which is waited for, it listens to who wants to leave.
+/// At start, a run waits for a broker, and handles signals while it waits.
 #[test]
-fn it_can_be_stopped_while_it_waits_for_a_broker() {
+fn a_run_can_be_stopped_while_it_waits_for_a_broker() {
     let folder = folder();
-    // A port where somebody listens, and says nothing.
+    // A port that accepts connections and never answers.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let servers = silent.local_addr().unwrap().to_string();
     let running = reprise(run_on(&servers, "plays", &folder.path().join("lake"), &[]));
     std::thread::sleep(Duration::from_secs(1));
     running.signal("TERM");
     let ended = running.end();
-    let unheard = ended.status.signal().is_some() && ended.stderr.is_empty();
-    assert!(ended.status.success() || unheard, "{}\n{}", ended.status, ended.stderr);
+    let killed_by_signal = ended.status.signal().is_some() && ended.stderr.is_empty();
+    assert!(ended.status.success() || killed_by_signal, "{}\n{}", ended.status, ended.stderr);
     assert!(!ended.stderr.contains("no Kafka broker answers"), "{}", ended.stderr);
-    assert!(!folder.path().join("lake").exists(), "nothing was read, so there is no lake");
+    assert!(!folder.path().join("lake").exists(), "a lake was created although nothing was read");
 }

@@ -1,4 +1,5 @@
-//! Compaction and vacuum beside a running instance, killed at each of their steps: no play is lost, and none is doubled.
+//! Compaction and vacuum while an instance runs, killed at each of their steps: no play is lost or
+//! doubled.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,23 +14,23 @@ use crate::support::program::{Program, reprise_with, succeed};
 use crate::support::running::{Running, offsets, replay, run_to_end};
 use crate::support::{broker, eventually, heavy, lake, python, repository, unique};
 
-/// Where each of them may die.
+/// The failpoints of each command.
 const COMPACTION_POINTS: [&str; 5] =
     ["compact-staged", "compact-intended", "compact-renaming", "compact-renamed", "compact-appended"];
 const VACUUM_POINTS: [&str; 6] =
     ["vacuum", "vacuum*3", "publish-linked", "publish-linked*2", "publish-deleted", "publish-appended"];
 
-fn words(options: &str) -> Vec<&str> {
+fn split(options: &str) -> Vec<&str> {
     options.split_whitespace().collect()
 }
 
-fn care<'a>(command: &'a str, lake: &'a Path, options: &[&'a str]) -> Vec<&'a str> {
+fn lake_command<'a>(command: &'a str, lake: &'a Path, options: &[&'a str]) -> Vec<&'a str> {
     let lake = lake.to_str().expect("folders of tests are UTF-8");
     [&["lake", command, "--lake", lake], options].concat()
 }
 
 fn usage(lake: &Path) -> Value {
-    let printed = succeed(care("ls", lake, &["--format", "json"])).stdout;
+    let printed = succeed(lake_command("ls", lake, &["--format", "json"])).stdout;
     serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error}: {printed}"))
 }
 
@@ -37,7 +38,7 @@ fn number(usage: &Value, path: &str) -> u64 {
     usage.pointer(path).and_then(Value::as_u64).unwrap_or_else(|| panic!("no {path} in {usage}"))
 }
 
-/// What a topic of two partitions has been sent.
+/// The records sent to a topic of two partitions.
 #[derive(Default)]
 struct Sent {
     plays: Vec<Play>,
@@ -45,7 +46,7 @@ struct Sent {
 }
 
 impl Sent {
-    /// Sends plays of three hours, and a record that is none.
+    /// Sends plays of three hours, and one record that is not a play.
     fn send(&mut self, topic: &str) {
         let first = Play::new(&(self.plays.len() % 7).to_string(), "2025-10-01T05:05:00Z");
         let play = |minutes: i64| Play { time: first.time + jiff::Span::new().minutes(minutes), ..first.clone() };
@@ -56,25 +57,28 @@ impl Sent {
         self.bad += 1;
     }
 
-    /// Sends until there are small files to compact, and then more, whose commit comes while something else is done.
+    /// Sends plays in two commits, so that there are small files to compact, and then more plays,
+    /// whose commit happens during the operation that follows.
     fn send_commits(&mut self, topic: &str, running: &Running) {
         for _ in 0..2 {
             self.send(topic);
-            eventually("it is in the lake", || (running.status()["lake_plays"] == self.plays.len()).then_some(()));
+            eventually("the plays are in the lake", || {
+                (running.status()["lake_plays"] == self.plays.len()).then_some(())
+            });
         }
         self.send(topic);
     }
 }
 
-/// Does `command` until it dies at `point`.
+/// Runs `command`, which must die at the failpoint `point`.
 fn die_at(point: &str, command: Vec<&str>) {
     let ended = reprise_with(command, &[("REPRISE_FAILPOINT", point.to_owned())]).end();
     assert!(!ended.status.success() && ended.stderr.contains("the process dies"), "{point}: {}", ended.stderr);
 }
 
 #[test]
-fn care_that_dies_at_any_step_beside_a_run_changes_no_play() {
-    let topic = broker::topic("care", 2);
+fn maintenance_killed_at_any_step_changes_no_play() {
+    let topic = broker::topic("maintenance", 2);
     let folder = folder();
     let lake = folder.path();
     let mut sent = Sent::default();
@@ -82,21 +86,21 @@ fn care_that_dies_at_any_step_beside_a_run_changes_no_play() {
     let running = Running::start(&topic, lake, &["-w", "2", "--commit-interval", "100ms"]);
     for point in COMPACTION_POINTS {
         sent.send_commits(&topic, &running);
-        die_at(point, care("compact", lake, &["--all"]));
+        die_at(point, lake_command("compact", lake, &["--all"]));
         sent.send_commits(&topic, &running);
-        succeed(care("compact", lake, &["--all"]));
+        succeed(lake_command("compact", lake, &["--all"]));
     }
     for point in VACUUM_POINTS {
         sent.send_commits(&topic, &running);
-        succeed(care("compact", lake, &["--all"]));
-        die_at(point, care("vacuum", lake, &["--retain", "0s"]));
+        succeed(lake_command("compact", lake, &["--all"]));
+        die_at(point, lake_command("vacuum", lake, &["--retain", "0s"]));
         sent.send(&topic);
-        succeed(care("vacuum", lake, &["--retain", "0s"]));
+        succeed(lake_command("vacuum", lake, &["--retain", "0s"]));
     }
     running.caught_up(&topic);
     running.stop();
-    succeed(care("compact", lake, &["--all"]));
-    succeed(care("vacuum", lake, &["--retain", "0s"]));
+    succeed(lake_command("compact", lake, &["--all"]));
+    succeed(lake_command("vacuum", lake, &["--retain", "0s"]));
 
     let usage = usage(lake);
     assert_eq!(number(&usage, "/tables/0/total/rows"), sent.plays.len() as u64);
@@ -111,11 +115,11 @@ fn care_that_dies_at_any_step_beside_a_run_changes_no_play() {
     run_to_end(&topic, lake, &["-w", "3"]).assert_equals(&sent.plays, &default_charts());
 }
 
-/// What `run` does by itself, only sooner.
+/// The maintenance that `run` does by itself, with short intervals.
 #[test]
-fn a_run_compacts_what_is_quiet_and_deletes_what_was_replaced() {
-    let topic = unique("caretaker");
-    let traffic = words(
+fn a_run_compacts_quiet_hours_and_deletes_replaced_files() {
+    let topic = unique("auto-maintenance");
+    let traffic = split(
         "--seed 9 --start 2025-10-01T00:00:00Z --rate 8000 --count 24000 --history 2h --late 0.2 --malformed 0.01",
     );
     let folder = folder();
@@ -125,18 +129,18 @@ fn a_run_compacts_what_is_quiet_and_deletes_what_was_replaced() {
         let topic = topic.clone();
         move || Traffic::generate(&topic, &traffic)
     });
-    eventually("the topic is there", || broker::exists(&topic).then_some(()));
+    eventually("the topic exists", || broker::exists(&topic).then_some(()));
     let options = ["-w", "2", "--commit-interval", "100ms", "--compact-after", "500ms", "--retain", "500ms"];
     let running = Running::start(&topic, lake, &options);
     let traffic = generator.join().expect("the generator succeeds");
     running.caught_up(&topic);
-    let usage = eventually("the lake is tidy", || {
+    let usage = eventually("the lake is compacted and vacuumed", || {
         let usage = usage(lake);
-        let tidy = (0..2).all(|table| {
+        let is_tidy = (0..2).all(|table| {
             let count = |name: &str| number(&usage, &format!("/tables/{table}/{name}"));
             count("total/files") == count("total/partitions") && count("untracked_files") == 0
         });
-        (tidy && number(&usage, "/tables/0/total/rows") == traffic.plays.len() as u64).then_some(usage)
+        (is_tidy && number(&usage, "/tables/0/total/rows") == traffic.plays.len() as u64).then_some(usage)
     });
     let next: BTreeMap<i64, i64> = offsets(&running.status(), "next_offset");
     let committed = usage["offsets"].as_object().expect("offsets").iter();
@@ -148,9 +152,9 @@ fn a_run_compacts_what_is_quiet_and_deletes_what_was_replaced() {
     replay(lake, &[]).assert_equals(&traffic.plays, &default_charts());
 }
 
-/// Plays for hours of long ago, one commit after the other, as from phones that come back from a journey.
+/// Late plays that keep arriving for an old hour, each in a commit of its own.
 #[test]
-fn late_plays_that_never_stop_do_not_stop_compaction() {
+fn continuous_late_plays_do_not_prevent_compaction() {
     const FILES_MAX: u64 = 60;
     let topic = broker::topic("trickle", 1);
     let folder = folder();
@@ -159,23 +163,24 @@ fn late_plays_that_never_stop_do_not_stop_compaction() {
     let options = ["-w", "1", "--commit-interval", "50ms", "--compact-after", "1s", "--retain", "1s"];
     let running = Running::start(&topic, lake, &options);
     let files = |table: &str| number(&usage(lake), &format!("/tables/0/{table}"));
-    // Each in a commit and a file of its own; that they are ever few shows that they are merged while more come.
+    // Each play has a commit and a file of its own. A small number of files shows that files are
+    // merged while more plays arrive.
     let merged = (1..=400).find(|_| {
         let play = Play::new(&(plays.len() % 5).to_string(), "2025-10-01T05:05:00Z");
         broker::produce(&topic, 0, [play.json()]);
         plays.push(play);
-        eventually("it is in the lake", || (running.status()["lake_plays"] == plays.len()).then_some(()));
+        eventually("the plays are in the lake", || (running.status()["lake_plays"] == plays.len()).then_some(()));
         plays.len() > 2 * FILES_MAX as usize && plays.len().is_multiple_of(10) && files("total/files") < FILES_MAX
     });
     assert!(merged.is_some(), "{} plays are in {} files", plays.len(), files("total/files"));
-    // Nor do what was replaced and what was merged pile up on the disk.
-    eventually("what was replaced is gone", || (files("untracked_files") == 0).then_some(()));
+    // Files that were replaced or merged do not accumulate on disk either.
+    eventually("replaced files are deleted", || (files("untracked_files") == 0).then_some(()));
     running.stop();
     lake::assert_holds(lake, &plays);
     replay(lake, &[]).assert_equals(&plays, &default_charts());
 }
 
-/// Counts by name and by the log, as `tests/poll.py` has found them.
+/// Numbers of plays by file name and by the log, as `tests/poll.py` writes them.
 struct Counts {
     path: std::path::PathBuf,
 }
@@ -188,19 +193,20 @@ impl Counts {
         counts.map(|(by_name, by_log)| (by_name.parse().unwrap(), by_log.parse().unwrap())).collect()
     }
 
-    /// Waits until the reader has looked a few times more.
-    fn more(&self) {
+    /// Waits for a few more counts.
+    fn wait_for_more(&self) {
         let before = self.all().len();
-        eventually("it has looked again", || (self.all().len() > before + 3).then_some(()));
+        eventually("there are more counts", || (self.all().len() > before + 3).then_some(()));
     }
 }
 
-/// DuckDB by the recipes of the README, all the time, while a lake is compacted and vacuumed beside a run.
+/// DuckDB counts continuously, with the queries of the README, while the lake is compacted and
+/// vacuumed during a run.
 #[test]
-fn readers_by_name_see_each_play_once_while_files_are_merged() {
+fn readers_by_file_name_see_each_play_once_during_compaction() {
     const ROUNDS: usize = 3;
     let Some(python) = python::environment() else {
-        return eprintln!("LEFT OUT: no other reader has looked at the lake");
+        return eprintln!("SKIPPED: no Python for the other readers");
     };
     let topic = broker::topic("names", 2);
     let folder = folder();
@@ -211,23 +217,25 @@ fn readers_by_name_see_each_play_once_while_files_are_merged() {
     for _ in 0..ROUNDS {
         for _ in 0..3 {
             sent.send(&topic);
-            eventually("it is in the lake", || (running.status()["lake_plays"] == sent.plays.len()).then_some(()));
+            eventually("the plays are in the lake", || {
+                (running.status()["lake_plays"] == sent.plays.len()).then_some(())
+            });
         }
-        // Nothing is committed from here on: the two counts are the same at any time.
+        // No commits from here on, so both counts are stable.
         let mut reader = Command::new(python);
         reader.arg(repository().join("tests/poll.py")).args([&lake, &stop]);
         reader.stdout(std::fs::File::create(&counts.path).expect("a file for the counts"));
         let mut reader = reader.spawn().expect("Python runs");
-        counts.more();
-        succeed(care("compact", &lake, &["--all"]));
-        counts.more();
-        succeed(care("vacuum", &lake, &["--retain", "1h"]));
-        counts.more();
-        succeed(care("vacuum", &lake, &["--retain", "0s"]));
-        counts.more();
+        counts.wait_for_more();
+        succeed(lake_command("compact", &lake, &["--all"]));
+        counts.wait_for_more();
+        succeed(lake_command("vacuum", &lake, &["--retain", "1h"]));
+        counts.wait_for_more();
+        succeed(lake_command("vacuum", &lake, &["--retain", "0s"]));
+        counts.wait_for_more();
         std::fs::write(&stop, "").expect("the folder can be written");
-        assert!(reader.wait().expect("it ends").success());
-        std::fs::remove_file(&stop).expect("it was there");
+        assert!(reader.wait().expect("the reader ends").success());
+        std::fs::remove_file(&stop).expect("the file exists");
         let (plays, all) = (sent.plays.len(), counts.all());
         assert!(all.iter().all(|(by_name, by_log)| *by_log == plays && *by_name >= plays), "{plays}: {all:?}");
         let twice = all.iter().filter(|(by_name, _)| *by_name > plays).count();
@@ -239,11 +247,11 @@ fn readers_by_name_see_each_play_once_while_files_are_merged() {
     lake::assert_holds(&lake, &sent.plays);
 }
 
-/// Other tools may look after the lake beside a run: nothing is lost, and nothing is said for ever after.
+/// Other tools may maintain the lake during a run: nothing is lost, and no warnings follow.
 #[test]
-fn what_other_tools_do_to_a_lake_is_taken_quietly() {
+fn maintenance_by_other_tools_loses_nothing_and_logs_no_warning() {
     let Some(python) = python::environment() else {
-        return eprintln!("LEFT OUT: no other tool has touched the lake");
+        return eprintln!("SKIPPED: no Python for the other tools");
     };
     let topic = broker::topic("others", 2);
     let folder = folder();
@@ -251,69 +259,72 @@ fn what_other_tools_do_to_a_lake_is_taken_quietly() {
     let mut sent = Sent::default();
     sent.send(&topic);
     let running = Running::start(&topic, lake, &["-w", "2", "--commit-interval", "100ms"]);
-    let other = |what: &str| {
+    let other_tool = |operation: &str| {
         let mut other = Command::new(python);
-        other.arg(repository().join("tests/others.py")).arg(lake).arg(what);
+        other.arg(repository().join("tests/others.py")).arg(lake).arg(operation);
         Program::spawn(&mut other).succeed().stdout
     };
     sent.send_commits(&topic, &running);
-    for what in ["vacuum", "checkpoint", "optimize", "vacuum"] {
-        eventually("all is in the lake", || (running.status()["lake_plays"] == sent.plays.len()).then_some(()));
-        // What was replaced is what a VACUUM without patience deletes. An OPTIMIZE has to find something to do.
-        if what != "optimize" {
-            succeed(care("compact", lake, &["--all"]));
+    for operation in ["vacuum", "checkpoint", "optimize", "vacuum"] {
+        eventually("all plays are in the lake", || (running.status()["lake_plays"] == sent.plays.len()).then_some(()));
+        // VACUUM with no retention deletes the files that compaction replaced. OPTIMIZE needs files
+        // that are not compacted.
+        if operation != "optimize" {
+            succeed(lake_command("compact", lake, &["--all"]));
         }
-        let said = other(what);
-        assert!(what != "vacuum" || said.contains("VACUUM END"), "{said}");
+        let output = other_tool(operation);
+        assert!(operation != "vacuum" || output.contains("VACUUM END"), "{output}");
         replay(lake, &[]).assert_equals(&sent.plays, &default_charts());
-        succeed(care("vacuum", lake, &["--retain", "1h"]));
+        succeed(lake_command("vacuum", lake, &["--retain", "1h"]));
         for _ in 0..3 {
             sent.send(&topic);
-            eventually("it is in the lake", || (running.status()["lake_plays"] == sent.plays.len()).then_some(()));
+            eventually("the plays are in the lake", || {
+                (running.status()["lake_plays"] == sent.plays.len()).then_some(())
+            });
         }
         let log = lake.join("song_plays/_delta_log");
         let newest = number(&usage(lake), "/tables/0/version");
-        assert!(log.join(format!("{newest:020}.crc")).exists(), "{what}: the newest version has no checksum");
+        assert!(log.join(format!("{newest:020}.crc")).exists(), "{operation}: the newest version has no checksum");
     }
     running.caught_up(&topic);
-    let said = running.program.stderr();
-    // What is said of the plays is true, and not about the other tools.
+    let stderr = running.program.stderr();
+    // Warnings about the plays themselves are expected.
     let of_plays = |line: &&str| line.contains("are no plays") || line.contains("too late for trending");
-    let loud = said.lines().filter(|line| line.contains("ERROR") || line.contains(" WARN"));
-    let loud: Vec<&str> = loud.filter(|line| !of_plays(line)).collect();
-    assert!(loud.is_empty(), "{loud:#?}");
+    let warnings = stderr.lines().filter(|line| line.contains("ERROR") || line.contains(" WARN"));
+    let warnings: Vec<&str> = warnings.filter(|line| !of_plays(line)).collect();
+    assert!(warnings.is_empty(), "{warnings:#?}");
     running.stop();
-    succeed(care("compact", lake, &["--all"]));
-    succeed(care("vacuum", lake, &["--retain", "0s"]));
+    succeed(lake_command("compact", lake, &["--all"]));
+    succeed(lake_command("vacuum", lake, &["--retain", "0s"]));
     lake::assert_holds(lake, &sent.plays);
     assert_eq!(number(&usage(lake), "/tables/0/untracked_files"), 0);
     run_to_end(&topic, lake, &[]).assert_equals(&sent.plays, &default_charts());
 }
 
 #[test]
-fn the_lake_is_shown_and_one_cares_for_it_at_a_time() {
+fn lake_ls_shows_the_lake_and_only_one_process_maintains_it_at_a_time() {
     let topic = unique("ls");
-    let traffic = Traffic::generate(&topic, &words("--seed 10 --start 2025-10-01T00:00:00Z --rate max --count 2000"));
+    let traffic = Traffic::generate(&topic, &split("--seed 10 --start 2025-10-01T00:00:00Z --rate max --count 2000"));
     let folder = folder();
     run_to_end(&topic, folder.path(), &[]);
-    let shown = succeed(care("ls", folder.path(), &[])).stdout;
+    let shown = succeed(lake_command("ls", folder.path(), &[])).stdout;
     assert!(shown.contains("song_plays · version") && shown.contains("2025-10-01"), "{shown}");
     assert!(shown.contains(" · a log of "), "{shown}");
     assert_eq!(number(&usage(folder.path()), "/tables/0/total/rows"), traffic.plays.len() as u64);
     // A second file of the same hour.
     broker::produce(&topic, 0, [Play::new("a", "2025-10-01T00:00:00Z").json()]);
     run_to_end(&topic, folder.path(), &["-w", "1"]);
-    let young = succeed(care("compact", folder.path(), &[])).stderr;
+    let young = succeed(lake_command("compact", folder.path(), &[])).stderr;
     assert!(young.contains("older than 2h; --all takes files of any age"), "{young}");
-    assert!(succeed(care("compact", folder.path(), &["--all"])).stderr.starts_with("compacted 1 partition: "));
-    let said = succeed(care("vacuum", folder.path(), &["--retain", "0s"])).stderr;
-    assert!(said.starts_with("deleted ") && said.contains("deleted the second name, in _merged"), "{said}");
+    assert!(succeed(lake_command("compact", folder.path(), &["--all"])).stderr.starts_with("compacted 1 partition: "));
+    let stderr = succeed(lake_command("vacuum", folder.path(), &["--retain", "0s"])).stderr;
+    assert!(stderr.starts_with("deleted ") && stderr.contains("deleted the second name, in _merged"), "{stderr}");
     let lock = folder.path().join("song_plays/_staging/care.lock");
     let held =
         std::fs::File::options().create(true).truncate(false).write(true).open(lock).expect("the lock is a file");
-    held.lock().expect("nobody has the lock");
+    held.lock().expect("the lock is free");
     for command in ["compact", "vacuum"] {
-        let ended = reprise_with(care(command, folder.path(), &[]), &[]).end();
+        let ended = reprise_with(lake_command(command, folder.path(), &[]), &[]).end();
         assert_eq!(ended.status.code(), Some(1));
         assert!(ended.stderr.contains("another process compacts or vacuums"), "{}", ended.stderr);
     }

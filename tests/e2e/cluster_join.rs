@@ -1,4 +1,4 @@
-//! A cluster lets nobody in who does not belong to it, and says of who does not fit what it is that differs.
+//! A cluster accepts only its own members, and reports how a refused process differs.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -9,16 +9,17 @@ use std::time::Duration;
 use crate::cluster::plays;
 use crate::restart::assert_every_offset_once;
 use crate::support::charts::default_charts;
-use crate::support::cluster::{Table, cluster, cluster_to_end};
+use crate::support::cluster::{HostFiles, cluster, cluster_to_end};
 use crate::support::fixture::folder;
 use crate::support::plays::Play;
 use crate::support::program::reprise;
 use crate::support::running::{Running, run, run_on};
 use crate::support::{broker, eventually};
 
-/// A process that has lost its list of the others must not become a cluster of its own, and take over their lake.
+/// A process without the list of its peers must not form a cluster of its own and take over their
+/// lake.
 #[test]
-fn half_of_the_options_are_refused() {
+fn incomplete_cluster_options_are_refused() {
     let folder = folder();
     let (one, none) = (folder.path().join("one"), folder.path().join("none"));
     std::fs::write(&one, "127.0.0.1:2101\n").unwrap();
@@ -42,23 +43,24 @@ fn half_of_the_options_are_refused() {
     assert!(!folder.path().join("lake").exists());
 }
 
-/// What the processes run must be the same; who does not come, or does not fit, is named on both sides.
+/// All processes must have the same configuration. A missing process, and one that differs, are
+/// named on both sides.
 #[test]
-fn who_runs_something_else_is_refused_by_name() {
+fn a_process_with_another_configuration_is_refused_with_the_difference() {
     let (topic, other) = (broker::topic("agree", 1), broker::topic("agree-not", 1));
     let folder = folder();
     let charts = folder.path().join("charts.toml");
     std::fs::write(&charts, "[[chart]]\nname = 'mine'\nperiod = 'day'\n").unwrap();
     let charts = charts.to_str().unwrap();
-    let table = Table::of(2);
-    let first = table.start(0, &topic, folder.path(), &["-w", "1", "--join-timeout", "60s"]);
-    let strangers: [(&str, &[&str], [&str; 3]); 3] = [
+    let hosts = HostFiles::local(2);
+    let first = hosts.start(0, &topic, folder.path(), &["-w", "1", "--join-timeout", "60s"]);
+    let misconfigured: [(&str, &[&str], [&str; 3]); 3] = [
         (&other, &["-w", "1"], ["topic", &other, &topic]),
         (&topic, &["-w", "2"], ["number of workers (-w)", "has 2", "has 1"]),
         (&topic, &["-w", "1", "--charts", charts], ["chart \"all-time\"", "has none", "period: All"]),
     ];
-    for (topic, options, expected) in &strangers {
-        let ended = table.start(1, topic, folder.path(), options).end();
+    for (topic, options, expected) in &misconfigured {
+        let ended = hosts.start(1, topic, folder.path(), options).end();
         assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
         for part in expected.iter().chain(&["process 0", "process 1", "disagree"]) {
             assert!(ended.stderr.contains(part), "no {part:?} in\n{}", ended.stderr);
@@ -67,9 +69,9 @@ fn who_runs_something_else_is_refused_by_name() {
             expected.iter().all(|part| first.stderr().contains(part)).then_some(())
         });
     }
-    assert!(!folder.path().join("song_plays").exists(), "nobody has touched the lake");
+    assert!(!folder.path().join("song_plays").exists(), "the lake was changed");
     drop(first);
-    let alone = Table::of(2).start(0, &topic, folder.path(), &["-w", "1", "--join-timeout", "1s"]).end();
+    let alone = HostFiles::local(2).start(0, &topic, folder.path(), &["-w", "1", "--join-timeout", "1s"]).end();
     assert_eq!(alone.status.code(), Some(1));
     assert!(
         alone.stderr.contains("process 1 (127.0.0.1:") && alone.stderr.contains("--join-timeout"),
@@ -78,28 +80,29 @@ fn who_runs_something_else_is_refused_by_name() {
     );
 }
 
-/// Random bytes, silence, a wrong secret, another version: before the cluster is together, and while it runs.
+/// Random bytes, silence, a wrong secret, another version: before the cluster has formed, and while
+/// it runs.
 #[test]
-fn strangers_neither_stop_nor_join_a_cluster() {
-    let topic = broker::topic("strangers", 2);
-    let (folder, table) = (folder(), Table::of(2));
-    let wrong = table.secret("wrong", "another secret of twenty-six");
+fn foreign_connections_neither_stop_nor_join_a_cluster() {
+    let topic = broker::topic("foreign-connections", 2);
+    let (folder, hosts) = (folder(), HostFiles::local(2));
+    let wrong = hosts.secret("wrong", "another secret of twenty-six");
     let options = ["-w", "1", "--commit-interval", "50ms"];
-    let first = table.start(0, &topic, folder.path(), &options);
-    let mut silent = scan(&table.addresses[0], true);
-    let mut words = run(&topic, folder.path(), &options);
-    words.extend(table.seat(1));
-    let secret = words.iter().position(|word| word == "--cluster-secret-file").unwrap() + 1;
-    let liar: Vec<String> = words
+    let first = hosts.start(0, &topic, folder.path(), &options);
+    let mut silent = scan(&hosts.addresses[0], true);
+    let mut arguments = run(&topic, folder.path(), &options);
+    arguments.extend(hosts.options(1));
+    let secret = arguments.iter().position(|argument| argument == "--cluster-secret-file").unwrap() + 1;
+    let wrong_secret: Vec<String> = arguments
         .iter()
         .enumerate()
-        .map(|(at, word)| if at == secret { wrong.to_str().unwrap() } else { word }.to_owned())
+        .map(|(at, argument)| if at == secret { wrong.to_str().unwrap() } else { argument }.to_owned())
         .collect();
-    let ended = reprise(liar).end();
+    let ended = reprise(wrong_secret).end();
     assert_eq!(ended.status.code(), Some(1));
     assert!(ended.stderr.contains("secret"), "{}", ended.stderr);
 
-    let second = table.start(1, &topic, folder.path(), &options);
+    let second = hosts.start(1, &topic, folder.path(), &options);
     let first = Running::of(first);
     let mut all = Vec::new();
     for turn in 0..3 {
@@ -107,11 +110,11 @@ fn strangers_neither_stop_nor_join_a_cluster() {
         broker::produce(&topic, turn as i32 % 2, plays.iter().map(Play::json));
         all.extend(plays);
         first.caught_up(&topic);
-        for address in &table.addresses {
+        for address in &hosts.addresses {
             silent.extend(scan(address, false));
         }
-        // One that knows everything, but comes too late.
-        let late = table.start(1, &topic, folder.path(), &["-w", "1", "--join-timeout", "500ms"]).end();
+        // A process with the right secret that comes too late.
+        let late = hosts.start(1, &topic, folder.path(), &["-w", "1", "--join-timeout", "500ms"]).end();
         assert_eq!(late.status.code(), Some(1), "{}", late.stderr);
     }
     assert_eq!(first.status()["processes"], 2);
@@ -125,39 +128,40 @@ fn strangers_neither_stop_nor_join_a_cluster() {
     drop(silent);
 }
 
-/// Knocks at a port in the ways of those who look for something. Gives the connections that stay open and say nothing.
+/// Connects to a port with the payloads of scanners and other clients. Returns the connections that
+/// stay open.
 fn scan(address: &str, must_listen: bool) -> Vec<TcpStream> {
     let hello = br#"{"version":"9.9.9","nonce":[1,2,3,4],"has_secret":true}"#;
     let hello = [&b"reprise-cluster/1\n"[..], &(hello.len() as u32).to_be_bytes(), hello].concat();
     let noise: Vec<u8> = (0..4096u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-    let sayings: [&[u8]; 7] =
+    let payloads: [&[u8]; 7] =
         [b"", b"\0", b"GET / HTTP/1.1\r\n\r\n", &noise, &hello[..20], &hello, b"reprise-cluster/1\n\xff\xff\xff\xff"];
     let connect = || {
         if must_listen {
-            return Some(eventually("somebody listens", || TcpStream::connect(address).ok()));
+            return Some(eventually("the process listens", || TcpStream::connect(address).ok()));
         }
         TcpStream::connect(address).ok()
     };
     let mut silent = Vec::new();
-    for saying in sayings {
-        let Some(mut stranger) = connect() else { continue };
-        stranger.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
-        // It may have been dropped.
-        let _ = stranger.write_all(saying);
-        let mut heard = Vec::new();
-        let _ = stranger.read_to_end(&mut heard);
-        assert!(heard.len() < 200, "it says {heard:?}");
+    for payload in payloads {
+        let Some(mut client) = connect() else { continue };
+        client.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        // The connection may already be closed.
+        let _ = client.write_all(payload);
+        let mut received = Vec::new();
+        let _ = client.read_to_end(&mut received);
+        assert!(received.len() < 200, "the process sends {received:?}");
         silent.extend(connect());
-        silent.push(stranger);
+        silent.push(client);
     }
     silent
 }
 
-/// What cannot work is said at once, and by one process.
+/// Commands that cannot run as a cluster are refused at once, with one error.
 #[test]
-fn a_cluster_of_what_makes_no_sense_is_wrong_usage() {
+fn commands_that_cannot_run_as_a_cluster_are_wrong_usage() {
     let lake = Path::new("/nowhere");
-    for (command, complaint) in [
+    for (command, message) in [
         (vec!["demo".to_owned()], "only `run` and `replay`"),
         (run("t", lake, &["-n", "2"]), "leave out"),
         (run("t", lake, &["--hostfile", "x"]), "leave out"),
@@ -165,7 +169,7 @@ fn a_cluster_of_what_makes_no_sense_is_wrong_usage() {
     ] {
         let ended = reprise(cluster("2", command)).end();
         assert_eq!(ended.status.code(), Some(2), "{}", ended.stderr);
-        assert!(ended.stderr.contains(complaint), "{}", ended.stderr);
+        assert!(ended.stderr.contains(message), "{}", ended.stderr);
         let lines: BTreeSet<&str> = ended.stderr.lines().filter(|line| line.starts_with("error")).collect();
         assert_eq!(lines.len(), 1, "{}", ended.stderr);
     }

@@ -1,5 +1,5 @@
-//! Crowds of clients: those that keep their connections, and those that ask for much and never read. Nobody else is locked out,
-//! and the run holds no more memory for them than it may.
+//! Many clients that keep their connections, or that request large answers and never read them.
+//! Other clients are still served, and the memory that the run holds for them is bounded.
 
 #![cfg(target_os = "linux")]
 
@@ -14,46 +14,48 @@ use crate::support::plays::Play;
 use crate::support::running::Running;
 use crate::support::{broker, eventually, heavy};
 
-/// More than one listener has room for.
+/// More connections than one listener accepts.
 const KEPT: usize = 4300;
+/// Clients that never read a streamed answer.
 const NEVER_READ: usize = 400;
-/// Those that never read an answer that is in memory as a whole, and the entries that such an answer has at most
-/// (`WHOLE_ENTRIES_MAX` of the server).
+/// Clients that never read an answer that is held in memory as a whole, and the most entries that
+/// such an answer has (`WHOLE_ENTRIES_MAX` of the server).
 const NEVER_READ_WHOLE: usize = 60;
 const WHOLE_ENTRIES_MAX: usize = 5000;
 const MIB: u64 = 1 << 20;
 
-/// Lets this test hold as many sockets as it may.
+/// Raises the limit of open files to its maximum.
 fn raise_file_limit() {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).expect("a limit up to the hard one");
 }
 
-/// A connection on which `path` has been asked for.
-fn ask(address: &str, path: &str) -> TcpStream {
+/// Opens a connection and requests `path`.
+fn request(address: &str, path: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address.trim_start_matches("http://")).expect("the server listens");
     write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("a request can be sent");
     stream
 }
 
-/// The status of an answer, and when to ask again.
+/// The status of an answer, and its `Retry-After`.
 fn status(address: &str, path: &str) -> (u16, Option<String>) {
     let client = reqwest::blocking::Client::builder().no_proxy().build().expect("a client");
     let answer = client.get(format!("{address}{path}")).send().expect("an answer");
-    let later = answer.headers().get("retry-after").map(|later| later.to_str().expect("a number").to_owned());
+    let retry_after =
+        answer.headers().get("retry-after").map(|retry_after| retry_after.to_str().expect("a number").to_owned());
     let status = answer.status().as_u16();
     answer.bytes().expect("a whole answer");
-    (status, later)
+    (status, retry_after)
 }
 
 fn held_bytes(running: &Running) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", running.program.id())).expect("the run lives");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", running.program.id())).expect("the run is alive");
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("its memory");
     line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
 }
 
 #[test]
-fn connections_that_are_kept_lock_nobody_out() {
+fn kept_connections_do_not_lock_out_others() {
     let _heavy = heavy();
     raise_file_limit();
     let topic = broker::topic("kept", 1);
@@ -64,7 +66,7 @@ fn connections_that_are_kept_lock_nobody_out() {
     running.caught_up(&topic);
     let mut kept = Vec::new();
     for _ in 0..KEPT {
-        let mut stream = ask(&running.address, "/healthz");
+        let mut stream = request(&running.address, "/healthz");
         stream.read_exact(&mut [0; 15]).expect("an answer");
         kept.push(stream);
     }
@@ -79,9 +81,9 @@ fn connections_that_are_kept_lock_nobody_out() {
     running.stop();
 }
 
-/// Each of the readers would be owed some seven megabytes, which are made while they are read.
+/// Each of these answers is about seven megabytes, and is generated while it is read.
 #[test]
-fn readers_that_never_read_cost_no_memory() {
+fn clients_that_never_read_streamed_answers_cost_no_memory() {
     let _heavy = heavy();
     raise_file_limit();
     let topic = broker::topic("never-read", 1);
@@ -102,8 +104,8 @@ fn readers_that_never_read_cost_no_memory() {
     assert_eq!(whole.as_array().map(Vec::len), Some(677));
 
     let before = held_bytes(&running);
-    let silent: Vec<TcpStream> = (0..NEVER_READ).map(|_| ask(&running.address, path)).collect();
-    let mut readers: Vec<TcpStream> = (0..4).map(|_| ask(&running.address, "/v1/snapshot")).collect();
+    let silent: Vec<TcpStream> = (0..NEVER_READ).map(|_| request(&running.address, path)).collect();
+    let mut readers: Vec<TcpStream> = (0..4).map(|_| request(&running.address, "/v1/snapshot")).collect();
     for reader in &mut readers {
         reader.read_exact(&mut [0; 15]).expect("the beginning of a snapshot");
     }
@@ -111,12 +113,12 @@ fn readers_that_never_read_cost_no_memory() {
         assert_eq!(status(&running.address, path).0, 200, "{path}");
     }
     let held = held_bytes(&running).saturating_sub(before);
-    assert!(held < 200 * MIB, "{NEVER_READ} readers that never read hold {} MiB", held / MIB);
-    // Those who read are told when to ask again, until one of those who do not has lost its place.
+    assert!(held < 200 * MIB, "{NEVER_READ} clients that never read hold {} MiB", held / MIB);
+    // Clients that read get a `Retry-After` until one of the others times out.
     for path in [path, "/v1/snapshot"] {
-        eventually("somebody who reads gets an answer", || {
-            let (status, later) = status(&running.address, path);
-            assert!(status == 200 || status == 503 && later.is_some(), "{path}: {status}");
+        eventually("a client that reads gets an answer", || {
+            let (status, retry_after) = status(&running.address, path);
+            assert!(status == 200 || status == 503 && retry_after.is_some(), "{path}: {status}");
             (status == 200).then_some(())
         });
     }
@@ -124,10 +126,10 @@ fn readers_that_never_read_cost_no_memory() {
     running.stop();
 }
 
-/// A list with as many entries as one answer in memory has. Its texts are long, so it is some ten megabytes: more
-/// than the sockets of both ends take from the server.
+/// The answer has the most entries that are held in memory as a whole. Its texts are long, so that
+/// it is about ten megabytes: more than the socket buffers of both ends take.
 #[test]
-fn whole_answers_that_nobody_reads_have_a_budget() {
+fn whole_answers_that_are_never_read_have_a_budget() {
     const SONGS: usize = 98;
     const COUNTRIES: usize = 50;
     let _heavy = heavy();
@@ -148,7 +150,7 @@ fn whole_answers_that_nobody_reads_have_a_budget() {
     let folder = folder();
     let running = Running::start(&topic, folder.path(), &["-w", "1"]);
     running.caught_up(&topic);
-    // One list is that of all countries.
+    // One of the lists is the global one.
     let limit = WHOLE_ENTRIES_MAX / (COUNTRIES + 1);
     let path = format!("/v1/charts/weekly?scope=*&period=*&limit={limit}");
     let whole = running.json(&path);
@@ -160,18 +162,18 @@ fn whole_answers_that_nobody_reads_have_a_budget() {
     drop(whole);
 
     let before = held_bytes(&running);
-    let silent: Vec<TcpStream> = (0..NEVER_READ_WHOLE).map(|_| ask(&running.address, &path)).collect();
-    let later = eventually("answers fill their budget", || {
-        let (status, later) = status(&running.address, &path);
-        (status == 503).then_some(later)
+    let silent: Vec<TcpStream> = (0..NEVER_READ_WHOLE).map(|_| request(&running.address, &path)).collect();
+    let retry_after = eventually("answers fill their budget", || {
+        let (status, retry_after) = status(&running.address, &path);
+        (status == 503).then_some(retry_after)
     });
-    assert!(later.is_some(), "503 says when to ask again");
+    assert!(retry_after.is_some(), "a 503 has a Retry-After");
     for path in ["/healthz", "/readyz", "/metrics", "/v1/trending?limit=1", "/v1/status"] {
         assert_eq!(status(&running.address, path).0, 200, "{path}");
     }
     let held = held_bytes(&running).saturating_sub(before);
-    assert!(held < 200 * MIB, "{NEVER_READ_WHOLE} readers that never read hold {} MiB", held / MIB);
+    assert!(held < 200 * MIB, "{NEVER_READ_WHOLE} clients that never read hold {} MiB", held / MIB);
     drop(silent);
-    eventually("somebody who reads gets an answer", || (status(&running.address, &path).0 == 200).then_some(()));
+    eventually("a client that reads gets an answer", || (status(&running.address, &path).0 == 200).then_some(()));
     running.stop();
 }

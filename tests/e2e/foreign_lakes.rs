@@ -1,5 +1,5 @@
-//! Lakes that other tools wrote: a replay gives the charts of a brute force, or an error that says what to do. Never fewer
-//! plays than there are without a word.
+//! Lakes that other tools wrote: a replay gives the charts of the brute force, or an error that
+//! says what to do. It never leaves out plays silently.
 
 use std::path::Path;
 use std::process::Command;
@@ -13,7 +13,8 @@ use crate::support::plays::Play;
 use crate::support::program::{Ended, Program, reprise};
 use crate::support::{python, repository};
 
-/// Plays of some days, of which midnight in UTC and in Los Angeles lie in between; the last is that of the clock.
+/// Plays of several days, on both sides of midnight in UTC and in Los Angeles. The last one sets
+/// the clock.
 fn plays() -> Vec<Play> {
     let times = [
         "2024-06-01T03:00:00Z",
@@ -33,10 +34,10 @@ fn plays() -> Vec<Play> {
     times.iter().enumerate().map(play).collect()
 }
 
-/// The lakes of `tests/foreign_lakes.py`; none where the tests do without Python.
+/// The lakes of `tests/foreign_lakes.py`; `None` if tests that need Python are skipped.
 fn lakes() -> Option<TempDir> {
     let Some(python) = python::environment() else {
-        eprintln!("LEFT OUT: no lake of another tool has been read");
+        eprintln!("SKIPPED: no Python to write lakes with other tools");
         return None;
     };
     let folder = folder();
@@ -50,13 +51,14 @@ fn lakes() -> Option<TempDir> {
 }
 
 fn replay(lake: &Path, options: &[&str]) -> Ended {
-    let words = ["replay", "--lake", lake.to_str().unwrap(), "--format", "json", "-w", "2"];
-    reprise(words.iter().chain(options)).end()
+    let arguments = ["replay", "--lake", lake.to_str().unwrap(), "--format", "json", "-w", "2"];
+    reprise(arguments.iter().chain(options)).end()
 }
 
-/// However plays are stored, they are the same plays; and what is none is said to be none, by reason and place.
+/// All supported storage types give the same plays. Invalid rows are counted by reason, with the
+/// position of the first.
 #[test]
-fn plays_of_other_writers_are_read_and_rows_that_are_none_are_counted() {
+fn plays_of_other_writers_are_read_and_invalid_rows_are_counted() {
     let Some(lakes) = lakes() else { return };
     let misfiled = "in folders of other hours than the UTC hours of their timestamps";
     let nonsense = [
@@ -67,7 +69,7 @@ fn plays_of_other_writers_are_read_and_rows_that_are_none_are_counted() {
         "2 too_old (first: `timestamp` of row ",
         "2 bad_duration (first: `duration_ms` of row ",
     ];
-    for (name, said) in [
+    for (name, messages) in [
         ("required", &[][..]),
         ("nullable", &[]),
         ("plain", &[]),
@@ -103,20 +105,20 @@ fn plays_of_other_writers_are_read_and_rows_that_are_none_are_counted() {
         let whole = reprise(["verify", "--lake", lake.to_str().unwrap()]).end();
         assert!(whole.status.success(), "{name}: {}{}", whole.stdout, whole.stderr);
         assert!(whole.stdout.contains(" rows, 8 of them plays"), "{name}: {}", whole.stdout);
-        for text in said {
+        for text in messages {
             assert!(ended.stderr.contains(text), "{name}: {text}: {}", ended.stderr);
             assert!(whole.stdout.contains(text), "{name}: {text}: {}", whole.stdout);
         }
-        assert!(!said.is_empty() || ended.stderr.is_empty(), "{name}: {}", ended.stderr);
+        assert!(!messages.is_empty() || ended.stderr.is_empty(), "{name}: {}", ended.stderr);
     }
     let checkpoint = reprise(["lake", "checkpoint", "--lake", lakes.path().join("nullable").to_str().unwrap()]).end();
     assert_eq!(checkpoint.status.code(), Some(1));
     assert!(checkpoint.stderr.contains("was imported"), "{}", checkpoint.stderr);
 }
 
-/// Folders by another zone's time do not decide which files hold the plays of a span.
+/// Folders named by local time do not decide which files hold the plays of a time range.
 #[test]
-fn a_part_of_a_lake_of_local_hours_is_that_part() {
+fn a_partial_replay_of_a_lake_with_local_hours_is_exact() {
     let Some(lakes) = lakes() else { return };
     let time = |text: &str| text.parse::<jiff::Timestamp>().unwrap();
     for (from, to) in [
@@ -135,9 +137,10 @@ fn a_part_of_a_lake_of_local_hours_is_that_part() {
     }
 }
 
-/// What cannot be counted is refused with the chart and the column, or with what to do about the table.
+/// A lake that cannot be counted completely is refused: the error names the chart and the column,
+/// or what to do about the table.
 #[test]
-fn what_would_give_fewer_plays_is_refused() {
+fn lakes_that_would_lose_plays_are_refused() {
     let Some(lakes) = lakes() else { return };
     let charts = lakes.path().join("charts.toml");
     let definitions = "[trending]\neligible = \"all\"\nscopes = [\"global\"]\n\
@@ -145,7 +148,7 @@ fn what_would_give_fewer_plays_is_refused() {
         [[chart]]\nname = \"by-device\"\nperiod = \"all\"\nscopes = [\"global\", \"device\"]\neligible = \"all\"\n";
     std::fs::write(&charts, definitions).unwrap();
     let by_device = ["--charts", charts.to_str().unwrap()];
-    for (name, options, says) in [
+    for (name, options, messages) in [
         (
             "no-completed",
             &[][..],
@@ -165,17 +168,17 @@ fn what_would_give_fewer_plays_is_refused() {
         let ended = replay(&lake, options);
         assert_eq!(ended.status.code(), Some(1), "{name}: {}{}", ended.stdout, ended.stderr);
         assert_eq!(ended.stdout, "", "{name}");
-        for text in says {
+        for text in messages {
             assert!(ended.stderr.contains(text), "{name}: {text}: {}", ended.stderr);
         }
-        assert!(ended.stderr.contains(name), "it names the lake: {}", ended.stderr);
-        // A chart by devices is not built in.
+        assert!(ended.stderr.contains(name), "the error does not name the lake: {}", ended.stderr);
+        // The default charts do not use devices.
         if name != "no-device" {
             let whole = reprise(["verify", "--lake", lake.to_str().unwrap()]).end();
             assert_eq!(whole.status.code(), Some(1), "{name}: {}{}", whole.stdout, whole.stderr);
         }
     }
-    // What no chart asks for may be absent, and only the charts that are asked for count.
+    // Columns that no requested chart needs may be absent.
     for (name, options) in [
         ("no-device", &[][..]),
         ("no-device", &[&by_device[..], &["--chart", "worldwide"]].concat()),

@@ -1,5 +1,5 @@
-//! Plays that `generate` does not make and that are plays all the same: ties, changed titles, times in every spelling,
-//! moments on the edges of periods, plays of the future, texts that look like something else.
+//! Valid plays that `generate` does not make: ties, changed titles, times in every format, times on
+//! the boundaries of periods, plays in the future, unusual texts.
 
 use jiff::{Timestamp, ToSpan};
 use serde_json::json;
@@ -11,7 +11,8 @@ use crate::support::lake::assert_holds;
 use crate::support::plays::Play;
 use crate::support::running::{replay, run_to_end};
 
-/// Sends each play as JSON that says so, and compares with the brute force: live, replayed, and with other charts.
+/// Sends `values`, the JSON of `plays`, and compares the charts with the brute force: live,
+/// replayed, and with other charts.
 #[track_caller]
 fn check(name: &str, plays: &[Play], values: &[Vec<u8>]) {
     let topic = broker::topic(name, 2);
@@ -33,9 +34,9 @@ fn check_plays(name: &str, plays: &[Play]) {
     check(name, plays, &plays.iter().map(Play::json).collect::<Vec<_>>());
 }
 
-/// 1 June 2020 is a Monday, so that it begins a week and a month.
+/// 1 June 2020 is a Monday, so it starts a week and a month.
 #[test]
-fn moments_on_the_edges_of_periods_and_of_the_window() {
+fn times_on_boundaries_belong_to_the_right_period_and_window() {
     check_plays(
         "edges",
         &[
@@ -46,15 +47,16 @@ fn moments_on_the_edges_of_periods_and_of_the_window() {
             Play::new("inside", "2020-06-10T11:51:00Z"),
             Play::new("outside", "2020-06-10T11:50:59.999999Z"),
             Play::new("last", "2020-06-10T12:00:59.999999Z"),
-            // What is before 2000 is no play.
+            // Earlier times are not valid plays.
             Play::new("oldest", "2000-01-01T00:00:00Z"),
         ],
     );
 }
 
-/// The clock is never ahead of ours, so such plays wait for their window; calendars have them at once.
+/// The clock is never ahead of the machine's time, so plays in the future do not move the window.
+/// Calendar charts count them at once.
 #[test]
-fn plays_of_the_near_future() {
+fn plays_in_the_near_future_count_in_calendar_charts() {
     let at = |minutes: i64| (Timestamp::now() + minutes.minutes()).to_string();
     check_plays(
         "future",
@@ -62,16 +64,17 @@ fn plays_of_the_near_future() {
     );
 }
 
-/// By the bytes of the id: upper case comes first, and what is not ASCII last.
+/// Ties are ordered by the bytes of the id: upper case first, non-ASCII last.
 #[test]
 fn ties_are_broken_by_bytes() {
     let songs = ["z", "Z", "é", "10", "9", "", "\u{10ffff}", "a b", "a"].into_iter().filter(|song| !song.is_empty());
     check_plays("ties", &songs.map(|song| Play::new(song, "2020-06-02T00:00:00Z")).collect::<Vec<_>>());
 }
 
-/// The title of the latest UTC date wins, then the greater one, whoever played it and in whatever order.
+/// The title with the latest UTC date wins, and among these the greatest, regardless of user and
+/// order.
 #[test]
-fn songs_that_change_their_names() {
+fn the_latest_title_of_a_song_wins() {
     let named = |title: &str, artist: &str, completed, time| Play {
         title: title.to_owned(),
         artist: artist.to_owned(),
@@ -91,31 +94,31 @@ fn songs_that_change_their_names() {
 }
 
 #[test]
-fn how_long_a_play_was_heard() {
-    let heard = |listened_ms, completed, duration_ms| Play {
+fn plays_are_eligible_by_listening_time() {
+    let listened = |listened_ms, completed, duration_ms| Play {
         listened_ms,
         completed,
         duration_ms,
         ..Play::new("song", "2020-06-05T00:00:00Z")
     };
     check_plays(
-        "heard",
+        "listened",
         &[
-            heard(Some(29_999), true, 300_000),
-            heard(Some(30_000), false, 300_000),
-            heard(Some(0), true, 300_000),
-            // Completed means seven tenths, which are 30 s just if there are 42.858 s.
-            heard(None, true, 42_858),
-            heard(None, true, 42_857),
-            heard(None, false, 300_000),
-            heard(None, true, i32::MAX.into()),
-            heard(None, true, 0),
+            listened(Some(29_999), true, 300_000),
+            listened(Some(30_000), false, 300_000),
+            listened(Some(0), true, 300_000),
+            // Completed means at least seven tenths, which are 30 s from a duration of 42.858 s on.
+            listened(None, true, 42_858),
+            listened(None, true, 42_857),
+            listened(None, false, 300_000),
+            listened(None, true, i32::MAX.into()),
+            listened(None, true, 0),
         ],
     );
 }
 
 #[test]
-fn texts_that_look_like_something_else() {
+fn texts_like_scopes_or_control_sequences_are_kept() {
     let texts =
         ["", "global", "country:US", "device:mobile", "a:b", "Île \"Ré\"\\\n\u{1b}[2J\0", "*", "\u{10ffff}", "%2F/../"];
     let play = |text: &str| Play {
@@ -130,10 +133,10 @@ fn texts_that_look_like_something_else() {
 }
 
 #[test]
-fn one_moment_in_every_spelling_and_fields_that_nobody_knows() {
-    let play = Play::new("spelt", "2020-06-07T10:11:12Z");
+fn all_time_formats_and_unknown_fields_are_accepted() {
+    let play = Play::new("formats", "2020-06-07T10:11:12Z");
     let seconds = play.time.as_second();
-    let spellings = [
+    let formats = [
         json!("2020-06-07 10:11:12"),
         json!("2020-06-07T12:11:12+02:00"),
         json!("2020-06-07T10:11:12.000Z"),
@@ -142,7 +145,7 @@ fn one_moment_in_every_spelling_and_fields_that_nobody_knows() {
         json!(seconds * 1_000_000),
     ];
     let unknown = br#"{"unknown": {"song_id": [null]}, "also": 1e400, "#;
-    let mut values: Vec<Vec<u8>> = spellings.map(|time| play.json_at(time)).into();
+    let mut values: Vec<Vec<u8>> = formats.map(|time| play.json_at(time)).into();
     values.push([&unknown[..], &play.json()[1..]].concat());
-    check("spellings", &vec![play; values.len()], &values);
+    check("formats", &vec![play; values.len()], &values);
 }
