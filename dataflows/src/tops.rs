@@ -19,14 +19,14 @@ use crate::tick::Epoch;
 
 /// The counts that are ranked.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Of {
+enum CountsOf {
     Days,
     Window,
 }
 
 /// Ranks the items that a worker owns, and answers queries from their counts.
 pub struct ItemRules {
-    of: Of,
+    of: CountsOf,
     plan: Plan,
     definitions: Arc<Definitions>,
     names: Names,
@@ -35,12 +35,17 @@ pub struct ItemRules {
 impl ItemRules {
     /// For the counts by days: all charts by period.
     pub fn of_days(definitions: &Arc<Definitions>, names: &Names) -> Self {
-        Self { of: Of::Days, plan: Plan::new(definitions), definitions: definitions.clone(), names: names.clone() }
+        Self {
+            of: CountsOf::Days,
+            plan: Plan::new(definitions),
+            definitions: definitions.clone(),
+            names: names.clone(),
+        }
     }
 
     /// For the counts of the trending window.
     pub fn of_window(definitions: &Arc<Definitions>, names: &Names) -> Self {
-        Self { of: Of::Window, ..Self::of_days(definitions, names) }
+        Self { of: CountsOf::Window, ..Self::of_days(definitions, names) }
     }
 }
 
@@ -64,7 +69,7 @@ impl RankRules for ItemRules {
     }
 
     fn answer(&self, Query { id, kind }: Query, counted: &dyn Counted<ItemKey, Cell>) -> Vec<Answer> {
-        let found = kind.answer(counted, &self.names, self.of == Of::Window);
+        let found = kind.answer(counted, &self.names, self.of == CountsOf::Window);
         found.into_iter().map(|found| Answer { id, found }).collect()
     }
 }

@@ -85,32 +85,33 @@ pub fn window<'scope>(
     names: &Names,
 ) -> (VecCollection<'scope, Epoch, Tally, i64>, StreamVec<'scope, Epoch, Answer>) {
     let by_item = Scatter(|((_, item), _, _): &(Tally, Epoch, i64)| item.route());
-    let told = ticks.map(|tick| Told::Clock(tick.clock_us)).concat(queries.map(Told::Query));
-    let (tallies, answers) = by_epoch("Window", tallies.inner, by_item, told, Window::new(definitions, names.clone()));
+    let inputs = ticks.map(|tick| WindowInput::Clock(tick.clock_us)).concat(queries.map(WindowInput::Query));
+    let (tallies, answers) =
+        by_epoch("Window", tallies.inner, by_item, inputs, Window::new(definitions, names.clone()));
     (tallies.as_collection(), answers)
 }
 
 /// A message for the window that holds for an epoch.
 #[derive(Clone)]
-enum Told {
+enum WindowInput {
     Clock(Option<i64>),
     Query(Query),
 }
 
 impl EpochFold<Epoch> for Window {
     type Update = (Tally, Epoch, i64);
-    type Query = Told;
+    type Query = WindowInput;
     type Outputs = ((Tally, Epoch, i64), Answer);
 
     fn update(&mut self, tallies: Vec<Self::Update>) {
         self.take(tallies);
     }
 
-    fn query(&mut self, told: Vec<Told>) {
-        for told in told {
-            match told {
-                Told::Clock(clock_us) => self.clock_us = clock_us,
-                Told::Query(query) => self.queries.push(query),
+    fn query(&mut self, inputs: Vec<WindowInput>) {
+        for input in inputs {
+            match input {
+                WindowInput::Clock(clock_us) => self.clock_us = clock_us,
+                WindowInput::Query(query) => self.queries.push(query),
             }
         }
     }
@@ -208,6 +209,7 @@ impl Window {
         }
     }
 
+    /// Moves the window to the panes `to`, and drops panes that no query can ask for.
     fn slide(&mut self, to: Range<i64>, change: &mut impl FnMut(Tally, i64)) {
         let from = std::mem::replace(&mut self.in_window, to.clone());
         if from == to {
@@ -235,10 +237,10 @@ impl Window {
         let QueryKind::Window { end_us, scope, limit } = kind else { return Vec::new() };
         let end = end_us.div_euclid(self.slide_us);
         let cell = Cell { chart: TRENDING, start_day: 0, scope: scope.clone() };
-        let asked_for: Vec<bool> = self.keys.all().iter().map(|key| self.plan.cells(key).contains(&cell)).collect();
+        let matches: Vec<bool> = self.keys.all().iter().map(|key| self.plan.cells(key).contains(&cell)).collect();
         let mut plays = HashMap::<u32, i64, RandomState>::default();
         let counts = self.panes.range(end - self.panes_in_window..end).flat_map(|(_, pane)| pane.counts());
-        for (item, _, count) in counts.filter(|(_, key, _)| asked_for[*key as usize]) {
+        for (item, _, count) in counts.filter(|(_, key, _)| matches[*key as usize]) {
             *plays.entry(item).or_default() += count;
         }
         let plays = plays.into_iter().filter(|(_, plays)| *plays > 0);

@@ -1,4 +1,4 @@
-//! An operator that looks at what passes, and changes nothing of it.
+//! An operator that observes a stream without changing it.
 
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
@@ -8,8 +8,23 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::order::TotalOrder;
 use timely::progress::Timestamp;
 
-/// Passes `stream` on, container by container. `look` sees the containers of one message, and gives what it makes of them to a
-/// stream of its own.
+/// Passes `stream` on, container by container. `look` gets the containers of each message; its results go to
+/// the second stream.
+///
+/// ```
+/// use reprise_dataflows::operators::pass_on;
+/// use timely::dataflow::operators::capture::{Capture, Extract};
+/// use timely::dataflow::operators::vec::ToStream;
+///
+/// let (passed, lengths) = timely::example(|scope| {
+///     let words = ["moon", "rain", "sun"].to_stream(scope);
+///     let length = |words: &[Vec<&str>]| words.iter().flatten().map(|word| word.len()).collect();
+///     let (passed, lengths) = pass_on("Lengths", words, length);
+///     (passed.capture(), lengths.capture())
+/// });
+/// assert_eq!(passed.extract(), [(0, vec!["moon", "rain", "sun"])]);
+/// assert_eq!(lengths.extract(), [(0, vec![4, 4, 3])]);
+/// ```
 pub fn pass_on<'scope, T, D, S>(
     name: &str,
     stream: StreamVec<'scope, T, D>,
