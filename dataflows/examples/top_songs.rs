@@ -1,4 +1,5 @@
-//! A weekly chart of four plays, without Kafka and without a lake: plays go into `build`, and a chart comes out.
+//! A weekly chart of four plays, without Kafka and without a lake: plays go into `build`, and a
+//! chart comes out.
 //!
 //! `cargo run --release -p reprise-dataflows --example top_songs` prints it.
 

@@ -66,9 +66,9 @@
 //!
 //! - **No I/O.** Nothing here opens a file or a connection or reads the time. Whatever a chart
 //!   depends on is an argument of [`build`].
-//! - **One answer.** The same plays, and for trending the same clock, give the same charts, whatever
-//!   their order, the epochs they came in, and the number of workers and processes. Ties are broken
-//!   by the text of the item, bytewise.
+//! - **One answer.** The same plays, and for trending the same clock, give the same charts,
+//!   whatever their order, the epochs they came in, and the number of workers and processes. Ties
+//!   are broken by the text of the item, bytewise.
 //! - **Whole epochs.** All outputs of an epoch are true for its end. The title of a track is the
 //!   exception: it may already be that of a later epoch.
 //!
@@ -168,11 +168,11 @@ use window::window;
 
 /// The outputs of [`build`]. Each is spread over the workers: the whole is the union of all.
 pub struct Charts<'scope> {
-    /// The top of every cell: the multiplicity of (cell, item) is its count. An item is named by its
-    /// text, a track by its id.
+    /// The top of every cell: the multiplicity of (cell, item) is its count. An item is named by
+    /// its text, a track by its id.
     pub ranked: VecCollection<'scope, Epoch, (Cell, String), i64>,
-    /// The id, title and artist of each track that is in the top of a worker, as far as a source has
-    /// reported them. Titles that a source reads on demand have to be asked for, by
+    /// The id, title and artist of each track that is in the top of a worker, as far as a source
+    /// has reported them. Titles that a source reads on demand have to be asked for, by
     /// [`query::QueryKind::Titles`].
     pub titles: VecCollection<'scope, Epoch, (String, About), i64>,
     /// What was counted for each chart, as changes that add up.

@@ -19,7 +19,8 @@ pub const DAY_US: i64 = 24 * HOUR_US;
 
 /// The columns of a play: their names, their types, and which of them may be null.
 ///
-/// A batch may have further columns, such as the Kafka offset of each play; this crate ignores them.
+/// A batch may have further columns, such as the Kafka offset of each play; this crate ignores
+/// them.
 ///
 /// ```
 /// use reprise_dataflows::play::schema;
@@ -84,8 +85,8 @@ pub struct PlayBatch {
 
 /// The titles and artists of a batch, read on demand.
 ///
-/// A history has many tracks, and only those in a top need a title. So the source leaves both columns
-/// out of the batch, and reads them again for the tracks of a
+/// A history has many tracks, and only those in a top need a title. So the source leaves both
+/// columns out of the batch, and reads them again for the tracks of a
 /// [`QueryKind::Titles`](crate::query::QueryKind::Titles).
 ///
 /// ```
@@ -109,8 +110,8 @@ pub struct PlayBatch {
 /// assert_eq!(heard, ["Rain by Bo"]);
 /// ```
 pub trait LateTitles: Debug + Send + Sync {
-    /// Calls `hear` with the id, title and artist of each play whose track id is `wanted`. Plays that
-    /// share all three need only one call.
+    /// Calls `hear` with the id, title and artist of each play whose track id is `wanted`. Plays
+    /// that share all three need only one call.
     fn each(&self, wanted: &dyn Fn(&str) -> bool, hear: &mut dyn FnMut(&str, &str, &str));
 }
 
@@ -127,7 +128,7 @@ impl<'a> Texts<'a> {
     /// The texts of a dictionary; `None` if its values are not texts.
     ///
     /// ```
-    /// use arrow::array::DictionaryArray;
+    /// use arrow::array::{Array, DictionaryArray};
     /// use arrow::datatypes::Int32Type;
     /// use reprise_dataflows::play::Texts;
     ///
@@ -177,16 +178,16 @@ impl PlayBatch {
     /// dictionaries with `Int32` keys.
     ///
     /// `day` is the UTC day since 1970 that all the plays share, if the source knows it, as the
-    /// partitions of the lake do. With it, charts of UTC periods need no timestamps. A wrong day counts
-    /// the plays in wrong periods.
+    /// partitions of the lake do. With it, charts of UTC periods need no timestamps. A wrong day
+    /// counts the plays in wrong periods.
     pub fn new(columns: RecordBatch, day: Option<i32>) -> Self {
         Self { columns, day, window_only: false, fixed_window_us: None, late_titles: None }
     }
 
     /// The same plays, whose titles and artists are not among the columns but read on demand.
     ///
-    /// The day of the batch must be known, and its ids must be a dictionary in which every text is the
-    /// id of some play.
+    /// The day of the batch must be known, and its ids must be a dictionary in which every text is
+    /// the id of some play.
     pub fn with_late_titles(self, titles: Arc<dyn LateTitles>) -> Self {
         Self { late_titles: Some(titles), ..self }
     }
@@ -206,8 +207,8 @@ impl PlayBatch {
         self.window_only
     }
 
-    /// The same plays, for a run whose clock never moves: the trending window holds these event times,
-    /// in µs since 1970, and never any others.
+    /// The same plays, for a run whose clock never moves: the trending window holds these event
+    /// times, in µs since 1970, and never any others.
     ///
     /// All plays in the window may then be counted in the same pane, which makes fewer tallies.
     pub fn with_fixed_window(self, window_us: Range<i64>) -> Self {
@@ -259,8 +260,8 @@ impl PlayBatch {
         self.columns.column_by_name("duration_ms")?.as_primitive_opt()
     }
 
-    /// For how long each play was heard, in ms, null where an event does not tell; `None` if the batch
-    /// lacks the column.
+    /// For how long each play was heard, in ms, null where an event does not tell; `None` if the
+    /// batch lacks the column.
     pub fn listened_ms(&self) -> Option<&Int32Array> {
         self.columns.column_by_name("listened_ms")?.as_primitive_opt()
     }

@@ -19,8 +19,8 @@ pub struct Tick {
     pub clock_us: Option<i64>,
     /// The source that reads in this epoch.
     pub stage: Stage,
-    /// If set, a commit is due that holds the plays of all earlier epochs, and none of this epoch or
-    /// a later one.
+    /// If set, a commit is due that holds the plays of all earlier epochs, and none of this epoch
+    /// or a later one.
     pub cut: Option<CutPoint>,
 }
 

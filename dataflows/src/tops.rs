@@ -1,5 +1,5 @@
-//! The ranking of charts in two steps: each worker ranks the items that it owns, then the tops of all
-//! workers are merged.
+//! The ranking of charts in two steps: each worker ranks the items that it owns, then the tops of
+//! all workers are merged.
 
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};

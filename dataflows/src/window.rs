@@ -8,11 +8,12 @@
 //!  ────────────────┴───────────────┴─────────────────────────┴───────────────────────► panes
 //! ```
 //!
-//! A pane that enters adds its counts, one that leaves retracts them; [`crate::rank`] needs to know
-//! nothing of windows. A late play is added to its pane, and to the window if the pane is in it. A
-//! play that is ahead of the clock waits in its pane until the window reaches it. Panes that have left
-//! are kept for [`Trending::history_us`](crate::rules::definition::Trending::history_us), so that
-//! queries can ask for a window of the past.
+//! A pane that enters adds its counts, one that leaves retracts them; [`rank`](mod@crate::rank)
+//! needs to know nothing of windows. A late play is added to its pane, and to the window if the
+//! pane is in it. A play that is ahead of the clock waits in its pane until the window reaches it.
+//! Panes that have left are kept for
+//! [`Trending::history_us`](crate::rules::definition::Trending::history_us), so that queries can
+//! ask for a window of the past.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -39,8 +40,8 @@ use crate::tick::{Epoch, Tick};
 /// Turns tallies by pane into the tallies of the window at the clock of each epoch, and answers the
 /// `queries` about a window of the past.
 ///
-/// The bucket of a key in `tallies` is a pane; keys that are put out have bucket 0. `ticks` bring the
-/// clock of each epoch. Ticks and queries have to reach every worker.
+/// The bucket of a key in `tallies` is a pane; keys that are put out have bucket 0. `ticks` bring
+/// the clock of each epoch. Ticks and queries have to reach every worker.
 ///
 /// ```
 /// use differential_dataflow::AsCollection;
@@ -191,8 +192,8 @@ impl Window {
         self.known_from.is_some_and(|known_from| pane < known_from)
     }
 
-    /// Moves the window to the clock, then adds the tallies of the epoch, and passes every change of the
-    /// content of the window to `change`.
+    /// Moves the window to the clock, then adds the tallies of the epoch, and passes every change
+    /// of the content of the window to `change`.
     fn close_epoch(&mut self, mut change: impl FnMut(Tally, i64)) {
         if let Some(clock_us) = self.clock_us {
             let end = clock_us.div_euclid(self.slide_us) + 1;

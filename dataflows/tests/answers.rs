@@ -1,5 +1,5 @@
-//! Queries are answered as a brute force over structs would, with the plays of their epoch and of no later one, whatever the
-//! order, the encoding and the number of workers.
+//! Queries are answered as a brute force over structs would, with the plays of their epoch and of
+//! no later one, whatever the order, the encoding and the number of workers.
 
 mod support;
 

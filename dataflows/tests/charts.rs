@@ -1,5 +1,5 @@
-//! `build` equals a brute force over structs: whatever the order, the epochs, the encoding and the number of workers, and
-//! however many of the plays were counted already.
+//! `build` equals a brute force over structs: whatever the order, the epochs, the encoding and the
+//! number of workers, and however many of the plays were counted already.
 
 mod support;
 
@@ -40,7 +40,8 @@ fn inputs_at_once(definitions: &Arc<Definitions>, plays: &[Play], clock_us: Opti
     inputs_at(&run(definitions, &[(clock_us, plays.to_vec())], &Way::PLAIN, &[]), 0)
 }
 
-/// How many of `plays` a chart counts, by the greatest sum that any kind of its scopes has without a limit.
+/// How many of `plays` a chart counts, by the greatest sum that any kind of its scopes has without
+/// a limit.
 fn counted_once(definitions: &Definitions, chart: u32, plays: &[Play], clock_us: Option<i64>) -> i64 {
     let mut unlimited = definitions.clone();
     unlimited.trending.top = usize::MAX;
@@ -86,7 +87,8 @@ fn check(charts: &str, epochs: &[EpochInput], way: &Way) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// A play more, or one that counts elsewhere, is seen in the digest of each chart that it touches.
+    /// A play more, or one that counts elsewhere, is seen in the digest of each chart that it
+    /// touches.
     #[test]
     fn digests_tell_other_plays_apart(plays in prop::collection::vec(play(), 1..40), other in play(), at in any::<prop::sample::Index>()) {
         let definitions = Arc::new(Definitions::parse(CHARTS).unwrap());

@@ -1,4 +1,5 @@
-//! `rank` equals sorting, at every epoch, whatever is added and retracted, in whatever order, on however many workers.
+//! `rank` equals sorting, at every epoch, whatever is added and retracted, in whatever order, on
+//! however many workers.
 
 mod support;
 
@@ -61,7 +62,8 @@ impl RankRules for Rules {
     }
 }
 
-/// Ranks the updates of each epoch, by item on each worker, and merges; ties go to the greater item.
+/// Ranks the updates of each epoch, by item on each worker, and merges; ties go to the greater
+/// item.
 fn run(epochs: &[Vec<Update>], workers: Workers, k: usize, in_turn: bool) -> Captured<(u8, u16)> {
     let captured = Captured::default();
     let (epochs, output) = (epochs.to_vec(), captured.clone());

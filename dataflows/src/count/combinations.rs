@@ -1,5 +1,5 @@
-//! Numbers for combinations of numbers: a grouping with more than two dimensions counts by the first
-//! dimension and by the number of the combination of the others.
+//! Numbers for combinations of numbers: a grouping with more than two dimensions counts by the
+//! first dimension and by the number of the combination of the others.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,8 @@ use foldhash::fast::RandomState;
 pub struct Combinations(HashMap<Box<[u32]>, u32, RandomState>);
 
 impl Combinations {
-    /// Writes the number of the combination of each row to `rows`. All `columns` have the same length.
+    /// Writes the number of the combination of each row to `rows`. All `columns` have the same
+    /// length.
     pub fn number(&mut self, columns: &[&[u32]], rows: &mut Vec<u32>) {
         rows.clear();
         let mut combination = Vec::with_capacity(columns.len());

@@ -1,7 +1,8 @@
 //! The items of a batch, sorted by the array in which they are counted.
 
-/// Items by group. A group is counted in one array after the other: all arrays together are larger than
-/// a cache, and additions within one array overlap better than additions that jump between arrays.
+/// Items by group. A group is counted in one array after the other: all arrays together are larger
+/// than a cache, and additions within one array overlap better than additions that jump between
+/// arrays.
 #[derive(Default)]
 pub struct Grouped {
     /// The group of each row; the number of groups for a row that does not count.
@@ -15,8 +16,8 @@ pub struct Grouped {
 impl Grouped {
     /// Groups the `items` whose row `counts`. `group` gives the group of a row, below `groups`.
     ///
-    /// A counting sort. Whether a row counts is unpredictable for the processor, hence tested once for
-    /// each row; the passes after that have no branch that depends on it.
+    /// A counting sort. Whether a row counts is unpredictable for the processor, hence tested once
+    /// for each row; the passes after that have no branch that depends on it.
     pub fn group(&mut self, items: &[u32], group: impl Fn(usize) -> u32, groups: u32, counts: impl Fn(usize) -> bool) {
         self.groups.clear();
         self.groups.extend((0..items.len()).map(|row| if counts(row) { group(row) } else { groups }));

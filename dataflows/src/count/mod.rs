@@ -1,4 +1,5 @@
-//! Counts plays: each worker counts the plays that it has read, and sends only the counts to others.
+//! Counts plays: each worker counts the plays that it has read, and sends only the counts to
+//! others.
 
 mod combinations;
 mod grouped;

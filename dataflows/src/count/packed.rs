@@ -1,5 +1,5 @@
-//! Tallies as bytes, for workers in other processes: a key once for each run of equal keys, items as
-//! they are, counts as variable-length integers.
+//! Tallies as bytes, for workers in other processes: a key once for each run of equal keys, items
+//! as they are, counts as variable-length integers.
 
 use crate::keys::dimension::Dimension;
 use crate::keys::item::ItemKey;
@@ -14,8 +14,8 @@ const ITEM_BYTES: usize = 16;
 /// The most labels of a key: one for each dimension, and at least two.
 const LABELS_MAX: u64 = if Dimension::COUNT > 2 { Dimension::COUNT as u64 } else { 2 };
 
-/// A run is the updates of one key and time: the key, the time, the number of updates, their items, their
-/// counts.
+/// A run is the updates of one key and time: the key, the time, the number of updates, their items,
+/// their counts.
 impl Pack for (Tally, Epoch, i64) {
     fn pack(updates: &[Self], bytes: &mut Vec<u8>) {
         bytes.reserve(updates.len() * (ITEM_BYTES + 2));

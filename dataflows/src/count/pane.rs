@@ -1,9 +1,9 @@
-//! The counts of one pane of the window, in few bytes: a window has nearly as many counts as plays, and
-//! panes that have left it are kept for hours.
+//! The counts of one pane of the window, in few bytes: a window has nearly as many counts as plays,
+//! and panes that have left it are kept for hours.
 //!
-//! Counts are settled each time their number has doubled. Settled counts are sorted by key, then item,
-//! and each number is stored as a variable-length integer (LEB128) of its difference to the one before:
-//! about four bytes a count, where an uncompressed count takes 32.
+//! Counts are settled each time their number has doubled. Settled counts are sorted by key, then
+//! item, and each number is stored as a variable-length integer (LEB128) of its difference to the
+//! one before: about four bytes a count, where an uncompressed count takes 32.
 
 use std::iter;
 
@@ -60,8 +60,8 @@ impl Pane {
         self.settled = bytes;
     }
 
-    /// Item, key and count: sorted by key after [`Pane::settle`]. Before it, an item and key may have several
-    /// counts, which add up.
+    /// Item, key and count: sorted by key after [`Pane::settle`]. Before it, an item and key may
+    /// have several counts, which add up.
     pub fn counts(&self) -> impl Iterator<Item = (u32, u32, i64)> {
         let counts = Settled::new(&self.settled).chain(self.recent.iter().copied());
         counts.map(|(place, count)| (place as u32, (place >> 32) as u32, count))

@@ -11,8 +11,8 @@ use crate::play::DAY_US;
 use crate::rules::plan::{Grouping, Key, Time};
 use crate::time::LocalDays;
 
-/// The most slots of all arrays of a grouping, of 4 bytes each. Keys beyond that, such as those of a
-/// history by the minute, count in hash maps.
+/// The most slots of all arrays of a grouping, of 4 bytes each. Keys beyond that, such as those of
+/// a history by the minute, count in hash maps.
 const SLOTS_MAX: usize = 16 << 20;
 
 /// The index of the counts of a key in [`Tallies`], valid until they are drained.
@@ -57,11 +57,11 @@ struct Dense {
     many: bool,
 }
 
-/// Counts begin in a hash map. They move to an array once one in this many items has a count, or as many
-/// plays come together: a minute of a small country would hardly use its array.
+/// Counts begin in a hash map. They move to an array once one in this many items has a count, or as
+/// many plays come together: a minute of a small country would hardly use its array.
 const SPARSE: usize = 64;
-/// Once one in this many counts is not zero, a drain scans the array, and additions no longer note the item:
-/// they then need not wait for the count before.
+/// Once one in this many counts is not zero, a drain scans the array, and additions no longer note
+/// the item: they then need not wait for the count before.
 const MANY: usize = 16;
 
 impl Tallies {
@@ -70,8 +70,8 @@ impl Tallies {
         self.items = items;
     }
 
-    /// The slot of a bucket and a scope, the numbers of the labels of the grouping. `key` makes the key of a
-    /// new slot.
+    /// The slot of a bucket and a scope, the numbers of the labels of the grouping. `key` makes the
+    /// key of a new slot.
     #[inline]
     pub fn slot(&mut self, bucket: i64, scope: (u32, u32), key: impl FnOnce() -> Key) -> TallySlot {
         let bucket = self.buckets.number(bucket, bucket as usize) as usize;
@@ -153,8 +153,9 @@ impl Tallies {
         index
     }
 
-    /// Removes the counts of some keys, until at least `updates_min` are removed. Calls `tally` with the key,
-    /// item and count of each, key by key. Returns whether all are removed; until then nothing may be added.
+    /// Removes the counts of some keys, until at least `updates_min` are removed. Calls `tally`
+    /// with the key, item and count of each, key by key. Returns whether all are removed; until
+    /// then nothing may be added.
     pub fn drain_some(&mut self, updates_min: usize, mut tally: impl FnMut(&Key, u32, u32)) -> bool {
         let mut given = 0;
         while given < updates_min
@@ -180,8 +181,8 @@ impl Tallies {
         }
         let done = self.drained == self.counts.len();
         if done {
-            // The next epoch is unlikely to need keys that this one did not need: the days and minutes of a
-            // history do not come back.
+            // The next epoch is unlikely to need keys that this one did not need: the days and
+            // minutes of a history do not come back.
             if 2 * self.idle > self.counts.len() || self.slots > SLOTS_MAX {
                 *self = Self::default();
             }
@@ -302,8 +303,8 @@ mod tests {
     use crate::count::grouped::Grouped;
 
     proptest! {
-        /// A drain gives the number of additions of each item, whether they come one by one or in groups, and
-        /// whether they are counted in arrays or hash maps.
+        /// A drain gives the number of additions of each item, whether they come one by one or in
+        /// groups, and whether they are counted in arrays or hash maps.
         #[test]
         fn what_is_added_is_drained(
             epochs in prop::collection::vec(prop::collection::vec((0u32..3, any::<bool>(), any::<bool>(), 0u32..400), 0..300), 1..4),

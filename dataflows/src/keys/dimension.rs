@@ -1,15 +1,15 @@
 //! The columns of a play by which charts can be split into scopes.
 //!
-//! The table in this file is the only definition of the dimensions. A new dimension is an entry at the
-//! end of the table and a column of [`crate::play::schema`].
+//! The table in this file is the only definition of the dimensions. A new dimension is an entry at
+//! the end of the table and a column of [`crate::play::schema`].
 
 use std::fmt;
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The label of plays without a value. It is a scope of its own: the scopes of a dimension add up to
-/// all plays.
+/// The label of plays without a value. It is a scope of its own: the scopes of a dimension add up
+/// to all plays.
 pub const NONE: &str = "none";
 
 /// An entry of the table.

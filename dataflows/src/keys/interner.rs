@@ -1,15 +1,17 @@
-//! Numbers for keys, in the order of their first appearance: data about keys can then lie in arrays.
+//! Numbers for keys, in the order of their first appearance: data about keys can then lie in
+//! arrays.
 
 use std::hash::{BuildHasher, Hash};
 
 use foldhash::fast::RandomState;
 
-/// Keys and their numbers: 0 for the first key that is seen, 1 for the next different one, and so on.
+/// Keys and their numbers: 0 for the first key that is seen, 1 for the next different one, and so
+/// on.
 ///
 /// A history looks up millions of keys, nearly all of them known, in tables that no cache holds.
-/// [`number_all`](Self::number_all) therefore has several look-ups wait for memory at the same time,
-/// and a look-up reads two small places: the number by hash, and the key by number. Frequent keys tend
-/// to be seen early, and lie close together.
+/// [`number_all`](Self::number_all) therefore has several look-ups wait for memory at the same
+/// time, and a look-up reads two small places: the number by hash, and the key by number. Frequent
+/// keys tend to be seen early, and lie close together.
 ///
 /// ```
 /// use reprise_dataflows::keys::interner::Interner;
@@ -70,8 +72,8 @@ impl<K: Eq + Hash> Interner<K> {
         Some(self.slots[self.slot(key)]).filter(|number| *number != FREE)
     }
 
-    /// The number of a key, a new one if the key is new. Fast if the last call had the same key: updates
-    /// come grouped by key.
+    /// The number of a key, a new one if the key is new. Fast if the last call had the same key:
+    /// updates come grouped by key.
     ///
     /// # Panics
     /// If there are 2^32 - 1 other keys; memory would be full long before.
@@ -85,8 +87,8 @@ impl<K: Eq + Hash> Interner<K> {
         self.last
     }
 
-    /// Appends the [`number`](Self::number) of each of `keys` to `numbers`. Calls `is_new` with the index
-    /// in `keys` of each key that is new.
+    /// Appends the [`number`](Self::number) of each of `keys` to `numbers`. Calls `is_new` with the
+    /// index in `keys` of each key that is new.
     ///
     /// ```
     /// use reprise_dataflows::keys::interner::Interner;
@@ -182,7 +184,8 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Numbers follow the order of first appearance, whether keys are numbered one by one or together.
+        /// Numbers follow the order of first appearance, whether keys are numbered one by one or
+        /// together.
         #[test]
         fn numbers_are_in_the_order_of_appearance(
             groups in prop::collection::vec((any::<bool>(), prop::collection::vec(0u32..400, 0..60)), 0..30),

@@ -1,4 +1,5 @@
-//! The items that charts list, and the stable hash of its text by which an item is known to all workers.
+//! The items that charts list, and the stable hash of its text by which an item is known to all
+//! workers.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -7,8 +8,8 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
-/// An entry of the table, which is the only definition of the kinds. A new kind is an entry at its end
-/// and a column of [`crate::play::schema`].
+/// An entry of the table, which is the only definition of the kinds. A new kind is an entry at its
+/// end and a column of [`crate::play::schema`].
 struct About {
     /// The name in `charts.toml`.
     name: &'static str,
@@ -63,7 +64,8 @@ impl ItemKind {
         TABLE[usize::from(self.0)].name
     }
 
-    /// The column of [`crate::play::schema`]. A play without a value there counts for no item of the kind.
+    /// The column of [`crate::play::schema`]. A play without a value there counts for no item of
+    /// the kind.
     pub fn column(self) -> &'static str {
         TABLE[usize::from(self.0)].column
     }
@@ -89,9 +91,9 @@ impl<'de> Deserialize<'de> for ItemKind {
     }
 }
 
-/// A hash of 128 bits that stands for an item on every worker, in every process and in every release:
-/// SipHash-1-3 with a zero key, over the number of the kind and the text. The run stops if two texts
-/// have the same hash (see [`crate::names::catalogue`]).
+/// A hash of 128 bits that stands for an item on every worker, in every process and in every
+/// release: SipHash-1-3 with a zero key, over the number of the kind and the text. The run stops if
+/// two texts have the same hash (see [`crate::names::catalogue`]).
 ///
 /// ```
 /// use reprise_dataflows::keys::item::{ItemKey, ItemKind};
@@ -154,7 +156,8 @@ impl Hash for ItemKey {
 mod tests {
     use super::*;
 
-    /// The tallies of a checkpoint are stored under these values: a change of them changes the format.
+    /// The tallies of a checkpoint are stored under these values: a change of them changes the
+    /// format.
     #[test]
     fn is_stable() {
         let track = ItemKey::new(ItemKind::TRACK, "S000001");

@@ -1,8 +1,8 @@
 //! A short string that is passed by value.
 //!
-//! Countries, devices and cities are part of the key of every count that crosses workers, and nearly
-//! always a few bytes long. A [`Label`] therefore keeps up to 14 bytes inline, in 16 bytes, and shares
-//! longer texts by reference count. Equality, order and hash are those of the text.
+//! Countries, devices and cities are part of the key of every count that crosses workers, and
+//! nearly always a few bytes long. A [`Label`] therefore keeps up to 14 bytes inline, in 16 bytes,
+//! and shares longer texts by reference count. Equality, order and hash are those of the text.
 
 use std::sync::Arc;
 
@@ -25,8 +25,8 @@ pub struct Label(Text);
 
 #[derive(Clone)]
 enum Text {
-    /// Length and bytes. Invariant: the first bytes, as many as the length says, are those of a `str`,
-    /// and the others are zero.
+    /// Length and bytes. Invariant: the first bytes, as many as the length says, are those of a
+    /// `str`, and the others are zero.
     Inline(u8, [u8; INLINE_BYTES]),
     Shared(Arc<Box<str>>),
 }

@@ -1,5 +1,5 @@
-//! Numbers for texts, in the order in which a worker first sees them: counting is then an addition in an
-//! array.
+//! Numbers for texts, in the order in which a worker first sees them: counting is then an addition
+//! in an array.
 
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
@@ -29,8 +29,8 @@ impl<V> TextInterner<V> {
         Self { numbers: Interner::default(), long: HashMap::default(), values: Vec::new(), dictionary: None }
     }
 
-    /// Writes the number of the text of each row to `rows`; the number of a null row is arbitrary. `value`
-    /// makes the value of a new text.
+    /// Writes the number of the text of each row to `rows`; the number of a null row is arbitrary.
+    /// `value` makes the value of a new text.
     pub fn number(&mut self, texts: Texts<'_>, rows: &mut Vec<u32>, mut value: impl FnMut(&str) -> V) {
         rows.clear();
         match texts {
@@ -103,7 +103,8 @@ impl<V> TextInterner<V> {
     }
 }
 
-/// A text of up to 23 bytes, compared and hashed as three integers. Ids of tracks are seldom longer.
+/// A text of up to 23 bytes, compared and hashed as three integers. Ids of tracks are seldom
+/// longer.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct Short([u64; Self::WORDS]);
 
@@ -158,7 +159,8 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Equal texts have equal numbers and different texts different numbers, whatever their length.
+        /// Equal texts have equal numbers and different texts different numbers, whatever their
+        /// length.
         #[test]
         fn numbers_are_as_distinct_as_texts(texts in prop::collection::vec(prop_oneof!["a{20,26}", "[ab\u{0}]{0,3}", "é{10,13}", "[0-9]{2}"], 0..300)) {
             let array = StringArray::from(texts.clone());

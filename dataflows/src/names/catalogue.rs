@@ -1,8 +1,8 @@
 //! The text of each item, and the title and artist of each track.
 //!
-//! Counts travel under an [`ItemKey`]. A text travels once, when a worker first sees it, to the worker that
-//! owns the item. Of several titles and artists of a track, the pair of the latest UTC day wins, then the
-//! greater pair: a maximum, which does not depend on the order of arrival.
+//! Counts travel under an [`ItemKey`]. A text travels once, when a worker first sees it, to the
+//! worker that owns the item. Of several titles and artists of a track, the pair of the latest UTC
+//! day wins, then the greater pair: a maximum, which does not depend on the order of arrival.
 
 use std::cell::RefCell;
 use std::cmp::Ordering;
@@ -32,23 +32,24 @@ pub struct About {
     pub artist: String,
 }
 
-/// What a source has found about an item. All that matters of several namings of an item is the greatest
-/// `about`.
+/// What a source has found about an item. All that matters of several namings of an item is the
+/// greatest `about`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Naming {
     /// The item.
     pub item: ItemKey,
     /// The text of the item: the id of a track, the name of an artist or album.
     pub text: Arc<str>,
-    /// For a track, the UTC day of a play, in days since 1970, and the title and artist of that play. `None`
-    /// for other items, and for a track whose titles are read on demand.
+    /// For a track, the UTC day of a play, in days since 1970, and the title and artist of that
+    /// play. `None` for other items, and for a track whose titles are read on demand.
     pub about: Option<(i32, About)>,
 }
 
 /// The names of the items that a worker owns, shared by the operators of the worker.
 ///
-/// An operator may look up the items of an epoch once the frontier of [`Catalogue::learned`] has passed the
-/// epoch. A text never changes; the title of a track may already be that of a later epoch.
+/// An operator may look up the items of an epoch once the frontier of [`Catalogue::learned`] has
+/// passed the epoch. A text never changes; the title of a track may already be that of a later
+/// epoch.
 ///
 /// ```
 /// use reprise_dataflows::keys::item::{ItemKey, ItemKind};
@@ -56,7 +57,7 @@ pub struct Naming {
 /// use timely::dataflow::operators::vec::ToStream;
 ///
 /// let track = ItemKey::new(ItemKind::TRACK, "S1");
-/// let naming = |day, title: &str| {
+/// let naming = move |day, title: &str| {
 ///     let about = About { title: title.to_owned(), artist: "Ana".to_owned() };
 ///     Naming { item: track, text: "S1".into(), about: Some((day, about)) }
 /// };
@@ -113,7 +114,8 @@ impl Names {
         called.map(|(_, called)| called.about.clone())
     }
 
-    /// Calls `visit` with every track that has a title, in the order of the first appearance of tracks.
+    /// Calls `visit` with every track that has a title, in the order of the first appearance of
+    /// tracks.
     pub fn each_track(&self, visit: &mut dyn FnMut(&ItemKey, &About)) {
         let named = self.0.borrow();
         for (number, called) in (0..).zip(&named.called) {
@@ -155,9 +157,9 @@ pub struct Catalogue<'scope> {
     pub names: Names,
     /// The id, title and artist of every track whose title is known.
     pub titles: VecCollection<'scope, Epoch, (ItemKey, Called), i64>,
-    /// Always empty. Its frontier passes an epoch once all texts of the epoch are in `names`. Operators
-    /// concatenate it to their input: ties are broken by text and answers contain texts, so an epoch must not
-    /// be ranked or answered before.
+    /// Always empty. Its frontier passes an epoch once all texts of the epoch are in `names`.
+    /// Operators concatenate it to their input: ties are broken by text and answers contain texts,
+    /// so an epoch must not be ranked or answered before.
     pub learned: VecCollection<'scope, Epoch, Tally, i64>,
 }
 

@@ -1,5 +1,5 @@
-//! The namings that a worker emits for the items of its plays: each text once, and the title and artist of a
-//! track when they change or, if they are read on demand, when a query asks for them.
+//! The namings that a worker emits for the items of its plays: each text once, and the title and
+//! artist of a track when they change or, if they are read on demand, when a query asks for them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -19,7 +19,8 @@ pub struct Namings {
     tracks: Vec<Track>,
     /// By the number of the track; may be shorter than `tracks`.
     newest: Vec<NewestTitle>,
-    /// The latest UTC day of each track, in an array of its own: most plays of a history need nothing else.
+    /// The latest UTC day of each track, in an array of its own: most plays of a history need
+    /// nothing else.
     days: Vec<i32>,
     /// The tracks whose naming is to be emitted.
     changed: Vec<u32>,
@@ -39,11 +40,12 @@ struct Track {
     changed: bool,
 }
 
-/// The title and artist of the latest UTC day of a track; the day is `i32::MIN` until there are any.
+/// The title and artist of the latest UTC day of a track; the day is `i32::MIN` until there are
+/// any.
 ///
-/// Nearly each play is compared with it, and no cache holds those of many tracks. It takes two adjacent cache
-/// lines, at an address that follows from the number of the track: the processor can fetch it for several
-/// plays at once. Long titles are on the heap.
+/// Nearly each play is compared with it, and no cache holds those of many tracks. It takes two
+/// adjacent cache lines, at an address that follows from the number of the track: the processor can
+/// fetch it for several plays at once. Long titles are on the heap.
 #[repr(C, align(128))]
 struct NewestTitle {
     day: i32,
@@ -87,8 +89,8 @@ impl Namings {
         item
     }
 
-    /// Finds new tracks, and newer titles and artists, in a batch. `tracks` has the number of each row's track,
-    /// and `keys` the keys of all tracks by number.
+    /// Finds new tracks, and newer titles and artists, in a batch. `tracks` has the number of each
+    /// row's track, and `keys` the keys of all tracks by number.
     pub fn read_batch(&mut self, batch: &PlayBatch, tracks: &[u32], keys: &[ItemKey]) {
         self.add_tracks(keys);
         let texts = (batch.texts("song_id"), batch.texts("title"), batch.texts("artist"));
@@ -119,8 +121,9 @@ impl Namings {
         }
     }
 
-    /// Records that tracks were played on a UTC day, and the `source` of their titles. `tracks` has ids and
-    /// numbers. The ids of new tracks are emitted at the end of the epoch, titles when a query asks for them.
+    /// Records that tracks were played on a UTC day, and the `source` of their titles. `tracks` has
+    /// ids and numbers. The ids of new tracks are emitted at the end of the epoch, titles when a
+    /// query asks for them.
     pub fn note_source<'a>(
         &mut self,
         source: &Arc<dyn LateTitles>,
@@ -153,14 +156,14 @@ impl Namings {
         self.keys.extend_from_slice(&keys[self.keys.len()..]);
     }
 
-    /// Makes room for the titles of the first `tracks`. Queries ask for few tracks of a history, most of which
-    /// were seen early: the others need no room.
+    /// Makes room for the titles of the first `tracks`. Queries ask for few tracks of a history,
+    /// most of which were seen early: the others need no room.
     fn expect_titles(&mut self, tracks: usize) {
         self.newest.resize_with(self.newest.len().max(tracks), NewestTitle::default);
     }
 
-    /// Reads the titles of the tracks with these numbers from their sources, each track's on the latest day on
-    /// which this worker has seen it.
+    /// Reads the titles of the tracks with these numbers from their sources, each track's on the
+    /// latest day on which this worker has seen it.
     pub fn read_titles(&mut self, numbers: impl Iterator<Item = u32>) {
         let mut by_day = BTreeMap::<i32, HashMap<Arc<str>, u32>>::new();
         for number in numbers {
@@ -208,8 +211,8 @@ impl Namings {
     }
 }
 
-/// In a batch of one day with dictionaries, filters out rows whose track, title and artist are those of an
-/// earlier row.
+/// In a batch of one day with dictionaries, filters out rows whose track, title and artist are
+/// those of an earlier row.
 struct Seen<'a> {
     /// The keys of ids, titles and artists; `None` if any is not a dictionary.
     columns: Option<[&'a [i32]; 3]>,

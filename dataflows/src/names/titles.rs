@@ -1,8 +1,8 @@
 //! The titles of the tracks that are in a top.
 //!
-//! One operator, in place of differential's `distinct` and `join`. These two take seven operators, of which
-//! three keep arrangements, and every epoch schedules each of them. With short epochs the difference is
-//! noticeable: `benches/PROFILE.md` has the figures.
+//! One operator, in place of differential's `distinct` and `join`. These two take seven operators,
+//! of which three keep arrangements, and every epoch schedules each of them. With short epochs the
+//! difference is noticeable: `benches/PROFILE.md` has the figures.
 
 use differential_dataflow::{AsCollection, VecCollection};
 use timely::dataflow::channels::pact::Pipeline;
@@ -13,8 +13,8 @@ use crate::keys::item::ItemKey;
 use crate::operators::{Closing, EpochFold, Outputs, by_epoch};
 use crate::tick::Epoch;
 
-/// The id, title and artist of each track in `listed`, once. Both inputs have only items that this worker
-/// owns: nothing is exchanged.
+/// The id, title and artist of each track in `listed`, once. Both inputs have only items that this
+/// worker owns: nothing is exchanged.
 pub fn titles_of<'scope>(
     listed: VecCollection<'scope, Epoch, ItemKey, i64>,
     titles: VecCollection<'scope, Epoch, (ItemKey, Called), i64>,

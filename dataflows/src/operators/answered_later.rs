@@ -1,5 +1,5 @@
-//! The operator for work of another thread: [`answered_later`] holds the epochs that wait for an answer, and a
-//! [`Correspondent`] hands over the work and returns the answers.
+//! The operator for work of another thread: [`answered_later`] holds the epochs that wait for an
+//! answer, and a [`Correspondent`] hands over the work and returns the answers.
 
 use std::collections::BTreeMap;
 
@@ -27,17 +27,17 @@ pub trait Correspondent: 'static {
     /// Receives some queries of `epoch`. Returns whether an answer will follow for that epoch.
     fn query(&mut self, epoch: Epoch, queries: Vec<Self::Query>) -> bool;
 
-    /// Hands over the work that is complete: all updates of epochs before `updates_before` have arrived, and all
-    /// queries of epochs before `queries_before`. `None` is the end of the input.
+    /// Hands over the work that is complete: all updates of epochs before `updates_before` have
+    /// arrived, and all queries of epochs before `queries_before`. `None` is the end of the input.
     fn hand_over(&mut self, updates_before: Option<Epoch>, queries_before: Option<Epoch>);
 
     /// The next answer that has arrived, with its epoch; `None` if there is none now.
     fn answer(&mut self) -> Option<(Epoch, Self::Answer)>;
 }
 
-/// An operator called `name` that holds each epoch until its answer has arrived, and emits the answer at that
-/// epoch: the frontier of the output shows which epochs are done. `open` gets the activator with which the
-/// other thread wakes the operator.
+/// An operator called `name` that holds each epoch until its answer has arrived, and emits the
+/// answer at that epoch: the frontier of the output shows which epochs are done. `open` gets the
+/// activator with which the other thread wakes the operator.
 ///
 /// # Errors
 /// If `open` fails.

@@ -1,4 +1,5 @@
-//! The operator for all logic with state: [`by_epoch`] deals with timely, an [`EpochFold`] with the data.
+//! The operator for all logic with state: [`by_epoch`] deals with timely, an [`EpochFold`] with the
+//! data.
 //!
 //! ```text
 //!  updates ──► kept by their time ──► update() as soon as no earlier time can arrive
@@ -6,8 +7,9 @@
 //!                                     close()  then, until it is done ──► outputs
 //! ```
 //!
-//! Messages of a later time may arrive while an earlier time is open, but a fold has one version of its state.
-//! The operator therefore holds input back: a fold sees the times in order, each complete before the next.
+//! Messages of a later time may arrive while an earlier time is open, but a fold has one version of
+//! its state. The operator therefore holds input back: a fold sees the times in order, each
+//! complete before the next.
 
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::ParallelizationContract;
@@ -18,8 +20,8 @@ use timely::progress::Timestamp;
 use super::outputs::Outputs;
 use super::stash::{DueInput, Stash};
 
-/// Logic with state, on one worker: it receives the updates of a time in any order, and emits changes when the
-/// time is complete. It does not know timely, and a test can call it.
+/// Logic with state, on one worker: it receives the updates of a time in any order, and emits
+/// changes when the time is complete. It does not know timely, and a test can call it.
 ///
 /// ```
 /// use reprise_dataflows::operators::{Closing, EpochFold, Outputs, by_epoch};
@@ -81,8 +83,9 @@ pub trait EpochFold<T: Timestamp>: 'static {
     /// Receives some of the queries of the open time, after all its updates.
     fn query(&mut self, queries: Vec<Self::Query>);
 
-    /// Ends the open time, which is `time`. Emits changes and answers by `emit`, which has a function for each
-    /// output. After [`Closing::More`], other operators run, and `close` is called again.
+    /// Ends the open time, which is `time`. Emits changes and answers by `emit`, which has a
+    /// function for each output. After [`Closing::More`], other operators run, and `close` is
+    /// called again.
     fn close(&mut self, time: &T, emit: <Self::Outputs as Outputs<T>>::Emit<'_>) -> Closing;
 }
 
@@ -101,8 +104,8 @@ enum Input<U, Q> {
     Queries(Vec<Q>),
 }
 
-/// An operator called `name` that passes `updates` and `queries` to `fold`, time by time. `pact` exchanges the
-/// updates; queries stay on their worker.
+/// An operator called `name` that passes `updates` and `queries` to `fold`, time by time. `pact`
+/// exchanges the updates; queries stay on their worker.
 pub fn by_epoch<'scope, T, F>(
     name: &str,
     updates: StreamVec<'scope, T, F::Update>,

@@ -1,8 +1,8 @@
 //! The operator for all sources: [`by_tick`] holds the open epoch, a [`TickedSource`] reads in it.
 //!
-//! A source emits what it reads at the epoch of the newest tick, and releases the epoch at the next tick, or
-//! earlier if it has nothing more to read. A cut is therefore the same on all workers: it includes what was
-//! read before its tick, and nothing that was read after.
+//! A source emits what it reads at the epoch of the newest tick, and releases the epoch at the next
+//! tick, or earlier if it has nothing more to read. A cut is therefore the same on all workers: it
+//! includes what was read before its tick, and nothing that was read after.
 
 use std::time::Duration;
 
@@ -19,7 +19,8 @@ pub trait TickedSource: 'static {
     /// The types of the outputs, as a tuple of one to three.
     type Outputs: Outputs<Epoch>;
 
-    /// Ends the open epoch, which began with `tick`: a newer tick has arrived. Emits the rest of the epoch.
+    /// Ends the open epoch, which began with `tick`: a newer tick has arrived. Emits the rest of
+    /// the epoch.
     fn end(&mut self, tick: &Tick, emit: <Self::Outputs as Outputs<Epoch>>::Emit<'_>);
 
     /// Begins the epoch of `tick`.
@@ -47,8 +48,8 @@ pub enum Turn {
     Done,
 }
 
-/// An operator called `name` that runs the source that `open` returns, in the epochs that `ticks` begin. `open`
-/// gets the activator with which another thread wakes the operator.
+/// An operator called `name` that runs the source that `open` returns, in the epochs that `ticks`
+/// begin. `open` gets the activator with which another thread wakes the operator.
 ///
 /// # Errors
 /// If `open` fails.

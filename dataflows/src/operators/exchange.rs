@@ -1,10 +1,10 @@
 //! The exchange of updates between workers.
 //!
-//! Timely's own `Exchange` sends pieces of 8 KiB, and serializes them for other processes with `bincode`: each
-//! update in full, with its key. The updates of an epoch, however, come in runs of one key, and differ only in
-//! item and count. [`Scatter`] sends larger pieces, and packs those for other processes ([`Pack`]): the key once
-//! for each run, items as they are, counts in as few bytes as they need. Between threads of a process nothing is
-//! packed: the vector is moved.
+//! Timely's own `Exchange` sends pieces of 8 KiB, and serializes them for other processes with
+//! `bincode`: each update in full, with its key. The updates of an epoch, however, come in runs of
+//! one key, and differ only in item and count. [`Scatter`] sends larger pieces, and packs those for
+//! other processes ([`Pack`]): the key once for each run, items as they are, counts in as few bytes
+//! as they need. Between threads of a process nothing is packed: the vector is moved.
 //!
 //! `scripts/bench exchange` compares this with `bincode`, `columnar` and `abomonation`.
 
@@ -23,7 +23,8 @@ use timely::logging::TimelyLogger;
 use timely::progress::{Stamp, Timestamp};
 use timely::worker::Worker;
 
-/// The fewest and the most updates of a full piece, and the updates in all pieces that are not full.
+/// The fewest and the most updates of a full piece, and the updates in all pieces that are not
+/// full.
 const PIECE_UPDATES: std::ops::Range<usize> = 128..4096;
 const WAITING_UPDATES: usize = 64 << 10;
 
@@ -32,13 +33,13 @@ pub trait Pack: Sized + Send + 'static {
     /// Appends `updates` to `bytes`.
     fn pack(updates: &[Self], bytes: &mut Vec<u8>);
 
-    /// The inverse of [`Self::pack`]; `bytes` may have any bytes after the packed ones. `None` if they are
-    /// damaged.
+    /// The inverse of [`Self::pack`]; `bytes` may have any bytes after the packed ones. `None` if
+    /// they are damaged.
     fn unpack(bytes: &[u8]) -> Option<Vec<Self>>;
 }
 
-/// An exchange by a function: an update goes to the worker whose index is the result modulo the number of
-/// workers.
+/// An exchange by a function: an update goes to the worker whose index is the result modulo the
+/// number of workers.
 pub struct Scatter<F>(pub F);
 
 impl<T, U, F> ParallelizationContract<T, Vec<U>> for Scatter<F>
@@ -133,7 +134,8 @@ impl<U: Pack> Packed<U> {
 
 impl<U: Pack> ContainerBytes for Packed<U> {
     /// # Panics
-    /// If the bytes are damaged: the other process is not the same program, and the charts would be wrong.
+    /// If the bytes are damaged: the other process is not the same program, and the charts would be
+    /// wrong.
     #[expect(clippy::expect_used, reason = "timely expects no error")]
     fn from_bytes(bytes: Bytes) -> Self {
         let updates = U::unpack(&bytes).expect("another process sends updates that can be unpacked");

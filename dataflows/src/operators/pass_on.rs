@@ -8,22 +8,22 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::order::TotalOrder;
 use timely::progress::Timestamp;
 
-/// Passes `stream` on, container by container. `look` gets the containers of each message; its results go to
-/// the second stream.
+/// Passes `stream` on, container by container. `look` gets the containers of each message; its
+/// results go to the second stream.
 ///
 /// ```
 /// use reprise_dataflows::operators::pass_on;
 /// use timely::dataflow::operators::capture::{Capture, Extract};
 /// use timely::dataflow::operators::vec::ToStream;
 ///
-/// let (passed, lengths) = timely::example(|scope| {
+/// let (passed, letters) = timely::example(|scope| {
 ///     let words = ["moon", "rain", "sun"].to_stream(scope);
-///     let length = |words: &[Vec<&str>]| words.iter().flatten().map(|word| word.len()).collect();
-///     let (passed, lengths) = pass_on("Lengths", words, length);
-///     (passed.capture(), lengths.capture())
+///     let letters = |words: &[Vec<&str>]| vec![words.iter().flatten().map(|word| word.len()).sum::<usize>()];
+///     let (passed, letters) = pass_on("Letters", words, letters);
+///     (passed.capture(), letters.capture())
 /// });
 /// assert_eq!(passed.extract(), [(0, vec!["moon", "rain", "sun"])]);
-/// assert_eq!(lengths.extract(), [(0, vec![4, 4, 3])]);
+/// assert_eq!(letters.extract(), [(0, vec![11])]);
 /// ```
 pub fn pass_on<'scope, T, D, S>(
     name: &str,

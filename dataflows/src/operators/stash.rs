@@ -39,8 +39,8 @@ impl<T: Timestamp + TotalOrder, D, C> Stash<T, D, C> {
 
     /// The earliest time, if no input with these `frontiers` can have messages before it.
     ///
-    /// Call it until it returns `None` or a time that is not complete. The inputs of such a time are returned
-    /// piece by piece, to spread their work over the epoch.
+    /// Call it until it returns `None` or a time that is not complete. The inputs of such a time
+    /// are returned piece by piece, to spread their work over the epoch.
     pub fn next(&mut self, frontiers: &[MutableAntichain<T>]) -> Option<DueInput<T, D, C>> {
         let mut first = self.times.first_entry()?;
         let time = first.key().clone();

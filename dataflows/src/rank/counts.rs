@@ -1,8 +1,8 @@
 //! The counts of one cell, by the number of the item.
 //!
-//! Most cells have few of the items, and a few cells have nearly all. Counts begin in a hash map, and
-//! move to an array when that takes less memory: 4 bytes an item, or 8 once a count is out of the range
-//! of `u32`.
+//! Most cells have few of the items, and a few cells have nearly all. Counts begin in a hash map,
+//! and move to an array when that takes less memory: 4 bytes an item, or 8 once a count is out of
+//! the range of `u32`.
 
 use std::collections::HashMap;
 
@@ -28,8 +28,8 @@ impl Default for Counts {
 }
 
 impl Counts {
-    /// Adds `diff` to the count of `item`; `items` is the number of items that are numbered. Returns the count
-    /// before and after.
+    /// Adds `diff` to the count of `item`; `items` is the number of items that are numbered.
+    /// Returns the count before and after.
     #[inline]
     pub fn add(&mut self, item: u32, diff: i64, items: usize) -> (i64, i64) {
         if let Self::Dense(counts) = self

@@ -1,10 +1,10 @@
-//! A digest of everything that was counted for each chart. Two dataflows that count the same plays have
-//! the same digests.
+//! A digest of everything that was counted for each chart. Two dataflows that count the same plays
+//! have the same digests.
 //!
-//! Charts show only tops, and two dataflows may agree on those by chance. The digest of a chart is the
-//! wrapping sum, over all cells and items, of the count times a hash of the cell and the item. A sum does
-//! not depend on the order of plays, on their epochs and workers, or on how they were counted before, and
-//! a retraction subtracts exactly what the addition has added.
+//! Charts show only tops, and two dataflows may agree on those by chance. The digest of a chart is
+//! the wrapping sum, over all cells and items, of the count times a hash of the cell and the item.
+//! A sum does not depend on the order of plays, on their epochs and workers, or on how they were
+//! counted before, and a retraction subtracts exactly what the addition has added.
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
@@ -48,8 +48,8 @@ impl Inputs {
     }
 }
 
-/// The index of a chart in the definitions, an epoch, and the change of the chart's inputs in that epoch on
-/// one worker.
+/// The index of a chart in the definitions, an epoch, and the change of the chart's inputs in that
+/// epoch on one worker.
 pub type InputsChange = (u32, Epoch, Inputs);
 
 /// The digest of a text. The wrapping sum of such digests is a digest of a set of texts.
@@ -77,8 +77,8 @@ pub fn digest<'scope>(
 /// The sums of one worker since the last drain.
 struct Digester {
     plan: Plan,
-    /// By the number of the key: the charts in which it counts, as indexes into `sums`, each with the hashes
-    /// of its cells.
+    /// By the number of the key: the charts in which it counts, as indexes into `sums`, each with
+    /// the hashes of its cells.
     charts_of_key: Vec<Vec<(usize, Vec<u64>)>>,
     keys: Interner<Key>,
     /// The charts seen so far, each with the sum of `epoch`.

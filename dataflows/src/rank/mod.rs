@@ -1,14 +1,14 @@
 //! The top of every cell, from any differential collection.
 //!
-//! [`rank`] takes a weighted collection of (key, item). For every cell in which a key counts it emits the
-//! items with the greatest sums, again as a weighted collection: the multiplicity of (cell, item) is its
-//! sum while the item is in the top. Input and output have the same form: the tops of several workers are
-//! merged by ranking them once more.
+//! [`rank`] takes a weighted collection of (key, item). For every cell in which a key counts it
+//! emits the items with the greatest sums, again as a weighted collection: the multiplicity of
+//! (cell, item) is its sum while the item is in the top. Input and output have the same form: the
+//! tops of several workers are merged by ranking them once more.
 //!
 //! Sums are kept in differences, and no update is read twice:
 //! - an addition that stays below the last count of the top costs one addition;
-//! - an addition that reaches the last count makes its item a candidate, and the cell is settled once,
-//!   when the epoch closes;
+//! - an addition that reaches the last count makes its item a candidate, and the cell is settled
+//!   once, when the epoch closes;
 //! - a retraction that may have changed the top makes the cell scan its counts once, when the epoch
 //!   closes.
 
@@ -130,11 +130,11 @@ pub trait RankRules: 'static {
     fn answer(&self, query: Self::Query, counted: &dyn Counted<Self::Item, Self::Cell>) -> Vec<Self::Answer>;
 }
 
-/// Ranks the items of `collection` in each cell in which their keys count, and answers `queries`, which have
-/// to reach every worker.
+/// Ranks the items of `collection` in each cell in which their keys count, and answers `queries`,
+/// which have to reach every worker.
 ///
-/// `pact` has to bring all updates of an item in a cell to the same worker. Each worker emits the tops of
-/// its own items. A top has only items whose sum is positive.
+/// `pact` has to bring all updates of an item in a cell to the same worker. Each worker emits the
+/// tops of its own items. A top has only items whose sum is positive.
 pub fn rank<'scope, T, R, P>(
     name: &str,
     collection: VecCollection<'scope, T, (R::Key, R::Item), i64>,
@@ -313,7 +313,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
 
-        /// Tops are those of sorting, also if a cell has so many candidates that it scans its counts.
+        /// Tops are those of sorting, also if a cell has so many candidates that it scans its
+        /// counts.
         #[test]
         fn tops_of_many_items_are_sorted(
             epochs in prop::collection::vec((any::<bool>(), prop::collection::vec((0u32..3000, -2i64..6), 0..4000)), 1..5),

@@ -36,8 +36,8 @@ impl<C> CellTop<C> {
         Self { cell, k, counts, sum: 0, top, threshold: 0, candidates, rescan: false, touched: false }
     }
 
-    /// Adds to the counts of items; `items` is the number of items that are numbered. Returns whether the top
-    /// may have changed for the first time since the last settling.
+    /// Adds to the counts of items; `items` is the number of items that are numbered. Returns
+    /// whether the top may have changed for the first time since the last settling.
     pub fn add(&mut self, diffs: impl Iterator<Item = (u32, i64)>, items: usize) -> bool {
         let before = self.touched;
         for (item, diff) in diffs {
@@ -49,8 +49,9 @@ impl<C> CellTop<C> {
             self.touched = true;
             if !self.rescan {
                 self.candidates.push(item);
-                // A retraction may let an item that is no candidate into a full top. A top that is not full
-                // has every item already. With many candidates, a scan is cheaper than sorting them.
+                // A retraction may let an item that is no candidate into a full top. A top that is
+                // not full has every item already. With many candidates, a scan is cheaper than
+                // sorting them.
                 self.rescan = diff < 0 && self.top.len() == self.k
                     || self.candidates.len() > CANDIDATES_MIN.max(self.counts.len() / MANY);
             }
@@ -58,8 +59,8 @@ impl<C> CellTop<C> {
         self.touched && !before
     }
 
-    /// Updates the top, from the old top and the candidates, or from all counts. Returns the old top. `found` is
-    /// a buffer; `order` breaks ties.
+    /// Updates the top, from the old top and the candidates, or from all counts. Returns the old
+    /// top. `found` is a buffer; `order` breaks ties.
     pub fn settle(&mut self, found: &mut Vec<(u32, i64)>, order: impl Fn(u32, u32) -> Ordering) -> Vec<(u32, i64)> {
         found.clear();
         if self.rescan {
@@ -86,8 +87,8 @@ impl<C> CellTop<C> {
     }
 }
 
-/// Keeps the `k` greatest counts. Compares items only among those with the last count that is kept: with many
-/// rarely played items, this saves nearly all comparisons of texts.
+/// Keeps the `k` greatest counts. Compares items only among those with the last count that is kept:
+/// with many rarely played items, this saves nearly all comparisons of texts.
 fn keep_top(found: &mut Vec<(u32, i64)>, k: usize, order: impl Fn(u32, u32) -> Ordering) {
     if found.len() <= k {
         return;

@@ -10,13 +10,14 @@ use crate::play::DAY_US;
 /// The time zone whose midnight ends the days of a chart, and the weekday that begins its weeks.
 ///
 /// ```
-/// use reprise_dataflows::time::{Calendar, day_name, utc_day, zone};
+/// use reprise_dataflows::time::{Calendar, day_name, parse_instant, utc_day, zone};
 ///
-/// // 23:30 UTC on 2026-06-30 is half past midnight in Lisbon, which has summer time.
-/// let evening_us = (20_634 * 24 * 60 - 30) * 60_000_000;
+/// // Half past midnight in Lisbon, which has summer time.
+/// let evening_us = parse_instant("2026-06-30T23:30Z")?;
 /// let lisbon = Calendar { zone: zone("Europe/Lisbon"), ..Calendar::default() };
 /// assert_eq!(day_name(utc_day(evening_us)), "2026-06-30");
 /// assert_eq!(day_name(lisbon.local_day(evening_us)), "2026-07-01");
+/// # Ok::<(), reprise_dataflows::time::Unreadable>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Calendar {
@@ -39,11 +40,11 @@ impl Calendar {
         utc_day(timestamp_us.saturating_add(offset_us(offset)))
     }
 
-    /// The instant at which the local `day` begins, in µs since 1970: midnight, or the moment of the
-    /// change if the clocks skip midnight.
+    /// The instant at which the local `day` begins, in µs since 1970: midnight, or the moment of
+    /// the change if the clocks skip midnight.
     ///
-    /// If clocks go back over midnight (in St John's until 2011), the day begins at the first of the
-    /// two midnights, although the repeated evening after it has the date of the day before.
+    /// If clocks go back over midnight (in St John's until 2011), the day begins at the first of
+    /// the two midnights, although the repeated evening after it has the date of the day before.
     ///
     /// ```
     /// use reprise_dataflows::time::{Calendar, Period, instant_name, zone};
@@ -72,8 +73,8 @@ impl Calendar {
 
 /// [`Calendar::local_day`] for many timestamps.
 ///
-/// Keeps the offset of the zone between two changes of the clocks: a timestamp between the two costs
-/// two comparisons.
+/// Keeps the offset of the zone between two changes of the clocks: a timestamp between the two
+/// costs two comparisons.
 ///
 /// ```
 /// use reprise_dataflows::time::{Calendar, LocalDays, zone};
@@ -120,7 +121,8 @@ impl LocalDays {
     }
 }
 
-/// The time zone with an IANA name, from the database in the program; `None` if there is no such zone.
+/// The time zone with an IANA name, from the database in the program; `None` if there is no such
+/// zone.
 ///
 /// ```
 /// use reprise_dataflows::time::zone;
@@ -133,8 +135,8 @@ pub fn zone(name: &str) -> Option<TimeZone> {
     jiff::tz::TimeZoneDatabase::bundled().get(name).ok().filter(|zone| !zone.is_unknown())
 }
 
-/// The nearest moment that jiff can represent: the first and the last offset of a zone hold before and
-/// after the years that jiff knows.
+/// The nearest moment that jiff can represent: the first and the last offset of a zone hold before
+/// and after the years that jiff knows.
 fn nearest(timestamp_us: i64) -> Timestamp {
     let (min, max) = (Timestamp::MIN, Timestamp::MAX);
     let fallback = if timestamp_us < 0 { min } else { max };

@@ -66,8 +66,8 @@ pub fn instant_name(timestamp_us: i64) -> String {
     name
 }
 
-/// Reads a moment, in µs since 1970: RFC 3339 with any offset, or a date, or a date and time, in UTC.
-/// Seconds may be left out; digits beyond the µs are cut off.
+/// Reads a moment, in µs since 1970: RFC 3339 with any offset, or a date, or a date and time, in
+/// UTC. Seconds may be left out; digits beyond the µs are cut off.
 ///
 /// # Errors
 /// If `text` is none of these.
@@ -85,8 +85,8 @@ pub fn instant_name(timestamp_us: i64) -> String {
 /// # Ok::<(), reprise_dataflows::time::Unreadable>(())
 /// ```
 pub fn parse_instant(text: &str) -> Result<i64, Unreadable> {
-    // jiff's parser of civil times ignores offsets and zones. A text that is completed to an instant
-    // cannot have one that is ignored.
+    // jiff's parser of civil times ignores offsets and zones. A text that is completed to an
+    // instant cannot have one that is ignored.
     let seconds = without_seconds(text).then(|| format!("{}:00{}", &text[..MINUTES_END], &text[MINUTES_END..]));
     let text_with_seconds = seconds.as_deref().unwrap_or(text);
     ["", "Z", "T00:00:00Z"]
@@ -132,8 +132,8 @@ pub(super) fn year_name(year: i32) -> String {
 }
 
 /// Year, month and day of the month of a day since 1970: Howard Hinnant's algorithm
-/// `civil_from_days`. It counts in eras of 400 years, which begin in March: the leap day is the last
-/// day of a year.
+/// `civil_from_days`. It counts in eras of 400 years, which begin in March: the leap day is the
+/// last day of a year.
 pub(super) fn civil(day: i32) -> (i32, i32, i32) {
     let from_march_0000 = day + 719_468;
     let (era, of_era) = (from_march_0000.div_euclid(146_097), from_march_0000.rem_euclid(146_097));

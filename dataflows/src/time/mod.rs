@@ -1,9 +1,9 @@
 //! Days, weeks, months and time zones: the period of a chart in which a moment falls, and the names
 //! of both.
 //!
-//! Days are counted from 1970-01-01, and moments in µs from its first instant in UTC. Time zones are
-//! `jiff`'s, from the database built into the program: a chart never depends on the machine that
-//! makes it.
+//! Days are counted from 1970-01-01, and moments in µs from its first instant in UTC. Time zones
+//! are `jiff`'s, from the database built into the program: a chart never depends on the machine
+//! that makes it.
 //!
 //! ```
 //! use jiff::civil::Weekday;

@@ -117,8 +117,8 @@ impl Period {
             .ok_or_else(|| Unreadable { found: text.to_owned(), expected: self.expected() })
     }
 
-    /// The first day that `text` stands for, if `text` has the form of a name. A number out of range,
-    /// such as month 13, gives a day of another period, whose name is not `text`.
+    /// The first day that `text` stands for, if `text` has the form of a name. A number out of
+    /// range, such as month 13, gives a day of another period, whose name is not `text`.
     fn first_day(self, text: &str, week_starts: Weekday) -> Option<i32> {
         if self == Self::All {
             return Some(0);

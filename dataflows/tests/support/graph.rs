@@ -86,8 +86,8 @@ pub struct Output {
     pub answers: Arc<Mutex<Vec<Answer>>>,
 }
 
-/// How a graph is run: on which workers, with plays as which source has them, whether each epoch waits for the one before,
-/// and how many plays were counted by a checkpoint.
+/// How a graph is run: on which workers, with plays as which source has them, whether each epoch
+/// waits for the one before, and how many plays were counted by a checkpoint.
 #[derive(Clone, Debug)]
 pub struct Way {
     pub workers: Workers,
@@ -176,7 +176,8 @@ fn share<T: Clone>(all: &[T], worker: usize, workers: usize) -> Vec<T> {
     all.iter().skip(worker).step_by(workers).cloned().collect()
 }
 
-/// Tallies of `plays` by a plan that counts by more than `definitions` ask for, as tallies of `definitions`.
+/// Tallies of `plays` by a plan that counts by more than `definitions` ask for, as tallies of
+/// `definitions`.
 fn checkpoint(
     definitions: &Definitions,
     plays: &[PlayBatch],

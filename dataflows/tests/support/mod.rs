@@ -1,4 +1,5 @@
-//! Running a dataflow over given input on several workers, and the plays and the brute force of the oracle tests.
+//! Running a dataflow over given input on several workers, and the plays and the brute force of the
+//! oracle tests.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub mod graph;
@@ -40,7 +41,8 @@ impl Workers {
     }
 }
 
-/// Up to three. One alone sends nothing as bytes: timely would hand the input's updates in twice, and no cluster is so small.
+/// Up to three. One alone sends nothing as bytes: timely would hand the input's updates in twice,
+/// and no cluster is so small.
 pub fn workers() -> impl Strategy<Value = Workers> {
     (1usize..=3, any::<bool>()).prop_map(|(count, as_bytes)| Workers { count, as_bytes: as_bytes && count > 1 })
 }
@@ -202,7 +204,8 @@ fn columns(plays: &[Play], dictionaries: bool) -> RecordBatch {
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns.into_iter().map(|(_, array)| array).collect()).unwrap()
 }
 
-/// Every cell's top as (chart, period, scope) → (item, count): the definition of a chart, by brute force.
+/// Every cell's top as (chart, period, scope) → (item, count): the definition of a chart, by brute
+/// force.
 pub type Tops = BTreeMap<(String, String, String), Vec<(String, i64)>>;
 
 /// What the charts of `plays` are when the clock says `clock_us`.

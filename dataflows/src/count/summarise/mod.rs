@@ -1,9 +1,10 @@
-//! Turns plays into tallies: how often each item was played, by the finest key that any chart needs.
+//! Turns plays into tallies: how often each item was played, by the finest key that any chart
+//! needs.
 //!
-//! A worker counts the plays of an epoch before it sends anything: the more plays a track has, the more
-//! of them share an update. Items and labels are numbered in the order of their first appearance, and
-//! counting is an addition in an array. A worker sends one update for each key and item of the epoch, and
-//! each text once.
+//! A worker counts the plays of an epoch before it sends anything: the more plays a track has, the
+//! more of them share an update. Items and labels are numbered in the order of their first
+//! appearance, and counting is an addition in an array. A worker sends one update for each key and
+//! item of the epoch, and each text once.
 
 #[cfg(test)]
 mod tests;
@@ -30,8 +31,8 @@ use crate::rules::plan::Tally;
 use crate::rules::plan::{Key, Plan};
 use crate::tick::Epoch;
 
-/// The number of updates after which the operators downstream get their turn. All updates of a history at
-/// once would need fresh memory for each, and none would be in a cache when it is read.
+/// The number of updates after which the operators downstream get their turn. All updates of a
+/// history at once would need fresh memory for each, and none would be in a cache when it is read.
 const PORTION_UPDATES: usize = 32 << 10;
 
 /// The outputs of [`summarise`].
@@ -44,8 +45,8 @@ pub struct Summary<'scope> {
     pub namings: StreamVec<'scope, Epoch, Naming>,
 }
 
-/// Counts the plays of each epoch on the worker that read them. Reads the titles that `queries` ask for, if
-/// their source has left them out ([`QueryKind::Titles`]).
+/// Counts the plays of each epoch on the worker that read them. Reads the titles that `queries` ask
+/// for, if their source has left them out ([`QueryKind::Titles`]).
 pub fn summarise<'scope>(
     plays: StreamVec<'scope, Epoch, PlayBatch>,
     queries: StreamVec<'scope, Epoch, Query>,
@@ -135,7 +136,8 @@ pub struct Summariser {
     grouped: Grouped,
 }
 
-/// The texts of a batch as numbers, empty if the batch lacks the column; reused from batch to batch.
+/// The texts of a batch as numbers, empty if the batch lacks the column; reused from batch to
+/// batch.
 #[derive(Default)]
 struct Rows {
     /// By kind; [`NO_ITEM`] where a play has none.
@@ -219,8 +221,8 @@ impl Summariser {
         }
     }
 
-    /// A column by which a grouping counts. A source may leave out a column that only the trending window
-    /// needs, if no play of the batch can be in the window.
+    /// A column by which a grouping counts. A source may leave out a column that only the trending
+    /// window needs, if no play of the batch can be in the window.
     ///
     /// # Panics
     /// If a grouping by days lacks the column: its charts would silently miss plays.
@@ -267,8 +269,8 @@ impl Summariser {
         }
         let (items, known) = (&self.rows.items[grouping.item.index()], self.items[grouping.item.index()].values.len());
         let numbers = |dimension: &Dimension| &self.rows.labels[dimension.index()];
-        // The batch may have timestamps, for a chart in another time zone, and still lack columns that only
-        // the window needs.
+        // The batch may have timestamps, for a chart in another time zone, and still lack columns
+        // that only the window needs.
         let columns = grouping.dimensions.iter().map(|dimension| (numbers(dimension), dimension.column()));
         for (numbers, name) in std::iter::once((items, "of its items")).chain(columns) {
             let numbers = (numbers.len() == batch.rows()).then_some(numbers);
@@ -321,26 +323,28 @@ impl Summariser {
         }
     }
 
-    /// Reads the titles of these tracks from sources that have left them out; [`Self::drain_namings`] gives
-    /// them. Ids that this worker has not seen are ignored.
+    /// Reads the titles of these tracks from sources that have left them out;
+    /// [`Self::drain_namings`] gives them. Ids that this worker has not seen are ignored.
     pub fn ask(&mut self, track_ids: &[String]) {
         let Self { items, namings, .. } = self;
         let tracks = &items[ItemKind::TRACK.index()];
         namings.read_titles(track_ids.iter().filter_map(|id| tracks.find(id)));
     }
 
-    /// Removes the texts of items that are new since the last call, and the titles that have changed.
+    /// Removes the texts of items that are new since the last call, and the titles that have
+    /// changed.
     pub fn drain_namings(&mut self) -> impl Iterator<Item = Naming> {
         self.namings.drain()
     }
 
-    /// Removes all counts. `tally` gets each with whether it belongs to a pane of the trending window.
+    /// Removes all counts. `tally` gets each with whether it belongs to a pane of the trending
+    /// window.
     pub fn drain(&mut self, mut tally: impl FnMut(bool, Tally, i64)) {
         while !self.drain_some(usize::MAX, &mut tally) {}
     }
 
-    /// Removes counts of one grouping, at least `updates_min` if there are as many. Returns whether all are
-    /// removed; until then nothing may be counted.
+    /// Removes counts of one grouping, at least `updates_min` if there are as many. Returns whether
+    /// all are removed; until then nothing may be counted.
     fn drain_some(&mut self, updates_min: usize, mut tally: impl FnMut(bool, Tally, i64)) -> bool {
         let groupings = self.plan.groupings.iter().zip(&mut self.tallies);
         for (grouping, tallies) in groupings.skip(self.drained) {

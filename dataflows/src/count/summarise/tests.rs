@@ -7,8 +7,8 @@ use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray, TimestampMi
 use super::*;
 use crate::rules::definition::Definitions;
 
-/// A chart in another zone needs timestamps and only the window needs countries, which the source has left
-/// out. The batch then counts for the chart alone.
+/// A chart in another zone needs timestamps and only the window needs countries, which the source
+/// has left out. The batch then counts for the chart alone.
 #[test]
 fn a_batch_may_lack_columns_that_only_the_window_needs() {
     let charts = "[trending]\nscopes = ['country', 'device']\n\

@@ -1,5 +1,5 @@
-//! The tables and values of a TOML document, each with what an error message needs: its place and its
-//! text.
+//! The tables and values of a TOML document, each with what an error message needs: its place and
+//! its text.
 
 use std::ops::RangeInclusive;
 

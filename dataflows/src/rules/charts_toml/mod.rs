@@ -1,9 +1,9 @@
 //! Reads `charts.toml`, in which a user defines the charts.
 //!
-//! A wrong definition may count the wrong plays for weeks. The reader therefore walks the document by
-//! hand, not through `serde`: it ignores nothing, and each error names the line, the chart, the field,
-//! the value and what is possible. Fields that are planned for later versions have an error of their own;
-//! they would otherwise look like spelling mistakes.
+//! A wrong definition may count the wrong plays for weeks. The reader therefore walks the document
+//! by hand, not through `serde`: it ignores nothing, and each error names the line, the chart, the
+//! field, the value and what is possible. Fields that are planned for later versions have an error
+//! of their own; they would otherwise look like spelling mistakes.
 //!
 //! ```
 //! use reprise_dataflows::rules::charts_toml::DefinitionError;
@@ -114,7 +114,8 @@ impl Definitions {
     /// Reads a `charts.toml`. A table or field that is absent is as in the built-in default.
     ///
     /// # Errors
-    /// If `text` is not TOML, or has a field or value that is not possible: see [`DefinitionError`].
+    /// If `text` is not TOML, or has a field or value that is not possible: see
+    /// [`DefinitionError`].
     ///
     /// ```
     /// use reprise_dataflows::rules::definition::Definitions;

@@ -1,7 +1,7 @@
 //! The definition of a chart: its period, scopes, items, measure, eligibility and length.
 //!
-//! These types define a chart for the live pipeline and for replays. [`super::charts_toml`] reads them
-//! from a file.
+//! These types define a chart for the live pipeline and for replays. [`super::charts_toml`] reads
+//! them from a file.
 
 #[cfg(test)]
 mod tests;
@@ -18,8 +18,8 @@ use crate::time::{Calendar, Period};
 
 pub use crate::keys::item::ItemKind;
 
-/// All charts of a run: the content of a `charts.toml`. The default has trending and the charts `weekly`,
-/// `monthly` and `all-time`.
+/// All charts of a run: the content of a `charts.toml`. The default has trending and the charts
+/// `weekly`, `monthly` and `all-time`.
 ///
 /// ```
 /// use reprise_dataflows::rules::definition::{Definitions, TRENDING};
@@ -93,15 +93,16 @@ pub struct Trending {
     pub eligible: Eligible,
     /// The length of a full list.
     pub top: usize,
-    /// For how long before the window panes are kept for [`QueryKind::Window`], in µs. It does not change the
-    /// window itself.
+    /// For how long before the window panes are kept for [`QueryKind::Window`], in µs. It does not
+    /// change the window itself.
     ///
     /// [`QueryKind::Window`]: crate::query::QueryKind::Window
     pub history_us: i64,
 }
 
 impl Trending {
-    /// The end of the window at a clock, in µs since 1970: the first multiple of the slide after the clock.
+    /// The end of the window at a clock, in µs since 1970: the first multiple of the slide after
+    /// the clock.
     pub fn end_us(&self, clock_us: i64) -> i64 {
         clock_us.div_euclid(self.slide_us).saturating_add(1).saturating_mul(self.slide_us)
     }
@@ -207,15 +208,15 @@ pub enum Eligible {
     All,
     /// Completed plays.
     Completed,
-    /// Plays that were listened to for at least this long, in ms. If an event does not say how long, the
-    /// play counts if it is completed and 70 % of the track's duration are at least this long: a play is
-    /// completed once 70 % were heard.
+    /// Plays that were listened to for at least this long, in ms. If an event does not say how
+    /// long, the play counts if it is completed and 70 % of the track's duration are at least this
+    /// long: a play is completed once 70 % were heard.
     ListenedMs(i32),
 }
 
 impl Eligible {
-    /// Whether a play counts, given its columns of these names. `listened_ms` is `None` if the event does not
-    /// say it.
+    /// Whether a play counts, given its columns of these names. `listened_ms` is `None` if the
+    /// event does not say it.
     ///
     /// ```
     /// use reprise_dataflows::rules::definition::Eligible;
@@ -260,7 +261,8 @@ pub enum Scope {
     Of(Dimension, Label),
 }
 
-/// Hashes the number of the kind, then the label. Must not change: the digests of charts depend on it.
+/// Hashes the number of the kind, then the label. Must not change: the digests of charts depend on
+/// it.
 impl Hash for Scope {
     fn hash<H: Hasher>(&self, state: &mut H) {
         match self {
@@ -291,8 +293,8 @@ impl Scope {
         Self::Of(Dimension::DEVICE, Label::new(device))
     }
 
-    /// The name of the scope: `global`, `US`, `device:mobile`. A country whose bare name is ambiguous is
-    /// written with its prefix, `country:…`: two scopes never share a name.
+    /// The name of the scope: `global`, `US`, `device:mobile`. A country whose bare name is
+    /// ambiguous is written with its prefix, `country:…`: two scopes never share a name.
     pub fn name(&self) -> String {
         self.to_string()
     }
@@ -369,8 +371,8 @@ pub const TRENDING_NAME: &str = "trending";
 pub struct Cell {
     /// The index in [`Definitions::charts`], or [`TRENDING`].
     pub chart: u32,
-    /// The first day of the period in the chart's calendar, in days since 1970; 0 for all time and for
-    /// trending.
+    /// The first day of the period in the chart's calendar, in days since 1970; 0 for all time and
+    /// for trending.
     pub start_day: i32,
     /// The plays that are counted.
     pub scope: Scope,

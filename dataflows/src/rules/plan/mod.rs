@@ -1,8 +1,8 @@
 //! The counts from which every chart can be made.
 //!
-//! Charts that count the same items of the same plays in the same time zone share a [`Grouping`]. Its
-//! plays are counted once, by the finest [`Key`] that any of these charts needs, and rolled up to cells
-//! after the exchange, by the worker that owns the item.
+//! Charts that count the same items of the same plays in the same time zone share a [`Grouping`].
+//! Its plays are counted once, by the finest [`Key`] that any of these charts needs, and rolled up
+//! to cells after the exchange, by the worker that owns the item.
 
 #[cfg(test)]
 mod tests;
@@ -47,7 +47,8 @@ const TRENDING_GROUPING: usize = 0;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The groupings. A [`Key`] refers to one by its index; the first is that of the trending window.
+    /// The groupings. A [`Key`] refers to one by its index; the first is that of the trending
+    /// window.
     pub groupings: Vec<Grouping>,
     /// The names of the charts, in the order of the definitions.
     names: Vec<String>,
@@ -109,15 +110,15 @@ struct Member {
 pub struct Key {
     /// The index of the grouping in [`Plan::groupings`].
     pub grouping: u32,
-    /// A day since 1970 that stands for all days in the same periods ([`Grouping::representative`]), or a
-    /// pane, counted from 1970.
+    /// A day since 1970 that stands for all days in the same periods
+    /// ([`Grouping::representative`]), or a pane, counted from 1970.
     pub bucket: i64,
     /// The labels of the dimensions of the grouping, in their order.
     pub labels: Labels,
 }
 
-/// An item that is counted, and the key under which it is counted. The count is the difference of the
-/// update.
+/// An item that is counted, and the key under which it is counted. The count is the difference of
+/// the update.
 pub type Tally = (Key, ItemKey);
 
 impl Plan {
@@ -185,8 +186,8 @@ impl Plan {
             .filter(|dimension| self.groupings.iter().any(|grouping| grouping.dimensions.contains(dimension)))
     }
 
-    /// The columns that [`summarise`](crate::count::summarise) needs of a batch whose UTC day is known.
-    /// `window` adds the columns that only the trending window needs.
+    /// The columns that [`summarise`](crate::count::summarise) needs of a batch whose UTC day is
+    /// known. `window` adds the columns that only the trending window needs.
     ///
     /// ```
     /// use reprise_dataflows::rules::definition::Definitions;
@@ -213,8 +214,8 @@ impl Plan {
         columns
     }
 
-    /// The names of the charts that cannot be counted from batches without `column`, which must be one of the
-    /// columns that every play has: a chart can do without the others.
+    /// The names of the charts that cannot be counted from batches without `column`, which must be
+    /// one of the columns that every play has: a chart can do without the others.
     ///
     /// ```
     /// use reprise_dataflows::rules::definition::Definitions;
@@ -315,15 +316,15 @@ impl Grouping {
         }
     }
 
-    /// For the grouping of the trending window and a batch with a fixed window: the window, and the event
-    /// times of the plays. Plays outside the window do not count.
+    /// For the grouping of the trending window and a batch with a fixed window: the window, and the
+    /// event times of the plays. Plays outside the window do not count.
     pub fn fixed_window<'a>(&self, batch: &'a PlayBatch) -> Option<(&'a Range<i64>, &'a [i64])> {
         let window_us = batch.fixed_window_us().filter(|_| self.is_window())?;
         Some((window_us, batch.timestamps_us()?))
     }
 
-    /// The day that stands for `day` in keys: the latest first day of the periods that hold it. Both days lie
-    /// in the same periods, and there are far fewer such days.
+    /// The day that stands for `day` in keys: the latest first day of the periods that hold it.
+    /// Both days lie in the same periods, and there are far fewer such days.
     pub fn representative(&self, day: i32) -> i32 {
         let starts = self.members.iter().filter(|member| member.period != Period::All);
         starts.map(|member| member.period.start(day, member.week_starts)).max().unwrap_or(0)

@@ -21,7 +21,8 @@ fn default_charts_share_one_grouping() {
     assert_eq!(plan.columns(true), ["song_id", "title", "artist", "country", "timestamp", "completed"]);
 }
 
-/// A chart needs the columns of its scopes and rules, and every chart those that identify the track.
+/// A chart needs the columns of its scopes and rules, and every chart those that identify the
+/// track.
 #[test]
 fn charts_are_named_that_need_a_column() {
     let charts = "[[chart]]\nname = 'all'\nperiod = 'all'\nscopes = ['global']\neligible = 'all'\n\
@@ -42,7 +43,8 @@ fn charts_are_named_that_need_a_column() {
     }
 }
 
-/// Tallies of one plan translate to another plan if they count by enough, and count in the same cells.
+/// Tallies of one plan translate to another plan if they count by enough, and count in the same
+/// cells.
 #[test]
 fn tallies_translate_if_they_count_by_enough() {
     let plan = |charts: &str| Plan::new(&Definitions::parse(charts).unwrap());

@@ -1,5 +1,5 @@
-//! Tallies of one plan as tallies of another: a checkpoint serves charts that it was not made for, if it
-//! counts by enough.
+//! Tallies of one plan as tallies of another: a checkpoint serves charts that it was not made for,
+//! if it counts by enough.
 
 use serde::{Deserialize, Serialize};
 
@@ -59,8 +59,8 @@ pub struct CountedBy {
     pub zone: Option<String>,
     /// The dimensions of its labels, in order.
     pub dimensions: Vec<Dimension>,
-    /// The kinds of periods of which a bucket never crosses a boundary, each with the first day of its weeks
-    /// (Monday is 1; other kinds have 1).
+    /// The kinds of periods of which a bucket never crosses a boundary, each with the first day of
+    /// its weeks (Monday is 1; other kinds have 1).
     pub periods: Vec<(Period, i8)>,
 }
 
