@@ -119,7 +119,13 @@
 //! lines.sort();
 //! assert_eq!(
 //!     lines,
-//!     ["daily PT: S1 1", "daily PT: S2 1", "daily US: S1 1", "daily global: S1 2", "daily global: S2 1"],
+//!     [
+//!         "daily PT: S1 1",
+//!         "daily PT: S2 1",
+//!         "daily US: S1 1",
+//!         "daily global: S1 2",
+//!         "daily global: S2 1",
+//!     ],
 //! );
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -219,7 +225,8 @@ pub struct Charts<'scope> {
 ///         tallies: tallies.to_stream(scope).as_collection(),
 ///         namings: namings.to_stream(scope),
 ///     };
-///     let (ticks, plays, queries) = (None.to_stream(scope), None.to_stream(scope), None.to_stream(scope));
+///     let (ticks, plays) = (None.to_stream(scope), None.to_stream(scope));
+///     let queries = None.to_stream(scope);
 ///     build(&definitions, ticks, plays, tallied, queries).ranked.inner.capture()
 /// });
 /// let (_epoch, updates) = &ranked.extract()[0];
@@ -283,9 +290,10 @@ impl<'scope> Tallied<'scope> {
 /// let definitions = Arc::new(Definitions::parse(charts)?);
 /// let changes = timely::execute_directly(move |worker| {
 ///     let (mut ticks, mut played, ranked) = worker.dataflow(|scope| {
-///         let ((ticks, tick_stream), (played, play_stream)) = (scope.new_input(), scope.new_input());
-///         let queries = None.to_stream(scope);
-///         let charts = build(&definitions, tick_stream, play_stream, Tallied::none(scope), queries);
+///         let (ticks, tick_stream) = scope.new_input();
+///         let (played, play_stream) = scope.new_input();
+///         let (tallied, queries) = (Tallied::none(scope), None.to_stream(scope));
+///         let charts = build(&definitions, tick_stream, play_stream, tallied, queries);
 ///         (ticks, played, charts.ranked.inner.capture())
 ///     });
 ///     played.send(plays());
@@ -298,10 +306,12 @@ impl<'scope> Tallied<'scope> {
 ///     }
 ///     ranked
 /// });
-/// let changes: Vec<_> = changes.extract().into_iter().flat_map(|(_, updates)| updates).collect();
-/// let changes: Vec<_> = changes.into_iter().map(|((_, track), epoch, diff)| (epoch, track, diff)).collect();
+/// let mut updates = Vec::new();
+/// for (_, changes) in changes.extract() {
+///     updates.extend(changes.into_iter().map(|((_, track), epoch, diff)| (epoch, track, diff)));
+/// }
 /// // The plays enter the window in epoch 0, stay in epoch 1, and leave in epoch 2: a retraction.
-/// assert_eq!(changes, [(0, "S1".to_owned(), 3), (2, "S1".to_owned(), -3)]);
+/// assert_eq!(updates, [(0, "S1".to_owned(), 3), (2, "S1".to_owned(), -3)]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn build<'scope>(

@@ -97,22 +97,24 @@ pub struct PlayBatch {
 /// struct InMemory(Vec<[&'static str; 3]>);
 ///
 /// impl LateTitles for InMemory {
-///     fn each(&self, wanted: &dyn Fn(&str) -> bool, hear: &mut dyn FnMut(&str, &str, &str)) {
+///     fn each(&self, wanted: &dyn Fn(&str) -> bool, visit: &mut dyn FnMut(&str, &str, &str)) {
 ///         for [id, title, artist] in self.0.iter().filter(|[id, ..]| wanted(id)) {
-///             hear(id, title, artist);
+///             visit(id, title, artist);
 ///         }
 ///     }
 /// }
 ///
 /// let source = InMemory(vec![["S1", "Moon", "Ana"], ["S2", "Rain", "Bo"]]);
-/// let mut heard = Vec::new();
-/// source.each(&|id| id == "S2", &mut |_, title, artist| heard.push(format!("{title} by {artist}")));
-/// assert_eq!(heard, ["Rain by Bo"]);
+/// let mut titles = Vec::new();
+/// source.each(&|id| id == "S2", &mut |_, title, artist| {
+///     titles.push(format!("{title} by {artist}"));
+/// });
+/// assert_eq!(titles, ["Rain by Bo"]);
 /// ```
 pub trait LateTitles: Debug + Send + Sync {
-    /// Calls `hear` with the id, title and artist of each play whose track id is `wanted`. Plays
+    /// Calls `visit` with the id, title and artist of each play whose track id is `wanted`. Plays
     /// that share all three need only one call.
-    fn each(&self, wanted: &dyn Fn(&str) -> bool, hear: &mut dyn FnMut(&str, &str, &str));
+    fn each(&self, wanted: &dyn Fn(&str) -> bool, visit: &mut dyn FnMut(&str, &str, &str));
 }
 
 /// A column of texts, in one of two encodings.

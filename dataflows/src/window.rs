@@ -74,9 +74,12 @@ use crate::tick::{Epoch, Tick};
 ///     }
 ///     changes
 /// });
-/// let changes: Vec<_> = changes.extract().into_iter().flat_map(|(_, updates)| updates).collect();
-/// let changes: Vec<_> = changes.into_iter().map(|((key, _), epoch, diff)| (key.bucket, epoch, diff)).collect();
-/// assert_eq!(changes, [(0, 0, 4), (0, 1, -4)]);
+/// let mut updates = Vec::new();
+/// for (_, changes) in changes.extract() {
+///     let changes = changes.into_iter();
+///     updates.extend(changes.map(|((key, _), epoch, diff)| (key.bucket, epoch, diff)));
+/// }
+/// assert_eq!(updates, [(0, 0, 4), (0, 1, -4)]);
 /// ```
 pub fn window<'scope>(
     tallies: VecCollection<'scope, Epoch, Tally, i64>,

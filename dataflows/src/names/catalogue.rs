@@ -64,7 +64,8 @@ pub struct Naming {
 /// let title = timely::execute_directly(move |worker| {
 ///     // The title of the later day wins, although it comes first.
 ///     let names = worker.dataflow::<u64, _, _>(|scope| {
-///         catalogue([naming(20_773, "Moon (Live)"), naming(20_000, "Moon")].to_stream(scope)).names
+///         let namings = [naming(20_773, "Moon (Live)"), naming(20_000, "Moon")];
+///         catalogue(namings.to_stream(scope)).names
 ///     });
 ///     while worker.step() {}
 ///     names.about(&track).map(|about| about.title)

@@ -49,7 +49,11 @@ use super::stash::{DueInput, Stash};
 ///         self.limits.extend(limits);
 ///     }
 ///
-///     fn close(&mut self, _time: &u64, (largest, exceeds): <Self::Outputs as Outputs<u64>>::Emit<'_>) -> Closing {
+///     fn close(
+///         &mut self,
+///         _time: &u64,
+///         (largest, exceeds): <Self::Outputs as Outputs<u64>>::Emit<'_>,
+///     ) -> Closing {
 ///         largest(self.largest);
 ///         self.limits.drain(..).for_each(|limit| exceeds(self.largest > limit));
 ///         Closing::Done

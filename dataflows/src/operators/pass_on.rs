@@ -18,7 +18,7 @@ use timely::progress::Timestamp;
 ///
 /// let (passed, letters) = timely::example(|scope| {
 ///     let words = ["moon", "rain", "sun"].to_stream(scope);
-///     let letters = |words: &[Vec<&str>]| vec![words.iter().flatten().map(|word| word.len()).sum::<usize>()];
+///     let letters = |words: &[Vec<&str>]| vec![words.concat().concat().len()];
 ///     let (passed, letters) = pass_on("Letters", words, letters);
 ///     (passed.capture(), letters.capture())
 /// });

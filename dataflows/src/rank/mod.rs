@@ -93,7 +93,7 @@ pub trait Counted<I, C> {
 /// }
 ///
 /// let (tops, answers) = timely::example(|scope| {
-///     let goals = [("Ana", 3), ("Bo", 1), ("Cy", 5)].map(|(player, goals)| (("Reds", player), 0, goals));
+///     let goals = [(("Reds", "Ana"), 0, 3), (("Reds", "Bo"), 0, 1), (("Reds", "Cy"), 0, 5)];
 ///     let goals = goals.to_stream(scope).as_collection();
 ///     let queries = [("Reds", "Bo")].to_stream(scope);
 ///     let ranked = rank("Scorers", goals, Pipeline, queries, Scorers);

@@ -9,7 +9,8 @@ pub const FILE_BYTES_MAX: usize = 64 << 10;
 /// use reprise_dataflows::rules::charts_toml::DefinitionError;
 /// use reprise_dataflows::rules::definition::Definitions;
 ///
-/// let error = Definitions::parse("[[chart]]\nname = 'hits'\nperiod = 'week'\ntop = 5000").unwrap_err();
+/// let file = "[[chart]]\nname = 'hits'\nperiod = 'week'\ntop = 5000";
+/// let error = Definitions::parse(file).unwrap_err();
 /// assert_eq!(
 ///     error.to_string(),
 ///     "line 4: chart `hits`: `top` is 5000, but must be a number from 1 to 1000",

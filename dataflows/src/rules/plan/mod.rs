@@ -28,10 +28,10 @@ const TRENDING_GROUPING: usize = 0;
 ///
 /// ```
 /// use reprise_dataflows::keys::label::Label;
-/// use reprise_dataflows::rules::definition::Definitions;
+/// use reprise_dataflows::rules::definition::{Cell, Definitions};
 /// use reprise_dataflows::rules::plan::{Key, Plan};
 ///
-/// // Weekly, monthly and all-time charts of completed plays: one count of each play serves all three.
+/// // Weekly, monthly and all-time charts of completed plays: one count serves all three.
 /// let definitions = Definitions::builtin();
 /// let plan = Plan::new(&definitions);
 /// assert_eq!(plan.groupings.len(), 2, "the window, and all charts by period");
@@ -40,10 +40,11 @@ const TRENDING_GROUPING: usize = 0;
 /// let bucket = plan.groupings[1].representative(20_777).into();
 /// let labels = [Label::new("PT")].into_iter().collect();
 /// let cells = plan.cells(&Key { grouping: 1, bucket, labels });
-/// let cells: Vec<_> = cells.iter().map(|cell| (definitions.name(cell.chart), cell.scope.name())).collect();
-/// assert_eq!(cells.len(), 6);
-/// assert!(cells.contains(&("weekly", "PT".to_owned())));
-/// assert!(cells.contains(&("all-time", "global".to_owned())));
+/// let name = |cell: &Cell| format!("{} {}", definitions.name(cell.chart), cell.scope.name());
+/// let mut names: Vec<String> = cells.iter().map(name).collect();
+/// names.sort();
+/// assert_eq!(names[..4], ["all-time PT", "all-time global", "monthly PT", "monthly global"]);
+/// assert_eq!(names[4..], ["weekly PT", "weekly global"]);
 /// ```
 #[derive(Clone, Debug)]
 pub struct Plan {
