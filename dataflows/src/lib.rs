@@ -30,7 +30,8 @@
 //!
 //! **Epochs and ticks.** The timestamp of the dataflow is the [`Epoch`], a counter of batches of
 //! work. A [`Tick`] begins each epoch and carries the *clock*: the moment that the epoch takes for
-//! "now". A play may come in any epoch; its own timestamp decides the periods in which it counts.
+//! "now". A play may come in any epoch; its timestamp, or the day of its batch, decides the periods
+//! in which it counts.
 //! The output of an epoch is complete once the frontier has passed the epoch, and then counts all
 //! plays of that epoch and of those before it, and no others.
 //!
@@ -51,21 +52,23 @@
 //! collection: the multiplicity of (cell, item) is its count while it is in the top. Each worker
 //! ranks the items that it owns; one more `rank` merges the tops of all workers.
 //!
-//! **Names.** An item travels as a hash of its text, [`keys::item::ItemKey`]. Each text travels
-//! once, to the owner of the item, which keeps it together with the title and artist of a track
-//! ([`names::catalogue`]).
+//! **Names.** An item travels as a hash of its text, [`keys::item::ItemKey`]. A worker sends a text
+//! once, when it first sees it, to the owner of the item, which keeps it together with the title
+//! and artist of a track ([`names::catalogue`]).
 //!
 //! **Queries.** What no top holds, such as the plays of any track, is asked by a [`query::Query`].
 //! It enters with an epoch, and every worker answers from its counts at the end of that epoch.
 //!
-//! **Folds.** Every step with state is an [`operators::EpochFold`]. It receives the updates of an
-//! epoch in any order and emits changes when the epoch is complete. It does not know timely, so a
-//! unit test can call it; [`operators::by_epoch`] makes an operator of it.
+//! **Folds.** Every step that keeps state from epoch to epoch is an [`operators::EpochFold`]. It
+//! receives the updates of an epoch in any order and emits changes when the epoch is complete. It
+//! does not know timely, so a unit test can call it; [`operators::by_epoch`] makes an operator of
+//! it.
 //!
 //! # Invariants
 //!
-//! - **No I/O.** Nothing here opens a file or a connection or reads the time. Whatever a chart
-//!   depends on is an argument of [`build`].
+//! - **No I/O.** Nothing here opens a file or a connection or reads the time. Everything on which a
+//!   chart depends is an argument of [`build`]. A source that reads titles on demand implements
+//!   [`play::LateTitles`].
 //! - **One answer.** The same plays, and for trending the same clock, give the same charts,
 //!   whatever their order, the epochs they came in, and the number of workers and processes. Ties
 //!   are broken by the text of the item, bytewise.
@@ -181,7 +184,7 @@ pub struct Charts<'scope> {
     /// has reported them. Titles that a source reads on demand have to be asked for, by
     /// [`query::QueryKind::Titles`].
     pub titles: VecCollection<'scope, Epoch, (String, About), i64>,
-    /// What was counted for each chart, as changes that add up.
+    /// The plays and digests of each chart, as changes that add up.
     pub inputs: StreamVec<'scope, Epoch, InputsChange>,
     /// The answers of each worker to the queries of an epoch, as of the end of that epoch.
     pub answers: StreamVec<'scope, Epoch, Answer>,
@@ -256,8 +259,9 @@ impl<'scope> Tallied<'scope> {
 /// An epoch is complete when all inputs have advanced beyond it.
 ///
 /// # Panics
-/// While it runs, if a batch lacks a column that a chart by period counts by: without its plays the
-/// chart would be wrong, and nothing would say so.
+/// The dataflow panics if a batch lacks a column by which a chart by period counts, and if two
+/// items have the same [`ItemKey`](keys::item::ItemKey): the charts would be wrong without a sign
+/// of it.
 ///
 /// ```
 /// use std::collections::BTreeMap;

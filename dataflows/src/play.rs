@@ -27,7 +27,7 @@ pub const DAY_US: i64 = 24 * HOUR_US;
 ///
 /// let columns = schema();
 /// assert!(!columns.field_with_name("song_id")?.is_nullable());
-/// // Null where the event does not tell for how long the play was heard.
+/// // Null if the event has no listening time.
 /// assert!(columns.field_with_name("listened_ms")?.is_nullable());
 /// # Ok::<(), arrow::error::ArrowError>(())
 /// ```
@@ -85,7 +85,7 @@ pub struct PlayBatch {
 
 /// The titles and artists of a batch, read on demand.
 ///
-/// A history has many tracks, and only those in a top need a title. So the source leaves both
+/// A history has many tracks, of which only those in a top need a title. The source leaves both
 /// columns out of the batch, and reads them again for the tracks of a
 /// [`QueryKind::Titles`](crate::query::QueryKind::Titles).
 ///
@@ -252,18 +252,19 @@ impl PlayBatch {
         Some(column.as_primitive_opt::<TimestampMicrosecondType>()?.values())
     }
 
-    /// Whether each play was heard to its end, or nearly; `None` if the batch lacks the column.
+    /// Whether each play was completed: listened to for at least 70 % of the track. `None` if the
+    /// batch lacks the column.
     pub fn completed(&self) -> Option<&BooleanArray> {
         self.columns.column_by_name("completed")?.as_boolean_opt()
     }
 
-    /// How long the track of each play lasts, in ms; `None` if the batch lacks the column.
+    /// The duration of the track of each play in ms; `None` if the batch lacks the column.
     pub fn durations_ms(&self) -> Option<&Int32Array> {
         self.columns.column_by_name("duration_ms")?.as_primitive_opt()
     }
 
-    /// For how long each play was heard, in ms, null where an event does not tell; `None` if the
-    /// batch lacks the column.
+    /// The listening time of each play in ms, null if its event has none. `None` if the batch lacks
+    /// the column.
     pub fn listened_ms(&self) -> Option<&Int32Array> {
         self.columns.column_by_name("listened_ms")?.as_primitive_opt()
     }

@@ -62,11 +62,11 @@ pub const ARTIST_TRACKS_MAX: usize = 20_000;
 pub struct Query {
     /// The number that every [`Answer`] repeats. The client chooses it.
     pub id: u64,
-    /// What is asked.
+    /// The question.
     pub kind: QueryKind,
 }
 
-/// What a query asks, and which [`Finding`]s answer it.
+/// A question, with the [`Finding`]s that answer it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum QueryKind {
     /// The title and artist of the track with this id, and its plays in each cell:

@@ -4,7 +4,7 @@
 //!              known_from        start                     end
 //!                  │               │                         │
 //!  … forgotten     │  kept, for    │  in the window: their   │   wait until the window
-//!                  │  queries      │  tallies are put out    │   reaches them
+//!                  │  queries      │  tallies are emitted    │   reaches them
 //!  ────────────────┴───────────────┴─────────────────────────┴───────────────────────► panes
 //! ```
 //!
@@ -40,7 +40,7 @@ use crate::tick::{Epoch, Tick};
 /// Turns tallies by pane into the tallies of the window at the clock of each epoch, and answers the
 /// `queries` about a window of the past.
 ///
-/// The bucket of a key in `tallies` is a pane; keys that are put out have bucket 0. `ticks` bring
+/// The bucket of a key in `tallies` is a pane; emitted keys have bucket 0. `ticks` bring
 /// the clock of each epoch. Ticks and queries have to reach every worker.
 ///
 /// ```

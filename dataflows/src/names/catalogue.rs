@@ -32,8 +32,7 @@ pub struct About {
     pub artist: String,
 }
 
-/// What a source has found about an item. All that matters of several namings of an item is the
-/// greatest `about`.
+/// The names of an item, from a source. Of several namings of an item, the greatest `about` counts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Naming {
     /// The item.

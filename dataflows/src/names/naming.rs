@@ -22,7 +22,7 @@ pub struct Namings {
     /// The latest UTC day of each track, in an array of its own: most plays of a history need
     /// nothing else.
     days: Vec<i32>,
-    /// The tracks whose naming is to be emitted.
+    /// The tracks whose naming has not been emitted.
     changed: Vec<u32>,
     /// By the number of the track.
     keys: Vec<ItemKey>,
@@ -199,7 +199,7 @@ impl Namings {
         }
     }
 
-    /// Removes the namings that are to be emitted.
+    /// Removes and returns the namings that have not been emitted.
     pub fn drain(&mut self) -> impl Iterator<Item = Naming> {
         let tracks = std::mem::take(&mut self.changed).into_iter().map(|number| {
             let track = &mut self.tracks[number as usize];

@@ -106,11 +106,11 @@ pub trait Counted<I, C> {
 /// assert_eq!(answers.extract(), [(0, vec![1])]);
 /// ```
 pub trait RankRules: 'static {
-    /// What an update counts under. Each key stands for some cells.
+    /// The key of an update. It stands for some cells.
     type Key: Clone + Eq + Hash + 'static;
-    /// What is ranked.
+    /// The items that are ranked.
     type Item: Clone + Eq + Hash + 'static;
-    /// What has a top.
+    /// The cells, each of which has a top.
     type Cell: Clone + Eq + Hash + 'static;
     /// A query of the counts; `()` if there are none.
     type Query: Clone + 'static;

@@ -15,7 +15,7 @@ use crate::play::DAY_US;
 pub struct Unreadable {
     /// The text.
     pub found: String,
-    /// What is expected in its place, with an example; the end of the message.
+    /// The expected form, with an example; the end of the message.
     pub expected: &'static str,
 }
 

@@ -87,7 +87,7 @@ pub struct Trending {
     pub scopes: Vec<ScopeKind>,
     /// The kind of items that are ranked.
     pub item: ItemKind,
-    /// What the count of an item is.
+    /// The quantity by which items are ranked.
     pub measure: Measure,
     /// The plays that count.
     pub eligible: Eligible,
@@ -127,7 +127,7 @@ pub struct Chart {
     pub scopes: Vec<ScopeKind>,
     /// The kind of items that are ranked.
     pub item: ItemKind,
-    /// What the count of an item is.
+    /// The quantity by which items are ranked.
     pub measure: Measure,
     /// The plays that count.
     pub eligible: Eligible,
@@ -193,7 +193,7 @@ impl<'de> Deserialize<'de> for ScopeKind {
     }
 }
 
-/// What the count of an item is.
+/// A quantity by which items are ranked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Measure {
@@ -210,7 +210,7 @@ pub enum Eligible {
     Completed,
     /// Plays that were listened to for at least this long, in ms. If an event does not say how
     /// long, the play counts if it is completed and 70 % of the track's duration are at least this
-    /// long: a play is completed once 70 % were heard.
+    /// long: a play is completed after 70 % of the track.
     ListenedMs(i32),
 }
 

@@ -87,7 +87,7 @@ struct Member {
     scopes: Vec<ScopeKind>,
 }
 
-/// What a worker counts by, besides the item.
+/// The key under which a worker counts an item: bucket of time and labels.
 ///
 /// ```
 /// use reprise_dataflows::keys::label::Label;

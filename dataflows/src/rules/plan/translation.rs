@@ -48,7 +48,7 @@ impl Plan {
     }
 }
 
-/// What a grouping counts by, in a form that a checkpoint can store.
+/// The description of a grouping, in a form that a checkpoint can store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CountedBy {
     /// The kind of items.
