@@ -176,6 +176,47 @@ use tops::{ItemRules, merge};
 use window::window;
 
 /// The outputs of [`build`]. Each is spread over the workers: the whole is the union of all.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray};
+/// # use reprise_dataflows::play::PlayBatch;
+/// # use reprise_dataflows::rules::definition::Definitions;
+/// # use reprise_dataflows::{Tallied, build};
+/// # use timely::dataflow::operators::capture::{Capture, Extract};
+/// # use timely::dataflow::operators::{Input, vec::ToStream};
+/// # fn play(id: &str) -> PlayBatch {
+/// #     let text = |text: &str| Arc::new(StringArray::from(vec![text])) as ArrayRef;
+/// #     let completed = Arc::new(BooleanArray::from(vec![true])) as ArrayRef;
+/// #     let columns = [("song_id", text(id)), ("title", text("Moon")), ("artist", text("Ana"))];
+/// #     let columns = columns.into_iter().chain([("completed", completed)]);
+/// #     PlayBatch::new(RecordBatch::try_from_iter(columns).unwrap(), Some(20_773))
+/// # }
+/// // A chart that lists one track. Epoch 0 has a play of S1 and one of S2, epoch 1 another of S2.
+/// let chart = "[[chart]]\nname = 'ever'\nperiod = 'all'\nscopes = ['global']\ntop = 1";
+/// let definitions = Arc::new(Definitions::parse(chart)?);
+/// let ranked = timely::execute_directly(move |worker| {
+///     let (mut plays, ranked) = worker.dataflow(|scope| {
+///         let (plays, play_stream) = scope.new_input();
+///         let (ticks, queries) = (None.to_stream(scope), None.to_stream(scope));
+///         let charts = build(&definitions, ticks, play_stream, Tallied::none(scope), queries);
+///         (plays, charts.ranked.inner.capture())
+///     });
+///     plays.send(play("S2"));
+///     plays.send(play("S1"));
+///     plays.advance_to(1);
+///     plays.send(play("S2"));
+///     ranked
+/// });
+/// let mut updates = Vec::new();
+/// for (_, changes) in ranked.extract() {
+///     updates.extend(changes.into_iter().map(|((_, track), epoch, diff)| (epoch, track, diff)));
+/// }
+/// // In the tie of epoch 0, S1 ranks first. In epoch 1 S2 has two plays, and S1 is retracted.
+/// let expected = [(0, "S1", 1), (1, "S1", -1), (1, "S2", 2)];
+/// assert_eq!(updates, expected.map(|(epoch, track, diff)| (epoch, track.to_owned(), diff)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Charts<'scope> {
     /// The top of every cell: the multiplicity of (cell, item) is its count. An item is named by
     /// its text, a track by its id.

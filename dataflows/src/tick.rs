@@ -8,8 +8,7 @@ pub type Epoch = u64;
 
 /// Begins an epoch, and holds for all of it, on every worker.
 ///
-/// [`crate::build`] reads only the epoch and the clock; stage and cut are for the sources and sinks
-/// around it.
+/// [`crate::build`] reads only the clock. The other fields are for the sources and sinks around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tick {
     /// The epoch that begins.

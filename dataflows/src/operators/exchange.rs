@@ -23,8 +23,8 @@ use timely::logging::TimelyLogger;
 use timely::progress::{Stamp, Timestamp};
 use timely::worker::Worker;
 
-/// The fewest and the most updates of a full piece, and the updates in all pieces that are not
-/// full.
+/// The limits of the size of a full piece, and the most updates in all pieces that are not full
+/// (unless there are very many workers).
 const PIECE_UPDATES: std::ops::Range<usize> = 128..4096;
 const WAITING_UPDATES: usize = 64 << 10;
 

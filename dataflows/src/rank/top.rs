@@ -4,8 +4,8 @@ use std::cmp::{Ordering, Reverse};
 
 use super::counts::Counts;
 
-/// A cell scans all counts if it has more candidates than one in this many counts, and than
-/// [`CANDIDATES_MIN`].
+/// A cell scans all counts once its candidates exceed [`CANDIDATES_MIN`] and one in this many
+/// counts.
 const MANY: usize = 8;
 const CANDIDATES_MIN: usize = 1024;
 
