@@ -106,7 +106,7 @@ pub enum QueryKind {
         chart: u32,
         /// The first day of the period, as in [`Cell::start_day`].
         start_day: i32,
-        /// The id of the track.
+        /// The id of the track, if any.
         track_id: Option<String>,
     },
     /// The list of a trending window of the past: [`Finding::Track`], or [`Finding::Item`] if the
@@ -180,7 +180,7 @@ pub enum Finding {
         cell: Cell,
         /// The plays of all items.
         plays: i64,
-        /// The plays of the track of the query.
+        /// The plays of the track of the query; 0 if the query has none.
         of_track: i64,
     },
     /// The start of the first pane that is kept, in µs since 1970. A window that begins earlier may
