@@ -1,6 +1,7 @@
-//! A weekly chart of four plays, without Kafka and without a lake: plays go into `build`, and a chart comes out.
+//! A weekly chart of four plays, without Kafka and without a lake: `build` turns plays into a
+//! chart.
 //!
-//! `cargo run --release -p reprise-dataflows --example top_songs` prints it.
+//! Run it with `cargo run --release -p reprise-dataflows --example top_songs`.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -14,7 +15,7 @@ use reprise_dataflows::{Stage, Tallied, Tally, Tick, build};
 use timely::dataflow::operators::vec::ToStream;
 use timely::dataflow::operators::{Input, Inspect};
 
-/// Three plays of one song, and one of another, all in the week of 2026-11-16.
+/// Three plays of one song and one of another, all in the week of 2026-11-16.
 fn plays() -> PlayBatch {
     let texts = |texts: [&str; 4]| -> ArrayRef { Arc::new(StringArray::from_iter_values(texts)) };
     let minutes = [0, 1, 2, 3].map(|minute| 1_795_185_700_000_000 + minute * 60_000_000);
@@ -33,21 +34,21 @@ fn plays() -> PlayBatch {
 fn main() {
     let definitions = Arc::new(Definitions::builtin());
     let counts = Arc::new(Mutex::new(BTreeMap::new()));
-    let (rules, told) = (definitions.clone(), counts.clone());
+    let (rules, sums) = (definitions.clone(), counts.clone());
     timely::execute_directly(move |worker| {
         let mut tallies = InputSession::<u64, Tally, i64>::new();
         let mut inputs = worker.dataflow(|scope| {
             let ((ticks, tick_stream), (plays, play_stream)) = (scope.new_input(), scope.new_input());
-            // No checkpoint to begin with, and nobody asks anything.
+            // There is no checkpoint and no query.
             let tallied = Tallied { tallies: tallies.to_collection(scope), namings: None.to_stream(scope) };
             let charts = build(&rules, tick_stream, play_stream, tallied, None::<Query>.to_stream(scope));
-            // A chart is a collection: its entries are what has been added and not been taken back.
+            // A chart is a collection: the sum of the changes of an entry is its count.
             charts.ranked.inner.inspect(move |(entry, _epoch, change)| {
-                *told.lock().expect("one thread").entry(entry.clone()).or_insert(0) += change;
+                *sums.lock().expect("one thread").entry(entry.clone()).or_insert(0) += change;
             });
             (ticks, plays)
         });
-        // An epoch: its tick says the clock, and its plays follow.
+        // One epoch: a tick with the clock, and the plays.
         inputs.0.send(Tick { epoch: 0, clock_us: Some(1_795_185_900_000_000), stage: Stage::Live, cut: None });
         inputs.1.send(plays());
     });

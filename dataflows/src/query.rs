@@ -1,8 +1,10 @@
-//! Questions that no top answers: about any track, a place on the map, or a window that has passed.
+//! Queries that no top answers: about any track or artist, the countries of a chart, or a window of
+//! the past.
 //!
-//! A [`Query`] comes with an epoch, as plays do, and goes to every worker. Each answers for the items that it owns, from the
-//! counts as they are at the end of that epoch, so all [`Answer`]s to it are true for the same plays, and whoever asked adds them
-//! up. What is asked for costs something when it is asked for, and nothing before.
+//! A [`Query`] enters with an epoch, as plays do, and reaches every worker. Each worker answers for
+//! the items that it owns, from its counts at the end of that epoch: all [`Answer`]s to a query
+//! refer to the same plays, and the client adds them up. Queries need no index, and cost nothing
+//! until they are made.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -14,83 +16,181 @@ use crate::names::catalogue::{About, Names};
 use crate::rank::Counted;
 use crate::rules::definition::{Cell, ItemKind, Scope, ScopeKind, TRENDING};
 
-/// Artists that one worker finds at most.
+/// The most artists that one worker returns for a search.
 pub const ARTISTS_MAX: usize = 1000;
 
-/// Tracks whose plays one worker adds up for an artist at most. Those beyond it are the least played.
+/// The most tracks of an artist whose plays one worker adds up: those that were played most.
 pub const ARTIST_TRACKS_MAX: usize = 20_000;
 
-/// A question, under a number by which its answers are known.
+/// A query and the number that its answers carry.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray};
+/// # use reprise_dataflows::play::PlayBatch;
+/// use reprise_dataflows::query::{Finding, Query, QueryKind};
+/// # use reprise_dataflows::rules::definition::Definitions;
+/// # use reprise_dataflows::{Tallied, build};
+/// # use timely::dataflow::operators::capture::{Capture, Extract};
+/// # use timely::dataflow::operators::vec::{Map, ToStream};
+/// # let texts = |texts: [&str; 3]| Arc::new(StringArray::from(texts.to_vec())) as ArrayRef;
+/// # let columns = RecordBatch::try_from_iter([
+/// #     ("song_id", texts(["S1", "S2", "S1"])),
+/// #     ("title", texts(["Moon", "Rain", "Moon"])),
+/// #     ("artist", texts(["Ana", "Bo", "Ana"])),
+/// #     ("completed", Arc::new(BooleanArray::from(vec![true; 3])) as ArrayRef),
+/// # ])?;
+/// # let plays = PlayBatch::new(columns, Some(20_773));
+/// // A chart that lists a single track: S1, which has two plays. S2 has one.
+/// let chart = "[[chart]]\nname = 'ever'\nperiod = 'all'\nscopes = ['global']\ntop = 1";
+/// let definitions = Arc::new(Definitions::parse(chart)?);
+///
+/// // The chart does not know S2, but the workers have counted it.
+/// let found = timely::example(move |scope| {
+///     let queries = [Query { id: 7, kind: QueryKind::Track("S2".to_owned()) }].to_stream(scope);
+///     let (ticks, plays) = (None.to_stream(scope), [plays].to_stream(scope));
+///     let charts = build(&definitions, ticks, plays, Tallied::none(scope), queries);
+///     charts.answers.map(|answer| answer.found).capture()
+/// });
+/// let found: Vec<_> = found.extract().into_iter().flat_map(|(_epoch, found)| found).collect();
+/// assert!(matches!(&found[0], Finding::Called(about) if about.title == "Rain"));
+/// assert!(matches!(&found[1], Finding::Plays { plays: 1, .. }));
+/// assert_eq!(found.len(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Query {
+    /// The number that every [`Answer`] repeats. The client chooses it.
     pub id: u64,
+    /// The question.
     pub kind: QueryKind,
 }
 
+/// A question, with the [`Finding`]s that answer it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum QueryKind {
-    /// What the track of this id is called, and how often it was played in each cell: [`Finding::Called`], [`Finding::Plays`].
+    /// The title and artist of the track with this id, and its plays in each cell:
+    /// [`Finding::Called`], [`Finding::Plays`].
     Track(String),
-    /// The tracks and artists whose names hold `text`, whatever the case, with their plays in `cell`: [`Finding::Track`] and
-    /// [`Finding::Artist`], of each those that were played most on each worker: `limit` tracks, and [`ARTISTS_MAX`] artists, so that the
-    /// sums of artists with little to their name may lack a part.
-    Search { text: String, cell: Cell, limit: usize },
-    /// The tracks that bear this artist's name, and the artist's plays in each of `cells`: [`Finding::Artist`], [`Finding::Plays`], and
-    /// [`Finding::Track`] for the `limit` tracks with the most plays in the first of the cells. Parts of different workers add up. A
-    /// cell of a chart of artists gives the artist's own count, any other cell the sum of the tracks.
-    Artist { name: String, cells: Vec<Cell>, limit: usize },
-    /// What was played in each country in a period of a chart, and of it a track: [`Finding::Country`].
-    Countries { chart: u32, start_day: i32, track_id: Option<String> },
-    /// The trending window that ended at `end_us`, as one cell: [`Finding::Track`], or [`Finding::Artist`] if it ranks those, and
-    /// [`Finding::KnownFrom`].
-    Window { end_us: i64, scope: Scope, limit: usize },
-    /// What the tracks of these ids are called, where a source has not said it yet: see [`crate::play::LateTitles`]. Nothing is
-    /// found: the charts say it.
-    Titles { track_ids: Vec<String> },
+    /// The tracks and artists whose names contain `text`, in any case: [`Finding::Track`],
+    /// [`Finding::Artist`].
+    ///
+    /// Each worker returns the `limit` tracks and the [`ARTISTS_MAX`] artists with the most plays.
+    /// With more artists than that, the sum of an artist with few plays may lack the part of a
+    /// worker.
+    Search {
+        /// Part of a title or of the name of an artist.
+        text: String,
+        /// The cell whose plays are returned.
+        cell: Cell,
+        /// The most tracks of each worker.
+        limit: usize,
+    },
+    /// The tracks of an artist and the artist's plays: [`Finding::Plays`] for each cell,
+    /// [`Finding::Artist`] for the number of tracks, and [`Finding::Track`]. Parts of different
+    /// workers add up.
+    ///
+    /// In a cell of a chart of artists the plays are the count of the artist, in any other cell the
+    /// sum of the tracks' counts.
+    Artist {
+        /// The name of the artist, exactly.
+        name: String,
+        /// The cells whose plays are returned.
+        cells: Vec<Cell>,
+        /// The most tracks of each worker: those with the most plays in the first of `cells`.
+        limit: usize,
+    },
+    /// The plays in each country, and those of a track among them: [`Finding::Country`].
+    Countries {
+        /// The chart, as in [`Cell::chart`].
+        chart: u32,
+        /// The first day of the period, as in [`Cell::start_day`].
+        start_day: i32,
+        /// The id of the track, if any.
+        track_id: Option<String>,
+    },
+    /// The list of a trending window of the past: [`Finding::Track`], or [`Finding::Item`] if the
+    /// window ranks other items, and [`Finding::KnownFrom`].
+    Window {
+        /// The end of the window, in µs since 1970; a multiple of the slide.
+        end_us: i64,
+        /// The scope of the list.
+        scope: Scope,
+        /// The most items of each worker.
+        limit: usize,
+    },
+    /// Reads the titles of tracks whose source has left them out: see [`crate::play::LateTitles`].
+    /// There is no answer; the titles appear in [`Charts::titles`](crate::Charts::titles).
+    Titles {
+        /// The ids of the tracks.
+        track_ids: Vec<String>,
+    },
 }
 
-/// A part of the answer to the query of this number; there may be none, and several from each worker.
+/// A part of the answer to a query. Each worker may send any number of parts, or none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
+    /// The [`Query::id`].
     pub id: u64,
+    /// The part.
     pub found: Finding,
 }
 
+/// A part of the answer to a query, from one worker.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Finding {
+    /// The title and artist of a track.
     Called(About),
+    /// The plays in a cell.
     Plays {
+        /// The cell.
         cell: Cell,
+        /// The plays of the track or artist of the query.
         plays: i64,
     },
+    /// A track. The worker owns it: no other worker returns a part of it.
     Track {
+        /// The id.
         track_id: String,
+        /// The title and artist, if they are known.
         about: Option<About>,
+        /// The plays in the cell of the query.
         plays: i64,
     },
-    /// Parts of different workers add up.
+    /// An artist, with the tracks that this worker owns. Parts of different workers add up.
     Artist {
+        /// The name.
         artist: String,
+        /// The plays of the tracks in the cell of a search; 0 for [`QueryKind::Artist`].
         plays: i64,
+        /// The number of the tracks.
         tracks: u64,
     },
-    /// An item that is not a track, of a list.
+    /// An item that is not a track, in a window of the past.
     Item {
+        /// The text of the item.
         text: String,
+        /// The plays in the window.
         plays: i64,
     },
-    /// Parts of different workers add up. The cell's scope is a country.
+    /// A country, with the plays of the items that this worker owns. Parts of different workers add
+    /// up.
     Country {
+        /// The cell of the country.
         cell: Cell,
+        /// The plays of all items.
         plays: i64,
+        /// The plays of the track of the query; 0 if the query has none.
         of_track: i64,
     },
-    /// Plays before this moment, in µs since 1970, are no longer told apart by their time.
+    /// The start of the first pane that is kept, in µs since 1970. A window that begins earlier may
+    /// lack plays.
     KnownFrom(i64),
 }
 
 impl QueryKind {
-    /// What a worker's counts say to it. `is_window`: they are those of the trending window, which are counted apart.
+    /// Answers the query from the counts of one worker. `is_window` tells whether these are the
+    /// counts of the trending window or those by days.
     pub(crate) fn answer(&self, counted: &dyn Counted<ItemKey, Cell>, names: &Names, is_window: bool) -> Vec<Finding> {
         match self {
             Self::Track(id) => track(&ItemKey::new(ItemKind::TRACK, id), counted, names, is_window),
@@ -197,7 +297,7 @@ fn artist(
     found
 }
 
-/// Whether `name` holds `text`, which is in lower case.
+/// Whether `name` contains `text`, which is in lower case.
 fn holds(name: &str, text: &str) -> bool {
     if name.is_ascii() {
         let (name, text) = (name.as_bytes(), text.as_bytes());
@@ -206,7 +306,7 @@ fn holds(name: &str, text: &str) -> bool {
     name.to_lowercase().contains(text)
 }
 
-/// An item with its plays, by its name.
+/// An item with its name and its plays.
 pub(crate) fn named(kind: ItemKind, item: &ItemKey, plays: i64, names: &Names) -> Finding {
     let text = names.text(item).to_string();
     match kind {
@@ -220,7 +320,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn case_is_of_no_account() {
+    fn case_does_not_matter() {
         for (name, text) in
             [("Über Alles", "über"), ("ÜBER", "über"), ("The Moon", "MOON"), ("Moon", ""), ("楽団", "団")]
         {

@@ -1,4 +1,5 @@
-//! How the items of charts are ranked: first by the workers that own them, then the tops of all workers.
+//! The ranking of charts in two steps: each worker ranks the items that it owns, then the tops of
+//! all workers are merged.
 
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
@@ -16,30 +17,35 @@ use crate::rules::definition::{Cell, Definitions};
 use crate::rules::plan::{Key, Plan};
 use crate::tick::Epoch;
 
-/// Whose counts are ranked.
+/// The counts that are ranked.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Of {
+enum CountsOf {
     Days,
     Window,
 }
 
 /// Ranks the items that a worker owns, and answers queries from their counts.
 pub struct ItemRules {
-    of: Of,
+    of: CountsOf,
     plan: Plan,
     definitions: Arc<Definitions>,
     names: Names,
 }
 
 impl ItemRules {
-    /// For the counts of days.
+    /// For the counts by days: all charts by period.
     pub fn of_days(definitions: &Arc<Definitions>, names: &Names) -> Self {
-        Self { of: Of::Days, plan: Plan::new(definitions), definitions: definitions.clone(), names: names.clone() }
+        Self {
+            of: CountsOf::Days,
+            plan: Plan::new(definitions),
+            definitions: definitions.clone(),
+            names: names.clone(),
+        }
     }
 
     /// For the counts of the trending window.
     pub fn of_window(definitions: &Arc<Definitions>, names: &Names) -> Self {
-        Self { of: Of::Window, ..Self::of_days(definitions, names) }
+        Self { of: CountsOf::Window, ..Self::of_days(definitions, names) }
     }
 }
 
@@ -63,12 +69,12 @@ impl RankRules for ItemRules {
     }
 
     fn answer(&self, Query { id, kind }: Query, counted: &dyn Counted<ItemKey, Cell>) -> Vec<Answer> {
-        let found = kind.answer(counted, &self.names, self.of == Of::Window);
+        let found = kind.answer(counted, &self.names, self.of == CountsOf::Window);
         found.into_iter().map(|found| Answer { id, found }).collect()
     }
 }
 
-/// Ranks texts by what their counts in each cell are already.
+/// Ranks texts by the counts that the workers' tops already have for each cell.
 struct MergeRules(Arc<Definitions>);
 
 impl RankRules for MergeRules {
@@ -95,7 +101,8 @@ impl RankRules for MergeRules {
     }
 }
 
-/// The tops of all workers made one, with the items' texts. Those of a worker that is alone are those of all.
+/// Merges the tops of all workers into one, and replaces items by their texts. The tops of a single
+/// worker are complete as they are.
 pub fn merge<'scope>(
     owned: VecCollection<'scope, Epoch, (Cell, ItemKey), i64>,
     definitions: &Arc<Definitions>,
@@ -111,7 +118,7 @@ pub fn merge<'scope>(
     rank("RankMerge", named, by_cell, None::<()>.to_stream(scope), MergeRules(definitions.clone())).tops
 }
 
-/// The number by which cells are spread over workers; the same in every process.
+/// The number by which cells are spread over workers. It is the same in every process.
 fn route(cell: &Cell) -> u64 {
     let mut hasher = siphasher::sip::SipHasher13::new();
     cell.hash(&mut hasher);

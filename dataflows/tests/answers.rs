@@ -1,5 +1,5 @@
-//! Queries are answered as a brute force over structs would, with the plays of their epoch and of no later one, whatever the
-//! order, the encoding and the number of workers.
+//! Answers equal those of a brute force over structs, with the plays up to the epoch of the query,
+//! for any order, encoding and number of workers.
 
 mod support;
 
@@ -18,7 +18,7 @@ const HISTORY_US: i64 = 20 * 60_000_000;
 const SLIDE_US: i64 = 60_000_000;
 const DAY_US: i64 = 86_400_000_000;
 
-/// The charts without an end to their tops.
+/// The charts with lists of unlimited length.
 fn unlimited() -> Definitions {
     let mut definitions = Definitions::parse(CHARTS).unwrap();
     definitions.trending.top = usize::MAX;
@@ -46,7 +46,7 @@ fn cells_of_artist() -> Vec<Cell> {
     ]
 }
 
-fn asked(limit: usize) -> Vec<QueryKind> {
+fn queries(limit: usize) -> Vec<QueryKind> {
     vec![
         QueryKind::Track("S03".to_owned()),
         QueryKind::Track("nobody knows it".to_owned()),
@@ -58,7 +58,7 @@ fn asked(limit: usize) -> Vec<QueryKind> {
     ]
 }
 
-/// The name that `brute_force` gives a cell.
+/// The name of a cell in the result of `brute_force`.
 fn name(definitions: &Definitions, cell: &Cell) -> (String, String, String) {
     let chart = definitions.chart(cell.chart);
     let period = chart.map_or(String::new(), |chart| chart.period.name(cell.start_day, chart.calendar.week_starts));
@@ -70,7 +70,7 @@ fn plays_of(top: Option<&Vec<(String, i64)>>, item: &str) -> i64 {
     found.map_or(0, |(_, plays)| *plays)
 }
 
-/// Whether `found` is all that there is to say.
+/// Checks that `found` is the complete answer.
 fn check(kind: &QueryKind, found: &[Finding], tops: &Tops, titles: &BTreeMap<String, About>) {
     match kind {
         QueryKind::Track(id) => check_track(id, found, tops, titles),
@@ -136,7 +136,7 @@ fn check_search(
     assert_eq!(sums, artists);
 }
 
-/// The sum of the tracks that bear the name; in a chart of artists the artist's own count.
+/// Expects the sum of the artist's tracks, or the artist's own count in a chart of artists.
 fn check_artist(
     artist: &str,
     cells: &[Cell],
@@ -197,7 +197,7 @@ fn check_countries((chart, start_day): (u32, i32), track_id: Option<&str>, found
     assert_eq!(sums, expected);
 }
 
-/// What was found of each query, by its number.
+/// The findings of each query, by its number.
 fn by_query(answers: &[Answer]) -> BTreeMap<u64, Vec<Finding>> {
     let mut found = BTreeMap::<u64, Vec<Finding>>::new();
     answers.iter().for_each(|answer| found.entry(answer.id).or_default().push(answer.found.clone()));
@@ -219,8 +219,8 @@ proptest! {
     ) {
         let definitions = Arc::new(Definitions::parse(CHARTS).unwrap());
         let epochs = with_clocks(&epochs, &steps_us);
-        let questions = asked(limit);
-        let numbered = |epoch: u64| (0..).zip(questions.clone()).map(move |(index, kind)| (epoch, Query { id: epoch * 100 + index, kind }));
+        let kinds = queries(limit);
+        let numbered = |epoch: u64| (0..).zip(kinds.clone()).map(move |(index, kind)| (epoch, Query { id: epoch * 100 + index, kind }));
         let queries: Vec<(u64, Query)> = (0..epochs.len() as u64).flat_map(numbered).collect();
         let way = Way { workers, from_lake, in_turn, counted, ..Way::PLAIN };
         let output = run(&definitions, &epochs, &way, &queries);
@@ -231,7 +231,7 @@ proptest! {
             let tops = brute_force(&unlimited(), &plays, *clock_us);
             let titles = brute_force_titles(&plays);
             for (_, Query { id, kind }) in queries.iter().filter(|(at, _)| *at == epoch) {
-                // Unless epochs wait for each other, a track may be called what a later epoch says.
+                // If epochs overlap, a track may already have the title of a later epoch.
                 let is_by_name = matches!(kind, QueryKind::Search { .. } | QueryKind::Artist { .. } | QueryKind::Track(_));
                 if way.in_turn || !is_by_name {
                     check(kind, found.get(id).map_or(&[], Vec::as_slice), &tops, &titles);
@@ -240,7 +240,7 @@ proptest! {
         }
     }
 
-    /// A window of the past is what it would be if it were now, late plays and all.
+    /// A window of the past equals the window at that time, with the late plays added.
     #[test]
     fn past_windows_are_known(
         epochs in prop::collection::vec(prop::collection::vec(play(), 0..60), 1..6),
@@ -256,7 +256,7 @@ proptest! {
         let last = epochs.len() as u64;
         let first_us = epochs.iter().find_map(|(clock_us, _)| *clock_us).unwrap_or(MONDAY_US);
         let now_us = epochs.last().and_then(|(clock_us, _)| *clock_us).unwrap_or(MONDAY_US);
-        // The question comes in an epoch that has plays, and names that were not known before.
+        // The query arrives in an epoch that has plays and new names.
         let newest = epochs.last_mut().map(|(_, plays)| std::mem::take(plays)).unwrap_or_default();
         epochs.push((Some(now_us), newest));
         let end_us = definitions.trending.end_us(now_us) - back * SLIDE_US;

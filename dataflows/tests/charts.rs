@@ -1,5 +1,5 @@
-//! `build` equals a brute force over structs: whatever the order, the epochs, the encoding and the number of workers, and
-//! however many of the plays were counted already.
+//! `build` equals a brute force over structs, for any order, epochs, encoding and number of
+//! workers, and for any part of the plays in a checkpoint.
 
 mod support;
 
@@ -25,7 +25,7 @@ fn named(definitions: &Definitions, ranked: BTreeMap<(Cell, String), i64>) -> To
     cells.into_iter().map(|(cell, counts)| (cell, support::top(counts, usize::MAX))).collect()
 }
 
-/// What had been counted for each chart at the end of `epoch`.
+/// The inputs of each chart at the end of `epoch`.
 fn inputs_at(output: &Output, epoch: u64) -> BTreeMap<u32, Inputs> {
     let mut inputs = BTreeMap::<u32, Inputs>::new();
     for (chart, _, change) in output.inputs.lock().unwrap().iter().filter(|(_, time, _)| *time <= epoch) {
@@ -35,12 +35,13 @@ fn inputs_at(output: &Output, epoch: u64) -> BTreeMap<u32, Inputs> {
     inputs
 }
 
-/// The inputs when all of `plays` come at once, on one worker, from Kafka.
+/// The inputs of each chart if all of `plays` arrive in one epoch, on one worker, from Kafka.
 fn inputs_at_once(definitions: &Arc<Definitions>, plays: &[Play], clock_us: Option<i64>) -> BTreeMap<u32, Inputs> {
     inputs_at(&run(definitions, &[(clock_us, plays.to_vec())], &Way::PLAIN, &[]), 0)
 }
 
-/// How many of `plays` a chart counts, by the greatest sum that any kind of its scopes has without a limit.
+/// The number of `plays` that a chart counts: the greatest sum of any of its kinds of scopes,
+/// without a limit on the lists.
 fn counted_once(definitions: &Definitions, chart: u32, plays: &[Play], clock_us: Option<i64>) -> i64 {
     let mut unlimited = definitions.clone();
     unlimited.trending.top = usize::MAX;
@@ -68,12 +69,12 @@ fn check(charts: &str, epochs: &[EpochInput], way: &Way) {
             assert_eq!(inputs.plays, counted_once(&definitions, chart, &plays, *clock_us), "{context}");
         }
 
-        let told = at(&output.titles, epoch);
-        assert!(told.values().all(|times| *times == 1), "{context}: told twice in {told:?}");
-        let titles: BTreeMap<String, About> = told.clone().into_keys().collect();
-        assert_eq!(titles.len(), told.len(), "{context}: a track with two titles in {told:?}");
+        let emitted = at(&output.titles, epoch);
+        assert!(emitted.values().all(|times| *times == 1), "{context}: emitted twice in {emitted:?}");
+        let titles: BTreeMap<String, About> = emitted.clone().into_keys().collect();
+        assert_eq!(titles.len(), emitted.len(), "{context}: a track with two titles in {emitted:?}");
         let mut listed: BTreeSet<String> = ranked.into_keys().map(|(_, item)| item).collect();
-        // Of several workers each lists more than comes to the top of all.
+        // With several workers, the tops of a worker have tracks that are not in the merged tops.
         if way.workers.count > 1 {
             listed.extend(titles.keys().cloned());
         }
@@ -86,7 +87,8 @@ fn check(charts: &str, epochs: &[EpochInput], way: &Way) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// A play more, or one that counts elsewhere, is seen in the digest of each chart that it touches.
+    /// Another play, or a play that counts in other cells, changes the digest of each chart that
+    /// counts it.
     #[test]
     fn digests_tell_other_plays_apart(plays in prop::collection::vec(play(), 1..40), other in play(), at in any::<prop::sample::Index>()) {
         let definitions = Arc::new(Definitions::parse(CHARTS).unwrap());
@@ -124,7 +126,7 @@ proptest! {
         check(CHARTS, &with_clocks(&epochs, &clock_steps_us), &way);
     }
 
-    /// Whoever knows that there is one window need not tell its plays apart.
+    /// A source whose clock never moves may have all plays of the window counted in one pane.
     #[test]
     fn a_fixed_window_equals_a_brute_force(
         counted in prop_oneof![Just(Vec::new()), prop::collection::vec(play(), 1..60)],
@@ -145,11 +147,11 @@ proptest! {
         check(&charts, &epochs, &Way { workers, from_lake, fixed_window: true, counted, ..Way::PLAIN });
     }
 
-    /// Titles that are told when somebody asks are those that are told at once.
+    /// Titles that are read on demand equal those that come with the plays.
     #[test]
-    fn late_titles_are_told_when_asked(
+    fn late_titles_are_read_on_demand(
         epochs in prop::collection::vec(prop::collection::vec(play(), 0..60), 1..6),
-        asked in prop::collection::btree_set(0u8..14, 0..14),
+        wanted in prop::collection::btree_set(0u8..14, 0..14),
         workers in workers(),
         in_turn in any::<bool>(),
         fixed_window in any::<bool>(),
@@ -161,16 +163,16 @@ proptest! {
         }
         epochs.push(epochs.last().map(|(clock_us, _)| (*clock_us, Vec::new())).unwrap());
         let last = epochs.len() as u64 - 1;
-        let track_ids: Vec<String> = asked.into_iter().map(|song| format!("S{song:02}")).collect();
+        let track_ids: Vec<String> = wanted.into_iter().map(|song| format!("S{song:02}")).collect();
         let query = Query { id: 0, kind: QueryKind::Titles { track_ids: track_ids.clone() } };
         let way = Way { workers, from_lake: true, late: true, fixed_window, in_turn, ..Way::PLAIN };
         let late = run(&definitions, &epochs, &way, &[(last, query)]);
         let at_once = run(&definitions, &epochs, &Way { late: false, ..way }, &[]);
         prop_assert_eq!(at(&late.ranked, last), at(&at_once.ranked, last));
-        let asked = |mut titles: BTreeMap<(String, About), i64>| {
+        let wanted = |mut titles: BTreeMap<(String, About), i64>| {
             titles.retain(|(id, _), _| track_ids.contains(id));
             titles
         };
-        prop_assert_eq!(asked(at(&late.titles, last)), asked(at(&at_once.titles, last)));
+        prop_assert_eq!(wanted(at(&late.titles, last)), wanted(at(&at_once.titles, last)));
     }
 }

@@ -1,4 +1,5 @@
-//! `rank` equals sorting, at every epoch, whatever is added and retracted, in whatever order, on however many workers.
+//! `rank` equals sorting at every epoch, for any additions and retractions, in any order, on any
+//! number of workers.
 
 mod support;
 
@@ -22,7 +23,7 @@ fn hash(data: &impl Hash) -> u64 {
     hasher.finish()
 }
 
-/// Key `k` counts in the cells `k % 3` and `10`, the latter listing twice as much.
+/// Key `k` counts in the cells `k % 3` and 10. The list of cell 10 is twice as long.
 fn cells(key: &u8) -> Vec<u8> {
     vec![key % 3, 10]
 }
@@ -61,7 +62,8 @@ impl RankRules for Rules {
     }
 }
 
-/// Ranks the updates of each epoch, by item on each worker, and merges; ties go to the greater item.
+/// Ranks the updates of each epoch by item on each worker, and merges the tops. Ties go to the
+/// greater item.
 fn run(epochs: &[Vec<Update>], workers: Workers, k: usize, in_turn: bool) -> Captured<(u8, u16)> {
     let captured = Captured::default();
     let (epochs, output) = (epochs.to_vec(), captured.clone());
@@ -113,7 +115,7 @@ fn check(epochs: &[Vec<Update>], workers: Workers, k: usize, in_turn: bool) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
-    /// Counts go up and down, also below zero, and the top follows.
+    /// Counts go up and down, even below zero, and the top follows.
     #[test]
     fn equals_sorting(
         epochs in prop::collection::vec(prop::collection::vec(((0u8..6, 0u16..40), -3i64..6), 0..60), 1..8),
@@ -124,7 +126,7 @@ proptest! {
         check(&epochs, workers, k, in_turn);
     }
 
-    /// Panes: what an epoch adds, a later one takes away as a whole.
+    /// As with panes, a later epoch retracts everything that an epoch has added.
     #[test]
     fn follows_a_window(
         panes in prop::collection::vec(prop::collection::vec(((0u8..2, 0u16..300), 1i64..4), 0..200), 1..6),

@@ -1,15 +1,17 @@
-//! Numbers for combinations of numbers: a grouping with three dimensions or more counts by two.
+//! Numbers for combinations of numbers: a grouping with more than two dimensions counts by the
+//! first dimension and by the number of the combination of the others.
 
 use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 
-/// Every combination that was met, with its number.
+/// The combinations seen so far, with their numbers.
 #[derive(Default)]
 pub struct Combinations(HashMap<Box<[u32]>, u32, RandomState>);
 
 impl Combinations {
-    /// Writes the number of each row's combination into `rows`. All of `columns` are as long.
+    /// Writes the number of the combination of each row to `rows`. All `columns` have the same
+    /// length.
     pub fn number(&mut self, columns: &[&[u32]], rows: &mut Vec<u32>) {
         rows.clear();
         let mut combination = Vec::with_capacity(columns.len());

@@ -1,20 +1,23 @@
-//! The items of a batch, those together that are counted together.
+//! The items of a batch, sorted by the array in which they are counted.
 
-/// Items by group, so that what is counted together lies together: there are more counts than a cache holds, and the shorter the
-/// way from one to the next, the more of them are on their way at once.
+/// Items by group. A group is counted in one array after the other: all arrays together are larger
+/// than a cache, and additions within one array overlap better than additions that jump between
+/// arrays.
 #[derive(Default)]
 pub struct Grouped {
-    /// The group of each row; one more than there are groups for what does not count.
+    /// The group of each row; the number of groups for a row that does not count.
     groups: Vec<u32>,
-    /// Where each group starts, and then where it ends.
+    /// The first index of each group in `items`, and the index after its last.
     starts: Vec<usize>,
     ends: Vec<usize>,
     items: Vec<u32>,
 }
 
 impl Grouped {
-    /// Groups those of `items` that count, each by its group of `groups` many. Whether one counts is as good as a coin's toss, so it
-    /// is looked at once, and what follows does not depend on it.
+    /// Groups the `items` whose row `counts`. `group` gives the group of a row, below `groups`.
+    ///
+    /// A counting sort. Whether a row counts is unpredictable for the processor, hence tested once
+    /// for each row; the passes after that have no branch that depends on it.
     pub fn group(&mut self, items: &[u32], group: impl Fn(usize) -> u32, groups: u32, counts: impl Fn(usize) -> bool) {
         self.groups.clear();
         self.groups.extend((0..items.len()).map(|row| if counts(row) { group(row) } else { groups }));
@@ -31,7 +34,7 @@ impl Grouped {
         }
     }
 
-    /// The groups that are not empty.
+    /// The groups that are not empty, with their items.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &[u32])> {
         let groups = (0..).zip(self.starts.iter().zip(&self.ends)).take(self.starts.len() - 2);
         groups.map(|(group, (start, end))| (group, &self.items[*start..*end])).filter(|(_, items)| !items.is_empty())

@@ -1,4 +1,5 @@
-//! Plays → weighted updates: each worker counts the plays that it has read before anything travels.
+//! Counts plays: each worker counts the plays that it has read, and sends only the counts to
+//! others.
 
 mod combinations;
 mod grouped;

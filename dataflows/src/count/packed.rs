@@ -1,4 +1,5 @@
-//! Tallies as bytes, for workers of other processes: the key once a run, items as they are, counts in few bytes.
+//! Tallies as bytes, for workers in other processes: a key once for each run of equal keys, items
+//! as they are, counts as variable-length integers.
 
 use crate::keys::dimension::Dimension;
 use crate::keys::item::ItemKey;
@@ -10,10 +11,11 @@ use crate::tick::Epoch;
 
 /// Bytes of an item.
 const ITEM_BYTES: usize = 16;
-/// Labels of a key: one for each dimension, and two at least.
+/// The most labels of a key: one for each dimension, and at least two.
 const LABELS_MAX: u64 = if Dimension::COUNT > 2 { Dimension::COUNT as u64 } else { 2 };
 
-/// The updates of one key and time are a run: the key, how many they are, their items, and their counts.
+/// A run is the updates of one key and time: the key, the time, the number of updates, their items,
+/// their counts.
 impl Pack for (Tally, Epoch, i64) {
     fn pack(updates: &[Self], bytes: &mut Vec<u8>) {
         bytes.reserve(updates.len() * (ITEM_BYTES + 2));
@@ -41,7 +43,7 @@ impl Pack for (Tally, Epoch, i64) {
     fn unpack(bytes: &[u8]) -> Option<Vec<Self>> {
         let mut rest = Rest(bytes);
         let count = usize::try_from(rest.number()?).ok()?;
-        // What is claimed costs nothing until it is there.
+        // The count may be damaged: allocate no more than the bytes can hold.
         let mut updates = Vec::with_capacity(count.min(bytes.len() / ITEM_BYTES));
         while updates.len() < count {
             let grouping = u32::try_from(rest.number()?).ok()?;
@@ -64,7 +66,7 @@ impl Pack for (Tally, Epoch, i64) {
     }
 }
 
-/// Writes a number, seven bits a byte, the lowest first.
+/// Appends a number in LEB128: seven bits a byte, the lowest first.
 fn put(bytes: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         bytes.push(number as u8 | 0x80);
@@ -73,7 +75,7 @@ fn put(bytes: &mut Vec<u8>, mut number: u64) {
     bytes.push(number as u8);
 }
 
-/// Small numbers of either sign as small numbers without.
+/// ZigZag: maps numbers close to zero, of either sign, to small unsigned numbers.
 fn zigzag(number: i64) -> u64 {
     ((number << 1) ^ (number >> 63)) as u64
 }
@@ -82,7 +84,7 @@ fn unzigzag(number: u64) -> i64 {
     (number >> 1) as i64 ^ -((number & 1) as i64)
 }
 
-/// What is left to be read.
+/// The bytes that are still to be read.
 struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {
@@ -142,7 +144,7 @@ mod tests {
             prop_assert_eq!(<(Tally, Epoch, i64)>::unpack(&bytes), Some(updates));
         }
 
-        /// Bytes that nobody has packed are refused, or give some updates: no more than there are bytes.
+        /// Damaged bytes are refused, or give some updates, no more than there are bytes.
         #[test]
         fn damaged_bytes_end_nothing(
             updates in prop::collection::vec(update(), 1..20),

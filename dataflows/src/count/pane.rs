@@ -1,23 +1,27 @@
-//! The counts of one slide, in few bytes: a window has one for nearly each of its plays, and those that have left it are kept for hours.
+//! The counts of one pane of the window, in few bytes: a window has nearly as many counts as plays,
+//! and panes that have left it are kept for hours.
 //!
-//! Counts are settled as often as they have doubled. Settled ones lie in the order of their keys, then items, each number as a
-//! variable-length integer (LEB128) of its difference to the one before: some four bytes a count where a plain one takes 32.
+//! Counts are settled each time their number has doubled. Settled counts are sorted by key, then
+//! item, and each number is stored as a variable-length integer (LEB128) of its difference to the
+//! one before: about four bytes a count, where an uncompressed count takes 32.
 
 use std::iter;
 
-/// Counts that wait, at least, before they are settled.
+/// The fewest recent counts that are settled.
 const RECENT_MIN: usize = 512;
 
-/// Counts by item and key, both of which are numbers.
+/// Counts by item and key, both as numbers.
 #[derive(Default)]
 pub struct Pane {
+    /// Compressed counts, in the format of [`write`].
     settled: Vec<u8>,
     settled_counts: usize,
-    /// Key and item in one, and what is to be added to their count.
+    /// A place (the key in the high half, the item in the low half), and what to add to its count.
     recent: Vec<(u64, i64)>,
 }
 
 impl Pane {
+    /// Adds `count` to the count of an item and key.
     pub fn add(&mut self, item: u32, key: u32, count: i64) {
         self.recent.push((u64::from(key) << 32 | u64::from(item), count));
         if self.recent.len() > self.settled_counts.max(RECENT_MIN) {
@@ -25,12 +29,12 @@ impl Pane {
         }
     }
 
-    /// Whether settling would make it smaller by much.
+    /// Whether settling would make the pane much smaller.
     pub fn is_loose(&self) -> bool {
         size_of_val(&self.recent[..]) > self.settled.len()
     }
 
-    /// Adds up what belongs together.
+    /// Merges recent counts into the settled ones, and drops counts that are zero.
     pub fn settle(&mut self) {
         if self.recent.is_empty() {
             return;
@@ -56,21 +60,22 @@ impl Pane {
         self.settled = bytes;
     }
 
-    /// Item, key and count, key by key once they are settled. Of one item and key there may be several until then.
+    /// Item, key and count: sorted by key after [`Pane::settle`]. Before it, an item and key may
+    /// have several counts, which add up.
     pub fn counts(&self) -> impl Iterator<Item = (u32, u32, i64)> {
         let counts = Settled::new(&self.settled).chain(self.recent.iter().copied());
         counts.map(|(place, count)| (place as u32, (place >> 32) as u32, count))
     }
 }
 
-/// Appends `count` of `place`, which comes after the place `before`.
+/// Appends the `count` of `place`, which is greater than the place `before`.
 fn write(bytes: &mut Vec<u8>, before: u64, place: u64, count: i64) {
     let key = (place >> 32) - (before >> 32);
-    // Of another key than before, the item stands for itself.
+    // The first item of a key is stored as it is.
     let item_before = if key == 0 { before as u32 } else { 0 };
     write_number(bytes, key);
     write_number(bytes, u64::from(place as u32 - item_before));
-    // Small whatever its sign.
+    // ZigZag: small for small counts of either sign.
     write_number(bytes, (count << 1 ^ count >> 63) as u64);
 }
 
@@ -82,7 +87,7 @@ fn write_number(bytes: &mut Vec<u8>, mut number: u64) {
     bytes.push(number as u8);
 }
 
-/// Reads what [`write`] has written.
+/// Reads the format of [`write`].
 struct Settled<'a> {
     bytes: &'a [u8],
     place: u64,
@@ -132,7 +137,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whenever it is settled, counts are sums, and each is there once afterwards.
+        /// Counts are sums, whenever the pane is settled. A settled pane has each count once.
         #[test]
         fn are_sums(
             adds in prop::collection::vec((number(), number(), prop_oneof![-2i64..3, any::<i32>().prop_map(|big| i64::from(big) << 20)], prop::bool::weighted(0.003)), 0..1500),

@@ -1,4 +1,4 @@
-//! Counting the plays of an epoch for one grouping, in arrays.
+//! The counts of one grouping in an epoch, in arrays.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -11,26 +11,27 @@ use crate::play::DAY_US;
 use crate::rules::plan::{Grouping, Key, Time};
 use crate::time::LocalDays;
 
-/// Slots of all arrays of a grouping, of 4 bytes each. Keys beyond that, as of a history by the minute, count in hash maps.
+/// The most slots of all arrays of a grouping, of 4 bytes each. Keys beyond that, such as those of
+/// a history by the minute, count in hash maps.
 const SLOTS_MAX: usize = 16 << 20;
 
-/// Where the plays of a bucket and its scopes are counted.
+/// The index of the counts of a key in [`Tallies`], valid until they are drained.
 #[derive(Clone, Copy)]
 pub struct TallySlot(u32);
 
-/// The counts of a grouping since they were last drained.
+/// The counts of a grouping since the last drain.
 #[derive(Default)]
 pub struct Tallies {
     buckets: Recent<i64>,
     scopes: Recent<(u32, u32)>,
-    /// By bucket number, the index into `counts` by scope number; `NONE` where there is none yet.
+    /// By the number of the bucket, then of the scope: the index into `counts`, or `NONE`.
     by_bucket: Vec<Vec<u32>>,
     counts: Vec<Counts>,
-    /// Slots of all arrays.
+    /// The slots of all arrays.
     slots: usize,
-    /// Item numbers in use.
+    /// The number of items that are numbered.
     items: usize,
-    /// How many of `counts` have been drained, and how many of these held nothing.
+    /// The number of `counts` that are drained, and of those among them that were empty.
     drained: usize,
     idle: usize,
 }
@@ -47,31 +48,32 @@ enum ByItem {
     Sparse(HashMap<u32, u32, RandomState>),
 }
 
-/// Counts by item number.
+/// Counts by the number of the item.
 #[derive(Default)]
 struct Dense {
     counts: Vec<u32>,
-    /// Which of them are not zero, unless `many` are.
+    /// The items whose count is not zero, unless `many` is set.
     touched: Vec<u32>,
     many: bool,
 }
 
-/// Counts begin in a hash map, and move into an array once they, or the plays that come at once, are one in so many of the items:
-/// of an array for a minute of a small country hardly any of it would be used.
+/// Counts begin in a hash map. They move to an array once one in this many items has a count, or as
+/// many plays come together: a minute of a small country would hardly use its array.
 const SPARSE: usize = 64;
-/// One count in so many is enough to look at all rather than to note which: nothing waits then for what a count was before.
+/// Once one in this many counts is not zero, a drain scans the array, and additions no longer note
+/// the item: they then need not wait for the count before.
 const MANY: usize = 16;
 
 impl Tallies {
-    /// Says how many items have a number by now.
+    /// Sets the number of items that are numbered.
     pub fn expect_items(&mut self, items: usize) {
         self.items = items;
     }
 
-    /// Where the plays of a bucket and a scope (the numbers of a country and a device) are counted until they are drained. `key`
-    /// makes the key of those that are new.
+    /// The slot of a bucket and a scope, the numbers of the labels of the grouping. `key` makes the
+    /// key of a new slot.
     #[inline]
-    pub fn place(&mut self, bucket: i64, scope: (u32, u32), key: impl FnOnce() -> Key) -> TallySlot {
+    pub fn slot(&mut self, bucket: i64, scope: (u32, u32), key: impl FnOnce() -> Key) -> TallySlot {
         let bucket = self.buckets.number(bucket, bucket as usize) as usize;
         let scope = self.scopes.number(scope, (scope.0 ^ scope.1.rotate_left(5)) as usize) as usize;
         match self.by_bucket.get(bucket).and_then(|by_scope| by_scope.get(scope)) {
@@ -80,14 +82,14 @@ impl Tallies {
         }
     }
 
-    /// Counts a play of `item` at a place.
+    /// Counts a play of `item`.
     #[inline]
-    pub fn add(&mut self, place: TallySlot, item: u32) {
-        match &mut self.counts[place.0 as usize].by_item {
+    pub fn add(&mut self, slot: TallySlot, item: u32) {
+        match &mut self.counts[slot.0 as usize].by_item {
             ByItem::Sparse(counts) => {
                 *counts.entry(item).or_default() += 1;
                 if counts.len() * SPARSE > self.items {
-                    self.densify(place);
+                    self.densify(slot);
                 }
             }
             ByItem::Dense(dense) => {
@@ -99,16 +101,16 @@ impl Tallies {
         }
     }
 
-    /// Counts a play of each of `items` at a place.
-    pub fn add_all(&mut self, place: TallySlot, items: &[u32]) {
+    /// Counts a play of each of `items`.
+    pub fn add_all(&mut self, slot: TallySlot, items: &[u32]) {
         if items.len() * SPARSE > self.items {
-            self.densify(place);
+            self.densify(slot);
         }
-        match &mut self.counts[place.0 as usize].by_item {
+        match &mut self.counts[slot.0 as usize].by_item {
             ByItem::Sparse(counts) => {
                 items.iter().for_each(|item| *counts.entry(*item).or_default() += 1);
                 if counts.len() * SPARSE > self.items {
-                    self.densify(place);
+                    self.densify(slot);
                 }
             }
             ByItem::Dense(dense) => {
@@ -121,9 +123,9 @@ impl Tallies {
         }
     }
 
-    /// Makes an array of a hash map, if there is room for it.
-    fn densify(&mut self, place: TallySlot) {
-        let by_item = &mut self.counts[place.0 as usize].by_item;
+    /// Moves the counts from a hash map to an array, unless that exceeds [`SLOTS_MAX`].
+    fn densify(&mut self, slot: TallySlot) {
+        let by_item = &mut self.counts[slot.0 as usize].by_item;
         if let ByItem::Sparse(sparse) = by_item
             && self.slots + self.items.next_power_of_two() <= SLOTS_MAX
         {
@@ -151,8 +153,9 @@ impl Tallies {
         index
     }
 
-    /// Gives counts that are not zero, by key: all of a key, of as many keys as it takes for `updates_min` counts. Whether
-    /// that was the last of them; then it starts again. Nothing must be added before.
+    /// Removes the counts of some keys, until at least `updates_min` are removed. Calls `tally`
+    /// with the key, item and count of each, key by key. Returns whether all are removed; until
+    /// then nothing may be added.
     pub fn drain_some(&mut self, updates_min: usize, mut tally: impl FnMut(&Key, u32, u32)) -> bool {
         let mut given = 0;
         while given < updates_min
@@ -178,7 +181,8 @@ impl Tallies {
         }
         let done = self.drained == self.counts.len();
         if done {
-            // What the epoch did not need, the next is unlikely to: a history's days and minutes do not come back.
+            // The next epoch is unlikely to need keys that this one did not need: the days and
+            // minutes of a history do not come back.
             if 2 * self.idle > self.counts.len() || self.slots > SLOTS_MAX {
                 *self = Self::default();
             }
@@ -189,7 +193,7 @@ impl Tallies {
 }
 
 impl Dense {
-    /// Counts an item that there is room for.
+    /// Counts an item that has a slot.
     #[inline]
     fn add(&mut self, item: u32) {
         let count = &mut self.counts[item as usize];
@@ -200,7 +204,7 @@ impl Dense {
         }
     }
 
-    /// Makes room for an item. By how many slots it has grown.
+    /// Makes a slot for an item. Returns by how many slots the array has grown.
     fn grow(&mut self, item: u32) -> usize {
         let before = self.counts.len();
         if item as usize >= before {
@@ -209,7 +213,7 @@ impl Dense {
         self.counts.len() - before
     }
 
-    /// Gives counts that are not zero, and sets them to zero.
+    /// Calls `give` with the item and count of each that is not zero, and sets it to zero.
     fn drain(&mut self, mut give: impl FnMut(u32, u32)) {
         if !std::mem::take(&mut self.many) {
             return self.touched.drain(..).for_each(|item| give(item, std::mem::take(&mut self.counts[item as usize])));
@@ -221,10 +225,10 @@ impl Dense {
     }
 }
 
-/// Places for the keys that were asked for last.
+/// The size of the cache of [`Recent`].
 const RECENT: usize = 256;
 
-/// Numbered keys, of which those that were asked for last are found without a look at the table.
+/// Numbered keys, with a direct-mapped cache of recent ones before the hash table.
 struct Recent<K> {
     numbers: Interner<K>,
     recent: [(K, u32); RECENT],
@@ -237,10 +241,10 @@ impl<K: Copy + Default + Eq + Hash> Default for Recent<K> {
 }
 
 impl<K: Copy + Default + Eq + Hash> Recent<K> {
-    /// The number of a key. Of two keys that differ in the last bits of `place` neither displaces the other.
+    /// The number of a key. Its entry in the cache is at `slot`, modulo [`RECENT`].
     #[inline]
-    fn number(&mut self, key: K, place: usize) -> u32 {
-        let recent = &mut self.recent[place % RECENT];
+    fn number(&mut self, key: K, slot: usize) -> u32 {
+        let recent = &mut self.recent[slot % RECENT];
         if recent.0 != key || recent.1 == NONE {
             *recent = (key, self.numbers.number(&key));
         }
@@ -248,10 +252,10 @@ impl<K: Copy + Default + Eq + Hash> Recent<K> {
     }
 }
 
-/// The bucket of an event time, remembered as long as events stay within it.
+/// The buckets of event times. Keeps the range of the last bucket: events come roughly in order.
 pub struct Buckets<'a> {
     grouping: &'a Grouping,
-    /// For a time zone other than UTC, whose days need not be ranges of time.
+    /// For a time zone other than UTC, whose days may have any length.
     local: Option<LocalDays>,
     range_us: Range<i64>,
     day: i64,
@@ -259,6 +263,7 @@ pub struct Buckets<'a> {
 }
 
 impl<'a> Buckets<'a> {
+    /// The buckets of `grouping`.
     pub fn new(grouping: &'a Grouping) -> Self {
         let local = match &grouping.time {
             Time::Days(calendar) if calendar.zone.is_some() => Some(LocalDays::new(calendar.clone())),
@@ -267,7 +272,7 @@ impl<'a> Buckets<'a> {
         Self { grouping, local, range_us: 0..0, day: i64::MIN, bucket: 0 }
     }
 
-    /// The bucket that `timestamp_us` falls in.
+    /// The bucket that holds `timestamp_us`.
     #[inline]
     pub fn of(&mut self, timestamp_us: i64) -> i64 {
         if let Some(local) = &mut self.local {
@@ -298,7 +303,8 @@ mod tests {
     use crate::count::grouped::Grouped;
 
     proptest! {
-        /// However plays come, and however many items an epoch touches, what is drained is how often each was added.
+        /// A drain gives the number of additions of each item, whether they come one by one or in
+        /// groups, and whether they are counted in arrays or hash maps.
         #[test]
         fn what_is_added_is_drained(
             epochs in prop::collection::vec(prop::collection::vec((0u32..3, any::<bool>(), any::<bool>(), 0u32..400), 0..300), 1..4),
@@ -306,7 +312,7 @@ mod tests {
         ) {
             let (mut tallies, mut grouped) = (Tallies::default(), Grouped::default());
             for rows in epochs {
-                // Who expects too much counts in hash maps.
+                // With too many items to expect, all counts are in hash maps.
                 tallies.expect_items(if fits { 400 } else { 2 * SLOTS_MAX });
                 let mut expected = BTreeMap::<(i64, u32), u32>::new();
                 let key = |group: u32| Key { bucket: group.into(), ..Key::default() };
@@ -314,14 +320,14 @@ mod tests {
                 let (group, together, counts) = (|row: usize| rows[row].0, |row: usize| rows[row].1, |row: usize| rows[row].2);
                 grouped.group(&items, group, 3, |row| together(row) && counts(row));
                 for (group, items) in grouped.iter() {
-                    let place = tallies.place(group.into(), (group, 0), || key(group));
-                    tallies.add_all(place, items);
+                    let slot = tallies.slot(group.into(), (group, 0), || key(group));
+                    tallies.add_all(slot, items);
                 }
                 for row in (0..rows.len()).filter(|row| counts(*row)) {
                     *expected.entry((group(row).into(), items[row])).or_default() += 1;
                     if !together(row) {
-                        let place = tallies.place(group(row).into(), (group(row), 0), || key(group(row)));
-                        tallies.add(place, items[row]);
+                        let slot = tallies.slot(group(row).into(), (group(row), 0), || key(group(row)));
+                        tallies.add(slot, items[row]);
                     }
                 }
                 let mut drained = BTreeMap::new();

@@ -1,26 +1,28 @@
 //! The columns of a play by which charts can be split into scopes.
 //!
-//! This table is all that there is to a dimension: a new one is a line here, and a column of [`crate::play::schema`].
+//! The table in this file is the only definition of the dimensions. A new dimension is an entry at
+//! the end of the table and a column of [`crate::play::schema`].
 
 use std::fmt;
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The label of plays without a value: a scope of its own, so that the scopes of a dimension add up to all plays.
+/// The label of plays without a value. It is a scope of its own: the scopes of a dimension add up
+/// to all plays.
 pub const NONE: &str = "none";
 
-/// A line of the table.
+/// An entry of the table.
 struct About {
-    /// In `charts.toml`, and the prefix of scopes.
+    /// The name in `charts.toml`, and the prefix of scopes.
     name: &'static str,
-    /// In [`crate::play::schema`].
+    /// The column of [`crate::play::schema`].
     column: &'static str,
-    /// Whether people write its values without the prefix, as in `US`.
+    /// Whether its scopes are written without the prefix, as in `US`.
     is_bare: bool,
-    /// Whether a value can be one although no play has had it yet.
+    /// Whether a value is accepted in a query although no play has had it yet.
     is_plausible: fn(&str) -> bool,
-    /// For messages: some of its scopes, and what a value must be.
+    /// For messages: examples of scopes, and the form of a value.
     examples: &'static str,
     expected: &'static str,
 }
@@ -52,14 +54,30 @@ const TABLE: &[About] = &[
     },
 ];
 
-/// A column by which charts can be split, as its line in the table. Dimensions are ordered as they are there.
+/// A column by which charts can be split, as the index of its entry in the table. The order of
+/// dimensions is that of the table.
+///
+/// ```
+/// use reprise_dataflows::keys::dimension::Dimension;
+///
+/// let names: Vec<&str> = Dimension::all().map(Dimension::name).collect();
+/// assert_eq!(names, ["country", "device", "city"]);
+///
+/// let city = Dimension::named("city").unwrap();
+/// assert_eq!(city.column(), "city");
+/// // A scope of a country is written `US`, a scope of any other dimension with its name.
+/// assert_eq!(Dimension::all().filter(|dimension| dimension.is_bare()).count(), 1);
+/// assert!(!city.is_bare());
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Dimension(u8);
 
 impl Dimension {
+    /// The country of the listener.
     pub const COUNTRY: Self = Self(0);
+    /// The kind of device that played the track.
     pub const DEVICE: Self = Self(1);
-    /// How many there are.
+    /// The number of dimensions.
     pub const COUNT: usize = TABLE.len();
 
     /// Every dimension, in order.
@@ -67,12 +85,12 @@ impl Dimension {
         (0..TABLE.len() as u8).map(Self)
     }
 
-    /// The dimension called `name`.
+    /// The dimension with this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::all().find(|dimension| dimension.name() == name)
     }
 
-    /// The dimension whose values are written without a prefix.
+    /// The dimension whose scopes are written without a prefix.
     pub fn bare() -> Option<Self> {
         Self::all().find(|dimension| dimension.is_bare())
     }
@@ -81,37 +99,47 @@ impl Dimension {
         &TABLE[usize::from(self.0)]
     }
 
-    /// Its place in the table, from 0.
+    /// The index in the table, from 0.
     pub fn index(self) -> usize {
         self.0.into()
     }
 
-    /// What it is called in `charts.toml`, and what its scopes begin with.
+    /// The name in `charts.toml`, and the prefix of its scopes.
     pub fn name(self) -> &'static str {
         self.about().name
     }
 
-    /// Its column in [`crate::play::schema`].
+    /// The column of [`crate::play::schema`].
     pub fn column(self) -> &'static str {
         self.about().column
     }
 
-    /// Whether people write its values without a prefix, as in `US`.
+    /// Whether its scopes are written without a prefix, as in `US`.
     pub fn is_bare(self) -> bool {
         self.about().is_bare
     }
 
-    /// Whether `value` can be one of its values although no play has had it yet.
+    /// Whether `value` is accepted in a query although no play has had it yet.
+    ///
+    /// ```
+    /// use reprise_dataflows::keys::dimension::Dimension;
+    ///
+    /// // A chart of a country without plays is empty; `us` is a mistake.
+    /// assert!(Dimension::COUNTRY.is_plausible("IS"));
+    /// assert!(!Dimension::COUNTRY.is_plausible("us"));
+    /// // Devices have no fixed form: only those of plays are known.
+    /// assert!(!Dimension::DEVICE.is_plausible("mobile"));
+    /// ```
     pub fn is_plausible(self, value: &str) -> bool {
         (self.about().is_plausible)(value)
     }
 
-    /// Some of its scopes, for messages.
+    /// Examples of its scopes, for messages.
     pub fn examples(self) -> &'static str {
         self.about().examples
     }
 
-    /// What a value must be, for messages.
+    /// The form of a value, for messages.
     pub fn expected(self) -> &'static str {
         self.about().expected
     }
@@ -123,7 +151,7 @@ impl fmt::Debug for Dimension {
     }
 }
 
-/// By its name.
+/// A dimension is serialized by its name.
 impl Serialize for Dimension {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.name())

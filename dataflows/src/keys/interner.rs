@@ -1,24 +1,47 @@
-//! Things numbered in the order in which they are first seen, so that what belongs to them is in arrays.
+//! Numbers for keys, in the order of their first appearance: data about keys can then lie in
+//! arrays.
 
 use std::hash::{BuildHasher, Hash};
 
 use foldhash::fast::RandomState;
 
-/// What has been seen, by number, and the number of each.
+/// Keys and their numbers: 0 for the first key that is seen, 1 for the next different one, and so
+/// on.
 ///
-/// A history asks millions of times for what is nearly always known, in tables that no cache holds. So many look-ups are
-/// under way at once, and the two places that each has to read are small: a number by hash, and the thing by number. What is seen
-/// often is seen early, and lies together.
+/// A history looks up millions of keys, nearly all of them known, in tables that no cache holds.
+/// [`number_all`](Self::number_all) therefore has several look-ups wait for memory at the same
+/// time, and a look-up reads two small places: the number by hash, and the key by number. Frequent
+/// keys tend to be seen early, and lie close together.
+///
+/// ```
+/// use reprise_dataflows::keys::interner::Interner;
+///
+/// // Plays by country, in an array.
+/// let (mut countries, mut plays) = (Interner::default(), Vec::new());
+/// for country in ["PT", "US", "PT", "JP", "PT"] {
+///     let number = countries.number(&country) as usize;
+///     if number == plays.len() {
+///         plays.push(0);
+///     }
+///     plays[number] += 1;
+/// }
+/// assert_eq!(countries.all(), ["PT", "US", "JP"]);
+/// assert_eq!(plays, [3, 1, 1]);
+/// assert_eq!(countries.find(&"JP"), Some(2));
+/// assert_eq!(countries.find(&"IS"), None);
+/// ```
 pub struct Interner<K> {
     state: RandomState,
-    /// By hash, numbers; `FREE` where there is none. At least twice as many as numbers.
+    /// An open hash table of numbers, `FREE` where a slot is empty. At least twice as many slots as
+    /// numbers.
     slots: Vec<u32>,
+    /// The keys by number.
     all: Vec<K>,
-    /// The number that was given last.
+    /// The number that [`Interner::number`] returned last.
     last: u32,
 }
 
-/// Look-ups that wait for memory together.
+/// The number of look-ups that wait for memory at the same time.
 pub const TOGETHER: usize = 16;
 
 const FREE: u32 = u32::MAX;
@@ -31,12 +54,15 @@ impl<K> Default for Interner<K> {
 }
 
 impl<K: Eq + Hash> Interner<K> {
-    /// What has a number, in the order of the numbers.
+    /// All keys, in the order of their numbers.
     pub fn all(&self) -> &[K] {
         &self.all
     }
 
-    /// What has this number.
+    /// The key with this number.
+    ///
+    /// # Panics
+    /// If no key has this number.
     pub fn get(&self, number: u32) -> &K {
         &self.all[number as usize]
     }
@@ -46,10 +72,11 @@ impl<K: Eq + Hash> Interner<K> {
         Some(self.slots[self.slot(key)]).filter(|number| *number != FREE)
     }
 
-    /// The number of a key. That of the last one is found at once: updates come grouped by key.
+    /// The number of a key, a new one if the key is new. Fast if the last call had the same key:
+    /// updates come grouped by key.
     ///
     /// # Panics
-    /// If there are 2^32 - 1 others, which would have filled the memory long before.
+    /// If there are 2^32 - 1 other keys; memory would be full long before.
     pub fn number(&mut self, key: &K) -> u32
     where
         K: Clone,
@@ -60,8 +87,18 @@ impl<K: Eq + Hash> Interner<K> {
         self.last
     }
 
-    /// Appends the [`number`](Self::number) of each of the `keys`. Calls `is_new` with the places among them of those that had
-    /// none.
+    /// Appends the [`number`](Self::number) of each of `keys` to `numbers`. Calls `is_new` with the
+    /// index in `keys` of each key that is new.
+    ///
+    /// ```
+    /// use reprise_dataflows::keys::interner::Interner;
+    ///
+    /// let mut tracks = Interner::from_iter(["S1"]);
+    /// let (mut numbers, mut new) = (Vec::new(), Vec::new());
+    /// tracks.number_all(["S2", "S1", "S2"].iter(), &mut numbers, |index| new.push(index));
+    /// assert_eq!(numbers, [1, 0, 1]);
+    /// assert_eq!(new, [0]);
+    /// ```
     #[inline]
     pub fn number_all<'a>(
         &mut self,
@@ -84,7 +121,7 @@ impl<K: Eq + Hash> Interner<K> {
         }
     }
 
-    #[expect(clippy::expect_used, reason = "they would have filled the memory long before")]
+    #[expect(clippy::expect_used, reason = "memory would be full long before")]
     fn find_or_add(&mut self, key: &K, is_new: impl FnOnce()) -> u32
     where
         K: Clone,
@@ -104,11 +141,12 @@ impl<K: Eq + Hash> Interner<K> {
         number
     }
 
+    /// The slot at which the search for `key` begins.
     fn place(&self, key: &K) -> usize {
         self.state.hash_one(key) as usize & (self.slots.len() - 1)
     }
 
-    /// Where the number of `key` is, or is to be.
+    /// The slot of the number of `key`, or the empty slot for it.
     fn slot(&self, key: &K) -> usize {
         let mut slot = self.place(key);
         while self.slots[slot] != FREE && self.all[self.slots[slot] as usize] != *key {
@@ -127,7 +165,7 @@ impl<K: Eq + Hash> Interner<K> {
 }
 
 impl<K: Clone + Eq + Hash> FromIterator<K> for Interner<K> {
-    /// Interner distinct keys in their order.
+    /// Numbers the distinct keys in their order.
     fn from_iter<I: IntoIterator<Item = K>>(keys: I) -> Self {
         let mut numbers = Self::default();
         for key in keys {
@@ -146,7 +184,8 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// The first that is seen is 0, the next that is another is 1, and so on, whether one or many are asked for.
+        /// Numbers follow the order of first appearance, whether keys are numbered one by one or
+        /// together.
         #[test]
         fn numbers_are_in_the_order_of_appearance(
             groups in prop::collection::vec((any::<bool>(), prop::collection::vec(0u32..400, 0..60)), 0..30),

@@ -1,8 +1,8 @@
-//! A short string that travels by value.
+//! A short string that is passed by value.
 //!
-//! Countries, devices and cities are part of the key of every count that crosses workers. They are nearly always a few
-//! bytes long, so a [`Label`] keeps up to 14 bytes inline, in 16 bytes, and shares longer ones. Comparing and hashing
-//! look at the text alone, and no two texts are ever mistaken for each other.
+//! Countries, devices and cities are part of the key of every count that crosses workers, and
+//! nearly always a few bytes long. A [`Label`] therefore keeps up to 14 bytes inline, in 16 bytes,
+//! and shares longer texts by reference count. Equality, order and hash are those of the text.
 
 use std::sync::Arc;
 
@@ -10,18 +10,29 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 const INLINE_BYTES: usize = 14;
 
-/// An immutable string of 16 bytes on the stack, ordered bytewise.
+/// An immutable string that takes 16 bytes on the stack, ordered bytewise.
+///
+/// ```
+/// use reprise_dataflows::keys::label::Label;
+///
+/// let (country, city) = (Label::new("PT"), Label::new("São Tomé and Príncipe"));
+/// assert!(country < city);
+/// assert_eq!(city.as_str(), "São Tomé and Príncipe");
+/// assert_eq!(size_of::<Label>(), 16);
+/// ```
 #[derive(Clone)]
 pub struct Label(Text);
 
 #[derive(Clone)]
 enum Text {
-    /// Invariant: the first `u8` bytes of the array came from a `str`, and the rest are zero.
+    /// Length and bytes. Invariant: the first bytes, as many as the length says, are those of a
+    /// `str`, and the others are zero.
     Inline(u8, [u8; INLINE_BYTES]),
     Shared(Arc<Box<str>>),
 }
 
 impl Label {
+    /// A label with this text. Allocates if the text has more than 14 bytes.
     pub fn new(text: &str) -> Self {
         if text.len() > INLINE_BYTES {
             return Self(Text::Shared(Arc::new(text.into())));
@@ -31,6 +42,7 @@ impl Label {
         Self(Text::Inline(text.len() as u8, bytes))
     }
 
+    /// The text.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
@@ -100,7 +112,7 @@ impl<'de> Deserialize<'de> for Label {
 mod tests {
     use super::*;
 
-    /// Equality, order and text are those of the string, on both sides of the inline limit.
+    /// Equality, order and text are those of the string, below and above the inline limit.
     #[test]
     fn behaves_as_its_text() {
         let texts = ["", "U", "US", "fourteen bytes", "fifteen bytes !", "fifteen bytes ?", "São Tomé and Príncipe"];

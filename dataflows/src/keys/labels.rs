@@ -6,7 +6,19 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::label::Label;
 
-/// Some labels, in the order of their dimensions. Two lie inline, in 32 bytes; absent ones are empty.
+/// The labels of a key, in the order of the dimensions of its grouping. Up to two lie inline, in 32
+/// bytes; absent labels are empty.
+///
+/// ```
+/// use reprise_dataflows::keys::label::Label;
+/// use reprise_dataflows::keys::labels::Labels;
+///
+/// // The key of a grouping that counts by country and device.
+/// let labels: Labels = ["PT", "mobile"].into_iter().map(Label::new).collect();
+/// assert_eq!(labels.get(1).as_str(), "mobile");
+/// // A grouping without dimensions has no labels.
+/// assert_eq!(Labels::default().get(0).as_str(), "");
+/// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Labels(Held);
 
@@ -20,12 +32,12 @@ enum Held {
 const _: () = assert!(size_of::<Labels>() == 2 * size_of::<Label>());
 
 impl Labels {
-    /// The label at `place`; empty where there is none.
+    /// The label at the index `place`; empty if there is none.
     pub fn get(&self, place: usize) -> Label {
         self.as_slice().get(place).cloned().unwrap_or_default()
     }
 
-    /// All labels: two at least.
+    /// All labels, at least two: absent ones are empty.
     pub fn as_slice(&self) -> &[Label] {
         match &self.0 {
             Held::Two(labels) => labels,

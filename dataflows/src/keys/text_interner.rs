@@ -1,4 +1,5 @@
-//! Texts numbered in the order in which a worker first sees them, so that counting is an add in an array.
+//! Numbers for texts, in the order in which a worker first sees them: counting is then an addition
+//! in an array.
 
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
@@ -11,23 +12,25 @@ use foldhash::fast::RandomState;
 use super::interner::{Interner, TOGETHER};
 use crate::play::Texts;
 
-/// Text → number, and what belongs to each number.
+/// Texts, their numbers, and a value for each number.
 pub struct TextInterner<V> {
     numbers: Interner<Short>,
-    /// What stands for a text that is too long.
+    /// Stand-ins for texts that are too long for a [`Short`].
     long: HashMap<Box<str>, Short, RandomState>,
+    /// The values by number.
     pub values: Vec<V>,
-    /// The dictionary that was numbered last: batches may share theirs.
+    /// The dictionary that was numbered last, with its numbers: batches may share a dictionary.
     dictionary: Option<(ArrayRef, Vec<u32>)>,
 }
 
 impl<V> TextInterner<V> {
+    /// No texts.
     pub fn new() -> Self {
         Self { numbers: Interner::default(), long: HashMap::default(), values: Vec::new(), dictionary: None }
     }
 
-    /// Writes the number of each row's text to `rows`; that of a row without a text means nothing. `value` makes the value that
-    /// belongs to a text that is new.
+    /// Writes the number of the text of each row to `rows`; the number of a null row is arbitrary.
+    /// `value` makes the value of a new text.
     pub fn number(&mut self, texts: Texts<'_>, rows: &mut Vec<u32>, mut value: impl FnMut(&str) -> V) {
         rows.clear();
         match texts {
@@ -44,7 +47,7 @@ impl<V> TextInterner<V> {
                 });
                 match array.null_count() {
                     0 => rows.extend(array.keys().values().iter().map(|key| numbers[*key as usize])),
-                    // The key of a row without a text can be anything.
+                    // The key of a null row may be out of range.
                     _ => rows.extend((0..array.len()).map(|row| array.key(row).map_or(0, |key| numbers[key]))),
                 }
                 self.dictionary = Some((array_ref, numbers));
@@ -52,7 +55,7 @@ impl<V> TextInterner<V> {
         }
     }
 
-    /// The number of one text. `value` makes the value that belongs to it if it is new.
+    /// The number of one text. `value` makes its value if it is new.
     pub fn number_of(&mut self, text: &str, value: impl FnOnce(&str) -> V) -> u32 {
         let short = Short::new(text.as_bytes(), 0..text.len()).unwrap_or_else(|| self.stand_in(text));
         let number = self.numbers.number(&short);
@@ -62,7 +65,7 @@ impl<V> TextInterner<V> {
         number
     }
 
-    /// The texts of the last batch, if it had a dictionary, and their numbers.
+    /// The texts of the last batch and their numbers, if the batch had a dictionary.
     pub fn last_dictionary(&self) -> impl Iterator<Item = (&str, u32)> {
         let texts = self.dictionary.iter().flat_map(|(texts, numbers)| texts.as_string::<i32>().iter().zip(numbers));
         texts.map(|(text, number)| (text.unwrap_or_default(), *number))
@@ -89,6 +92,7 @@ impl<V> TextInterner<V> {
         }
     }
 
+    /// The stand-in of a long text.
     fn stand_in(&mut self, text: &str) -> Short {
         if let Some(short) = self.long.get(text) {
             return *short;
@@ -99,16 +103,17 @@ impl<V> TextInterner<V> {
     }
 }
 
-/// A text of up to 23 bytes. Ids of tracks are seldom longer.
+/// A text of up to 23 bytes, compared and hashed as three integers. Ids of tracks are seldom
+/// longer.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct Short([u64; Self::WORDS]);
 
 impl Short {
     const WORDS: usize = 3;
-    /// The last byte is the length.
+    /// The last byte holds the length.
     const BYTES_MAX: usize = Self::WORDS * 8 - 1;
 
-    /// The text that is at `place` in `bytes`, unless it is longer.
+    /// The text at `place` in `bytes`; `None` if it is too long.
     #[inline]
     fn new(bytes: &[u8], place: Range<usize>) -> Option<Self> {
         let length = place.len();
@@ -128,13 +133,13 @@ impl Short {
         Some(Self(words))
     }
 
-    /// What no text is, a different one for each `index`.
+    /// A value that no text has, a different one for each `index`.
     fn stand_in(index: u64) -> Self {
         Self([index, 0, u64::MAX])
     }
 }
 
-/// A mask of so many bytes, or of all.
+/// A mask of the first `count` bytes, or of all eight.
 #[inline]
 fn first_bytes(count: usize) -> u64 {
     if count >= 8 { u64::MAX } else { (1 << (8 * count)) - 1 }
@@ -154,7 +159,8 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Equal texts have equal numbers, others have others, whatever their length.
+        /// Equal texts have equal numbers and different texts different numbers, whatever their
+        /// length.
         #[test]
         fn numbers_are_as_distinct_as_texts(texts in prop::collection::vec(prop_oneof!["a{20,26}", "[ab\u{0}]{0,3}", "é{10,13}", "[0-9]{2}"], 0..300)) {
             let array = StringArray::from(texts.clone());

@@ -1,8 +1,8 @@
-//! Item key → text, title and artist.
+//! The text of each item, and the title and artist of each track.
 //!
-//! Counts travel under an [`ItemKey`]; the texts travel once, when a source first sees them, to the worker that owns the
-//! key. The pair of title and artist of the latest UTC day wins, then the greater pair: a maximum, so the order of
-//! arrival is of no account.
+//! Counts travel under an [`ItemKey`]. A text travels once, when a worker first sees it, to the
+//! worker that owns the item. Of several titles and artists of a track, the pair of the latest UTC
+//! day wins, then the greater pair: a maximum, which does not depend on the order of arrival.
 
 use std::cell::RefCell;
 use std::cmp::Ordering;
@@ -23,49 +23,80 @@ use crate::operators::{Closing, EpochFold, Outputs, by_epoch};
 use crate::rules::plan::Tally;
 use crate::tick::Epoch;
 
-/// What people call a track.
+/// The title and the artist of a track.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct About {
+    /// The title.
     pub title: String,
+    /// The name of the artist.
     pub artist: String,
 }
 
-/// A source's news of an item: its text, and for a track what it is called since some UTC day.
+/// The names of an item, from a source. Of several namings of an item, the greatest `about` counts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Naming {
+    /// The item.
     pub item: ItemKey,
+    /// The text of the item: the id of a track, the name of an artist or album.
     pub text: Arc<str>,
+    /// For a track, the UTC day of a play, in days since 1970, and the title and artist of that
+    /// play. `None` for other items, and for a track whose titles are read on demand.
     pub about: Option<(i32, About)>,
 }
 
-/// The names of the items that a worker owns, shared by its operators.
+/// The names of the items that a worker owns, shared by the operators of the worker.
 ///
-/// An operator may look up an item at an epoch once the frontier of [`catalogue`]'s output has passed the epoch. A text never
-/// changes; what a track is called may be what a later epoch says.
+/// An operator may look up the items of an epoch once the frontier of [`Catalogue::learned`] has
+/// passed the epoch. A text never changes; the title of a track may already be that of a later
+/// epoch.
+///
+/// ```
+/// use reprise_dataflows::keys::item::{ItemKey, ItemKind};
+/// use reprise_dataflows::names::catalogue::{About, Naming, catalogue};
+/// use timely::dataflow::operators::vec::ToStream;
+///
+/// let track = ItemKey::new(ItemKind::TRACK, "S1");
+/// let naming = move |day, title: &str| {
+///     let about = About { title: title.to_owned(), artist: "Ana".to_owned() };
+///     Naming { item: track, text: "S1".into(), about: Some((day, about)) }
+/// };
+/// let title = timely::execute_directly(move |worker| {
+///     // The title of the later day wins, although it comes first.
+///     let names = worker.dataflow::<u64, _, _>(|scope| {
+///         let namings = [naming(20_773, "Moon (Live)"), naming(20_000, "Moon")];
+///         catalogue(namings.to_stream(scope)).names
+///     });
+///     while worker.step() {}
+///     names.about(&track).map(|about| about.title)
+/// });
+/// assert_eq!(title.as_deref(), Some("Moon (Live)"));
+/// ```
 #[derive(Clone, Default)]
 pub struct Names(Rc<RefCell<Named>>);
 
 #[derive(Default)]
 struct Named {
     items: Interner<ItemKey>,
-    /// By number.
+    /// The texts, by the number of the item.
     texts: Vec<Arc<str>>,
-    /// Of each track, by number, with the UTC day since when it is called so.
+    /// The name of each track, by the number of the item, with the UTC day of its play.
     called: Vec<Option<(i32, Called)>>,
 }
 
-/// A track with what it is called. Those of a worker who keep it share it.
+/// A track with its title and artist, shared by the operators of a worker.
 pub type Called = Arc<Track>;
 
-/// The id of a track, its title and its artist.
+/// A track with its title and artist.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Track {
+    /// The id of the track.
     pub id: Arc<str>,
+    /// The title and artist.
     pub about: About,
 }
 
 impl Names {
-    /// The text of an item, or nothing if no source has named it.
+    /// The text of an item; empty if no source has named it.
     pub fn text(&self, item: &ItemKey) -> Arc<str> {
         self.0.borrow().text(item).cloned().unwrap_or_default()
     }
@@ -76,14 +107,15 @@ impl Names {
         named.text(a).cmp(&named.text(b))
     }
 
-    /// What a track is called.
+    /// The title and artist of a track; `None` if no source has reported them.
     pub fn about(&self, track: &ItemKey) -> Option<About> {
         let named = self.0.borrow();
         let called = named.called[named.items.find(track)? as usize].as_ref();
         called.map(|(_, called)| called.about.clone())
     }
 
-    /// Calls `visit` with every track, in the order in which they were named.
+    /// Calls `visit` with every track that has a title, in the order of the first appearance of
+    /// tracks.
     pub fn each_track(&self, visit: &mut dyn FnMut(&ItemKey, &About)) {
         let named = self.0.borrow();
         for (number, called) in (0..).zip(&named.called) {
@@ -99,10 +131,10 @@ impl Named {
         self.items.find(item).map(|number| &self.texts[number as usize])
     }
 
-    /// Gives the number of the item.
+    /// Stores the text of an item, and returns the number of the item.
     ///
     /// # Panics
-    /// If another text has the same key: counts of the two would have been mixed, and no answer is better than a wrong one.
+    /// If another text has the same key: the charts would mix the counts of both.
     fn learn(&mut self, item: ItemKey, text: Arc<str>) -> u32 {
         let number = self.items.number(&item);
         if number as usize == self.texts.len() {
@@ -119,18 +151,19 @@ impl Named {
     }
 }
 
-/// What [`catalogue`] gives.
+/// The outputs of [`catalogue`].
 pub struct Catalogue<'scope> {
-    /// Of this worker's items.
+    /// The names of this worker's items.
     pub names: Names,
-    /// The id, title and artist of every track whose title has been told.
+    /// The id, title and artist of every track whose title is known.
     pub titles: VecCollection<'scope, Epoch, (ItemKey, Called), i64>,
-    /// Nothing, ever. But its frontier says which epochs' texts have been learned: ties are broken by text, and answers are in
-    /// texts, so no epoch may be ranked or answered before.
+    /// Always empty. Its frontier passes an epoch once all texts of the epoch are in `names`.
+    /// Operators concatenate it to their input: ties are broken by text and answers contain texts,
+    /// so an epoch must not be ranked or answered before.
     pub learned: VecCollection<'scope, Epoch, Tally, i64>,
 }
 
-/// Gathers what sources say of items at the items' owners.
+/// Collects the names of items at the workers that own the items.
 pub fn catalogue(namings: StreamVec<'_, Epoch, Naming>) -> Catalogue<'_> {
     let names = Names::default();
     let exchange = Exchange::new(|naming: &Naming| naming.item.route());
@@ -141,10 +174,10 @@ pub fn catalogue(namings: StreamVec<'_, Epoch, Naming>) -> Catalogue<'_> {
     Catalogue { names, learned: titles.clone().flat_map(|_| None), titles }
 }
 
-/// Learns the names of a worker's items.
+/// Collects the names of a worker's items.
 struct Learner {
     names: Names,
-    /// What was said last of those that are called otherwise in the open epoch, by number.
+    /// The names before the open epoch of the tracks that it renames, by the number of the item.
     renamed: HashMap<u32, Option<Called>, RandomState>,
 }
 

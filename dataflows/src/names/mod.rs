@@ -1,4 +1,5 @@
-//! What items are called: learned from plays, kept by the owner of the item, told for those that are in a list.
+//! The texts of items and the titles of tracks: found in plays, kept by the owner of the item, and
+//! put out for the tracks of tops.
 
 pub mod catalogue;
 pub(crate) mod naming;

@@ -1,5 +1,5 @@
-//! What a source says of the items that it sees: each text once, and a track's title and artist when they are new, or when they
-//! are asked for.
+//! The namings that a worker emits for the items of its plays: each text once, and the title and
+//! artist of a track when they change or, if they are read on demand, when a query asks for them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -12,21 +12,23 @@ use crate::keys::item::ItemKey;
 use crate::play::{DAY_US, LateTitles, PlayBatch, Texts};
 use crate::rules::definition::ItemKind;
 
-/// What one worker has said, and has to say.
+/// The names that one worker has found, and the namings that it has yet to emit.
 #[derive(Default)]
 pub struct Namings {
-    /// By track number.
+    /// By the number of the track.
     tracks: Vec<Track>,
-    /// By track number; as many as have been looked at.
-    heard: Vec<Heard>,
-    /// The latest day that each track was seen on, close together: most plays of a history need nothing else of their track.
+    /// By the number of the track; may be shorter than `tracks`.
+    newest: Vec<NewestTitle>,
+    /// The latest UTC day of each track, in an array of its own: most plays of a history need
+    /// nothing else.
     days: Vec<i32>,
-    /// Tracks whose title is not said yet.
+    /// The tracks whose naming has not been emitted.
     changed: Vec<u32>,
+    /// By the number of the track.
     keys: Vec<ItemKey>,
-    /// Items that are not tracks.
+    /// The namings of new items that are not tracks.
     others: Vec<Naming>,
-    /// By day, what is read if somebody asks.
+    /// The sources of titles that are read on demand, by UTC day.
     late: BTreeMap<i32, Vec<Arc<dyn LateTitles>>>,
 }
 
@@ -34,36 +36,39 @@ pub struct Namings {
 struct Track {
     /// Empty until it is known.
     id: Arc<str>,
+    /// Whether the track is in [`Namings::changed`].
     changed: bool,
 }
 
-/// A title and artist, and the day since when; of a day before all others until there are any.
+/// The title and artist of the latest UTC day of a track; the day is `i32::MIN` until there are
+/// any.
 ///
-/// Nearly each play is compared with it, and no cache holds those of many tracks. So it is mostly within two lines of a cache,
-/// which are fetched together, at a place that follows from the track's number: to look at several plays is to wait once.
+/// Nearly each play is compared with it, and no cache holds those of many tracks. It takes two
+/// adjacent cache lines, at an address that follows from the number of the track: the processor can
+/// fetch it for several plays at once. Long titles are on the heap.
 #[repr(C, align(128))]
-struct Heard {
+struct NewestTitle {
     day: i32,
     title_bytes: u32,
     title_and_artist: SmallVec<[u8; 96]>,
 }
 
-const _: () = assert!(size_of::<Heard>() == 128);
+const _: () = assert!(size_of::<NewestTitle>() == 128);
 
-impl Default for Heard {
+impl Default for NewestTitle {
     fn default() -> Self {
         Self { day: i32::MIN, title_bytes: 0, title_and_artist: SmallVec::new() }
     }
 }
 
-impl Heard {
+impl NewestTitle {
     fn new(day: i32, title: &str, artist: &str) -> Self {
         let mut title_and_artist = SmallVec::from_slice(title.as_bytes());
         title_and_artist.extend_from_slice(artist.as_bytes());
         Self { day, title_bytes: title.len() as u32, title_and_artist }
     }
 
-    /// In the order of which one wins.
+    /// Day, title and artist: the greatest wins.
     fn parts(&self) -> (i32, &[u8], &[u8]) {
         let (title, artist) = self.title_and_artist.split_at(self.title_bytes as usize);
         (self.day, title, artist)
@@ -77,17 +82,17 @@ impl Heard {
 }
 
 impl Namings {
-    /// The key of an item that is new and is not a track. Its text is said at the end of the epoch.
+    /// The key of a new item that is not a track. Its naming is emitted at the end of the epoch.
     pub fn item(&mut self, kind: ItemKind, text: &str) -> ItemKey {
         let item = ItemKey::new(kind, text);
         self.others.push(Naming { item, text: text.into(), about: None });
         item
     }
 
-    /// Looks for tracks that are new, or have a newer title or artist, in a batch whose tracks have the numbers `tracks`,
-    /// and these the `keys`.
-    pub fn look(&mut self, batch: &PlayBatch, tracks: &[u32], keys: &[ItemKey]) {
-        self.know(keys);
+    /// Finds new tracks, and newer titles and artists, in a batch. `tracks` has the number of each
+    /// row's track, and `keys` the keys of all tracks by number.
+    pub fn read_batch(&mut self, batch: &PlayBatch, tracks: &[u32], keys: &[ItemKey]) {
+        self.add_tracks(keys);
         let texts = (batch.texts("song_id"), batch.texts("title"), batch.texts("artist"));
         let (Some(ids), Some(titles), Some(artists)) = texts else { return };
         self.expect_titles(self.tracks.len());
@@ -96,18 +101,18 @@ impl Namings {
                 let mut seen = Seen::new(ids, titles, artists);
                 for (row, track) in tracks.iter().enumerate() {
                     if self.days[*track as usize] <= day && !seen.before(row) {
-                        self.hear(*track, day, ids.get(row), titles.get(row), artists.get(row));
+                        self.learn(*track, day, ids.get(row), titles.get(row), artists.get(row));
                     }
                 }
             }
             (None, Some(timestamps_us)) => {
                 for (group, tracks) in tracks.chunks(TOGETHER).enumerate() {
                     let mut known = [i32::MIN; TOGETHER];
-                    known.iter_mut().zip(tracks).for_each(|(day, track)| *day = self.heard[*track as usize].day);
+                    known.iter_mut().zip(tracks).for_each(|(day, track)| *day = self.newest[*track as usize].day);
                     for ((row, track), known) in (group * TOGETHER..).zip(tracks).zip(known) {
                         let day = timestamps_us[row].div_euclid(DAY_US) as i32;
                         if known <= day {
-                            self.hear(*track, day, ids.get(row), titles.get(row), artists.get(row));
+                            self.learn(*track, day, ids.get(row), titles.get(row), artists.get(row));
                         }
                     }
                 }
@@ -116,17 +121,18 @@ impl Namings {
         }
     }
 
-    /// Notes that the `tracks`, ids and numbers, were played on a day, and says the ids of those that are new. Their titles are
-    /// told when somebody asks.
-    pub fn look_late<'a>(
+    /// Records that tracks were played on a UTC day, and the `source` of their titles. `tracks` has
+    /// ids and numbers. The ids of new tracks are emitted at the end of the epoch, titles when a
+    /// query asks for them.
+    pub fn note_source<'a>(
         &mut self,
-        late: &Arc<dyn LateTitles>,
+        source: &Arc<dyn LateTitles>,
         day: i32,
         tracks: impl Iterator<Item = (&'a str, u32)>,
         keys: &[ItemKey],
     ) {
-        self.know(keys);
-        self.late.entry(day).or_default().push(late.clone());
+        self.add_tracks(keys);
+        self.late.entry(day).or_default().push(source.clone());
         for (id, number) in tracks {
             let known = &mut self.days[number as usize];
             if *known >= day {
@@ -143,19 +149,22 @@ impl Namings {
         }
     }
 
-    fn know(&mut self, keys: &[ItemKey]) {
+    /// Makes room for all tracks that have a key.
+    fn add_tracks(&mut self, keys: &[ItemKey]) {
         self.tracks.resize_with(keys.len(), Track::default);
         self.days.resize(keys.len(), i32::MIN);
         self.keys.extend_from_slice(&keys[self.keys.len()..]);
     }
 
-    /// Makes room for what the first `tracks` are called. Of a history few are asked for, which most often were seen early.
+    /// Makes room for the titles of the first `tracks`. Queries ask for few tracks of a history,
+    /// most of which were seen early: the others need no room.
     fn expect_titles(&mut self, tracks: usize) {
-        self.heard.resize_with(self.heard.len().max(tracks), Heard::default);
+        self.newest.resize_with(self.newest.len().max(tracks), NewestTitle::default);
     }
 
-    /// Reads the late titles of the tracks with these numbers, on the latest day that this worker has seen each of them.
-    pub fn ask(&mut self, numbers: impl Iterator<Item = u32>) {
+    /// Reads the titles of the tracks with these numbers from their sources, each track's on the
+    /// latest day on which this worker has seen it.
+    pub fn read_titles(&mut self, numbers: impl Iterator<Item = u32>) {
         let mut by_day = BTreeMap::<i32, HashMap<Arc<str>, u32>>::new();
         for number in numbers {
             self.expect_titles(number as usize + 1);
@@ -163,22 +172,23 @@ impl Namings {
             by_day.entry(day).or_default().insert(id, number);
         }
         for (day, wanted) in by_day {
-            for late in self.late.get(&day).cloned().unwrap_or_default() {
-                late.each(&|id| wanted.contains_key(id), &mut |id, title, artist| {
+            for source in self.late.get(&day).cloned().unwrap_or_default() {
+                source.each(&|id| wanted.contains_key(id), &mut |id, title, artist| {
                     if let Some(number) = wanted.get(id) {
-                        self.hear(*number, day, id, title, artist);
+                        self.learn(*number, day, id, title, artist);
                     }
                 });
             }
         }
     }
 
-    fn hear(&mut self, number: u32, day: i32, id: &str, title: &str, artist: &str) {
-        let heard = &mut self.heard[number as usize];
-        if heard.parts() >= (day, title.as_bytes(), artist.as_bytes()) {
+    /// Stores the title and artist of a play, if they are newer than those of the track.
+    fn learn(&mut self, number: u32, day: i32, id: &str, title: &str, artist: &str) {
+        let newest = &mut self.newest[number as usize];
+        if newest.parts() >= (day, title.as_bytes(), artist.as_bytes()) {
             return;
         }
-        *heard = Heard::new(day, title, artist);
+        *newest = NewestTitle::new(day, title, artist);
         let track = &mut self.tracks[number as usize];
         if track.id.is_empty() {
             track.id = id.into();
@@ -189,21 +199,24 @@ impl Namings {
         }
     }
 
-    /// What there is to say.
+    /// Removes and returns the namings that have not been emitted.
     pub fn drain(&mut self) -> impl Iterator<Item = Naming> {
         let tracks = std::mem::take(&mut self.changed).into_iter().map(|number| {
             let track = &mut self.tracks[number as usize];
             track.changed = false;
-            let about = self.heard.get(number as usize).and_then(Heard::about);
+            let about = self.newest.get(number as usize).and_then(NewestTitle::about);
             Naming { item: self.keys[number as usize], text: track.id.clone(), about }
         });
         self.others.drain(..).chain(tracks)
     }
 }
 
-/// In a batch of one day a title has to be looked at once for each combination of dictionary entries.
+/// In a batch of one day with dictionaries, filters out rows whose track, title and artist are
+/// those of an earlier row.
 struct Seen<'a> {
+    /// The keys of ids, titles and artists; `None` if any is not a dictionary.
     columns: Option<[&'a [i32]; 3]>,
+    /// The keys of the last title and artist, by the key of the id.
     titles_of: Vec<Option<(i32, i32)>>,
 }
 
@@ -218,7 +231,7 @@ impl<'a> Seen<'a> {
         }
     }
 
-    /// Whether this row's track had the same title and artist when it was last met in the batch.
+    /// Whether the track of this row had the same title and artist in its last row before.
     #[inline]
     fn before(&mut self, row: usize) -> bool {
         let Some([ids, titles, artists]) = self.columns else { return false };
@@ -234,9 +247,9 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// However long titles are, the pair of the latest day is said, then the greater one; each once.
+        /// The pair of the latest day is emitted, of that day the greatest, and each once.
         #[test]
-        fn the_greatest_is_said(
+        fn the_greatest_is_emitted(
             epochs in prop::collection::vec(
                 prop::collection::vec((0u32..4, 0i32..3, "[aé]{0,60}", "[aé]{0,60}"), 0..8),
                 1..5,
@@ -244,26 +257,26 @@ mod tests {
         ) {
             let keys: Vec<_> = (0..4).map(|track| ItemKey::new(ItemKind::TRACK, &format!("S{track}"))).collect();
             let mut namings = Namings::default();
-            namings.know(&keys);
+            namings.add_tracks(&keys);
             namings.expect_titles(keys.len());
             let mut greatest = BTreeMap::new();
             for epoch in epochs {
                 let before = greatest.clone();
                 for (track, day, title, artist) in epoch {
-                    namings.hear(track, day, &format!("S{track}"), &title, &artist);
-                    let news = (day, About { title, artist });
-                    let known = greatest.entry(track).or_insert_with(|| news.clone());
-                    *known = news.max(known.clone());
+                    namings.learn(track, day, &format!("S{track}"), &title, &artist);
+                    let naming = (day, About { title, artist });
+                    let known = greatest.entry(track).or_insert_with(|| naming.clone());
+                    *known = naming.max(known.clone());
                 }
-                let mut said: Vec<_> = namings.drain().collect();
-                said.sort_by_key(|naming| naming.text.clone());
+                let mut emitted: Vec<_> = namings.drain().collect();
+                emitted.sort_by_key(|naming| naming.text.clone());
                 let expected = greatest.iter().filter(|(track, about)| before.get(track) != Some(about));
                 let expected = expected.map(|(track, about)| Naming {
                     item: keys[*track as usize],
                     text: format!("S{track}").into(),
                     about: Some(about.clone()),
                 });
-                prop_assert_eq!(said, expected.collect::<Vec<_>>());
+                prop_assert_eq!(emitted, expected.collect::<Vec<_>>());
             }
         }
     }

@@ -1,7 +1,8 @@
-//! What the tracks are called that are in a list.
+//! The titles of the tracks that are in a top.
 //!
-//! Differential's `distinct` and `join` say the same by seven operators, three of which keep arrangements, and every epoch
-//! schedules each of them. That is felt where epochs are short: `benches/PROFILE.md` has the figures.
+//! One operator, in place of differential's `distinct` and `join`. These two take seven operators,
+//! of which three keep arrangements, and every epoch schedules each of them. With short epochs the
+//! difference is noticeable: `benches/PROFILE.md` has the figures.
 
 use differential_dataflow::{AsCollection, VecCollection};
 use timely::dataflow::channels::pact::Pipeline;
@@ -12,13 +13,14 @@ use crate::keys::item::ItemKey;
 use crate::operators::{Closing, EpochFold, Outputs, by_epoch};
 use crate::tick::Epoch;
 
-/// The id, title and artist of each track in `listed`, once. `listed` and `titles` are of this worker's items: nothing travels.
+/// The id, title and artist of each track in `listed`, once. Both inputs have only items that this
+/// worker owns: nothing is exchanged.
 pub fn titles_of<'scope>(
     listed: VecCollection<'scope, Epoch, ItemKey, i64>,
     titles: VecCollection<'scope, Epoch, (ItemKey, Called), i64>,
 ) -> VecCollection<'scope, Epoch, (String, About), i64> {
-    let (told,) = by_epoch("Titles", listed.inner, Pipeline, titles.inner, Titles::default());
-    told.as_collection()
+    let (current,) = by_epoch("Titles", listed.inner, Pipeline, titles.inner, Titles::default());
+    current.as_collection()
 }
 
 impl EpochFold<Epoch> for Titles {
@@ -34,25 +36,25 @@ impl EpochFold<Epoch> for Titles {
         self.call(updates);
     }
 
-    fn close(&mut self, time: &Epoch, (told,): <Self::Outputs as Outputs<Epoch>>::Emit<'_>) -> Closing {
-        self.end_epoch(|track, diff| told(((track.id.to_string(), track.about.clone()), *time, diff)));
+    fn close(&mut self, time: &Epoch, (emit,): <Self::Outputs as Outputs<Epoch>>::Emit<'_>) -> Closing {
+        self.end_epoch(|track, diff| emit(((track.id.to_string(), track.about.clone()), *time, diff)));
         Closing::Done
     }
 }
 
-/// What is told of a worker's tracks. Artists are listed too, and have no title.
+/// The titles that a worker emits. Items that are not tracks are listed too, and have no title.
 #[derive(Default)]
 struct Titles {
     numbers: Interner<ItemKey>,
-    /// By number.
+    /// By the number of the item.
     items: Vec<Item>,
-    /// What was told before the open epoch, of those of which that may have changed.
+    /// The titles emitted before the open epoch, of the items that it may change.
     before: Vec<(u32, Option<Called>)>,
 }
 
 #[derive(Default)]
 struct Item {
-    /// The sum of its counts in the lists that it is in: positive, or it is in none.
+    /// The sum of its counts in all tops; positive if and only if it is in any.
     weight: i64,
     called: Option<Called>,
     /// Whether it is in `before`.
@@ -60,12 +62,14 @@ struct Item {
 }
 
 impl Item {
-    fn told(&self) -> Option<&Called> {
+    /// The title to emit: none unless the item is in a top.
+    fn current(&self) -> Option<&Called> {
         self.called.as_ref().filter(|_| self.weight > 0)
     }
 }
 
 impl Titles {
+    /// Adds changes of tops.
     fn list(&mut self, updates: Vec<(ItemKey, Epoch, i64)>) {
         for (item, _, diff) in updates {
             let number = self.number(&item);
@@ -77,7 +81,7 @@ impl Titles {
         }
     }
 
-    /// The name that is taken back in the same epoch goes without saying.
+    /// Adds new titles. The retraction of the old title in the same epoch needs no handling.
     fn call(&mut self, updates: Vec<((ItemKey, Called), Epoch, i64)>) {
         for ((item, called), ..) in updates.into_iter().filter(|(_, _, diff)| *diff > 0) {
             let number = self.number(&item);
@@ -96,20 +100,20 @@ impl Titles {
         number
     }
 
-    /// Keeps what is told of an item, which is about to change.
+    /// Keeps the emitted title of an item that is about to change.
     fn note(&mut self, number: u32) {
         let item = &mut self.items[number as usize];
         if !std::mem::replace(&mut item.is_noted, true) {
-            self.before.push((number, item.told().cloned()));
+            self.before.push((number, item.current().cloned()));
         }
     }
 
-    /// Gives what is told otherwise than before the epoch.
+    /// Passes the changes of titles in the epoch to `give`.
     fn end_epoch(&mut self, mut give: impl FnMut(&Track, i64)) {
         for (number, before) in self.before.drain(..) {
             let item = &mut self.items[number as usize];
             item.is_noted = false;
-            let after = item.told();
+            let after = item.current();
             if before.as_ref() != after {
                 before.iter().for_each(|before| give(before, -1));
                 after.into_iter().for_each(|after| give(after, 1));
@@ -131,7 +135,7 @@ mod tests {
     const ITEMS: usize = 6;
     const LISTS: usize = 3;
 
-    /// At the end of an epoch: in which lists each item is, how often, and what it is called.
+    /// The state at the end of an epoch: the count of each item in each list, and its title.
     type State = [([i64; LISTS], Option<u8>); ITEMS];
 
     fn key(item: usize) -> ItemKey {
@@ -149,12 +153,12 @@ mod tests {
         Called(Vec<((ItemKey, Called), Epoch, i64)>),
     }
 
-    /// Each update that makes `after` of `before`, as a container of its own.
+    /// The updates from `before` to `after`, each in a container of its own.
     fn changes(before: &State, after: &State) -> Vec<Changes> {
         let mut changes = Vec::new();
         for (item, ((counts, title), (new_counts, new_title))) in before.iter().zip(after).enumerate() {
             for (count, new_count) in counts.iter().zip(new_counts).filter(|(count, new_count)| count != new_count) {
-                // `rank` gives a difference; taking back and adding is the same.
+                // `rank` emits the difference, which is equivalent to a retraction and an addition.
                 changes.push(Changes::Listed(vec![(key(item), 0, -count)]));
                 changes.push(Changes::Listed(vec![(key(item), 0, *new_count)]));
             }
@@ -174,14 +178,14 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the order of the updates of an epoch.
+        /// The titles of all listed tracks are emitted, in any order of the updates of an epoch.
         #[test]
-        fn those_that_are_listed_and_called_something_are_told(
+        fn listed_tracks_with_a_title_are_emitted(
             epochs in prop::collection::vec((state(), any::<prop::sample::Selector>()), 1..8),
         ) {
-            let (mut titles, mut told, mut before) = (Titles::default(), BTreeMap::new(), State::default());
+            let (mut titles, mut emitted, mut before) = (Titles::default(), BTreeMap::new(), State::default());
             for (mut after, selector) in epochs {
-                // A track is never called nothing again.
+                // A track never loses its title.
                 for ((_, title), (_, new_title)) in before.iter().zip(&mut after) {
                     *new_title = new_title.or(*title);
                 }
@@ -194,14 +198,14 @@ mod tests {
                     }
                 }
                 titles.end_epoch(|track, diff| {
-                    *told.entry((track.id.to_string(), track.about.title.clone())).or_insert(0) += diff;
+                    *emitted.entry((track.id.to_string(), track.about.title.clone())).or_insert(0) += diff;
                 });
-                told.retain(|_, times| *times != 0);
+                emitted.retain(|_, times| *times != 0);
                 let listed = (0..).zip(&after).filter(|(_, (counts, _))| counts.iter().sum::<i64>() > 0);
                 let expected = listed.filter_map(|(item, (_, title))| {
                     Some(((format!("S{item}"), format!("title {}", (*title)?)), 1))
                 });
-                prop_assert_eq!(&told, &BTreeMap::from_iter(expected));
+                prop_assert_eq!(&emitted, &BTreeMap::from_iter(expected));
                 before = after;
             }
         }

@@ -1,5 +1,5 @@
-//! One operator for work that another thread does: [`answered_later`] holds the epochs that wait for an answer, a
-//! [`Correspondent`] hands the work over and brings the answers back.
+//! The operator for work of another thread: [`answered_later`] holds the epochs that wait for an
+//! answer, and a [`Correspondent`] hands over the work and returns the answers.
 
 use std::collections::BTreeMap;
 
@@ -12,33 +12,35 @@ use timely::scheduling::SyncActivator;
 
 use crate::tick::Epoch;
 
-/// What hands work to another thread, and brings back what that says.
+/// Hands work to another thread, and returns its answers.
 pub trait Correspondent: 'static {
-    /// What the work is about.
+    /// The data of the work.
     type Update: Clone + 'static;
-    /// What is to be done with it, and when.
+    /// An instruction about the data, as of the end of an epoch.
     type Query: Clone + 'static;
-    /// What the thread says for an epoch.
+    /// The thread's answer for an epoch.
     type Answer: Clone + 'static;
 
-    /// Takes in some updates of `epoch`. Returns whether an answer will come for that epoch.
+    /// Receives some updates of `epoch`. Returns whether an answer will follow for that epoch.
     fn update(&mut self, epoch: Epoch, updates: Vec<Self::Update>) -> bool;
 
-    /// Takes in some queries of `epoch`. Returns whether an answer will come for that epoch.
+    /// Receives some queries of `epoch`. Returns whether an answer will follow for that epoch.
     fn query(&mut self, epoch: Epoch, queries: Vec<Self::Query>) -> bool;
 
-    /// Hands over what is due: of epochs before these, all updates and all queries have come. `None` is the end.
+    /// Hands over the work that is complete: all updates of epochs before `updates_before` have
+    /// arrived, and all queries of epochs before `queries_before`. `None` is the end of the input.
     fn hand_over(&mut self, updates_before: Option<Epoch>, queries_before: Option<Epoch>);
 
-    /// The next answer that has come, and the epoch that it is for.
+    /// The next answer that has arrived, with its epoch; `None` if there is none now.
     fn answer(&mut self) -> Option<(Epoch, Self::Answer)>;
 }
 
-/// An operator called `name` that holds each epoch until its answer has come, and gives the answer at that epoch. So whoever
-/// watches the frontier of its output knows what is done. `open` gets what the other thread wakes the operator with.
+/// An operator called `name` that holds each epoch until its answer has arrived, and emits the
+/// answer at that epoch: the frontier of the output shows which epochs are done. `open` gets the
+/// activator with which the other thread wakes the operator.
 ///
 /// # Errors
-/// Those of `open`.
+/// If `open` fails.
 pub fn answered_later<'scope, C: Correspondent, E>(
     name: &str,
     updates: StreamVec<'scope, Epoch, C::Update>,
@@ -81,6 +83,7 @@ pub fn answered_later<'scope, C: Correspondent, E>(
     failed.map_or(Ok(answers), Err)
 }
 
+/// The first epoch that may still arrive.
 fn first(frontier: &MutableAntichain<Epoch>) -> Option<Epoch> {
     frontier.frontier().first().copied()
 }

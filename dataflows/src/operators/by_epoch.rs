@@ -1,13 +1,15 @@
-//! One operator for every semantic that has state: [`by_epoch`] does timely's part, an [`EpochFold`] the rest.
+//! The operator for all logic with state: [`by_epoch`] deals with timely, an [`EpochFold`] with the
+//! data.
 //!
 //! ```text
-//!  updates ──► kept by their time ──► update() as soon as no earlier time can come
+//!  updates ──► kept by their time ──► update() as soon as no earlier time can arrive
 //!  queries ──► kept by their time ──► query()  once the time is complete
 //!                                     close()  then, until it is done ──► outputs
 //! ```
 //!
-//! Messages of a later time may arrive while an earlier one is still open, but a fold has one version of its state. So input
-//! waits here, and a fold sees the times in order, each complete before the next one begins.
+//! Messages of a later time may arrive while an earlier time is open, but a fold has one version of
+//! its state. The operator therefore holds input back: a fold sees the times in order, each
+//! complete before the next.
 
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::ParallelizationContract;
@@ -18,46 +20,96 @@ use timely::progress::Timestamp;
 use super::outputs::Outputs;
 use super::stash::{DueInput, Stash};
 
-/// What one worker keeps of a semantic: it takes the updates of a time in any order, and says what has changed when the time is
-/// complete. It knows nothing of timely, so that tests can call it.
+/// Logic with state, on one worker: it receives the updates of a time in any order, and emits
+/// changes when the time is complete. It does not know timely, and a test can call it.
+///
+/// ```
+/// use reprise_dataflows::operators::{Closing, EpochFold, Outputs, by_epoch};
+/// use timely::dataflow::channels::pact::Pipeline;
+/// use timely::dataflow::operators::capture::{Capture, Extract};
+/// use timely::dataflow::operators::vec::ToStream;
+///
+/// /// The largest number so far, at each time; a query asks whether it exceeds a limit.
+/// #[derive(Default)]
+/// struct Largest {
+///     largest: u32,
+///     limits: Vec<u32>,
+/// }
+///
+/// impl EpochFold<u64> for Largest {
+///     type Update = u32;
+///     type Query = u32;
+///     type Outputs = (u32, bool);
+///
+///     fn update(&mut self, numbers: Vec<u32>) {
+///         self.largest = self.largest.max(numbers.into_iter().max().unwrap_or(0));
+///     }
+///
+///     fn query(&mut self, limits: Vec<u32>) {
+///         self.limits.extend(limits);
+///     }
+///
+///     fn close(
+///         &mut self,
+///         _time: &u64,
+///         (largest, exceeds): <Self::Outputs as Outputs<u64>>::Emit<'_>,
+///     ) -> Closing {
+///         largest(self.largest);
+///         self.limits.drain(..).for_each(|limit| exceeds(self.largest > limit));
+///         Closing::Done
+///     }
+/// }
+///
+/// let (largest, exceeds) = timely::example(|scope| {
+///     let (numbers, limits) = ([3, 8, 5].to_stream(scope), [7].to_stream(scope));
+///     let (largest, exceeds) = by_epoch("Largest", numbers, Pipeline, limits, Largest::default());
+///     (largest.capture(), exceeds.capture())
+/// });
+/// assert_eq!(largest.extract(), [(0, vec![8])]);
+/// assert_eq!(exceeds.extract(), [(0, vec![true])]);
+/// ```
 pub trait EpochFold<T: Timestamp>: 'static {
-    /// What the state is made of.
+    /// An input of the state.
     type Update: Clone + 'static;
-    /// What is told or asked as of the end of a time.
+    /// A query or an instruction that refers to the end of a time.
     type Query: Clone + 'static;
-    /// What comes out: a tuple of one to three types, an output for each.
+    /// The types of the outputs, as a tuple of one to three.
     type Outputs: Outputs<T>;
 
-    /// The time of an update, where that can be later than the time of the message that it comes in.
+    /// The time of an update, if it can be later than the time of its message.
     fn time_of(_update: &Self::Update) -> Option<&T> {
         None
     }
 
-    /// Takes in some of the updates of the open time.
+    /// Receives some of the updates of the open time.
     fn update(&mut self, updates: Vec<Self::Update>);
 
-    /// Takes in some of what is told or asked as of the end of the open time, when all its updates are there.
+    /// Receives some of the queries of the open time, after all its updates.
     fn query(&mut self, queries: Vec<Self::Query>);
 
-    /// Ends the open time, which is `time`, by giving what has changed and the answers to `emit`: a function for each output.
-    /// Where it returns [`Closing::More`], other operators get their turn, and it is called again.
+    /// Ends the open time, which is `time`. Emits changes and answers by `emit`, which has a
+    /// function for each output. After [`Closing::More`], other operators run, and `close` is
+    /// called again.
     fn close(&mut self, time: &T, emit: <Self::Outputs as Outputs<T>>::Emit<'_>) -> Closing;
 }
 
-/// Whether a time is closed.
+/// Whether [`EpochFold::close`] has emitted all output of a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Closing {
+    /// The time is closed.
     Done,
+    /// There is more to emit.
     More,
 }
 
-/// Some input that waits for its time.
+/// Input that waits for its time.
 enum Input<U, Q> {
     Updates(Vec<U>),
     Queries(Vec<Q>),
 }
 
-/// An operator that gives `updates`, which travel by `pact`, and `queries`, which stay on their worker, to `fold`, time by time.
+/// An operator called `name` that passes `updates` and `queries` to `fold`, time by time. `pact`
+/// exchanges the updates; queries stay on their worker.
 pub fn by_epoch<'scope, T, F>(
     name: &str,
     updates: StreamVec<'scope, T, F::Update>,
@@ -77,7 +129,7 @@ where
     let (mut ports, streams) = F::Outputs::open(&mut builder);
     builder.build(move |_capabilities| {
         let mut stash = Stash::new();
-        // Of the open time.
+        // The queries of the open time.
         let mut queried = Vec::new();
         let mut closing = None;
         move |frontiers| {
@@ -121,7 +173,7 @@ where
     streams
 }
 
-/// `updates`, which came at `time`, by their own times.
+/// Groups `updates`, whose message has the time `time`, by their own times.
 fn by_time<T: Timestamp + TotalOrder, F: EpochFold<T>>(
     time: &T,
     updates: Vec<F::Update>,

@@ -1,8 +1,8 @@
-//! One operator for every source: [`by_tick`] holds the epoch that is open, a [`TickedSource`] reads in it.
+//! The operator for all sources: [`by_tick`] holds the open epoch, a [`TickedSource`] reads in it.
 //!
-//! A source stamps what it reads with the newest tick's epoch, and gives the epoch back at the next tick, or earlier if it has
-//! brought all that it was to bring. So a cut is the same for all workers: what was read before its tick is in, and what is
-//! read after it is out.
+//! A source emits what it reads at the epoch of the newest tick, and releases the epoch at the next
+//! tick, or earlier if it has nothing more to read. A cut is therefore the same on all workers: it
+//! includes what was read before its tick, and nothing that was read after.
 
 use std::time::Duration;
 
@@ -14,44 +14,45 @@ use timely::scheduling::SyncActivator;
 use super::outputs::Outputs;
 use crate::tick::{Epoch, Tick};
 
-/// What brings data from outside, in the epochs that ticks begin.
+/// Reads data from outside, in the epochs that ticks begin.
 pub trait TickedSource: 'static {
-    /// A tuple of one to three types, an output for each.
+    /// The types of the outputs, as a tuple of one to three.
     type Outputs: Outputs<Epoch>;
 
-    /// Ends the open epoch, which `tick` began, because a newer tick has come: gives what is left to give in it.
+    /// Ends the open epoch, which began with `tick`: a newer tick has arrived. Emits the rest of
+    /// the epoch.
     fn end(&mut self, tick: &Tick, emit: <Self::Outputs as Outputs<Epoch>>::Emit<'_>);
 
     /// Begins the epoch of `tick`.
     fn begin(&mut self, tick: &Tick);
 
-    /// Whether it stays in the open epoch although a newer tick has come, and leaves out the newer one.
+    /// Whether to stay in the open epoch when a newer tick arrives, and to ignore that tick.
     fn stays(&self) -> bool {
         false
     }
 
-    /// Reads some more in the open epoch, which `tick` began, and says what is to happen next.
+    /// Reads more in the open epoch, which began with `tick`. Returns when to read next.
     fn turn(&mut self, tick: &Tick, emit: <Self::Outputs as Outputs<Epoch>>::Emit<'_>) -> Turn;
 }
 
-/// When a source gets its next turn.
+/// The next turn of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
-    /// When the other operators had theirs.
+    /// After the other operators have run.
     Next,
-    /// When something wakes the operator, or a tick comes.
+    /// When the operator is woken, or a tick arrives.
     Woken,
-    /// As `Woken`, or after this long.
+    /// As [`Turn::Woken`], or after this time.
     After(Duration),
-    /// With the next tick: the open epoch is complete.
+    /// At the next tick: the source has read all of the open epoch, which is released.
     Done,
 }
 
-/// An operator called `name` that reads by the source that `open` makes, in the epochs that `ticks` begin. `open` gets what wakes
-/// the operator from another thread.
+/// An operator called `name` that runs the source that `open` returns, in the epochs that `ticks`
+/// begin. `open` gets the activator with which another thread wakes the operator.
 ///
 /// # Errors
-/// Those of `open`.
+/// If `open` fails.
 pub fn by_tick<'scope, S: TickedSource, E>(
     name: &str,
     ticks: StreamVec<'scope, Epoch, Tick>,

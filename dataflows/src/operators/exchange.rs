@@ -1,9 +1,10 @@
-//! How updates travel to the workers that own them.
+//! The exchange of updates between workers.
 //!
-//! Timely's own `Exchange` sends pieces of 8 KiB, and writes them for other processes by `bincode`: each update whole, key and all.
-//! But the updates of an epoch come in runs of one key, which differ in item and count alone. So [`Scatter`] sends larger pieces,
-//! and what goes to another process is packed ([`Pack`]): the key once a run, the items as they are, the counts in as few bytes as
-//! they need. Between the threads of a process nothing is packed: the vector itself changes hands.
+//! Timely's own `Exchange` sends pieces of 8 KiB, and serializes them for other processes with
+//! `bincode`: each update in full, with its key. The updates of an epoch, however, come in runs of
+//! one key, and differ only in item and count. [`Scatter`] sends larger pieces, and packs those for
+//! other processes ([`Pack`]): the key once for each run, items as they are, counts in as few bytes
+//! as they need. Between threads of a process nothing is packed: the vector is moved.
 //!
 //! `scripts/bench exchange` compares this with `bincode`, `columnar` and `abomonation`.
 
@@ -22,20 +23,23 @@ use timely::logging::TimelyLogger;
 use timely::progress::{Stamp, Timestamp};
 use timely::worker::Worker;
 
-/// Updates in a piece, and in all pieces that wait to be full.
+/// The limits of the size of a full piece, and the most updates in all pieces that are not full
+/// (unless there are very many workers).
 const PIECE_UPDATES: std::ops::Range<usize> = 128..4096;
 const WAITING_UPDATES: usize = 64 << 10;
 
-/// What can be packed for another process.
+/// An update that can be packed for another process.
 pub trait Pack: Sized + Send + 'static {
     /// Appends `updates` to `bytes`.
     fn pack(updates: &[Self], bytes: &mut Vec<u8>);
 
-    /// Reads what [`Self::pack`] has written, which bytes of any value may follow. None if it is damaged.
+    /// The inverse of [`Self::pack`]; `bytes` may have any bytes after the packed ones. `None` if
+    /// they are damaged.
     fn unpack(bytes: &[u8]) -> Option<Vec<Self>>;
 }
 
-/// A contract that brings each update to the worker whose number is what the function gives, modulo the number of workers.
+/// An exchange by a function: an update goes to the worker whose index is the result modulo the
+/// number of workers.
 pub struct Scatter<F>(pub F);
 
 impl<T, U, F> ParallelizationContract<T, Vec<U>> for Scatter<F>
@@ -65,7 +69,7 @@ where
     }
 }
 
-/// The updates for each worker that wait until a piece is full, or the epoch's are all there.
+/// The updates for each worker that wait until a piece is full, or until timely flushes the epoch.
 pub struct Pieces<U, F> {
     waiting: Vec<Vec<U>>,
     updates_max: usize,
@@ -98,14 +102,15 @@ impl<U, F: FnMut(&U) -> u64> Distributor<Vec<U>> for Pieces<U, F> {
     }
 }
 
+/// Sends a piece, and leaves it empty.
 fn send<T: Clone, U, P: Push<Message<T, Vec<U>>>>(piece: &mut Vec<U>, stamp: &Stamp<T>, pusher: &mut P) {
     Message::push_at(piece, stamp.clone(), pusher);
 }
 
-/// A piece that may travel to another process.
+/// A piece that may be sent to another process.
 pub struct Packed<U> {
     updates: Vec<U>,
-    /// Timely asks how long it is before it asks for it.
+    /// The packed updates: timely asks for their length first, and then for the bytes.
     bytes: OnceCell<Vec<u8>>,
 }
 
@@ -120,7 +125,7 @@ impl<U: Pack> Packed<U> {
         self.bytes.get_or_init(|| {
             let mut bytes = Vec::new();
             U::pack(&self.updates, &mut bytes);
-            // Timely keeps messages aligned.
+            // Timely requires a multiple of 8 bytes.
             bytes.resize(bytes.len().next_multiple_of(8), 0);
             bytes
         })
@@ -129,10 +134,11 @@ impl<U: Pack> Packed<U> {
 
 impl<U: Pack> ContainerBytes for Packed<U> {
     /// # Panics
-    /// If the bytes are damaged: the process at the other end is not the same program, and no answer is better than a wrong one.
-    #[expect(clippy::expect_used, reason = "timely has no other way to say so")]
+    /// If the bytes are damaged: the other process is not the same program, and the charts would be
+    /// wrong.
+    #[expect(clippy::expect_used, reason = "timely expects no error")]
     fn from_bytes(bytes: Bytes) -> Self {
-        let updates = U::unpack(&bytes).expect("what another process sends can be unpacked");
+        let updates = U::unpack(&bytes).expect("another process sends updates that can be unpacked");
         Self { updates, bytes: OnceCell::new() }
     }
 
@@ -140,13 +146,13 @@ impl<U: Pack> ContainerBytes for Packed<U> {
         self.bytes().len()
     }
 
-    #[expect(clippy::expect_used, reason = "timely has made room for so many bytes")]
+    #[expect(clippy::expect_used, reason = "timely reserves `length_in_bytes`")]
     fn into_bytes<W: Write>(&self, writer: &mut W) {
         writer.write_all(self.bytes()).expect("room for a message");
     }
 }
 
-/// Gives pieces to a channel of timely's.
+/// Puts pieces into a channel of timely.
 pub struct Packing<T, U>(Box<dyn Push<Message<T, Packed<U>>>>);
 
 impl<T, U> Push<Message<T, Vec<U>>> for Packing<T, U> {
@@ -154,7 +160,7 @@ impl<T, U> Push<Message<T, Vec<U>>> for Packing<T, U> {
         let packed = |updates| Packed { updates, bytes: OnceCell::new() };
         let mut pushed = message.take().map(|message| map(message, packed));
         self.0.push(&mut pushed);
-        // Those that were packed are handed back, to be used again.
+        // A channel to another process returns the vector for reuse.
         *message = pushed.map(|pushed| {
             map(pushed, |mut packed| {
                 packed.updates.clear();
@@ -164,7 +170,7 @@ impl<T, U> Push<Message<T, Vec<U>>> for Packing<T, U> {
     }
 }
 
-/// Takes pieces from a channel of timely's.
+/// Takes pieces from a channel of timely.
 pub struct Unpacking<T, U> {
     puller: Box<dyn Pull<Message<T, Packed<U>>>>,
     current: Option<Message<T, Vec<U>>>,
@@ -177,6 +183,7 @@ impl<T, U> Pull<Message<T, Vec<U>>> for Unpacking<T, U> {
     }
 }
 
+/// Changes the data of a message.
 fn map<T, C, D>(message: Message<T, C>, change: impl FnOnce(C) -> D) -> Message<T, D> {
     let Message { stamp, data, from, seq } = message;
     Message { stamp, data: change(data), from, seq }

@@ -1,8 +1,13 @@
-//! What touches timely: the shells that semantics run in, and how updates travel.
+//! The operators that run all logic, and the exchange of updates between workers.
 //!
-//! Nothing outside of this folder holds a capability. A semantic is an [`EpochFold`], which [`by_epoch`] makes an operator of; a
-//! source is a [`TickedSource`] in [`by_tick`]; what another thread works on is handed over by a [`Correspondent`] in
-//! [`answered_later`]; and what only looks is a function in [`pass_on`].
+//! Code outside this folder holds no capability of timely. It implements one of these instead:
+//!
+//! | the logic | implements | runs in |
+//! |---|---|---|
+//! | keeps state | [`EpochFold`] | [`by_epoch`] |
+//! | reads from outside | [`TickedSource`] | [`by_tick`] |
+//! | hands work to another thread | [`Correspondent`] | [`answered_later`] |
+//! | only observes | a function | [`pass_on`] |
 
 mod answered_later;
 mod by_epoch;

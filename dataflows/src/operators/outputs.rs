@@ -1,4 +1,4 @@
-//! The outputs of an operator, as a tuple of the types that they carry: one to three.
+//! The outputs of an operator, as a tuple of one to three types.
 
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
@@ -8,32 +8,32 @@ use timely::dataflow::operators::{Capability, InputCapability};
 use timely::order::TotalOrder;
 use timely::progress::Timestamp;
 
-/// A tuple of types that stands for as many outputs.
+/// A tuple of types, with an output for each.
 pub trait Outputs<T: Timestamp>: 'static {
-    /// Where the operator's code sends.
+    /// The ends of the outputs within the operator.
     type Ports: 'static;
-    /// What other operators read.
+    /// The streams of the outputs.
     type Streams<'scope>;
-    /// What it takes to send at one time by all of them.
+    /// The capabilities to send at one time, one for each output.
     type Capabilities: 'static;
-    /// A function for each output that sends what it is given.
+    /// A function for each output, which sends its argument.
     type Emit<'a>;
 
-    /// Adds the outputs to `builder`, which has all of its inputs.
+    /// Adds the outputs to `builder`, after all of its inputs.
     fn open<'scope>(builder: &mut OperatorBuilder<'scope, T>) -> (Self::Ports, Self::Streams<'scope>);
 
-    /// What it takes to send at the time of a message; none where no time is left.
+    /// The capabilities to send at the time of a message; `None` if the message allows none.
     fn retain(capability: &InputCapability<T>) -> Option<Self::Capabilities>
     where
         T: TotalOrder;
 
-    /// What it takes to send at `time`, which must not be before that of `capabilities`.
+    /// The capabilities to send at `time`, which must not be before the time of `capabilities`.
     fn delayed(capabilities: &Self::Capabilities, time: &T) -> Self::Capabilities;
 
-    /// The time at which `capabilities` send.
+    /// The time of `capabilities`.
     fn time(capabilities: &Self::Capabilities) -> &T;
 
-    /// Calls `give` with functions that send at the time of `capabilities`.
+    /// Calls `give` with the functions that send at the time of `capabilities`.
     fn emit<R>(ports: &mut Self::Ports, capabilities: &Self::Capabilities, give: impl FnOnce(Self::Emit<'_>) -> R)
     -> R;
 }

@@ -1,4 +1,4 @@
-//! An operator that looks at what passes, and changes nothing of it.
+//! An operator that observes a stream without changing it.
 
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
@@ -8,8 +8,23 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::order::TotalOrder;
 use timely::progress::Timestamp;
 
-/// Passes `stream` on, container by container. `look` sees the containers of one message, and gives what it makes of them to a
-/// stream of its own.
+/// Passes `stream` on, container by container. `look` gets the containers of each message; its
+/// results go to the second stream.
+///
+/// ```
+/// use reprise_dataflows::operators::pass_on;
+/// use timely::dataflow::operators::capture::{Capture, Extract};
+/// use timely::dataflow::operators::vec::ToStream;
+///
+/// let (passed, letters) = timely::example(|scope| {
+///     let words = ["moon", "rain", "sun"].to_stream(scope);
+///     let letters = |words: &[Vec<&str>]| vec![words.concat().concat().len()];
+///     let (passed, letters) = pass_on("Letters", words, letters);
+///     (passed.capture(), letters.capture())
+/// });
+/// assert_eq!(passed.extract(), [(0, vec!["moon", "rain", "sun"])]);
+/// assert_eq!(letters.extract(), [(0, vec![11])]);
+/// ```
 pub fn pass_on<'scope, T, D, S>(
     name: &str,
     stream: StreamVec<'scope, T, D>,

@@ -6,7 +6,7 @@ use timely::order::TotalOrder;
 use timely::progress::Timestamp;
 use timely::progress::frontier::MutableAntichain;
 
-/// Inputs by time, each time with `C`, the capabilities to send at it.
+/// Inputs by time. Each time has `C`, the capabilities to send at that time.
 pub struct Stash<T, D, C> {
     times: BTreeMap<T, Waiting<D, C>>,
 }
@@ -16,28 +16,31 @@ struct Waiting<D, C> {
     inputs: Vec<D>,
 }
 
-/// The inputs that have come since the last time, of the earliest time.
+/// Inputs of the earliest time: those that have arrived since the last call of [`Stash::next`].
 pub struct DueInput<T, D, C> {
+    /// The time.
     pub time: T,
+    /// The inputs.
     pub inputs: Vec<D>,
-    /// Set once all input of this time is there, and nothing earlier is to come.
+    /// The capabilities of the time, once all its input has arrived.
     pub complete: Option<C>,
 }
 
 impl<T: Timestamp + TotalOrder, D, C> Stash<T, D, C> {
+    /// A stash without inputs.
     pub fn new() -> Self {
         Self { times: BTreeMap::new() }
     }
 
-    /// Keeps `input` for `time`, at which `capabilities` can send.
+    /// Keeps `input` for `time`, the time of `capabilities`.
     pub fn keep(&mut self, time: T, capabilities: C, input: D) {
         self.times.entry(time).or_insert_with(|| Waiting { capabilities, inputs: Vec::new() }).inputs.push(input);
     }
 
-    /// The earliest time, if inputs with these `frontiers` can bring nothing before it any more.
+    /// The earliest time, if no input with these `frontiers` can have messages before it.
     ///
-    /// Call until it gives `None`, or a time that is not complete: that one is handed out piece by piece, so that its
-    /// work is not all left for the end of the epoch.
+    /// Call it until it returns `None` or a time that is not complete. The inputs of such a time
+    /// are returned piece by piece, to spread their work over the epoch.
     pub fn next(&mut self, frontiers: &[MutableAntichain<T>]) -> Option<DueInput<T, D, C>> {
         let mut first = self.times.first_entry()?;
         let time = first.key().clone();

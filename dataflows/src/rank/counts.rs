@@ -1,19 +1,24 @@
-//! The counts of one cell, by item number.
+//! The counts of one cell, by the number of the item.
 //!
-//! Most cells see few of the items, and a few cells see nearly all. So counts start in a hash map and become an array
-//! when that takes less room: 4 bytes an item, or 8 once a count has left the range of `u32`.
+//! Most cells have few of the items, and a few cells have nearly all. Counts begin in a hash map,
+//! and move to an array when that takes less memory: 4 bytes an item, or 8 once a count is out of
+//! the range of `u32`.
 
 use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
 
+/// Counts by the number of the item.
 pub enum Counts {
+    /// Counts of few items; none is zero.
     Sparse(HashMap<u32, i64, FixedState>),
+    /// Counts that fit a `u32`.
     Dense(Vec<u32>),
+    /// Any counts.
     Wide(Vec<i64>),
 }
 
-/// An entry of a hash map takes about so many times the room of a slot in an array of `u32`.
+/// The size of an entry of a hash map, in slots of an array of `u32`, roughly.
 const SPARSE_TO_DENSE: usize = 6;
 
 impl Default for Counts {
@@ -23,7 +28,8 @@ impl Default for Counts {
 }
 
 impl Counts {
-    /// Adds `diff` to the count of `item`, one of `items` numbers in use. Gives the count before and after.
+    /// Adds `diff` to the count of `item`; `items` is the number of items that are numbered.
+    /// Returns the count before and after.
     #[inline]
     pub fn add(&mut self, item: u32, diff: i64, items: usize) -> (i64, i64) {
         if let Self::Dense(counts) = self
@@ -36,7 +42,7 @@ impl Counts {
         self.add_beyond(item, diff, items)
     }
 
-    /// How many counts there are, or might be, so that to look at all of them takes about so long.
+    /// The number of entries that a scan visits.
     pub fn len(&self) -> usize {
         match self {
             Self::Sparse(map) => map.len(),
@@ -45,6 +51,7 @@ impl Counts {
         }
     }
 
+    /// [`Self::add`] if the count is not in an array, or leaves it.
     fn add_beyond(&mut self, item: u32, diff: i64, items: usize) -> (i64, i64) {
         let before = self.get(item);
         let after = before + diff;
@@ -72,6 +79,7 @@ impl Counts {
         (before, after)
     }
 
+    /// The count of `item`.
     pub fn get(&self, item: u32) -> i64 {
         match self {
             Self::Sparse(map) => map.get(&item).copied().unwrap_or(0),
@@ -96,6 +104,7 @@ impl Counts {
         }
     }
 
+    /// Moves the counts from the hash map to an array.
     fn densify(&mut self, items: usize) {
         let Self::Sparse(map) = self else { return };
         *self = match map.values().all(|count| u32::try_from(*count).is_ok()) {
@@ -105,15 +114,17 @@ impl Counts {
     }
 }
 
+/// The array of the counts in `map`.
 fn array<N: Default + Clone>(map: &HashMap<u32, i64, FixedState>, items: usize, as_slot: impl Fn(i64) -> N) -> Vec<N> {
     let mut counts = vec![N::default(); items.next_power_of_two()];
-    #[expect(clippy::iter_over_hash_type, reason = "each count goes to a place of its own")]
+    #[expect(clippy::iter_over_hash_type, reason = "each count goes to its own slot")]
     for (item, count) in map {
         *slot(&mut counts, *item, items) = as_slot(*count);
     }
     counts
 }
 
+/// The slot of `item`, after growing the array if it is too short.
 fn slot<N: Default + Clone>(counts: &mut Vec<N>, item: u32, items: usize) -> &mut N {
     let item = item as usize;
     if item >= counts.len() {
@@ -131,7 +142,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Whatever the representation, counts are sums.
+        /// Counts are sums in every representation.
         #[test]
         fn are_sums(updates in prop::collection::vec((0u32..300, prop_oneof![-3i64..10, Just(1i64 << 33)]), 0..400)) {
             let (mut counts, mut expected) = (Counts::default(), BTreeMap::<u32, i64>::new());

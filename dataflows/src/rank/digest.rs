@@ -1,9 +1,10 @@
-//! What went into each chart, as a number that two ways of counting the same plays must share.
+//! A digest of everything that was counted for each chart. Two dataflows that count the same plays
+//! have the same digests.
 //!
-//! The charts that are served show only tops, and two dataflows may agree on those by luck. So each chart also has a digest
-//! of everything that was counted for it: the wrapping sum, over cells and items, of the count times a hash of the two. A
-//! sum has no order, so it does not matter in which epochs plays came, on which workers, or how they were counted together
-//! before; and a retraction takes out what the addition put in.
+//! Charts show only tops, and two dataflows may agree on those by chance. The digest of a chart is
+//! the wrapping sum, over all cells and items, of the count times a hash of the cell and the item.
+//! A sum does not depend on the order of plays, on their epochs and workers, or on how they were
+//! counted before, and a retraction subtracts exactly what the addition has added.
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
@@ -20,32 +21,45 @@ use crate::rules::plan::Tally;
 use crate::rules::plan::{Key, Plan};
 use crate::tick::Epoch;
 
-/// What was counted for a chart, or how that has changed.
+/// The number of plays that were counted for a chart and their digest, or a change of both.
+///
+/// ```
+/// use reprise_dataflows::rank::digest::Inputs;
+///
+/// // The changes of two workers add up, in any order.
+/// let changes = [Inputs { plays: 3, digest: u64::MAX }, Inputs { plays: 2, digest: 8 }];
+/// let mut sum = Inputs::default();
+/// changes.into_iter().for_each(|change| sum.add(change));
+/// assert_eq!(sum, Inputs { plays: 5, digest: 7 });
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inputs {
-    /// Each once, in however many cells it counts.
+    /// The number of plays. A play counts once, however many cells it is in.
     pub plays: i64,
+    /// The digest of the counts, modulo 2^64.
     pub digest: u64,
 }
 
 impl Inputs {
+    /// Adds a change.
     pub fn add(&mut self, change: Self) {
         self.plays += change.plays;
         self.digest = self.digest.wrapping_add(change.digest);
     }
 }
 
-/// A chart, by its index in the definitions, and how its inputs have changed in an epoch on a worker.
+/// The index of a chart in the definitions, an epoch, and the change of the chart's inputs in that
+/// epoch on one worker.
 pub type InputsChange = (u32, Epoch, Inputs);
 
-/// The digest of a text, to be summed up with those of others.
+/// The digest of a text. The wrapping sum of such digests is a digest of a set of texts.
 pub fn of_text(text: &str) -> u64 {
     let mut hasher = SipHasher13::new();
     hasher.write(text.as_bytes());
     hasher.finish()
 }
 
-/// Passes `tallies` on, and says what they add to the inputs of each chart.
+/// Passes `tallies` on unchanged, and emits what they add to the inputs of each chart.
 pub fn digest<'scope>(
     tallies: VecCollection<'scope, Epoch, Tally, i64>,
     plan: &Plan,
@@ -60,15 +74,17 @@ pub fn digest<'scope>(
     (passed.as_collection(), inputs)
 }
 
-/// One worker's sums since they were last drained.
+/// The sums of one worker since the last drain.
 struct Digester {
     plan: Plan,
-    /// By number of the key: the charts that it counts in, each with the hashes of its cells.
+    /// By the number of the key: the charts in which it counts, as indexes into `sums`, each with
+    /// the hashes of its cells.
     charts_of_key: Vec<Vec<(usize, Vec<u64>)>>,
     keys: Interner<Key>,
-    /// The charts that have been seen, each with its sum of `epoch`.
+    /// The charts seen so far, each with the sum of `epoch`.
     sums: Vec<(u32, Inputs)>,
     epoch: Epoch,
+    /// The sums of epochs before `epoch`.
     closed: Vec<InputsChange>,
 }
 
@@ -103,6 +119,7 @@ impl Digester {
         self.charts_of_key.push(charts.into_iter().collect());
     }
 
+    /// The index of a chart in `sums`.
     fn slot(&mut self, chart: u32) -> usize {
         let known = self.sums.iter().position(|(other, _)| *other == chart);
         known.unwrap_or_else(|| {
@@ -111,6 +128,7 @@ impl Digester {
         })
     }
 
+    /// Moves the sums of `epoch` to `closed`.
     fn close(&mut self) {
         for (chart, sum) in &mut self.sums {
             let change = std::mem::take(sum);

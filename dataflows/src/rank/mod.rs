@@ -1,13 +1,16 @@
 //! The top of every cell, from any differential collection.
 //!
-//! [`rank`] takes a weighted collection of (key, item) and gives, for every cell that a key counts in, the items with the
-//! greatest sums, again as a weighted collection: the multiplicity of (cell, item) is its count, as long as it is in the
-//! top. What goes in is what comes out, so the tops of several workers are merged by ranking them once more.
+//! [`rank`] takes a weighted collection of (key, item). For every cell in which a key counts it
+//! emits the items with the greatest sums, again as a weighted collection: the multiplicity of
+//! (cell, item) is its sum while the item is in the top. Input and output have the same form: the
+//! tops of several workers are merged by ranking them once more.
 //!
-//! A sum belongs in the difference, and nothing is read twice:
-//! - an addition that stays below the last count of the top costs one add;
-//! - one that reaches it makes its item a candidate, and the cell is settled once, when the epoch closes;
-//! - a retraction that may have hit the top makes the cell scan its counts again, once, when the epoch closes.
+//! Sums are kept in differences, and no update is read twice:
+//! - an addition that stays below the last count of the top costs one addition;
+//! - an addition that reaches the last count makes its item a candidate, and the cell is settled
+//!   once, when the epoch closes;
+//! - a retraction that may have changed the top makes the cell scan its counts once, when the epoch
+//!   closes.
 
 mod counts;
 pub mod digest;
@@ -29,52 +32,109 @@ use crate::keys::interner::Interner;
 use crate::operators::{Closing, EpochFold, Outputs, by_epoch};
 use top::{CellTop, differences};
 
-/// What [`rank`] gives.
+/// The outputs of [`rank`].
 pub struct Ranked<'scope, T: Timestamp, D: 'static, A: 'static> {
-    /// The multiplicity of (cell, item) is its count, as long as it is in the top of the cell.
+    /// The multiplicity of (cell, item) is its count while the item is in the top of the cell.
     pub tops: VecCollection<'scope, T, D, i64>,
-    /// What was made of the queries.
+    /// The answers to the queries, at the times of the queries.
     pub answers: StreamVec<'scope, T, A>,
 }
 
-/// What a worker's [`rank`] has counted.
+/// The counts of one worker's [`rank`], for [`RankRules::answer`].
 pub trait Counted<I, C> {
-    /// Whether `item` was ever counted on this worker.
+    /// Whether this worker has ever counted `item`.
     fn knows(&self, item: &I) -> bool;
 
-    /// The count of `item` in `cell`.
+    /// The count of `item` in `cell`; 0 if this worker has none.
     fn count(&self, cell: &C, item: &I) -> i64;
 
     /// Calls `visit` with each cell, the sum of all its counts, and the count of `item` in it.
     fn each_cell(&self, item: Option<&I>, visit: &mut dyn FnMut(&C, i64, i64));
 }
 
-/// How items are ranked.
+/// The cells, the length of their tops, the order of items with equal counts, and the queries of a
+/// [`rank`].
+///
+/// ```
+/// use std::cmp::Ordering;
+///
+/// use differential_dataflow::AsCollection;
+/// use reprise_dataflows::rank::{Counted, RankRules, rank};
+/// use timely::dataflow::channels::pact::Pipeline;
+/// use timely::dataflow::operators::capture::{Capture, Extract};
+/// use timely::dataflow::operators::vec::ToStream;
+///
+/// /// Goals by team: the two best scorers of each team, and how many goals anybody has for a team.
+/// struct Scorers;
+///
+/// impl RankRules for Scorers {
+///     type Key = &'static str;
+///     type Item = &'static str;
+///     type Cell = &'static str;
+///     type Query = (&'static str, &'static str);
+///     type Answer = i64;
+///
+///     fn cells(&self, team: &&'static str) -> Vec<&'static str> {
+///         vec![*team]
+///     }
+///     fn top(&self, _team: &&'static str) -> usize {
+///         2
+///     }
+///     fn order(&self, a: &&'static str, b: &&'static str) -> Ordering {
+///         a.cmp(b)
+///     }
+///     fn answer(
+///         &self,
+///         (team, player): (&'static str, &'static str),
+///         counted: &dyn Counted<&'static str, &'static str>,
+///     ) -> Vec<i64> {
+///         vec![counted.count(&team, &player)]
+///     }
+/// }
+///
+/// let (tops, answers) = timely::example(|scope| {
+///     let goals = [(("Reds", "Ana"), 0, 3), (("Reds", "Bo"), 0, 1), (("Reds", "Cy"), 0, 5)];
+///     let goals = goals.to_stream(scope).as_collection();
+///     let queries = [("Reds", "Bo")].to_stream(scope);
+///     let ranked = rank("Scorers", goals, Pipeline, queries, Scorers);
+///     (ranked.tops.inner.capture(), ranked.answers.capture())
+/// });
+/// let mut tops: Vec<_> = tops.extract().into_iter().flat_map(|(_, updates)| updates).collect();
+/// tops.sort();
+/// // Bo is not in the top, but a query finds what was counted.
+/// assert_eq!(tops, [(("Reds", "Ana"), 0, 3), (("Reds", "Cy"), 0, 5)]);
+/// assert_eq!(answers.extract(), [(0, vec![1])]);
+/// ```
 pub trait RankRules: 'static {
-    /// What a sum is kept by.
+    /// The key of an update. It stands for some cells.
     type Key: Clone + Eq + Hash + 'static;
+    /// The items that are ranked.
     type Item: Clone + Eq + Hash + 'static;
+    /// The cells, each of which has a top.
     type Cell: Clone + Eq + Hash + 'static;
+    /// A query of the counts; `()` if there are none.
     type Query: Clone + 'static;
+    /// A part of the answer to a query.
     type Answer: Clone + 'static;
 
-    /// The cells that a key counts in. Asked once for each key.
+    /// The cells in which a key counts. Called once for each key.
     fn cells(&self, key: &Self::Key) -> Vec<Self::Cell>;
 
-    /// How many items a cell lists.
+    /// The length of a full top. Called once for each cell.
     fn top(&self, cell: &Self::Cell) -> usize;
 
-    /// Breaks ties: of two items with the same sum the lesser comes first.
+    /// The order of two items with the same sum: the lesser ranks first.
     fn order(&self, a: &Self::Item, b: &Self::Item) -> Ordering;
 
-    /// What is made of a query, from the sums at the end of its time.
+    /// Answers a query from the sums at the end of its time.
     fn answer(&self, query: Self::Query, counted: &dyn Counted<Self::Item, Self::Cell>) -> Vec<Self::Answer>;
 }
 
-/// Ranks the items of `collection` in each of the cells that its keys count in, and answers `queries`, which come to every worker.
+/// Ranks the items of `collection` in each cell in which their keys count, and answers `queries`,
+/// which have to reach every worker.
 ///
-/// `pact` brings all updates of an item in a cell to one worker; the tops are those of that worker's items. Only items whose sum
-/// is positive are listed.
+/// `pact` has to bring all updates of an item in a cell to the same worker. Each worker emits the
+/// tops of its own items. A top has only items whose sum is positive.
 pub fn rank<'scope, T, R, P>(
     name: &str,
     collection: VecCollection<'scope, T, (R::Key, R::Item), i64>,
@@ -117,21 +177,23 @@ impl<T: Timestamp, R: RankRules> EpochFold<T> for Tops<R> {
     }
 }
 
-/// How the count of an item by a key changes at a time.
+/// A change of the count of an item under a key, at a time.
 type Update<T, R> = ((<R as RankRules>::Key, <R as RankRules>::Item), T, i64);
 
-/// The state of one worker's [`rank`]: what it has counted, and what it last said.
+/// The state of one worker's [`rank`]: its counts, and the tops that it has emitted.
 struct Tops<R: RankRules> {
     rules: R,
     items: Interner<R::Item>,
     keys: Interner<R::Key>,
+    /// The numbers of the cells, by the number of the key.
     cells_of_key: Vec<Box<[u32]>>,
     cell_numbers: HashMap<R::Cell, u32, RandomState>,
     cells: Vec<CellTop<R::Cell>>,
+    /// The cells to settle when the epoch closes.
     touched: Vec<u32>,
-    /// Interner of items; empty between calls.
+    /// A buffer for numbers of items; empty between calls.
     found: Vec<u32>,
-    /// Those of the open epoch.
+    /// The queries of the open epoch.
     queries: Vec<R::Query>,
 }
 
@@ -143,6 +205,7 @@ impl<R: RankRules> Tops<R> {
         Self { rules, items, keys, cells_of_key, cell_numbers, cells, touched, found, queries }
     }
 
+    /// Adds updates to the counts.
     fn add<T>(&mut self, updates: &[Update<T, R>]) {
         let mut items = std::mem::take(&mut self.found);
         self.items.number_all(updates.iter().map(|((_, item), ..)| item), &mut items, |_| ());
@@ -165,6 +228,7 @@ impl<R: RankRules> Tops<R> {
         self.found = items;
     }
 
+    /// Sets up the cells of a new key.
     fn new_key(&mut self, key: &R::Key) {
         let cells = self.rules.cells(key).into_iter().map(|cell| {
             *self.cell_numbers.entry(cell).or_insert_with_key(|cell| {
@@ -176,7 +240,7 @@ impl<R: RankRules> Tops<R> {
         self.cells_of_key.push(cells);
     }
 
-    /// Brings the tops of all cells that may have changed up to date and says what changed in them.
+    /// Updates the tops that may have changed, and passes every change to `change`.
     fn settle(&mut self, mut change: impl FnMut((R::Cell, R::Item), i64)) {
         let mut found = Vec::new();
         for cell in self.touched.drain(..) {
@@ -219,7 +283,7 @@ mod tests {
 
     use super::*;
 
-    /// Key `k` counts in the cells `k` and 9, which list as many items as this says.
+    /// A key counts in the cell of its number and in cell 9. Tops have this length.
     struct Pairs(usize);
 
     impl RankRules for Pairs {
@@ -249,22 +313,23 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
 
-        /// The top is what sorting gives, also where so many items are candidates that a cell looks at all of them.
+        /// Tops are those of sorting, also if a cell has so many candidates that it scans its
+        /// counts.
         #[test]
         fn tops_of_many_items_are_sorted(
             epochs in prop::collection::vec((any::<bool>(), prop::collection::vec((0u32..3000, -2i64..6), 0..4000)), 1..5),
             k in 0usize..20,
         ) {
             let mut tops = Tops::new(Pairs(k));
-            let (mut counts, mut said) = (BTreeMap::<(u8, u32), i64>::new(), BTreeMap::<(u8, u32), i64>::new());
+            let (mut counts, mut emitted) = (BTreeMap::<(u8, u32), i64>::new(), BTreeMap::<(u8, u32), i64>::new());
             for (odd, updates) in epochs {
                 let updates: Vec<_> = updates.iter().map(|(item, diff)| ((u8::from(odd), *item), (), *diff)).collect();
                 tops.add(&updates);
                 for ((key, item), (), diff) in updates {
                     [key, 9].into_iter().for_each(|cell| *counts.entry((cell, item)).or_default() += diff);
                 }
-                tops.settle(|top, diff| *said.entry(top).or_default() += diff);
-                said.retain(|_, count| *count != 0);
+                tops.settle(|top, diff| *emitted.entry(top).or_default() += diff);
+                emitted.retain(|_, count| *count != 0);
                 let mut expected = BTreeMap::new();
                 for cell in [0, 1, 9] {
                     let of_cell = counts.iter().filter(|((of, _), count)| *of == cell && **count > 0);
@@ -272,7 +337,7 @@ mod tests {
                     of_cell.sort_unstable();
                     expected.extend(of_cell.into_iter().take(k).map(|(Reverse(count), item)| ((cell, item), count)));
                 }
-                prop_assert_eq!(&said, &expected);
+                prop_assert_eq!(&emitted, &expected);
             }
         }
     }

@@ -1,36 +1,43 @@
-//! The top of one cell, and what keeps it up to date.
+//! The counts of one cell, and the top that is kept of them.
 
 use std::cmp::{Ordering, Reverse};
 
 use super::counts::Counts;
 
-/// One count in so many is enough candidates to look at all counts, if there are as many as is worth a thought.
+/// A cell scans all counts once its candidates exceed [`CANDIDATES_MIN`] and one in this many
+/// counts.
 const MANY: usize = 8;
 const CANDIDATES_MIN: usize = 1024;
 
-/// One cell: its counts, and its top as last settled.
+/// The counts of a cell, and its top as of the last [`settle`](Self::settle).
 pub struct CellTop<C> {
+    /// The cell.
     pub cell: C,
     k: usize,
+    /// The counts of all items.
     pub counts: Counts,
-    /// Of all counts.
+    /// The sum of all counts.
     pub sum: i64,
-    /// Item and count, by item.
+    /// The items of the top and their counts, in the order of the items' numbers.
     pub top: Vec<(u32, i64)>,
-    /// The least count of a top that is full. Whoever is below it, is not in the top.
+    /// The smallest count of a full top, or 0. An item below it is not in the top.
     threshold: i64,
+    /// Items whose change may change the top.
     candidates: Vec<u32>,
+    /// Whether to scan all counts, not only the candidates.
     rescan: bool,
     touched: bool,
 }
 
 impl<C> CellTop<C> {
+    /// A cell without counts, whose top has `k` items.
     pub fn new(cell: C, k: usize) -> Self {
         let (counts, top, candidates) = Default::default();
         Self { cell, k, counts, sum: 0, top, threshold: 0, candidates, rescan: false, touched: false }
     }
 
-    /// Whether the cell has to be settled, and did not have to be before.
+    /// Adds to the counts of items; `items` is the number of items that are numbered. Returns
+    /// whether the top may have changed for the first time since the last settling.
     pub fn add(&mut self, diffs: impl Iterator<Item = (u32, i64)>, items: usize) -> bool {
         let before = self.touched;
         for (item, diff) in diffs {
@@ -42,8 +49,9 @@ impl<C> CellTop<C> {
             self.touched = true;
             if !self.rescan {
                 self.candidates.push(item);
-                // While the top is not full it holds every item, so one that falls is merely settled anew. And where one in a few is
-                // a candidate, to look at all is less than to sort these.
+                // A retraction may let an item that is no candidate into a full top. A top that is
+                // not full has every item already. With many candidates, a scan is cheaper than
+                // sorting them.
                 self.rescan = diff < 0 && self.top.len() == self.k
                     || self.candidates.len() > CANDIDATES_MIN.max(self.counts.len() / MANY);
             }
@@ -51,8 +59,8 @@ impl<C> CellTop<C> {
         self.touched && !before
     }
 
-    /// Finds the top among the old one and the candidates, or among all after a retraction. Gives the old one. `found` is room for
-    /// what may be in it.
+    /// Updates the top, from the old top and the candidates, or from all counts. Returns the old
+    /// top. `found` is a buffer; `order` breaks ties.
     pub fn settle(&mut self, found: &mut Vec<(u32, i64)>, order: impl Fn(u32, u32) -> Ordering) -> Vec<(u32, i64)> {
         found.clear();
         if self.rescan {
@@ -60,7 +68,7 @@ impl<C> CellTop<C> {
         } else {
             self.candidates.sort_unstable();
             self.candidates.dedup();
-            // Of those in the top that are no candidates, the counts are as they were.
+            // The counts of items in the top that are no candidates have not changed.
             let mut top = self.top.iter().copied().peekable();
             for &item in &self.candidates {
                 found.extend(std::iter::from_fn(|| top.next_if(|(other, _)| *other < item)));
@@ -79,8 +87,8 @@ impl<C> CellTop<C> {
     }
 }
 
-/// Keeps the `k` greatest counts. Ties are told apart only where they matter, at the last count that is kept: with many
-/// rarely played items that saves nearly all comparisons of texts.
+/// Keeps the `k` greatest counts. Compares items only among those with the last count that is kept:
+/// with many rarely played items, this saves nearly all comparisons of texts.
 fn keep_top(found: &mut Vec<(u32, i64)>, k: usize, order: impl Fn(u32, u32) -> Ordering) {
     if found.len() <= k {
         return;
@@ -99,7 +107,7 @@ fn keep_top(found: &mut Vec<(u32, i64)>, k: usize, order: impl Fn(u32, u32) -> O
     }
 }
 
-/// What has to be added to the counts in `before` to have those in `after`; both by item.
+/// The changes of counts from `before` to `after`, both in the order of items.
 pub fn differences(before: Vec<(u32, i64)>, after: &[(u32, i64)]) -> impl Iterator<Item = (u32, i64)> {
     let (mut before, mut after) = (before.into_iter().peekable(), after.iter().copied().peekable());
     let next = move || {

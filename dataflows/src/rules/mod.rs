@@ -1,4 +1,4 @@
-//! What a chart is, and what has to be counted for it.
+//! The definitions of charts, and the plan of the counts that they need.
 
 pub mod charts_toml;
 pub mod definition;

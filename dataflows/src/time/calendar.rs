@@ -7,11 +7,23 @@ use jiff::tz::{Offset, TimeZone};
 use super::date::{civil, utc_day};
 use crate::play::DAY_US;
 
-/// The zone whose midnight ends a chart's days, and the day that begins its weeks.
+/// The time zone whose midnight ends the days of a chart, and the weekday that begins its weeks.
+///
+/// ```
+/// use reprise_dataflows::time::{Calendar, day_name, parse_instant, utc_day, zone};
+///
+/// // Half past midnight in Lisbon, which has summer time.
+/// let evening_us = parse_instant("2026-06-30T23:30Z")?;
+/// let lisbon = Calendar { zone: zone("Europe/Lisbon"), ..Calendar::default() };
+/// assert_eq!(day_name(utc_day(evening_us)), "2026-06-30");
+/// assert_eq!(day_name(lisbon.local_day(evening_us)), "2026-07-01");
+/// # Ok::<(), reprise_dataflows::time::Unreadable>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Calendar {
     /// `None` is UTC.
     pub zone: Option<TimeZone>,
+    /// The first day of a week.
     pub week_starts: Weekday,
 }
 
@@ -22,15 +34,28 @@ impl Default for Calendar {
 }
 
 impl Calendar {
-    /// The date that a calendar on a wall in the zone shows at `timestamp_us`. For many timestamps see [`LocalDays`].
+    /// The local date at `timestamp_us`, in days since 1970. For many timestamps use [`LocalDays`].
     pub fn local_day(&self, timestamp_us: i64) -> i32 {
         let offset = self.zone.as_ref().map_or(Offset::UTC, |zone| zone.to_offset(nearest(timestamp_us)));
         utc_day(timestamp_us.saturating_add(offset_us(offset)))
     }
 
-    /// The instant, in µs since 1970, at which the local `day` begins: midnight, or where clocks skip midnight the
-    /// moment at which they skip it. Where they go back over midnight (in St John's until 2011) it is the first
-    /// midnight, though the evening that is repeated after it still has the date of the day before.
+    /// The instant at which the local `day` begins, in µs since 1970: midnight, or the moment of
+    /// the change if the clocks skip midnight.
+    ///
+    /// If clocks go back over midnight (in St John's until 2011), the day begins at the first of
+    /// the two midnights, although the repeated evening after it has the date of the day before.
+    ///
+    /// ```
+    /// use reprise_dataflows::time::{Calendar, Period, instant_name, zone};
+    ///
+    /// // Clocks in Beirut skip from 00:00 to 01:00 on 2026-03-29: that day has 23 hours.
+    /// let beirut = Calendar { zone: zone("Asia/Beirut"), ..Calendar::default() };
+    /// let day = Period::Day.parse("2026-03-29", beirut.week_starts)?;
+    /// assert_eq!(instant_name(beirut.midnight_us(day)), "2026-03-28T22:00:00Z");
+    /// assert_eq!(instant_name(beirut.midnight_us(day + 1)), "2026-03-29T21:00:00Z");
+    /// # Ok::<(), reprise_dataflows::time::Unreadable>(())
+    /// ```
     pub fn midnight_us(&self, day: i32) -> i64 {
         let midnight_us = i64::from(day).saturating_mul(DAY_US);
         let Some(zone) = &self.zone else { return midnight_us };
@@ -48,19 +73,29 @@ impl Calendar {
 
 /// [`Calendar::local_day`] for many timestamps.
 ///
-/// It remembers the zone's offset between two changes of the clocks, so nearly every timestamp costs two comparisons,
-/// in whatever order they come.
+/// Keeps the offset of the zone between two changes of the clocks: a timestamp between the two
+/// costs two comparisons.
+///
+/// ```
+/// use reprise_dataflows::time::{Calendar, LocalDays, zone};
+///
+/// const HOUR_US: i64 = 3_600_000_000;
+/// let tokyo = Calendar { zone: zone("Asia/Tokyo"), ..Calendar::default() };
+/// let mut days = LocalDays::new(tokyo);
+/// // Midnight in Tokyo is 15:00 UTC.
+/// assert_eq!([14, 15, 38, 39].map(|hour| days.day(hour * HOUR_US)), [0, 1, 1, 2]);
+/// ```
 #[derive(Clone, Debug)]
 pub struct LocalDays {
     calendar: Calendar,
     offset_us: i64,
-    /// The offset holds from here…
+    /// `offset_us` holds in `from_us..until_us`.
     from_us: i64,
-    /// …to before here.
     until_us: i64,
 }
 
 impl LocalDays {
+    /// The days of `calendar`. In UTC no offset is ever looked up.
     pub fn new(calendar: Calendar) -> Self {
         let until_us = if calendar.zone.is_none() { i64::MAX } else { i64::MIN };
         Self { calendar, offset_us: 0, from_us: i64::MIN, until_us }
@@ -86,12 +121,22 @@ impl LocalDays {
     }
 }
 
-/// The zone of an IANA name such as `Europe/Lisbon`, from the database in the program; `None` if there is no such zone.
+/// The time zone with an IANA name, from the database in the program; `None` if there is no such
+/// zone.
+///
+/// ```
+/// use reprise_dataflows::time::zone;
+///
+/// assert!(zone("Europe/Lisbon").is_some());
+/// // An offset has no name, and the zone of this machine must not decide what a chart counts.
+/// assert!(zone("+01:00").is_none() && zone("local").is_none());
+/// ```
 pub fn zone(name: &str) -> Option<TimeZone> {
     jiff::tz::TimeZoneDatabase::bundled().get(name).ok().filter(|zone| !zone.is_unknown())
 }
 
-/// The nearest moment that jiff can say: before and after its years the first and last offset of a zone go on.
+/// The nearest moment that jiff can represent: the first and the last offset of a zone hold before
+/// and after the years that jiff knows.
 fn nearest(timestamp_us: i64) -> Timestamp {
     let (min, max) = (Timestamp::MIN, Timestamp::MAX);
     let fallback = if timestamp_us < 0 { min } else { max };

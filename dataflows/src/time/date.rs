@@ -1,35 +1,59 @@
 //! Dates of days, and the names of days and moments.
 //!
-//! The arithmetic of the proleptic Gregorian calendar is our own because it must hold for every moment that an `i64` of
-//! µs can say: the year of a play is bounded by its producer's clock alone, and a date library ends at the year 9999.
+//! The arithmetic of the proleptic Gregorian calendar is our own because it must hold for every
+//! moment that an `i64` of µs can represent: a producer may send any timestamp, and date libraries
+//! end at the year 9999.
 
 use jiff::Timestamp;
 use jiff::civil::Weekday;
 
 use crate::play::DAY_US;
 
-/// A text that is not the period, day or instant that it should be.
+/// A text that names no period or no instant.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{found}` is not {expected}")]
 pub struct Unreadable {
+    /// The text.
     pub found: String,
-    /// What it should be, with an example.
+    /// The expected form, with an example; the end of the message.
     pub expected: &'static str,
 }
 
-/// The UTC day of a moment.
+/// The UTC day of a moment in µs since 1970, as days since 1970.
+///
+/// ```
+/// use reprise_dataflows::time::utc_day;
+///
+/// assert_eq!(utc_day(86_400_000_000), 1);
+/// // The last µs of 1969.
+/// assert_eq!(utc_day(-1), -1);
+/// ```
 pub fn utc_day(timestamp_us: i64) -> i32 {
-    // An i64 of µs spans 106,751,992 days to either side.
+    // An i64 of µs spans 106,751,992 days on either side of 1970.
     timestamp_us.div_euclid(DAY_US) as i32
 }
 
-/// A day as people write it: `2026-11-20`.
+/// The date of a day since 1970, in ISO 8601.
+///
+/// ```
+/// assert_eq!(reprise_dataflows::time::day_name(20_777), "2026-11-20");
+/// ```
 pub fn day_name(day: i32) -> String {
     let (year, month, day_of_month) = civil(day);
     format!("{}-{month:02}-{day_of_month:02}", year_name(year))
 }
 
-/// A moment in RFC 3339, in UTC: `2026-11-20T14:41:40Z`, with as many digits of a fraction as it needs.
+/// A moment in µs since 1970, in RFC 3339 and UTC, without the trailing zeros of its fraction.
+///
+/// Years beyond 9999 and before 0 have names too, which RFC 3339 does not have.
+///
+/// ```
+/// use reprise_dataflows::time::instant_name;
+///
+/// assert_eq!(instant_name(1_795_185_700_000_000), "2026-11-20T14:41:40Z");
+/// assert_eq!(instant_name(1_795_185_700_250_000), "2026-11-20T14:41:40.25Z");
+/// assert_eq!(instant_name(i64::MAX), "294247-01-10T04:00:54.775807Z");
+/// ```
 pub fn instant_name(timestamp_us: i64) -> String {
     let of_day_us = timestamp_us.rem_euclid(DAY_US);
     let (seconds, fraction_us) = (of_day_us / 1_000_000, of_day_us % 1_000_000);
@@ -42,10 +66,27 @@ pub fn instant_name(timestamp_us: i64) -> String {
     name
 }
 
-/// The moment, in µs since 1970, that a user means by RFC 3339 with any offset, or by a day, or a day and time, in UTC.
-/// What is finer than a µs is cut off.
+/// Reads a moment, in µs since 1970: RFC 3339 with any offset, or a date, or a date and time, in
+/// UTC. Seconds may be left out; digits beyond the µs are cut off.
+///
+/// # Errors
+/// If `text` is none of these.
+///
+/// ```
+/// use reprise_dataflows::time::parse_instant;
+///
+/// let noon_us = parse_instant("2026-11-20T12:00:00Z")?;
+/// assert_eq!(parse_instant("2026-11-20 12:00")?, noon_us);
+/// assert_eq!(parse_instant("2026-11-20T13:00+01:00")?, noon_us);
+/// assert_eq!(parse_instant("2026-11-20")?, noon_us - 12 * 3_600_000_000);
+///
+/// let error = parse_instant("yesterday").unwrap_err();
+/// assert!(error.to_string().starts_with("`yesterday` is not a time such as `2026-11-20`"));
+/// # Ok::<(), reprise_dataflows::time::Unreadable>(())
+/// ```
 pub fn parse_instant(text: &str) -> Result<i64, Unreadable> {
-    // jiff's parser of civil times drops offsets and zones; completing the text to an instant lets none pass unread.
+    // jiff's parser of civil times ignores offsets and zones. A text that is completed to an
+    // instant cannot have one that is ignored.
     let seconds = without_seconds(text).then(|| format!("{}:00{}", &text[..MINUTES_END], &text[MINUTES_END..]));
     let text_with_seconds = seconds.as_deref().unwrap_or(text);
     ["", "Z", "T00:00:00Z"]
@@ -58,10 +99,10 @@ pub fn parse_instant(text: &str) -> Result<i64, Unreadable> {
         })
 }
 
-/// Where the minutes end in `2026-11-20T14:00`.
+/// The length of `2026-11-20T14:00`.
 const MINUTES_END: usize = 16;
 
-/// Whether `text` begins with a date, hours and minutes that no seconds follow.
+/// Whether `text` begins with a date, hours and minutes, without seconds after them.
 fn without_seconds(text: &str) -> bool {
     let bytes = text.as_bytes();
     let is_time = bytes.get(13) == Some(&b':') && matches!(bytes.get(10), Some(b'T' | b't' | b' '));
@@ -70,6 +111,7 @@ fn without_seconds(text: &str) -> bool {
         && matches!(bytes.get(MINUTES_END), None | Some(b'Z' | b'z' | b'+' | b'-'))
 }
 
+/// The weekday of a day since 1970.
 pub(super) fn weekday(day: i32) -> Weekday {
     const FROM_1970: [Weekday; 7] = [
         Weekday::Thursday,
@@ -83,14 +125,15 @@ pub(super) fn weekday(day: i32) -> Weekday {
     FROM_1970[day.rem_euclid(7) as usize]
 }
 
-/// Years have four digits or more.
+/// A year in ISO 8601, with at least four digits.
 pub(super) fn year_name(year: i32) -> String {
     let sign = if year < 0 { "-" } else { "" };
     format!("{sign}{:04}", year.unsigned_abs())
 }
 
-/// Year, month and day of the month. The year is counted from March, so that the leap day comes last, in eras of 400
-/// years; this is Howard Hinnant's `civil_from_days`.
+/// Year, month and day of the month of a day since 1970: Howard Hinnant's algorithm
+/// `civil_from_days`. It counts in eras of 400 years, which begin in March: the leap day is the
+/// last day of a year.
 pub(super) fn civil(day: i32) -> (i32, i32, i32) {
     let from_march_0000 = day + 719_468;
     let (era, of_era) = (from_march_0000.div_euclid(146_097), from_march_0000.rem_euclid(146_097));
@@ -102,7 +145,7 @@ pub(super) fn civil(day: i32) -> (i32, i32, i32) {
     (era * 400 + year_of_era + i32::from(month <= 2), month, day_of_month)
 }
 
-/// The inverse of [`civil`]. A day of the month that is too great runs on into the next.
+/// The inverse of [`civil`]. A day beyond the end of its month counts into the next month.
 pub(super) fn day_of(year: i32, month: i32, day_of_month: i32) -> i32 {
     let year = year - i32::from(month <= 2);
     let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));

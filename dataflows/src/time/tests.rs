@@ -18,13 +18,13 @@ fn weekdays() -> impl Strategy<Value = Weekday> {
     (1..=7i8).prop_map(|number| Weekday::from_monday_one_offset(number).unwrap())
 }
 
-/// Every day that jiff has a date for, a month from its limits aside.
+/// The days for which jiff has a date, without a month at its first and a year at its last.
 fn jiff_days() -> impl Strategy<Value = i32> {
     let reach = |limit: Date| (limit - date(1970, 1, 1)).get_days();
     reach(Date::MIN) + 31..reach(Date::MAX) - 366
 }
 
-/// Every day of a timestamp in µs, two years from the limits aside.
+/// The days of a timestamp in µs, without about two years at either limit.
 fn all_days() -> impl Strategy<Value = i32> {
     -106_751_000..106_751_000i32
 }
@@ -34,7 +34,7 @@ fn calendars() -> impl Strategy<Value = Calendar> {
     prop::sample::select(names).prop_map(|name| Calendar { zone: Some(zone(&name).unwrap()), ..Calendar::default() })
 }
 
-/// Where RFC 3339 begins.
+/// The first year of RFC 3339, in µs since 1970.
 fn year_0_us() -> i64 {
     i64::from(from_date(date(0, 1, 1))) * DAY_US
 }
@@ -122,7 +122,7 @@ proptest! {
         }
     }
 
-    /// Also beyond the years that jiff has.
+    /// Beyond the years that jiff knows, too.
     #[test]
     fn remembered_offsets_change_nothing(
         calendar in prop_oneof![Just(Calendar::default()), calendars()],
@@ -134,7 +134,7 @@ proptest! {
         }
     }
 
-    /// A day that the zone skipped altogether, as Apia did in 2011, begins with the day after it.
+    /// A day that a zone skipped, as Apia did in 2011, begins with the day after it.
     #[test]
     fn a_day_begins_at_its_first_instant(calendar in calendars(), day in 0..40_000) {
         let midnight_us = calendar.midnight_us(day);
@@ -268,7 +268,7 @@ fn instants_that_users_write() {
     );
 }
 
-/// The last µs that an `i64` can say still has a name, a day and a week.
+/// The last µs of an `i64` has a name, a day and a week.
 #[test]
 fn the_ends_of_time_have_names() {
     assert_eq!(instant_name(i64::MAX), "294247-01-10T04:00:54.775807Z");

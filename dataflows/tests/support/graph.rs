@@ -74,10 +74,10 @@ week_starts = "sunday"
 zone = "America/New_York"
 "#;
 
-/// An epoch: its clock, and its plays.
+/// The clock and the plays of an epoch.
 pub type EpochInput = (Option<i64>, Vec<Play>);
 
-/// What [`build`] has put out on all workers.
+/// The output of [`build`] on all workers.
 #[derive(Clone, Default)]
 pub struct Output {
     pub ranked: Captured<(Cell, String)>,
@@ -86,17 +86,19 @@ pub struct Output {
     pub answers: Arc<Mutex<Vec<Answer>>>,
 }
 
-/// How a graph is run: on which workers, with plays as which source has them, whether each epoch waits for the one before,
-/// and how many plays were counted by a checkpoint.
+/// How a graph is run.
 #[derive(Clone, Debug)]
 pub struct Way {
     pub workers: Workers,
+    /// Whether plays are encoded as those of the lake, or as those of Kafka.
     pub from_lake: bool,
-    /// From the lake, with titles that are told when somebody asks.
+    /// Whether titles are read on demand. Only with `from_lake`.
     pub late: bool,
-    /// As the source of a replay has them, which knows that the clock never moves.
+    /// Whether the source knows that the clock never moves, as that of a replay does.
     pub fixed_window: bool,
+    /// Whether each epoch begins after the one before is complete.
     pub in_turn: bool,
+    /// The plays that a checkpoint has counted.
     pub counted: Vec<Play>,
 }
 
@@ -111,11 +113,11 @@ impl Way {
     };
 }
 
-/// Runs `build` over `epochs`; the queries of `asked` come with their epochs, to a worker each.
-pub fn run(definitions: &Arc<Definitions>, epochs: &[EpochInput], way: &Way, asked: &[(u64, Query)]) -> Output {
+/// Runs `build` over `epochs`. Each of `all_queries` enters in its epoch, on one of the workers.
+pub fn run(definitions: &Arc<Definitions>, epochs: &[EpochInput], way: &Way, all_queries: &[(u64, Query)]) -> Output {
     let output = Output::default();
     let Output { ranked, titles, inputs, answers } = output.clone();
-    let (definitions, epochs, asked) = (definitions.clone(), epochs.to_vec(), asked.to_vec());
+    let (definitions, epochs, all_queries) = (definitions.clone(), epochs.to_vec(), all_queries.to_vec());
     let Way { workers, from_lake, late, fixed_window, in_turn, counted } = way.clone();
     timely::execute(workers.config(), move |worker| {
         let mut ticks = InputHandle::<u64, CapacityContainerBuilder<Vec<Tick>>>::new();
@@ -152,12 +154,14 @@ pub fn run(definitions: &Arc<Definitions>, epochs: &[EpochInput], way: &Way, ask
                 ticks.send(Tick { epoch, clock_us: *clock_us, stage: Stage::Live, cut: None });
             }
             for piece in share(of_epoch, worker.index(), worker.peers()).chunks(7) {
-                // Of some files titles are told at once.
+                // Some files have titles among their columns.
                 let is_late = late && piece[0].song != 0;
                 let batches = if is_late { late_batches(piece) } else { batches(piece, from_lake) };
                 batches.into_iter().for_each(|batch| plays.send(windowed(batch)));
             }
-            for (_, query) in share(&asked, worker.index(), worker.peers()).into_iter().filter(|(at, _)| *at == epoch) {
+            for (_, query) in
+                share(&all_queries, worker.index(), worker.peers()).into_iter().filter(|(at, _)| *at == epoch)
+            {
                 queries.send(query);
             }
             ticks.advance_to(epoch + 1);
@@ -176,7 +180,8 @@ fn share<T: Clone>(all: &[T], worker: usize, workers: usize) -> Vec<T> {
     all.iter().skip(worker).step_by(workers).cloned().collect()
 }
 
-/// Tallies of `plays` by a plan that counts by more than `definitions` ask for, as tallies of `definitions`.
+/// Counts `plays` by a plan that has more charts than `definitions`, and translates the tallies to
+/// the plan of `definitions`.
 fn checkpoint(
     definitions: &Definitions,
     plays: &[PlayBatch],
@@ -195,7 +200,7 @@ fn checkpoint(
     summariser.drain_namings().for_each(naming);
 }
 
-/// Epochs of which the first has no clock, and each other one a clock that is a step further.
+/// Adds clocks to epochs: none to the first, and to each other a clock one step later.
 pub fn with_clocks(epochs: &[Vec<Play>], steps_us: &[i64]) -> Vec<EpochInput> {
     let mut clock_us = None;
     let clocks = (0..).map(|epoch: usize| {

@@ -1,4 +1,5 @@
-//! Running a dataflow over given input on several workers, and the plays and the brute force of the oracle tests.
+//! Runs a dataflow over given input on several workers; generates plays, and counts them by brute
+//! force.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub mod graph;
@@ -21,7 +22,7 @@ use timely::dataflow::ProbeHandle;
 use timely::dataflow::operators::{Inspect, Probe};
 use timely::{CommunicationConfig, Config, WorkerConfig};
 
-/// How many workers, and whether what they send each other goes as bytes, as between processes.
+/// The number of workers, and whether they exchange bytes, as between processes.
 #[derive(Clone, Copy, Debug)]
 pub struct Workers {
     pub count: usize,
@@ -40,12 +41,13 @@ impl Workers {
     }
 }
 
-/// Up to three. One alone sends nothing as bytes: timely would hand the input's updates in twice, and no cluster is so small.
+/// Up to three workers. A single worker never exchanges bytes: timely would deliver its input
+/// twice, and no cluster is that small.
 pub fn workers() -> impl Strategy<Value = Workers> {
     (1usize..=3, any::<bool>()).prop_map(|(count, as_bytes)| Workers { count, as_bytes: as_bytes && count > 1 })
 }
 
-/// Updates that workers have put out.
+/// Updates that workers have emitted.
 pub type Captured<D> = Arc<Mutex<Vec<(D, u64, i64)>>>;
 
 /// Writes the updates of `collection` to `into`, and reports its progress to `probe`.
@@ -58,7 +60,7 @@ pub fn capture<D: Clone + Send + 'static>(
     collection.inner.inspect(move |update| into.lock().unwrap().push(update.clone())).probe_with(probe);
 }
 
-/// What a collection held at the end of `epoch`.
+/// The content of a collection at the end of `epoch`.
 pub fn at<D: Ord + Clone>(captured: &Captured<D>, epoch: u64) -> BTreeMap<D, i64> {
     let mut updates = captured.lock().unwrap().clone();
     updates.retain(|(_, time, _)| *time <= epoch);
@@ -96,7 +98,7 @@ impl Play {
         format!("Artist {}", self.artist)
     }
 
-    /// What a column of texts holds of it.
+    /// Its value in a column of texts.
     fn text(&self, column: &str) -> Option<String> {
         match column {
             "song_id" => Some(self.id()),
@@ -111,10 +113,10 @@ impl Play {
     }
 }
 
-/// 2026-11-16, a Monday, at midnight.
+/// Midnight of Monday, 2026-11-16.
 pub const MONDAY_US: i64 = 20_773 * DAY_US;
 
-/// Plays of few songs, so that ties abound: some within minutes, some weeks apart.
+/// Plays of few songs, for many ties; some are minutes apart, some weeks.
 pub fn play() -> impl Strategy<Value = Play> {
     let minute = (0..30i64).prop_map(|minute| 60_000_000 * minute);
     let offset_us = prop_oneof![3 => 0..1_800_000_000i64, 1 => minute, 1 => -30 * DAY_US..3 * DAY_US];
@@ -152,7 +154,7 @@ pub fn batches(plays: &[Play], from_lake: bool) -> Vec<PlayBatch> {
     days.into_iter().map(|(day, plays)| PlayBatch::new(columns(&plays, true), Some(day as i32))).collect()
 }
 
-/// Batches from the lake, a day each, whose titles are told when somebody asks.
+/// Batches from the lake, a day each, whose titles are read on demand.
 pub fn late_batches(plays: &[Play]) -> Vec<PlayBatch> {
     let late = |batch: PlayBatch| {
         let mut columns = batch.columns().clone();
@@ -170,9 +172,9 @@ pub fn late_batches(plays: &[Play]) -> Vec<PlayBatch> {
 struct Late(Vec<Play>);
 
 impl LateTitles for Late {
-    fn each(&self, wanted: &dyn Fn(&str) -> bool, hear: &mut dyn FnMut(&str, &str, &str)) {
+    fn each(&self, wanted: &dyn Fn(&str) -> bool, visit: &mut dyn FnMut(&str, &str, &str)) {
         for play in self.0.iter().filter(|play| wanted(&play.id())) {
-            hear(&play.id(), &play.title(), &play.artist());
+            visit(&play.id(), &play.title(), &play.artist());
         }
     }
 }
@@ -202,10 +204,10 @@ fn columns(plays: &[Play], dictionaries: bool) -> RecordBatch {
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns.into_iter().map(|(_, array)| array).collect()).unwrap()
 }
 
-/// Every cell's top as (chart, period, scope) → (item, count): the definition of a chart, by brute force.
+/// The list of each cell, as (item, count), by (chart, period, scope).
 pub type Tops = BTreeMap<(String, String, String), Vec<(String, i64)>>;
 
-/// What the charts of `plays` are when the clock says `clock_us`.
+/// The charts of `plays` at the clock `clock_us`: their definition, by brute force.
 pub fn brute_force(definitions: &Definitions, plays: &[Play], clock_us: Option<i64>) -> Tops {
     let mut tops = Tops::new();
     for chart in &definitions.charts {
@@ -262,7 +264,7 @@ fn counts(eligible: Eligible, play: &Play) -> bool {
     }
 }
 
-/// The `k` greatest counts, ties by item.
+/// The `k` greatest counts; ties go to the lesser item.
 pub fn top<I: Ord>(counts: BTreeMap<I, i64>, k: usize) -> Vec<(I, i64)> {
     let mut top: Vec<(I, i64)> = counts.into_iter().filter(|(_, count)| *count > 0).collect();
     top.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
@@ -270,7 +272,7 @@ pub fn top<I: Ord>(counts: BTreeMap<I, i64>, k: usize) -> Vec<(I, i64)> {
     top
 }
 
-/// The title and artist of the latest UTC day, then the greater.
+/// The title and artist of each track: those of the latest UTC day, of that day the greatest.
 pub fn brute_force_titles(plays: &[Play]) -> BTreeMap<String, About> {
     let mut titles = BTreeMap::<String, (i64, String, String)>::new();
     for play in plays {

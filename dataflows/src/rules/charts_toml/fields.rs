@@ -1,4 +1,5 @@
-//! The tables and values of a TOML document, each with the words that an error needs: where it is, what was found.
+//! The tables and values of a TOML document, each with what an error message needs: its place and
+//! its text.
 
 use std::ops::RangeInclusive;
 
@@ -7,27 +8,28 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::DefinitionError;
 
-/// TomlFields of tables that are only planned. Whole tables of de-duplication too: see [`is_planned`].
+/// Fields that a later version is planned to have. [`is_planned`] adds those of de-duplication.
 const FIELDS_LATER: &[&str] = &["movement", "cap", "caps", "per_user"];
-/// Characters of what was found that an error repeats.
+/// The most characters of a value that a message quotes.
 const FOUND_CHARS_MAX: usize = 40;
 
 /// A table of the document.
 pub(super) struct TomlFields<'a> {
     text: &'a str,
-    /// How errors name the table.
+    /// The name of the table in messages.
     place: String,
-    /// Its first byte in the text.
+    /// The offset of its first byte in the text.
     start: usize,
     table: &'a DeTable<'a>,
 }
 
 impl<'a> TomlFields<'a> {
+    /// The table that begins at `start` of `text`, called `place` in messages.
     pub(super) fn new(text: &'a str, place: String, start: usize, table: &'a DeTable<'a>) -> Self {
         Self { text, place, start, table }
     }
 
-    /// Refuses the first field, in the order of the file, that is none of `possible`.
+    /// Refuses any field that is not one of `possible`: the first in the file.
     pub(super) fn refuse_others(&self, possible: &[&str]) -> Result<(), DefinitionError> {
         let others = self.table.keys().filter(|key| !possible.contains(&key.get_ref().as_ref()));
         let Some(first) = others.min_by_key(|key| key.span().start) else { return Ok(()) };
@@ -40,11 +42,12 @@ impl<'a> TomlFields<'a> {
         })
     }
 
+    /// The value of a field; `None` if the field is absent.
     pub(super) fn get(&self, name: &'static str) -> Option<Value<'a, '_>> {
         self.table.get(name).map(|value| Value { text: self.text, place: &self.place, name, value })
     }
 
-    /// What `read` makes of a field, or the default if the field is absent.
+    /// Reads a field, or returns the default if the field is absent.
     pub(super) fn or<T>(
         &self,
         name: &'static str,
@@ -54,6 +57,7 @@ impl<'a> TomlFields<'a> {
         self.get(name).map_or(Ok(default), read)
     }
 
+    /// The value of a field that must be present.
     pub(super) fn required(&self, name: &'static str, possible: &str) -> Result<Value<'a, '_>, DefinitionError> {
         self.get(name).ok_or_else(|| DefinitionError::Missing {
             line: line(self.text, self.start),
@@ -63,14 +67,14 @@ impl<'a> TomlFields<'a> {
         })
     }
 
-    /// An error about a field whose own value would be possible.
+    /// The error of a field whose value is possible in itself.
     pub(super) fn conflict(&self, name: &'static str, problem: String) -> DefinitionError {
         let start = self.table.get(name).map_or(self.start, |value| value.span().start);
         DefinitionError::Conflict { line: line(self.text, start), place: self.place.clone(), problem }
     }
 }
 
-/// The value of a field, or of an element of it.
+/// The value of a field, or an element of the value.
 pub(super) struct Value<'a, 'f> {
     text: &'a str,
     place: &'f str,
@@ -79,7 +83,7 @@ pub(super) struct Value<'a, 'f> {
 }
 
 impl<'a, 'f> Value<'a, 'f> {
-    /// The error that says what was found, and what would be possible.
+    /// The error of an impossible value.
     pub(super) fn refused(&self, possible: &str) -> DefinitionError {
         DefinitionError::Value {
             line: self.line(),
@@ -90,24 +94,28 @@ impl<'a, 'f> Value<'a, 'f> {
         }
     }
 
+    /// The error of a value that is possible in itself.
     pub(super) fn conflict(&self, problem: String) -> DefinitionError {
         DefinitionError::Conflict { line: self.line(), place: self.place.to_owned(), problem }
     }
 
+    /// The value as a text.
     pub(super) fn text(&self, possible: &str) -> Result<&'a str, DefinitionError> {
         self.value.get_ref().as_str().ok_or_else(|| self.refused(possible))
     }
 
+    /// The value as a table, called `place` in messages.
     pub(super) fn table(&self, place: String, possible: &str) -> Result<TomlFields<'a>, DefinitionError> {
         let table = self.value.get_ref().as_table().ok_or_else(|| self.refused(possible))?;
         Ok(TomlFields::new(self.text, place, self.value.span().start, table))
     }
 
-    /// The text of a field of this table, if it is a table that has it.
+    /// The text of a field, if the value is a table that has it.
     pub(super) fn field_text(&self, name: &str) -> Option<&'a str> {
         self.value.get_ref().as_table()?.get(name)?.get_ref().as_str()
     }
 
+    /// The elements of an array.
     pub(super) fn array(&self, possible: &str) -> Result<Vec<Value<'a, 'f>>, DefinitionError> {
         let values = self.value.get_ref().as_array().ok_or_else(|| self.refused(possible))?;
         let element = |value| Value { text: self.text, place: self.place, name: self.name, value };
@@ -123,12 +131,13 @@ impl<'a, 'f> Value<'a, 'f> {
             .ok_or_else(|| self.refused(&format!("a number from 1 to {max}")))
     }
 
+    /// A duration within `range`, in µs.
     pub(super) fn duration_us(&self, range: RangeInclusive<i64>, possible: &str) -> Result<i64, DefinitionError> {
         let duration_us = parse_duration_us(self.text(possible)?);
         duration_us.filter(|duration_us| range.contains(duration_us)).ok_or_else(|| self.refused(possible))
     }
 
-    /// What one of `choices` means; one of `later` is planned.
+    /// The meaning of one of `choices`, by name. The names in `later` are planned.
     pub(super) fn choice<T: Copy>(&self, choices: &[(&str, T)], later: &[&str]) -> Result<T, DefinitionError> {
         let possible = list(choices.iter().map(|(name, _)| *name), "or");
         let text = self.text(&possible)?;
@@ -140,7 +149,7 @@ impl<'a, 'f> Value<'a, 'f> {
         choice.map(|(_, choice)| *choice).ok_or_else(|| self.refused(&possible))
     }
 
-    /// What one or more different ones of `choices` mean, in the order of the file.
+    /// The meanings of one or more of `choices`, each at most once, in the order of the file.
     pub(super) fn choices<T: Copy + PartialEq>(
         &self,
         choices: &[(&str, T)],
@@ -158,6 +167,7 @@ impl<'a, 'f> Value<'a, 'f> {
         if chosen.is_empty() { Err(self.refused(&possible)) } else { Ok(chosen) }
     }
 
+    /// The value as written, for messages.
     fn found(&self) -> String {
         shortened(self.text.get(self.value.span()).unwrap_or_default())
     }
@@ -173,7 +183,7 @@ pub(super) fn syntax(text: &str, error: &toml::de::Error) -> DefinitionError {
     DefinitionError::Syntax { line: line(text, start), message: error.message().to_owned() }
 }
 
-/// A duration as [`parse_duration_us`] reads it, in the greatest unit that it is whole in.
+/// The inverse of [`parse_duration_us`], in the largest unit of which the duration is a multiple.
 pub(super) fn duration_name(duration_us: i64) -> String {
     let unit = UNITS.iter().find(|(_, unit_us)| duration_us % unit_us == 0);
     unit.map_or_else(|| format!("{duration_us}us"), |(name, unit_us)| format!("{}{name}", duration_us / unit_us))
@@ -181,7 +191,7 @@ pub(super) fn duration_name(duration_us: i64) -> String {
 
 const UNITS: &[(&str, i64)] = &[("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1000)];
 
-/// A whole number of one unit: `1h`, `10m`, `90s`, `1500ms`.
+/// A whole number and its unit: `1h`, `10m`, `90s`, `1500ms`.
 fn parse_duration_us(text: &str) -> Option<i64> {
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
     let (_, unit_us) = UNITS.iter().find(|(name, _)| *name == unit)?;
@@ -192,7 +202,7 @@ fn is_planned(field: &str) -> bool {
     FIELDS_LATER.contains(&field) || field.starts_with("dedup")
 }
 
-/// The names, as a sentence lists them.
+/// A list of names for a sentence.
 fn list<'n>(names: impl Iterator<Item = &'n str>, conjunction: &str) -> String {
     let mut names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
     match (names.pop(), names.is_empty()) {
@@ -201,13 +211,14 @@ fn list<'n>(names: impl Iterator<Item = &'n str>, conjunction: &str) -> String {
     }
 }
 
-/// The first line of what was found, cut if it is long.
+/// The first line of a value, cut after [`FOUND_CHARS_MAX`].
 fn shortened(found: &str) -> String {
     let first_line = found.lines().next().unwrap_or_default();
     let shown: String = first_line.chars().take(FOUND_CHARS_MAX).collect();
     if shown.len() < found.len() { shown + "…" } else { shown }
 }
 
+/// The line of a byte, from 1.
 fn line(text: &str, start: usize) -> usize {
     1 + text.bytes().take(start).filter(|byte| *byte == b'\n').count()
 }

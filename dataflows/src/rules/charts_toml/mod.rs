@@ -1,9 +1,32 @@
-//! Reads `charts.toml`, where a user says which charts there are.
+//! Reads `charts.toml`, in which a user defines the charts.
 //!
-//! It walks the parsed document by hand rather than through `serde`, because a wrong definition counts the wrong plays
-//! for weeks: every refusal names the line, the chart, the field, what was found and what is possible, and nothing that
-//! is written is ignored. What later versions will read is refused as such, so that nobody takes it for a mistake in
-//! spelling.
+//! A wrong definition may count the wrong plays for weeks. The reader therefore walks the document
+//! by hand, not through `serde`: it ignores nothing, and each error names the line, the chart, the
+//! field, the value and what is possible. Fields that are planned for later versions have an error
+//! of their own; they would otherwise look like spelling mistakes.
+//!
+//! ```
+//! use reprise_dataflows::rules::charts_toml::DefinitionError;
+//! use reprise_dataflows::rules::definition::Definitions;
+//!
+//! let definitions = Definitions::parse(
+//!     "[[chart]]
+//!     name = 'artists-tokyo'
+//!     period = 'day'
+//!     zone = 'Asia/Tokyo'
+//!     item = 'artist'",
+//! )?;
+//! // The file has a chart, so those of the default are not there. Fields are as in the default.
+//! let chart = &definitions.charts[0];
+//! assert_eq!(definitions.charts.len(), 1);
+//! assert_eq!((chart.name.as_str(), chart.top), ("artists-tokyo", 100));
+//! assert_eq!(definitions.trending.top, 50);
+//!
+//! // A field that does nothing yet is refused, but not as a mistake.
+//! let planned = Definitions::parse("[trending]\nmovement = true").unwrap_err();
+//! assert!(matches!(planned, DefinitionError::NotYet { line: 2, .. }));
+//! # Ok::<(), DefinitionError>(())
+//! ```
 
 mod error;
 mod fields;
@@ -19,20 +42,20 @@ use crate::time::{Calendar, Period};
 pub use error::{DefinitionError, FILE_BYTES_MAX};
 use fields::{TomlFields, Value, duration_name};
 
-/// The charts of a run without a `charts.toml`, in its own words.
+/// The charts of a run without a `charts.toml`, as such a file.
 pub const DEFAULT_TOML: &str = r#"[trending]
 window = "10m"
-slide = "1m"                       # the window moves on so far at a time
+slide = "1m"                       # the window moves by this much
 scopes = ["global", "country"]     # device, city
 item = "track"                     # or artist, album
 measure = "plays"
-eligible = "completed"             # or all, or for how long a play is heard at least: "30s"
+eligible = "completed"             # or all, or a minimum listening time: "30s"
 top = 50
 
 [[chart]]
 name = "weekly"
 period = "week"                    # day, week, month, year, all
-zone = "UTC"                       # or a name such as Europe/Lisbon: whose midnight ends a day
+zone = "UTC"                       # days end at its midnight; or a name such as Europe/Lisbon
 week_starts = "monday"
 scopes = ["global", "country"]
 item = "track"
@@ -51,18 +74,18 @@ name = "all-time"
 period = "all"
 "#;
 
-/// Charts that it may define.
+/// The most charts of a file.
 pub const CHARTS_MAX: usize = 64;
-/// Entries that a list may have.
+/// The longest list of a chart.
 pub const TOP_MAX: usize = 1000;
-/// How many slides long the trending window may be.
+/// The most panes of the trending window.
 pub const PANES_MAX: i64 = 1440;
 
 /// The longest trending window.
 const WINDOW_MAX_US: i64 = 24 * 3_600_000_000;
 /// The shortest slide of the trending window.
 const SLIDE_MIN_US: i64 = 1_000_000;
-/// The longest time heard that a chart can ask for: what fits the ms of a play.
+/// The longest listening time that a chart can require: its ms fit an `i32`.
 const LISTENED_MAX_US: i64 = i32::MAX as i64 * 1000;
 
 const PERIODS: &[(&str, Period)] = &[
@@ -84,14 +107,24 @@ const WEEKDAYS: &[(&str, Weekday)] = &[
     ("sunday", Weekday::Sunday),
 ];
 
-/// What a name is, as messages say it.
+/// The form of a name, for messages.
 const CHART_NAME: &str = "1 to 64 of the lower-case letters a to z, digits and hyphens";
 
 impl Definitions {
-    /// Reads a `charts.toml`. What it leaves out is as in the built-in default.
+    /// Reads a `charts.toml`. A table or field that is absent is as in the built-in default.
     ///
     /// # Errors
-    /// If it is not one; the error names the line, the chart and what is possible there.
+    /// If `text` is not TOML, or has a field or value that is not possible: see
+    /// [`DefinitionError`].
+    ///
+    /// ```
+    /// use reprise_dataflows::rules::definition::Definitions;
+    ///
+    /// assert_eq!(Definitions::parse("")?, Definitions::builtin());
+    /// // An empty list is not absent: a run with trending only.
+    /// assert!(Definitions::parse("chart = []")?.charts.is_empty());
+    /// # Ok::<(), reprise_dataflows::rules::charts_toml::DefinitionError>(())
+    /// ```
     pub fn parse(text: &str) -> Result<Self, DefinitionError> {
         if text.len() > FILE_BYTES_MAX {
             return Err(DefinitionError::TooLarge { size_bytes: text.len() });
@@ -170,7 +203,7 @@ fn trending(fields: &TomlFields<'_>) -> Result<Trending, DefinitionError> {
     Ok(trending)
 }
 
-/// The window must be whole panes of one slide each, and not too many of them.
+/// The window must be a multiple of the slide, and at most [`PANES_MAX`] slides.
 fn check_panes(fields: &TomlFields<'_>, trending: &Trending) -> Result<(), DefinitionError> {
     let (window_us, slide_us) = (trending.window_us, trending.slide_us);
     let required = if window_us % slide_us != 0 {
@@ -181,7 +214,7 @@ fn check_panes(fields: &TomlFields<'_>, trending: &Trending) -> Result<(), Defin
         return Ok(());
     };
     let (window, slide) = (duration_name(window_us), duration_name(slide_us));
-    // Whichever of the two is written is where to look; the other may be the default.
+    // The error names the field that is written; the other may be the default.
     let field = if fields.get("window").is_some() { "window" } else { "slide" };
     Err(fields.conflict(field, format!("`window` is {window}, but must be {required}, which is {slide}")))
 }
@@ -203,7 +236,7 @@ fn charts(array: &Value<'_, '_>) -> Result<Vec<Chart>, DefinitionError> {
     Ok(charts)
 }
 
-/// How messages name a chart: by its name if it has a proper one, and by its number from 1.
+/// The name of a chart in messages: its name if that is valid, else its number from 1.
 fn chart_place(index: usize, table: &Value<'_, '_>) -> String {
     match table.field_text("name").filter(|name| is_chart_name(name)) {
         Some(name) => format!("chart `{name}`"),
@@ -246,7 +279,7 @@ fn is_chart_name(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.bytes().all(allowed)
 }
 
-/// UTC is `None`, like an absent zone, because then the sources need no day of their own for the chart.
+/// `None` for UTC, as for an absent zone: the days of the lake's partitions then serve the chart.
 fn zone(value: &Value<'_, '_>) -> Result<Option<TimeZone>, DefinitionError> {
     let possible = "a time zone of the IANA database, such as `Europe/Lisbon`";
     let zone = crate::time::zone(value.text(possible)?).ok_or_else(|| value.refused(possible))?;
@@ -254,7 +287,7 @@ fn zone(value: &Value<'_, '_>) -> Result<Option<TimeZone>, DefinitionError> {
 }
 
 fn eligible(value: &Value<'_, '_>) -> Result<Eligible, DefinitionError> {
-    let possible = "`completed`, `all`, or for how long a play is heard at least, such as `30s`";
+    let possible = "`completed`, `all`, or a minimum listening time such as `30s`";
     match value.text(possible)? {
         "completed" => Ok(Eligible::Completed),
         "all" => Ok(Eligible::All),

@@ -1,4 +1,4 @@
-//! What `charts.toml` means, and the exact words of each refusal.
+//! The meaning of `charts.toml`, and the exact text of each error.
 
 use proptest::prelude::*;
 
@@ -11,12 +11,12 @@ fn refusal(text: &str) -> String {
     }
 }
 
-/// A weekly chart with one more line, its fourth.
+/// A weekly chart with a fourth line.
 fn weekly(line: &str) -> String {
     format!("[[chart]]\nname = 'weekly'\nperiod = 'week'\n{line}")
 }
 
-/// The chart of a file that has just one.
+/// The chart of a file with one chart.
 fn only_chart(text: &str) -> Chart {
     let definitions = Definitions::parse(text).unwrap();
     assert_eq!(definitions.charts.len(), 1);
@@ -108,7 +108,7 @@ fn a_file_is_refused() {
         ("chart = [1]", "line 1: the file: `chart` is 1, but must be a table under `[[chart]]`"),
         ("[dedup]\nhorizon = 3", "line 1: the file: this version does not have `dedup` yet"),
         ("[[deduplication]]", "line 1: the file: this version does not have `deduplication` yet"),
-        // The first in the file, not the first of the alphabet.
+        // The first in the file, not in the alphabet.
         ("zebra = 1\naardvark = 2", "line 1: the file: `zebra` is unknown; possible are `trending` and `chart`"),
     ];
     for (text, message) in cases {
@@ -156,7 +156,7 @@ fn a_trending_window_is_refused() {
 
 #[test]
 fn a_field_of_a_chart_is_refused() {
-    let eligible = "but must be `completed`, `all`, or for how long a play is heard at least, such as `30s`";
+    let eligible = "but must be `completed`, `all`, or a minimum listening time such as `30s`";
     let cases = [
         (
             "zone = 'Mars/Olympus'",
@@ -241,7 +241,7 @@ fn a_name_or_period_is_refused() {
 }
 
 proptest! {
-    /// Whatever a user's editor leaves behind is read or refused, and the words fit a terminal.
+    /// Any edit of a file is read or refused, with a message of one line.
     #[test]
     fn any_text_is_read_or_refused(
         cut in 0..DEFAULT_TOML.len(),
@@ -264,7 +264,7 @@ proptest! {
     }
 }
 
-/// The files that people copy from: all of them are read, and the one that shows every option says what is the default.
+/// All files in `examples/` are valid, and the file with every option shows the defaults.
 #[test]
 fn examples_are_read() {
     let every_option = Definitions::parse(include_str!("../../../../examples/charts.toml")).unwrap();

@@ -1,10 +1,12 @@
-//! What has to be counted, so that every chart can be made from it.
+//! The counts from which every chart can be made.
 //!
-//! Charts that count the same items of the same plays in the same time zone share a [`Grouping`]: its plays are counted
-//! once, by the finest [`Key`] that any of them needs, and rolled up to cells on the far side of the exchange.
+//! Charts that count the same items of the same plays in the same time zone share a [`Grouping`].
+//! Its plays are counted once, by the finest [`Key`] that any of these charts needs, and rolled up
+//! to cells after the exchange, by the worker that owns the item.
 
 #[cfg(test)]
 mod tests;
+mod translation;
 
 use std::ops::Range;
 
@@ -17,25 +19,52 @@ use crate::keys::label::Label;
 use crate::keys::labels::Labels;
 use crate::play::PlayBatch;
 use crate::time::{Calendar, Period};
+pub use translation::{CountedBy, Translation};
 
 /// The grouping of the trending window is always the first.
 const TRENDING_GROUPING: usize = 0;
 
-/// All groupings of a set of definitions. A [`Key`] names one by its index.
+/// The groupings of a set of definitions.
+///
+/// ```
+/// use reprise_dataflows::keys::label::Label;
+/// use reprise_dataflows::rules::definition::{Cell, Definitions};
+/// use reprise_dataflows::rules::plan::{Key, Plan};
+///
+/// // Weekly, monthly and all-time charts of completed plays: one count serves all three.
+/// let definitions = Definitions::builtin();
+/// let plan = Plan::new(&definitions);
+/// assert_eq!(plan.groupings.len(), 2, "the window, and all charts by period");
+///
+/// // A play in Portugal on 2026-11-20, under the key by which it is counted.
+/// let bucket = plan.groupings[1].representative(20_777).into();
+/// let labels = [Label::new("PT")].into_iter().collect();
+/// let cells = plan.cells(&Key { grouping: 1, bucket, labels });
+/// let name = |cell: &Cell| format!("{} {}", definitions.name(cell.chart), cell.scope.name());
+/// let mut names: Vec<String> = cells.iter().map(name).collect();
+/// names.sort();
+/// assert_eq!(names[..4], ["all-time PT", "all-time global", "monthly PT", "monthly global"]);
+/// assert_eq!(names[4..], ["weekly PT", "weekly global"]);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Plan {
+    /// The groupings. A [`Key`] refers to one by its index; the first is that of the trending
+    /// window.
     pub groupings: Vec<Grouping>,
-    /// What the charts are called, in their order.
+    /// The names of the charts, in the order of the definitions.
     names: Vec<String>,
 }
 
 /// Charts whose plays are counted together.
 #[derive(Clone, Debug)]
 pub struct Grouping {
+    /// The kind of items that are counted.
     pub item: ItemKind,
+    /// The plays that are counted.
     pub eligible: Eligible,
+    /// How time is divided into buckets.
     pub time: Time,
-    /// In their order; a [`Key`] has a label for each.
+    /// The dimensions of all its charts, in order. A [`Key`] has a label for each.
     pub dimensions: Vec<Dimension>,
     members: Vec<Member>,
 }
@@ -43,13 +72,13 @@ pub struct Grouping {
 /// How a grouping divides time.
 #[derive(Clone, Debug)]
 pub enum Time {
-    /// By the days of a calendar's zone.
+    /// Into days of the calendar's time zone. Its weekday is not used: each chart has its own.
     Days(Calendar),
-    /// By panes of so many µs, for the trending window.
+    /// Into panes of this length in µs, for the trending window.
     Panes(i64),
 }
 
-/// A chart of a grouping, as far as rolling up is concerned.
+/// A chart of a grouping, with what rolling up needs.
 #[derive(Clone, Debug)]
 struct Member {
     chart: u32,
@@ -58,20 +87,43 @@ struct Member {
     scopes: Vec<ScopeKind>,
 }
 
-/// What a worker counts by, beside the item.
+/// The key under which a worker counts an item: bucket of time and labels.
+///
+/// ```
+/// use reprise_dataflows::keys::label::Label;
+/// use reprise_dataflows::rules::definition::Definitions;
+/// use reprise_dataflows::rules::plan::{Key, Plan};
+///
+/// // With weeks and months, days count together until a week or a month begins: November 2026 has
+/// // six buckets.
+/// let plan = Plan::new(&Definitions::builtin());
+/// let november = 20_758..20_788;
+/// let keys = november.map(|day| Key {
+///     grouping: 1,
+///     bucket: plan.groupings[1].representative(day).into(),
+///     labels: [Label::new("PT")].into_iter().collect(),
+/// });
+/// let mut keys: Vec<Key> = keys.collect();
+/// keys.dedup();
+/// assert_eq!(keys.len(), 6);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Key {
+    /// The index of the grouping in [`Plan::groupings`].
     pub grouping: u32,
-    /// A day since 1970 that stands for all the days that fall in the same periods, or a pane since 1970.
+    /// A day since 1970 that stands for all days in the same periods
+    /// ([`Grouping::representative`]), or a pane, counted from 1970.
     pub bucket: i64,
-    /// Of the dimensions of the grouping, in their order.
+    /// The labels of the dimensions of the grouping, in their order.
     pub labels: Labels,
 }
 
-/// What is counted; how often, is in the difference.
+/// An item that is counted, and the key under which it is counted. The count is the difference of
+/// the update.
 pub type Tally = (Key, ItemKey);
 
 impl Plan {
+    /// The plan of all charts in `definitions`.
     pub fn new(definitions: &Definitions) -> Self {
         let trending = &definitions.trending;
         let names = definitions.charts.iter().map(|chart| chart.name.clone()).collect();
@@ -85,6 +137,7 @@ impl Plan {
         plan
     }
 
+    /// The grouping of a chart; a new one if no other chart counts the same.
     fn grouping(&mut self, item: ItemKind, eligible: Eligible, calendar: &Calendar) -> &mut Grouping {
         let same = |grouping: &Grouping| {
             let zone = match &grouping.time {
@@ -100,7 +153,7 @@ impl Plan {
         &mut self.groupings[index]
     }
 
-    /// The cells that a key counts in.
+    /// The cells in which the plays under `key` count.
     pub fn cells(&self, key: &Key) -> Vec<Cell> {
         let Some(grouping) = self.groupings.get(key.grouping as usize) else { return Vec::new() };
         let mut cells = Vec::new();
@@ -123,18 +176,29 @@ impl Plan {
         self.groupings.iter().any(|grouping| grouping.item == kind)
     }
 
-    /// The kinds of items that are counted, in their order.
+    /// The kinds of items that any grouping counts, in order.
     pub fn items(&self) -> impl Iterator<Item = ItemKind> {
         ItemKind::all().filter(|kind| self.counts(*kind))
     }
 
-    /// The dimensions that are counted by, in their order.
+    /// The dimensions by which any grouping counts, in order.
     pub fn dimensions(&self) -> impl Iterator<Item = Dimension> {
         Dimension::all()
             .filter(|dimension| self.groupings.iter().any(|grouping| grouping.dimensions.contains(dimension)))
     }
 
-    /// The columns that summarising reads, from plays of which the UTC day is known. `window`: also for trending.
+    /// The columns that [`summarise`](crate::count::summarise) needs of a batch whose UTC day is
+    /// known. `window` adds the columns that only the trending window needs.
+    ///
+    /// ```
+    /// use reprise_dataflows::rules::definition::Definitions;
+    /// use reprise_dataflows::rules::plan::Plan;
+    ///
+    /// let plan = Plan::new(&Definitions::builtin());
+    /// // Old plays count by the day of their partition: the reader skips the timestamps.
+    /// assert_eq!(plan.columns(false), ["song_id", "title", "artist", "country", "completed"]);
+    /// assert!(plan.columns(true).contains(&"timestamp"));
+    /// ```
     pub fn columns(&self, window: bool) -> Vec<&'static str> {
         let used = || self.groupings.iter().filter(|grouping| window || !grouping.is_window());
         let mut columns = vec!["song_id", "title", "artist"];
@@ -151,8 +215,18 @@ impl Plan {
         columns
     }
 
-    /// The names of the charts that cannot be counted from plays without `column`. It is a column that every play has: what
-    /// a play may lack, no chart needs.
+    /// The names of the charts that cannot be counted from batches without `column`, which must be
+    /// one of the columns that every play has: a chart can do without the others.
+    ///
+    /// ```
+    /// use reprise_dataflows::rules::definition::Definitions;
+    /// use reprise_dataflows::rules::plan::Plan;
+    ///
+    /// let plan = Plan::new(&Definitions::parse("[trending]\nscopes = ['global', 'device']")?);
+    /// assert_eq!(plan.charts_that_need("device"), ["trending"]);
+    /// assert_eq!(plan.charts_that_need("country"), ["weekly", "monthly", "all-time"]);
+    /// # Ok::<(), reprise_dataflows::rules::charts_toml::DefinitionError>(())
+    /// ```
     pub fn charts_that_need(&self, column: &str) -> Vec<&str> {
         let mut names = Vec::new();
         for grouping in &self.groupings {
@@ -167,83 +241,15 @@ impl Plan {
 }
 
 impl Plan {
-    /// A plan that counts the same days, and nothing for the trending window.
+    /// The same plan, which counts nothing for the trending window.
     pub fn without_window(mut self) -> Self {
         self.groupings[TRENDING_GROUPING].members.clear();
         self
     }
-
-    /// What each grouping counts by; `None` for that of the trending window.
-    pub fn counted_by(&self) -> Vec<Option<CountedBy>> {
-        self.groupings.iter().map(Grouping::counted_by).collect()
-    }
-
-    /// How tallies by other dimensions become tallies of this plan, or the dimensions that they lack.
-    pub fn translation(&self, from: &[Option<CountedBy>]) -> Result<Translation, Box<CountedBy>> {
-        let mut translation = Translation { targets: vec![Vec::new(); from.len()] };
-        for (grouping, index) in self.groupings.iter().zip(0..) {
-            let Some(wanted) = grouping.counted_by() else { continue };
-            let source = from.iter().position(|other| other.as_ref().is_some_and(|other| other.cover(&wanted)));
-            let Some(source) = source else { return Err(Box::new(wanted)) };
-            let held = from[source].iter().flat_map(|source| &source.dimensions);
-            let place = |dimension: &Dimension| held.clone().position(|other| other == dimension);
-            let labels = grouping.dimensions.iter().filter_map(place).collect();
-            translation.targets[source].push(Target { grouping: index, labels });
-        }
-        Ok(translation)
-    }
-}
-
-/// What a grouping counts by, in words that outlive the process.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CountedBy {
-    pub item: ItemKind,
-    pub eligible: Eligible,
-    /// The IANA name of the time zone of its days; `None` is UTC.
-    pub zone: Option<String>,
-    pub dimensions: Vec<Dimension>,
-    /// The periods that a bucket lies in as a whole, each with the day that begins a week (Monday is 1).
-    pub periods: Vec<(Period, i8)>,
-}
-
-impl CountedBy {
-    /// Whether tallies by these dimensions hold all that tallies by `other` do.
-    fn cover(&self, other: &Self) -> bool {
-        let exact = self.periods.iter().any(|(period, _)| *period == Period::Day);
-        (self.item, self.eligible, &self.zone) == (other.item, other.eligible, &other.zone)
-            && other.dimensions.iter().all(|dimension| self.dimensions.contains(dimension))
-            && (exact || other.periods.iter().all(|period| self.periods.contains(period)))
-    }
-}
-
-/// From tallies by some dimensions to those of a plan, key by key.
-#[derive(Clone, Debug)]
-pub struct Translation {
-    /// By the grouping that a key names.
-    targets: Vec<Vec<Target>>,
-}
-
-#[derive(Clone, Debug)]
-struct Target {
-    grouping: u32,
-    /// Where each of its labels stands in the key that is translated.
-    labels: Vec<usize>,
-}
-
-impl Translation {
-    /// The keys of the plan that the count of `key` adds to.
-    pub fn keys(&self, key: &Key) -> Vec<Key> {
-        let targets = self.targets.get(key.grouping as usize).map_or(&[][..], Vec::as_slice);
-        let translate = |target: &Target| Key {
-            grouping: target.grouping,
-            bucket: key.bucket,
-            labels: target.labels.iter().map(|place| key.labels.get(*place)).collect(),
-        };
-        targets.iter().map(translate).collect()
-    }
 }
 
 impl Time {
+    /// Whether the UTC day of a play is not enough to find its bucket.
     fn needs_timestamps(&self) -> bool {
         !matches!(self, Self::Days(Calendar { zone: None, .. }))
     }
@@ -254,6 +260,7 @@ impl Grouping {
         Self { item, eligible, time, dimensions: Vec::new(), members: Vec::new() }
     }
 
+    /// Adds a chart.
     fn join(&mut self, chart: u32, period: Period, week_starts: jiff::civil::Weekday, scopes: &[ScopeKind]) {
         let asked = scopes.iter().filter_map(|scope| match scope {
             ScopeKind::Global => None,
@@ -265,6 +272,7 @@ impl Grouping {
         self.members.push(Member { chart, period, week_starts, scopes: scopes.to_vec() });
     }
 
+    /// Whether a chart of the grouping needs `column`, one of the columns that may not be null.
     fn needs(&self, member: &Member, column: &str) -> bool {
         match column {
             "song_id" | "title" | "artist" => true,
@@ -279,8 +287,7 @@ impl Grouping {
         }
     }
 
-    /// Whether it is that of the trending window.
-    /// The label that `key` has for a dimension of the grouping.
+    /// The label of `key` for a dimension of the grouping.
     fn label(&self, key: &Key, dimension: Dimension) -> Label {
         self.dimensions
             .iter()
@@ -288,62 +295,43 @@ impl Grouping {
             .map_or_else(Label::default, |place| key.labels.get(place))
     }
 
+    /// Whether it is the grouping of the trending window.
     pub fn is_window(&self) -> bool {
         matches!(self.time, Time::Panes(_))
     }
 
-    /// Whether the plays of a batch are to be counted.
+    /// Whether the plays of a batch count in this grouping.
     pub fn wants(&self, batch: &PlayBatch) -> bool {
         !self.members.is_empty() && (self.is_window() || !batch.is_for_window_only())
     }
 
-    /// The bucket that all plays of a batch fall in, as far as they count, if it is one.
+    /// The bucket of all plays of a batch that count, if it is known to be the same.
     pub fn bucket_of(&self, batch: &PlayBatch) -> Option<i64> {
         match &self.time {
             Time::Days(calendar) if calendar.zone.is_none() => Some(self.representative(batch.day()?).into()),
             Time::Days(_) => None,
-            // Where there is one window, any of its panes will do.
+            // A fixed window never moves, and any of its panes will do.
             Time::Panes(slide_us) => {
                 self.fixed_window(batch).map(|(window_us, _)| (window_us.end - 1).div_euclid(*slide_us))
             }
         }
     }
 
-    /// For the trending window, if it is fixed: the window, and when the plays of a batch happened, of which those outside do not
-    /// count.
+    /// For the grouping of the trending window and a batch with a fixed window: the window, and the
+    /// event times of the plays. Plays outside the window do not count.
     pub fn fixed_window<'a>(&self, batch: &'a PlayBatch) -> Option<(&'a Range<i64>, &'a [i64])> {
         let window_us = batch.fixed_window_us().filter(|_| self.is_window())?;
         Some((window_us, batch.timestamps_us()?))
     }
 
-    fn counted_by(&self) -> Option<CountedBy> {
-        let Time::Days(calendar) = &self.time else { return None };
-        let bounded = self.members.iter().filter(|member| member.period != Period::All);
-        let mut periods: Vec<_> = bounded
-            .map(|member| match member.period {
-                // Only of weeks does it matter how they begin.
-                Period::Week => (Period::Week, member.week_starts.to_monday_one_offset()),
-                period => (period, 1),
-            })
-            .collect();
-        periods.sort_unstable();
-        periods.dedup();
-        Some(CountedBy {
-            item: self.item,
-            eligible: self.eligible,
-            zone: calendar.zone.as_ref().and_then(|zone| zone.iana_name()).map(str::to_owned),
-            dimensions: self.dimensions.clone(),
-            periods,
-        })
-    }
-
-    /// The day that stands for `day`: the latest beginning of a period that holds it. It lies in the same periods, and
-    /// a month has far fewer of them than days.
+    /// The day that stands for `day` in keys: the latest first day of the periods that hold it.
+    /// Both days lie in the same periods, and there are far fewer such days.
     pub fn representative(&self, day: i32) -> i32 {
         let starts = self.members.iter().filter(|member| member.period != Period::All);
         starts.map(|member| member.period.start(day, member.week_starts)).max().unwrap_or(0)
     }
 
+    /// The first day of a chart's period that holds `bucket`.
     fn start_day(&self, member: &Member, bucket: i64) -> i32 {
         match self.time {
             Time::Days(_) => member.period.start(bucket as i32, member.week_starts),

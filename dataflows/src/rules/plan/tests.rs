@@ -1,8 +1,8 @@
-//! What has to be counted, for some charts.
+//! Plans of some charts.
 
 use super::*;
 
-/// A day's representative falls in the very periods that the day falls in.
+/// A day and its representative lie in the same periods.
 #[test]
 fn representatives_share_all_periods() {
     let plan = Plan::new(&Definitions::builtin());
@@ -21,7 +21,8 @@ fn default_charts_share_one_grouping() {
     assert_eq!(plan.columns(true), ["song_id", "title", "artist", "country", "timestamp", "completed"]);
 }
 
-/// A chart needs what its scopes and rules ask for, and each needs what says which song it was.
+/// A chart needs the columns of its scopes and rules, and every chart those that identify the
+/// track.
 #[test]
 fn charts_are_named_that_need_a_column() {
     let charts = "[[chart]]\nname = 'all'\nperiod = 'all'\nscopes = ['global']\neligible = 'all'\n\
@@ -42,9 +43,10 @@ fn charts_are_named_that_need_a_column() {
     }
 }
 
-/// Tallies of one plan are those of another, wherever they hold enough, and count in the same cells.
+/// Tallies of one plan translate to another plan if they count by enough, and count in the same
+/// cells.
 #[test]
-fn tallies_translate_where_they_hold_enough() {
+fn tallies_translate_if_they_count_by_enough() {
     let plan = |charts: &str| Plan::new(&Definitions::parse(charts).unwrap());
     let chart = |text: &str| plan(&format!("[[chart]]\nname = 'a'\n{text}"));
     let rich = chart("period = 'week'\nscopes = ['global', 'country', 'device']");

@@ -1,8 +1,13 @@
-//! Plays → weighted updates: how often each item was played, by the finest key that any chart needs.
+//! Turns plays into tallies: how often each item was played, by the finest key that any chart
+//! needs.
 //!
-//! A worker counts the plays of an epoch before anything is sent, so hot songs make the work smaller. Items and scopes
-//! are numbered as they are first seen, and counting is an add in an array; what crosses workers is one update for each
-//! key and item that the epoch has touched, and each text once.
+//! A worker counts the plays of an epoch before it sends anything: the more plays a track has, the
+//! more of them share an update. Items and labels are numbered in the order of their first
+//! appearance, and counting is an addition in an array. A worker sends one update for each key and
+//! item of the epoch, and each text once.
+
+#[cfg(test)]
+mod tests;
 
 use arrow::array::Array;
 use differential_dataflow::{AsCollection, VecCollection};
@@ -26,21 +31,22 @@ use crate::rules::plan::Tally;
 use crate::rules::plan::{Key, Plan};
 use crate::tick::Epoch;
 
-/// Updates that are given before the operators behind get their turn. To give a history's at once would take memory that
-/// nobody has touched yet, and with each of its updates cold when it is read.
+/// The number of updates after which the operators downstream get their turn. All updates of a
+/// history at once would need fresh memory for each, and none would be in a cache when it is read.
 const PORTION_UPDATES: usize = 32 << 10;
 
-/// What [`summarise`] gives.
+/// The outputs of [`summarise`].
 pub struct Summary<'scope> {
     /// Tallies by day.
     pub days: VecCollection<'scope, Epoch, Tally, i64>,
     /// Tallies by pane of the trending window.
     pub panes: VecCollection<'scope, Epoch, Tally, i64>,
-    /// The texts of items that this worker has not named before, and new titles.
+    /// The texts of items that are new to this worker, and new titles of tracks.
     pub namings: StreamVec<'scope, Epoch, Naming>,
 }
 
-/// Counts each epoch's plays on the worker that read them, and says what its tracks are called if `queries` ask.
+/// Counts the plays of each epoch on the worker that read them. Reads the titles that `queries` ask
+/// for, if their source has left them out ([`QueryKind::Titles`]).
 pub fn summarise<'scope>(
     plays: StreamVec<'scope, Epoch, PlayBatch>,
     queries: StreamVec<'scope, Epoch, Query>,
@@ -77,38 +83,76 @@ impl EpochFold<Epoch> for Summariser {
     }
 }
 
-/// One worker's counts since the last epoch, and the numbers that it has given.
+/// The counts of one worker since the last epoch, and its numbers for items and labels.
+///
+/// It needs no dataflow: a checkpoint is made by calling it directly.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray};
+/// use reprise_dataflows::count::summarise::Summariser;
+/// # use reprise_dataflows::play::PlayBatch;
+/// # use reprise_dataflows::rules::definition::Definitions;
+/// # use reprise_dataflows::rules::plan::Plan;
+/// # let texts = |texts: [&str; 3]| Arc::new(StringArray::from(texts.to_vec())) as ArrayRef;
+/// # let columns = RecordBatch::try_from_iter([
+/// #     ("song_id", texts(["S1", "S1", "S2"])),
+/// #     ("title", texts(["Moon", "Moon", "Rain"])),
+/// #     ("artist", texts(["Ana", "Ana", "Bo"])),
+/// #     ("country", texts(["PT", "PT", "PT"])),
+/// #     ("completed", Arc::new(BooleanArray::from(vec![true, true, false])) as ArrayRef),
+/// # ])?;
+/// // Three plays in Portugal: two of S1, and one of S2 that was not completed.
+/// let plays = PlayBatch::new(columns, Some(20_773));
+///
+/// let mut summariser = Summariser::new(&Plan::new(&Definitions::builtin()).without_window());
+/// summariser.count(&plays);
+///
+/// // Only completed plays count: one update, for both plays of S1.
+/// let mut counts = Vec::new();
+/// summariser.drain(|_is_pane, (key, _item), plays| counts.push((key.labels.get(0), plays)));
+/// assert_eq!(counts.len(), 1);
+/// assert_eq!((counts[0].0.as_str(), counts[0].1), ("PT", 2));
+///
+/// // The texts of both tracks, each once.
+/// let mut texts: Vec<_> = summariser.drain_namings().map(|naming| naming.text).collect();
+/// texts.sort();
+/// assert_eq!(texts, ["S1".into(), "S2".into()]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Summariser {
     plan: Plan,
-    /// By kind; empty for kinds that no chart counts, but for tracks.
+    /// By kind; empty for kinds that no chart counts, except for tracks.
     items: Vec<TextInterner<ItemKey>>,
-    /// By dimension; empty for those that no chart counts by.
+    /// By dimension; empty while no batch has its column.
     labels: Vec<TextInterner<Label>>,
     /// By grouping.
     tallies: Vec<Tallies>,
     combinations: Combinations,
     namings: Namings,
-    /// Groupings whose counts have been given.
+    /// The number of groupings that are drained.
     drained: usize,
     rows: Rows,
     grouped: Grouped,
 }
 
-/// A batch's texts as numbers, none where the batch lacks the column; reused from batch to batch.
+/// The texts of a batch as numbers, empty if the batch lacks the column; reused from batch to
+/// batch.
 #[derive(Default)]
 struct Rows {
     /// By kind; [`NO_ITEM`] where a play has none.
     items: Vec<Vec<u32>>,
     /// By dimension.
     labels: Vec<Vec<u32>>,
-    /// Of the second dimension of a grouping and all after it.
+    /// The combinations of the second dimension of a grouping and those after it.
     combined: Vec<u32>,
 }
 
-/// The number of an item that is not there.
+/// Stands for the item of a play that has none.
 const NO_ITEM: u32 = u32::MAX;
 
 impl Summariser {
+    /// A summariser that has counted nothing, for the groupings of `plan`.
     pub fn new(plan: &Plan) -> Self {
         Self {
             plan: plan.clone(),
@@ -128,14 +172,17 @@ impl Summariser {
     }
 
     /// Counts the plays of a batch.
+    ///
+    /// # Panics
+    /// If the batch lacks a column by which a chart by period counts.
     pub fn count(&mut self, batch: &PlayBatch) {
         self.number(batch);
         let (tracks, rows) = (&self.items[ItemKind::TRACK.index()], &self.rows.items[ItemKind::TRACK.index()]);
         match (batch.late_titles(), batch.day()) {
             (Some(late), Some(day)) => {
-                self.namings.look_late(late, day, tracks.last_dictionary(), &tracks.values);
+                self.namings.note_source(late, day, tracks.last_dictionary(), &tracks.values);
             }
-            _ => self.namings.look(batch, rows, &tracks.values),
+            _ => self.namings.read_batch(batch, rows, &tracks.values),
         }
         for grouping in 0..self.plan.groupings.len() {
             match self.plan.groupings[grouping].fixed_window(batch) {
@@ -155,7 +202,7 @@ impl Summariser {
             Eligible::All => self.count_eligible(index, batch, within),
             Eligible::Completed => {
                 let Some(completed) = self.required(index, batch.completed(), "completed") else { return };
-                // Arrow looks at a bit by a call, once for each play.
+                // Reads the bits directly: `BooleanArray::value` is a call for each play.
                 let (bits, offset) = (completed.values().values(), completed.offset());
                 self.count_eligible(index, batch, |row| {
                     bits[(offset + row) / 8] >> ((offset + row) % 8) & 1 == 1 && within(row)
@@ -174,17 +221,18 @@ impl Summariser {
         }
     }
 
-    /// A column that a grouping counts by. Only for the trending window may a source leave it out, where no play of a batch can
-    /// be in it.
+    /// A column by which a grouping counts. A source may leave out a column that only the trending
+    /// window needs, if no play of the batch can be in the window.
     ///
     /// # Panics
-    /// If another chart lacks its column: to go on would be to count too little, and not to say so.
+    /// If a grouping by days lacks the column: its charts would silently miss plays.
     fn required<T>(&self, grouping: usize, column: Option<T>, name: &str) -> Option<T> {
         let may_lack = self.plan.groupings[grouping].is_window();
         assert!(column.is_some() || may_lack, "a source has left out the column {name}, by which a chart counts");
         column
     }
 
+    /// Writes the numbers of the items and labels of a batch to `rows`.
     fn number(&mut self, batch: &PlayBatch) {
         let Self { plan, items, labels, namings, rows, .. } = self;
         for kind in ItemKind::all() {
@@ -214,15 +262,15 @@ impl Summariser {
         let grouping = &self.plan.groupings[index];
         let mut buckets = Buckets::new(grouping);
         let shared = grouping.bucket_of(batch);
-        // A source leaves the timestamps out where no play of the batch can be in the window.
+        // A source leaves out the timestamps if no play of the batch can be in the window.
         let timestamps_us = batch.timestamps_us();
         if shared.is_none() && self.required(index, timestamps_us, "timestamp").is_none() {
             return;
         }
         let (items, known) = (&self.rows.items[grouping.item.index()], self.items[grouping.item.index()].values.len());
         let numbers = |dimension: &Dimension| &self.rows.labels[dimension.index()];
-        // Where no play can be in the window, a source may leave out what only the window asks for, though another chart
-        // needs the timestamps.
+        // The batch may have timestamps, for a chart in another time zone, and still lack columns
+        // that only the window needs.
         let columns = grouping.dimensions.iter().map(|dimension| (numbers(dimension), dimension.column()));
         for (numbers, name) in std::iter::once((items, "of its items")).chain(columns) {
             let numbers = (numbers.len() == batch.rows()).then_some(numbers);
@@ -242,9 +290,9 @@ impl Summariser {
             self.grouped.group(items, |row| of_row.map_or(0, |numbers| numbers[row]), groups, eligible);
             for (number, items) in self.grouped.iter() {
                 let labels = || first.map(|dimension| label(dimension, number)).into_iter().collect();
-                let place =
-                    tallies.place(bucket, (number, 0), || Key { grouping: index as u32, bucket, labels: labels() });
-                tallies.add_all(place, items);
+                let slot =
+                    tallies.slot(bucket, (number, 0), || Key { grouping: index as u32, bucket, labels: labels() });
+                tallies.add_all(slot, items);
             }
             return;
         }
@@ -266,34 +314,37 @@ impl Summariser {
                 (None, None) => return,
             };
             let scope = (first.map_or(0, |numbers| numbers[row]), second.map_or(0, |numbers| numbers[row]));
-            let place = tallies.place(bucket, scope, || Key {
+            let slot = tallies.slot(bucket, scope, || Key {
                 grouping: index as u32,
                 bucket,
                 labels: dimensions.iter().map(|dimension| label(dimension, numbers(dimension)[row])).collect(),
             });
-            tallies.add(place, *item);
+            tallies.add(slot, *item);
         }
     }
 
-    /// Has it say what these tracks are called, as far as it has not.
+    /// Reads the titles of these tracks from sources that have left them out;
+    /// [`Self::drain_namings`] gives them. Ids that this worker has not seen are ignored.
     pub fn ask(&mut self, track_ids: &[String]) {
         let Self { items, namings, .. } = self;
         let tracks = &items[ItemKind::TRACK.index()];
-        namings.ask(track_ids.iter().filter_map(|id| tracks.find(id)));
+        namings.read_titles(track_ids.iter().filter_map(|id| tracks.find(id)));
     }
 
-    /// Gives what there is to say of items since the last time.
+    /// Removes the texts of items that are new since the last call, and the titles that have
+    /// changed.
     pub fn drain_namings(&mut self) -> impl Iterator<Item = Naming> {
         self.namings.drain()
     }
 
-    /// Gives all counts, with whether they are of the trending window's panes, and starts again.
+    /// Removes all counts. `tally` gets each with whether it belongs to a pane of the trending
+    /// window.
     pub fn drain(&mut self, mut tally: impl FnMut(bool, Tally, i64)) {
         while !self.drain_some(usize::MAX, &mut tally) {}
     }
 
-    /// Gives about so many counts of one grouping, or a few more. Whether these were the last; until then nothing must be
-    /// counted.
+    /// Removes counts of one grouping, at least `updates_min` if there are as many. Returns whether
+    /// all are removed; until then nothing may be counted.
     fn drain_some(&mut self, updates_min: usize, mut tally: impl FnMut(bool, Tally, i64)) -> bool {
         let groupings = self.plan.groupings.iter().zip(&mut self.tallies);
         for (grouping, tallies) in groupings.skip(self.drained) {
@@ -307,59 +358,5 @@ impl Summariser {
         }
         self.drained = 0;
         true
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray, TimestampMicrosecondArray};
-
-    use super::*;
-    use crate::rules::definition::Definitions;
-
-    /// Another chart's zone asks for timestamps, only the window for countries, and the source knows that it needs none.
-    #[test]
-    fn a_batch_may_lack_what_only_the_window_asks_for() {
-        let charts = "[trending]\nscopes = ['country', 'device']\n\
-                      [[chart]]\nname = 'tokyo'\nperiod = 'day'\nzone = 'Asia/Tokyo'\nscopes = ['global']";
-        let plan = Plan::new(&Definitions::parse(charts).unwrap());
-        let text = || -> ArrayRef { Arc::new(StringArray::from(vec!["text"])) };
-        let columns = plan.columns(false).into_iter().map(|name| match name {
-            "timestamp" => (name, Arc::new(TimestampMicrosecondArray::from(vec![0]).with_timezone("UTC")) as ArrayRef),
-            "completed" => (name, Arc::new(BooleanArray::from(vec![true])) as ArrayRef),
-            name => (name, text()),
-        });
-        let batch = PlayBatch::new(RecordBatch::try_from_iter(columns).unwrap(), Some(0));
-        assert!(batch.timestamps_us().is_some() && batch.texts("country").is_none());
-
-        let mut summariser = Summariser::new(&plan);
-        summariser.count(&batch);
-        let mut counts = Vec::new();
-        summariser.drain(|is_pane, _, count| counts.push((is_pane, count)));
-        assert_eq!(counts, [(false, 1)]);
-    }
-
-    /// Of a window that is fixed the plays are counted together, in one of its panes.
-    #[test]
-    fn plays_of_a_fixed_window_share_a_pane() {
-        const MINUTE_US: i64 = 60_000_000;
-        let plan = Plan::new(&Definitions::builtin());
-        let minutes = [9, 10, 14, 19, 20];
-        let column = |name| -> ArrayRef {
-            match name {
-                "timestamp" => Arc::new(TimestampMicrosecondArray::from_iter_values(minutes.map(|at| at * MINUTE_US))),
-                "completed" => Arc::new(BooleanArray::from(vec![true; minutes.len()])),
-                _ => Arc::new(StringArray::from(vec!["text"; minutes.len()])),
-            }
-        };
-        let columns = plan.columns(true).into_iter().map(|name| (name, column(name)));
-        let batch = PlayBatch::new(RecordBatch::try_from_iter(columns).unwrap(), None);
-        let mut summariser = Summariser::new(&plan);
-        summariser.count(&batch.with_fixed_window(10 * MINUTE_US..20 * MINUTE_US));
-        let mut panes = Vec::new();
-        summariser.drain(|is_pane, (key, _), count| panes.extend(is_pane.then_some((key.bucket, count))));
-        assert_eq!(panes, [(19, 3)]);
     }
 }
