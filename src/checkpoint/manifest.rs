@@ -7,7 +7,7 @@ use std::hash::Hasher;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use reprise_dataflows::rules::plan::CountedBy;
+use reprise_dataflows::rules::plan::translation::CountedBy;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use siphasher::sip128::{Hasher128, SipHasher13};

@@ -6,7 +6,7 @@
 
 #[cfg(test)]
 mod tests;
-mod translation;
+pub mod translation;
 
 use std::ops::Range;
 
@@ -19,7 +19,6 @@ use crate::keys::label::Label;
 use crate::keys::labels::Labels;
 use crate::play::PlayBatch;
 use crate::time::{Calendar, Period};
-pub use translation::{CountedBy, Translation};
 
 /// The grouping of the trending window is always the first.
 const TRENDING_GROUPING: usize = 0;
