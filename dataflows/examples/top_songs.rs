@@ -41,7 +41,7 @@ fn main() {
             let ((ticks, tick_stream), (plays, play_stream)) = (scope.new_input(), scope.new_input());
             // There is no checkpoint and no query.
             let tallied = Tallied { tallies: tallies.to_collection(scope), namings: None.to_stream(scope) };
-            let charts = build(&rules, tick_stream, play_stream, tallied, None::<Query>.to_stream(scope));
+            let charts = build(&rules, tick_stream, play_stream, tallied, None::<Query>.to_stream(scope), None);
             // A chart is a collection: the sum of the changes of an entry is its count.
             charts.ranked.inner.inspect(move |(entry, _epoch, change)| {
                 *sums.lock().expect("one thread").entry(entry.clone()).or_insert(0) += change;

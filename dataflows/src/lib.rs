@@ -109,7 +109,7 @@
 //!     let tick = Tick { epoch: 0, clock_us: None, stage: Stage::Live, cut: None };
 //!     let (ticks, plays) = ([tick].to_stream(scope), [plays].to_stream(scope));
 //!     let queries = None::<Query>.to_stream(scope);
-//!     build(&rules, ticks, plays, Tallied::none(scope), queries).ranked.inner.capture()
+//!     build(&rules, ticks, plays, Tallied::none(scope), queries, None).ranked.inner.capture()
 //! });
 //!
 //! let mut lines = Vec::new();
@@ -146,6 +146,7 @@ pub mod operators;
 pub mod play;
 pub mod query;
 pub mod rank;
+mod reference;
 pub mod rules;
 mod tick;
 pub mod time;
@@ -160,6 +161,7 @@ use timely::dataflow::operators::Concat;
 use timely::dataflow::operators::vec::ToStream;
 use timely::dataflow::{Scope, StreamVec};
 
+use count::by_user::by_user;
 use count::summarise::summarise;
 use names::catalogue::{About, Naming, catalogue};
 use names::titles::titles_of;
@@ -168,6 +170,8 @@ use play::PlayBatch;
 use query::{Answer, Query};
 use rank::digest::{InputsChange, digest};
 use rank::rank;
+pub use reference::Reference;
+use reference::corrected;
 use rules::definition::{Cell, Definitions};
 use rules::plan::Plan;
 pub use rules::plan::Tally;
@@ -199,7 +203,7 @@ use window::window;
 ///     let (mut plays, ranked) = worker.dataflow(|scope| {
 ///         let (plays, play_stream) = scope.new_input();
 ///         let (ticks, queries) = (None.to_stream(scope), None.to_stream(scope));
-///         let charts = build(&definitions, ticks, play_stream, Tallied::none(scope), queries);
+///         let charts = build(&definitions, ticks, play_stream, Tallied::none(scope), queries, None);
 ///         (plays, charts.ranked.inner.capture())
 ///     });
 ///     plays.send(play("S2"));
@@ -271,7 +275,7 @@ pub struct Charts<'scope> {
 ///     };
 ///     let (ticks, plays) = (None.to_stream(scope), None.to_stream(scope));
 ///     let queries = None.to_stream(scope);
-///     build(&definitions, ticks, plays, tallied, queries).ranked.inner.capture()
+///     build(&definitions, ticks, plays, tallied, queries, None).ranked.inner.capture()
 /// });
 /// let (_epoch, updates) = &ranked.extract()[0];
 /// let ((_cell, track), _, plays) = &updates[0];
@@ -294,8 +298,9 @@ impl<'scope> Tallied<'scope> {
 
 /// Builds the whole graph, from plays to charts, in the scope of its inputs.
 ///
-/// Every worker calls it. `ticks` and `queries` have to reach every worker, each of `plays` and of
-/// `tallied` one worker. The charts are those of the plays in `tallied` and in `plays` together.
+/// Every worker calls it. `ticks` and `queries` have to reach every worker, each of `plays`, of
+/// `tallied` and of `reference` one worker. The charts are those of the plays in `tallied` and in
+/// `plays` together. Without `reference`, titles are those that plays report.
 ///
 /// An epoch is complete when all inputs have advanced beyond it.
 ///
@@ -338,7 +343,7 @@ impl<'scope> Tallied<'scope> {
 ///         let (ticks, tick_stream) = scope.new_input();
 ///         let (played, play_stream) = scope.new_input();
 ///         let (tallied, queries) = (Tallied::none(scope), None.to_stream(scope));
-///         let charts = build(&definitions, tick_stream, play_stream, tallied, queries);
+///         let charts = build(&definitions, tick_stream, play_stream, tallied, queries, None);
 ///         (ticks, played, charts.ranked.inner.capture())
 ///     });
 ///     played.send(plays());
@@ -365,13 +370,19 @@ pub fn build<'scope>(
     plays: StreamVec<'scope, Epoch, PlayBatch>,
     tallied: Tallied<'scope>,
     queries: StreamVec<'scope, Epoch, Query>,
+    reference: Option<Reference<'scope>>,
 ) -> Charts<'scope> {
     let plan = Plan::new(definitions);
+    let by_user = by_user(plays.clone(), &plan);
     let summary = summarise(plays, queries.clone(), &plan);
+    let counted = match by_user {
+        Some(by_user) => summary.days.concat(by_user),
+        None => summary.days,
+    };
     let catalogue = catalogue(summary.namings.concat(tallied.namings));
 
     let by_item = Scatter(|((_, item), _, _): &(Tally, Epoch, i64)| item.route());
-    let (days, days_inputs) = digest(summary.days.concat(tallied.tallies), &plan);
+    let (days, days_inputs) = digest(counted.concat(tallied.tallies), &plan);
     let days = days.concat(catalogue.learned.clone());
     let days = rank("RankDays", days, by_item, queries.clone(), ItemRules::of_days(definitions, &catalogue.names));
 
@@ -384,6 +395,10 @@ pub fn build<'scope>(
     let owned = days.tops.concat(trending.tops);
     let titles = titles_of(owned.clone().map(|(_, item)| item), catalogue.titles);
     let ranked = merge(owned, definitions, &catalogue.names);
+    let titles = match reference {
+        Some(reference) => corrected(titles, ranked.clone(), reference, definitions),
+        None => titles,
+    };
     let answers = days.answers.concat(trending.answers).concat(past);
     Charts { ranked, titles, inputs: days_inputs.concat(window_inputs), answers }
 }

@@ -162,6 +162,14 @@ impl<'a> Texts<'a> {
         }
     }
 
+    /// The text of a row; `None` for a row that has none.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn get_valid(self, row: usize) -> Option<&'a str> {
+        self.nulls().is_none_or(|nulls| nulls.is_valid(row)).then(|| self.get(row))
+    }
+
     /// The text of a row; that of a null row means nothing.
     ///
     /// # Panics

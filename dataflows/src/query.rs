@@ -49,7 +49,7 @@ pub const ARTIST_TRACKS_MAX: usize = 20_000;
 /// let found = timely::example(move |scope| {
 ///     let queries = [Query { id: 7, kind: QueryKind::Track("S2".to_owned()) }].to_stream(scope);
 ///     let (ticks, plays) = (None.to_stream(scope), [plays].to_stream(scope));
-///     let charts = build(&definitions, ticks, plays, Tallied::none(scope), queries);
+///     let charts = build(&definitions, ticks, plays, Tallied::none(scope), queries, None);
 ///     charts.answers.map(|answer| answer.found).capture()
 /// });
 /// let found: Vec<_> = found.extract().into_iter().flat_map(|(_epoch, found)| found).collect();

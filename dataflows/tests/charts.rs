@@ -10,20 +10,9 @@ use proptest::prelude::*;
 use reprise_dataflows::names::catalogue::About;
 use reprise_dataflows::query::{Query, QueryKind};
 use reprise_dataflows::rank::digest::Inputs;
-use reprise_dataflows::rules::definition::{Cell, Definitions};
+use reprise_dataflows::rules::definition::Definitions;
 use support::graph::{CHARTS, EpochInput, Output, Way, run, with_clocks};
-use support::{MONDAY_US, Play, Tops, at, brute_force, brute_force_titles, play, workers};
-
-fn named(definitions: &Definitions, ranked: BTreeMap<(Cell, String), i64>) -> Tops {
-    let mut cells = BTreeMap::<_, BTreeMap<String, i64>>::new();
-    for ((cell, item), count) in ranked {
-        let chart = definitions.chart(cell.chart);
-        let period = chart.map_or(String::new(), |chart| chart.period.name(cell.start_day, chart.calendar.week_starts));
-        let cell = (definitions.name(cell.chart).to_owned(), period, cell.scope.name());
-        cells.entry(cell).or_default().insert(item, count);
-    }
-    cells.into_iter().map(|(cell, counts)| (cell, support::top(counts, usize::MAX))).collect()
-}
+use support::{MONDAY_US, Play, Tops, at, brute_force, brute_force_titles, named, play, workers};
 
 /// The inputs of each chart at the end of `epoch`.
 fn inputs_at(output: &Output, epoch: u64) -> BTreeMap<u32, Inputs> {

@@ -195,7 +195,7 @@ impl Engine {
             self.store(live, source.intakes, ticks.clone(), &committed)?;
         }
         let tallied = checkpoint(ticks.clone(), self.checkpoint.clone(), self.fail);
-        let charts = build(&self.definitions, ticks.clone(), plays, tallied, queries);
+        let charts = build(&self.definitions, ticks.clone(), plays, tallied, queries, None);
 
         let served = ProbeHandle::new();
         feed(charts, ticks, self.state.clone()).probe_with(&served);

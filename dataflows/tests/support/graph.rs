@@ -10,7 +10,7 @@ use reprise_dataflows::query::{Answer, Query};
 use reprise_dataflows::rank::digest::InputsChange;
 use reprise_dataflows::rules::definition::{Cell, Definitions};
 use reprise_dataflows::rules::plan::Plan;
-use reprise_dataflows::{Stage, Tallied, Tally, Tick, build};
+use reprise_dataflows::{Reference, Stage, Tallied, Tally, Tick, build};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::operators::vec::Broadcast;
 use timely::dataflow::operators::{Input, Inspect, Probe};
@@ -100,7 +100,12 @@ pub struct Way {
     pub in_turn: bool,
     /// The plays that a checkpoint has counted.
     pub counted: Vec<Play>,
+    /// By epoch, the changes of the reference data; `None` if the graph has none.
+    pub reference: Option<Vec<TitleChanges>>,
 }
+
+/// Additions and retractions of the title of a track, by its id.
+pub type TitleChanges = Vec<((String, About), i64)>;
 
 impl Way {
     pub const PLAIN: Self = Self {
@@ -110,6 +115,7 @@ impl Way {
         fixed_window: false,
         in_turn: true,
         counted: Vec::new(),
+        reference: None,
     };
 }
 
@@ -118,20 +124,23 @@ pub fn run(definitions: &Arc<Definitions>, epochs: &[EpochInput], way: &Way, all
     let output = Output::default();
     let Output { ranked, titles, inputs, answers } = output.clone();
     let (definitions, epochs, all_queries) = (definitions.clone(), epochs.to_vec(), all_queries.to_vec());
-    let Way { workers, from_lake, late, fixed_window, in_turn, counted } = way.clone();
+    let Way { workers, from_lake, late, fixed_window, in_turn, counted, reference } = way.clone();
     timely::execute(workers.config(), move |worker| {
         let mut ticks = InputHandle::<u64, CapacityContainerBuilder<Vec<Tick>>>::new();
         let mut plays = InputHandle::<u64, CapacityContainerBuilder<Vec<PlayBatch>>>::new();
         let mut tallies = InputSession::<u64, Tally, i64>::new();
         let mut namings = InputHandle::<u64, CapacityContainerBuilder<Vec<Naming>>>::new();
         let mut queries = InputHandle::<u64, CapacityContainerBuilder<Vec<Query>>>::new();
+        let mut titles_of_reference = InputSession::<u64, (String, About), i64>::new();
         let probe = ProbeHandle::new();
         worker.dataflow(|scope| {
             let ticks = scope.input_from(&mut ticks).broadcast();
             let plays = scope.input_from(&mut plays);
             let tallied = Tallied { tallies: tallies.to_collection(scope), namings: scope.input_from(&mut namings) };
             let queries = scope.input_from(&mut queries).broadcast();
-            let charts = build(&definitions, ticks, plays, tallied, queries);
+            let titles_of_reference = titles_of_reference.to_collection(scope);
+            let given = reference.is_some().then_some(Reference { titles: titles_of_reference });
+            let charts = build(&definitions, ticks, plays, tallied, queries, given);
             capture(charts.ranked, &ranked, &probe);
             capture(charts.titles, &titles, &probe);
             let inputs = inputs.clone();
@@ -164,6 +173,12 @@ pub fn run(definitions: &Arc<Definitions>, epochs: &[EpochInput], way: &Way, all
             {
                 queries.send(query);
             }
+            let changes = reference.iter().flat_map(|reference| reference.get(epoch as usize)).flatten();
+            for (title, diff) in share(&changes.cloned().collect::<Vec<_>>(), worker.index(), worker.peers()) {
+                titles_of_reference.update(title, diff);
+            }
+            titles_of_reference.advance_to(epoch + 1);
+            titles_of_reference.flush();
             ticks.advance_to(epoch + 1);
             plays.advance_to(epoch + 1);
             queries.advance_to(epoch + 1);

@@ -4,7 +4,7 @@
 
 pub mod graph;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use arrow::array::{ArrayRef, BooleanArray, Int32Array, RecordBatch, StringArray, TimestampMicrosecondArray};
@@ -17,7 +17,7 @@ use reprise_dataflows::keys::dimension::NONE;
 use reprise_dataflows::keys::label::Label;
 use reprise_dataflows::names::catalogue::About;
 use reprise_dataflows::play::{DAY_US, LateTitles, PlayBatch};
-use reprise_dataflows::rules::definition::{Definitions, Eligible, ItemKind, Scope, ScopeKind};
+use reprise_dataflows::rules::definition::{Cell, Definitions, Eligible, ItemKind, Measure, Scope, ScopeKind};
 use timely::dataflow::ProbeHandle;
 use timely::dataflow::operators::{Inspect, Probe};
 use timely::{CommunicationConfig, Config, WorkerConfig};
@@ -72,6 +72,8 @@ pub fn at<D: Ord + Clone>(captured: &Captured<D>, epoch: u64) -> BTreeMap<D, i64
 /// A play, as a struct.
 #[derive(Clone, Debug)]
 pub struct Play {
+    /// 0 is no user.
+    pub user: u8,
     pub song: u8,
     pub title: u8,
     pub artist: u8,
@@ -102,6 +104,7 @@ impl Play {
     fn text(&self, column: &str) -> Option<String> {
         match column {
             "song_id" => Some(self.id()),
+            "user_id" => Some(if self.user == 0 { String::new() } else { format!("U{}", self.user) }),
             "title" => Some(self.title()),
             "artist" => Some(self.artist()),
             "country" => Some(self.country.clone()),
@@ -125,8 +128,19 @@ pub fn play() -> impl Strategy<Value = Play> {
     let city = prop::option::of(prop_oneof![Just("Lisbon"), Just(""), Just("a city of many letters")]);
     let album = prop::option::of(0u8..4);
     let heard = (1i32..90_000, any::<bool>(), prop::option::of(0i32..90_000));
-    (0u8..12, 0u8..3, 0u8..4, offset_us, heard, country, device, city, album).prop_map(
-        |(song, title, artist, offset_us, (duration_ms, completed, listened_ms), country, device, city, album)| Play {
+    ((0u8..5, 0u8..12), 0u8..3, 0u8..4, offset_us, heard, country, device, city, album).prop_map(
+        |(
+            (user, song),
+            title,
+            artist,
+            offset_us,
+            (duration_ms, completed, listened_ms),
+            country,
+            device,
+            city,
+            album,
+        )| Play {
+            user,
             song,
             title,
             artist,
@@ -198,6 +212,7 @@ fn columns(plays: &[Play], dictionaries: bool) -> RecordBatch {
         ("device", texts("device")),
         ("city", texts("city")),
         ("album", texts("album")),
+        ("user_id", texts("user_id")),
     ];
     let fields: Vec<Field> =
         columns.iter().map(|(name, array)| Field::new(*name, array.data_type().clone(), true)).collect();
@@ -221,7 +236,7 @@ pub fn brute_force(definitions: &Definitions, plays: &[Play], clock_us: Option<i
             let period = chart.period.name(chart.period.start(day, weeks), weeks);
             count(&mut cells, &chart.name, &period, &chart.scopes, chart.item, play);
         }
-        tops.extend(cells.into_iter().map(|(cell, counts)| (cell, top(counts, chart.top))));
+        tops.extend(cells.into_iter().map(|(cell, counts)| (cell, top(measured(chart.measure, counts), chart.top))));
     }
     if let Some(clock_us) = clock_us {
         let trending = &definitions.trending;
@@ -231,12 +246,24 @@ pub fn brute_force(definitions: &Definitions, plays: &[Play], clock_us: Option<i
         for play in plays.iter().filter(|play| counts(trending.eligible, play) && window.contains(&play.timestamp_us)) {
             count(&mut cells, "trending", "", &trending.scopes, trending.item, play);
         }
-        tops.extend(cells.into_iter().map(|(cell, counts)| (cell, top(counts, trending.top))));
+        tops.extend(cells.into_iter().map(|(cell, users)| (cell, top(measured(Measure::Plays, users), trending.top))));
     }
+    // A cell of which nobody is known has no list.
+    tops.retain(|_, top| !top.is_empty());
     tops
 }
 
-type Cells = BTreeMap<(String, String, String), BTreeMap<String, i64>>;
+/// For each cell and item, the user of each play.
+type Cells = BTreeMap<(String, String, String), BTreeMap<String, Vec<u8>>>;
+
+/// What a chart ranks each item by, given the users of its plays.
+fn measured(measure: Measure, users: BTreeMap<String, Vec<u8>>) -> BTreeMap<String, i64> {
+    let count = |users: Vec<u8>| match measure {
+        Measure::Plays => users.len(),
+        Measure::Listeners => users.into_iter().filter(|user| *user != 0).collect::<BTreeSet<u8>>().len(),
+    };
+    users.into_iter().map(|(item, users)| (item, count(users) as i64)).collect()
+}
 
 fn count(cells: &mut Cells, chart: &str, period: &str, scopes: &[ScopeKind], item: ItemKind, play: &Play) {
     for scope in scopes {
@@ -249,7 +276,7 @@ fn count(cells: &mut Cells, chart: &str, period: &str, scopes: &[ScopeKind], ite
         };
         let Some(item) = play.text(item.column()) else { continue };
         let cell = (chart.to_owned(), period.to_owned(), scope.name());
-        *cells.entry(cell).or_default().entry(item).or_default() += 1;
+        cells.entry(cell).or_default().entry(item).or_default().push(play.user);
     }
 }
 
@@ -262,6 +289,18 @@ fn counts(eligible: Eligible, play: &Play) -> bool {
             None => play.completed && i64::from(play.duration_ms) * 7 >= i64::from(ms) * 10,
         },
     }
+}
+
+/// The lists of `ranked`, by the names of their cells.
+pub fn named(definitions: &Definitions, ranked: BTreeMap<(Cell, String), i64>) -> Tops {
+    let mut cells = BTreeMap::<_, BTreeMap<String, i64>>::new();
+    for ((cell, item), count) in ranked {
+        let chart = definitions.chart(cell.chart);
+        let period = chart.map_or(String::new(), |chart| chart.period.name(cell.start_day, chart.calendar.week_starts));
+        let cell = (definitions.name(cell.chart).to_owned(), period, cell.scope.name());
+        cells.entry(cell).or_default().insert(item, count);
+    }
+    cells.into_iter().map(|(cell, counts)| (cell, top(counts, usize::MAX))).collect()
 }
 
 /// The `k` greatest counts; ties go to the lesser item.

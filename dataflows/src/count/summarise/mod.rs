@@ -195,7 +195,8 @@ impl Summariser {
     }
 
     fn count_within(&mut self, index: usize, batch: &PlayBatch, within: impl Fn(usize) -> bool) {
-        if !self.plan.groupings[index].wants(batch) {
+        let grouping = &self.plan.groupings[index];
+        if grouping.is_by_user() || !grouping.wants(batch) {
             return;
         }
         match self.plan.groupings[index].eligible {

@@ -199,6 +199,10 @@ impl<'de> Deserialize<'de> for ScopeKind {
 pub enum Measure {
     /// The number of eligible plays.
     Plays,
+    /// The number of users with an eligible play in the cell. Only for charts by period. A play
+    /// without a user does not count. The state grows with the users of each item and cell, and a
+    /// checkpoint does not hold it; so `charts.toml` does not offer the measure yet.
+    Listeners,
 }
 
 /// The plays that count.

@@ -12,7 +12,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::definition::{Cell, Definitions, Eligible, ItemKind, Scope, ScopeKind, TRENDING, TRENDING_NAME};
+use super::definition::{Cell, Definitions, Eligible, ItemKind, Measure, Scope, ScopeKind, TRENDING, TRENDING_NAME};
 use crate::keys::dimension::Dimension;
 use crate::keys::item::ItemKey;
 use crate::keys::label::Label;
@@ -61,6 +61,9 @@ pub struct Grouping {
     pub item: ItemKind,
     /// The plays that are counted.
     pub eligible: Eligible,
+    /// The quantity that is counted. A grouping by user serves one chart and one kind of scope, so
+    /// that each key is a cell: the listeners of a country do not add up to those of all countries.
+    pub measure: Measure,
     /// How time is divided into buckets.
     pub time: Time,
     /// The dimensions of all its charts, in order. A [`Key`] has a label for each.
@@ -130,8 +133,19 @@ impl Plan {
         plan.groupings.push(Grouping::new(trending.item, trending.eligible, Time::Panes(trending.slide_us)));
         plan.groupings[TRENDING_GROUPING].join(TRENDING, Period::All, jiff::civil::Weekday::Monday, &trending.scopes);
         for (chart, index) in definitions.charts.iter().zip(0..) {
-            let grouping = plan.grouping(chart.item, chart.eligible, &chart.calendar);
-            grouping.join(index, chart.period, chart.calendar.week_starts, &chart.scopes);
+            match chart.measure {
+                Measure::Plays => {
+                    let grouping = plan.grouping(chart.item, chart.eligible, &chart.calendar);
+                    grouping.join(index, chart.period, chart.calendar.week_starts, &chart.scopes);
+                }
+                Measure::Listeners => plan.groupings.extend(chart.scopes.iter().map(|scope| {
+                    let time = Time::Days(chart.calendar.clone());
+                    let mut grouping = Grouping::new(chart.item, chart.eligible, time);
+                    grouping.measure = Measure::Listeners;
+                    grouping.join(index, chart.period, chart.calendar.week_starts, &[*scope]);
+                    grouping
+                })),
+            }
         }
         plan
     }
@@ -143,7 +157,7 @@ impl Plan {
                 Time::Days(other) => other.zone == calendar.zone,
                 Time::Panes(_) => false,
             };
-            zone && grouping.item == item && grouping.eligible == eligible
+            zone && grouping.item == item && grouping.eligible == eligible && !grouping.is_by_user()
         };
         let index = self.groupings.iter().position(same).unwrap_or_else(|| {
             self.groupings.push(Grouping::new(item, eligible, Time::Days(calendar.clone())));
@@ -206,6 +220,7 @@ impl Plan {
         );
         let is_used = |dimension: &Dimension| used().any(|grouping| grouping.dimensions.contains(dimension));
         columns.extend(Dimension::all().filter(is_used).map(Dimension::column));
+        columns.extend(used().any(Grouping::is_by_user).then_some("user_id"));
         columns.extend(used().any(|grouping| grouping.time.needs_timestamps()).then_some("timestamp"));
         columns.extend(used().any(|grouping| grouping.eligible != Eligible::All).then_some("completed"));
         if used().any(|grouping| matches!(grouping.eligible, Eligible::ListenedMs(_))) {
@@ -256,7 +271,7 @@ impl Time {
 
 impl Grouping {
     fn new(item: ItemKind, eligible: Eligible, time: Time) -> Self {
-        Self { item, eligible, time, dimensions: Vec::new(), members: Vec::new() }
+        Self { item, eligible, measure: Measure::Plays, time, dimensions: Vec::new(), members: Vec::new() }
     }
 
     /// Adds a chart.
@@ -275,6 +290,7 @@ impl Grouping {
     fn needs(&self, member: &Member, column: &str) -> bool {
         match column {
             "song_id" | "title" | "artist" => true,
+            "user_id" => self.is_by_user(),
             "timestamp" => self.time.needs_timestamps(),
             "completed" => self.eligible != Eligible::All,
             "duration_ms" => matches!(self.eligible, Eligible::ListenedMs(_)),
@@ -297,6 +313,12 @@ impl Grouping {
     /// Whether it is the grouping of the trending window.
     pub fn is_window(&self) -> bool {
         matches!(self.time, Time::Panes(_))
+    }
+
+    /// Whether its measure depends on the user, so that it is counted by
+    /// [`by_user`](mod@crate::count) and not by worker.
+    pub fn is_by_user(&self) -> bool {
+        self.measure != Measure::Plays
     }
 
     /// Whether the plays of a batch count in this grouping.

@@ -9,7 +9,8 @@ use crate::rules::definition::{Eligible, ItemKind};
 use crate::time::Period;
 
 impl Plan {
-    /// A description of each grouping, for a checkpoint; `None` for that of the trending window.
+    /// A description of each grouping, for a checkpoint; `None` for that of the trending window and
+    /// for those by user, which no checkpoint holds.
     pub fn counted_by(&self) -> Vec<Option<CountedBy>> {
         self.groupings.iter().map(Grouping::counted_by).collect()
     }
@@ -102,9 +103,12 @@ impl Translation {
 }
 
 impl Grouping {
-    /// The description of the grouping; `None` for that of the trending window.
+    /// The description of the grouping; `None` for that of the trending window and for those by user.
     fn counted_by(&self) -> Option<CountedBy> {
         let Time::Days(calendar) = &self.time else { return None };
+        if self.is_by_user() {
+            return None;
+        }
         let bounded = self.members.iter().filter(|member| member.period != Period::All);
         let mut periods: Vec<_> = bounded
             .map(|member| match member.period {
