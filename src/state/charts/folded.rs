@@ -22,9 +22,13 @@ pub(super) type Top = BTreeMap<Box<str>, i64>;
 /// it costs little more than a list of their keys.
 #[derive(Clone)]
 pub struct Charts {
+    /// The definitions of the charts.
     pub(super) definitions: Arc<Definitions>,
+    /// The state that the counts hold for.
     pub(super) as_of: AsOf,
+    /// The top of each cell; none is empty.
     pub(super) tops: BTreeMap<CellKey, Arc<Top>>,
+    /// The title and artist of each track in a top, by its id.
     pub(super) titles: HashMap<Arc<str>, Arc<About>>,
     /// All plays that were counted for each chart, in its tops or not.
     pub(super) inputs: BTreeMap<u32, Inputs>,
@@ -173,6 +177,8 @@ impl Charts {
         charts.into_iter().flat_map(of_chart).collect()
     }
 
+    /// The keys of the cells of `chart`, restricted to `scope` and to the period that begins on
+    /// `start_day` if these are given.
     pub(super) fn places_of<'a>(
         &'a self,
         chart: u32,

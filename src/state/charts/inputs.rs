@@ -78,10 +78,12 @@ mod hexadecimal {
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+    /// Writes 16 digits.
     pub fn serialize<S: Serializer>(digest: &u64, serializer: S) -> Result<S::Ok, S::Error> {
         format!("{digest:016x}").serialize(serializer)
     }
 
+    /// Reads hexadecimal digits; fails for any other text.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
         u64::from_str_radix(&String::deserialize(deserializer)?, 16).map_err(D::Error::custom)
     }

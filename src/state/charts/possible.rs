@@ -89,6 +89,7 @@ impl Charts {
         next.is_some_and(|((of, scope, _), _)| *of == chart && scope.kind() == kind)
     }
 
+    /// Whether the chart has cells for the global scope.
     pub(super) fn has_global(&self, chart: u32) -> bool {
         scopes(&self.definitions, chart).contains(&ScopeKind::Global)
     }

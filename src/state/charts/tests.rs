@@ -29,18 +29,22 @@ scopes = ["global", "device"]
 item = "artist"
 "#;
 
+/// Charts of [`DEFINITIONS`] without entries.
 pub fn charts() -> Charts {
     Charts::new(Arc::new(Definitions::parse(DEFINITIONS).unwrap()))
 }
 
+/// The scope of a country.
 pub fn country(name: &str) -> Scope {
     Scope::country(name)
 }
 
+/// A track's title and artist.
 pub fn about(title: &str, artist: &str) -> About {
     About { title: title.to_owned(), artist: artist.to_owned() }
 }
 
+/// An instant as µs since 1970.
 pub fn instant_us(text: &str) -> i64 {
     parse_instant(text).unwrap()
 }
