@@ -86,7 +86,7 @@ impl LeftOut {
         if let Some(found) = &self.misfiled {
             notes.push(format!(
                 "in folders of other hours than the UTC hours of their timestamps: {} of the lake (first: {found}). They \
-                count by their timestamps; tools that filter by folder get other numbers",
+                 count by their timestamps; tools that filter by folder get other numbers",
                 rows(found.rows)
             ));
         }
