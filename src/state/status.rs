@@ -96,7 +96,7 @@ pub struct Status {
     /// Offsets that Kafka had deleted before they were read, in this run and all before it.
     #[serde(default)]
     pub missing: u64,
-    /// Plays read per second, lately.
+    /// Plays read per second, averaged over the last interval of `terminal::monitor`.
     pub plays_per_second: f64,
     /// The age of the newest epoch's oldest record, from its production until the epoch was served,
     /// in ms; `None` while no records come.
