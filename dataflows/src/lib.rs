@@ -375,14 +375,12 @@ pub fn build<'scope>(
     let plan = Plan::new(definitions);
     let by_user = by_user(plays.clone(), &plan);
     let summary = summarise(plays, queries.clone(), &plan);
-    let counted = match by_user {
-        Some(by_user) => summary.days.concat(by_user),
-        None => summary.days,
-    };
+    let counted = summary.days.concat(tallied.tallies);
+    let counted = if let Some(tallies) = by_user { counted.concat(tallies) } else { counted };
     let catalogue = catalogue(summary.namings.concat(tallied.namings));
 
     let by_item = Scatter(|((_, item), _, _): &(Tally, Epoch, i64)| item.route());
-    let (days, days_inputs) = digest(counted.concat(tallied.tallies), &plan);
+    let (days, days_inputs) = digest(counted, &plan);
     let days = days.concat(catalogue.learned.clone());
     let days = rank("RankDays", days, by_item, queries.clone(), ItemRules::of_days(definitions, &catalogue.names));
 
@@ -395,10 +393,7 @@ pub fn build<'scope>(
     let owned = days.tops.concat(trending.tops);
     let titles = titles_of(owned.clone().map(|(_, item)| item), catalogue.titles);
     let ranked = merge(owned, definitions, &catalogue.names);
-    let titles = match reference {
-        Some(reference) => corrected(titles, ranked.clone(), reference, definitions),
-        None => titles,
-    };
+    let titles = corrected(titles, &ranked, reference, definitions);
     let answers = days.answers.concat(trending.answers).concat(past);
     Charts { ranked, titles, inputs: days_inputs.concat(window_inputs), answers }
 }

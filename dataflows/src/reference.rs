@@ -23,13 +23,15 @@ pub struct Reference<'scope> {
 }
 
 /// The titles of the tracks in `ranked`: those of `reference` if it has any, else those in
-/// `reported`. Titles of tracks that are in no list stay as they are reported.
+/// `reported`. Titles of tracks that are in no list stay as
+/// they are reported.
 pub fn corrected<'scope>(
     reported: VecCollection<'scope, Epoch, (String, About), i64>,
-    ranked: VecCollection<'scope, Epoch, (Cell, String), i64>,
-    reference: Reference<'scope>,
+    ranked: &VecCollection<'scope, Epoch, (Cell, String), i64>,
+    reference: Option<Reference<'scope>>,
     definitions: &Arc<Definitions>,
 ) -> VecCollection<'scope, Epoch, (String, About), i64> {
+    let Some(reference) = reference else { return reported };
     let known = reference.titles.reduce(|_, titles, output| {
         output.extend(titles.iter().map(|(about, _)| *about).max().map(|about| (about.clone(), 1)));
     });
@@ -38,7 +40,7 @@ pub fn corrected<'scope>(
         Some(chart) => chart.item == ItemKind::TRACK,
         None => definitions.trending.item == ItemKind::TRACK,
     };
-    let listed = ranked.filter(move |(cell, _)| is_of_tracks(cell)).map(|(_, id)| id).distinct_core::<i64>();
+    let listed = ranked.clone().filter(move |(cell, _)| is_of_tracks(cell)).map(|(_, id)| id).distinct_core::<i64>();
     let others = reported.antijoin(known.clone().map(|(id, _)| id));
     known.semijoin(listed).concat(others)
 }

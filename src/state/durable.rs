@@ -1,16 +1,17 @@
-//! The durable charts: those of the last commit, as a replay of the lake at its version would give them.
+//! The durable charts: the charts at the last commit, equal to a replay of the lake at its version.
 //!
 //! ```text
-//!  epochs   … 41 42 │ 43 44 45 │ 46 47            a cut (│) is a tick: what is before it is committed, what is after is not
+//!  epochs   … 41 42 │ 43 44 45 │ 46 47   a cut (│) is a tick: earlier epochs are in the commit
 //!  durable ─────────┘          │
 //!  in flight ──────────────────┘   changes of 43 to 45, until their commit has been reported
 //!  next ──────────────────────────┘ changes since the last cut
 //! ```
 //!
-//! The commit of a cut may be reported before the charts have come to the cut, or long after. Each cut is reported once,
-//! and in order, so the two are queues that are matched at their heads.
+//! The commit of a cut may be reported before the charts reach the cut, or long after. Each cut is
+//! reported once and in order, so cuts and reports are two queues that are matched at their heads.
 //!
-//! **Invariant:** charts that say that they are durable at version V equal a replay of the lake at V with their clock.
+//! **Invariant:** charts that say that they are durable at version V equal a replay of the lake at
+//! V with their clock.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,37 +20,44 @@ use reprise_dataflows::{CutPoint, Stage, Tick};
 
 use super::charts::{Accumulated, AsOf, Changes, Charts};
 
-/// A cut that is in the lake: the last epoch that it holds, and the version that does.
+/// A cut that has been committed to the lake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CommittedCut {
+    /// The last epoch of the cut, and its clock.
     pub cut: CutPoint,
+    /// The version of the lake that first holds the cut.
     pub version: u64,
 }
 
-/// The charts at the last commit, and what has changed since.
+/// The charts at the last commit, and the changes since.
 #[derive(Default)]
 pub struct Durable {
-    /// What the run found in its lake, until the charts have been made of it.
+    /// What the lake held when the run opened it; `None` once the charts have been built from it.
     opened: Option<AsOf>,
-    /// Readers hold on to the charts of a commit as long as they like, so these are copied when they change meanwhile.
+    /// Copied on write, because readers may keep the charts of a commit for any length of time.
     charts: Option<Arc<Charts>>,
+    /// Changes since the last cut.
     next: Accumulated,
+    /// Cuts that the charts have reached and whose commit is not yet reported, with their changes.
     in_flight: VecDeque<(CutPoint, Changes)>,
+    /// Commits whose cut the charts have not reached yet.
     committed: VecDeque<CommittedCut>,
 }
 
 impl Durable {
-    /// The run has opened a lake, which is at `as_of`. Without that, as in a replay, there is nothing durable.
+    /// Notes that the run has opened a lake, which is at `as_of`. Without this call, as in a
+    /// replay, nothing is durable.
     pub fn open(&mut self, as_of: AsOf) {
         self.opened = Some(AsOf { durable: true, ..as_of });
     }
 
-    /// The charts, once there are any.
+    /// The durable charts; `None` until the lake has been counted.
     pub fn charts(&self) -> Option<Arc<Charts>> {
         self.charts.clone()
     }
 
-    /// Everything before the first live epoch is complete, and came from the lake. Only the first call matters.
+    /// Makes `newest` the first durable charts. Call it when every epoch before the first live one
+    /// is complete: all of them came from the lake. Later calls have no effect.
     pub fn rebuilt(&mut self, newest: &Charts) {
         let Some(as_of) = self.opened.take() else { return };
         let mut charts = newest.clone();
@@ -57,7 +65,7 @@ impl Durable {
         self.charts = Some(Arc::new(charts));
     }
 
-    /// An epoch is complete. `newest` are the charts before it.
+    /// Adds the changes of a complete epoch. `newest` are the charts before it.
     pub fn advance(&mut self, tick: Option<Tick>, changes: &Changes, newest: &Charts) {
         if tick.is_some_and(|tick| tick.stage == Stage::Live) {
             self.rebuilt(newest);
@@ -72,7 +80,7 @@ impl Durable {
         self.settle();
     }
 
-    /// A cut is in the lake.
+    /// Notes that a cut is in the lake.
     pub fn committed(&mut self, committed: CommittedCut) {
         self.committed.push_back(committed);
         self.settle();
@@ -123,17 +131,17 @@ mod tests {
         (cells.map(|cell| ChartCell { as_of: AsOf::default(), ..cell }).collect(), charts.inputs())
     }
 
-    /// Both sides of a story: what the charts are told, in order, and what the committer reports, in order.
-    struct Story {
+    /// A run: the epochs that complete, in order, and the commits that are reported, in order.
+    struct Scenario {
         durable: Durable,
         newest: Charts,
         epochs: Vec<(Tick, u8)>,
         cuts: Vec<CutPoint>,
-        told: usize,
+        completed: usize,
         reported: usize,
     }
 
-    impl Story {
+    impl Scenario {
         /// Two epochs of the lake, then live ones; `true` is a cut.
         fn new(epochs: &[(u8, bool)]) -> Self {
             let mut durable = Durable::default();
@@ -146,17 +154,17 @@ mod tests {
             };
             let epochs: Vec<_> = (100..).zip(epochs).map(tick).collect();
             let cuts = epochs.iter().filter_map(|(tick, _)| tick.cut).collect();
-            Self { durable, newest: fixtures::charts(), epochs, cuts, told: 0, reported: 0 }
+            Self { durable, newest: fixtures::charts(), epochs, cuts, completed: 0, reported: 0 }
         }
 
-        fn tell(&mut self) {
-            let Some((tick, song)) = self.epochs.get(self.told) else { return };
+        fn complete(&mut self) {
+            let Some((tick, song)) = self.epochs.get(self.completed) else { return };
             self.durable.advance(Some(*tick), &changes(*song), &self.newest);
             self.newest.apply(changes(*song));
-            self.told += 1;
+            self.completed += 1;
         }
 
-        /// A commit can be reported before the charts come to its cut, but not before the cut has been made.
+        /// A commit can be reported before the charts reach its cut.
         fn report(&mut self) {
             let Some(cut) = self.cuts.get(self.reported) else { return };
             self.durable.committed(CommittedCut { cut: *cut, version: 4 + self.reported as u64 });
@@ -165,11 +173,12 @@ mod tests {
 
         fn check(&self) {
             let live = self.epochs.iter().position(|(tick, _)| tick.stage == Stage::Live).unwrap_or(usize::MAX);
-            if self.told <= live {
+            if self.completed <= live {
                 return assert!(self.durable.charts().is_none());
             }
-            let both = |cut: &&CutPoint| self.epochs[..self.told].iter().any(|(tick, _)| tick.cut == Some(**cut));
-            let reached = self.cuts[..self.reported].iter().take_while(both).last();
+            let is_reached =
+                |cut: &&CutPoint| self.epochs[..self.completed].iter().any(|(tick, _)| tick.cut == Some(**cut));
+            let reached = self.cuts[..self.reported].iter().take_while(is_reached).last();
             let charts = self.durable.charts().unwrap();
             let as_of = match reached {
                 None => AsOf { epoch: 7, clock_us: Some(0), lake_version: Some(3), durable: true },
@@ -186,25 +195,25 @@ mod tests {
     }
 
     proptest! {
-        /// However reports and epochs interleave, the durable charts are those of the last cut that both have come to; and
-        /// whoever read them earlier keeps what they were.
+        /// However reports and epochs interleave, the durable charts are those of the last cut that
+        /// both have reached, and a reader of earlier charts keeps them unchanged.
         #[test]
         fn durable_charts_are_those_of_the_last_commit(
             epochs in prop::collection::vec((0u8..9, prop::bool::weighted(0.3)), 0..30),
             steps in prop::collection::vec(any::<bool>(), 0..60),
         ) {
-            let mut story = Story::new(&epochs);
+            let mut scenario = Scenario::new(&epochs);
             let mut held = Vec::new();
-            for tell in steps {
-                if tell { story.tell() } else { story.report() }
-                story.check();
-                held.extend(story.durable.charts().map(|charts| (shown(&charts), charts)));
+            for completes in steps {
+                if completes { scenario.complete() } else { scenario.report() }
+                scenario.check();
+                held.extend(scenario.durable.charts().map(|charts| (shown(&charts), charts)));
             }
             prop_assert!(held.iter().all(|(before, charts)| shown(charts) == *before));
         }
     }
 
-    /// A replay opens no lake for writing, and keeps nothing twice.
+    /// A replay opens no lake for writing, so it keeps no second copy of the charts.
     #[test]
     fn without_a_lake_nothing_is_durable() {
         let mut durable = Durable::default();

@@ -1,4 +1,4 @@
-//! The dataflow → what is served: an operator on worker 0 that folds each complete epoch into the state charts.
+//! The operator on worker 0 that folds each complete epoch of the dataflow into the served charts.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use super::charts::Changes;
 use crate::state::State;
 
-/// The updates of an epoch that is not complete yet.
+/// The updates of an incomplete epoch.
 #[derive(Default)]
 struct Pending {
     changes: Changes,
@@ -23,8 +23,9 @@ struct Pending {
     tick: Option<Tick>,
 }
 
-/// Brings the charts to worker 0 and folds them into `state`, epoch by epoch, so that what is read there is always true
-/// for one epoch and its clock. The output carries nothing: its frontier says which epochs are served.
+/// Exchanges the charts to worker 0 and folds them into `state`, one epoch at a time, so that every
+/// read is consistent for one epoch and its clock. The output carries no data: its frontier says
+/// which epochs are served.
 pub fn feed<'scope>(
     charts: Charts<'scope>,
     ticks: StreamVec<'scope, Epoch, Tick>,

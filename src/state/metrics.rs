@@ -1,4 +1,4 @@
-//! What has happened since the start, counted, and durations, observed as they happen. `publish::exposition` reads both.
+//! Counters since the start, and histograms of durations. `publish::exposition` reads both.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,60 +8,72 @@ use std::time::{Duration, Instant};
 use prometheus::{Histogram, HistogramOpts, IntCounterVec, Opts, Registry};
 use reprise_dataflows::Epoch;
 
-/// Epochs that may be open, or have been served and not reported yet.
+/// The most epochs that are kept: open ones, and served ones whose reports are still to come.
 const EPOCHS_MAX: usize = 1024;
 
-/// After this many later epochs all reports of one have come.
+/// After this many later epochs all reports of an epoch have arrived.
 const REPORTED_AFTER: usize = 8;
 
-/// From half a millisecond to a minute.
+/// Upper bounds of the histograms' buckets, in seconds: from half a millisecond to a minute.
 const SECONDS: [f64; 16] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
 
-/// What has happened since the start, counted.
+/// Counters since the start.
 #[derive(Default)]
 pub struct Totals {
+    /// Epochs that were served.
     pub epochs: Total,
+    /// Commits to the lake that added a version.
     pub commits: Total,
+    /// Plays in those commits.
     pub commit_plays: Total,
+    /// Parquet files in those commits.
     pub commit_files: Total,
+    /// Bytes of those files.
     pub commit_bytes: Total,
-    /// Plays that were too old for the trending window when they were read, and how far they were behind the clock, added up.
+    /// Plays that were too old for the trending window when they were read.
     pub window_misses: Total,
+    /// The sum of the times by which those plays were behind the clock, in µs.
     pub missed_by_us: Total,
 }
 
-/// What HTTP holds and has done.
+/// Gauges and counters of the HTTP server.
 #[derive(Default)]
 pub struct HttpValues {
-    /// Bytes of answers that clients have not read yet.
+    /// Bytes of responses that clients have not read yet.
     pub held_bytes: AtomicU64,
-    /// Clients of `/v1/stream`.
+    /// Connected clients of `/v1/stream`.
     pub stream_clients: Arc<AtomicU64>,
-    /// Those of them that were too slow.
+    /// Times that a client of `/v1/stream` was too slow and had to reload.
     pub stream_reloads: Total,
 }
 
-/// A number that only grows.
+/// A counter that only grows.
 #[derive(Default)]
 pub struct Total(AtomicU64);
 
 impl Total {
+    /// Adds `count`.
     pub fn add(&self, count: u64) {
         self.0.fetch_add(count, Ordering::Relaxed);
     }
 
+    /// The current value.
     pub fn load(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// What happens, as it happens.
+/// All metrics that are updated when an event happens, not when they are read.
 pub struct Metrics {
+    /// Counters since the start.
     pub totals: Totals,
+    /// Gauges and counters of the HTTP server.
     pub http: HttpValues,
+    /// The Prometheus registry that holds the histograms and the counter of requests.
     pub registry: Registry,
     epochs: Mutex<VecDeque<OpenEpoch>>,
+    /// When the last cut began; `None` once it is committed.
     cut_began: Mutex<Option<Instant>>,
     epoch_duration: Histogram,
     freshness: Histogram,
@@ -73,9 +85,9 @@ pub struct Metrics {
 struct OpenEpoch {
     epoch: Epoch,
     began: Instant,
-    /// When the oldest record that was read in it was produced, in ms since 1970.
+    /// When the oldest record of the epoch was produced, in ms since 1970.
     oldest_ms: Option<i64>,
-    /// When it was served, in ms since 1970.
+    /// When the epoch was served, in ms since 1970.
     served_ms: Option<i64>,
 }
 
@@ -123,7 +135,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Worker 0 has begun an epoch.
+    /// Notes that worker 0 has begun an epoch, and with `cuts` a cut.
     pub fn began(&self, epoch: Epoch, cuts: bool) {
         let mut epochs = lock(&self.epochs);
         if epochs.len() >= EPOCHS_MAX {
@@ -135,7 +147,9 @@ impl Metrics {
         }
     }
 
-    /// A source has closed an epoch. Gives the freshness in ms, if the epoch has been served before.
+    /// Notes that a source has closed an epoch whose oldest record was produced at `oldest_ms`
+    /// since
+    /// 1970. Returns the epoch's freshness in ms if it is already served.
     pub fn closed(&self, epoch: Epoch, oldest_ms: i64) -> Option<i64> {
         let mut epochs = lock(&self.epochs);
         let open = epochs.iter_mut().find(|open| open.epoch == epoch)?;
@@ -143,7 +157,8 @@ impl Metrics {
         open.freshness_ms()
     }
 
-    /// An epoch is served, at `now_ms` since 1970. Gives its freshness in ms, as far as that is known.
+    /// Notes that `epoch` and all earlier ones are served, at `now_ms` since 1970. Returns the
+    /// newest freshness in ms, if a source has reported the age of the records.
     pub fn served(&self, epoch: Epoch, now_ms: i64) -> Option<i64> {
         let mut epochs = lock(&self.epochs);
         let mut freshness_ms = None;
@@ -152,7 +167,8 @@ impl Metrics {
             self.epoch_duration.observe(open.began.elapsed().as_secs_f64());
             freshness_ms = open.freshness_ms().or(freshness_ms);
         }
-        // The reports of an epoch may come after the epoch itself, so it is settled some epochs later.
+        // Reports may arrive after the epoch itself, so its freshness is observed some epochs
+        // later.
         while epochs.len() > REPORTED_AFTER && epochs.front().is_some_and(|open| open.served_ms.is_some()) {
             if let Some(freshness_ms) = epochs.pop_front().and_then(|open| open.freshness_ms()) {
                 self.freshness.observe(freshness_ms as f64 / 1000.0);
@@ -161,20 +177,20 @@ impl Metrics {
         freshness_ms
     }
 
-    /// What was cut last is in the log.
+    /// Notes that the last cut is in the lake's log.
     pub fn committed(&self) {
         if let Some(began) = lock(&self.cut_began).take() {
             self.commit_duration.observe(began.elapsed().as_secs_f64());
         }
     }
 
-    /// A request to `path`, as the router knows it, was answered.
+    /// Counts a response. `path` is the router's pattern, not the path of the request.
     pub fn answered(&self, path: &str, status: u16, took: Duration) {
         self.requests.with_label_values(&[path, &status.to_string()]).inc();
         self.request_duration.observe(took.as_secs_f64());
     }
 
-    /// How many requests to `path` were answered with `status`.
+    /// The number of responses to `path` with `status`.
     #[cfg(test)]
     pub fn answers(&self, path: &str, status: u16) -> u64 {
         self.requests.with_label_values(&[path, &status.to_string()]).get()

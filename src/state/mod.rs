@@ -1,4 +1,5 @@
-//! What a run knows: what the dataflow tells the rest of the process, for HTTP, the screen, the changelog and the metrics to read.
+//! The state of a run: results of the dataflow and reports of its sources, read by HTTP, the
+//! screen, the changelog and the metrics.
 
 pub mod charts;
 mod durable;

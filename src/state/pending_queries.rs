@@ -1,7 +1,8 @@
-//! PendingQueries to the workers, on their way there and back.
+//! Queries that HTTP has put to the workers and that are not answered yet.
 //!
-//! HTTP asks, worker 0 puts what was asked into the dataflow with its next tick, and when that epoch is complete all that the
-//! workers have found is there at once. So an answer is as of one epoch, the same that the charts are of then.
+//! HTTP adds a query, worker 0 puts it into the dataflow with its next tick, and the findings of
+//! all workers are complete when that epoch is. An answer therefore holds for one epoch, the same
+//! as the charts at that moment.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,21 +14,25 @@ use tokio::sync::oneshot;
 
 use super::charts::AsOf;
 
-/// PendingQueries that may wait or be on their way at the same time.
+/// The most queries that may be pending at the same time.
 const OPEN_MAX: usize = 256;
-/// Of these, those that an epoch takes along: each costs its workers time, of which the plays of the epoch wait for.
+/// The most queries that one epoch takes: each costs the workers time, which delays the epoch's
+/// plays.
 const EPOCH_MAX: usize = 32;
-/// Between two that look at every track: they take some milliseconds of every worker.
+/// The least time between two queries that scan every track: each takes every worker some
+/// milliseconds.
 const COSTLY_INTERVAL: Duration = Duration::from_millis(50);
 
-/// What all workers together have found, in no order, and what that is true for.
+/// The answer to a query.
 #[derive(Debug)]
 pub struct Findings {
+    /// The epoch and clock that the answer holds for.
     pub as_of: AsOf,
+    /// The findings of all workers, in no order.
     pub found: Vec<Finding>,
 }
 
-/// The questions that are open.
+/// The queries that are not answered yet.
 #[derive(Default)]
 pub struct PendingQueries(Mutex<Open>);
 
@@ -35,11 +40,13 @@ pub struct PendingQueries(Mutex<Open>);
 struct Open {
     last_id: u64,
     answered: u64,
-    /// When the last question was taken that looks at every track.
+    /// When the last query that scans every track was taken.
     costly_at: Option<Instant>,
-    /// The run is over, and nobody answers any more.
+    /// Whether the run is over, so that no query will be answered any more.
     closed: bool,
+    /// Queries that no epoch has taken yet, by id.
     waiting: BTreeMap<u64, Asked>,
+    /// Queries that are in the dataflow, by id.
     asked: BTreeMap<u64, Asked>,
 }
 
@@ -51,10 +58,11 @@ struct Asked {
 }
 
 impl PendingQueries {
-    /// Asks. None if too many questions are open. When the run is over, the sender of the answer is gone.
+    /// Adds a query; `None` if too many are pending. If the run is over, or ends before the answer,
+    /// the receiver's channel is closed.
     pub fn ask(&self, kind: QueryKind) -> Option<oneshot::Receiver<Findings>> {
         let mut open = self.open();
-        // Who has gone away makes room.
+        // A client that has disconnected makes room.
         open.waiting.retain(|_, asked| !asked.answer.is_closed());
         if open.waiting.len() + open.asked.len() >= OPEN_MAX {
             return None;
@@ -69,12 +77,12 @@ impl PendingQueries {
         Some(answered)
     }
 
-    /// Whether any question waits for an epoch.
+    /// Whether any query waits for an epoch.
     pub fn are_waiting(&self) -> bool {
         !self.open().waiting.is_empty()
     }
 
-    /// The run is over: who waits for an answer is told so.
+    /// Ends the run: drops all pending queries, which closes the channels of their answers.
     pub fn close(&self) {
         let mut open = self.open();
         open.closed = true;
@@ -82,12 +90,12 @@ impl PendingQueries {
         open.asked.clear();
     }
 
-    /// How many have been answered.
+    /// The number of queries that have been answered.
     pub fn answered(&self) -> u64 {
         self.open().answered
     }
 
-    /// What is asked in `epoch`.
+    /// Takes the queries that go into the dataflow with `epoch`.
     pub fn begin(&self, epoch: Epoch) -> Vec<Query> {
         let mut open = self.open();
         open.waiting.retain(|_, asked| !asked.answer.is_closed());
@@ -109,7 +117,8 @@ impl PendingQueries {
         queries
     }
 
-    /// The charts are complete as of `as_of`, and `answers` are what was found since the last time.
+    /// Sends the answers of all queries up to the epoch of `as_of`, which the charts have reached.
+    /// `answers` are what the workers have found since the last call.
     pub fn complete(&self, as_of: AsOf, answers: Vec<Answer>) {
         let mut open = self.open();
         for Answer { id, found } in answers {
@@ -125,7 +134,7 @@ impl PendingQueries {
         open.asked = later;
         open.answered += done.len() as u64;
         for Asked { found, answer, .. } in done.into_values() {
-            // Who asked may have gone.
+            // Fails if the client has disconnected.
             let _ = answer.send(Findings { as_of, found });
         }
     }
@@ -170,11 +179,11 @@ mod tests {
     }
 
     #[test]
-    fn no_epoch_takes_more_than_its_share() {
+    fn an_epoch_takes_a_limited_number() {
         let queries = PendingQueries::default();
-        let search =
+        let window =
             || QueryKind::Window { end_us: 0, scope: reprise_dataflows::rules::definition::Scope::Global, limit: 1 };
-        let costly: Vec<_> = (0..3).map(|_| queries.ask(search()).unwrap()).collect();
+        let costly: Vec<_> = (0..3).map(|_| queries.ask(window()).unwrap()).collect();
         let others: Vec<_> = (0..EPOCH_MAX).map(|_| queries.ask(track()).unwrap()).collect();
         assert_eq!(queries.begin(1).len(), EPOCH_MAX);
         assert_eq!(queries.begin(2).len(), 1);
@@ -187,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn at_the_end_of_a_run_nobody_is_left_waiting() {
+    fn the_end_of_a_run_closes_every_channel() {
         let queries = PendingQueries::default();
         let (mut asked, mut waiting) = (queries.ask(track()).unwrap(), queries.ask(track()).unwrap());
         assert_eq!(queries.begin(1).len(), 2);
@@ -199,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_gone_makes_room() {
+    fn a_disconnected_client_makes_room() {
         let queries = PendingQueries::default();
         let waiting: Vec<_> = (0..OPEN_MAX).map(|_| queries.ask(track()).unwrap()).collect();
         assert!(queries.ask(track()).is_none());

@@ -1,4 +1,4 @@
-//! What the dead letters of a run are, in words: for the log, and for `no_plays` of the status.
+//! Describes the dead letters of a run in words, for the log and for `no_plays` of the status.
 
 use std::collections::BTreeMap;
 
@@ -8,12 +8,14 @@ use crate::text::grouped;
 /// Dead letters of the same reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejects {
+    /// How many dead letters have the reason.
     pub count: u64,
-    /// The reason, and of one of them where it is and what is wrong with it.
+    /// The reason, and the place and the fault of one example.
     pub text: String,
 }
 
-/// The most frequent of `reasons`, with the first of the `newest` dead letters of `topic` that has it.
+/// The most frequent of `reasons`, with the first of the `newest` dead letters of `topic` that has
+/// it as the example. `None` if no reason has a count.
 pub fn most<'a>(
     topic: &str,
     reasons: &BTreeMap<String, u64>,
@@ -29,7 +31,8 @@ pub fn most<'a>(
     Some(Rejects { count, text })
 }
 
-/// A sentence for a run that has read records and not one play: how many `records`, and what `most` of them are.
+/// A sentence for a run that has read `records` records and not one play; `most` describes the
+/// largest group of them.
 pub fn no_plays(records: u64, most: &Rejects) -> String {
     let how_many = match records {
         1 => "1 record, and it is no play".to_owned(),
@@ -39,7 +42,8 @@ pub fn no_plays(records: u64, most: &Rejects) -> String {
     format!("{how_many}: {}", most.text)
 }
 
-/// The same for a run that has read nothing new: the lake holds so many dead letters of runs before, and not one play.
+/// A sentence for a run that has read nothing new from Kafka, and whose lake holds `dead_letters`
+/// dead letters of earlier runs and not one play.
 pub fn none_before(dead_letters: u64) -> String {
     let are = if dead_letters == 1 { "1 dead letter" } else { &format!("{} dead letters", grouped(dead_letters)) };
     format!("the lake holds {are} and no play, and nothing new has come")
@@ -55,22 +59,22 @@ mod tests {
     }
 
     #[test]
-    fn the_most_frequent_reason_is_told() {
-        let said = |reasons: &[(&str, u64)], newest: &[RejectedRecord]| {
+    fn the_most_frequent_reason_is_named() {
+        let sentence = |reasons: &[(&str, u64)], newest: &[RejectedRecord]| {
             let reasons = reasons.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect();
             let most = most("plays", &reasons, newest.iter())?;
             Some(no_plays(reasons.values().sum(), &most))
         };
         let newest = [record("not_json", 9, "no brace"), record("missing_field", 8, "missing: title; keys: name")];
         assert_eq!(
-            said(&[("missing_field", 1000), ("not_json", 1), ("empty", 0)], &newest).unwrap(),
+            sentence(&[("missing_field", 1000), ("not_json", 1), ("empty", 0)], &newest).unwrap(),
             "1,001 records, none is a play; 1,000 of them: missing_field (missing: title; keys: name), as at offset 8 of plays/1"
         );
         assert_eq!(
-            said(&[("not_json", 1)], &newest).unwrap(),
+            sentence(&[("not_json", 1)], &newest).unwrap(),
             "1 record, and it is no play: not_json (no brace), as at offset 9 of plays/1"
         );
-        assert_eq!(said(&[("empty", 2)], &newest).unwrap(), "2 records, none is a play: empty");
-        assert_eq!(said(&[("empty", 0)], &newest), None);
+        assert_eq!(sentence(&[("empty", 2)], &newest).unwrap(), "2 records, none is a play: empty");
+        assert_eq!(sentence(&[("empty", 0)], &newest), None);
     }
 }

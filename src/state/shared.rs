@@ -1,5 +1,5 @@
-//! What the dataflow tells the rest of the process: the charts of the newest complete epoch, those of the last commit, and
-//! how the run is doing.
+//! The state that all threads share: the charts of the newest complete epoch, the charts of the
+//! last commit, and the status of the run.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -15,7 +15,7 @@ use super::durable::{CommittedCut, Durable};
 use super::metrics::Metrics;
 use super::pending_queries::PendingQueries;
 use super::rejects::{self, Rejects};
-use super::status::{OpenTransaction, PartitionStatus, Phase, Status};
+use super::status::{OpenTransaction, Phase, Status};
 use crate::kafka::Extent;
 use crate::lake::sink::Committed;
 use crate::process::memory::Parts;
@@ -23,44 +23,49 @@ use crate::process::wall::wall_ms;
 use crate::report::rejected::{NewestRejected, RejectedRecord};
 use crate::report::{KafkaReport, PartitionReport, ProcessReport, Report};
 
-/// What the dataflow tells and HTTP answers from.
+/// The state of a run. The dataflow and the reports of sources write it; HTTP, the screen, the
+/// changelog and the metrics read it.
 pub struct State {
     charts: RwLock<Charts>,
     durable: Mutex<Durable>,
     status: RwLock<Status>,
     /// The newest report of each partition.
     partitions: RwLock<BTreeMap<i32, PartitionReport>>,
-    /// What the lake has committed.
+    /// The next offset of each partition after those in the lake.
     committed: RwLock<BTreeMap<i32, i64>>,
     /// The newest dead letters of all workers.
     rejected: Mutex<NewestRejected>,
     /// When the next commit is due; `None` when there is nothing to commit.
     commit_due: Mutex<Option<Instant>>,
-    /// Why this process cannot write for the moment.
+    /// Why this process cannot write at the moment.
     paused: Mutex<Option<String>>,
     /// The newest report of each process.
     processes: Mutex<BTreeMap<usize, ProcessReport>>,
     /// Offsets that were missing in the lake before this run.
     missing_before: AtomicU64,
-    /// Whether `/readyz` says so.
+    /// Whether `/readyz` reports ready: the charts of the lake are served.
     pub ready: AtomicBool,
-    /// Whether Kafka has said lately that it holds no play that has not been read.
+    /// Whether the last look at Kafka found no unread play.
     all_seen: AtomicBool,
-    /// What each worker holds of what was read and is not in the lake.
+    /// The bytes that each worker has read and that are not in the lake.
     uncommitted_bytes: Mutex<BTreeMap<usize, u64>>,
-    /// Which start of the lake's writer this is.
+    /// The number of this start among the lake's writers.
     incarnation: AtomicI64,
+    /// The most memory that this process may hold; 0 if unknown.
     memory_max_bytes: AtomicU64,
+    /// Queries to the workers that are not answered yet.
     pub queries: PendingQueries,
     epochs: watch::Sender<Epoch>,
-    /// The run is over.
+    /// Whether the run is over.
     is_closed: AtomicBool,
+    /// Counters and histograms.
     pub metrics: Metrics,
     /// Messages that have been published to the changelog.
     pub changelog_published: AtomicU64,
 }
 
 impl State {
+    /// The state at the start of a run, with `charts` that have no entries yet.
     pub fn new(charts: Charts) -> Self {
         let (durable, status, partitions, committed) = Default::default();
         let (rejected, commit_due, paused, processes, missing_before) = Default::default();
@@ -90,26 +95,31 @@ impl State {
         }
     }
 
-    /// Like the other three, it goes on after a panic elsewhere: what panicked ends the run, and says more than we could.
+    /// The charts of the newest complete epoch. This and every other lock here ignores poisoning:
+    /// the panic that poisoned it already ends the run with a better message.
     pub fn charts(&self) -> RwLockReadGuard<'_, Charts> {
         self.charts.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The charts of the newest complete epoch, to be changed.
     pub fn charts_mut(&self) -> RwLockWriteGuard<'_, Charts> {
         self.charts.write().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The status, without the values that depend on the present moment; see
+    /// [`status_now`](Self::status_now).
     pub fn status(&self) -> RwLockReadGuard<'_, Status> {
         self.status.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A copy of the status, with what depends on the present moment.
+    /// A copy of the status, with the values that depend on the present moment.
     pub fn status_now(&self) -> Status {
         let due = *self.commit_due.lock().unwrap_or_else(PoisonError::into_inner);
         let next_commit_ms = due.map(|due| due.saturating_duration_since(Instant::now()).as_millis() as u64);
         Status { next_commit_ms, ..self.status().clone() }
     }
 
+    /// The status, to be changed.
     pub fn status_mut(&self) -> RwLockWriteGuard<'_, Status> {
         self.status.write().unwrap_or_else(PoisonError::into_inner)
     }
@@ -118,33 +128,36 @@ impl State {
         self.durable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The charts at the last commit; none until all of the lake has been counted.
+    /// The charts at the last commit; `None` until all of the lake has been counted.
     pub fn durable_charts(&self) -> Option<Arc<Charts>> {
         self.durable().charts()
     }
 
-    /// Which start of the lake's writer this is.
+    /// The number of this start among the lake's writers.
     pub fn incarnation(&self) -> i64 {
         self.incarnation.load(Ordering::Relaxed)
     }
 
-    /// How much this process may hold; 0 if nobody knows.
+    /// The most memory that this process may hold, in bytes; 0 if unknown.
     pub fn memory_max_bytes(&self) -> u64 {
         self.memory_max_bytes.load(Ordering::Relaxed)
     }
 
+    /// Sets the most memory that this process may hold.
     pub fn limit_memory(&self, max_bytes: u64) {
         self.memory_max_bytes.store(max_bytes, Ordering::Relaxed);
     }
 
-    /// The run is start number `incarnation` of the lake's writer, and begins with what the lake holds at `as_of`.
+    /// Notes that the run has opened the lake as writer number `incarnation`, and that the lake is
+    /// at `as_of`.
     pub fn opened(&self, incarnation: i64, as_of: AsOf) {
         self.incarnation.store(incarnation, Ordering::Relaxed);
         self.charts_mut().set_as_of(AsOf { lake_version: as_of.lake_version, ..AsOf::default() });
         self.durable().open(as_of);
     }
 
-    /// An epoch is complete: its changes are folded in, under its clock if it had a tick, and whoever waits for it is told.
+    /// Folds in the changes of a complete epoch, under its clock if it had a tick; then sends the
+    /// answers of its queries and wakes the readers of [`epochs`](Self::epochs).
     pub fn advance(&self, epoch: Epoch, tick: Option<Tick>, changes: Changes, answers: Vec<Answer>) {
         let mut charts = self.charts_mut();
         let clock_us = tick.map_or(charts.as_of().clock_us, |tick| tick.clock_us);
@@ -162,32 +175,33 @@ impl State {
         status.freshness_ms = freshness_ms.or(status.freshness_ms);
     }
 
-    /// No more epochs are to come.
+    /// Ends the run: no more epochs will come, and pending queries are dropped.
     pub fn close(&self) {
         self.queries.close();
         self.is_closed.store(true, Ordering::Relaxed);
         self.epochs.send_modify(|_| {});
     }
 
-    /// The newest complete epoch, and a wake-up for each, also when no more are to come.
+    /// The newest complete epoch. The receiver wakes at each epoch, and when the run ends.
     pub fn epochs(&self) -> watch::Receiver<Epoch> {
         self.epochs.subscribe()
     }
 
-    /// Whether no more epochs are to come.
+    /// Whether the run is over, so that no more epochs will come.
     pub fn is_closed(&self) -> bool {
         self.is_closed.load(Ordering::Relaxed)
     }
 
-    /// When the next commit is due; `None` when there is nothing to commit.
+    /// Sets when the next commit is due; `None` when there is nothing to commit.
     pub fn commit_is_due(&self, at: Option<Instant>) {
         *self.commit_due.lock().unwrap_or_else(PoisonError::into_inner) = at;
     }
 
-    /// Whether the charts of the lake are served, and whether those of all that Kafka had when its end was reached.
+    /// Updates readiness and phase at a tick. `rebuilt`: the charts of the lake are served.
+    /// `caught_up`: every partition has been read to its end once.
     pub fn ticked(&self, rebuilt: bool, caught_up: bool) {
         if rebuilt && !self.ready.load(Ordering::Relaxed) {
-            // No live epoch has been folded in yet, or the durable charts would be there already.
+            // If a live epoch had been folded in, the durable charts would exist already.
             let charts = self.charts();
             self.durable().rebuilt(&charts);
             drop(charts);
@@ -207,23 +221,24 @@ impl State {
         }
     }
 
-    /// Where the lake was when the run began.
+    /// Sets where the lake was when the run began: the next offset of each partition, and the
+    /// offsets that were missing by then.
     pub fn began(&self, offsets: &BTreeMap<i32, i64>, missing: u64) {
         self.committed.write().unwrap_or_else(PoisonError::into_inner).clone_from(offsets);
         self.missing_before.store(missing, Ordering::Relaxed);
         self.status_mut().missing = missing;
     }
 
-    /// The next offset of each partition after those that are safe in the lake.
+    /// The next offset of each partition after those in the lake.
     pub fn committed_offsets(&self) -> BTreeMap<i32, i64> {
         self.committed.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// A commit is in the log.
+    /// Notes that a commit is in the lake's log.
     pub fn committed(&self, commit: &Committed) {
         let Committed { cut, version, plays, dead_letters, files, bytes, ref offsets } = *commit;
         let totals = &self.metrics.totals;
-        // A cut that says nothing new adds no version.
+        // A cut without new records or offsets adds no version.
         if self.status().lake_version < Some(version) {
             totals.commits.add(1);
             self.metrics.committed();
@@ -247,18 +262,18 @@ impl State {
         }
     }
 
-    /// This process cannot write, for a reason, or it can again.
+    /// Sets why this process cannot write at the moment; `None` if it can.
     pub fn pause(&self, reason: Option<String>) {
         *self.paused.lock().unwrap_or_else(PoisonError::into_inner) = reason;
         self.show_pauses(&self.processes.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Why this process cannot write for the moment.
+    /// Why this process cannot write at the moment; `None` if it can.
     pub fn paused(&self) -> Option<String> {
         self.paused.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What of this process's memory can be measured.
+    /// The parts of this process's memory that are counted.
     pub fn memory_parts(&self) -> Parts {
         let uncommitted = self.uncommitted_bytes.lock().unwrap_or_else(PoisonError::into_inner);
         Parts {
@@ -267,12 +282,12 @@ impl State {
         }
     }
 
-    /// A worker of this process holds so many bytes that are not in the lake yet.
+    /// Sets how many bytes a worker of this process has read that are not in the lake yet.
     pub fn holds_uncommitted(&self, worker: usize, bytes: u64) {
         self.uncommitted_bytes.lock().unwrap_or_else(PoisonError::into_inner).insert(worker, bytes);
     }
 
-    /// A source or a process has reported.
+    /// Takes in a report of a source or of a process.
     pub fn reported(&self, report: Report) {
         match report {
             Report::Lake(_) => {}
@@ -288,7 +303,8 @@ impl State {
         self.show_pauses(&processes);
     }
 
-    /// What process 0 has reported of itself may be old: the last tick may have gone by.
+    /// Shows why writing is paused in any process. For process 0 this reads `paused`, because its
+    /// last report may be outdated if no more ticks come.
     fn show_pauses(&self, processes: &BTreeMap<usize, ProcessReport>) {
         let others = processes.values().filter(|report| report.process > 0);
         let mut others =
@@ -325,9 +341,9 @@ impl State {
         for report in partitions.values() {
             let partition = status.partition(report.partition);
             (partition.start_offset, partition.next_offset) = (report.start, report.next);
-            // The broker's word may be older than the report.
+            // The broker's end may be older than the report.
             partition.end_offset = partition.end_offset.map(|end| end.max(report.next));
-            // What the run has found in its lake is committed too.
+            // Offsets that were in the lake at the start are committed too.
             partition.committed_offset = partition.committed_offset.or(committed.get(&report.partition).copied());
         }
         status.measure_lag();
@@ -338,19 +354,20 @@ impl State {
         self.rejected.lock().unwrap_or_else(PoisonError::into_inner).newest(limit).cloned().collect()
     }
 
-    /// What most of the dead letters of `status` are.
+    /// The most frequent kind of dead letter in `status`, with an example.
     pub fn most_rejected(&self, status: &Status) -> Option<Rejects> {
         let rejected = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
         rejects::most(&status.topic, &status.dead_letters, rejected.newest(usize::MAX))
     }
 
-    /// The broker does not say where the partitions end, for a reason.
+    /// Notes why the ends of the partitions cannot be fetched from Kafka.
     pub fn kafka_is_silent(&self, reason: String) {
         self.status_mut().kafka_silent = Some(reason);
     }
 
-    /// The broker has said where the partitions end, and whether a transaction hides what comes next. `all_seen` means that it has told
-    /// of all partitions and hides nothing.
+    /// Notes the ends of the partitions as Kafka reports them, and the records behind an open
+    /// transaction. `all_seen`: the ends of all partitions are known and no transaction hides
+    /// records.
     pub fn measured(&self, extents: &BTreeMap<i32, Extent>, open: Option<OpenTransaction>, all_seen: bool) {
         let mut status = self.status_mut();
         (status.kafka_silent, status.open_transaction) = (None, open);
@@ -361,31 +378,13 @@ impl State {
         self.all_seen(all_seen && status.lag == Some(0));
     }
 
-    /// Notes whether Kafka has said that it holds no play that has not been read.
+    /// Sets whether the last look at Kafka found no unread play.
     pub fn all_seen(&self, all_seen: bool) {
         self.all_seen.store(all_seen, Ordering::Relaxed);
     }
 
-    /// Whether Kafka may hold plays that have not been read, as far as is known.
+    /// Whether Kafka may hold unread plays: true unless the last look found none.
     pub fn has_unread(&self) -> bool {
         !self.all_seen.load(Ordering::Relaxed)
-    }
-}
-
-impl Status {
-    fn partition(&mut self, partition: i32) -> &mut PartitionStatus {
-        let place = self.partitions.partition_point(|known| known.partition < partition);
-        if self.partitions.get(place).is_none_or(|known| known.partition != partition) {
-            self.partitions.insert(place, PartitionStatus { partition, ..PartitionStatus::default() });
-        }
-        &mut self.partitions[place]
-    }
-
-    fn measure_lag(&mut self) {
-        for partition in &mut self.partitions {
-            partition.lag = partition.end_offset.map(|end| (end - partition.next_offset).max(0));
-        }
-        let lags = self.partitions.iter().map(|partition| partition.lag);
-        self.lag = lags.sum::<Option<i64>>().filter(|_| !self.partitions.is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! How the run is doing: what `/v1/status` says, and the last line of the live table.
+//! The status of a run: the answer of `/v1/status`, and the last line of the live table.
 
 use std::collections::BTreeMap;
 
@@ -6,16 +6,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::text::instant;
 
-/// How far a run has come since its start.
+/// The phase of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// The lake is not opened yet.
     #[default]
     Opening,
-    /// The charts are being made from the lake.
+    /// The charts are being rebuilt from the lake.
     Rebuilding,
-    /// Some partition has not been read to its end since the start: the charts lack what Kafka already has.
+    /// Some partition has not been read to its end since the start: the charts lack plays that
+    /// Kafka already has.
     CatchingUp,
     /// Every partition has been read to its end once.
     Live,
@@ -36,23 +37,25 @@ impl Phase {
     }
 }
 
-/// What the run tells about itself; the dataflow's thread fills it in. Offsets are Kafka's.
+/// The status of a run. Offsets are Kafka's.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
+    /// The topic that plays are read from.
     pub topic: String,
+    /// How far the run has come since its start.
     #[serde(default)]
     pub phase: Phase,
-    /// How many processes work together.
+    /// The number of processes in the cluster; 1 without one.
     #[serde(default)]
     pub processes: usize,
-    /// Of all processes.
+    /// The number of workers of all processes.
     pub workers: usize,
-    /// Bytes that the processes have sent each other; 0 with one.
+    /// Bytes that the processes have sent to each other; 0 with one process.
     #[serde(default)]
     pub exchanged_bytes: u64,
-    /// Where HTTP answers, as a URL.
+    /// The URL of the HTTP server.
     pub address: String,
-    /// In µs since 1970, as RFC 3339 in JSON.
+    /// When the run started, in µs since 1970; as RFC 3339 in JSON.
     #[serde(rename = "started_at", with = "instant")]
     pub started_at_us: Option<i64>,
     /// The newest complete epoch.
@@ -60,7 +63,7 @@ pub struct Status {
     /// The clock of `epoch`; `None` before the first play.
     #[serde(rename = "clock", with = "instant")]
     pub clock_us: Option<i64>,
-    /// How far the clock is ahead of this machine's, in ms; `None` when it is not.
+    /// How far the clock is ahead of this machine's, in ms; `None` if it is not ahead.
     #[serde(default)]
     pub clock_ahead_ms: Option<i64>,
     /// Plays of the last five minutes that missed the trending window; `None` without any plays.
@@ -70,81 +73,113 @@ pub struct Status {
     pub lake: String,
     /// The newest version that is committed.
     pub lake_version: Option<u64>,
-    /// The version of the newest checkpoint: the one that this run began with, or that it has made since.
+    /// The lake's version of the newest checkpoint that this run has started from or has made.
     pub checkpoint_version: Option<u64>,
     /// Plays in the lake, earlier runs included, as of `lake_version`.
     pub lake_plays: u64,
     /// Dead letters in the lake, earlier runs included, as of `lake_version`.
     #[serde(default)]
     pub lake_dead_letters: u64,
-    /// Plays that were read since this start.
+    /// Plays that were read since the start of this run.
     pub accepted: u64,
-    /// Those of `accepted` that are not yet in the lake.
+    /// Plays of `accepted` that are not yet in the lake.
     #[serde(default)]
     pub uncommitted_plays: u64,
-    /// Until the next commit is due, in ms; 0 while one is late or under way, `None` when there is nothing to commit.
+    /// Time until the next commit is due, in ms; 0 while one is late or under way, `None` when
+    /// there is nothing to commit.
     #[serde(default)]
     pub next_commit_ms: Option<u64>,
-    /// Records that are not plays and were read since this start, by reason.
+    /// Records that are not plays and were read since the start of this run, by reason.
     pub dead_letters: BTreeMap<String, u64>,
-    /// Offsets without a record: compaction, and the markers of transactions.
+    /// Offsets without a record: removed by compaction, or markers of transactions.
     pub holes: u64,
     /// Offsets that Kafka had deleted before they were read, in this run and all before it.
     #[serde(default)]
     pub missing: u64,
+    /// Plays read per second, averaged over the last interval of `terminal::monitor`.
     pub plays_per_second: f64,
-    /// How long ago the oldest record of the newest epoch had been produced when the epoch was served, in ms; `None` while
-    /// nothing comes.
+    /// The age of the newest epoch's oldest record, from its production until the epoch was served,
+    /// in ms; `None` while no records come.
     #[serde(default)]
     pub freshness_ms: Option<i64>,
-    /// Whether every partition has been read to its end at least once; `lag` says how far it is from there now.
+    /// Whether every partition has been read to its end at least once; `lag` is the distance now.
     pub caught_up: bool,
+    /// Whether the charts of the lake are served.
     pub ready: bool,
-    /// Why nothing can be committed for the moment; `None` normally.
+    /// Why nothing can be committed at the moment; `None` normally.
     pub paused: Option<String>,
-    /// Since when Kafka does not answer, and what is known of why; `None` normally. Lags are the last that were known then.
+    /// Since when Kafka does not answer, and why as far as known; `None` normally. Meanwhile lags
+    /// keep their last known values.
     #[serde(default)]
     pub kafka_silent: Option<String>,
-    /// A sentence if records have come since the start and none was a play: how many, and what is wrong with the most of them.
+    /// A sentence for people if records have been read and none is a play: their number, and the
+    /// most frequent fault.
     #[serde(default)]
     pub no_plays: Option<String>,
-    /// What waits behind a transaction that nobody ends; `None` normally. It is not in the lag, for it cannot be read.
+    /// The records behind a transaction that stays open; `None` normally. They cannot be read, so
+    /// the lag leaves them out.
     #[serde(default)]
     pub open_transaction: Option<OpenTransaction>,
-    /// Records of all partitions that wait to be read; `None` until the broker has said where they end.
+    /// Records of all partitions that wait to be read; `None` until the broker has reported the
+    /// partitions' ends.
     pub lag: Option<i64>,
+    /// Each partition, in the order of their numbers.
     pub partitions: Vec<PartitionStatus>,
+}
+
+impl Status {
+    /// The status of a partition, added if it is new.
+    pub(super) fn partition(&mut self, partition: i32) -> &mut PartitionStatus {
+        let index = self.partitions.partition_point(|known| known.partition < partition);
+        if self.partitions.get(index).is_none_or(|known| known.partition != partition) {
+            self.partitions.insert(index, PartitionStatus { partition, ..PartitionStatus::default() });
+        }
+        &mut self.partitions[index]
+    }
+
+    /// Computes the lag of each partition, and their sum.
+    pub(super) fn measure_lag(&mut self) {
+        for partition in &mut self.partitions {
+            partition.lag = partition.end_offset.map(|end| (end - partition.next_offset).max(0));
+        }
+        let lags = self.partitions.iter().map(|partition| partition.lag);
+        self.lag = lags.sum::<Option<i64>>().filter(|_| !self.partitions.is_empty());
+    }
 }
 
 /// How far one partition has been read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionStatus {
+    /// The partition's number.
     pub partition: i32,
     /// The offset that this run began at.
     pub start_offset: i64,
-    /// The next one to read.
+    /// The next offset to read.
     pub next_offset: i64,
-    /// The next one after those that are safe in the lake.
+    /// The next offset after those in the lake.
     pub committed_offset: Option<i64>,
-    /// The next one that a producer will get; `None` until the broker has said it.
+    /// The offset of the next record to be produced; `None` until the broker has reported it.
     pub end_offset: Option<i64>,
-    /// `end_offset` less `next_offset`; `None` until the broker has said where the partition ends.
+    /// `end_offset - next_offset`, at least 0; `None` until `end_offset` is known.
     pub lag: Option<i64>,
 }
 
-/// How many plays came, and how many of them were too old for the trending window when they were read.
+/// Plays of a period of time, and those that were too old for the trending window when they were
+/// read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WindowMisses {
+    /// All plays of the period.
     pub plays: u64,
+    /// Plays that were too old for the window.
     pub missed: u64,
 }
 
 /// Records that cannot be read until a transaction is committed or aborted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenTransaction {
-    /// Of all partitions, markers of transactions included.
+    /// The records of all partitions, markers of transactions included.
     pub records: i64,
-    /// When it was first seen, in µs since 1970; as RFC 3339 in JSON.
+    /// When the transaction was first seen, in µs since 1970; as RFC 3339 in JSON.
     #[serde(rename = "since", with = "instant")]
     pub since_us: Option<i64>,
 }

@@ -62,7 +62,7 @@ fn plays_of_other_writers_are_read_and_invalid_rows_are_counted() {
     let Some(lakes) = lakes() else { return };
     let misfiled = "in folders of other hours than the UTC hours of their timestamps";
     let nonsense = [
-        "not counted, for no Kafka record would be taken for such a play: 14 rows of the lake, ",
+        "not counted, because they break the rules for plays: 14 rows of the lake, ",
         "4 missing_field (first: `",
         "2 bad_timestamp (first: `timestamp` of row ",
         "4 text_too_long (first: `",

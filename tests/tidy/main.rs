@@ -121,8 +121,21 @@ const LAYERS: &[&str] = &[
     "text",
 ];
 /// The modules of `dataflows/src/`, in the same order.
-const DATAFLOW_LAYERS: &[&str] =
-    &["tops", "window", "count", "query", "rank", "names", "rules", "operators", "keys", "time", "play", "tick"];
+const DATAFLOW_LAYERS: &[&str] = &[
+    "tops",
+    "window",
+    "count",
+    "query",
+    "rank",
+    "reference",
+    "names",
+    "rules",
+    "operators",
+    "keys",
+    "time",
+    "play",
+    "tick",
+];
 
 #[test]
 fn imports_go_down_and_have_no_cycles() {

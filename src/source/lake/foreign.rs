@@ -1,9 +1,10 @@
-//! Files that another tool wrote → plays.
+//! Reads plays from files that another tool wrote.
 //!
-//! Such a file may store plays in other types, may lack columns, and may hold rows that no Kafka record could have become.
-//! So every column of a play that it has is read, whatever the charts ask for, and each row is judged by the rules of
-//! [`play`]: whether it counts depends on the row alone, never on which charts are counted. A row is left out for the first
-//! of its bad columns, in the order of the schema. What folder a file is in says nothing; the timestamps do.
+//! Such a file may use other types, may lack columns, and may hold rows that would be invalid as
+//! Kafka records. Every column of a play that the file has is read, whatever the charts need, and
+//! each row is checked by the rules of `intake::rejection`: whether it counts depends on the row
+//! alone, never on the charts. A row is left out for the first of its bad columns, in the order of
+//! the schema. The hour of a play comes from its timestamp, not from the file's folder.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -33,15 +34,15 @@ use crate::source::event::timestamp;
 const BATCH_ROWS: usize = 64 << 10;
 /// The columns of a play.
 static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(crate::intake::schema);
-/// Which Kafka record a play was: asked for only beside a checkpoint.
+/// The Kafka coordinates of a play, which are needed only with a checkpoint.
 const ORIGIN: [&str; 2] = ["kafka_partition", "kafka_offset"];
 
 /// Reads one file.
 pub struct Foreign {
     path: Arc<Path>,
-    /// The hour that its folder claims, in µs since 1970.
+    /// The hour of its folder, in µs since 1970.
     folder_us: Option<Range<i64>>,
-    /// Whether reprise wrote the table, so that the folder was used to find the file.
+    /// Whether reprise wrote the table, so that files are selected by folder.
     is_filed: bool,
     reader: ParquetRecordBatchReader,
     /// Rows read so far.
@@ -50,21 +51,25 @@ pub struct Foreign {
 
 /// The rows of a batch that are plays, and the UTC day if they share one.
 pub struct Judged {
+    /// The plays, in the types of our schema.
     pub plays: RecordBatch,
+    /// The UTC day of all of them, in days since 1970; `None` if they have several.
     pub day: Option<i32>,
 }
 
-/// Rows of a batch that are no plays, by index, with the column that says so.
+/// Rows of a batch that are no plays, by index, with the reason and the column.
 type Bad = BTreeMap<usize, (Rejection, &'static str)>;
 
 impl Foreign {
-    /// A reader of all columns of a play that a file has. `with_origin`: also of its Kafka coordinates.
+    /// A reader of all columns of a play that a file has, and `with_origin` of its Kafka
+    /// coordinates.
     ///
     /// # Errors
-    /// If the file lacks a column that a chart of `plan` needs, or has one of a type that cannot be a play's.
+    /// If the file lacks a column that a chart of `plan` needs, or has one of a type that cannot be
+    /// a play's.
     pub fn open(opened: Opened, file: &LakeFile, plan: &Plan, with_origin: bool) -> Result<Self> {
         let Opened { content, metadata, .. } = opened;
-        // What an Arrow writer noted of its own types is no matter: Parquet's are fewer.
+        // Ignore the Arrow types that a writer may have stored: Parquet has fewer types to handle.
         let options = || ArrowReaderOptions::new().with_skip_arrow_metadata(true);
         let plain = ArrowReaderMetadata::try_new(metadata.clone(), options())?;
         let schema = plain.schema();
@@ -104,7 +109,8 @@ impl Foreign {
         })
     }
 
-    /// The plays of the next rows, and how many rows these are. What is no play is counted in `left_out`.
+    /// The number of rows in the next batch, and the plays among them; `None` at the end. The other
+    /// rows are counted in `left_out`.
     pub fn next(&mut self, left_out: &mut LeftOut) -> Result<Option<(u64, Judged)>> {
         let Some(batch) = self.reader.next().transpose()? else { return Ok(None) };
         let mut bad = Bad::new();
@@ -128,7 +134,8 @@ impl Foreign {
         Ok(Some((batch.num_rows() as u64, Judged { plays, day })))
     }
 
-    /// The UTC day that all plays share, if they do. Counts those that are not of the hour of their folder.
+    /// The UTC day of all plays, if they have the same. Counts plays outside of their folder's
+    /// hour.
     fn look_at_hours(&self, plays: &RecordBatch, left_out: &mut LeftOut) -> Result<Option<i32>> {
         let times_us = plays.column_by_name("timestamp").context("there is no column `timestamp`")?;
         let times_us = times_us.as_primitive::<TimestampMicrosecondType>().values();
@@ -150,7 +157,7 @@ impl Foreign {
     }
 }
 
-/// A column that is not in a file is an error if a chart needs it: each of its rows would be left out.
+/// Fails for a missing column that a chart needs, because every row would be left out.
 fn check_lacking(field: &Field, plan: &Plan, schema: &Schema, path: &Path) -> Result<()> {
     let charts = plan.charts_that_need(field.name());
     if field.is_nullable() || (charts.is_empty() && field.name() != "timestamp") {
@@ -176,7 +183,7 @@ fn check_lacking(field: &Field, plan: &Plan, schema: &Schema, path: &Path) -> Re
     )
 }
 
-/// Whether a column of the type `found` can be that of a play.
+/// Whether a column of the type `found` can hold the values of `field`.
 fn fits(field: &Field, found: &DataType) -> bool {
     match field.data_type() {
         DataType::Utf8 => matches!(found, DataType::Utf8 | DataType::Binary),
@@ -186,8 +193,8 @@ fn fits(field: &Field, found: &DataType) -> bool {
     }
 }
 
-/// What a column of a type is read as, if not as that: texts keep their dictionaries, and moments of 96 bits, which are
-/// nanoseconds for Arrow, reach beyond the years 1678 to 2262.
+/// The type to read a column as, if not its own. Texts keep their dictionaries. Timestamps of 96
+/// bits are read in µs, because Arrow's ns would limit them to the years 1678 to 2262.
 fn read_as(data_type: &DataType, is_int96: bool) -> Option<DataType> {
     match data_type {
         DataType::Utf8 => Some(DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))),
@@ -195,7 +202,7 @@ fn read_as(data_type: &DataType, is_int96: bool) -> Option<DataType> {
     }
 }
 
-/// `column` as the charts need it; rows that break a rule join the `bad` ones.
+/// Converts `column` to the type that the charts need, and adds rows that break a rule to `bad`.
 fn judged(field: &'static Field, column: &ArrayRef, bad: &mut Bad) -> Result<ArrayRef> {
     let name = field.name().as_str();
     let mut reject = |row: usize, reason| {
@@ -217,7 +224,7 @@ fn judged(field: &'static Field, column: &ArrayRef, bad: &mut Bad) -> Result<Arr
     }
 }
 
-/// Texts, plain or of a dictionary, of which each distinct one is looked at once.
+/// Checks texts, plain or in a dictionary. Each text of a dictionary is checked once.
 fn texts(
     column: &ArrayRef,
     verdict: impl Fn(&str) -> Option<Rejection>,
@@ -235,7 +242,7 @@ fn texts(
         }
         return Ok(column.clone());
     }
-    // Bytes without a type: some writers do not say that theirs are texts.
+    // Bytes without a logical type: some writers do not mark texts as such.
     let cast = cast(column, &DataType::Utf8)?;
     let texts: &StringArray = cast.as_string();
     for row in (0..texts.len()).filter(|row| column.is_valid(*row)) {
@@ -245,8 +252,8 @@ fn texts(
     Ok(cast)
 }
 
-/// Moments, whatever their unit and zone; those without a zone are in UTC, like those of events. Texts and whole numbers are
-/// read as in events.
+/// Converts timestamps of any unit and zone; without a zone they are in UTC, like those of events.
+/// Texts and whole numbers are parsed as in events.
 fn times(column: &ArrayRef, reject: &mut impl FnMut(usize, Rejection)) -> Result<ArrayRef> {
     let read: TimestampMicrosecondArray = match column.data_type() {
         DataType::Dictionary(..) => {
@@ -282,7 +289,7 @@ fn durations(column: &ArrayRef, reject: &mut impl FnMut(usize, Rejection)) -> Re
     Ok(Arc::new((0..wide.len()).map(&mut of_row).collect::<Int32Array>()))
 }
 
-/// A value that does not fit becomes null.
+/// Casts a column; a value that does not fit becomes null.
 fn cast(column: &ArrayRef, data_type: &DataType) -> Result<ArrayRef> {
     Ok(cast_with_options(column, data_type, &CastOptions { safe: true, ..CastOptions::default() })?)
 }

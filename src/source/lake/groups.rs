@@ -1,4 +1,5 @@
-//! A file of ours, a row group at a time.
+//! The reader of files that reprise wrote: one row group at a time, by way of
+//! [`pages`](super::pages).
 
 use std::sync::Arc;
 
@@ -14,27 +15,27 @@ use crate::lake::{LakeFile, ROW_GROUP_ROWS_MAX};
 
 const TITLES: [&str; 2] = ["title", "artist"];
 
-/// Where to say that a file cannot be read when its titles are asked for. It does not return.
+/// Called with the error if a file cannot be read when its titles are requested. Ends the process.
 pub type Fail = fn(anyhow::Error);
 
-/// Reads columns of a sealed file.
+/// Reads columns of a file with checksums.
 pub struct Groups {
     opened: Opened,
     day: i32,
     columns: Vec<Wanted>,
-    /// What reads titles and artists, if not these columns.
+    /// The file to read titles and artists from on request, if they are not among `columns`.
     late: Option<(LakeFile, Fail)>,
     next: usize,
 }
 
-/// A column, and where it is.
+/// A column to read, and its index in the file.
 struct Wanted {
     name: &'static str,
-    place: usize,
+    index: usize,
     holds: Values,
 }
 
-/// What is in a column.
+/// The type of a column's values.
 #[derive(Clone, Copy)]
 enum Values {
     Texts,
@@ -43,21 +44,21 @@ enum Values {
 }
 
 impl Opened {
-    fn place(&self, name: &str) -> Option<usize> {
+    fn index_of(&self, name: &str) -> Option<usize> {
         let schema = self.metadata.file_metadata().schema_descr();
         schema.columns().iter().position(|column| column.path().string() == name)
     }
 
-    fn column(&self, group: usize, place: usize) -> Result<Column> {
+    fn column(&self, group: usize, index: usize) -> Result<Column> {
         let about = self.metadata.row_group(group);
-        let bytes = self.checksum.read_column(&self.content, &self.metadata, group, place)?;
+        let bytes = self.checksum.read_column(&self.content, &self.metadata, group, index)?;
         let rows = usize::try_from(about.num_rows()).context("a row group of less than no rows")?;
-        Ok(Column { bytes, about: about.column(place).clone(), rows })
+        Ok(Column { bytes, about: about.column(index).clone(), rows })
     }
 
-    /// The column `name`, if it is written as we write it.
+    /// The column `name`, if it has the encoding of our writer.
     fn wanted(&self, name: &'static str) -> Option<Wanted> {
-        let place = self.place(name)?;
+        let index = self.index_of(name)?;
         let (holds, fits): (_, fn(&ColumnChunkMetaData) -> bool) =
             match crate::intake::schema().field_with_name(name).ok()?.data_type() {
                 DataType::Utf8 => (Values::Texts, is_coded),
@@ -65,14 +66,17 @@ impl Opened {
                 DataType::Timestamp(..) => (Values::Moments, is_moments),
                 _ => return None,
             };
-        let mut columns = self.metadata.row_groups().iter().map(|group| group.column(place));
-        columns.all(fits).then_some(Wanted { name, place, holds })
+        let mut columns = self.metadata.row_groups().iter().map(|group| group.column(index));
+        columns.all(fits).then_some(Wanted { name, index, holds })
     }
 }
 
 impl Groups {
-    /// A reader of `columns`, if the file is as we write it. With `late` titles and artists are read when somebody asks, and a
-    /// file that cannot be read then goes there. The file is given back if only a general reader will do.
+    /// A reader of `columns`. With `late`, titles and artists are read on request, and an error
+    /// then goes to `late`.
+    ///
+    /// # Errors
+    /// Returns the file if it is not in our layout, so that it needs a general reader.
     pub fn new(opened: Opened, file: &LakeFile, columns: &[&'static str], late: Option<Fail>) -> Result<Self, Opened> {
         let is_short = |rows: i64| (0..=ROW_GROUP_ROWS_MAX as i64).contains(&rows);
         let groups_are_short = opened.metadata.row_groups().iter().all(|group| is_short(group.num_rows()));
@@ -87,15 +91,15 @@ impl Groups {
         Ok(Self { opened, day: file.day, columns, late, next: 0 })
     }
 
-    /// The plays of the next row group.
+    /// The plays of the next row group; `None` after the last.
     pub fn next(&mut self) -> Result<Option<PlayBatch>> {
         let group = self.next;
         if group == self.opened.metadata.num_row_groups() {
             return Ok(None);
         }
         self.next += 1;
-        let arrays = self.columns.iter().map(|Wanted { name, place, holds }| {
-            let column = self.opened.column(group, *place)?;
+        let arrays = self.columns.iter().map(|Wanted { name, index, holds }| {
+            let column = self.opened.column(group, *index)?;
             let array: ArrayRef = match holds {
                 Values::Texts => Arc::new(column.texts()?),
                 Values::Bits => Arc::new(column.bits()?),
@@ -112,7 +116,7 @@ impl Groups {
     }
 }
 
-/// Titles and artists of a row group, not read yet.
+/// The titles and artists of a row group, read on request.
 #[derive(Debug)]
 struct Titles {
     file: LakeFile,
@@ -121,10 +125,10 @@ struct Titles {
 }
 
 impl LateTitles for Titles {
-    fn each(&self, wanted: &dyn Fn(&str) -> bool, hear: &mut dyn FnMut(&str, &str, &str)) {
+    fn each(&self, wanted: &dyn Fn(&str) -> bool, visit: &mut dyn FnMut(&str, &str, &str)) {
         let path = self.file.path.display();
         if let Err(error) =
-            self.read(wanted, hear).with_context(|| format!("cannot read titles from {path}, a file of the lake"))
+            self.read(wanted, visit).with_context(|| format!("cannot read titles from {path}, a file of the lake"))
         {
             (self.fail)(error);
         }
@@ -132,10 +136,11 @@ impl LateTitles for Titles {
 }
 
 impl Titles {
-    fn read(&self, wanted: &dyn Fn(&str) -> bool, hear: &mut dyn FnMut(&str, &str, &str)) -> Result<()> {
+    fn read(&self, wanted: &dyn Fn(&str) -> bool, visit: &mut dyn FnMut(&str, &str, &str)) -> Result<()> {
         let opened = Opened::new(&self.file)?;
-        let column =
-            |name| opened.column(self.group, opened.place(name).with_context(|| format!("there is no column {name}"))?);
+        let column = |name| {
+            opened.column(self.group, opened.index_of(name).with_context(|| format!("there is no column {name}"))?)
+        };
         let ids = column("song_id")?.texts()?;
         let id_texts = ids.values().as_string::<i32>();
         let wanted: Vec<bool> = id_texts.iter().map(|id| id.is_some_and(wanted)).collect();
@@ -147,13 +152,13 @@ impl Titles {
         let (titles, artists) = (column(TITLES[0])?.texts_of(&rows)?, column(TITLES[1])?.texts_of(&rows)?);
         let texts = Texts::of_dictionary(&titles).zip(Texts::of_dictionary(&artists));
         let (title_texts, artist_texts) = texts.context("titles are not texts")?;
-        // The title and artist that each track had last.
-        let mut heard = vec![None; id_texts.len()];
+        // The title and artist that were last passed to `visit` for each track.
+        let mut last = vec![None; id_texts.len()];
         for (place, row) in rows.into_iter().enumerate() {
             let key = keys[row as usize] as usize;
             let pair = (titles.keys().value(place), artists.keys().value(place));
-            if heard[key].replace(pair) != Some(pair) {
-                hear(id_texts.value(key), title_texts.get(place), artist_texts.get(place));
+            if last[key].replace(pair) != Some(pair) {
+                visit(id_texts.value(key), title_texts.get(place), artist_texts.get(place));
             }
         }
         Ok(())

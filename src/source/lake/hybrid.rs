@@ -1,10 +1,12 @@
-//! Parquet's hybrid of runs and packed bits: how the keys of a dictionary are stored.
+//! The decoder of Parquet's RLE and bit-packing hybrid, which stores the keys of a dictionary.
 //!
-//! A header is a number of seven bits a byte. If it is even, half of it is how often the one value after it repeats; if it is
-//! odd, half of it is how many groups of eight values follow, packed from the lowest bit on.
+//! A header is a varint of seven bits a byte. If it is even, half of it is the number of
+//! repetitions of the one value that follows; if it is odd, half of it, rounded down, is the number
+//! of groups of eight values that follow, packed from the lowest bit.
 //! <https://parquet.apache.org/docs/file-format/data-pages/encodings/#RLE>
 
-/// Appends `count` values of `width` bits to `values`. `None` if `bytes` do not hold so many, or no such values.
+/// Appends `count` values of `width` bits to `values`. `None` if `bytes` hold fewer values, or if a
+/// value or `width` is out of range.
 pub fn decode(mut bytes: &[u8], width: u8, count: usize, values: &mut Vec<i32>) -> Option<()> {
     if width > 31 {
         return None;
@@ -22,7 +24,7 @@ pub fn decode(mut bytes: &[u8], width: u8, count: usize, values: &mut Vec<i32>) 
             let value = i32::try_from(u32::from_le_bytes(whole)).ok().filter(|value| value >> width == 0)?;
             values.resize(values.len() + many.min(left), value);
         } else {
-            // The last group may be cut off after the values that count.
+            // The last group may be truncated after the last value that is needed.
             let (packed, rest) = bytes.split_at(many.checked_mul(width.into())?.min(bytes.len()));
             bytes = rest;
             unpack(packed, width, many.saturating_mul(8).min(left), values)?;
@@ -52,7 +54,7 @@ fn unpack(packed: &[u8], width: u8, count: usize, values: &mut Vec<i32>) -> Opti
     let mask = (1u64 << width) - 1;
     values.extend((0..count).map(|index| {
         let bit = index * width;
-        // A value and the bits before it lie within eight bytes.
+        // A value and the bits before it in its first byte fit in eight bytes.
         let rest = &packed[bit / 8..];
         let window = rest.first_chunk().copied().unwrap_or_else(|| {
             let mut window = [0; 8];
@@ -70,7 +72,7 @@ mod tests {
 
     use super::*;
 
-    /// Value by value and bit by bit, as the format says it.
+    /// An encoder that follows the specification, value by value and bit by bit.
     fn encode(runs: &[(bool, Vec<i32>)], width: u8) -> (Vec<u8>, Vec<i32>) {
         let (mut bytes, mut values) = (Vec::new(), Vec::new());
         let put = |bytes: &mut Vec<u8>, mut header: u32| {
@@ -120,7 +122,7 @@ mod tests {
             prop_assert_eq!(decode(&bytes, width, values.len() + 1, &mut Vec::new()), None);
         }
 
-        /// Whatever the bytes are, there is an answer, and it is as long as was asked for.
+        /// Arbitrary bytes do not panic, and a result has the requested length.
         #[test]
         fn bytes_of_any_kind_end_nothing(bytes in prop::collection::vec(any::<u8>(), 0..60), width: u8, count in 0usize..300) {
             let mut values = Vec::new();

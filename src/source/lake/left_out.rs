@@ -1,4 +1,4 @@
-//! What a lake that another tool wrote holds besides plays that lie where they should, counted for the user.
+//! Counts rows of a foreign lake that are no plays, or are in the wrong folder, to report them.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -16,7 +16,7 @@ pub struct LeftOut {
     misfiled: Option<LeftOutRows>,
 }
 
-/// How many rows, and the first of them by file and row.
+/// A number of rows, and the first of them by file and row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct LeftOutRows {
     rows: u64,
@@ -41,21 +41,21 @@ impl Display for LeftOutRows {
 }
 
 impl LeftOut {
-    /// Counts a row of a file, from 0, that is no play because of one of its columns.
+    /// Counts a row (from 0) of a file that is no play because of the value in `column`.
     pub fn reject(&mut self, reason: Rejection, path: &Path, row: u64, column: &'static str) {
         match self.rejected.entry(reason) {
-            // Rows come in order, so the first of a file is known.
+            // Rows of a file come in order, so its first one is recorded already.
             Entry::Occupied(mut known) if known.get().first.0 <= *path => known.get_mut().rows += 1,
             known => merge_into(known, LeftOutRows { rows: 1, first: (path.to_owned(), row), column }),
         }
     }
 
-    /// Counts plays of a file whose hour is not that of its folder, and the first of them.
+    /// Counts plays whose hour is not that of their file's folder. `row` locates the first of them.
     pub fn misfile(&mut self, rows: u64, path: &Path, row: u64) {
         merge(&mut self.misfiled, Some(LeftOutRows { rows, first: (path.to_owned(), row), column: "timestamp" }));
     }
 
-    /// Takes in what another worker has found.
+    /// Adds the counts of another worker.
     pub fn merge(&mut self, other: Self) {
         for (reason, found) in other.rejected {
             merge_into(self.rejected.entry(reason), found);
@@ -63,12 +63,12 @@ impl LeftOut {
         merge(&mut self.misfiled, other.misfiled);
     }
 
-    /// Rows that are no plays.
+    /// The number of rows that are no plays.
     pub fn rows(&self) -> u64 {
         self.rejected.values().map(|found| found.rows).sum()
     }
 
-    /// What a user should know, a line each; none if every row is a play that lies where it should.
+    /// Messages for the user, one line each; empty if every row is a play in the right folder.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         if !self.rejected.is_empty() {
@@ -78,15 +78,15 @@ impl LeftOut {
                 .map(|(reason, found)| format!("{} {} (first: {found})", grouped(found.rows), reason.as_str()));
             let reasons: Vec<String> = reasons.collect();
             notes.push(format!(
-                "not counted, for no Kafka record would be taken for such a play: {} of the lake, {}",
+                "not counted, because they break the rules for plays: {} of the lake, {}",
                 rows(self.rows()),
                 reasons.join(", ")
             ));
         }
         if let Some(found) = &self.misfiled {
             notes.push(format!(
-                "in folders of other hours than the UTC hours of their timestamps: {} of the lake (first: {found}). The \
-                 timestamps decide here; readers that go by the folders get other numbers",
+                "in folders of other hours than the UTC hours of their timestamps: {} of the lake (first: {found}). They \
+                 count by their timestamps; tools that filter by folder get other numbers",
                 rows(found.rows)
             ));
         }

@@ -1,7 +1,8 @@
-//! The lake → plays: an operator over ticks that reads a worker's share of the Parquet files.
+//! The source that reads plays from the lake: an operator over ticks that reads a worker's share of
+//! the Parquet files.
 //!
-//! It reads in the epochs of [`Stage::Rebuild`], so that the charts of a run begin with what its lake has, and those of a
-//! replay are the lake's alone.
+//! It reads in the epochs of [`Stage::Rebuild`]: the charts of a run begin with the plays of its
+//! lake, and the charts of a replay have no others.
 
 mod foreign;
 mod groups;
@@ -31,24 +32,28 @@ use crate::source::Source;
 pub use left_out::LeftOut;
 pub use reader::{Counted, Reader, Selection, latest_times};
 
-/// What one epoch may bring, on one worker: many plays, since the summary of an epoch is what costs, whatever it summarises.
+/// The most rows of one epoch on one worker. The number is large because the summary of an epoch
+/// has a cost of its own, whatever the number of plays.
 const EPOCH_ROWS_MAX: u64 = 16 << 20;
 
-/// Rows read so far, of how many; for people who wait.
+/// The progress of reading the lake, for the progress bar and the log.
 #[derive(Debug, Default)]
 pub struct ReadProgress {
+    /// Rows read so far.
     pub rows: AtomicU64,
+    /// Rows of all files that are to be read.
     pub rows_total: u64,
-    /// What this process has read and not counted, because it is no play.
+    /// Rows that this process has read and that are no plays, or are in the wrong folder.
     pub left_out: Mutex<LeftOut>,
     /// Workers of this process that have read all of their files.
     pub workers_done: AtomicUsize,
-    /// The log says what was left out when so many workers are done. A replay says it itself, below its progress bar.
+    /// The number of workers after which the log reports what was left out. `None` in a replay,
+    /// which prints the report below its progress bar.
     pub said_after: Option<usize>,
 }
 
 impl ReadProgress {
-    /// A worker has read all of its files, and left some rows out.
+    /// Notes that a worker has read all of its files and has left out `left_out`.
     fn done(&self, left_out: LeftOut) {
         let mut all = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
         all.merge(left_out);
@@ -58,9 +63,9 @@ impl ReadProgress {
     }
 }
 
-/// The files of one worker: those of a range of hours, of about as many bytes as the others'. Most buckets
-/// that plays count in are then counted by one worker alone. The newest day comes first, since it decides
-/// what a track is called, and what older days call it need not be looked at then.
+/// The files of one worker: a range of hours with about the same number of bytes for each worker,
+/// so that most (track, day) counts are made by one worker alone. The newest day comes first,
+/// because it decides the title of a track, so the titles of older days need not be compared.
 pub fn share<'a>(files: impl Iterator<Item = &'a LakeFile>, worker: usize, workers: usize) -> Vec<LakeFile> {
     let mut files: Vec<&LakeFile> = files.collect();
     files.sort_by_key(|file| std::cmp::Reverse((file.day, file.hour)));
@@ -74,8 +79,8 @@ pub fn share<'a>(files: impl Iterator<Item = &'a LakeFile>, worker: usize, worke
     files.into_iter().filter(|file| owner_of_next(file) == worker).cloned().collect()
 }
 
-/// Reads the plays of `files` that `selection` wants, in the epochs of [`Stage::Rebuild`]. A file that cannot be read goes
-/// to `fail`, which does not return.
+/// Reads the plays of `files` that `selection` selects, in the epochs of [`Stage::Rebuild`]. If a
+/// file cannot be read, the error goes to `fail`, which ends the process.
 pub fn lake<'scope>(
     ticks: StreamVec<'scope, Epoch, Tick>,
     worker: usize,
@@ -95,13 +100,13 @@ pub fn lake<'scope>(
 struct Reading<F> {
     worker: usize,
     reader: Reader,
-    /// Those of the plays that have been read and not reported.
+    /// Event times of plays that have been read and not reported yet.
     times: Option<EventTimes>,
     progress: Arc<ReadProgress>,
     fail: F,
-    /// Of the open epoch.
+    /// Rows read in the open epoch.
     rows: u64,
-    /// Everything has been read, and that was reported.
+    /// Whether all files have been read, and that was reported.
     is_done: bool,
 }
 
@@ -116,7 +121,7 @@ impl<F: Fn(anyhow::Error) + 'static> TickedSource for Reading<F> {
 
     fn turn(&mut self, tick: &Tick, (intakes, reports): <Self::Outputs as Outputs<Epoch>>::Emit<'_>) -> Turn {
         if tick.stage != Stage::Rebuild || self.is_done || self.rows >= EPOCH_ROWS_MAX {
-            // What it was to bring, it has brought.
+            // This epoch has all the rows that it may have.
             return Turn::Done;
         }
         let piece = match self.reader.next_piece() {

@@ -1,4 +1,4 @@
-//! A file of the lake that is open: its footer has been read and fits the log.
+//! An open file of the lake, whose footer has been read and agrees with the log.
 
 use crate::lake::LakeFile;
 use crate::lake::footer_checksum::FooterChecksum;
@@ -7,14 +7,21 @@ use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use std::fs::File;
 use std::sync::Arc;
 
-/// A file whose footer is as it was written, and as the log says.
+/// An open file whose footer is intact and agrees with the log.
 pub struct Opened {
+    /// The file itself.
     pub content: File,
+    /// The checksums of its footer and columns; absent in a file of another tool.
     pub checksum: FooterChecksum,
+    /// The parsed footer.
     pub metadata: Arc<ParquetMetaData>,
 }
 
 impl Opened {
+    /// Opens a file and reads its footer.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or if its size, checksum or number of rows is wrong.
     pub fn new(file: &LakeFile) -> Result<Self> {
         let content = File::open(&file.path)?;
         let size_bytes = content.metadata()?.len();

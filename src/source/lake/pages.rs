@@ -1,9 +1,10 @@
-//! The columns of a row group, from its pages.
+//! Decodes the columns of a row group from their pages.
 //!
-//! A replay counts dictionary keys, and looks at each text of a dictionary once. Arrow's reader makes arrays of its own of all of
-//! it, also of titles that nobody asks for. Here the pages are what Parquet's own page reader gives, checked and decompressed, and
-//! what is made of them is no more than what is needed; moments come by Parquet's own decoder. Only files that were written as ours
-//! are come here: texts that are all in one dictionary, and nothing that may be missing.
+//! A replay counts dictionary keys, and reads each text of a dictionary once. Arrow's reader would
+//! build arrays of all values, titles that are never requested included. Here Parquet's page reader
+//! checks and decompresses the pages, and only the needed values are decoded; timestamps use
+//! Parquet's decoder. Only files in our own layout take this path: each text column has one
+//! dictionary, and no value is null.
 
 use std::io;
 use std::sync::Arc;
@@ -26,25 +27,28 @@ use parquet::file::serialized_reader::SerializedPageReader;
 
 use super::hybrid;
 
-/// A column of a row group: its bytes, and what the footer says of them.
+/// A column of a row group.
 #[derive(Clone, Debug)]
 pub struct Column {
+    /// The column's bytes in the file.
     pub bytes: Bytes,
+    /// The footer's description of the column.
     pub about: ColumnChunkMetaData,
+    /// The number of rows by the footer.
     pub rows: usize,
 }
 
-/// Whether a column is one of texts that are all in one dictionary, and never missing.
+/// Whether a column holds texts that are all in one dictionary and never null.
 pub fn is_coded(column: &ColumnChunkMetaData) -> bool {
     column.dictionary_page_offset().is_some() && holds_only(column, Type::BYTE_ARRAY, Encoding::RLE_DICTIONARY)
 }
 
-/// Whether a column is one of plain bits that are never missing.
+/// Whether a column holds plain booleans that are never null.
 pub fn is_bits(column: &ColumnChunkMetaData) -> bool {
     holds_only(column, Type::BOOLEAN, Encoding::PLAIN)
 }
 
-/// Whether a column is one of moments in µs that are never missing.
+/// Whether a column holds delta-encoded timestamps in µs that are never null.
 pub fn is_moments(column: &ColumnChunkMetaData) -> bool {
     let logical = column.column_descr().logical_type_ref();
     matches!(logical, Some(LogicalType::Timestamp(moment)) if moment.unit == TimeUnit::MICROS)
@@ -59,7 +63,7 @@ fn holds_only(column: &ColumnChunkMetaData, of: Type, encoding: Encoding) -> boo
 }
 
 impl Column {
-    /// The whole column, if [`is_coded`] says that it is one of texts.
+    /// Decodes a column of texts, for which [`is_coded`] holds.
     pub fn texts(&self) -> Result<DictionaryArray<Int32Type>> {
         let Coded { dictionary, keys } = self.coded()?;
         let mut texts = Texts::with_capacity(dictionary.texts, dictionary.page.len());
@@ -67,17 +71,17 @@ impl Column {
         texts.coded(keys)
     }
 
-    /// Some of its rows, with a dictionary of the texts that these have.
+    /// Decodes the given rows of a column of texts, with a dictionary of only their texts.
     pub fn texts_of(&self, rows: &[u32]) -> Result<DictionaryArray<Int32Type>> {
         let Coded { dictionary, keys } = self.coded()?;
-        let mut places = Vec::with_capacity(dictionary.texts.min(dictionary.page.len()));
-        dictionary.for_each(|text| places.push(text))?;
+        let mut old_texts = Vec::with_capacity(dictionary.texts.min(dictionary.page.len()));
+        dictionary.for_each(|text| old_texts.push(text))?;
         let mut texts = Texts::with_capacity(0, 0);
-        // By key in the file, the key in the new dictionary.
-        let mut known = vec![None; places.len()];
+        // The keys in the new dictionary, by key in the file.
+        let mut known = vec![None; old_texts.len()];
         let mut key_of = |row: &u32| {
             let key = *keys.get(*row as usize)? as usize;
-            let text = places.get(key)?;
+            let text = old_texts.get(key)?;
             Some(*known[key].get_or_insert_with(|| {
                 texts.push(text);
                 texts.offsets.len() as i32 - 2
@@ -87,7 +91,7 @@ impl Column {
         texts.coded(keys.context("a row has no text")?)
     }
 
-    /// The whole column, if [`is_bits`] says that it is one of bits.
+    /// Decodes a column of booleans, for which [`is_bits`] holds.
     pub fn bits(&self) -> Result<BooleanArray> {
         let mut bits = BooleanBufferBuilder::new(self.rows);
         let mut pages = self.pages()?;
@@ -101,7 +105,7 @@ impl Column {
         Ok(BooleanArray::new(bits.finish(), None))
     }
 
-    /// The whole column, if [`is_moments`] says that it is one of moments.
+    /// Decodes a column of timestamps, for which [`is_moments`] holds.
     pub fn moments(&self) -> Result<TimestampMicrosecondArray> {
         let mut moments = Vec::with_capacity(self.rows);
         let mut reader = ColumnReaderImpl::<Int64Type>::new(self.about.column_descr_ptr(), Box::new(self.pages()?));
@@ -138,7 +142,7 @@ impl Column {
     }
 }
 
-/// What is in a page of a column without levels, and how many values that is.
+/// The bytes and the number of values of a data page without levels.
 fn data(page: &Page) -> Result<(&[u8], usize)> {
     match page {
         Page::DataPage { buf, num_values, .. }
@@ -149,12 +153,13 @@ fn data(page: &Page) -> Result<(&[u8], usize)> {
     }
 }
 
+/// A dictionary, and the key of each row.
 struct Coded {
     dictionary: Dictionary,
     keys: Vec<i32>,
 }
 
-/// Texts, each after its length in four bytes.
+/// A page of texts, each after its length in four bytes.
 struct Dictionary {
     page: Bytes,
     texts: usize,
@@ -177,16 +182,17 @@ impl Dictionary {
     }
 }
 
-/// Texts that become an array.
+/// A builder of an array of texts.
 struct Texts {
-    /// The pages of a file have less than 2 GiB.
+    /// `i32` is enough, because a page has less than 2 GiB.
     offsets: Vec<i32>,
     bytes: Vec<u8>,
 }
 
 impl Texts {
     fn with_capacity(texts: usize, bytes: usize) -> Self {
-        // Who claims more texts than there are bytes is found out soon.
+        // The page may claim more texts than it has bytes; the claim must not decide the
+        // allocation.
         let mut offsets = Vec::with_capacity(texts.min(bytes) + 1);
         offsets.push(0);
         Self { offsets, bytes: Vec::with_capacity(bytes) }
@@ -197,7 +203,7 @@ impl Texts {
         self.offsets.push(self.bytes.len() as i32);
     }
 
-    /// Rows with these `keys`.
+    /// An array of these `keys` into the texts.
     fn coded(self, keys: Vec<i32>) -> Result<DictionaryArray<Int32Type>> {
         let offsets = OffsetBuffer::new(ScalarBuffer::from(self.offsets));
         let texts = StringArray::try_new(offsets, Buffer::from_vec(self.bytes), None)?;
@@ -205,7 +211,7 @@ impl Texts {
     }
 }
 
-/// The bytes of a column, at their place in the file.
+/// The bytes of a column, addressed by offset in the file.
 struct Chunk {
     start: u64,
     bytes: Bytes,

@@ -1,7 +1,8 @@
-//! Files of the lake → batches of plays, with only what is asked for.
+//! Reads files of the lake into batches of plays, restricted to a selection.
 //!
-//! Only the columns that the charts count by are decoded, and the texts stay in Parquet's own dictionaries. Which day it
-//! is, a file's partition tells; event times are decoded only where the trending window or a bound needs them.
+//! Only the columns that the charts count by are decoded, and texts stay in Parquet's dictionaries.
+//! The day comes from the file's partition; event times are decoded only if the trending window or
+//! a bound needs them.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet, VecDeque};
@@ -30,40 +31,44 @@ use crate::report::times::EventTimes;
 
 const BATCH_ROWS: usize = 64 << 10;
 
-/// Which plays of the lake are wanted, and for what.
+/// The plays of the lake that are to be read, and their use.
 #[derive(Clone, Debug)]
 pub struct Selection {
-    /// Event times, in µs.
+    /// The event times of the selected plays, in µs since 1970.
     pub times_us: Range<i64>,
-    /// The trending window at the clock that the charts will have, in µs; plays outside do not need their times.
+    /// The trending window at the clock that the charts will have, in µs since 1970. Plays outside
+    /// of it do not need their event times.
     pub window_us: Option<Range<i64>>,
-    /// Whether the clock stays there.
+    /// Whether the clock will not move, as in a replay.
     pub is_window_fixed: bool,
-    /// What the event times of the window's plays are added to, where the clock will follow plays: see `tick.rs`.
+    /// Collects the event times of the window's plays if the clock will follow plays: see
+    /// `run::tick`.
     pub times: Option<EventTimes>,
-    /// What a checkpoint has counted: wanted for the window only.
+    /// The plays that a checkpoint has counted: only the window needs them.
     pub counted: Option<Arc<Counted>>,
-    /// Set if titles are read when somebody asks for them, where that can be.
+    /// If set, titles are read on request where the file's layout allows it; errors go here.
     pub late_titles: Option<Fail>,
 }
 
-/// The plays that a checkpoint holds. Files come and go by compaction, but a play keeps its offset.
+/// The plays that a checkpoint holds. They are identified by offset, because compaction replaces
+/// files.
 #[derive(Clone, Debug, Default)]
 pub struct Counted {
-    /// Files of which every play is in it. Others may hold plays that are and plays that are not.
+    /// Files whose plays are all in the checkpoint. Any other file may hold both kinds of play.
     pub files: HashSet<Arc<Path>>,
-    /// Of each Kafka partition the first offset that is not in it.
+    /// The first offset of each Kafka partition that is not in the checkpoint.
     pub offsets: BTreeMap<i32, i64>,
 }
 
 /// A part of a file.
 pub struct Piece {
-    /// Rows that were read for it.
+    /// The number of rows that were read for it, plays or not.
     pub rows: u64,
+    /// The selected plays.
     pub plays: Vec<PlayBatch>,
 }
 
-/// Reads one file after the other.
+/// Reads files one after the other.
 pub struct Reader {
     files: VecDeque<LakeFile>,
     open: Option<OpenFile>,
@@ -77,23 +82,26 @@ struct OpenFile {
     day: i32,
     rows: Rows,
     in_window: bool,
-    /// The window, if there will be no other.
+    /// The trending window, if it will not move.
     fixed_window_us: Option<Range<i64>>,
-    /// Set if some of its plays may be outside of the selection.
+    /// Set if some plays of the file may be outside of the selection.
     bounds_us: Option<Range<i64>>,
-    /// Set if some of its plays may be in a checkpoint.
+    /// Set if some plays of the file may be in a checkpoint.
     counted: Option<Arc<Counted>>,
 }
 
-/// The plays of a file, as it was written by us, if all of them are wanted or some, or by another tool.
+/// The reader of a file.
 enum Rows {
+    /// A file of ours that is read in full.
     Groups(Groups),
+    /// A file of ours of which some plays are selected.
     Batches(ParquetRecordBatchReader),
+    /// A file of another tool.
     Foreign(Box<Foreign>),
 }
 
 impl Selection {
-    /// All plays, each with its event time: for what does not count them in charts.
+    /// All plays, each with its event time: for readers that do not count them in charts.
     pub fn with_all_times() -> Self {
         Self {
             times_us: i64::MIN..i64::MAX,
@@ -105,7 +113,7 @@ impl Selection {
         }
     }
 
-    /// Whether there may be something to read in a file.
+    /// Whether a file may hold selected plays.
     pub fn wants(&self, file: &LakeFile) -> bool {
         !self.is_counted(file) || self.in_window(file)
     }
@@ -120,16 +128,22 @@ impl Selection {
 }
 
 impl Reader {
+    /// A reader of the plays of `files` that `selection` selects, with the columns that `plan`
+    /// needs.
     pub fn new(files: Vec<LakeFile>, plan: Plan, selection: Selection) -> Self {
         Self { files: files.into(), open: None, plan, selection, left_out: LeftOut::default() }
     }
 
-    /// What was read since the last call and is not among the plays, because it is none.
+    /// Takes the counts of rows that were left out, or were in the wrong folder, since the last
+    /// call.
     pub fn take_left_out(&mut self) -> LeftOut {
         std::mem::take(&mut self.left_out)
     }
 
     /// The next piece; `None` at the end of the last file.
+    ///
+    /// # Errors
+    /// If a file cannot be read, is damaged, or lacks a column.
     pub fn next_piece(&mut self) -> Result<Option<Piece>> {
         loop {
             if let Some(open) = &mut self.open
@@ -141,7 +155,7 @@ impl Reader {
                 Some(file) if self.selection.wants(&file) => self.open = Some(self.open(&file)?),
                 Some(_) => {}
                 None => {
-                    // Its room is not needed any more.
+                    // Frees the memory of the queue.
                     self.files = VecDeque::new();
                     return Ok(None);
                 }
@@ -151,7 +165,8 @@ impl Reader {
 
     fn open(&self, file: &LakeFile) -> Result<OpenFile> {
         let opened = Opened::new(file).with_context(|| unreadable(file))?;
-        // A file of ours may lie in a table of somebody else, whose folders do not say which hour it holds.
+        // A file of ours may have been copied into a foreign table, whose folders do not name its
+        // hour.
         if !opened.checksum.is_there() || file.filing != Filing::ByHour {
             return self.open_foreign(opened, file).with_context(|| unreadable(file));
         }
@@ -170,14 +185,14 @@ impl Reader {
             columns.extend(["kafka_partition", "kafka_offset"]);
         }
         let bounds_us = (!inside).then(|| times_us.clone());
-        // An artist that is counted is no late text.
+        // Artists that are counted cannot be read later.
         let late = self.selection.late_titles.filter(|_| !self.plan.counts(ItemKind::ARTIST));
         let whole = bounds_us.is_none() && counted.is_none();
         let rows = open(opened, file, &columns, whole, late).with_context(|| unreadable(file))?;
         Ok(self.opened(file, rows, bounds_us))
     }
 
-    /// A file that was not written as ours, whose statistics bound nothing.
+    /// Opens a file that is not in our layout. Its statistics are not trusted as bounds.
     fn open_foreign(&self, opened: Opened, file: &LakeFile) -> Result<OpenFile> {
         let foreign = Foreign::open(opened, file, &self.plan, self.selection.counted.is_some())?;
         let times_us = &self.selection.times_us;
@@ -231,7 +246,7 @@ impl OpenFile {
         }
     }
 
-    /// The plays that are to be counted, and those that only the window wants.
+    /// Separates the plays to be counted from those that only the window needs.
     fn split(&self, batch: RecordBatch, day: Option<i32>) -> Result<Vec<PlayBatch>> {
         let batch_of = |columns| self.windowed(PlayBatch::new(columns, day));
         let Some(counted) = &self.counted else { return Ok(vec![batch_of(batch)]) };
@@ -252,7 +267,7 @@ impl OpenFile {
 }
 
 impl Counted {
-    /// Which plays of a batch are not in the checkpoint.
+    /// A mask of the plays of a batch that are not in the checkpoint.
     fn lacks(&self, batch: &RecordBatch) -> Result<BooleanArray> {
         let column = |name| batch.column_by_name(name).with_context(|| format!("there is no column {name}"));
         let partitions =
@@ -277,7 +292,8 @@ fn unreadable(file: &LakeFile) -> String {
     format!("cannot read {}, a file of the lake", file.path.display())
 }
 
-/// A reader of some columns of a file of ours, texts as dictionaries. If it is wanted as a `whole`, titles may be `late`.
+/// A reader of some columns of a file of ours, with texts as dictionaries. Only if the `whole` file
+/// is read, titles may be `late`.
 fn open(
     mut opened: Opened,
     file: &LakeFile,
@@ -307,17 +323,17 @@ fn open(
     Ok(Rows::Batches(builder.with_projection(mask).with_batch_size(BATCH_ROWS).build()?))
 }
 
-/// The event times of the latest plays in `files`, as many as a clock is made of. Rows that are no plays do not count, so the
-/// statistics of a file are only its upper bound.
+/// The event times of the latest plays in `files`, as many as the clock is computed from. Rows that
+/// are no plays do not count, so the statistics of a file give only an upper bound.
 ///
 /// # Errors
 /// If a file cannot be read.
 pub fn latest_times(files: &[LakeFile], definitions: &Definitions) -> Result<EventTimes> {
     let mut candidates: Vec<&LakeFile> = files.iter().filter(|file| file.rows > 0).collect();
-    // Files without a bound come first: they could hold anything.
+    // Files without a bound come first, because they may hold any time.
     candidates.sort_by_key(|file| Reverse(file.max_timestamp_us.unwrap_or(i64::MAX)));
     let mut times = EventTimes::new(definitions.trending.window_us);
-    // Charts that count nothing need no column but the times.
+    // A plan without charts needs no column except the times.
     let mut nothing = definitions.clone();
     nothing.charts.clear();
     nothing.trending.scopes.clear();

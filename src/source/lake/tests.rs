@@ -1,4 +1,4 @@
-//! What a file holds is what is read of it, by whichever reader, at once or late.
+//! Every reader returns the content of a file, whether titles are read with the plays or later.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -22,7 +22,7 @@ use crate::lake::footer_checksum as checksum;
 use crate::lake::tests::support::plays;
 use crate::lake::{Filing, LakeFile};
 
-/// The hour that all files here are of. Plays of years before 2000 are none.
+/// The hour of all files here. A timestamp before the year 2000 is no play.
 const DAY: i32 = 20_000;
 const START_US: i64 = DAY as i64 * DAY_US;
 
@@ -34,12 +34,12 @@ fn play() -> impl Strategy<Value = Play> {
     ("S[0-9]{1,2}", text(), text(), any::<bool>(), country, START_US..START_US + HOUR_US)
 }
 
-/// How a file is written: whatever is allowed.
+/// A way to write a file, within the limits of the layout.
 #[derive(Clone, Debug)]
 struct Layout {
     group_rows: usize,
     page_rows: usize,
-    /// Small, so that texts go on without a dictionary.
+    /// Small, so that the writer gives up the dictionary.
     dictionary_bytes: usize,
     second_version: bool,
     sealed: bool,
@@ -121,7 +121,7 @@ fn read(file: &LakeFile, late: bool, in_window: bool) -> anyhow::Result<Vec<Play
     let selection = Selection {
         times_us: i64::MIN..i64::MAX,
         window_us: window_us.clone(),
-        // As a replay asks, or a run.
+        // The columns that a replay reads, or a run.
         is_window_fixed: late,
         times: None,
         counted: None,
@@ -138,7 +138,7 @@ fn read(file: &LakeFile, late: bool, in_window: bool) -> anyhow::Result<Vec<Play
     Ok(batches)
 }
 
-/// Some columns of all batches, texts as texts.
+/// Some columns of all batches, with texts decoded.
 fn columns(batches: &[PlayBatch], names: &[&str]) -> Vec<ArrayRef> {
     let of_batch = |batch: &PlayBatch| {
         let columns = names.iter().map(|name| {
@@ -171,7 +171,7 @@ fn titles_of(batches: &[PlayBatch], wanted: &dyn Fn(&str) -> bool) -> BTreeSet<(
     titles
 }
 
-/// A file of ours that was copied into somebody else's table: its folder does not say on which day it was played.
+/// A file of ours in a foreign table: its folder does not name the day of its plays.
 #[test]
 fn only_the_folders_of_our_lakes_say_the_day() {
     let folder = tempfile::tempdir().unwrap();
@@ -207,7 +207,7 @@ proptest! {
             prop_assert_eq!(&column, batch.column_by_name(name).unwrap(), "{}", name);
         }
 
-        // Only what is as we write it is read late.
+        // Only files in our layout have titles that are read later.
         let as_ours = layout.sealed && layout.dictionary_bytes > 100 && !layout.second_version;
         prop_assert!(!as_ours || late.iter().all(|batch| batch.late_titles().is_some()));
         prop_assert!(layout.sealed || late.iter().all(|batch| batch.late_titles().is_none()));
@@ -219,7 +219,7 @@ proptest! {
         prop_assert_eq!(titles_of(&late, &wanted), expected);
     }
 
-    /// Each file is one worker's, and none has much more to read than its part.
+    /// Each file belongs to one worker, and no worker has much more than its share.
     #[test]
     fn shares_are_all_of_the_files(sizes in prop::collection::vec((0u64..1000, 0i32..3, 0u8..24), 0..60), workers in 1usize..5) {
         let of = |(index, (size_bytes, day, hour)): (usize, &(u64, i32, u8))| {
@@ -242,7 +242,7 @@ proptest! {
         prop_assert_eq!(all, expected);
     }
 
-    /// A flipped bit is an error, or is in what was not read.
+    /// A flipped bit is an error, or lies in bytes that were not read.
     #[test]
     fn damage_is_never_another_play(of in prop::collection::vec(play(), 1..100), layout in layout(), at: prop::sample::Index, bit in 0u8..8) {
         let folder = tempfile::tempdir().unwrap();

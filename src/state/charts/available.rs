@@ -1,15 +1,16 @@
-//! What there is in the place of a cell that is empty, or cannot be: so that an answer without entries says what has some.
+//! Alternatives to an empty cell: a response without entries names periods and scopes that have
+//! some.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Some of the periods and scopes of a chart that have entries.
+/// Periods and scopes of a chart that have entries; not all of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Available {
-    /// The newest ones, newest first: of the scope that was asked for, if that has any.
+    /// The newest periods, newest first: those of the requested scope if it has any.
     pub periods: Vec<String>,
-    /// The first ones: of the period that was asked for, if that has any.
+    /// The first scopes: those of the requested period if it has any.
     pub scopes: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What changes in the charts from epoch to epoch.
+//! The changes of the charts from epoch to epoch.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -7,20 +7,22 @@ use reprise_dataflows::names::catalogue::About;
 use reprise_dataflows::rank::digest::Inputs;
 use reprise_dataflows::rules::definition::Cell;
 
-/// What changed in one or more whole epochs: halfway through one a track can have two titles.
+/// The changes of one or more whole epochs. Part of an epoch is not enough: halfway through one, a
+/// track can have two titles.
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
-    /// A weighted collection that is already restricted to the top of each cell: the multiplicity of (cell, item) is the
-    /// item's count, and at 0 the item has left. In any order, and unconsolidated.
+    /// A weighted collection, restricted to the top of each cell: the multiplicity of (cell, item)
+    /// is the item's count, and at 0 the item has left the top. In any order, and unconsolidated.
     pub ranked: Vec<((Cell, String), i64)>,
     /// A weighted collection with one [`About`] per track. In any order, and unconsolidated.
     pub titles: Vec<((String, About), i64)>,
-    /// What was counted, by chart.
+    /// The plays that were counted, by chart index.
     pub inputs: BTreeMap<u32, Inputs>,
 }
 
-/// The changes of many epochs, kept until it is known which commit makes them durable. Most of a busy top comes and goes again in
-/// between. Sums are kept rather than updates that are sorted now and then: that took 6 ms of one epoch each second.
+/// The sum of the changes of many epochs, kept until the next cut. In a busy top most changes
+/// cancel out in between. Sums replace a list of updates that was consolidated now and then, which
+/// took 6 ms of one epoch each second.
 #[derive(Debug, Default)]
 pub struct Accumulated {
     ranked: BTreeMap<Cell, BTreeMap<String, i64>>,
@@ -29,6 +31,7 @@ pub struct Accumulated {
 }
 
 impl Accumulated {
+    /// Adds the changes of later epochs.
     pub fn add(&mut self, later: &Changes) {
         let Changes { ranked, titles, inputs } = later;
         for of_cell in ranked.chunk_by(|((a, _), _), ((b, _), _)| a == b) {
@@ -41,7 +44,7 @@ impl Accumulated {
         }
     }
 
-    /// Everything since the last time, which may be nothing.
+    /// Takes the changes since the last call, possibly none.
     pub fn take(&mut self) -> Changes {
         let Self { ranked, titles, inputs } = std::mem::take(self);
         let of_cell = |(cell, sums): (Cell, BTreeMap<String, i64>)| {
@@ -51,7 +54,7 @@ impl Accumulated {
     }
 }
 
-/// Adds to one of `sums`, of which none is zero.
+/// Adds `diff` to the sum of `key`. No sum is kept at zero.
 pub(super) fn add<K: Ord>(sums: &mut BTreeMap<K, i64>, key: K, diff: i64) {
     match sums.entry(key) {
         Entry::Vacant(_) if diff == 0 => {}
@@ -74,7 +77,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// What is taken is the sum of what was added since the last time.
+        /// `take` returns the sum of what was added since the last call.
         #[test]
         fn what_is_taken_is_what_was_added(
             epochs in prop::collection::vec((any::<bool>(), prop::collection::vec((0u32..3, 0u8..6, -2i64..3), 0..40)), 0..12),

@@ -1,4 +1,4 @@
-//! The tops of all cells, folded up from the differences of epochs.
+//! The tops of all cells, folded from the differences of epochs.
 
 use super::cell::{AsOf, ChartCell, Entry};
 use super::changes::{Changes, add};
@@ -11,62 +11,72 @@ use std::collections::btree_map::{BTreeMap, Entry as Slot};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-/// Where a cell is kept: chart, scope, first day. Of a chart and scope the newest period comes last.
+/// The key of a cell: chart, scope, first day of the period. Within a chart and scope the newest
+/// period sorts last.
 pub type CellKey = (u32, Scope, i32);
 
-/// The items that are in the top of a cell, and their counts. In order of the id, which is how ties are broken.
+/// The items in the top of a cell and their counts, in the order of the ids, which breaks ties.
 pub(super) type Top = BTreeMap<Box<str>, i64>;
 
-/// Every cell that has entries. A copy shares with its original what neither has changed since, so it costs little more
-/// than a list of the cells and titles that there are.
+/// Every cell that has entries. A copy shares all unchanged tops and titles with its original, so
+/// it costs little more than a list of their keys.
 #[derive(Clone)]
 pub struct Charts {
+    /// The definitions of the charts.
     pub(super) definitions: Arc<Definitions>,
+    /// The state that the counts hold for.
     pub(super) as_of: AsOf,
+    /// The top of each cell; none is empty.
     pub(super) tops: BTreeMap<CellKey, Arc<Top>>,
+    /// The title and artist of each track in a top, by its id.
     pub(super) titles: HashMap<Arc<str>, Arc<About>>,
-    /// What was counted for each chart, in its tops or not.
+    /// All plays that were counted for each chart, in its tops or not.
     pub(super) inputs: BTreeMap<u32, Inputs>,
-    /// How often a chart has got its first cell of a scope, or lost its last one.
+    /// How often a chart has gained its first cell of a scope, or lost its last one.
     pub(super) scope_changes: u64,
 }
 
-/// Which cells are asked for; what is `None` is not asked about.
+/// Selects cells; a field that is `None` does not restrict the selection.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
+    /// The chart's name.
     pub chart: Option<String>,
+    /// The scope.
     pub scope: Option<Scope>,
-    /// As [`ChartCell::period`] has it.
+    /// The period, in the form of [`ChartCell::period`].
     pub period: Option<String>,
-    /// How many entries of each cell, from the top.
+    /// The most entries of each cell, from the top.
     pub limit: Option<usize>,
 }
 
 impl Charts {
+    /// Charts without entries.
     pub fn new(definitions: Arc<Definitions>) -> Self {
         let (as_of, tops, titles, inputs, scope_changes) = Default::default();
         Self { definitions, as_of, tops, titles, inputs, scope_changes }
     }
 
+    /// The definitions of the charts.
     pub fn definitions(&self) -> &Definitions {
         &self.definitions
     }
 
+    /// The state that the counts hold for.
     pub fn as_of(&self) -> AsOf {
         self.as_of
     }
 
-    /// Says what the numbers stand for after the last [`apply`](Self::apply).
+    /// Sets the state that the counts hold for after the last [`apply`](Self::apply).
     pub fn set_as_of(&mut self, as_of: AsOf) {
         self.as_of = as_of;
     }
 
-    /// A number that changes whenever a chart has entries for another set of scopes.
+    /// A counter that changes whenever the set of scopes with entries changes in any chart.
     pub fn scope_changes(&self) -> u64 {
         self.scope_changes
     }
 
-    /// How many cells have entries, and how many tracks those have.
+    /// The number of cells with entries, and of tracks in them.
     pub fn sizes(&self) -> (usize, usize) {
         (self.tops.len(), self.titles.len())
     }
@@ -78,7 +88,7 @@ impl Charts {
         ids.into_iter().map(str::to_owned).collect()
     }
 
-    /// Folds in what changed in one or more whole epochs.
+    /// Folds in the changes of one or more whole epochs.
     pub fn apply(&mut self, changes: Changes) {
         let Changes { ranked, mut titles, inputs } = changes;
         for ((cell, item), change) in ranked {
@@ -96,7 +106,8 @@ impl Charts {
     }
 
     fn count(&mut self, place: CellKey, item: Box<str>, change: i64) {
-        // The cell that has come or gone, and how many cells its chart and scope have if it was the first or the last of them.
+        // The cell that was added or removed, and the number of cells that its chart and scope then
+        // have if the set of scopes has changed: 1 for the first cell, 0 after the last.
         let ((chart, scope, _), cells) = match self.tops.entry(place) {
             Slot::Vacant(_) if change == 0 => return,
             Slot::Vacant(slot) => {
@@ -118,18 +129,20 @@ impl Charts {
         }
     }
 
-    /// The cells that `filter` asks for and that have entries, by chart, period and scope, in the order of their names.
+    /// The cells that `filter` selects and that have entries, sorted by the names of chart, period
+    /// and scope.
     pub fn cells(&self, filter: &Filter) -> Vec<ChartCell> {
         let cells = self.sorted(self.places(filter)).into_iter();
         cells.map(|(chart, scope, day)| self.cell(*chart, scope, Some(*day), filter.limit)).collect()
     }
 
-    /// The places that `filter` asks for, in the order in which [`cells`](Self::cells) are.
+    /// The keys of the cells that `filter` selects, in the order of [`cells`](Self::cells).
     pub fn sorted_places(&self, filter: &Filter) -> Vec<CellKey> {
         self.sorted(self.places(filter)).into_iter().cloned().collect()
     }
 
-    /// The newest list of each chart, worldwide where the chart has such lists, down to `limit` entries; by name of chart.
+    /// The newest cell of each chart, global if the chart has global cells, with at most `limit`
+    /// entries; sorted by the chart's name.
     pub fn heads(&self, limit: usize) -> Vec<ChartCell> {
         let charts = (0..self.definitions.charts.len() as u32).chain([TRENDING]);
         let head = |chart| {
@@ -147,7 +160,8 @@ impl Charts {
         places
     }
 
-    /// Where the cells that `filter` asks for are; costs about as much as there are.
+    /// The keys of the cells that `filter` selects, in no particular order. The cost is
+    /// proportional to the number of cells of the selected charts and scope.
     pub fn places<'a>(&'a self, filter: &'a Filter) -> Vec<&'a CellKey> {
         let charts: Vec<u32> = match &filter.chart {
             Some(name) => self.definitions.index_of(name).into_iter().collect(),
@@ -163,13 +177,15 @@ impl Charts {
         charts.into_iter().flat_map(of_chart).collect()
     }
 
+    /// The keys of the cells of `chart`, restricted to `scope` and to the period that begins on
+    /// `start_day` if these are given.
     pub(super) fn places_of<'a>(
         &'a self,
         chart: u32,
         scope: Option<&'a Scope>,
         start_day: Option<i32>,
     ) -> impl Iterator<Item = &'a CellKey> {
-        // The global scope is the least, so that is where a chart begins.
+        // The global scope is the least, so a chart's keys begin there.
         let first = (chart, scope.cloned().unwrap_or(Scope::Global), start_day.unwrap_or(i32::MIN));
         let last_day = match (scope, start_day) {
             (Some(_), Some(start_day)) => start_day,
@@ -182,10 +198,11 @@ impl Charts {
             .filter(move |(_, _, day)| start_day.is_none_or(|start_day| *day == start_day))
     }
 
-    /// The newest period of `chart` that has entries for `scope`, or for any, as the first day that a [`Cell`] has. Of those that
-    /// the clock has reached, if there are any: a device whose clock is ahead must not be all that a reader sees.
+    /// The first day of the newest period of `chart` that has entries for `scope`, or for any
+    /// scope. Periods that the clock has not reached are taken only if there is no other, so that
+    /// plays of a device whose clock is ahead do not hide the rest.
     pub fn newest(&self, chart: u32, scope: Option<&Scope>) -> Option<i32> {
-        // A chart with global lists has every period there: what counts anywhere counts globally.
+        // The global scope has every period, because every play that counts counts there.
         let scope = scope.or_else(|| self.has_global(chart).then_some(&Scope::Global));
         let until = |last: i32| match scope {
             None => self.places_of(chart, None, None).map(|(_, _, day)| *day).filter(|day| *day <= last).max(),
@@ -197,15 +214,15 @@ impl Charts {
         until(self.current(chart).unwrap_or(i32::MAX)).or_else(|| until(i32::MAX))
     }
 
-    /// The first `limit` entries of one cell; without entries if nothing has been counted for it.
+    /// One cell with its first `limit` entries; without entries if nothing has been counted for it.
     ///
-    /// Without `start_day` it is the cell of a period that is not known yet, because there is no clock.
+    /// `start_day` is `None` if there is no clock, so that the current period is unknown.
     pub fn cell(&self, chart: u32, scope: &Scope, start_day: Option<i32>, limit: Option<usize>) -> ChartCell {
         let (period, start_us, end_us) = self.period(chart, start_day);
         let top = start_day.and_then(|start_day| self.tops.get(&(chart, scope.clone(), start_day)));
         let mut counts: Vec<(&str, i64)> =
             top.into_iter().flat_map(|top| top.iter()).map(|(item, plays)| (&**item, *plays)).collect();
-        // Stable: equal counts stay in the order of their ids.
+        // The sort is stable: equal counts stay in the order of their ids.
         counts.sort_by_key(|(_, plays)| Reverse(*plays));
         counts.truncate(limit.unwrap_or(usize::MAX));
         let item_kind = self.item_kind(chart);

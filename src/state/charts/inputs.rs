@@ -1,7 +1,7 @@
-//! What each chart was made of: its rules in words, and the plays that were counted for it.
+//! The inputs of each chart: its rules in words, and the plays that were counted for it.
 //!
-//! Two programs that compare their charts compare these first: other rules make other charts, and other inputs tell of
-//! a difference that no top may show yet.
+//! Two programs that compare their charts compare these first: different rules give different
+//! charts, and different inputs reveal a difference before any top shows it.
 
 use reprise_dataflows::rules::definition::{Definitions, TRENDING};
 use serde::{Deserialize, Serialize};
@@ -9,15 +9,17 @@ use serde::{Deserialize, Serialize};
 use super::folded::Charts;
 use super::overview::eligible_name;
 
-/// A chart of a run, for comparing it with another.
+/// The inputs of a chart, for comparing it with the same chart of another run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChartInputs {
+    /// The chart's name.
     pub chart: String,
-    /// Everything of its definition but the name, in the words of `charts.toml`.
+    /// The whole definition except the name, in the words of `charts.toml`.
     pub rules: String,
-    /// The plays that it counts.
+    /// The number of plays that the chart counts.
     pub plays: i64,
-    /// Of all that was counted for it, whatever the order; in hexadecimal in JSON, whose numbers are not whole.
+    /// A digest of all plays that were counted, independent of their order. Hexadecimal in JSON,
+    /// whose numbers are read as floating point.
     #[serde(with = "hexadecimal")]
     pub digest: u64,
 }
@@ -71,15 +73,17 @@ fn rules(definitions: &Definitions, chart: u32) -> String {
     format!("{}, zone {}", rules.to_lowercase(), zone.unwrap_or("UTC"))
 }
 
-/// Digests are numbers in memory, and 16 hexadecimal digits in JSON.
+/// Serializes digests as 16 hexadecimal digits.
 mod hexadecimal {
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+    /// Writes 16 digits.
     pub fn serialize<S: Serializer>(digest: &u64, serializer: S) -> Result<S::Ok, S::Error> {
         format!("{digest:016x}").serialize(serializer)
     }
 
+    /// Reads hexadecimal digits; fails for any other text.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
         u64::from_str_radix(&String::deserialize(deserializer)?, 16).map_err(D::Error::custom)
     }

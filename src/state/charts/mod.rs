@@ -1,8 +1,9 @@
-//! The charts as they stand: what the dataflow has said so far, folded up.
+//! The current charts, folded from the output of the dataflow.
 //!
-//! The dataflow speaks in differences, and knows counts by id; people ask for a list with titles. [`Charts`] is between
-//! them. It keeps of every cell the items that are in its top now, and folds in the differences of whole epochs at a
-//! cost in proportion to them. Ranks are given out when a cell is read: a cell is short, and most are never looked at.
+//! The dataflow emits differences of counts by id; readers want lists with titles. [`Charts`] keeps
+//! the items in the top of every cell, and folds in the differences of whole epochs at a cost
+//! proportional to their number. Ranks are assigned when a cell is read, because a cell is short
+//! and most cells are never read.
 
 mod available;
 mod cell;

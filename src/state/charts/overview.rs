@@ -1,4 +1,4 @@
-//! What charts there are, and what is in them: the list from which a reader picks a cell.
+//! The overview: all charts, with the periods and scopes from which a reader picks a cell.
 
 use reprise_dataflows::rules::definition::{Eligible, ItemKind, Measure, Scope, ScopeKind, TRENDING};
 use reprise_dataflows::time::Period;
@@ -6,16 +6,19 @@ use serde::Serialize;
 
 use super::folded::{Charts, Filter};
 
-/// Scopes of each chart that one answer names, unless another number is asked for, and at most.
+/// The number of scopes of each chart in one response, unless the request gives another.
 const SCOPES: usize = 1000;
+
+/// The largest number of scopes that a request may ask for.
 pub const SCOPES_MAX: usize = 10_000;
 
-/// Which scopes an overview names. There may be hundreds of thousands, if producers write anything for a country.
+/// The page of scopes in an overview. There may be hundreds of thousands, if producers write
+/// arbitrary text as a country.
 #[derive(Clone, Debug)]
 pub struct Page {
-    /// Those behind this one; all if there is none.
+    /// The page begins after this scope; at the first one if `None`.
     pub after: Option<Scope>,
-    /// The most scopes of each chart.
+    /// The largest number of scopes of each chart.
     pub limit: usize,
 }
 
@@ -25,50 +28,59 @@ impl Default for Page {
     }
 }
 
-/// One chart: its definition, in the words of `charts.toml`, and the periods and scopes that have entries.
+/// One chart: its definition, in the words of `charts.toml`, and the periods and scopes that have
+/// entries.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Overview {
+    /// The chart's name.
     pub name: String,
-    /// Absent of trending, which has a window instead.
+    /// The kind of period; absent for trending, which has a window instead.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub period: Option<Period>,
-    /// The time zone whose midnight ends a day, by its name in the IANA database; absent of UTC.
+    /// The IANA name of the time zone whose midnight ends a day; absent for UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
-    /// Only of trending.
+    /// The length of the window; only for trending.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub window_ms: Option<i64>,
-    /// Only of trending.
+    /// The distance between successive windows; only for trending.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slide_ms: Option<i64>,
+    /// The kinds of scope that the chart has lists for.
     pub scopes: Vec<ScopeKind>,
+    /// The kind of item that the chart lists.
     pub item: ItemKind,
+    /// What is counted.
     pub measure: Measure,
+    /// Which plays count: `all`, `completed`, or the least time listened, such as `30s`.
     pub eligible: String,
+    /// The largest number of entries of a cell.
     pub top: usize,
+    /// The periods and scopes that have entries.
     pub with_entries: WithEntries,
 }
 
-/// Which cells of a chart can be asked for. Not every pair of the two has entries.
+/// The periods and scopes of a chart that have entries. Not every pair of the two has some.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct WithEntries {
-    /// From the oldest to the newest.
+    /// The periods, from the oldest to the newest.
     pub periods: Vec<String>,
-    /// The one that is meant when none is named. Later ones have not begun by the clock.
+    /// The period of a request that names none. Later periods have not begun by the clock.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub newest: Option<String>,
+    /// The names of the scopes on this page.
     pub scopes: Vec<String>,
 }
 
 impl Charts {
-    /// The trending window, then the charts as they are defined, with the scopes of a page; and after which scope the next page
-    /// begins, if there is one.
+    /// The trending window, then the charts in the order of their definitions, with the scopes of a
+    /// page; and the scope after which the next page begins, if there is a next page.
     pub fn overview(&self, page: &Page) -> (Vec<Overview>, Option<Scope>) {
         let of_chart = |chart: u32| self.scopes_after(chart, page.after.as_ref(), page.limit.saturating_add(1));
         let charts = [TRENDING].into_iter().chain(0..self.definitions.charts.len() as u32);
         let mut found: Vec<Vec<Scope>> = charts.map(of_chart).collect();
         let ends = found.iter().filter(|scopes| scopes.len() > page.limit).map(|scopes| &scopes[page.limit - 1]);
-        // Where the first of them ends, all end: a scope is on the same page in every chart.
+        // All charts end at the least of their last scopes, so a scope is on the same page in each.
         let last = ends.min().cloned();
         if let Some(last) = &last {
             found.iter_mut().for_each(|scopes| scopes.retain(|scope| scope <= last));
@@ -78,7 +90,7 @@ impl Charts {
         (overview, last)
     }
 
-    /// The definitions as the overview has them.
+    /// The definitions in the form of the overview.
     fn described(&self, mut with_entries: impl FnMut(u32) -> WithEntries) -> Vec<Overview> {
         let trending = &self.definitions.trending;
         let window = Overview {
@@ -113,7 +125,7 @@ impl Charts {
     fn with_entries(&self, chart: u32, scopes: Vec<String>) -> WithEntries {
         let filter = Filter {
             chart: Some(self.definitions.name(chart).to_owned()),
-            // Every period that any scope has.
+            // The global scope has every period that any scope has.
             scope: self.has_global(chart).then_some(Scope::Global),
             ..Filter::default()
         };
@@ -128,7 +140,7 @@ impl Charts {
     }
 }
 
-/// As `charts.toml` writes it.
+/// The rule for eligible plays as `charts.toml` writes it.
 pub(super) fn eligible_name(eligible: Eligible) -> String {
     match eligible {
         Eligible::All => "all".to_owned(),

@@ -1,6 +1,7 @@
-//! What the numbers of a cell's key mean: its period by name and in time, and what its chart lists.
+//! The meaning of the numbers in a cell's key: the name and times of its period, and the kind of
+//! item that its chart lists.
 //!
-//! The trending window is a chart like the others here, except that its one period is wherever the clock has put it.
+//! The trending window is treated as a chart with one period, which the clock determines.
 
 use reprise_dataflows::rules::definition::{Definitions, ItemKind, Scope, ScopeKind, TRENDING};
 use reprise_dataflows::time::{Period, Unreadable, instant_name};
@@ -8,16 +9,16 @@ use reprise_dataflows::time::{Period, Unreadable, instant_name};
 use super::cell::AsOf;
 use super::folded::Charts;
 
-/// A period that is not known yet, because there is no clock to say which it is: unknown start, unknown end.
+/// The name of a period that is unknown because there is no clock: open start, open end.
 const UNKNOWN: &str = "../..";
 
 impl Charts {
-    /// The name of a period, its first moment, and the first one after it.
+    /// The name of a period, its first moment, and the first moment after it, in µs since 1970.
     pub fn period(&self, chart: u32, start_day: Option<i32>) -> (String, Option<i64>, Option<i64>) {
         self.period_as_of(chart, start_day, self.as_of)
     }
 
-    /// The name of a period, its first moment, and the first one after it; of trending the window at the clock of `as_of`.
+    /// The same as [`period`](Self::period), but for trending the window at the clock of `as_of`.
     pub fn period_as_of(&self, chart: u32, start_day: Option<i32>, as_of: AsOf) -> (String, Option<i64>, Option<i64>) {
         let Some(definition) = self.definitions.chart(chart) else { return self.window(as_of.clock_us) };
         let Some(start_day) = start_day else { return (UNKNOWN.to_owned(), None, None) };
@@ -34,7 +35,10 @@ impl Charts {
         (format!("{}/{}", instant_name(start_us), instant_name(end_us)), Some(start_us), Some(end_us))
     }
 
-    /// The first day of the period that is written as `text`, as cells have it.
+    /// The first day of the period with the name `text`, as in the key of a cell.
+    ///
+    /// # Errors
+    /// If `text` is no period of this chart's kind, or for trending not the current window.
     pub fn start_day(&self, chart: u32, text: &str) -> Result<i32, Unreadable> {
         match self.definitions.chart(chart) {
             Some(definition) => definition.period.parse(text, definition.calendar.week_starts),
@@ -51,13 +55,13 @@ impl Charts {
         Some(definition.period.start(day, definition.calendar.week_starts))
     }
 
-    /// The first day of the period that is meant when none is named: the [`newest`](Self::newest) that has entries
-    /// for `scope`, or for any, and before there are any the one that the clock is in.
+    /// The first day of the period of a request that names none: the [`newest`](Self::newest) with
+    /// entries for `scope`, or for any scope; without entries the period that the clock is in.
     pub fn usual(&self, chart: u32, scope: Option<&Scope>) -> Option<i32> {
         self.newest(chart, scope).or_else(|| self.current(chart))
     }
 
-    /// What the chart lists.
+    /// The kind of item that the chart lists.
     pub fn item_kind(&self, chart: u32) -> ItemKind {
         self.definitions.chart(chart).map_or(self.definitions.trending.item, |definition| definition.item)
     }

@@ -1,4 +1,4 @@
-//! Which cells of a chart have entries, and which could.
+//! The cells of a chart that have entries, and the scopes that could have some.
 
 use super::available::Available;
 use super::folded::{Charts, Filter};
@@ -6,16 +6,18 @@ use super::period::scopes;
 use reprise_dataflows::rules::definition::{Scope, ScopeKind, TRENDING};
 use std::ops::Bound;
 
-/// Periods and scopes that are named at most.
+/// The most periods that [`Charts::available`] names.
 const PERIODS_MAX: usize = 10;
 
+/// The most scopes that [`Charts::available`] names.
 const SCOPES_MAX: usize = 20;
 
-/// Scopes that are looked at for those that have entries in one period.
+/// The most scopes that are searched for entries in one period.
 const LOOKED_AT_MAX: usize = 1000;
 
 impl Charts {
-    /// What `chart` has, as far as it goes with the `scope` and the period that begins on `start_day`.
+    /// Periods and scopes of `chart` with entries: periods of `scope` and scopes of the period that
+    /// begins on `start_day` if there are any, otherwise of the whole chart.
     pub fn available(&self, chart: u32, scope: Option<&Scope>, start_day: Option<i32>) -> Available {
         let of_scope = |scope: Option<&Scope>| {
             let filter = Filter {
@@ -44,8 +46,8 @@ impl Charts {
         Available { periods, scopes }
     }
 
-    /// The first `max` scopes of `chart` behind `after` that have entries. Costs a look-up for each, however many
-    /// periods there are.
+    /// The first `max` scopes of `chart` after `after` that have entries. The cost is one look-up
+    /// for each, whatever the number of periods.
     pub fn scopes_after(&self, chart: u32, after: Option<&Scope>, max: usize) -> Vec<Scope> {
         let behind = |scope: &Scope| Bound::Excluded((chart, scope.clone(), i32::MAX));
         let mut from = after.map_or(Bound::Included((chart, Scope::Global, i32::MIN)), behind);
@@ -60,8 +62,9 @@ impl Charts {
         found
     }
 
-    /// Whether there can be a list for `scope`: everywhere, a value that looks like one of its dimension, or one that plays
-    /// have had. As long as nothing that stays has been counted by such a scope, anything can be.
+    /// Whether there can be a cell for `scope`: the global scope, a value that is plausible for its
+    /// dimension, or a value of counted plays. Before any chart other than trending has a cell of
+    /// this kind of scope, every value is possible.
     pub fn may_have(&self, scope: &Scope) -> bool {
         match scope {
             Scope::Global => return true,
@@ -74,7 +77,7 @@ impl Charts {
         let has = |chart: u32| {
             self.tops.range((chart, scope.clone(), i32::MIN)..=(chart, scope.clone(), i32::MAX)).next().is_some()
         };
-        // The trending window forgets.
+        // The trending window does not count: plays leave it.
         let is_known = |chart: u32| chart != TRENDING && self.has_any(chart, kind);
         charts().any(has) || !charts().any(is_known)
     }
@@ -86,6 +89,7 @@ impl Charts {
         next.is_some_and(|((of, scope, _), _)| *of == chart && scope.kind() == kind)
     }
 
+    /// Whether the chart has cells for the global scope.
     pub(super) fn has_global(&self, chart: u32) -> bool {
         scopes(&self.definitions, chart).contains(&ScopeKind::Global)
     }

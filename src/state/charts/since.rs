@@ -1,7 +1,7 @@
-//! Which cells may have changed between two states of the charts.
+//! The cells that may have changed between two states of the charts.
 //!
-//! Copies share what has not changed, so most cells are told apart without a look at them: there may be many thousands, of which
-//! a commit touches a few hundred.
+//! Copies share unchanged tops, so most cells are compared by pointer, without reading them. There
+//! may be many thousands, of which a commit changes a few hundred.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use reprise_dataflows::rules::definition::TRENDING;
 use super::folded::{CellKey, Charts, Top};
 
 impl Charts {
-    /// The places whose cells may differ from those of `earlier`, of which these charts have come by changes; those that are
-    /// gone are among them. Of a cell that is not named here nothing differs but `as_of`.
+    /// The keys of the cells that may differ from those of `earlier`, removed cells included. These
+    /// charts must be a later state of `earlier`. In all other cells only `as_of` differs.
     pub fn changed_since(&self, earlier: &Self) -> Vec<CellKey> {
         // The window moves with the clock.
         let has_moved = self.period(TRENDING, Some(0)) != earlier.period(TRENDING, Some(0));
@@ -27,7 +27,7 @@ impl Charts {
         changed.chain(gone).cloned().collect()
     }
 
-    /// The tracks whose title or artist differs, or is known to only one of the two.
+    /// The tracks whose title or artist differs, or is known to only one of the two states.
     fn renamed_since<'a>(&'a self, earlier: &'a Self) -> HashSet<&'a str> {
         let is_same = |track: &str, about| earlier.titles.get(track).is_some_and(|earlier| Arc::ptr_eq(earlier, about));
         let other = self.titles.iter().filter(|(track, about)| !is_same(track, about)).map(|(track, _)| &**track);

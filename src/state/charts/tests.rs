@@ -1,4 +1,5 @@
-//! What a cell looks like from outside, and that folding differences in any order gives what setting them would.
+//! Tests of the public form of a cell, and of folding: differences in any order give the same
+//! charts as setting the counts.
 
 use reprise_dataflows::names::catalogue::About;
 use reprise_dataflows::rank::digest::Inputs;
@@ -28,18 +29,22 @@ scopes = ["global", "device"]
 item = "artist"
 "#;
 
+/// Charts of [`DEFINITIONS`] without entries.
 pub fn charts() -> Charts {
     Charts::new(Arc::new(Definitions::parse(DEFINITIONS).unwrap()))
 }
 
+/// The scope of a country.
 pub fn country(name: &str) -> Scope {
     Scope::country(name)
 }
 
+/// A track's title and artist.
 pub fn about(title: &str, artist: &str) -> About {
     About { title: title.to_owned(), artist: artist.to_owned() }
 }
 
+/// An instant as µs since 1970.
 pub fn instant_us(text: &str) -> i64 {
     parse_instant(text).unwrap()
 }
@@ -71,7 +76,7 @@ pub fn filled() -> Charts {
     charts
 }
 
-/// The object of design.md, field by field, and it reads back as what it was.
+/// The JSON object, field by field, and parsing it gives the same cell.
 #[test]
 fn a_cell_is_the_object_of_the_contract() {
     let cell = filled().cell(0, &Scope::Global, Some(WEEK), Some(2));
@@ -86,7 +91,7 @@ fn a_cell_is_the_object_of_the_contract() {
     assert_eq!(serde_json::from_str::<ChartCell>(&json).unwrap(), cell);
 }
 
-/// Of all time there is neither start nor end, and an artist has neither id nor title.
+/// A period of all time has neither start nor end, and an artist neither id nor title.
 #[test]
 fn an_artist_cell_has_no_tracks() {
     let cell = filled().cell(1, &Scope::Global, Some(0), None);
@@ -168,7 +173,7 @@ fn the_overview_names_what_has_entries() {
     assert_eq!(overview, expected);
 }
 
-/// Lists in which counts and titles are set outright, epoch by epoch.
+/// A simple model of the lists: counts and titles are set, epoch by epoch.
 #[derive(Default)]
 struct Oracle {
     counts: BTreeMap<(i32, &'static str), BTreeMap<String, i64>>,
@@ -197,7 +202,7 @@ fn scope_of(us: bool) -> (&'static str, Scope) {
     if us { ("US", country("US")) } else { ("global", Scope::Global) }
 }
 
-/// Sets `value` and says so as differences.
+/// Sets `value`, and returns the change as differences.
 fn replace<K: Clone + Ord, V: Clone + PartialEq>(map: &mut BTreeMap<K, V>, key: K, value: V) -> Vec<((K, V), i64)> {
     let old = map.insert(key.clone(), value.clone());
     let retracted = old.map(|old| ((key.clone(), old), -1));
@@ -205,7 +210,8 @@ fn replace<K: Clone + Ord, V: Clone + PartialEq>(map: &mut BTreeMap<K, V>, key: 
 }
 
 proptest! {
-    /// Whatever the order of the differences within an epoch, the lists are those of the oracle after each epoch.
+    /// Whatever the order of the differences within an epoch, the lists equal the oracle's after
+    /// it.
     #[test]
     fn folding_differences_equals_setting(epochs in epochs(), seed in any::<u64>()) {
         let mut oracle = Oracle::default();
@@ -215,7 +221,7 @@ proptest! {
             let first = (0..12).map(|track| (track, 9)).filter(|_| oracle.titles.is_empty());
             for (track, title) in first.chain(titles).collect::<Vec<_>>() {
                 renamed.extend(replace(&mut oracle.titles, format!("S{track}"), about(&format!("T{title}"), "A")));
-                // A detour that cancels out: where it goes first or last, it must not count.
+                // A title that is added and removed again must not count, first or last.
                 let detour = (format!("S{track}"), about("detour", "B"));
                 renamed.extend([(detour.clone(), 1), (detour, -1)]);
             }
