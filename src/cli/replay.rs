@@ -25,6 +25,7 @@ use crate::lake::{LakeFile, Snapshot, balance};
 use crate::process::memory;
 use crate::process::shutdown::{Shutdown, fail};
 use crate::run::engine::{Engine, for_each_worker};
+use crate::run::mode::Mode;
 use crate::run::tick::{Pace, clock_of_plays};
 use crate::source::lake::{ReadProgress, latest_times};
 use crate::state::State;
@@ -256,7 +257,7 @@ impl Replay {
         let engine = Engine {
             team: Arc::new(self.team),
             definitions: self.definitions,
-            pace: Pace { replay: true, ..Pace::default() },
+            pace: Pace::default(),
             last_epoch: None,
             clock_us: self.clock_us,
             // A replay serves as a proof, so it never starts from a checkpoint.
@@ -265,7 +266,7 @@ impl Replay {
             files,
             times_us: self.times_us,
             progress: progress.clone(),
-            live: None,
+            mode: Mode::Replay,
             state: state.clone(),
             shutdown: Shutdown::default(),
             fail,

@@ -26,6 +26,7 @@ use timely::dataflow::operators::{Concat, Input, Inspect, Operator, Probe};
 use timely::dataflow::{InputHandle, ProbeHandle, Scope, StreamVec};
 use timely::worker::Worker;
 
+use super::mode::Mode;
 use super::tick::{Now, Pace, Ticker};
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint::checkpoint;
@@ -73,8 +74,8 @@ pub struct Engine {
     pub times_us: Range<i64>,
     /// How much of the lake has been read.
     pub progress: Arc<ReadProgress>,
-    /// The Kafka source and the lake that is written. `None` in a replay.
-    pub live: Option<Live>,
+    /// The Kafka source and the lake that is written, or a replay.
+    pub mode: Mode<Live>,
     /// The state that is served.
     pub state: Arc<State>,
     /// Requests that the run commit what it has read, and end.
@@ -188,7 +189,7 @@ impl Engine {
         let stored = self.stored(ticks.clone(), &plan);
         let mut plays = stored.intakes.flat_map(|intake| intake.plays.clone());
         let mut reports = stored.reports.concat(self.pulse(ticks.clone()));
-        if let Some(live) = &self.live {
+        if let Some(live) = self.mode.live() {
             let source = self.live(live, ticks.clone())?;
             plays = plays.concat(source.intakes.clone().flat_map(|intake| intake.plays.clone()));
             reports = reports.concat(source.reports);
@@ -221,12 +222,13 @@ impl Engine {
         let (worker, workers) = (ticks.scope().index(), ticks.scope().peers());
         let window = self.clock_us.map(|clock_us| self.definitions.trending.window(clock_us));
         // A run continues from its clock, so plays after it will enter the window.
-        let window_us = match (window, &self.live) {
-            (Some((start, _)), Some(_)) => Some(start..i64::MAX),
-            (Some((start, end)), None) => Some(start..end),
-            (None, live) => live.as_ref().map(|_| i64::MIN..i64::MAX),
+        let window_us = match (window, &self.mode) {
+            (Some((start, _)), Mode::Run(_)) => Some(start..i64::MAX),
+            (Some((start, end)), Mode::Replay) => Some(start..end),
+            (None, Mode::Run(_)) => Some(i64::MIN..i64::MAX),
+            (None, Mode::Replay) => None,
         };
-        let is_replay = self.live.is_none();
+        let is_replay = self.mode.is_replay();
         let times = window.filter(|_| !is_replay).zip(self.clock_us).map(|((start_us, _), clock_us)| {
             let mut times = EventTimes::new(self.definitions.trending.window_us);
             times.at(clock_us, start_us);
@@ -291,7 +293,7 @@ impl Engine {
     /// Worker 0's loop: handles the reports and issues the ticks.
     fn issue_ticks(&self, worker: &mut Worker, mut inputs: Inputs, watched: &Watched) {
         let pace = Pace { window_us: self.definitions.trending.window_us, ..self.pace.clone() };
-        let mut ticker = Ticker::new(pace, worker.peers(), self.last_epoch, self.clock_us);
+        let mut ticker = Ticker::new(self.mode.kind(), pace, worker.peers(), self.last_epoch, self.clock_us);
         let (mut last_epoch, mut last_cut, mut first_live) = (None, None, None);
         // The epoch in which the ends of all partitions were reached.
         let mut ended_in = None;
@@ -319,7 +321,7 @@ impl Engine {
             if let Some(tick) = ticker.next(now) {
                 self.state.metrics.began(tick.epoch, tick.cut.is_some());
                 let mut queries = self.state.queries.begin(tick.epoch);
-                if self.pace.replay && tick.stage == Stage::Stop {
+                if self.mode.is_replay() && tick.stage == Stage::Stop {
                     let track_ids = self.state.charts().track_ids();
                     queries.push(Query { id: 0, kind: QueryKind::Titles { track_ids } });
                 }

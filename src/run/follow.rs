@@ -9,6 +9,7 @@ use reprise_dataflows::rules::plan::Plan;
 use tracing::info;
 
 use super::engine::{Engine, Live, for_each_worker};
+use super::mode::Mode;
 use super::open::rows_to_read;
 use super::options::Run;
 use super::start::Start;
@@ -105,7 +106,7 @@ impl Run {
             files: for_each_worker(snapshot.files(), self.workers),
             times_us: i64::MIN..i64::MAX,
             progress: Arc::new(ReadProgress { rows_total, said_after: Some(self.workers), ..ReadProgress::default() }),
-            live: Some(Live {
+            mode: Mode::Run(Live {
                 broker: self.broker,
                 starts: start.starts.into_iter().collect(),
                 found,

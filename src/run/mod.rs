@@ -7,6 +7,7 @@
 mod clock;
 pub mod engine;
 mod follow;
+pub mod mode;
 mod open;
 mod options;
 mod start;
@@ -40,6 +41,7 @@ use crate::state::charts::{AsOf, Charts};
 use crate::state::{Phase, State, Status};
 use crate::terminal::monitor::{monitor, warn_of_rest};
 use engine::{Engine, Live, for_each_worker};
+use mode::Mode;
 use open::{Opened, rows_to_read};
 pub use options::Run;
 
@@ -260,7 +262,7 @@ impl Run {
             files: for_each_worker(snapshot.files(), self.workers),
             times_us: i64::MIN..i64::MAX,
             progress: rebuilt,
-            live: Some(Live {
+            mode: Mode::Run(Live {
                 broker: self.broker,
                 starts: starts.into_iter().collect(),
                 found,

@@ -91,7 +91,7 @@ fn failed_requests_are_retried() {
 /// may be skipped.
 #[test]
 fn a_false_offset_out_of_range_error_skips_nothing() {
-    survives(1, "does not have an offset that it has; reading on", |mock, running| {
+    survives(1, "but the offset exists; resuming there", |mock, running| {
         for round in 1..=3 {
             mock.cluster.request_errors(Api::Fetch, &[Errors::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE; 2]);
             mock.send(200);

@@ -45,6 +45,7 @@ use reprise_dataflows::{CutPoint, Epoch, Stage, Tick};
 
 use crate::intake::{CUT_GROWTH, files_max};
 use crate::report::Report;
+use crate::run::mode::Mode;
 use crowd::Crowd;
 
 mod crowd;
@@ -80,8 +81,6 @@ pub struct Pace {
     /// Stop when every partition has been read to its end. The clock then stays that of the last
     /// play.
     pub until_caught_up: bool,
-    /// Read only the lake, at a fixed clock.
-    pub replay: bool,
 }
 
 impl Default for Pace {
@@ -95,7 +94,6 @@ impl Default for Pace {
             idle: Duration::from_secs(30),
             window_us: 600_000_000,
             until_caught_up: false,
-            replay: false,
         }
     }
 }
@@ -122,6 +120,7 @@ pub struct Now {
 
 /// Issues the ticks, from the reports of the workers and the time.
 pub struct Ticker {
+    mode: Mode,
     pace: Pace,
     last: Option<Tick>,
     before_last: Option<Epoch>,
@@ -157,9 +156,10 @@ struct Worker {
 
 impl Ticker {
     /// Begins after `last_epoch`, at `clock_us`, the clock of the last commit in µs since 1970.
-    pub fn new(pace: Pace, workers: usize, last_epoch: Option<Epoch>, clock_us: Option<i64>) -> Self {
+    pub fn new(mode: Mode, pace: Pace, workers: usize, last_epoch: Option<Epoch>, clock_us: Option<i64>) -> Self {
         let crowd = Crowd::new(pace.window_us, clock_us);
         Self {
+            mode,
             pace,
             last: None,
             before_last: None,
@@ -223,7 +223,7 @@ impl Ticker {
     /// Whether the last tick has been issued. Except in a replay it commits all that was read;
     /// nothing follows.
     pub fn is_over(&self) -> bool {
-        self.last.is_some_and(|tick| tick.stage == Stage::Stop && (tick.cut.is_some() || self.pace.replay))
+        self.last.is_some_and(|tick| tick.stage == Stage::Stop && (tick.cut.is_some() || self.mode.is_replay()))
     }
 
     /// The longest time after `now` that the caller may sleep without missing an epoch, unless a
@@ -273,7 +273,7 @@ impl Ticker {
             return now.committed;
         }
         let leaving = self.next_stage(now.stop) != last.stage;
-        if leaving && self.pace.replay && !now.stop && now.complete_before <= last.epoch {
+        if leaving && self.mode.is_replay() && !now.stop && now.complete_before <= last.epoch {
             return false;
         }
         let pending = now.has_queries || self.is_pending();
@@ -282,7 +282,7 @@ impl Ticker {
             (false, true) if self.caught_up() => return self.throttle(now.instant).is_zero(),
             (false, true) => self.pace.epoch_min_behind,
             // A replay needs only the final result; each extra epoch would rank everything again.
-            (false, false) if self.pace.replay => return false,
+            (false, false) if self.mode.is_replay() => return false,
             (false, false) => self.pace.epoch_max,
         };
         now.instant.duration_since(ticked_at) >= wait
@@ -299,14 +299,14 @@ impl Ticker {
                     Stage::Rebuild
                 }
             }
-            Stage::Rebuild if self.pace.replay => Stage::Stop,
+            Stage::Rebuild if self.mode.is_replay() => Stage::Stop,
             _ if stop || (self.pace.until_caught_up && self.caught_up()) => Stage::Stop,
             _ => Stage::Live,
         }
     }
 
     fn next_clock(&mut self, stage: Stage, now: &Now) -> Option<i64> {
-        if stage == Stage::Rebuild || self.pace.replay || self.stage() == Stage::Stop {
+        if stage == Stage::Rebuild || self.mode.is_replay() || self.stage() == Stage::Stop {
             return self.clock_us;
         }
         self.crowd.follow();
@@ -357,7 +357,7 @@ impl Ticker {
         let clockless = last.clock_us.is_none() && self.crowd.latest_us().is_some();
         if !now.committed
             || (clockless && !leaving)
-            || self.pace.replay
+            || self.mode.is_replay()
             || !(leaving || (uncommitted && due && stage == Stage::Live))
         {
             return None;

@@ -23,6 +23,10 @@ fn times(of_us: &[i64]) -> EventTimes {
 
 impl Scenario {
     fn begin(pace: Pace, last_epoch: Option<Epoch>, clock_us: Option<i64>) -> Self {
+        Self::of(Mode::Run(()), pace, last_epoch, clock_us)
+    }
+
+    fn of(mode: Mode, pace: Pace, last_epoch: Option<Epoch>, clock_us: Option<i64>) -> Self {
         let now = Now {
             instant: Instant::now(),
             wall_us: WALL_US,
@@ -32,7 +36,7 @@ impl Scenario {
             unread: false,
             stop: false,
         };
-        Self { ticker: Ticker::new(pace, 2, last_epoch, clock_us), now }
+        Self { ticker: Ticker::new(mode, pace, 2, last_epoch, clock_us), now }
     }
 
     fn wait(&mut self, time: Duration) {
@@ -246,7 +250,7 @@ fn leaves() {
 /// A replay reads the lake at its own clock, and ends.
 #[test]
 fn replays() {
-    let mut scenario = Scenario::begin(Pace { replay: true, ..Pace::default() }, None, Some(42));
+    let mut scenario = Scenario::of(Mode::Replay, Pace::default(), None, Some(42));
     let first = scenario.tick_after(Duration::ZERO).unwrap();
     assert_eq!(first.stage, Stage::Rebuild);
     let lake = |rows, done| Report::Lake(LakeReport { worker: 0, rows, times: EventTimes::default(), done });
