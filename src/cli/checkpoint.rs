@@ -5,8 +5,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget};
 use reprise_dataflows::rules::plan::Plan;
 
 use super::lake_folder::LakeFolder;
+use super::logging::{start_log, stop_flag};
+use super::options::ChartsFile;
 use super::replay::bar_of_plays;
-use super::shared::{ChartsFile, start_log, stop_flag};
 use crate::checkpoint::{self, Made};
 use crate::text::grouped;
 use crate::text::log;

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::shared::{parse_duration, start_log};
+use super::logging::start_log;
+use super::parsers::parse_duration;
 use super::usage::wrong;
 use crate::cluster::membership::PROCESSES_MAX;
 use crate::cluster::supervise::{Restarts, Supervisor};

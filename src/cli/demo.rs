@@ -13,11 +13,13 @@ use anyhow::{Context, Result, anyhow};
 use rdkafka::mocking::MockCluster;
 use tempfile::TempDir;
 
+use super::access::ServerAccess;
+use super::lake_folder::absolute;
+use super::logging::{start_log, stop_flag};
+use super::options::{ChartsFile, default_workers};
+use super::parsers::{listen_address, parse_duration};
 use super::printed::Printed;
 use super::run::{with_history, workers};
-use super::shared::{
-    ChartsFile, ServerAccess, absolute, default_workers, listen_address, parse_duration, start_log, stop_flag,
-};
 use super::usage::wrong;
 use crate::generate::plays::{LongTail, Mix, Period};
 use crate::generate::{self, Traffic};

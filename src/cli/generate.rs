@@ -8,8 +8,9 @@ use anyhow::Result;
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
 
+use super::logging::{start_log, stop_flag};
+use super::parsers::{brokers, parse_duration, parse_moment, parse_option};
 use super::run::topic_name;
-use super::shared::{brokers, parse_duration, parse_moment, parse_option, start_log, stop_flag};
 use super::usage::{WrongUsage, wrong};
 use crate::generate::plays::{LongTail, Mix, Period};
 use crate::generate::{self, SONGS_MAX, SendProgress, Summary, Traffic};

@@ -4,8 +4,8 @@ use anyhow::{Context, Result};
 use serde::de::DeserializeOwned;
 use url::Url;
 
+use super::access::TokenFile;
 use super::client::{Client, Failure};
-use super::shared::TokenFile;
 use super::usage::{WrongUsage, wrong};
 use crate::serve;
 use crate::terminal::output;

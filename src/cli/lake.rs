@@ -14,8 +14,10 @@ use reprise_dataflows::time::instant_name;
 
 use super::instance::Format;
 use super::lake_folder::LakeFolder;
+use super::logging::{start_log, stop_flag};
+use super::options::default_workers;
+use super::parsers::parse_duration;
 use super::run::workers;
-use super::shared::{default_workers, parse_duration, start_log, stop_flag};
 use super::{checkpoint, verify};
 use crate::lake::maintenance;
 use crate::lake::maintenance::{Attention, DayUsage, Lock, TableUsage, Usage};

@@ -3,12 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches, value_parser};
 
-use super::shared::absolute;
+use super::usage::WrongUsage;
+use crate::lake::disk::{refuse_ambiguous, refuse_object_store};
 use crate::lake::{DEAD_LETTERS, LOG, PLAYS, owner};
 
 /// The folder of a lake, as an argument or as an option. `Args` is not derived, because the
@@ -52,6 +53,18 @@ impl LakeFolder {
     pub fn advise<T>(&self, outcome: Result<T>) -> Result<T> {
         outcome.map_err(|error| owner::advised(error, &self.0))
     }
+}
+
+/// The absolute path of a lake's folder as given by the user.
+///
+/// # Errors
+/// If it cannot be the folder of a lake: it is a URL, which would become a folder of that name, or
+/// a path in which the log would not be found.
+pub fn absolute(path: &Path) -> Result<PathBuf> {
+    refuse_object_store(path).wrong_usage()?;
+    let lake = std::path::absolute(path).with_context(|| format!("there is no way to {}", path.display()))?;
+    refuse_ambiguous(&lake).wrong_usage()?;
+    Ok(lake)
 }
 
 /// Refuses the folder of a Delta table where that of a lake is expected: a lake holds its tables in

@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand.
 
+mod access;
 mod chart;
 mod checkpoint;
 mod client;
@@ -13,6 +14,9 @@ mod health;
 mod instance;
 mod lake;
 mod lake_folder;
+mod logging;
+mod options;
+mod parsers;
 mod peers;
 mod printed;
 #[cfg(test)]
@@ -20,7 +24,7 @@ mod reference_tests;
 mod replay;
 mod run;
 mod search;
-mod shared;
+
 mod status;
 mod track;
 mod usage;
@@ -59,7 +63,7 @@ struct Reprise {
     /// The format of the log on stderr. RUST_LOG selects what is logged, as in
     /// RUST_LOG=reprise=debug.
     #[arg(long, value_enum, global = true, default_value = "text", env = "REPRISE_LOG_FORMAT", value_name = "FORMAT")]
-    log_format: shared::LogFormat,
+    log_format: logging::LogFormat,
     #[command(subcommand)]
     command: Command,
 }
@@ -164,7 +168,7 @@ fn is_of_file(error: &clap::Error, arguments: &[OsString]) -> bool {
 }
 
 fn run(Reprise { config, log_format, command }: Reprise) -> Result<()> {
-    if log_format == shared::LogFormat::Json {
+    if log_format == logging::LogFormat::Json {
         log::use_json();
     }
     match command {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::shared::parse_duration;
+use super::parsers::parse_duration;
 use crate::cluster::Secret;
 use crate::cluster::membership;
 use crate::cluster::membership::{Membership, PROCESSES_MAX};

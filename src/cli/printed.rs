@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::shared::check_output;
+use super::usage::WrongUsage;
 use crate::lake::Snapshot;
 use crate::state::charts::{AsOf, ChartCell, Charts, Filter};
 use crate::terminal::output::table::fitted;
@@ -63,6 +63,15 @@ impl Printed {
     pub fn is_asked(&self) -> bool {
         self.all || self.output.is_some()
     }
+}
+
+/// Checks, before long work begins, that its result can be written in this format to this path.
+///
+/// # Errors
+/// If it cannot. That a format needs a file and none is named is wrong usage.
+pub fn check_output(format: Format, path: Option<&Path>) -> Result<()> {
+    let checked = output::check(format, path);
+    if path.is_none() { checked.wrong_usage() } else { checked }
 }
 
 /// A note on the lists that are not shown, in lines that fit the terminal.

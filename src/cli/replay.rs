@@ -14,10 +14,12 @@ use reprise_dataflows::rules::definition::{Definitions, Eligible, Scope, TRENDIN
 use serde::{Deserialize, Serialize};
 
 use super::lake_folder::LakeFolder;
+use super::logging::start_log;
+use super::options::{ChartsFile, MemoryMax, default_workers};
+use super::parsers::parse_moment;
 use super::peers::Peers;
 use super::printed::{Printed, as_of};
 use super::run::workers;
-use super::shared::{ChartsFile, MemoryMax, default_workers, parse_moment, start_log};
 use super::usage::WrongUsage;
 use crate::cluster::view::View;
 use crate::cluster::{Fingerprint, Team, join};

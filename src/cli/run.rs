@@ -12,12 +12,13 @@ use reprise_dataflows::rules::definition::Definitions;
 use tracing::warn;
 use url::Url;
 
+use super::access::ServerAccess;
+use super::lake_folder::absolute;
+use super::logging::{start_log, stop_flag};
+use super::options::{ChartsFile, MemoryMax, default_workers};
+use super::parsers::{brokers, listen_address, parse_duration, parse_option};
 use super::peers::Peers;
 use super::printed::{Printed, committed};
-use super::shared::{
-    ChartsFile, MemoryMax, ServerAccess, absolute, brokers, default_workers, listen_address, parse_duration,
-    parse_option, start_log, stop_flag,
-};
 use super::usage::{WrongUsage, wrong};
 use crate::cluster::supervise::DONE_IN_VAIN;
 use crate::kafka::{DEFAULT_GROUP, DEFAULT_SERVERS, TopicConfig};

@@ -8,12 +8,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use url::Url;
 
+use super::access::TokenFile;
 use super::client::{Client, Committed, Failure};
 use super::instance::{client, url};
 use super::lake_folder::LakeFolder;
+use super::logging::start_log;
+use super::options::{ChartsFile, default_workers};
+use super::parsers::parse_duration;
 use super::replay::Replay;
 use super::run::workers;
-use super::shared::{ChartsFile, TokenFile, default_workers, parse_duration, start_log};
 use crate::cluster::Team;
 use crate::lake::Snapshot;
 use crate::state::charts::SnapshotHeader;
