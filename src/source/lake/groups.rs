@@ -4,13 +4,11 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::DataType;
-use parquet::file::metadata::ColumnChunkMetaData;
+use arrow::array::{Array, AsArray, RecordBatch};
 use reprise_dataflows::play::{LateTitles, PlayBatch, Texts};
 
 use super::opened::Opened;
-use super::pages::{Column, is_bits, is_coded, is_moments};
+use super::pages::{Column, Values};
 use crate::lake::{LakeFile, ROW_GROUP_ROWS_MAX};
 
 const TITLES: [&str; 2] = ["title", "artist"];
@@ -35,14 +33,6 @@ struct Wanted {
     holds: Values,
 }
 
-/// The type of a column's values.
-#[derive(Clone, Copy)]
-enum Values {
-    Texts,
-    Bits,
-    Moments,
-}
-
 impl Opened {
     fn index_of(&self, name: &str) -> Option<usize> {
         let schema = self.metadata.file_metadata().schema_descr();
@@ -59,15 +49,11 @@ impl Opened {
     /// The column `name`, if it has the encoding of our writer.
     fn wanted(&self, name: &'static str) -> Option<Wanted> {
         let index = self.index_of(name)?;
-        let (holds, fits): (_, fn(&ColumnChunkMetaData) -> bool) =
-            match crate::intake::schema().field_with_name(name).ok()?.data_type() {
-                DataType::Utf8 => (Values::Texts, is_coded),
-                DataType::Boolean => (Values::Bits, is_bits),
-                DataType::Timestamp(..) => (Values::Moments, is_moments),
-                _ => return None,
-            };
-        let mut columns = self.metadata.row_groups().iter().map(|group| group.column(index));
-        columns.all(fits).then_some(Wanted { name, index, holds })
+        let schema = crate::intake::schema();
+        let data_type = schema.field_with_name(name).ok()?.data_type();
+        let mut groups = self.metadata.row_groups().iter().map(|group| Values::of(group.column(index), data_type));
+        let holds = groups.next().unwrap_or(None)?;
+        groups.all(|other| other == Some(holds)).then_some(Wanted { name, index, holds })
     }
 }
 
@@ -100,12 +86,7 @@ impl Groups {
         self.next += 1;
         let arrays = self.columns.iter().map(|Wanted { name, index, holds }| {
             let column = self.opened.column(group, *index)?;
-            let array: ArrayRef = match holds {
-                Values::Texts => Arc::new(column.texts()?),
-                Values::Bits => Arc::new(column.bits()?),
-                Values::Moments => Arc::new(column.moments()?),
-            };
-            Ok((*name, array))
+            Ok((*name, column.decoded(*holds)?))
         });
         let batch = RecordBatch::try_from_iter(arrays.collect::<Result<Vec<_>>>()?)?;
         let plays = PlayBatch::new(batch, Some(self.day));
@@ -141,7 +122,7 @@ impl Titles {
         let column = |name| {
             opened.column(self.group, opened.index_of(name).with_context(|| format!("there is no column {name}"))?)
         };
-        let ids = column("song_id")?.texts()?;
+        let ids = column("song_id")?.coded_texts()?;
         let id_texts = ids.values().as_string::<i32>();
         let wanted: Vec<bool> = id_texts.iter().map(|id| id.is_some_and(wanted)).collect();
         let keys = ids.keys().values();

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{Array, ArrayRef, BooleanArray, Int32Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, Schema};
 use parquet::arrow::ArrowWriter;
@@ -13,7 +13,7 @@ use parquet::basic::{Compression, Encoding};
 use parquet::file::properties::{WriterProperties, WriterVersion};
 use proptest::prelude::*;
 use reprise_dataflows::play::{DAY_US, HOUR_US, PlayBatch};
-use reprise_dataflows::rules::definition::Definitions;
+use reprise_dataflows::rules::definition::{Definitions, Measure};
 use reprise_dataflows::rules::plan::Plan;
 use tempfile::TempDir;
 
@@ -72,6 +72,34 @@ fn batch_of(of: &[Play]) -> RecordBatch {
     RecordBatch::try_new(batch.schema(), columns).unwrap()
 }
 
+/// A user, a city, an album, a duration, and how long it was listened to.
+type Sparse = (String, Option<String>, Option<String>, i32, Option<i32>);
+
+fn sparse() -> impl Strategy<Value = Sparse> {
+    let text = || prop::option::of(prop_oneof!["[ab]{0,2}", "é{0,40}"]);
+    ("U[0-9]{0,30}", text(), text(), 0i32..100_000, prop::option::of(0i32..100_000))
+}
+
+/// Plays whose optional values are all null, never null, or null as in `of`.
+fn sparse_batch(of: &[Sparse], nulls: Option<bool>) -> RecordBatch {
+    let batch = plays(0, 0, &vec![START_US; of.len()]);
+    let mut columns = batch.columns().to_vec();
+    let mut set = |name: &str, array: ArrayRef| columns[batch.schema().index_of(name).unwrap()] = array;
+    let with_nulls = |value: &Option<String>| match nulls {
+        Some(true) => None,
+        Some(false) => Some(value.clone().unwrap_or_default()),
+        None => value.clone(),
+    };
+    set("user_id", Arc::new(StringArray::from_iter_values(of.iter().map(|play| &play.0))));
+    set("city", Arc::new(StringArray::from_iter(of.iter().map(|play| with_nulls(&play.1)))));
+    set("album", Arc::new(StringArray::from_iter(of.iter().map(|play| with_nulls(&play.2)))));
+    set("duration_ms", Arc::new(Int32Array::from_iter_values(of.iter().map(|play| play.3))));
+    let listened = of.iter().map(|play| with_nulls(&play.4.map(|ms| ms.to_string())));
+    let listened = listened.map(|ms| ms.map(|ms| ms.parse().unwrap_or_default()));
+    set("listened_ms", Arc::new(Int32Array::from_iter(listened)));
+    RecordBatch::try_new(batch.schema(), columns).unwrap()
+}
+
 fn write(folder: &TempDir, batch: &RecordBatch, layout: &Layout) -> LakeFile {
     let path = folder.path().join("file.parquet");
     let properties = WriterProperties::builder()
@@ -82,6 +110,9 @@ fn write(folder: &TempDir, batch: &RecordBatch, layout: &Layout) -> LakeFile {
         .set_dictionary_page_size_limit(layout.dictionary_bytes)
         .set_column_dictionary_enabled("completed".into(), false)
         .set_column_dictionary_enabled("timestamp".into(), false)
+        .set_column_dictionary_enabled("user_id".into(), false)
+        .set_column_dictionary_enabled("duration_ms".into(), false)
+        .set_column_encoding("duration_ms".into(), Encoding::DELTA_BINARY_PACKED)
         .set_column_encoding("timestamp".into(), Encoding::DELTA_BINARY_PACKED)
         .set_writer_version(if layout.second_version {
             WriterVersion::PARQUET_2_0
@@ -115,7 +146,12 @@ fn file_at(path: &Path, rows: usize) -> LakeFile {
 
 /// The plays of a file, with their times if it is `in_window`.
 fn read(file: &LakeFile, late: bool, in_window: bool) -> anyhow::Result<Vec<PlayBatch>> {
-    let plan = Plan::new(&Definitions::builtin());
+    read_by(&Definitions::builtin(), file, late, in_window)
+}
+
+/// The plays of a file with the columns that `definitions` need, like [`read`].
+fn read_by(definitions: &Definitions, file: &LakeFile, late: bool, in_window: bool) -> anyhow::Result<Vec<PlayBatch>> {
+    let plan = Plan::new(definitions);
     let late_titles = late.then_some((|error| panic!("{error:#}")) as fn(anyhow::Error));
     let window_us = in_window.then_some(START_US..START_US + 1);
     let selection = Selection {
@@ -217,6 +253,30 @@ proptest! {
         let expected: BTreeSet<_> = expected.collect();
         prop_assert_eq!(titles_of(&at_once, &wanted), expected.clone());
         prop_assert_eq!(titles_of(&late, &wanted), expected);
+    }
+
+    /// Columns that may be null, integers and plain texts are read on the fast path too.
+    #[test]
+    fn optional_columns_are_read(
+        of in prop::collection::vec(sparse(), 1..400),
+        nulls in prop_oneof![Just(Some(true)), Just(Some(false)), Just(None)],
+        layout in layout(),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let batch = sparse_batch(&of, nulls);
+        let file = write(&folder, &batch, &layout);
+        let mut definitions = Definitions::parse(
+            "[[chart]]\nname = 'a'\nperiod = 'day'\nitem = 'album'\nscopes = ['city', 'device']\neligible = '30s'",
+        )
+        .unwrap();
+        definitions.charts[0].measure = Measure::Listeners;
+        let batches = read_by(&definitions, &file, true, false).unwrap();
+        let names = ["song_id", "album", "city", "device", "user_id", "completed", "duration_ms", "listened_ms"];
+        for (name, column) in names.iter().zip(columns(&batches, &names)) {
+            prop_assert_eq!(&column, batch.column_by_name(name).unwrap(), "{}", name);
+        }
+        let as_ours = layout.sealed && layout.dictionary_bytes > 100 && !layout.second_version;
+        prop_assert!(!as_ours || batches.iter().all(|batch| batch.late_titles().is_some()));
     }
 
     /// Each file belongs to one worker, and no worker has much more than its share.
