@@ -16,9 +16,9 @@ from common import ROOT
 
 # The files of src/cli that declare the options of each subcommand.
 COMMANDS = {
-    "run": ["run.rs", "peers.rs", "shared.rs", "mod.rs"],
+    "run": ["run.rs", "peers.rs", "options.rs", "mod.rs"],
     "generate": ["generate.rs", "mod.rs"],
-    "health": ["health.rs", "instance.rs", "shared.rs", "mod.rs"],
+    "health": ["health.rs", "instance.rs", "options.rs", "mod.rs"],
 }
 # Variables that the program reads and that set no option.
 OTHER_VARIABLES = {"RUST_LOG", "REPRISE_TOKEN", "OTEL_EXPORTER_OTLP_HEADERS"}
