@@ -18,6 +18,10 @@ use crate::state::charts::{AsOf, CellAnswer, ChartCell, Entry};
 /// As `at`: the oldest window that is known.
 const EARLIEST: &str = "earliest";
 
+/// How often the oldest window is asked for: the clock can move on between the query that finds it
+/// and the one that reads it, and the window is then forgotten.
+const EARLIEST_ATTEMPTS: usize = 5;
+
 /// Answers with the trending window that the clock was in at the instant `at`; with `earliest`, the
 /// oldest that is known.
 ///
@@ -37,41 +41,47 @@ pub async fn past_window(
             "a window of the past is never that of a commit: leave out `durable`, or `at`",
         ));
     }
-    let at_us = match at {
-        EARLIEST => earliest_us(http).await?,
-        at => parse_instant(at).map_err(|error| Problem::bad_request(error.to_string()))?,
-    };
     let scope = lookup::one_scope(&http.state.charts(), TRENDING, scope.unwrap_or("global"), true)?;
     let trending = http.state.charts().definitions().trending.clone();
-    let (start_us, end_us) = trending.window(at_us);
-    let now_us = http.state.charts().as_of().clock_us;
-    if now_us.is_none_or(|now_us| end_us > trending.end_us(now_us)) {
-        return Err(Problem::not_found(format!("`at` is {at}, and the clock has not come so far")));
-    }
     let limit = limit.unwrap_or(trending.top).min(trending.top);
-    let kind = QueryKind::Window { end_us, scope: scope.clone(), limit };
-    let Findings { as_of, found } = ask(http, kind).await?;
-    if known_from_us(&found).is_none_or(|known_from_us| start_us < known_from_us) {
-        return Err(Problem::not_found(format!(
-            "the window at {at} is not known: it was before the server's start, or longer ago than --trending-history keeps \
-             them. `reprise replay --lake {} --chart trending --clock {}` counts it from the lake",
-            shell_word(&http.state.status().lake).unwrap_or_else(|| "LAKE".to_owned()),
-            instant_name(at_us),
-        )));
+    let mut attempts = if at == EARLIEST { EARLIEST_ATTEMPTS } else { 1 };
+    loop {
+        let at_us = match at {
+            EARLIEST => earliest_us(http).await?,
+            at => parse_instant(at).map_err(|error| Problem::bad_request(error.to_string()))?,
+        };
+        let (start_us, end_us) = trending.window(at_us);
+        let now_us = http.state.charts().as_of().clock_us;
+        if now_us.is_none_or(|now_us| end_us > trending.end_us(now_us)) {
+            return Err(Problem::not_found(format!("`at` is {at}, and the clock has not come so far")));
+        }
+        let kind = QueryKind::Window { end_us, scope: scope.clone(), limit };
+        let Findings { as_of, found } = ask(http, kind).await?;
+        attempts -= 1;
+        if known_from_us(&found).is_some_and(|known_from_us| start_us >= known_from_us) {
+            let of_window = AsOf { clock_us: Some(at_us), ..as_of };
+            let period = http.state.charts().period_as_of(TRENDING, Some(0), of_window).0;
+            let cell = ChartCell {
+                chart: TRENDING_NAME.to_owned(),
+                period,
+                start_us: Some(start_us),
+                end_us: Some(end_us),
+                scope: scope.name(),
+                as_of,
+                entries: entries(found, trending.item, limit),
+                available: None,
+            };
+            return Ok(Json(CellAnswer::One(cell)));
+        }
+        if attempts == 0 {
+            return Err(Problem::not_found(format!(
+                "the window at {at} is not known: it was before the server's start, or longer ago than --trending-history \
+                 keeps them. `reprise replay --lake {} --chart trending --clock {}` counts it from the lake",
+                shell_word(&http.state.status().lake).unwrap_or_else(|| "LAKE".to_owned()),
+                instant_name(at_us),
+            )));
+        }
     }
-    let of_window = AsOf { clock_us: Some(at_us), ..as_of };
-    let period = http.state.charts().period_as_of(TRENDING, Some(0), of_window).0;
-    let cell = ChartCell {
-        chart: TRENDING_NAME.to_owned(),
-        period,
-        start_us: Some(start_us),
-        end_us: Some(end_us),
-        scope: scope.name(),
-        as_of,
-        entries: entries(found, trending.item, limit),
-        available: None,
-    };
-    Ok(Json(CellAnswer::One(cell)))
 }
 
 /// A clock for the oldest window that is known, in µs since 1970. That window begins at
