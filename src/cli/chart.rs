@@ -123,7 +123,7 @@ impl Asking {
         if self.watch {
             return self.watch(&client, url);
         }
-        let cells = client.ask(url).map_err(Failure::into_error)?;
+        let cells = client.cells(url).map_err(Failure::into_error)?;
         output::write(self.format, &cells, None)
     }
 
@@ -136,12 +136,12 @@ impl Asking {
         let mut first = true;
         loop {
             let asked = Instant::now();
-            let away = match client.ask(url) {
+            let away = match client.cells(url) {
                 Ok(now) => {
                     cells = now;
                     None
                 }
-                Err(Failure::Away(error)) => Some(error),
+                Err(Failure::Unavailable(error)) => Some(error),
                 Err(refused) => return Err(refused.into_error()),
             };
             let shown = match output::screen_size().filter(|_| self.format == Format::Table) {

@@ -155,7 +155,7 @@ fn job(arguments: Vec<OsString>) -> Result<cluster::Job> {
     Ok(match parse(arguments)?.command {
         Command::Run(run) if !run.peers.are_given() => cluster::Job::Run,
         Command::Replay(replay) if !replay.peers.are_given() => cluster::Job::Replay,
-        Command::Run(_) | Command::Replay(_) => cluster::Job::Placed,
+        Command::Run(_) | Command::Replay(_) => cluster::Job::Member,
         _ => cluster::Job::Other,
     })
 }

@@ -36,7 +36,7 @@ impl Printed {
     /// # Errors
     /// If the file or standard output cannot be written.
     pub fn print(&self, charts: &Charts, filter: &Filter, format: Format, more: &str) -> Result<usize> {
-        let count = charts.places(filter).len();
+        let count = charts.keys(filter).len();
         let is_filtered = filter.chart.is_some() || filter.scope.is_some() || filter.period.is_some();
         let is_for_people = format == Format::Table && self.output.is_none() && io::stdout().is_terminal();
         if is_filtered || self.all || !is_for_people {

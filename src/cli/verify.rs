@@ -168,7 +168,7 @@ impl Asked<'_> {
                 Ok(Answer::NotYet(why)) => {
                     (format!("there is nothing to compare: {why}"), "; ask again after that, or give a longer --wait")
                 }
-                Err(Failure::Away(error)) => (format!("{error:#}"), ""),
+                Err(Failure::Unavailable(error)) => (format!("{error:#}"), ""),
                 Err(Failure::Refused(error)) => return Err(error),
             };
             if Instant::now() >= until {

@@ -4,8 +4,8 @@
 //! process I ── connect ──► process 0: hello ─ proof ─ fingerprint ─► held until all have joined
 //!           ◄─ welcome ──             the session: a random number of this start of the cluster
 //!           ── connect ──► processes 1 … I − 1: hello ─ proof ─ session
-//!           ── linked ───►            when it is connected with all other processes
-//!           ◄─ together ─             when all processes are
+//!           ── connected ►            when it is connected with all other processes
+//!           ◄─ all connected ─        when all processes are
 //!           ◄─ start ────             once process 0 has taken over the lake: where to go on
 //! ```
 //!

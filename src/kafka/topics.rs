@@ -9,7 +9,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 
-use super::unmade;
+use super::creation_error;
 
 /// How long a broker may take to answer before it counts as unreachable.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -78,7 +78,7 @@ pub fn option(config: &ClientConfig, topic: &str, name: &str) -> Result<Option<S
 }
 
 fn admin(config: &ClientConfig) -> Result<AdminClient<DefaultClientContext>> {
-    config.create().map_err(unmade)
+    config.create().map_err(creation_error)
 }
 
 fn patience() -> AdminOptions {

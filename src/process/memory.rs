@@ -168,7 +168,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn who_holds_too_much_is_told_once() {
+    fn exceeding_the_limit_is_reported_once() {
         let (send, told) = std::sync::mpsc::channel();
         let over = move |error: Error| send.send(error.to_string()).unwrap();
         let watched = watch(Some(MIB), Parts::default, over).unwrap();
@@ -180,7 +180,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn who_does_not_is_not() {
+    fn staying_below_the_limit_is_not_reported() {
         assert!(held_bytes().unwrap() < available_bytes().unwrap());
         let (send, told) = std::sync::mpsc::channel();
         let watched = watch(None, Parts::default, move |_| send.send(()).unwrap()).unwrap();

@@ -69,7 +69,7 @@ impl Shutdown {
     }
 
     /// Ends the run as another process of the cluster orders.
-    pub fn obey(&self, order: Order) {
+    pub fn apply(&self, order: Order) {
         match order {
             Order::Fail(reason) => self.because(anyhow!(reason)),
             Order::Stop if !self.asked.swap(true, Ordering::Relaxed) => {

@@ -105,7 +105,11 @@ impl Run {
             counted,
             files: for_each_worker(snapshot.files(), self.workers),
             times_us: i64::MIN..i64::MAX,
-            progress: Arc::new(ReadProgress { rows_total, said_after: Some(self.workers), ..ReadProgress::default() }),
+            progress: Arc::new(ReadProgress {
+                rows_total,
+                workers_to_report: Some(self.workers),
+                ..ReadProgress::default()
+            }),
             mode: Mode::Run(Live {
                 broker: self.broker,
                 starts: start.starts.into_iter().collect(),

@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_token_opens_what_tells_something() {
+    fn only_the_token_gives_access_to_data() {
         for path in ["/v1/trending", "/v1/stream", "/metrics"] {
             assert!(!refused(Some(&format!("Bearer {TEXT}")), path) && !refused(Some(&format!("bearer {TEXT}")), path));
             for wrong in [

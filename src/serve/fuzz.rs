@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use reprise_dataflows::names::catalogue::About;
+use reprise_dataflows::names::catalogue::TrackInfo;
 use reprise_dataflows::query::{Answer, Finding};
 use reprise_dataflows::rules::definition::{Cell, Scope};
 
@@ -18,11 +18,11 @@ use crate::state::charts::{AsOf, tests as fixtures};
 /// Answers each query with findings of many kinds, in place of the workers, until `stop` is set.
 fn answer_all(http: &Http, stop: &AtomicBool) {
     let cell = Cell { chart: 0, start_day: 20_773, scope: Scope::country("US") };
-    let about = About { title: "<script>".to_owned(), artist: "\u{0}\"\\".to_owned() };
+    let info = TrackInfo { title: "<script>".to_owned(), artist: "\u{0}\"\\".to_owned() };
     let found = [
-        Finding::Called(about.clone()),
+        Finding::TrackInfo(info.clone()),
         Finding::Plays { cell: cell.clone(), plays: 3 },
-        Finding::Track { track_id: "S1".to_owned(), about: Some(about), plays: i64::MAX },
+        Finding::Track { track_id: "S1".to_owned(), info: Some(info), plays: i64::MAX },
         Finding::Artist { artist: String::new(), plays: 0, tracks: 1 },
         Finding::Country { cell, plays: 1, of_track: 0 },
         Finding::KnownFrom(i64::MIN),
@@ -132,7 +132,7 @@ fn ask(connection: &mut TcpStream, request: &str) -> (u16, Vec<u8>) {
 }
 
 #[test]
-fn whatever_is_asked_is_answered() {
+fn every_request_is_answered() {
     let http = Http::over(fixtures::filled());
     http.state.ready.store(true, Ordering::Relaxed);
     let server = start(SocketAddr::from(([127, 0, 0, 1], 0)), http.clone(), Access::default()).unwrap();

@@ -83,7 +83,7 @@ pub fn router(http: Arc<Http>, access: Access) -> Router {
         .route("/v1/status", get(status))
         .route("/v1/openapi.json", get(async || ([(header::CONTENT_TYPE, "application/json")], OPENAPI)))
         .merge(probe_routes())
-        .fallback(nowhere)
+        .fallback(not_found)
         .layer(middleware::from_fn_with_state(guarded, guard))
         .with_state(http)
 }
@@ -164,8 +164,8 @@ fn cells(
     };
     let make = || {
         let charts = charts();
-        let places = charts.sorted_places(&filter);
-        Ok::<_, Problem>(snapshot::array(charts, places, filter.limit))
+        let keys = charts.sorted_keys(&filter);
+        Ok::<_, Problem>(snapshot::array(charts, keys, filter.limit))
     };
     let body = http.lists.open(client, make)?.ok_or_else(|| {
         Problem::unavailable(
@@ -312,7 +312,7 @@ async fn readyz(State(http): State<Arc<Http>>) -> Result<&'static str, Problem> 
     }
 }
 
-async fn nowhere() -> Problem {
+async fn not_found() -> Problem {
     Problem::not_found(
         "there is nothing here; there is /, /v1/trending, /v1/charts, /v1/charts/{name}, /v1/tracks, /v1/artists, /v1/search, \
          /v1/geo, /v1/dead-letters, /v1/stream, /v1/snapshot, /v1/status, /v1/openapi.json, /metrics, /healthz and /readyz",

@@ -60,7 +60,7 @@ struct Asked {
 impl PendingQueries {
     /// Adds a query; `None` if too many are pending. If the run is over, or ends before the answer,
     /// the receiver's channel is closed.
-    pub fn ask(&self, kind: QueryKind) -> Option<oneshot::Receiver<Findings>> {
+    pub fn submit(&self, kind: QueryKind) -> Option<oneshot::Receiver<Findings>> {
         let mut open = self.open();
         // A client that has disconnected makes room.
         open.waiting.retain(|_, asked| !asked.answer.is_closed());
@@ -163,10 +163,10 @@ mod tests {
     #[test]
     fn answers_come_with_their_epoch() {
         let queries = PendingQueries::default();
-        let mut first = queries.ask(track()).unwrap();
+        let mut first = queries.submit(track()).unwrap();
         assert!(queries.are_waiting());
         let asked = queries.begin(10);
-        let mut second = queries.ask(track()).unwrap();
+        let mut second = queries.submit(track()).unwrap();
         assert_eq!((asked.len(), queries.begin(11).len(), queries.are_waiting()), (1, 1, false));
         queries.complete(as_of(9), Vec::new());
         assert!(first.try_recv().is_err());
@@ -183,8 +183,8 @@ mod tests {
         let queries = PendingQueries::default();
         let window =
             || QueryKind::Window { end_us: 0, scope: reprise_dataflows::rules::definition::Scope::Global, limit: 1 };
-        let costly: Vec<_> = (0..3).map(|_| queries.ask(window()).unwrap()).collect();
-        let others: Vec<_> = (0..EPOCH_MAX).map(|_| queries.ask(track()).unwrap()).collect();
+        let costly: Vec<_> = (0..3).map(|_| queries.submit(window()).unwrap()).collect();
+        let others: Vec<_> = (0..EPOCH_MAX).map(|_| queries.submit(track()).unwrap()).collect();
         assert_eq!(queries.begin(1).len(), EPOCH_MAX);
         assert_eq!(queries.begin(2).len(), 1);
         assert_eq!(queries.begin(3).len(), 0);
@@ -198,10 +198,10 @@ mod tests {
     #[test]
     fn the_end_of_a_run_closes_every_channel() {
         let queries = PendingQueries::default();
-        let (mut asked, mut waiting) = (queries.ask(track()).unwrap(), queries.ask(track()).unwrap());
+        let (mut asked, mut waiting) = (queries.submit(track()).unwrap(), queries.submit(track()).unwrap());
         assert_eq!(queries.begin(1).len(), 2);
         queries.close();
-        let mut late = queries.ask(track()).unwrap();
+        let mut late = queries.submit(track()).unwrap();
         for answer in [&mut asked, &mut waiting, &mut late] {
             assert_eq!(answer.try_recv().err(), Some(oneshot::error::TryRecvError::Closed));
         }
@@ -210,9 +210,9 @@ mod tests {
     #[test]
     fn a_disconnected_client_makes_room() {
         let queries = PendingQueries::default();
-        let waiting: Vec<_> = (0..OPEN_MAX).map(|_| queries.ask(track()).unwrap()).collect();
-        assert!(queries.ask(track()).is_none());
+        let waiting: Vec<_> = (0..OPEN_MAX).map(|_| queries.submit(track()).unwrap()).collect();
+        assert!(queries.submit(track()).is_none());
         drop(waiting);
-        assert!(queries.ask(track()).is_some());
+        assert!(queries.submit(track()).is_some());
     }
 }

@@ -74,9 +74,9 @@ pub enum ControlMessage {
     /// From process 0: all processes have joined.
     Welcome(Session),
     /// To process 0: the sender is connected with all other processes.
-    Linked,
+    Connected,
     /// From process 0: all processes are connected with all others.
-    Together,
+    AllConnected,
 }
 
 impl Hello {

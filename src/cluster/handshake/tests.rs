@@ -41,7 +41,7 @@ fn meet(connects: Option<Secret>, listens: Option<Secret>) -> (Result<()>, Resul
 }
 
 #[test]
-fn who_knows_the_secret_is_let_in() {
+fn a_peer_with_the_secret_is_accepted() {
     for secret in [None, Some(secret("0123456789abcdef"))] {
         let (connected, heard) = meet(secret.clone(), secret);
         connected.unwrap();
@@ -51,7 +51,7 @@ fn who_knows_the_secret_is_let_in() {
 }
 
 #[test]
-fn who_does_not_is_not_and_both_are_told() {
+fn a_peer_without_the_secret_is_refused_and_both_ends_report_it() {
     let (good, bad) = (secret("0123456789abcdef"), secret("0123456789abcdeF"));
     let (connected, heard) = meet(Some(bad), Some(good.clone()));
     let said = connected.unwrap_err();

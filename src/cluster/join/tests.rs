@@ -43,7 +43,7 @@ fn error(joined: JoinHandle<Result<Option<Joined>>>) -> String {
 }
 
 #[test]
-fn all_are_linked_with_all_in_whatever_order_they_come() {
+fn all_processes_connect_in_any_order_of_starts() {
     for order in [[0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1]] {
         let addresses = addresses(4);
         let mut joined: Vec<_> =
@@ -53,17 +53,17 @@ fn all_are_linked_with_all_in_whatever_order_they_come() {
         for (process, team) in teams.iter().enumerate() {
             assert_eq!((team.process(), team.processes(), team.links().len()), (process, 4, 3));
         }
-        teams[0].announce(&"here").unwrap();
+        teams[0].broadcast(&"here").unwrap();
         for team in &teams[1..] {
-            assert_eq!(team.hear::<String>().unwrap().as_deref(), Some("here"));
+            assert_eq!(team.receive::<String>().unwrap().as_deref(), Some("here"));
         }
         teams[0].leave();
-        assert!(teams[1..].iter().all(|team| team.hear::<String>().unwrap().is_none()));
+        assert!(teams[1..].iter().all(|team| team.receive::<String>().unwrap().is_none()));
     }
 }
 
 #[test]
-fn who_runs_something_else_is_refused_and_the_right_one_is_let_in_after_it() {
+fn another_configuration_is_refused_and_a_later_match_accepted() {
     let addresses = addresses(2);
     let first = joining(membership(0, &addresses), fingerprint("a"));
     let said = error(joining(membership(1, &addresses), fingerprint("b")));
@@ -76,7 +76,7 @@ fn who_runs_something_else_is_refused_and_the_right_one_is_let_in_after_it() {
 }
 
 #[test]
-fn who_does_not_come_is_named_with_the_last_that_was_refused() {
+fn a_missing_process_is_named_with_the_last_refusal() {
     let addresses = addresses(3);
     let soon = Membership { join_timeout: Duration::from_secs(2), ..membership(0, &addresses) };
     let first = joining(soon, fingerprint("a"));
@@ -90,7 +90,7 @@ fn who_does_not_come_is_named_with_the_last_that_was_refused() {
 }
 
 #[test]
-fn a_number_is_given_once_but_who_has_died_may_come_again() {
+fn a_number_joins_once_unless_its_process_has_died() {
     let addresses = addresses(3);
     let first = joining(membership(0, &addresses), fingerprint("a"));
     let held = connected(&addresses[0], 1, None);
@@ -133,8 +133,8 @@ fn old_and_new_do_not_mix() {
     assert!(said.contains("another start of the cluster"), "{said}");
 
     let _third = connected(&addresses[1], 2, Some(7));
-    assert_eq!(handshake::receive::<ControlMessage>(&mut socket).unwrap(), ControlMessage::Linked);
-    handshake::send(&mut socket, &ControlMessage::Together).unwrap();
+    assert_eq!(handshake::receive::<ControlMessage>(&mut socket).unwrap(), ControlMessage::Connected);
+    handshake::send(&mut socket, &ControlMessage::AllConnected).unwrap();
     assert_eq!(team(second).process(), 1);
 }
 
@@ -157,7 +157,7 @@ fn strangers_do_not_keep_others_out() {
 }
 
 #[test]
-fn who_is_to_stop_does_not_wait() {
+fn a_stopped_process_does_not_wait() {
     let addresses = addresses(2);
     for process in [0, 1] {
         let membership = membership(process, &addresses);

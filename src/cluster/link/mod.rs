@@ -26,7 +26,7 @@ use timely::communication::allocator::zero_copy::stream::Stream;
 use crate::process::failpoint;
 
 /// Heartbeats in one stall timeout: a few may be late.
-const BEATS: u32 = 4;
+const HEARTBEATS_PER_TIMEOUT: u32 = 4;
 /// How often a thread that watches a link checks whether it is to stop, so that others may read
 /// from the link.
 const WATCH_INTERVAL: Duration = Duration::from_millis(20);
@@ -34,7 +34,7 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(20);
 const INPUT_BYTES: usize = 256 << 10;
 const HEADER_BYTES: usize = 5;
 /// Limit of a control message. A data frame is as long as what timely writes at once.
-const WORD_BYTES_MAX: usize = 4 << 20;
+const CONTROL_BYTES_MAX: usize = 4 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -97,20 +97,20 @@ impl Link {
             sent_bytes: AtomicU64::new(0),
             lost,
         }));
-        let beating = Arc::downgrade(&link.0);
-        let beat = move || {
-            while let Some(inner) = beating.upgrade() {
+        let weak = Arc::downgrade(&link.0);
+        let heartbeats = move || {
+            while let Some(inner) = weak.upgrade() {
                 if inner.closed.load(Ordering::Relaxed) {
                     return;
                 }
-                inner.beat();
-                let interval = inner.stall_timeout / BEATS;
+                inner.send_heartbeat();
+                let interval = inner.stall_timeout / HEARTBEATS_PER_TIMEOUT;
                 // Do not keep the link alive while this thread sleeps.
                 drop(inner);
                 std::thread::sleep(interval);
             }
         };
-        std::thread::Builder::new().name("reprise-beat".to_owned()).spawn(beat)?;
+        std::thread::Builder::new().name("reprise-beat".to_owned()).spawn(heartbeats)?;
         Ok(link)
     }
 
@@ -123,22 +123,22 @@ impl Link {
     ///
     /// # Errors
     /// If the peer is lost.
-    pub fn say(&self, word: &[u8]) -> Result<()> {
-        self.0.write_frame(FrameKind::ControlMessage, word)
+    pub fn send_control(&self, message: &[u8]) -> Result<()> {
+        self.0.write_frame(FrameKind::ControlMessage, message)
     }
 
     /// Waits for a control message. `None` if the peer says farewell instead.
     ///
     /// # Errors
     /// If the peer is lost, or sends another frame than a control message.
-    pub fn hear(&self) -> Result<Option<Vec<u8>>> {
+    pub fn receive_control(&self) -> Result<Option<Vec<u8>>> {
         let mut input = self.0.input();
         match self.0.next_frame(&mut input)? {
             None => Ok(None),
-            Some((FrameKind::ControlMessage, bytes)) if bytes <= WORD_BYTES_MAX => {
-                let mut word = vec![0; bytes];
-                input.socket.read_exact(&mut word).map_err(|error| self.0.lose(error))?;
-                Ok(Some(word))
+            Some((FrameKind::ControlMessage, bytes)) if bytes <= CONTROL_BYTES_MAX => {
+                let mut message = vec![0; bytes];
+                input.socket.read_exact(&mut message).map_err(|error| self.0.lose(error))?;
+                Ok(Some(message))
             }
             Some((kind, bytes)) => Err(damaged(format!("an unexpected {kind:?} frame of {bytes} bytes"))),
         }
@@ -149,7 +149,7 @@ impl Link {
     /// reads from it.
     pub fn watch(&self, until: &AtomicBool) {
         let mut input = self.0.input();
-        if let Err(error) = self.0.beats(&mut input, until) {
+        if let Err(error) = self.0.read_heartbeats(&mut input, until) {
             self.0.lose(error);
         }
     }
@@ -192,7 +192,7 @@ impl Inner {
     }
 
     /// Sends a heartbeat, unless another frame is being written, which serves as well.
-    fn beat(&self) {
+    fn send_heartbeat(&self) {
         if let Ok(frame) = self.output.try_lock()
             && !self.closed.load(Ordering::Relaxed)
         {
@@ -205,7 +205,7 @@ impl Inner {
     }
 
     /// Reads heartbeats until `until` is set or another frame comes, which it leaves unread.
-    fn beats(&self, input: &mut Input, until: &AtomicBool) -> Result<()> {
+    fn read_heartbeats(&self, input: &mut Input, until: &AtomicBool) -> Result<()> {
         let mut heard = Instant::now();
         while !until.load(Ordering::Relaxed) {
             self.socket.set_read_timeout(Some(WATCH_INTERVAL))?;

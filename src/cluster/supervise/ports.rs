@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn they_are_for_those_who_know_them_alone() {
+    fn taken_ports_are_distinct_and_stay_free() {
         let ports = Ports::take(3).unwrap();
         assert_eq!(ports.addresses.iter().collect::<BTreeSet<_>>().len(), 3);
         let others: Vec<TcpListener> = (0..200).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();

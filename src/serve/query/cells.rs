@@ -74,7 +74,7 @@ pub fn chart(charts: &Charts, name: &str, request: &Request) -> Result<ChartAnsw
 }
 
 fn several(charts: &Charts, filter: Filter, chart: u32) -> Result<ChartAnswer, Problem> {
-    let cells = charts.places(&filter).len();
+    let cells = charts.keys(&filter).len();
     if cells > CELLS_MAX {
         return Err(Problem::bad_request(format!(
             "these are {cells} cells, and one answer has at most {CELLS_MAX}: name a scope or a period, ask for /v1/snapshot, or \
@@ -159,7 +159,7 @@ pub fn one_scope(charts: &Charts, chart: u32, text: &str, is_whole: bool) -> Res
         let detail = format!("`{name}` has no list for `{text}`; its scopes are {}", examples.join(", "));
         return Err(Problem::not_found(detail).with(available()));
     }
-    if is_whole && !charts.may_have(&scope) {
+    if is_whole && !charts.is_possible(&scope) {
         return Err(no_such_scope(charts, chart, &scope));
     }
     Ok(scope)

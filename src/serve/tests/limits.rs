@@ -21,7 +21,7 @@ fn listening(server: &Server) -> TcpStream {
 /// More clients than there are slots keep their connections open after an answer. The next client
 /// is still answered, and gets the slot of the connection that was idle longest.
 #[test]
-fn connections_that_are_kept_lock_nobody_out() {
+fn kept_connections_lock_no_client_out() {
     let (server, _) = server();
     let kept: Vec<TcpStream> = (0..connections::OPEN_MAX + 100).map(|_| listening(&server)).collect();
     assert_eq!(send(&server, Method::GET, "/healthz").status(), StatusCode::OK);
@@ -118,7 +118,7 @@ fn a_long_list_of_the_window_is_that_of_its_own_moment() {
     let cells::ChartAnswer::Many(filter) = found else { panic!("a long list") };
     let as_of = http.state.charts().as_of();
     http.state.charts_mut().set_as_of(AsOf { clock_us: as_of.clock_us.map(|us| us + 3_600_000_000), ..as_of });
-    assert_eq!(http.state.charts().sorted_places(&filter).len(), 301);
+    assert_eq!(http.state.charts().sorted_keys(&filter).len(), 301);
 }
 
 /// A long list is made while it is read, and is an array like a short one.

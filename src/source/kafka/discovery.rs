@@ -75,8 +75,14 @@ pub fn discover(
     found: Arc<AddedPartitions>,
     shutdown: Shutdown,
 ) -> Result<Background> {
-    let discovery =
-        Discovery { consumer: broker.asker()?, broker: broker.clone(), origin, known, found, gone_since: None };
+    let discovery = Discovery {
+        consumer: broker.metadata_consumer()?,
+        broker: broker.clone(),
+        origin,
+        known,
+        found,
+        gone_since: None,
+    };
     let interval = interval(broker);
     Background::start("reprise-discovery", move |stop| discovery.repeat(interval, stop, &shutdown))
 }

@@ -66,13 +66,13 @@ pub fn resume(extents: &BTreeMap<i32, Extent>, lake: &LakeProgress, from_latest:
 /// # Errors
 /// If these cannot be the offsets of the topic that the lake was made from, or the broker does not
 /// answer.
-pub fn extents(broker: &TopicConfig, asker: &Consumer, lake: &LakeProgress) -> Result<BTreeMap<i32, Extent>> {
+pub fn extents(broker: &TopicConfig, consumer: &Consumer, lake: &LakeProgress) -> Result<BTreeMap<i32, Extent>> {
     let began = Instant::now();
     loop {
         // A partition without a leader does not answer; that lasts only a moment.
         let extents = retry_for(ANSWER_TIMEOUT, || {
-            let partitions = broker.partitions(asker)?;
-            broker.extents(asker, &partitions, ANSWER_TIMEOUT)
+            let partitions = broker.partitions(consumer)?;
+            broker.extents(consumer, &partitions, ANSWER_TIMEOUT)
         })?;
         match check_reach(&broker.topic, &extents, lake) {
             Ok(()) => return Ok(extents),

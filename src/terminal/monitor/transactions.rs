@@ -53,7 +53,7 @@ impl Transactions {
         timeout: Duration,
     ) -> Option<OpenTransaction> {
         if self.consumer.is_none() {
-            self.consumer = broker.asker_of_all().ok();
+            self.consumer = broker.uncommitted_consumer().ok();
         }
         for (&partition, &Extent { end, .. }) in extents {
             // A partition whose end moves is not held back by a transaction, so its high watermark
@@ -110,8 +110,8 @@ const ADVICE: &str = "They are read when it is committed or aborted: `kafka-tran
 /// # Errors
 /// If Kafka does not say where the partitions end.
 pub fn warn_of_rest(broker: &TopicConfig, partitions: &[i32], timeout: Duration) -> Result<()> {
-    let all = broker.extents(&broker.asker_of_all()?, partitions, timeout)?;
-    let readable = broker.extents(&broker.asker()?, partitions, timeout)?;
+    let all = broker.extents(&broker.uncommitted_consumer()?, partitions, timeout)?;
+    let readable = broker.extents(&broker.metadata_consumer()?, partitions, timeout)?;
     let ends = all.iter().filter_map(|(partition, all)| Some((*partition, readable.get(partition)?.end, all.end)));
     let left: Vec<(i32, i64, i64)> = ends.filter(|(_, first, end)| first < end).collect();
     if !left.is_empty() {
