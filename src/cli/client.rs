@@ -239,8 +239,8 @@ mod tests {
     #[test]
     fn one_cell_or_several() {
         let (server, http) = server();
-        let cells = cells(server.address, "/v1/charts/weekly").unwrap();
-        assert_eq!(cells[..], http.state.charts().cells(&filter("2026-W47", "global")));
+        let answer = cells(server.address, "/v1/charts/weekly").unwrap();
+        assert_eq!(answer[..], http.state.charts().cells(&filter("2026-W47", "global")));
         assert_eq!(cells(server.address, "/v1/charts/weekly?scope=*&period=*").unwrap().len(), 3);
     }
 

@@ -350,7 +350,7 @@ impl Engine {
             Report::Process(ProcessReport { process, shutdown: Some(order), .. })
                 if *process != self.team.process() =>
             {
-                self.shutdown.apply_orders(match order {
+                self.shutdown.apply(match order {
                     Order::Stop => Order::Stop,
                     Order::Fail(reason) => Order::Fail(format!("process {process}: {reason}")),
                 });

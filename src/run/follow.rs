@@ -43,7 +43,7 @@ impl Run {
         let (listening, watch) = (team.clone(), team.watch()?);
         // If this process is stopped here it exits without notifying the others: they cannot begin
         // without it, so they must see the connection break instead of waiting.
-        let Some(received) = unless_stopped(&stop, move || listening.hear::<Start>())? else { return Ok(()) };
+        let Some(received) = unless_stopped(&stop, move || listening.receive::<Start>())? else { return Ok(()) };
         let Some(start) = received else {
             team.leave();
             return Ok(());

@@ -141,7 +141,7 @@ fn kept_events_leave_answers_their_room() {
     lists.truncate(1);
     for epoch in 301..=400 {
         play(&http, epoch, 1, 1);
-        lists[0].look();
+        lists[0].changes();
     }
     assert!(lists[0].events.len() > 100);
     drop(lists);
@@ -201,12 +201,12 @@ async fn a_client_that_does_not_read_is_disconnected_and_slows_no_other() {
     }
     known.check(&http);
     let mut last = Bytes::new();
-    let mut heard = 0;
+    let mut received = 0;
     while let Some(event) = next(&mut slow).await {
-        (last, heard) = (event, heard + 1);
+        (last, received) = (event, received + 1);
     }
     assert!(last.starts_with(b"event: reload"), "{last:?}");
-    assert_eq!(heard, 1 + QUEUE_EVENTS + 1);
+    assert_eq!(received, 1 + QUEUE_EVENTS + 1);
     assert_eq!(http.state.metrics.http.stream_reloads.load(), 1);
     drop((slow, fast));
     assert_eq!(http.streams.clients.load(Ordering::Relaxed), 0);
@@ -239,13 +239,13 @@ async fn many_clients_get_each_event_once_also_new_ones() {
 /// The looks at a list are `share` apart on average, however large it is; a look that takes longer
 /// than `share` is followed by the next at once.
 #[test]
-fn looks_leave_their_share() {
+fn updates_keep_their_average_interval() {
     for (share_us, work_us) in [(600, 0), (600, 100), (200, 2000), (400_000, 10), (4_999, 0)] {
         let [share, work] = [share_us, work_us].map(Duration::from_micros);
         let (began, mut now) = (Instant::now(), Instant::now());
-        let mut rest = Rest { due: now };
+        let mut pauses = Pauses { due: now };
         for looks in 1..=1000 {
-            let pause = rest.after(now, share);
+            let pause = pauses.after(now, share);
             assert!(pause.is_zero() || (PAUSE_MIN..=PAUSE_MIN + share).contains(&pause), "{pause:?}");
             now += pause + work;
             assert!(now - began + PAUSE_MIN >= share * looks);
@@ -255,7 +255,7 @@ fn looks_leave_their_share() {
 }
 
 #[tokio::test]
-async fn there_are_so_many_and_no_more() {
+async fn clients_and_lists_are_limited() {
     let http = http();
     let open = |limit| http.streams.open(ANYBODY, Watched { limit: Some(limit), ..watched() }, None);
     let lists: Vec<Body> = (0..LISTS_MAX).map(|limit| open(limit + 1).unwrap()).collect();

@@ -228,7 +228,7 @@ fn the_status_says_what_is_not_in_the_lake_and_what_is_not_known() {
     let status_now = status();
     assert_eq!((&status_now["lag"], &status_now["partitions"][0]["end_offset"]), (&Value::Null, &Value::Null));
     assert_eq!((&status_now["uncommitted_plays"], &status_now["next_commit_ms"]), (&7.into(), &Value::Null));
-    http.state.measured(&[(0, Extent { first: 0, end: 9 })].into(), None, true);
+    http.state.set_extents(&[(0, Extent { first: 0, end: 9 })].into(), None, true);
     assert_eq!(status()["lag"], 2);
     // More has been read since the broker said where the partition ends.
     read(10);

@@ -153,16 +153,16 @@ impl Charts {
         heads.map(|(chart, scope, day)| self.cell(*chart, scope, Some(*day), Some(limit))).collect()
     }
 
-    fn sorted<'a>(&self, mut places: Vec<&'a CellKey>) -> Vec<&'a CellKey> {
-        places.sort_by_cached_key(|(chart, scope, start_day)| {
+    fn sorted<'a>(&self, mut keys: Vec<&'a CellKey>) -> Vec<&'a CellKey> {
+        keys.sort_by_cached_key(|(chart, scope, start_day)| {
             (self.definitions.name(*chart), self.period(*chart, Some(*start_day)).0, scope.name())
         });
-        places
+        keys
     }
 
     /// The keys of the cells that `filter` selects, in no particular order. The cost is
     /// proportional to the number of cells of the selected charts and scope.
-    pub fn places<'a>(&'a self, filter: &'a Filter) -> Vec<&'a CellKey> {
+    pub fn keys<'a>(&'a self, filter: &'a Filter) -> Vec<&'a CellKey> {
         let charts: Vec<u32> = match &filter.chart {
             Some(name) => self.definitions.index_of(name).into_iter().collect(),
             None => (0..self.definitions.charts.len() as u32).chain([TRENDING]).collect(),
@@ -179,7 +179,7 @@ impl Charts {
 
     /// The keys of the cells of `chart`, restricted to `scope` and to the period that begins on
     /// `start_day` if these are given.
-    pub(super) fn places_of<'a>(
+    pub(super) fn keys_of<'a>(
         &'a self,
         chart: u32,
         scope: Option<&'a Scope>,
@@ -193,7 +193,7 @@ impl Charts {
         };
         self.tops
             .range(first..)
-            .map(|(place, _)| place)
+            .map(|(key, _)| key)
             .take_while(move |(c, s, day)| *c == chart && scope.is_none_or(|scope| s == scope) && *day <= last_day)
             .filter(move |(_, _, day)| start_day.is_none_or(|start_day| *day == start_day))
     }
