@@ -1,8 +1,5 @@
 //! Integers in few bytes: LEB128, and ZigZag in front of it for signed ones.
 
-/// Most bytes of a number.
-const BYTES_MAX: usize = 10;
-
 /// Appends `number` in LEB128: seven bits a byte, the lowest first.
 #[inline]
 pub fn write(bytes: &mut Vec<u8>, mut number: u64) {
@@ -20,16 +17,19 @@ pub fn write_signed(bytes: &mut Vec<u8>, number: i64) {
     write(bytes, ((number << 1) ^ (number >> 63)) as u64);
 }
 
-/// Removes the number at the beginning of `bytes`. `None` if none ends there.
+/// Removes the number at the beginning of `bytes`. `None` if they are no number: then it is
+/// undefined how many of them are removed.
 #[inline]
 pub fn read(bytes: &mut &[u8]) -> Option<u64> {
-    let mut number = 0;
-    for (index, byte) in bytes.iter().take(BYTES_MAX).enumerate() {
-        number |= u64::from(byte & 0x7f) << (7 * index);
+    let (mut number, mut shift) = (0, 0);
+    while shift < 64 {
+        let (byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        number |= u64::from(byte & 0x7f) << shift;
         if *byte < 0x80 {
-            *bytes = &bytes[index + 1..];
             return Some(number);
         }
+        shift += 7;
     }
     None
 }
