@@ -36,8 +36,8 @@ use crate::terminal::output::Format;
 use crate::text::grouped;
 use crate::text::log;
 
-/// Printed below the newest lists: how to see the others.
-const MORE: &str = "Every list: --all, a pipe, or --format json. One: --chart weekly --scope US --period 2026-W47.";
+/// Printed below the newest lists: how to see one of the others.
+const SELECTION: &str = " One: --chart weekly --scope US --period 2026-W47.";
 
 /// The options of `reprise replay`.
 #[derive(clap::Args)]
@@ -133,7 +133,7 @@ pub fn run(options: Options) -> Result<()> {
     let found = Lake::of(&snapshot, lake.display().to_string());
     charts.set_as_of(as_of(&snapshot, clock_us));
     let filter = Filter { chart: options.chart, scope: options.scope, period: options.period, limit: None };
-    if options.printed.print(&charts, &filter, options.format, MORE)? == 0 {
+    if options.printed.print(&charts, &filter, options.format, SELECTION)? == 0 {
         return report_empty(&charts, &filter, &found);
     }
     Ok(())

@@ -260,7 +260,7 @@ pub fn run(options: Options) -> Result<()> {
         // There are none if the run was stopped while its cluster was forming.
         let durable = shared.durable_charts().context("the run ended before it had any charts")?;
         let charts = committed(&durable, shared.incarnation(), &lake)?;
-        options.printed.print(&charts, &Filter::default(), format, "Every list: --all, a pipe, or --format json.")?;
+        options.printed.print(&charts, &Filter::default(), format, "")?;
     }
     let no_plays = shared.status().no_plays.clone().filter(|_| options.until_caught_up);
     no_plays.map_or(Ok(()), |no_plays| exit_undelivered(no_plays, options.peers.is_supervised()))

@@ -223,7 +223,7 @@ impl Watch {
     }
 
     fn warn_of_dead_letters(&self, status: &Status) {
-        const NEXT: &str = "`LAKE/dead_letters` keeps them; \"Bad input\" in README.md says what a play is";
+        const NEXT: &str = "`LAKE/dead_letters` keeps them; docs/your-own-events.md says what a valid play is";
         if let Some(no_plays) = &status.no_plays {
             return warn!("{no_plays}. {NEXT}");
         }
