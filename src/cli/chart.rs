@@ -160,7 +160,7 @@ impl Asking {
     /// that the server does not answer.
     fn append(&self, cells: &[ChartCell], gone: Option<&anyhow::Error>, answered: bool) -> io::Result<()> {
         if let Some(error) = gone {
-            log::note(&format!("asking again every second: {error:#}"));
+            log::note(&format!("retrying every second: {error:#}"));
         }
         if !answered {
             return Ok(());
@@ -182,7 +182,7 @@ fn redraw(
 ) -> io::Result<()> {
     const CLEAR: &str = "\x1b[2J";
     let tables = table::tables(cells, Some(width));
-    let news = away.map(|error| table::fitted(&format!("asking again every second: {error:#}"), Some(width)));
+    let news = away.map(|error| table::fitted(&format!("retrying every second: {error:#}"), Some(width)));
     let room = usize::from(height).saturating_sub(1 + usize::from(news.is_some()));
     let lines: Vec<&str> = tables.lines().take(room).chain(news.as_deref()).collect();
     let mut out = io::stdout().lock();

@@ -175,7 +175,7 @@ impl Client {
         let body = body(url, response, bytes_max, hint)?;
         match location.filter(|_| status.is_redirection()) {
             Some(leader) => Err(Failure::Refused(anyhow!(
-                "{} serves no charts, and redirects to {}: ask that one",
+                "{} serves no charts, and redirects to {}: use that one",
                 origin(url),
                 origin(&leader)
             ))),
@@ -193,7 +193,7 @@ impl Client {
                 "no reprise answers at {origin}; start one with `reprise run …` or `reprise demo`, or name it with {option}"
             )
         } else {
-            anyhow!(error.without_url()).context(format!("{origin} does not answer properly"))
+            anyhow!(error.without_url()).context(format!("{origin} gives an invalid answer"))
         })
     }
 }

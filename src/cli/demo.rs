@@ -220,7 +220,7 @@ impl DemoLake {
         if let Some(lake) = chosen {
             if lake.exists() {
                 return Err(wrong(format!(
-                    "{} exists already, and a demo begins with a lake of its own: name another folder with --lake",
+                    "{} exists already, and a demo needs a new lake: name another folder with --lake",
                     lake.display()
                 )));
             }

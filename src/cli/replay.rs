@@ -183,10 +183,10 @@ fn where_plays_are(charts: &Charts, filter: &Filter, lake: &str) -> Result<Strin
     let available = charts.available(chart, scope, None);
     let name = definitions.name(chart);
     if let Some(scope) = scope.filter(|scope| !is_possible(charts, chart, scope)) {
-        bail!("no play in {lake} that was counted has the scope {}; of {name} {available}", scope.name());
+        bail!("no play counted from {lake} has the scope {}; of {name}, {available}", scope.name());
     }
     Ok(format!(
-        "no plays in {lake} are in the charts, scope, period and times that were asked for; of {name} {available}"
+        "no play in {lake} matches the given charts, scope, period and times; of {name}, {available}"
     ))
 }
 

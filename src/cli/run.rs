@@ -254,7 +254,7 @@ pub fn run(options: Options) -> Result<()> {
     if let Some(format) = options.format {
         if stop.load(Ordering::Relaxed) {
             bail!(
-                "stopped before everything was read, so the charts are not whole, and are not printed; start again to go on"
+                "stopped before everything was read, so the charts are incomplete and are not printed; start again to continue"
             );
         }
         // There are none if the run was stopped while its cluster was forming.

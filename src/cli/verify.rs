@@ -166,7 +166,7 @@ impl Asked<'_> {
             let (why, hint) = match self.answer() {
                 Ok(Answer::Whole(body)) => return Ok(body),
                 Ok(Answer::NotYet(why)) => {
-                    (format!("there is nothing to compare: {why}"), "; ask again after that, or give a longer --wait")
+                    (format!("there is nothing to compare: {why}"), "; try again after that, or give a longer --wait")
                 }
                 Err(Failure::Unavailable(error)) => (format!("{error:#}"), ""),
                 Err(Failure::Refused(error)) => return Err(error),
@@ -225,7 +225,7 @@ pub fn alone(lake: &Path, workers: usize) -> Result<()> {
     output::print_text(&checked.report)?;
     match checked.problems {
         0 => Ok(()),
-        1 => bail!("the lake {} is not whole: what is wrong stands above", lake.display()),
-        problems => bail!("the lake {} is not whole: {problems} problems stand above", lake.display()),
+        1 => bail!("the lake {} is damaged or incomplete: see above", lake.display()),
+        problems => bail!("the lake {} is damaged or incomplete: see the {problems} problems above", lake.display()),
     }
 }

@@ -110,7 +110,7 @@ impl Acceptor {
         warn!(from = %peer.from, "refused process {}: {reason}", peer.process());
         // Best effort: the peer may have closed the connection.
         let _ = handshake::refuse(&mut peer.socket, reason);
-        self.last_refusal = format!("The last one that was refused: {reason}");
+        self.last_refusal = format!("Last refusal: {reason}");
     }
 
     /// The last refusal, as a sentence to append to the error that a process is missing; empty if

@@ -106,8 +106,8 @@ impl Team {
             return Ok(true);
         }
         if self.process() > 0 {
-            let first = self.links().into_iter().next().context("a process alone has nobody to wait for")?;
-            first.send_control(READY).context("process 0 cannot be told that we are ready")?;
+            let first = self.links().into_iter().next().context("a single process has no other to wait for")?;
+            first.send_control(READY).context("cannot tell process 0 that this process is ready")?;
             return Ok(self.receive::<ReadyToStart>()?.is_some());
         }
         for link in self.links() {
@@ -126,7 +126,7 @@ impl Team {
         self.links()
             .iter()
             .try_for_each(|link| link.send_control(&message))
-            .context("the cluster cannot be told where to go on")
+            .context("cannot send the start position to the cluster")
     }
 
     /// Waits for the next control message of process 0. `None` if it leaves instead.
@@ -134,8 +134,8 @@ impl Team {
     /// # Errors
     /// If process 0 is lost, or its message is not a `T`.
     pub fn receive<T: DeserializeOwned>(&self) -> Result<Option<T>> {
-        let first = self.links().into_iter().next().context("a process alone has nobody to listen to")?;
-        let message = first.receive_control().context("process 0 does not say where to go on")?;
+        let first = self.links().into_iter().next().context("a single process has no other to receive from")?;
+        let message = first.receive_control().context("process 0 has not sent the start position")?;
         message.map(|message| serde_json::from_slice(&message).context("process 0 sent an invalid message")).transpose()
     }
 

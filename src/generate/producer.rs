@@ -188,7 +188,7 @@ impl Producer {
                 (left, moved_at) = (self.client().in_flight_count(), Instant::now());
             } else if moved_at.elapsed() > STILL_MAX {
                 bail!(
-                    "the Kafka client has not delivered another record for {} s, nor given one up",
+                    "the Kafka client has not delivered another record for {} s, nor reported a failure",
                     STILL_MAX.as_secs()
                 );
             }

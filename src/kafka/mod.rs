@@ -116,7 +116,7 @@ impl TopicConfig {
     /// For the first option that may not be set, or not to this value.
     pub fn check_options(&self) -> Result<()> {
         if let Some((name, _)) = self.options.iter().find(|(name, _)| FIXED.contains(&name.as_str())) {
-            bail!("the Kafka option {name} cannot be changed: that no play is lost or counted twice rests on it");
+            bail!("the Kafka option {name} cannot be changed: it guarantees that no play is lost or counted twice");
         }
         check_options(&self.options)
     }
@@ -201,7 +201,7 @@ impl TopicConfig {
         match self.find(consumer, ANSWER_TIMEOUT) {
             Ok(Some(partitions)) => Ok(partitions),
             Ok(None) => bail!(
-                "topic {} does not exist on {}: make it, or let `reprise generate --brokers {} --topic {}` make and fill it",
+                "topic {} does not exist on {}: create it, or let `reprise generate --brokers {} --topic {}` make and fill it",
                 self.topic,
                 self.servers,
                 self.servers,
@@ -243,7 +243,7 @@ impl TopicConfig {
     /// If no broker tells it within [`ANSWER_TIMEOUT`].
     pub fn cluster_id(&self, consumer: &Consumer) -> Result<String> {
         let id = consumer.client().fetch_cluster_id(ANSWER_TIMEOUT);
-        id.with_context(|| format!("{} does not say which cluster it belongs to", self.servers))
+        id.with_context(|| format!("{} does not return the id of its cluster", self.servers))
     }
 
     /// The topic's id, which tells it from a topic that was deleted and created again under the
@@ -268,7 +268,7 @@ impl TopicConfig {
     pub fn extents(&self, consumer: &Consumer, partitions: &[i32], timeout: Duration) -> Result<BTreeMap<i32, Extent>> {
         let extent = |partition: &i32| {
             let (first, end) = consumer.fetch_watermarks(&self.topic, *partition, timeout).with_context(|| {
-                format!("{} does not say which offsets {}/{partition} holds", self.servers, self.topic)
+                format!("{} does not return the offsets of {}/{partition}", self.servers, self.topic)
             })?;
             Ok((*partition, Extent { first, end }))
         };

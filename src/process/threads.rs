@@ -108,7 +108,7 @@ pub fn unless_stopped<T: Send + 'static>(
         match answer.recv_timeout(STOP_INTERVAL) {
             Ok(answer) => return answer.map(Some),
             Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => bail!("the thread that asks has died"),
+            Err(RecvTimeoutError::Disconnected) => bail!("the thread of the request has died"),
         }
     }
 }

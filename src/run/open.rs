@@ -119,7 +119,7 @@ fn preflight(broker: &TopicConfig, lake: &Path, accept_gap: bool, reset_by: Opti
     let topic = &broker.topic;
     ensure!(
         self::identity(broker, &consumer)? == identity,
-        "topic {topic} is being deleted and made again: start again when that is done"
+        "topic {topic} is being deleted and created again: start again when that is done"
     );
     let gaps = resume(&extents, &found, false).gaps;
     if !gaps.is_empty() && !accept_gap {
@@ -138,7 +138,7 @@ fn identity(broker: &TopicConfig, consumer: &Consumer) -> Result<Identity> {
     let topic = &broker.topic;
     // A partition has no leader for a moment after an election, and the request fails then.
     let topic_id = retry_for(ANSWER_TIMEOUT, || Ok(broker.topic_id(consumer, ANSWER_TIMEOUT)?));
-    let topic_id = topic_id.with_context(|| format!("{} does not tell the id of topic {topic}", broker.servers))?;
+    let topic_id = topic_id.with_context(|| format!("{} does not return the id of topic {topic}", broker.servers))?;
     Ok(Identity { cluster_id: broker.cluster_id(consumer)?, topic: topic.clone(), topic_id })
 }
 

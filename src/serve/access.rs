@@ -119,7 +119,7 @@ impl Access {
     /// The response that refuses a request; none if the request is let through.
     pub fn refuse(&self, path: &str, headers: &HeaderMap) -> Option<Response> {
         if self.checks_host && !headers.get(header::HOST).is_none_or(|host| self.is_known(host)) {
-            let detail = "this server does not answer to the host name in the request: ask it as localhost, or start it with \
+            let detail = "this server does not accept the host name of the request: use localhost, or start it with \
                           --allowed-host and the name that clients use";
             return Some(Problem::new(StatusCode::MISDIRECTED_REQUEST, detail).into_response());
         }

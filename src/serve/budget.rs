@@ -22,11 +22,11 @@ use crate::state::State;
 
 /// Says why an answer is refused: its share of the budget is full.
 pub const FULL: &str =
-    "answers that other clients have asked for and do not read fill the memory for answers: ask again later";
+    "other clients' unread answers fill the memory for answers: try again later";
 /// Says why an answer is refused to one client address: the quarter of that address is full.
 pub const FULL_OF_ADDRESS: &str = "answers that your address has asked for and does not read fill its quarter of the \
-                                   memory for answers: read them, or ask again later. If a proxy stands in front, name \
-                                   the host that clients ask with --allowed-host";
+                                   memory for answers: read them, or try again later. If there is a proxy in front, name \
+                                   the host that clients use with --allowed-host";
 
 /// The largest budget, in bytes.
 const BYTES_MAX: u64 = 64 << 20;

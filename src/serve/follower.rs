@@ -62,7 +62,7 @@ async fn redirect(State(follower): State<Arc<Follower>>, request: Request) -> Re
 fn leader_unreachable() -> Problem {
     Problem::new(
         StatusCode::SERVICE_UNAVAILABLE,
-        "process 0 serves the charts, and listens on its own loopback only: ask it there, or give it --listen with an address \
+        "process 0 serves the charts, and listens on its own loopback only: connect there, or give it --listen with an address \
          that others reach",
     )
 }

@@ -78,7 +78,7 @@ fn refuse(request: &Request, access: &Access) -> Option<Response> {
         return Some(allowed);
     }
     if !matches!(*method, Method::GET | Method::HEAD) {
-        let detail = format!("{method} is not possible here: charts are only read, with GET or HEAD");
+        let detail = format!("{method} is not allowed: charts are only read, with GET or HEAD");
         let allowed = [(header::ALLOW, "GET, HEAD")];
         return Some((allowed, Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)).into_response());
     }

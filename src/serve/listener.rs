@@ -182,8 +182,8 @@ async fn answer(
     request.extensions_mut().insert(place.client());
     let mut response = if place.is_crowded && !is_probe(request.uri().path()) {
         Problem::unavailable(
-            "all connections are busy, or too many of them come from your address: ask again later. If a proxy stands in front, \
-             name the host that clients ask with --allowed-host",
+            "all connections are busy, or too many of them come from your address: try again later. If there is a proxy in front, \
+             name the host that clients use with --allowed-host",
         )
         .into_response()
     } else {

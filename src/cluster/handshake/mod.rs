@@ -117,13 +117,13 @@ pub fn connect(stream: &mut (impl Read + Write), secret: Option<&Secret>, ours: 
         let mut proof = [0; PROOF_BYTES];
         stream.read_exact(&mut proof).map_err(|error| match error.kind() {
             ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset => anyhow!(Refused(
-                "it hung up on our proof: has it another secret? Give all processes the same --cluster-secret-file"
+                "it closed the connection after our proof: does it have another secret? Give all processes the same --cluster-secret-file"
                     .to_owned()
             )),
             _ => anyhow!(error),
         })?;
         if !secret.is_proved(LISTENS, &said, &proof) {
-            bail!(Refused("it does not know the secret of this cluster: who listens there?".to_owned()));
+            bail!(Refused("it does not know the secret of this cluster: which program listens there?".to_owned()));
         }
     }
     send(stream, ours)?;
@@ -219,7 +219,7 @@ fn receive_bytes(stream: &mut impl Read, bytes_max: usize) -> Result<(Vec<u8>, [
     let mut body = Vec::new();
     // The claimed length may be false, so the buffer grows with the bytes that arrive.
     stream.take(bytes as u64).read_to_end(&mut body)?;
-    ensure!(body.len() == bytes, "it stopped in the middle of what it said");
+    ensure!(body.len() == bytes, "it closed the connection in the middle of a message");
     Ok((body, length))
 }
 

@@ -78,7 +78,7 @@ fn a_proof_that_is_sent_back_proves_nothing() {
         far.read(&mut [0; 1]).unwrap()
     });
     let said = connect(&mut near, Some(&secret("0123456789abcdef")), &introduction()).unwrap_err();
-    assert!(said.to_string().contains("who listens there"), "{said:#}");
+    assert!(said.to_string().contains("which program listens there"), "{said:#}");
     drop(near);
     assert_eq!(mirror.join().unwrap(), 0, "nothing more is said to a stranger");
 }

@@ -70,7 +70,7 @@ pub fn join(
 fn listen(membership: &Membership) -> Result<TcpListener> {
     let addresses = membership.listen_addresses()?;
     let listener = TcpListener::bind(&addresses[..]).with_context(|| {
-        format!("cannot listen for the other processes of the cluster on {addresses:?}: does another process, or is it no address of this machine? --cluster-listen chooses another")
+        format!("cannot listen for the other processes of the cluster on {addresses:?}: is the port in use, or is this no address of this machine? --cluster-listen chooses another")
     })?;
     listener.set_nonblocking(true)?;
     Ok(listener)
@@ -95,7 +95,7 @@ impl Joining<'_> {
             self.wait(|| missing(self.membership, &joined, acceptor.last_refusal()))?;
             for slot in &mut joined {
                 if let Some(candidate) = slot.take_if(|candidate| candidate.has_left()) {
-                    warn!("{} has left before all had come", self.membership.name(candidate.process()));
+                    warn!("{} has left before all processes had joined", self.membership.name(candidate.process()));
                 }
             }
             while let Some(candidate) = acceptor.next() {
@@ -115,12 +115,12 @@ impl Joining<'_> {
             let message = self.receive(socket).with_context(|| self.lost_while_joining(peer))?;
             ensure!(
                 message == ControlMessage::Connected,
-                "{} said {message:?} in place of Connected",
+                "{} sent {message:?} instead of Connected",
                 self.membership.name(peer)
             );
         }
         self.send_to_all(&mut sockets, &ControlMessage::AllConnected)?;
-        info!(session, processes = sockets.len(), "the cluster is together");
+        info!(session, processes = sockets.len(), "the cluster is complete");
         Ok(sockets)
     }
 
@@ -131,7 +131,7 @@ impl Joining<'_> {
         let refusal = if process == 0 || process >= joined.len() {
             Some(format!("it claims to be process {process}, and {ours} knows of {} processes", joined.len()))
         } else if let Some(other) = &joined[process] {
-            Some(format!("process {process} has come already, from {}", other.from))
+            Some(format!("process {process} has joined already, from {}", other.from))
         } else {
             self.fingerprint.difference(&candidate.introduction.fingerprint).map(|found| {
                 let (what, theirs, ours_is) = (found.what, found.theirs, found.ours);
@@ -161,7 +161,7 @@ impl Joining<'_> {
         }
         let mut acceptor = Acceptor::new(listener, self.membership.secret.clone());
         while sockets.iter().skip(own + 1).any(Option::is_none) {
-            self.wait(|| format!("not all processes after this one have come; {}", acceptor.last_refusal()))?;
+            self.wait(|| format!("not all processes with higher numbers have joined; {}", acceptor.last_refusal()))?;
             self.check_connections(&sockets)?;
             while let Some(mut candidate) = acceptor.next() {
                 let is_awaited =
@@ -169,7 +169,7 @@ impl Joining<'_> {
                 if candidate.introduction.session != Some(session) {
                     acceptor.refuse(candidate, "it belongs to another start of the cluster");
                 } else if !is_awaited {
-                    acceptor.refuse(candidate, &format!("it is not awaited by {}", self.membership.name(own)));
+                    acceptor.refuse(candidate, &format!("{} does not wait for it", self.membership.name(own)));
                 } else if handshake::accept(&mut candidate.socket).is_ok() {
                     let process = candidate.process();
                     sockets[process] = Some(candidate.socket);
@@ -185,7 +185,7 @@ impl Joining<'_> {
             let message = self.receive(first).with_context(|| self.lost_while_joining(0))?;
             ensure!(
                 message == ControlMessage::AllConnected,
-                "{} said {message:?} in place of AllConnected",
+                "{} sent {message:?} instead of AllConnected",
                 self.membership.name(0)
             );
         }
@@ -200,8 +200,8 @@ impl Joining<'_> {
             let mut first = self.connect(0, None)?;
             match self.receive(&mut first) {
                 Ok(ControlMessage::Welcome(session)) => return Ok((first, session)),
-                Ok(message) => bail!("{} said {message:?} in place of Welcome", self.membership.name(0)),
-                Err(error) => self.wait(|| format!("{} has not let us in: {error:#}", self.membership.name(0)))?,
+                Ok(message) => bail!("{} sent {message:?} instead of Welcome", self.membership.name(0)),
+                Err(error) => self.wait(|| format!("{} has not accepted this process: {error:#}", self.membership.name(0)))?,
             }
         }
     }
@@ -215,7 +215,7 @@ impl Joining<'_> {
                 Ok(socket) => return Ok(socket),
                 Err(error) if error.is::<Refused>() => {
                     return Err(error.context(format!(
-                        "{} does not take this process into its cluster",
+                        "{} refuses this process",
                         self.membership.name(peer)
                     )));
                 }
@@ -260,7 +260,7 @@ impl Joining<'_> {
             if socket.peek(&mut [0]).is_ok() {
                 return Ok(());
             }
-            self.wait(|| format!("{} does not say that it is connected with all", self.membership.name(peer)))?;
+            self.wait(|| format!("{} does not report that it is connected with all others", self.membership.name(peer)))?;
         }
     }
 
@@ -280,18 +280,18 @@ impl Joining<'_> {
     }
 
     fn lost_while_joining(&self, peer: usize) -> String {
-        format!("{} was lost while the cluster came together", self.membership.name(peer))
+        format!("{} was lost while the cluster was forming", self.membership.name(peer))
     }
 
     /// Sleeps for a moment. Fails at the deadline, with what is `wrong`, and when this process is
     /// to stop.
     fn wait(&self, wrong: impl FnOnce() -> String) -> Result<()> {
         if self.stop.load(Ordering::Relaxed) {
-            bail!("stopped while the cluster came together");
+            bail!("stopped while the cluster was forming");
         }
         if Instant::now() >= self.deadline {
             let seconds = self.membership.join_timeout.as_secs_f64();
-            bail!("the cluster did not come together within {seconds} s (--join-timeout): {}", wrong());
+            bail!("the cluster did not form within {seconds} s (--join-timeout): {}", wrong());
         }
         std::thread::sleep(LOOK_INTERVAL);
         Ok(())
@@ -309,7 +309,7 @@ fn names(membership: &Membership, joined: &[Option<Peer>]) -> String {
 
 fn missing(membership: &Membership, joined: &[Option<Peer>], last_refusal: &str) -> String {
     let names = names(membership, joined);
-    format!("{names} did not come; are they running, with the same hostfile? {last_refusal}").trim_end().to_owned()
+    format!("{names} did not join; are they running, with the same hostfile? {last_refusal}").trim_end().to_owned()
 }
 
 #[cfg(test)]

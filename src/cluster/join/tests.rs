@@ -82,7 +82,7 @@ fn a_missing_process_is_named_with_the_last_refusal() {
     let first = joining(soon, fingerprint("a"));
     error(joining(membership(2, &addresses), fingerprint("b")));
     let said = error(first);
-    let names = format!("process 1 ({}), process 2 ({}) did not come", addresses[1], addresses[2]);
+    let names = format!("process 1 ({}), process 2 ({}) did not join", addresses[1], addresses[2]);
     assert!(said.contains(&names) && said.contains("disagree on the topic"), "{said}");
     let lonely = Membership { join_timeout: Duration::from_millis(300), ..membership(1, &addresses) };
     let said = error(joining(lonely, fingerprint("a")));
@@ -95,7 +95,7 @@ fn a_number_joins_once_unless_its_process_has_died() {
     let first = joining(membership(0, &addresses), fingerprint("a"));
     let held = connected(&addresses[0], 1, None);
     let said = error(joining(membership(1, &addresses), fingerprint("a")));
-    assert!(said.contains("process 1 has come already"), "{said}");
+    assert!(said.contains("process 1 has joined already"), "{said}");
     drop(held);
     let others = [1, 2].map(|process| joining(membership(process, &addresses), fingerprint("a")));
     assert_eq!(team(first).processes(), 3);

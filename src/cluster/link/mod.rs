@@ -257,15 +257,15 @@ impl Inner {
         let what = match error.kind() {
             _ if is_late(&error) => {
                 let seconds = self.stall_timeout.as_secs_f64();
-                format!("{peer} has not been heard for {seconds} s: it is frozen, or the network is cut")
+                format!("{peer} has sent nothing for {seconds} s: it is frozen, or the network is cut")
             }
             ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
-                format!("{peer} is gone; its own log says why")
+                format!("{peer} has closed the connection; its log says why")
             }
             _ => format!("the connection to {peer} has failed: {error}"),
         };
         (self.lost)(anyhow!(
-            "{what}. Without it no process of the cluster can go on: start all of them again; what is committed is safe"
+            "{what}. Without it, no process of the cluster can continue: start all of them again; what is committed is safe"
         ));
         error
     }

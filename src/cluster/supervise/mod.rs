@@ -73,7 +73,7 @@ impl Supervisor {
         let only_we = Permissions::from_mode(0o700);
         let folder = tempfile::Builder::new().prefix("reprise-cluster-").permissions(only_we).tempdir();
         let folder = folder.context("a folder for the addresses and the secret of the cluster cannot be made")?;
-        let program = std::env::current_exe().context("this program does not know where it is")?;
+        let program = std::env::current_exe().context("the path of this program is unknown")?;
         loop {
             let began = Instant::now();
             let ports = Ports::take(self.processes)?;
@@ -87,7 +87,7 @@ impl Supervisor {
             drop(members);
             let Some(restarts) = &mut self.restarts else { bail!("{died}") };
             let Some(wait) = restarts.after(began.elapsed()) else {
-                bail!("{died}, and starting all again has not helped {} times (--restarts)", restarts.max);
+                bail!("{died}, and {} restarts in a row did not help (--restarts)", restarts.max);
             };
             let (number, max) = (restarts.in_a_row, restarts.max);
             warn!("{died}: starting all again in {} s, restart {number} of {max}", wait.as_secs_f64());
@@ -154,7 +154,7 @@ fn watch(members: &mut [Member], signals: &AtomicUsize) -> Result<Outcome> {
             }
         }
         match &died {
-            Some((_, died)) if stopping && running == 0 => bail!("{died} while it was to stop"),
+            Some((_, died)) if stopping && running == 0 => bail!("{died} while it was stopping"),
             Some((at, died)) if !stopping && (running == 0 || at.elapsed() >= EXIT_GRACE) => {
                 return Ok(Outcome::Died(died.clone()));
             }

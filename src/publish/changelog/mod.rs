@@ -161,7 +161,7 @@ impl Changelog {
             PublishError::Final(error) => return Some(error),
             PublishError::Fenced if self.fenced == FENCED_MAX => {
                 return Some(anyhow!(
-                    "another instance publishes to the topic too, and each has a lake of its own: give each a topic of its own"
+                    "another instance, with another lake, publishes to the same topic: give each its own topic"
                 ));
             }
             PublishError::Fenced => {

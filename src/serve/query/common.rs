@@ -174,11 +174,11 @@ pub fn entry_limit(limit: Option<String>) -> Result<usize, Problem> {
 /// not answer within [`ANSWER_TIMEOUT`].
 pub async fn run_query(http: &Http, kind: QueryKind) -> Result<Findings, Problem> {
     if !http.state.ready.load(Ordering::Acquire) {
-        return Err(Problem::unavailable("still catching up; /v1/status says how far it is"));
+        return Err(Problem::unavailable("still catching up; /v1/status shows the progress"));
     }
     let answer = http.state.queries.submit(kind);
     let answer =
-        answer.ok_or_else(|| Problem::unavailable("too many queries wait for the workers: ask again later"))?;
+        answer.ok_or_else(|| Problem::unavailable("too many queries wait for the workers: try again later"))?;
     match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
         Ok(Ok(findings)) => Ok(findings),
         Ok(Err(_)) => Err(Problem::unavailable("the run has ended")),

@@ -46,7 +46,7 @@ pub async fn past_window(
     let (start_us, end_us) = trending.window(at_us);
     let now_us = http.state.charts().as_of().clock_us;
     if now_us.is_none_or(|now_us| end_us > trending.end_us(now_us)) {
-        return Err(Problem::not_found(format!("`at` is {at}, and the clock has not come so far")));
+        return Err(Problem::not_found(format!("`at` is {at}, after the current clock")));
     }
     let limit = limit.unwrap_or(trending.top).min(trending.top);
     let kind = QueryKind::Window { end_us, scope: scope.clone(), limit };
@@ -79,7 +79,7 @@ pub async fn past_window(
 async fn earliest_us(http: &Http) -> Result<i64, Problem> {
     let trending = http.state.charts().definitions().trending.clone();
     let now_us = http.state.charts().as_of().clock_us;
-    let now_us = now_us.ok_or_else(|| Problem::not_found("nothing has been played yet, so there is no window"))?;
+    let now_us = now_us.ok_or_else(|| Problem::not_found("no play has been counted yet, so there is no window"))?;
     let end_us = trending.end_us(now_us);
     let Findings { found, .. } = run_query(http, QueryKind::Window { end_us, scope: Scope::Global, limit: 1 }).await?;
     let first_end_us = known_from_us(&found).map_or(end_us, |from_us| (from_us + trending.window_us).min(end_us));

@@ -187,7 +187,7 @@ fn durable_charts_are_those_of_the_last_commit() {
     let (server, http) = server();
     for path in ["/v1/trending", "/v1/charts/weekly", "/v1/snapshot"] {
         let path = format!("{path}?durable=true");
-        assert!(problem(&server, Method::GET, &path, 503).contains("nothing is known to be durable yet"));
+        assert!(problem(&server, Method::GET, &path, 503).contains("no charts are durable yet"));
     }
     let clock_us = |epoch| match epoch {
         ..=5 => Some(fixtures::instant_us("2026-11-20T14:41:40Z")),

@@ -58,7 +58,7 @@ impl Origin {
         match found {
             Some(found) if found != known => Err(anyhow!(
                 "topic {} is not the one that this run began with: its id was {known}, and now it is {found}. It was deleted and \
-                 made again. {KEEP}",
+                 created again. {KEEP}",
                 self.broker.topic
             )),
             _ => Ok(()),
@@ -78,7 +78,7 @@ impl Origin {
             found => Ok(found?),
         });
         let found = found.unwrap_or_else(|error| {
-            warn!(topic = self.broker.topic, %error, "committing without a check that the topic is still the same");
+            warn!(topic = self.broker.topic, %error, "committing without checking that the topic is still the same one");
             None
         });
         let Err(another) = self.compare(known, found) else { return Ok(()) };

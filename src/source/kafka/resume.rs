@@ -20,7 +20,7 @@ use crate::lake::LakeProgress;
 pub const PASSED: &str = "--accept-gap: continuing past offsets that Kafka deleted before they were read; \
                           the lake records them as missing";
 /// The advice in errors about a lake whose topic no longer exists.
-pub const KEEP: &str = "Keep this lake: it is whole, and `reprise replay` reads it. A topic that was made again needs a lake of its own (--lake)";
+pub const KEEP: &str = "Keep this lake: it is complete, and `reprise replay` reads it. A topic that was created again needs a lake of its own (--lake)";
 /// How long a broker may report less of the topic than was read of it, and how often it is asked
 /// again.
 const BEHIND_MAX: Duration = Duration::from_secs(5);
@@ -87,7 +87,7 @@ fn check_reach(topic: &str, extents: &BTreeMap<i32, Extent>, lake: &LakeProgress
     if let Some(partition) = lake.offsets.keys().find(|partition| !extents.contains_key(partition)) {
         bail!(
             "the lake holds plays of {topic}/{partition}, a partition that the topic does not have: was the topic deleted and \
-             made again? {KEEP}"
+             created again? {KEEP}"
         );
     }
     let short = extents.iter().find_map(|(&partition, extent)| {
@@ -101,7 +101,7 @@ fn check_reach(topic: &str, extents: &BTreeMap<i32, Extent>, lake: &LakeProgress
 pub fn ends_before(topic: &str, partition: i32, next: i64, end: i64) -> Error {
     anyhow!(
         "{topic}/{partition} has been read up to offset {next}, and Kafka ends at {end}: has a broker lost records, as by an unclean \
-         election of a leader, or was the topic deleted and made again? If the brokers are still recovering, start again when they \
+         election of a leader, or was the topic deleted and created again? If the brokers are still recovering, start again when they \
          are done. {KEEP}"
     )
 }
@@ -230,7 +230,7 @@ fn check_tail(topic: &str, partition: i32, tail: Tail, found: Record) -> Result<
     if let Some(time_ms) = time_of_another(tail, Some(found)) {
         bail!(
             "topic {topic} is not the one that the lake was made from: the record at {topic}/{partition} offset {} was of {}, and \
-             now it is of {}. Was the topic deleted and made again? {KEEP}",
+             now it is of {}. Was the topic deleted and created again? {KEEP}",
             tail.offset,
             moment(tail.time_ms),
             moment(time_ms)
