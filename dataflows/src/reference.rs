@@ -1,4 +1,4 @@
-//! Reference data: what is known of tracks beside their plays.
+//! Reference data: facts about tracks that do not come from plays.
 //!
 //! Reference data is small and changes rarely, so this stage is made of differential's own
 //! operators; the operators that every play or epoch passes are ours (see `benches/PROFILE.md`).

@@ -135,8 +135,7 @@ impl Peers {
     }
 }
 
-/// Parses a stall timeout: at least so long that a missing heartbeat means more than a busy
-/// machine.
+/// Parses a stall timeout. It must be so large that a busy machine does not miss it.
 fn stall_timeout(text: &str) -> Result<Duration, String> {
     match parse_duration(text)? {
         span if span >= Duration::from_millis(500) => Ok(span),

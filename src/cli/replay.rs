@@ -185,9 +185,7 @@ fn where_plays_are(charts: &Charts, filter: &Filter, lake: &str) -> Result<Strin
     if let Some(scope) = scope.filter(|scope| !is_possible(charts, chart, scope)) {
         bail!("no play counted from {lake} has the scope {}; of {name}, {available}", scope.name());
     }
-    Ok(format!(
-        "no play in {lake} matches the given charts, scope, period and times; of {name}, {available}"
-    ))
+    Ok(format!("no play in {lake} matches the given charts, scope, period and times; of {name}, {available}"))
 }
 
 /// Whether there can be a list of `chart` for `scope`. [`Charts::is_possible`] tells it by the other

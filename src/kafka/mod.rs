@@ -201,7 +201,7 @@ impl TopicConfig {
         match self.find(consumer, ANSWER_TIMEOUT) {
             Ok(Some(partitions)) => Ok(partitions),
             Ok(None) => bail!(
-                "topic {} does not exist on {}: create it, or let `reprise generate --brokers {} --topic {}` make and fill it",
+                "topic {} does not exist on {}: create it, or let `reprise generate --brokers {} --topic {}` create and fill it",
                 self.topic,
                 self.servers,
                 self.servers,

@@ -39,8 +39,8 @@ fn reason(held_bytes: u64, max_bytes: u64, parts: Parts) -> String {
     let counted_bytes = held_bytes.saturating_sub(answers_bytes + uncommitted_bytes);
     let (cause, advice) = if answers_bytes > counted_bytes.max(uncommitted_bytes) {
         (
-            "most of it is answers that HTTP clients have asked for and do not read",
-            "See who asks (/metrics counts requests by path), and let a proxy limit them",
+            "most of it is answers that HTTP clients do not read",
+            "Find the clients (/metrics counts requests by path), and limit them with a proxy",
         )
     } else if uncommitted_bytes > counted_bytes {
         (

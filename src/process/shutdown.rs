@@ -19,7 +19,7 @@ use crate::text::log;
 pub enum Order {
     /// A stop was requested.
     Stop,
-    /// The run cannot go on, for this reason.
+    /// The run cannot continue, for this reason.
     Fail(String),
 }
 
@@ -28,7 +28,7 @@ pub enum Order {
 pub struct Shutdown {
     /// A stop was requested.
     asked: Arc<AtomicBool>,
-    /// The run cannot go on. A separate flag: in this case the end waits until a full disk has
+    /// The run cannot continue. A separate flag: in this case the end waits until a full disk has
     /// space again, since Kafka may not have the uncommitted records any more.
     forced: Arc<AtomicBool>,
     reason: Arc<Mutex<Option<Error>>>,
@@ -82,7 +82,7 @@ impl Shutdown {
     /// The result of the run, to be taken once everything is committed.
     ///
     /// # Errors
-    /// The reason, if the run could not go on.
+    /// The reason, if the run could not continue.
     pub fn outcome(&self) -> Result<()> {
         self.reason.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), Err)
     }

@@ -21,8 +21,7 @@ use super::connections::{ADDRESS_SHARE, ClientAddress};
 use crate::state::State;
 
 /// Says why an answer is refused: its share of the budget is full.
-pub const FULL: &str =
-    "other clients' unread answers fill the memory for answers: try again later";
+pub const FULL: &str = "other clients' unread answers fill the memory for answers: try again later";
 /// Says why an answer is refused to one client address: the quarter of that address is full.
 pub const FULL_OF_ADDRESS: &str = "answers that your address has asked for and does not read fill its quarter of the \
                                    memory for answers: read them, or try again later. If there is a proxy in front, name \

@@ -201,7 +201,9 @@ impl Joining<'_> {
             match self.receive(&mut first) {
                 Ok(ControlMessage::Welcome(session)) => return Ok((first, session)),
                 Ok(message) => bail!("{} sent {message:?} instead of Welcome", self.membership.name(0)),
-                Err(error) => self.wait(|| format!("{} has not accepted this process: {error:#}", self.membership.name(0)))?,
+                Err(error) => {
+                    self.wait(|| format!("{} has not accepted this process: {error:#}", self.membership.name(0)))?
+                }
             }
         }
     }
@@ -214,10 +216,7 @@ impl Joining<'_> {
             match self.try_connect(peer, &introduction) {
                 Ok(socket) => return Ok(socket),
                 Err(error) if error.is::<Refused>() => {
-                    return Err(error.context(format!(
-                        "{} refuses this process",
-                        self.membership.name(peer)
-                    )));
+                    return Err(error.context(format!("{} refuses this process", self.membership.name(peer))));
                 }
                 Err(error) => {
                     let why = handshake::described(&error);
@@ -260,7 +259,9 @@ impl Joining<'_> {
             if socket.peek(&mut [0]).is_ok() {
                 return Ok(());
             }
-            self.wait(|| format!("{} does not report that it is connected with all others", self.membership.name(peer)))?;
+            self.wait(|| {
+                format!("{} does not report that it is connected with all others", self.membership.name(peer))
+            })?;
         }
     }
 

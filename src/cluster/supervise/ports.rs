@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use anyhow::{Context, Result};
 use tokio::net::TcpSocket;
 
-/// Reserved loopback addresses that nobody listens on.
+/// Reserved loopback addresses without a listener.
 ///
 /// Before the processes listen, another program that asks for any free port could get one of these,
 /// as our own processes do for HTTP. On Linux a socket that is bound but does not listen prevents

@@ -82,7 +82,7 @@ fn nothing_has_been_played_yet() {
     let http = Http::over(fixtures::charts());
     let server = start(SocketAddr::from(([127, 0, 0, 1], 0)), http.clone(), Access::default()).unwrap();
     for path in ["/v1/trending", "/v1/charts/weekly", "/v1/snapshot"] {
-        refused(&server, path, 503, "the charts of the lake are still being made");
+        refused(&server, path, 503, "the charts of the lake are still being computed");
     }
     http.state.ready.store(true, Ordering::Release);
     for path in ["/v1/trending", "/v1/charts/weekly", "/v1/charts/weekly?scope=US"] {
@@ -284,7 +284,7 @@ fn paths_that_lead_nowhere() {
     for path in
         ["/v1", "/web/", "/v1/charts/", "/v1/charts/weekly/2026-W47", "/v1/../etc/passwd", "/v2/trending", "//", "/%00"]
     {
-        refused(&server, path, 404, "there is nothing here");
+        refused(&server, path, 404, "no such path");
     }
     refused(&server, "/v1/charts/%2e%2e%2fetc%2fpasswd", 404, "there is no chart `../etc/passwd`");
     refused(&server, "/v1/charts/..%00", 404, "there is no chart");

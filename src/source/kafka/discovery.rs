@@ -125,7 +125,9 @@ impl Discovery {
         match self.broker.find(&self.consumer, ANSWER_TIMEOUT) {
             Ok(Some(partitions)) => {
                 if let Some(partition) = self.known.iter().find(|known| !partitions.contains(known)) {
-                    return Err(anyhow!("{topic}/{partition} is gone: was the topic deleted and created again? {KEEP}"));
+                    return Err(anyhow!(
+                        "{topic}/{partition} is gone: was the topic deleted and created again? {KEEP}"
+                    ));
                 }
                 self.origin.check()?;
                 if self.gone_since.take().is_some() {

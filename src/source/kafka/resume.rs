@@ -118,8 +118,8 @@ pub fn lost(topic: &str, gaps: &[Gap]) -> Error {
         if gaps.len() > NAMED_MAX { format!(" and of {} more", gaps.len() - NAMED_MAX) } else { String::new() };
     anyhow!(
         "{offsets} offsets are missing, which the lake needs next: {named}{others}. Kafka has deleted them before they were \
-         read: give the topic more retention. To go on without them, and have that on record in the lake, start with \
-         --accept-gap"
+         read: give the topic more retention. To continue without them, start with --accept-gap; the lake records them as \
+         missing"
     )
 }
 
