@@ -243,7 +243,7 @@ mod tests {
 
     /// librdkafka reports the same error hundreds of times in a moment.
     #[test]
-    fn trouble_is_warned_of_now_and_then() {
+    fn failures_are_logged_at_intervals() {
         let failures = Failures::default();
         assert!(!failures.warns(), "that no broker is reached is an error, not a warning");
         failures.reached();

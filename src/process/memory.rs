@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reason_is_what_takes_most() {
+    fn the_reason_names_the_largest_part() {
         let said = |answers: u64, uncommitted: u64| {
             reason(1000 * MIB, 900 * MIB, Parts { answers_bytes: answers * MIB, uncommitted_bytes: uncommitted * MIB })
         };
@@ -162,7 +162,7 @@ mod tests {
                 .contains("holds 1000 MiB, and may hold 900: what it counts does not fit (charts and counts 1000")
         );
         assert!(said(300, 300).contains("what it counts") && said(300, 300).contains("counts 400 MiB"));
-        assert!(said(600, 100).contains("clients have asked for and do not read"));
+        assert!(said(600, 100).contains("HTTP clients do not read"));
         assert!(said(100, 600).contains("--buffer"));
     }
 

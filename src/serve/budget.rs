@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_refused_and_small_answers_go_on_longer() {
+    fn answers_over_the_budget_are_refused_small_ones_last() {
         let budget = budget(8 << 20);
         let hold = |size| budget.hold(Share::Answers, ANYBODY, bytes(size)).ok();
         let first = hold(400 << 10).unwrap();

@@ -154,7 +154,7 @@ mod tests {
 
     /// Reading a piece now and then does not keep a slot: the average rate counts.
     #[test]
-    fn the_slowest_loses_its_slot_and_what_it_held() {
+    fn the_slowest_loses_its_slot_and_its_memory() {
         let pace = Pace { patience: Duration::from_millis(50), least_rate: 1000 };
         let (readers, held) = (Readers { pace, ..Readers::new(2) }, Arc::new(()));
         let mut slow = open(&readers, ANYBODY, 1, &held).unwrap();

@@ -167,7 +167,7 @@ fn a_committer_that_was_cut_off_ends_and_cannot_rejoin() {
     // without them it does not touch the lake.
     let again = scenario.start(&old, 0, 0, &["--join-timeout", "3s"], &[]).end();
     assert_eq!(again.status.code(), Some(1), "{}", again.stderr);
-    assert!(again.stderr.contains("did not come together"), "{}", again.stderr);
+    assert!(again.stderr.contains("did not form"), "{}", again.stderr);
     assert_eq!(scenario.keeps_committing(&programs), second);
     let stderr = programs[0].stderr();
     assert!(!stderr.contains("refused") && !stderr.contains("dropped"), "no other process has connected: {stderr}");

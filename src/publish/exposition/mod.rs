@@ -56,7 +56,7 @@ const COUNTERS: [Metric; 15] = [
     ("reprise_changelog_published_total", "Messages that were published to the changelog topic.", |seen| {
         seen.state.changelog_published.load(std::sync::atomic::Ordering::Relaxed)
     }),
-    ("reprise_questions_total", "Queries that the workers have answered.", |seen| seen.state.queries.answered()),
+    ("reprise_queries_total", "Queries that the workers have answered.", |seen| seen.state.queries.answered()),
 ];
 
 const GAUGES: [Metric; 17] = [

@@ -72,7 +72,7 @@ fn probes_have_an_address_of_their_own() {
 
 /// An answer that does not fit in the budget is refused, and the client is told when to ask again.
 #[test]
-fn what_does_not_fit_in_the_budget_is_for_later() {
+fn answers_over_the_budget_get_503() {
     let (server, http) = server();
     http.state.limit_memory(8 << 20);
     let held = http.budget.count(Share::Answers, Bytes::from(vec![0; 1 << 20]));

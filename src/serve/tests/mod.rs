@@ -131,7 +131,7 @@ fn the_charts_are_listed() {
 }
 
 #[test]
-fn status_is_what_was_told() {
+fn the_status_is_that_of_the_state() {
     let (server, http) = server();
     let dead_letters = [("not_json".to_owned(), 3)].into();
     let status = Status { topic: "song-plays".into(), clock_us: Some(0), dead_letters, ..Status::default() };
@@ -255,7 +255,7 @@ fn health_and_readiness_are_two_things() {
 }
 
 #[test]
-fn problems_say_what_is_possible() {
+fn problems_name_the_possible_values() {
     let (server, _) = server();
     refused(&server, "/v1/charts/daily", 404, "the charts are `trending`, `weekly`, `artists`");
     refused(&server, "/v1/charts/weekly?period=2026-11", 404, "a week such as `2026-W47`");

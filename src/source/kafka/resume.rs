@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn goes_on_where_the_lake_ends() {
+    fn a_start_resumes_where_the_lake_ends() {
         let topic = extents(&[(5, 20), (0, 10), (3, 9)]);
         let starts = |lake: &LakeProgress, latest| resume(&topic, lake, latest).starts;
         assert_eq!(starts(&lake(&[]), false), [(0, 5), (1, 0), (2, 3)].into());
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_is_missing() {
+    fn missing_offsets_are_named() {
         let found = resume(&extents(&[(5, 20), (7, 9)]), &lake(&[2, 7]), false);
         let gap = Gap { partition: 0, first: 2, end: 5 };
         assert_eq!(found, Resumption { starts: [(0, 5), (1, 7)].into(), gaps: vec![gap] });
@@ -283,7 +283,7 @@ mod tests {
 
     /// The previous writer commits until the takeover, and may have found partitions.
     #[test]
-    fn what_was_committed_since_kafka_was_asked_is_no_reason_to_refuse() {
+    fn commits_after_the_request_to_kafka_are_accepted() {
         let found = resume(&extents(&[(0, 4), (0, 7)]), &lake(&[9, 7, 3]), true);
         assert_eq!(found, Resumption { starts: [(0, 9), (1, 7), (2, 3)].into(), gaps: vec![] });
     }

@@ -79,7 +79,7 @@ mod tests {
     proptest! {
         /// `take` returns the sum of what was added since the last call.
         #[test]
-        fn what_is_taken_is_what_was_added(
+        fn taken_changes_are_those_added(
             epochs in prop::collection::vec((any::<bool>(), prop::collection::vec((0u32..3, 0u8..6, -2i64..3), 0..40)), 0..12),
         ) {
             let (mut accumulated, mut expected) = (Accumulated::default(), Changes::default());

@@ -157,7 +157,7 @@ fn the_newest_period_is_that_of_the_scope_and_has_begun() {
 }
 
 #[test]
-fn the_overview_names_what_has_entries() {
+fn the_overview_names_periods_and_scopes_with_entries() {
     let overview = serde_json::to_value(filled().overview(&Page::default()).0).unwrap();
     let window = "2026-11-20T14:32:00Z/2026-11-20T14:42:00Z";
     let expected = serde_json::json!([

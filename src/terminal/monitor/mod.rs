@@ -59,12 +59,12 @@ pub fn monitor(
 ) -> Result<Background> {
     let watch = move |stop: &AtomicBool| {
         let (consumer, transactions, silent, window, last, lines) = Default::default();
-        Watch { state, broker, progress, notes, consumer, transactions, silent, window, last, lines }.run(stop);
+        Monitor { state, broker, progress, notes, consumer, transactions, silent, window, last, lines }.run(stop);
     };
     Background::start("reprise-monitor", watch)
 }
 
-struct Watch {
+struct Monitor {
     state: Arc<State>,
     broker: TopicConfig,
     progress: Arc<ReadProgress>,
@@ -79,7 +79,7 @@ struct Watch {
     lines: Lines,
 }
 
-impl Watch {
+impl Monitor {
     fn run(&mut self, done: &AtomicBool) {
         let has_screen = has_screen();
         if has_screen {
@@ -117,7 +117,7 @@ impl Watch {
                 }
                 let open = self.transactions.look(&self.broker, &extents, INTERVAL / 2);
                 let all_answer = partitions.iter().all(|partition| extents.contains_key(partition));
-                let all_seen = all_answer && !partitions.is_empty() && !self.transactions.hide_something();
+                let all_seen = all_answer && !partitions.is_empty() && !self.transactions.any_hidden();
                 self.state.set_extents(&extents, open, all_seen);
             }
             Err(error) => {

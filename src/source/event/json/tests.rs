@@ -114,7 +114,7 @@ fn rows_and_bytes_are_counted() {
 }
 
 #[test]
-fn what_is_no_json_object_is_rejected() {
+fn values_other_than_objects_are_rejected() {
     assert_rejected(decode_at(None, None), Rejection::Empty, "no value");
     assert_rejected(decode(""), Rejection::Empty, "no value");
     let large = with("extra", "x".repeat(2_000_000));

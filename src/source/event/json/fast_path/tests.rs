@@ -70,7 +70,7 @@ fn fields_come_in_any_order_and_number() {
 
 /// What is not usual is left to the other way, also what that one will refuse.
 #[test]
-fn what_is_unusual_is_not_read() {
+fn unusual_records_are_left_to_the_general_path() {
     let bad = |json: &str| assert!(read(json, None, |play| play.is_none()), "{json}");
     for json in
         ["", "{", "{}", "[]", &PLAY[1..], &PLAY[..PLAY.len() - 1], &PLAY.replace('}', ",}"), &format!("{PLAY}x")]
