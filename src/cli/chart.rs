@@ -182,9 +182,9 @@ fn redraw(
 ) -> io::Result<()> {
     const CLEAR: &str = "\x1b[2J";
     let tables = table::tables(cells, Some(width));
-    let news = away.map(|error| table::fitted(&format!("retrying every second: {error:#}"), Some(width)));
-    let room = usize::from(height).saturating_sub(1 + usize::from(news.is_some()));
-    let lines: Vec<&str> = tables.lines().take(room).chain(news.as_deref()).collect();
+    let note = away.map(|error| table::fitted(&format!("retrying every second: {error:#}"), Some(width)));
+    let lines_max = usize::from(height).saturating_sub(1 + usize::from(note.is_some()));
+    let lines: Vec<&str> = tables.lines().take(lines_max).chain(note.as_deref()).collect();
     let mut out = io::stdout().lock();
     write!(
         out,

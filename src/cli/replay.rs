@@ -290,15 +290,15 @@ fn check(options: &Options, definitions: &Arc<Definitions>) -> Result<()> {
     }
     let Some(kind) = options.scope.as_ref().map(Scope::kind) else { return Ok(()) };
     let all = (0..definitions.charts.len() as u32).chain([TRENDING]);
-    let mut asked = all.filter(|one| chart.is_none_or(|chart| chart == *one));
-    if asked.any(|chart| scopes(definitions, chart).contains(&kind)) {
+    let mut selected = all.filter(|one| chart.is_none_or(|chart| chart == *one));
+    if selected.any(|chart| scopes(definitions, chart).contains(&kind)) {
         return Ok(());
     }
-    let said = match options.chart.as_ref().zip(chart) {
+    let message = match options.chart.as_ref().zip(chart) {
         Some((name, chart)) => format!("chart {name} has no {kind:?} lists; it has {:?}", scopes(definitions, chart)),
         None => format!("no chart has {kind:?} lists"),
     };
-    bail!("{}", said.to_lowercase())
+    bail!("{}", message.to_lowercase())
 }
 
 /// Refuses a period that is not written as the periods of `chart` are, or, without a chart, as

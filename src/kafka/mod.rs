@@ -67,9 +67,9 @@ impl ClientContext for Listener {
     fn error(&self, error: KafkaError, reason: &str) {
         // The end of a partition is no error, and "all brokers are down" gives no reason.
         let code = error.rdkafka_error_code();
-        let told = !matches!(error, KafkaError::PartitionEOF(_))
+        let has_reason = !matches!(error, KafkaError::PartitionEOF(_))
             && !matches!(code, Some(RDKafkaErrorCode::PartitionEOF | RDKafkaErrorCode::AllBrokersDown));
-        if told {
+        if has_reason {
             *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
         }
     }
@@ -264,7 +264,7 @@ impl TopicConfig {
     /// The offsets that each of `partitions` holds.
     ///
     /// # Errors
-    /// If they are not told within `timeout`, which holds for each partition.
+    /// If they are not received within `timeout`, which holds for each partition.
     pub fn extents(&self, consumer: &Consumer, partitions: &[i32], timeout: Duration) -> Result<BTreeMap<i32, Extent>> {
         let extent = |partition: &i32| {
             let (first, end) = consumer.fetch_watermarks(&self.topic, *partition, timeout).with_context(|| {

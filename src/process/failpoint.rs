@@ -164,8 +164,8 @@ mod tests {
             ("renaming=explode", "no action"),
             ("", "no point"),
         ] {
-            let said = parse(text).unwrap_err();
-            assert!(said.contains(complaint), "{text}: {said}");
+            let message = parse(text).unwrap_err();
+            assert!(message.contains(complaint), "{text}: {message}");
         }
     }
 

@@ -154,16 +154,16 @@ mod tests {
 
     #[test]
     fn the_reason_names_the_largest_part() {
-        let said = |answers: u64, uncommitted: u64| {
+        let message = |answers: u64, uncommitted: u64| {
             reason(1000 * MIB, 900 * MIB, Parts { answers_bytes: answers * MIB, uncommitted_bytes: uncommitted * MIB })
         };
         assert!(
-            said(0, 0)
+            message(0, 0)
                 .contains("holds 1000 MiB, and may hold 900: what it counts does not fit (charts and counts 1000")
         );
-        assert!(said(300, 300).contains("what it counts") && said(300, 300).contains("counts 400 MiB"));
-        assert!(said(600, 100).contains("HTTP clients do not read"));
-        assert!(said(100, 600).contains("--buffer"));
+        assert!(message(300, 300).contains("what it counts") && message(300, 300).contains("counts 400 MiB"));
+        assert!(message(600, 100).contains("HTTP clients do not read"));
+        assert!(message(100, 600).contains("--buffer"));
     }
 
     #[cfg(target_os = "linux")]
@@ -172,8 +172,8 @@ mod tests {
         let (send, told) = std::sync::mpsc::channel();
         let over = move |error: Error| send.send(error.to_string()).unwrap();
         let watched = watch(Some(MIB), Parts::default, over).unwrap();
-        let said = told.recv_timeout(Duration::from_secs(10)).unwrap();
-        assert!(said.contains("may hold 1:"), "{said}");
+        let message = told.recv_timeout(Duration::from_secs(10)).unwrap();
+        assert!(message.contains("may hold 1:"), "{message}");
         drop(watched);
         assert!(told.recv().is_err());
     }

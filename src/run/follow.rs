@@ -118,7 +118,7 @@ impl Run {
                 lake: self.lake,
                 incarnation: start.incarnation,
                 gathering: Arc::new(Gathering::new(self.workers)),
-                retry: DiskFullRetry::new(shutdown.asked(), move |reason| paused.pause(reason)),
+                retry: DiskFullRetry::new(shutdown.requested(), move |reason| paused.pause(reason)),
                 committer: Mutex::new(None),
             }),
             state,

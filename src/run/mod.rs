@@ -270,7 +270,7 @@ impl Run {
                 lake: self.lake,
                 incarnation: committer.progress().incarnation,
                 gathering: Arc::new(Gathering::new(self.workers)),
-                retry: DiskFullRetry::new(shutdown.asked(), move |reason| paused.pause(reason)),
+                retry: DiskFullRetry::new(shutdown.requested(), move |reason| paused.pause(reason)),
                 committer: Mutex::new(Some(committer)),
             }),
             state,

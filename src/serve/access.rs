@@ -260,9 +260,9 @@ mod tests {
     #[test]
     fn tokens_that_could_be_guessed_or_cannot_be_sent_are_refused() {
         assert!(Token::new(&format!("  {TEXT}\n")).unwrap().is(TEXT));
-        let said = |text| Token::new(text).err().unwrap().to_string();
-        assert!(said("0123456789abcde").contains("15 bytes"));
-        assert!(said("0123456789 abcdef").contains("characters"));
+        let message = |text| Token::new(text).err().unwrap().to_string();
+        assert!(message("0123456789abcde").contains("15 bytes"));
+        assert!(message("0123456789 abcdef").contains("characters"));
     }
 
     #[test]

@@ -30,9 +30,9 @@ fn answer_all(http: &Http, stop: &AtomicBool) {
     let mut epoch = 1;
     while !stop.load(Ordering::Relaxed) {
         epoch += 1;
-        let asked = http.state.queries.begin(epoch);
+        let queries = http.state.queries.begin(epoch);
         let answers =
-            asked.iter().flat_map(|query| found.iter().map(|found| Answer { id: query.id, found: found.clone() }));
+            queries.iter().flat_map(|query| found.iter().map(|found| Answer { id: query.id, found: found.clone() }));
         http.state.queries.complete(AsOf { epoch, clock_us: Some(0), ..AsOf::default() }, answers.collect());
         std::thread::sleep(Duration::from_micros(200));
     }
@@ -111,7 +111,7 @@ fn target() -> impl Strategy<Value = String> {
 }
 
 /// Sends a raw request, and returns the status and the body of the answer.
-fn ask(connection: &mut TcpStream, request: &str) -> (u16, Vec<u8>) {
+fn send_request(connection: &mut TcpStream, request: &str) -> (u16, Vec<u8>) {
     connection.write_all(request.as_bytes()).unwrap();
     let (mut answer, mut part) = (Vec::new(), [0; 1 << 16]);
     loop {
@@ -147,7 +147,7 @@ fn every_request_is_answered() {
     let connection = std::cell::RefCell::new(connection);
     let outcome = runner.run(&target(), |target| {
         let request = format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n");
-        let (status, body) = ask(&mut connection.borrow_mut(), &request);
+        let (status, body) = send_request(&mut connection.borrow_mut(), &request);
         prop_assert!(matches!(status, 200 | 400 | 404 | 503), "{target}: {status}");
         if status != 200 {
             let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();

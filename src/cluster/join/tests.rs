@@ -66,10 +66,13 @@ fn all_processes_connect_in_any_order_of_starts() {
 fn another_configuration_is_refused_and_a_later_match_accepted() {
     let addresses = addresses(2);
     let first = joining(membership(0, &addresses), fingerprint("a"));
-    let said = error(joining(membership(1, &addresses), fingerprint("b")));
+    let message = error(joining(membership(1, &addresses), fingerprint("b")));
     assert!(
-        said.contains("topic") && said.contains("has b") && said.contains("process 0") && said.contains("has a"),
-        "{said}"
+        message.contains("topic")
+            && message.contains("has b")
+            && message.contains("process 0")
+            && message.contains("has a"),
+        "{message}"
     );
     let second = joining(membership(1, &addresses), fingerprint("a"));
     assert_eq!((team(first).process(), team(second).process()), (0, 1));
@@ -81,12 +84,12 @@ fn a_missing_process_is_named_with_the_last_refusal() {
     let soon = Membership { join_timeout: Duration::from_secs(2), ..membership(0, &addresses) };
     let first = joining(soon, fingerprint("a"));
     error(joining(membership(2, &addresses), fingerprint("b")));
-    let said = error(first);
+    let message = error(first);
     let names = format!("process 1 ({}), process 2 ({}) did not join", addresses[1], addresses[2]);
-    assert!(said.contains(&names) && said.contains("disagree on the topic"), "{said}");
+    assert!(message.contains(&names) && message.contains("disagree on the topic"), "{message}");
     let lonely = Membership { join_timeout: Duration::from_millis(300), ..membership(1, &addresses) };
-    let said = error(joining(lonely, fingerprint("a")));
-    assert!(said.contains(&format!("process 0 ({}) cannot be reached", addresses[0])), "{said}");
+    let message = error(joining(lonely, fingerprint("a")));
+    assert!(message.contains(&format!("process 0 ({}) cannot be reached", addresses[0])), "{message}");
 }
 
 #[test]
@@ -94,8 +97,8 @@ fn a_number_joins_once_unless_its_process_has_died() {
     let addresses = addresses(3);
     let first = joining(membership(0, &addresses), fingerprint("a"));
     let held = connected(&addresses[0], 1, None);
-    let said = error(joining(membership(1, &addresses), fingerprint("a")));
-    assert!(said.contains("process 1 has joined already"), "{said}");
+    let message = error(joining(membership(1, &addresses), fingerprint("a")));
+    assert!(message.contains("process 1 has joined already"), "{message}");
     drop(held);
     let others = [1, 2].map(|process| joining(membership(process, &addresses), fingerprint("a")));
     assert_eq!(team(first).processes(), 3);
@@ -129,8 +132,8 @@ fn old_and_new_do_not_mix() {
 
     let mut stranger = TcpStream::connect(&addresses[1]).unwrap();
     let old = Introduction { process: 2, session: Some(6), fingerprint: fingerprint("a") };
-    let said = handshake::connect(&mut stranger, None, &old).unwrap_err().to_string();
-    assert!(said.contains("another start of the cluster"), "{said}");
+    let message = handshake::connect(&mut stranger, None, &old).unwrap_err().to_string();
+    assert!(message.contains("another start of the cluster"), "{message}");
 
     let _third = connected(&addresses[1], 2, Some(7));
     assert_eq!(handshake::receive::<ControlMessage>(&mut socket).unwrap(), ControlMessage::Connected);

@@ -206,7 +206,7 @@ impl Inner {
 
     /// Reads heartbeats until `until` is set or another frame comes, which it leaves unread.
     fn read_heartbeats(&self, input: &mut Input, until: &AtomicBool) -> Result<()> {
-        let mut heard = Instant::now();
+        let mut received_at = Instant::now();
         while !until.load(Ordering::Relaxed) {
             self.socket.set_read_timeout(Some(WATCH_INTERVAL))?;
             let filled = uninterrupted(|| input.socket.fill_buf().map(|bytes| bytes.first().copied()));
@@ -216,10 +216,10 @@ impl Inner {
                 Ok(None) => return Err(ErrorKind::UnexpectedEof.into()),
                 Ok(Some(kind)) if kind == FrameKind::Heartbeat as u8 => {
                     input.socket.read_exact(&mut [0; HEADER_BYTES])?;
-                    heard = Instant::now();
+                    received_at = Instant::now();
                 }
                 Ok(Some(_)) => return Ok(()),
-                Err(error) if !is_late(&error) || heard.elapsed() >= self.stall_timeout => return Err(error),
+                Err(error) if !is_late(&error) || received_at.elapsed() >= self.stall_timeout => return Err(error),
                 Err(_) => {}
             }
         }

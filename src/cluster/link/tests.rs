@@ -85,8 +85,8 @@ fn a_frozen_peer_is_lost() {
     let (near, _far) = sockets();
     let (mut near, losses) = link(near, Duration::from_millis(300));
     assert!(near.read(&mut [0; 16]).is_err());
-    let said = losses.recv().unwrap();
-    assert!(said.contains("process 7 (host:1) has sent nothing for 0.3 s"), "{said}");
+    let message = losses.recv().unwrap();
+    assert!(message.contains("process 7 (host:1) has sent nothing for 0.3 s"), "{message}");
 }
 
 /// A frozen peer also reads nothing, so that what is sent to it fills the socket's buffers.
@@ -139,8 +139,8 @@ fn watching_a_link_detects_a_loss_and_reads_no_message() {
         let (near, losses) = link(near, Duration::from_millis(300));
         let far = frozen.then_some(far);
         near.watch(&never);
-        let said = losses.recv().unwrap();
-        assert!(said.contains(if frozen { "has sent nothing" } else { "has closed the connection" }), "{said}");
+        let message = losses.recv().unwrap();
+        assert!(message.contains(if frozen { "has sent nothing" } else { "has closed the connection" }), "{message}");
         drop(far);
     }
     let (near, far) = sockets();

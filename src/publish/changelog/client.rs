@@ -165,7 +165,7 @@ impl Client {
         }
         consumer.assign(&assignment).context("the topic cannot be read")?;
         let (mut ledger, mut heard) = (Ledger::new(partitions), Instant::now());
-        let mut trouble = None;
+        let mut last_error = None;
         while !left.is_empty() {
             match consumer.poll(POLL) {
                 Some(Ok(message)) => {
@@ -187,12 +187,12 @@ impl Client {
                     })?;
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => drop(left.remove(&partition)),
-                Some(Err(error)) => trouble = Some(consumer.context().explain(&error)),
+                Some(Err(error)) => last_error = Some(consumer.context().explain(&error)),
                 None => {}
             }
             if heard.elapsed() > SILENCE_MAX {
-                let trouble = trouble.unwrap_or_else(|| "no answer".to_owned());
-                return Err(anyhow!("it cannot be read to its end ({trouble})").into());
+                let last_error = last_error.unwrap_or_else(|| "no answer".to_owned());
+                return Err(anyhow!("it cannot be read to its end ({last_error})").into());
             }
         }
         Ok(ledger)

@@ -24,9 +24,9 @@ fn workers(http: &Arc<Http>, found: Vec<Finding>) -> JoinHandle<()> {
             std::thread::sleep(Duration::from_millis(1));
         }
         let as_of = http.state.charts().as_of();
-        let asked = http.state.queries.begin(as_of.epoch);
+        let queries = http.state.queries.begin(as_of.epoch);
         let answers =
-            asked.iter().flat_map(|query| found.iter().map(|found| Answer { id: query.id, found: found.clone() }));
+            queries.iter().flat_map(|query| found.iter().map(|found| Answer { id: query.id, found: found.clone() }));
         http.state.queries.complete(as_of, answers.collect());
     })
 }
