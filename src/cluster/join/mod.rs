@@ -202,7 +202,7 @@ impl Joining<'_> {
                 Ok(ControlMessage::Welcome(session)) => return Ok((first, session)),
                 Ok(message) => bail!("{} sent {message:?} instead of Welcome", self.membership.name(0)),
                 Err(error) => {
-                    self.wait(|| format!("{} has not accepted this process: {error:#}", self.membership.name(0)))?
+                    self.wait(|| format!("{} has not accepted this process: {error:#}", self.membership.name(0)))?;
                 }
             }
         }
