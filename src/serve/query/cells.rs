@@ -178,7 +178,7 @@ fn no_such_scope(charts: &Charts, chart: u32, scope: &Scope) -> Problem {
     let available = charts.available(chart, None, None);
     let some: Vec<String> = available.scopes.iter().map(|scope| format!("`{scope}`")).collect();
     let detail = format!(
-        "`{}` has no list for `{scope}`; {}. It is not {}, and no play has it.{} Scopes with plays: {}",
+        "`{}` has no list for `{scope}`; {}. `{scope}` is not {}, and no play has it.{} Scopes with plays: {}",
         charts.definitions().name(chart),
         allowed(scopes(charts.definitions(), chart)),
         match scope {
