@@ -1,8 +1,9 @@
 //! The limit of reading: one consumer on one thread that only counts.
 //!
-//! `count_records BROKERS TOPIC` reads a topic from its first offsets to where it ends now, and prints a JSON object: how many
-//! records there were, the bytes of their values, and the seconds from the assignment to the last record. Connecting to the
-//! broker is not in them. `scripts/bench live` runs it beside the program and its peers.
+//! `count_records BROKERS TOPIC` reads a topic from its first offsets to its current end, and
+//! prints a JSON object: the number of records, the bytes of their values, and the seconds from the
+//! assignment to the last record, without connecting to the broker. `scripts/bench live` compares
+//! it with the program and its peers.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use rdkafka::{Message, Offset, TopicPartitionList};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-#[expect(clippy::print_stdout, reason = "what it measures is for who calls it")]
+#[expect(clippy::print_stdout, reason = "it prints its measurements for the caller")]
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [brokers, topic] = &arguments[..] else { bail!("usage: count_records BROKERS TOPIC") };
@@ -39,7 +40,8 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// What librdkafka needs so that its queue, and not the pause before the next fetch, is the limit.
+/// Options with which the queue of librdkafka, and not the pause before the next fetch, is the
+/// limit.
 fn consumer(brokers: &str) -> Result<BaseConsumer> {
     let consumer = ClientConfig::new()
         .set("bootstrap.servers", brokers)

@@ -1,8 +1,10 @@
-//! The limit of a replay: threads that decode the columns that the default charts need, and add them up in memory.
+//! The limit of a replay: threads that decode the columns of the default charts, and add them up in
+//! memory.
 //!
-//! `scan_lake LAKE [THREADS]` counts the completed plays by track, country, week and month in dense arrays, which is all that
-//! weekly, monthly and all-time charts can be made of, and prints a JSON object. It ranks nothing, names nothing, asks no
-//! log which files are there, and believes every byte. `scripts/bench replay` runs it beside the program and its peers.
+//! `scan_lake LAKE [THREADS]` counts the completed plays by track, country, week and month in dense
+//! arrays, which suffices for weekly, monthly and all-time charts, and prints a JSON object. It
+//! does not rank, resolve titles, read the log, or verify checksums. `scripts/bench replay`
+//! compares it with the program and its peers.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -19,18 +21,18 @@ use jiff::civil::Date;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 
-/// As the program has it.
+/// The allocator of the program.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Titles and artists too: a chart has them, so they have to be decoded.
+/// Includes titles and artists, since a chart shows them.
 const COLUMNS: [&str; 5] = ["song_id", "title", "artist", "country", "completed"];
 const BATCH_ROWS: usize = 64 << 10;
 
 /// The first day of a week, and of a month.
 type Span = (Date, Date);
 
-/// A file, and when its plays happened.
+/// A file, with the week and the month of its plays.
 struct Input {
     path: PathBuf,
     span: Span,
@@ -60,14 +62,14 @@ impl Numbers {
     }
 }
 
-/// What a thread has counted: of each span and country an array by track.
+/// The counts of a thread: an array by track for each span and country.
 #[derive(Default)]
 struct Counts {
     plays: usize,
     of: BTreeMap<Span, Vec<Vec<u32>>>,
 }
 
-#[expect(clippy::print_stdout, reason = "what it measures is for who calls it")]
+#[expect(clippy::print_stdout, reason = "it prints its measurements for the caller")]
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [lake, rest @ ..] = &arguments[..] else { bail!("usage: scan_lake LAKE [THREADS]") };
@@ -139,7 +141,7 @@ fn scan(input: &Input, tracks: &Numbers, countries: &Numbers, counts: &mut Count
     Ok(())
 }
 
-/// The dictionary of tracks that the last batch had, and the number of each.
+/// The dictionary of tracks of the last batch, and their numbers.
 type Known = Option<(arrow::array::ArrayRef, Vec<usize>)>;
 
 fn add(
@@ -170,7 +172,7 @@ fn add(
     Ok(())
 }
 
-/// Adds up what the threads have counted.
+/// Adds up the counts of the threads.
 fn completed(parts: Vec<Counts>) -> u64 {
     let mut all: BTreeMap<Span, Vec<Vec<u32>>> = BTreeMap::new();
     for (span, by_country) in parts.into_iter().flat_map(|part| part.of) {

@@ -90,7 +90,7 @@ class Supervisor:
 
     def has_missed_a_peer(self):
         """Whether a process has taken another one for frozen since the last start but one."""
-        return any("has not been heard for" in start for start in starts_in(self.log)[-2:])
+        return any("has sent nothing for" in start for start in starts_in(self.log)[-2:])
 
     def died_at(self):
         """The process that aborted at its step, by number, and the step."""

@@ -1,10 +1,10 @@
-// Asks the server: JSON by `get`, and its stream of server-sent events by `events`.
+// Requests to the server: `get` for JSON, `events` for its stream of server-sent events.
 //
-// The stream is read with fetch, because EventSource can send neither a token nor an id of ours to resume from.
+// The stream is read with fetch, because EventSource can send neither a token nor a `Last-Event-ID` of our choice.
 
 import { askForToken, token } from './token.js';
 
-// What the server says is wrong, in its own words.
+// An error that the server reports, with its message.
 export class Problem extends Error {
   constructor(status, detail) {
     super(detail);
@@ -19,20 +19,20 @@ export function url(path, parameters = {}) {
   return query ? `${path}?${query}` : path;
 }
 
-// The id is a parameter, since browsers take `.` and `..` in a path for folders, encoded or not.
+// The id is a parameter, because browsers treat `.` and `..` in a path as folders, even if they are encoded.
 export const trackApi = (id) => url('/v1/tracks', { id });
 export const artistApi = (name, limit) => url('/v1/artists', { name, limit });
 
 export const chartUrl = (chart, parameters) => url(`/v1/charts/${encodeURIComponent(chart)}`, parameters);
 
-// `cache` is as in fetch: answers change with every play, so by default they are not kept.
+// `cache` is as in fetch: answers change with every play, so by default they are not cached.
 export async function get(path, signal, cache) {
   const response = await ask(path, {}, signal, cache);
   return response.json();
 }
 
-// Calls `ask` every `ms`, first after `ms`, until `signal` is aborted, and gives `draw` each answer that is not null. A failed
-// request is dropped: the strip tells of a lost connection, and what is seen stays. A tab that nobody looks at does not ask.
+// Calls `ask` every `ms`, first after `ms`, until `signal` is aborted, and passes each answer that is not null to `draw`. A failed
+// request is ignored: the status strip reports a lost connection, and the old content stays. A hidden tab sends no requests.
 export async function repeat(ms, signal, ask, draw = () => {}) {
   for (;;) {
     await new Promise((resolve) => setTimeout(resolve, ms));
@@ -42,7 +42,7 @@ export async function repeat(ms, signal, ask, draw = () => {}) {
   }
 }
 
-// Like `get`, but what is not there is null: a place without plays is an answer, not a fault.
+// Like `get`, but returns null for 404: a scope without plays is no error.
 export async function find(path, signal) {
   try {
     return await get(path, signal);
@@ -52,17 +52,17 @@ export async function find(path, signal) {
   }
 }
 
-// Gives `{ answer, tag }`, or null if the server still says what it said under `tag`.
+// Returns `{ answer, tag }`, or null if the answer still has the ETag `tag`.
 export async function getChanged(path, tag) {
   const response = await ask(path, tag ? { 'If-None-Match': tag } : {});
   if (response.status === 304) return null;
   return { answer: await response.json(), tag: response.headers.get('etag') };
 }
 
-// More of these a reader cannot look at, and a server should not be asked for.
+// The most pages to request: no reader looks at more.
 const PAGES_MAX = 50;
 
-// Gives `answer` to `add` together with the pages that come after it.
+// Passes `answer` and the pages after it to `add`.
 export async function withPages(answer, add, signal) {
   let { next } = answer;
   for (let page = 1; next && page < PAGES_MAX; page++) {
@@ -93,8 +93,8 @@ async function problemOf(response) {
   }
 }
 
-// Yields `{ type, id, data }` for each event. `onBytes` is called for whatever comes, comments too: they are how a quiet
-// stream differs from a dead one.
+// Yields `{ type, id, data }` for each event. `onBytes` is called for all bytes, also those of comments, which distinguish a quiet
+// stream from a dead one.
 export async function* events(path, { lastEventId, signal, onBytes }) {
   const headers = { Accept: 'text/event-stream' };
   if (lastEventId) headers['Last-Event-ID'] = lastEventId;

@@ -1,4 +1,4 @@
-// Starts the page: decides by the address which view is shown, and keeps what all views share.
+// Starts the page: selects the view by the address, and holds the state that all views share.
 
 import { showAlerts } from './alerts.js';
 import * as artist from './artist.js';
@@ -75,22 +75,22 @@ async function route() {
   if (again && control) controlNamed(control)?.focus({ preventScroll: true });
   if (wasHere) scroll.restore();
   if (isFirst || again) return;
-  // A new page is read from its top, with whatever reads it.
+  // A new page starts at its top, also for screen readers.
   if (!wasHere) scrollTo(0, 0);
   if (!document.activeElement?.matches('input')) main.querySelector('h1')?.focus({ preventScroll: true });
 }
 
-// A view that is made anew has the same controls again, and whoever used one wants to go on with it.
+// When a view is rebuilt, the control that had the focus gets it again.
 const controlName = (element) =>
   main.contains(element) && (element.getAttribute('aria-label') ?? element.closest('a')?.textContent);
 const controlNamed = (name) =>
   [...main.querySelectorAll('select, button, a')].find((element) => controlName(element) === name);
 
-// A view that could not even begin tries again, since the server may be on its way back.
+// A view that could not load is retried, because the server may be restarting.
 function failed(problem, signal) {
   const reached = problem.status !== undefined;
-  const text = reached ? problem.message : 'The server does not answer. This page goes on by itself when it does.';
-  main.querySelector('.place, .atlas, .track, .results')?.replaceChildren(notice('That did not work', text));
+  const text = reached ? problem.message : 'The server does not answer. This page reconnects by itself.';
+  main.querySelector('.place, .atlas, .track, .results')?.replaceChildren(notice('The page cannot be shown', text));
   if (reached && problem.status < 500) return;
   setTimeout(() => signal.aborted || route(), 2000);
 }
@@ -112,13 +112,13 @@ async function showUnknown(place, { path }) {
         { class: 'head' },
         el('h1', { id: 'heading', class: 'long', tabindex: '-1' }, 'There is no such page'),
       ),
-      notice(`Nothing is called “${path.join('/')}”`, 'These are there:', links),
+      notice(`Nothing is called “${path.join('/')}”`, 'These pages exist:', links),
     ),
   );
   return 'No such page';
 }
 
-// The place that is chosen stays chosen on the other pages.
+// Keeps the chosen scope in the links to the other pages.
 function markPlace(name, scope) {
   for (const link of document.querySelectorAll('.places a')) {
     const here = link.dataset.place === name;
@@ -138,7 +138,7 @@ function wireTheme(button) {
     try {
       localStorage.setItem('reprise-theme', root.dataset.theme);
     } catch {
-      // Then it holds until the page is closed.
+      // Without storage, the choice holds until the page is closed.
     }
     name();
   });
@@ -152,7 +152,7 @@ showAlerts(document.querySelector('#alerts'));
 showStatus(document.querySelector('#strip'), announce);
 addEventListener('hashchange', route);
 document.querySelector('.skip').addEventListener('click', (event) => {
-  // Its address would be taken for a view.
+  // The router would take its address for a view.
   event.preventDefault();
   main.querySelector('h1')?.focus();
 });

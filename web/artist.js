@@ -35,7 +35,7 @@ export async function show(main, { path, query, signal, announce }) {
     setText(sub, several(artist.track_count, 'track'));
     parts.forEach((part) => part(artist, charts));
   };
-  // The list of charts changes when a period ends, so what depends on it is drawn again then.
+  // The list of charts changes when a period ends; redraw the parts that depend on it.
   onCharts(signal, (changed) => {
     charts = changed;
     if (drawn) draw(drawn);
@@ -44,13 +44,13 @@ export async function show(main, { path, query, signal, announce }) {
   if (signal.aborted) return '';
   charts ??= await chartList();
   if (first) draw(first);
-  else put(body, notice('Nobody has played this artist', 'Or none of the plays counts for a chart.'));
-  // An artist that nobody has played may be played yet.
+  else put(body, notice('This artist has no plays', 'Or none of them counts for a chart.'));
+  // The artist may be played later.
   repeat(AGAIN_MS, signal, read, draw);
   return name;
 }
 
-// Each part draws the artist, by the charts as they are now.
+// Each part draws the artist with the current list of charts.
 function sections(body, { name, showsAll, announce, signal }) {
   const tiles = el('ul', { class: 'tiles', 'aria-label': 'Where the artist stands, worldwide' });
   const time = el('section', { class: 'card', 'aria-labelledby': 'time' });

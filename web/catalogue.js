@@ -1,13 +1,13 @@
-// What charts there are, and which places and periods have entries: the list of the server, kept up to date.
+// The charts of the server, with the scopes and periods that have entries, kept up to date.
 //
-// The server is asked again and again, because a run that starts has nothing at first, and because weeks end while a tab
-// is open. It answers with 304 while nothing has changed, which is cheap.
+// The list is polled, because a run that starts has no charts at first, and because weeks end while a tab is open. The server
+// answers 304 while nothing has changed, which is cheap.
 
 import { getChanged, withPages } from './api.js';
-import { hear } from './live.js';
+import { listen } from './live.js';
 
 const EVERY_MS = 10_000;
-// While the server reads its lake or history, there is something new all the time.
+// While the server reads its lake or history, the list changes often.
 const SOON_MS = 2000;
 
 const listeners = new Set();
@@ -17,7 +17,7 @@ let asking = null;
 let timer;
 let settled = false;
 
-// Resolves to the list as it is now.
+// Resolves to the current list.
 export async function chartList() {
   if (!charts) await refresh();
   return charts;
@@ -25,7 +25,7 @@ export async function chartList() {
 
 // Calls `listener` with the list whenever it has changed, until `signal` is aborted.
 export function onCharts(signal, listener) {
-  // The list is not asked for while nobody listens, so what is known may be old.
+  // The list is not polled without listeners, so the known one may be old.
   const wasUnwatched = listeners.size === 0;
   listeners.add(listener);
   signal.addEventListener('abort', () => listeners.delete(listener));
@@ -33,7 +33,7 @@ export function onCharts(signal, listener) {
   plan();
 }
 
-// Asks at once. Requests at the same time share one answer.
+// Requests the list now. Concurrent calls share one request.
 function refresh() {
   asking ??= ask().finally(() => (asking = null));
   return asking;
@@ -47,7 +47,7 @@ async function ask() {
   for (const listener of listeners) listener(charts);
 }
 
-// A page has the next scopes of each chart.
+// Each page of the answer has the next scopes of each chart.
 function addScopes({ charts: all }, { charts: more }) {
   for (const { name, with_entries: found } of more)
     all.find((chart) => chart.name === name)?.with_entries.scopes.push(...found.scopes);
@@ -65,14 +65,14 @@ function plan() {
   );
 }
 
-// Asks at once, for the listeners. A failure leaves the list as it was: the strip tells of a lost connection.
+// Requests the list now, for the listeners. After a failure the list stays as it was: the status strip reports a lost connection.
 export function refreshQuietly() {
   if (listeners.size) refresh().catch(() => {});
 }
 
-// After a break the server may be another, or have become ready.
-hear('state', (state) => state === 'live' && refreshQuietly());
-hear('status', (status) => {
+// After a reconnect it may be another server, or the server may have become ready.
+listen('state', (state) => state === 'live' && refreshQuietly());
+listen('status', (status) => {
   const now = status.phase ? status.phase === 'live' : Boolean(status.caught_up && status.ready !== false);
   if (now === settled) return;
   settled = now;

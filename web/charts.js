@@ -1,13 +1,12 @@
-// The charts by calendar: one list of a chart, for a place and a period.
+// The charts by calendar: one list of a chart, for a scope and a period.
 //
-// The newest period is followed live, into the next one when it ends. An older one can still change, since late plays count
-// where they belong, so it is asked for again now and then.
+// The newest period is followed live, and the next one when it ends. An older one is polled: late plays can still change it.
 
 import { chartUrl, find, repeat } from './api.js';
 import { chartList, onCharts, refreshQuietly } from './catalogue.js';
 import { el, setText } from './dom.js';
 import { RankedList, notice, placeFor, put, ranksOf } from './list.js';
-import { follow, hear } from './live.js';
+import { follow, listen } from './live.js';
 import { nothingYet, otherPlaces } from './nothing.js';
 import { around, isTrending, periodStepper, scopeFor, scopePicker } from './pickers.js';
 import { saves } from './saves.js';
@@ -37,7 +36,7 @@ class Chart {
   scope = null;
   shown = null;
   status = null;
-  // What is watched, as a text, and how that is ended.
+  // What is followed, as a text, and the function that ends it.
   watched = null;
   leave = null;
 
@@ -52,7 +51,7 @@ class Chart {
     this.when = periodStepper((period) => go({ period: this.named(period) }));
     const pickers = el('div', { class: 'pickers tall wide' }, this.where.element, this.when.element);
     const shown = () => ({
-      // Whoever gets the link is to see the same period, whenever that is.
+      // The link names the period, so that it always shows the same one.
       link: new URL(this.address({ period: this.shown?.period }), location.href).href,
       name: [this.chart?.name, this.shown?.period, this.scope].join('-'),
       cell: this.shown,
@@ -65,23 +64,23 @@ class Chart {
       place,
       el('div', { class: 'foot' }, this.note, saves(shown, announce)),
     );
-    const stopHearing = hear('status', (status) => {
+    const stopListening = listen('status', (status) => {
       this.status = status;
       if (this.shown && !this.shown.entries.length) this.draw(this.shown);
     });
-    signal.addEventListener('abort', stopHearing);
+    signal.addEventListener('abort', stopListening);
   }
 
   address(change) {
     return address(this.chart.name, { scope: this.scope, period: this.query.get('period'), ...change });
   }
 
-  // The newest period goes without a name, so that the page goes on to the next.
+  // The newest period is not named, so that the page moves on to the next one.
   named(period) {
     return period === this.chart.with_entries.newest ? undefined : period;
   }
 
-  // What the server says there is has changed.
+  // The list of charts has changed.
   update(charts) {
     if (this.signal.aborted) return;
     const chart = charts.find(({ name }) => name === this.name) ?? (this.name ? null : charts[0]);
@@ -91,7 +90,7 @@ class Chart {
       const links = charts.map(({ name }) => [address(name), sentence(name)]);
       put(
         this.place,
-        notice('There is no such chart', 'The charts file of the server decides which there are.', links),
+        notice('There is no such chart', 'The charts are defined by the charts file of the server.', links),
       );
       return;
     }
@@ -104,7 +103,7 @@ class Chart {
     if (this.chosen) this.when.show(periods, this.chosen);
     const isNewest = !this.query.get('period') || this.chosen === newest;
     const what = JSON.stringify([chart.name, this.scope, isNewest ? null : this.chosen]);
-    // What was not there may be there now.
+    // A list that was missing may exist now.
     if (what !== this.watched || this.refused) this.watch(what, isNewest);
   }
 
@@ -159,7 +158,7 @@ class Chart {
     const parts = [scopeName(this.scope), periodName(cell.period), dates, zoneText(this.chart)];
     setText(this.sub, parts.filter(Boolean).join(' · '));
     const { periods, scopes } = this.chart.with_entries;
-    // A period has begun, or a place has its first plays.
+    // A period has begun, or a scope has its first plays.
     const isNews = !periods.includes(cell.period) || !scopes.includes(cell.scope);
     if (cell.entries.length && isNews) refreshQuietly();
     this.compare(cell.period, periods);
@@ -168,7 +167,7 @@ class Chart {
     this.list.show(cell.entries, this.before?.ranks ?? null);
   }
 
-  // Why a list is empty, and what has entries.
+  // Explains why a list is empty, and links to lists with entries.
   nothing(cell) {
     const { periods, scopes } = this.chart.with_entries;
     const said = periods.length ? null : nothingYet(this.status);
@@ -180,7 +179,7 @@ class Chart {
       return notice(`No plays in ${periodName(cell.period)}`, range, links);
     }
     const places = otherPlaces(scopes, this.scope, (scope) => this.address({ scope }));
-    return notice('Nothing here yet', 'When somebody plays something, it will be here by itself.', places);
+    return notice('Nothing here yet', 'New plays appear here by themselves.', places);
   }
 
   refuse(problem) {
@@ -193,7 +192,7 @@ class Chart {
     put(this.place, notice('No chart for this place and time', problem?.message ?? '', links));
   }
 
-  // Asks once for the period before `period`, with which its ranks are compared.
+  // Requests once the period before `period`, to compare the ranks.
   compare(period, periods) {
     const [earlier] = around(periods, period);
     if (!earlier || this.before?.of === `${period} ${earlier}`) return;

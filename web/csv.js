@@ -1,9 +1,9 @@
-// Tables as CSV that a spreadsheet shows as it is. The cells are those that the program writes (src/output/csv.rs):
-// tests/page/csv-cases.json has the cases. Lines end with CR LF here, as RFC 4180 has them.
+// Tables as CSV that is safe to open in a spreadsheet, with the same cells as src/terminal/output/csv.rs:
+// tests/page/csv-cases.json tests both. Lines end with CR LF here, as RFC 4180 has them.
 
-// What makes a spreadsheet take a cell for a formula, by the rule of OWASP. A title is written by whoever writes to the topic.
+// The first characters that make a spreadsheet treat a cell as a formula (OWASP). Any producer can write such a title.
 const FORMULA = /^[=+\-@＝＋－＠\t\r\n]/;
-// A terminal or a program that reads lines would obey these.
+// A terminal, or a program that reads lines, would act on these.
 const CONTROL = /\p{Cc}/gu;
 const NAMED = { '\t': '\\t', '\r': '\\r', '\n': '\\n' };
 
@@ -18,7 +18,7 @@ function field(value) {
 
 export const csv = (rows) => rows.map((row) => `${row.map(field).join(',')}\r\n`).join('');
 
-// The columns of entries: a cell without any has those of artists.
+// The columns of entries; an empty cell has the columns of artists.
 const ALL = ['rank', 'track_id', 'title', 'artist', 'plays'];
 const REQUIRED = ['rank', 'plays'];
 

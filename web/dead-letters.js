@@ -1,4 +1,4 @@
-// Records that are no plays: how many for which reason, and the newest of them.
+// Dead letters (records that are no valid plays): their number by reason, and the newest ones.
 
 import { get, repeat, url } from './api.js';
 import { el, setText } from './dom.js';

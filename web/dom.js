@@ -1,7 +1,6 @@
-// Makes elements. The one way of the page to bring text into the document, so that none of it is ever read as HTML:
-// what a track is called is decided by whoever writes to the topic.
+// Creates elements. All text enters the document here, and never as HTML: any producer can write any title to the topic.
 
-// Properties that begin with `on` are listeners; a value of null or false leaves the attribute out.
+// Properties that begin with `on` are listeners. An attribute whose value is null or false is left out.
 export function el(name, attributes = {}, ...children) {
   return fill(document.createElement(name), attributes, children);
 }
@@ -21,12 +20,12 @@ function fill(element, attributes, children) {
   return element;
 }
 
-// Only writes what is new: writing the same text again makes browsers lay out, and screen readers speak, for nothing.
+// Writes only a text that has changed: writing the same text again would trigger a layout and screen readers.
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-// A bar that is full to `part` of it. It says nothing that is not beside it as a number.
+// A bar, filled to `part`. Hidden from screen readers, because the number is beside it.
 export function bar(part = 0) {
   const element = el('span', { class: 'bar', 'aria-hidden': 'true' }, el('span', { class: 'fill' }));
   fillBar(element, part);
@@ -35,13 +34,13 @@ export function bar(part = 0) {
 
 export const fillBar = (element, part) => (element.firstChild.style.transform = `translateX(${(part - 1) * 100}%)`);
 
-// A list to choose from, which is shown again when there is something else to choose: `show(groups, chosen)`. `groups` are
-// `[label, [[value, text], …]]`; without a label the options stand by themselves.
+// A select element. `show(groups, chosen)` sets its options; `groups` are `[label, [[value, text], …]]`, and options without a
+// label have no group.
 export function picker(label, onPick) {
   const select = el('select', { 'aria-label': label, onchange: () => onPick(select.value) });
   let shown = '';
   const show = (groups, chosen) => {
-    // A list that somebody has opened must not be made anew for nothing.
+    // Do not rebuild an open list without a change.
     const next = JSON.stringify([groups, chosen]);
     if (next === shown) return;
     shown = next;

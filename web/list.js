@@ -1,7 +1,6 @@
-// A ranked list whose rows travel to their new ranks.
+// A ranked list whose rows move to their new ranks.
 //
-// Rows are kept by what they are about, so that a track is the same element wherever it goes: it can be followed by the
-// eye, and a link that has the focus keeps it.
+// Each track keeps its element, so that the eye can follow it, and a link in it keeps the focus.
 
 import { bar, el, fillBar, setText } from './dom.js';
 import { plan, travel } from './travel.js';
@@ -14,7 +13,7 @@ export const trackUrl = (id) => `#/tracks/${encodeURIComponent(id)}`;
 export const artistUrl = (name) => `#/artists/${encodeURIComponent(name)}`;
 export const searchUrl = (query) => `#/search?${new URLSearchParams({ q: query })}`;
 
-// How an entry has moved since then: `before` maps keys to ranks, and null says that nothing is known of then.
+// The movement of an entry: `before` maps keys to earlier ranks, or is null if these are unknown.
 export function movement(entry, before) {
   if (!before) return null;
   const rank = before.get(keyOf(entry));
@@ -34,7 +33,7 @@ export class RankedList {
     this.rows = new Map();
   }
 
-  // While rows are on their way, the newest list waits: a row that turns back half way would leave a hole.
+  // While rows move, a new list waits: a row that turned back would leave a hole.
   show(entries, before = null) {
     this.next = { entries, before };
     if (!this.travels) this.showNext();
@@ -54,10 +53,10 @@ export class RankedList {
     const stay = new Set(rows);
     for (const row of this.rows.values()) if (!stay.has(row)) row.element.remove();
     this.order(rows);
-    // After they have moved: Chromium forgets the styles of classes that were set before.
+    // After the move, because Chromium drops the styles of classes that are set before it.
     entries.forEach((entry, index) => rows[index].show(entry, most, movement(entry, before)));
     this.rows = new Map(rows.map((row) => [row.key, row]));
-    // How long a reader has waited: for the tests, and for whoever measures.
+    // The time until the list was shown, for tests and measurements.
     if (!performance.getEntriesByName('first-chart').length) performance.mark('first-chart');
     if (focused !== document.activeElement && focused?.isConnected) focused.focus({ preventScroll: true });
     if (!moves) return;
@@ -72,8 +71,8 @@ export class RankedList {
     return this.element.isConnected && !calm.matches && !document.hidden;
   }
 
-  // Who has the focus is moved, where the browser can, rather than taken out and put back: that keeps it. The others are
-  // not, because Chromium then thinks that what it has moved has jumped.
+  // The row with the focus is moved with moveBefore, if the browser has it, which keeps the focus. Other rows are not, because
+  // Chromium would count the moves as layout shifts.
   order(rows) {
     let place = this.element.firstElementChild;
     for (const { element } of rows) {
@@ -89,7 +88,7 @@ class Row {
     this.key = keyOf(entry);
     this.rank = el('span', { class: 'rank' });
     this.move = el('span', { class: 'move' });
-    // Items that are neither tracks nor artists have no page of their own.
+    // Only tracks and artists have pages.
     const ofArtist = entry.artist === undefined ? {} : { href: artistUrl(entry.artist) };
     const href = entry.track_id === undefined ? ofArtist : { href: trackUrl(entry.track_id) };
     this.link = el('a', { class: 'title', ...href, dir: 'auto' });
@@ -122,7 +121,7 @@ class Row {
     this.showMove(move);
   }
 
-  // A picture of the row: nothing of it can be reached, and it is not read out.
+  // An inert copy of the row, hidden from screen readers.
   ghost() {
     const ghost = this.element.cloneNode(true);
     ghost.classList.add('leaving');
@@ -143,26 +142,27 @@ class Row {
   }
 }
 
-// Where a list will be. It keeps the old one until then if the same view is shown `again`: less flickers.
+// The element for a list. If the same view is shown `again`, it keeps the old list until the new one is there, to avoid
+// flicker.
 export function placeFor(main, again, rows) {
   const old = again ? main.querySelector('.place')?.childNodes : null;
   return el('div', { class: 'place' }, ...(old?.length ? old : [skeleton(rows)]));
 }
 
-// Rows of the final height, so that nothing moves when the first chart comes.
+// Empty rows of the final height, so that nothing moves when the first chart arrives.
 function skeleton(rows) {
   const lines = Array.from({ length: rows }, () => el('li', { class: 'row waiting' }, el('span', { class: 'ghost' })));
   return el('ol', { class: 'ranking', 'aria-hidden': 'true' }, ...lines);
 }
 
-// Shows what says why there is no list. The same again is left alone, or a link in it could not be clicked, and it would be
-// read out again and again.
+// Shows a notice instead of a list. An equal notice is not replaced: its links could not be clicked, and screen readers would
+// repeat it.
 export function put(place, element) {
   if (place.childElementCount === 1 && place.firstElementChild.outerHTML === element.outerHTML) return;
   place.replaceChildren(element);
 }
 
-// `links` are `[address, text]`: where there is something to see.
+// `links` are `[address, text]`.
 export const notice = (title, text, links = []) =>
   el(
     'div',
@@ -172,7 +172,7 @@ export const notice = (title, text, links = []) =>
     links.length ? el('ul', { class: 'chips' }, ...links.map(([href, name]) => el('li', {}, el('a', { href }, name)))) : null,
   );
 
-// Rows that are found: `{ href, name, detail, number }`.
+// Rows of search results: `{ href, name, detail, number }`.
 export const hits = (found) =>
   found.map(({ href, name, detail, number }) =>
     el(

@@ -1,43 +1,43 @@
-// Keeps one stream to the server for whatever the page shows, through restarts, sleep and tunnels.
+// Keeps one stream from the server for the current view, and reconnects after restarts, sleep and lost networks.
 //
-// One, because a browser opens only six connections to a server, over all its tabs. A tab that nobody looks at lets go of
-// its own after a while for the same reason.
+// Only one, because a browser opens six connections to a server at most, in all tabs. For the same reason a hidden tab closes its
+// stream after a while.
 
 import { events, url } from './api.js';
 
 const RETRY_MS = [250, 500, 1000, 2000, 4000];
-// The server speaks at least once a second. After so long it is gone, even if TCP has not noticed.
+// The server sends something every second. After this much silence the connection counts as lost, even if TCP has not noticed.
 const SILENCE_MS = 8000;
-// Drawing more often than this shows nobody anything new.
+// The least time between two redraws: readers see no more.
 const DRAW_EVERY_MS = 200;
 const LET_GO_AFTER_MS = 60_000;
 
-const hearers = { status: new Set(), state: new Set() };
+const listeners = { status: new Set(), state: new Set() };
 let current = null;
 let state = 'connecting';
 let newestStatus = null;
 
-export function hear(what, listener) {
-  hearers[what].add(listener);
+export function listen(what, listener) {
+  listeners[what].add(listener);
   if (what === 'state') listener(state);
   if (what === 'status' && newestStatus) listener(newestStatus);
-  return () => hearers[what].delete(listener);
+  return () => listeners[what].delete(listener);
 }
 
-const tell = (what, value) => hearers[what].forEach((listener) => listener(value));
+const notify = (what, value) => listeners[what].forEach((listener) => listener(value));
 
 function setState(next) {
   if (state === next) return;
   state = next;
-  tell('state', next);
+  notify('state', next);
 }
 
 const streamUrl = (parameters) => url('/v1/stream', { ...parameters, status: 'true' });
 
 const STATUS_ONLY = streamUrl({ limit: 1 });
 
-// Calls `onCell` with whole cells of `chart` for `scope`, first soon and then when they change. `onProblem` hears what
-// the server refuses. Whoever follows next takes the stream over; without a chart it is for the status alone.
+// Calls `onCell` with whole cells of `chart` for `scope`, first soon and then when they change, and `onProblem` if the server
+// refuses. The next call of `follow` takes the stream over; without a chart it is for the status alone.
 export function follow({ chart, scope, limit } = { limit: 1 }, onCell = () => {}, onProblem = () => {}) {
   current?.end();
   const stream = new Stream(streamUrl({ chart, scope, limit }), onCell, onProblem);
@@ -52,7 +52,7 @@ class Stream {
     this.wake = () => {};
   }
 
-  // The status goes on until someone else follows.
+  // Status events continue until the next call of `follow`.
   quiet() {
     this.onCell = this.onProblem = () => {};
   }
@@ -73,7 +73,7 @@ class Stream {
       } catch (problem) {
         if (this.ended) return;
         if (this.refuses(problem)) continue;
-        // A run that has not opened its lake yet has no stream, but it answers.
+        // A run that has not opened its lake yet answers 503.
         this.starting = problem.status === 503;
       }
       if (this.ended) return;
@@ -84,7 +84,7 @@ class Stream {
     }
   }
 
-  // What it asks for will not be there later either, but how the server is doing can still be told.
+  // The list does not exist, and will not later; status events still work.
   refuses(problem) {
     if (![400, 404].includes(problem.status) || this.path === STATUS_ONLY) return false;
     this.onProblem(problem);
@@ -119,13 +119,13 @@ class Stream {
   take({ type, id, data }) {
     if (type === 'status') {
       newestStatus = data;
-      tell('status', data);
+      notify('status', data);
     }
     if (type === 'reload') this.lastEventId = '';
     if (id) this.lastEventId = id;
     if (type === 'cell') this.draw(data);
     if (type === 'change') {
-      // A change of something that we don't have can't be understood.
+      // A change without the whole cell before it cannot be applied.
       if (!this.cell) this.lastEventId = '';
       else this.draw(changed(this.cell, data));
     }

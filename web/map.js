@@ -1,4 +1,4 @@
-// The world by a chart's plays, or by the share that one track has of them.
+// The map: plays of a chart by country, or the share of one track in them.
 
 import { get, trackApi, url } from './api.js';
 import { chartList, onCharts } from './catalogue.js';
@@ -42,7 +42,7 @@ export async function show(main, { query, signal }) {
     if (signal.aborted) return;
     const charts = all.filter((chart) => hasCountries(chart) && (!track || chart.item === 'track'));
     const chart = charts.find(({ name }) => name === query.get('chart')) ?? charts[0];
-    if (!chart) return place.replaceChildren(notice('No chart counts by country', 'The charts file of the server decides that.'));
+    if (!chart) return place.replaceChildren(notice('No chart counts by country', 'A chart with scopes = ["country"] in the charts file would.'));
     const chosen = choose.among(charts, chart);
     const what = chosen.by === 'share' ? 'Share of each country’s plays' : 'Plays by country';
     setText(sub, `${what} · ${sentence(chart.name)}`);
@@ -61,7 +61,7 @@ export async function show(main, { query, signal }) {
   return 'The world';
 }
 
-// The pickers, and what the address asks for, as far as there is such a thing.
+// The pickers, and the values of the address that exist.
 class Choice {
   constructor(place, query) {
     this.query = query;
@@ -78,7 +78,7 @@ class Choice {
 
   among(charts, chart) {
     const { query } = this;
-    // The window moves on, and its period with it: only charts by calendar have periods to choose.
+    // The trending window moves: only charts by calendar have periods to choose.
     const { periods, newest } = isTrending(chart) ? { periods: [] } : chart.with_entries;
     const period = periods.includes(query.get('period')) ? query.get('period') : newest;
     const by = query.has('track') && query.get('by') !== 'plays' ? 'share' : 'plays';
@@ -88,13 +88,13 @@ class Choice {
     if (periods.length > 1) this.periods.show(periods, period);
     this.colours.show([['', COLOURS]], by);
     this.all.href = mapUrl({ chart: chart.name, period: query.get('period') });
-    // Not before they are filled: empty ones are narrow, and what stands beside them would move.
+    // Insert pickers when they are filled: they are narrower before, and the elements beside them would move.
     if (!this.place.hasChildNodes()) this.place.append(...this.parts);
     return { period, by };
   }
 }
 
-// A line of its own, of one line's height whatever the title is, so that nothing below it moves when the title comes.
+// One line of fixed height, so that nothing below it moves when the title arrives.
 function about(track, signal) {
   const link = el('a', { href: trackUrl(track), dir: 'auto' }, track);
   const line = el('p', { class: 'sub one-line' }, link);
@@ -103,7 +103,7 @@ function about(track, signal) {
       setText(link, title ?? track);
       if (artist) line.append(`, ${artist}`);
     },
-    // Then it goes by its id.
+    // Without a title, the id stays.
     () => {},
   );
   return line;

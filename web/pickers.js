@@ -1,10 +1,10 @@
-// What a reader can choose: a place, a chart and a period, of those that the server says there are.
+// The pickers for scope, chart and period, with the values that the server lists.
 
 import { el, picker } from './dom.js';
 import { GLOBAL, device, isCountry, isDevice, period as periodName, scope as scopeName, scopeKind, sentence } from './words.js';
 
 export function scopeGroups(scopes, chosen) {
-  // What the address asks for can be chosen even if it has no plays yet.
+  // The scope of the address is an option even if it has no plays yet.
   const all = [...new Set([...scopes, chosen])];
   const byName = (one, other) => scopeName(one).localeCompare(scopeName(other));
   const pick = (test, name) =>
@@ -20,7 +20,7 @@ export function scopeGroups(scopes, chosen) {
   ].filter(([, choices]) => choices.length);
 }
 
-// The dimensions that have no words of their own here.
+// Dimensions without a translation here.
 function otherKinds(scopes) {
   const kinds = new Set(scopes.map(scopeKind));
   return [...kinds].filter((kind) => ![GLOBAL, 'country', 'device'].includes(kind)).sort();
@@ -37,14 +37,14 @@ export function chartPicker(onPick) {
   return { element, show: (charts, chosen) => show([['', named(charts)]], chosen) };
 }
 
-// The newest first, since that is what most want.
+// Newest first.
 export function periodPicker(onPick) {
   const { element, show } = picker('When', onPick);
   const named = (periods) => [...periods].reverse().map((period) => [period, periodName(period)]);
   return { element, show: (periods, chosen) => show([['', named(periods)]], chosen) };
 }
 
-// A period with the one before it and the one after it.
+// A picker of periods with buttons for the previous and the next one.
 export function periodStepper(onPick) {
   const select = periodPicker(onPick);
   const step = (label, sign) => el('button', { class: 'step', type: 'button', 'aria-label': label }, sign);
@@ -62,7 +62,7 @@ export function periodStepper(onPick) {
   return { element, show };
 }
 
-// The periods next to one that may itself have no plays.
+// The neighbours of a period, which may itself have no plays.
 export function around(periods, chosen) {
   const before = periods.filter((period) => period < chosen).at(-1);
   return [before, periods.find((period) => period > chosen)];
@@ -72,13 +72,13 @@ export const isTrending = (chart) => chart.window_ms !== undefined;
 export const hasCountries = (chart) => chart.scopes.includes('country');
 export const isGlobal = (chart) => chart.scopes.includes('global');
 
-// The one that counts for the longest time, which says most about where something is played.
+// The chart with the longest period, which has the most plays by country.
 export function longest(charts) {
   const length = (chart) => ['day', 'week', 'month', 'year', 'all'].indexOf(chart.period);
   return [...charts].sort((one, other) => length(other) - length(one))[0];
 }
 
-// `wanted` if the chart has lists for such a place, or else the widest that it has.
+// `wanted` if the chart has lists for this kind of scope, otherwise its widest scope.
 export function scopeFor(chart, wanted) {
   if (chart.scopes.includes(scopeKind(wanted))) return wanted;
   return isGlobal(chart) ? GLOBAL : (chart.with_entries.scopes[0] ?? wanted);

@@ -1,16 +1,16 @@
-// A slider that goes back in time, to past windows of what is trending, as far as the server knows them.
+// A slider for past trending windows, as far back as the server keeps them.
 
 import { find, repeat, url } from './api.js';
 import { el, setText } from './dom.js';
 
 const MINUTE_MS = 60_000;
-// While a finger is still moving there is no need to ask.
+// The pause after the last movement before a request is sent.
 const PAUSE_MS = 120;
-// What is known begins later as it is forgotten.
+// How often to ask for the earliest known window, which moves as older ones are forgotten.
 const ASK_EARLIEST_MS = 60_000;
 
 // `now()` is the clock of the charts, and `slideMs` how far one window is from the next. `onPast` gets the cell of a past
-// window, null if it is forgotten, and `onLive` says that the present is wanted again.
+// window, or null if it is forgotten; `onLive` is called for the present.
 export function rewinder({ parameters, now, slideMs, onPast, onLive, signal }) {
   const says = el('span', { 'aria-hidden': 'true' }, 'Rewind');
   const slider = el('input', {
@@ -29,7 +29,7 @@ export function rewinder({ parameters, now, slideMs, onPast, onLive, signal }) {
   const ask = async (minutes) => {
     const at = new Date(now() - minutes * MINUTE_MS).toISOString();
     const cell = await find(url('/v1/trending', { ...parameters(), at }), signal).catch(() => undefined);
-    // Meanwhile the slider may have gone elsewhere; and of a lost connection nothing can be said.
+    // Ignore the answer if the slider has moved since, or the connection was lost.
     if (cell === undefined || minutes !== -slider.value) return;
     onPast(cell, minutes);
     if (!cell) askEarliest();
@@ -44,7 +44,7 @@ export function rewinder({ parameters, now, slideMs, onPast, onLive, signal }) {
     if (minutes) timer = setTimeout(() => ask(minutes), PAUSE_MS);
     else onLive();
   };
-  // Only what is known is offered: nothing right after a start, and later as much as the server keeps.
+  // Offers the known windows only: none after a start, later as many as the server keeps.
   const offer = () => {
     const known = earliestMs === null ? 0 : Math.max(0, Math.floor((now() - earliestMs) / MINUTE_MS));
     if (Number(slider.min) !== -known && -slider.value <= known) slider.min = -known;

@@ -1,11 +1,11 @@
-// Two buttons below a list: its address to the clipboard, and its entries as a file.
+// Two buttons below a list: copy its address, and save its entries as a file.
 
 import { csv, cellRows } from './csv.js';
 import { el, setText } from './dom.js';
 
 const SAID_MS = 2500;
 
-// `shown()` gives what is shown: `link`, the `name` of the file, and the `cell`, or `rows` instead.
+// `shown()` returns `link`, the `name` of the file, and the `cell`, or `rows` instead.
 export function saves(shown, announce) {
   const copy = el('button', { class: 'button', type: 'button' }, 'Copy link');
   const save = el('button', { class: 'button', type: 'button' }, 'Save as CSV');
@@ -22,7 +22,7 @@ export function saves(shown, announce) {
   return el('div', { class: 'saves' }, copy, save);
 }
 
-// The clipboard is there on loopback and with TLS only.
+// Browsers offer the clipboard on loopback and with TLS only.
 async function copied(text) {
   try {
     await navigator.clipboard.writeText(text);

@@ -1,11 +1,11 @@
-// Where a reader was on each page of the history: Back and Forward lead there again.
+// Restores the scroll position on Back and Forward.
 //
-// The browser would do that by itself, but before the lists are there, when the page is short. So it is done here: each
-// entry of the history gets a key, and the position is kept under it for as long as the tab lives.
+// The browser would restore it before the lists are loaded, while the page is still short. So each entry of the history gets a
+// key, and the position is kept under that key until the tab is closed.
 
 const KEPT_MAX = 200;
 const STORE = 'reprise-scroll';
-// Lists come from the server. After so long what was there does not come any more.
+// How long to wait for the lists, which come from the server.
 const WAIT_MS = 5000;
 
 const positions = new Map(load());
@@ -22,7 +22,7 @@ function load() {
   }
 }
 
-// To be called when the address has changed. Says whether this entry of the history was there before.
+// Call it when the address has changed. Returns whether this entry of the history was visited before.
 export function enter() {
   const known = history.state?.key;
   key = known ?? crypto.getRandomValues(new Uint32Array(2)).join('-');
@@ -31,7 +31,7 @@ export function enter() {
   return known !== undefined && positions.has(known);
 }
 
-// Goes to where the reader was, as soon as the page is long enough.
+// Scrolls to the kept position, as soon as the page is long enough.
 export function restore() {
   const top = positions.get(key);
   const reached = () => {
@@ -41,7 +41,7 @@ export function restore() {
   if (reached()) return;
   const observer = new ResizeObserver(() => reached() && stopWaiting());
   const timer = setTimeout(() => stopWaiting(), WAIT_MS);
-  // Whoever scrolls meanwhile wants to be elsewhere.
+  // Give up if the reader scrolls meanwhile.
   const signals = new AbortController();
   stopWaiting = () => {
     observer.disconnect();
@@ -54,7 +54,7 @@ export function restore() {
   observer.observe(document.body);
 }
 
-// What is made anew is short for a moment, and that is no place where anybody was.
+// A view that is rebuilt is short for a moment; ignore the position then.
 let busy = false;
 export const hold = () => (busy = true);
 export const release = () => (busy = false);
@@ -73,6 +73,6 @@ addEventListener('pagehide', () => {
   try {
     sessionStorage.setItem(STORE, JSON.stringify([...positions]));
   } catch {
-    // Then it holds until the page is left.
+    // Without storage, positions hold until the page is left.
   }
 });

@@ -1,4 +1,4 @@
-// Finds tracks and artists while they are typed.
+// Searches tracks and artists while the reader types.
 
 import { get, url } from './api.js';
 import { el, setText } from './dom.js';
@@ -10,7 +10,7 @@ const PAUSE_MS = 150;
 const LIMIT = 30;
 const LIMIT_MAX = 200;
 
-// The field of the header leads to the page of results, and stays where it is while one types.
+// The search field in the header opens the page of results, and keeps the focus.
 export function wireSearch(field) {
   let timer;
   const go = () => {
@@ -18,7 +18,7 @@ export function wireSearch(field) {
     const target = query ? searchUrl(query) : '#/';
     const typing = location.hash.startsWith('#/search');
     if (!query && !typing) return;
-    // Every letter would be a step back otherwise.
+    // Otherwise every letter would be an entry of the history.
     if (typing) location.replace(target);
     else location.hash = target;
   };
@@ -41,7 +41,7 @@ export function wireSearch(field) {
 
 export async function show(main, { query, signal, announce, again }) {
   const wanted = query.get('q') ?? '';
-  // While one types, the heading and the old results stay until there are new ones.
+  // While the reader types, the heading and the old results stay until new ones arrive.
   if (!again) {
     main.replaceChildren(
       el(
@@ -59,7 +59,7 @@ export async function show(main, { query, signal, announce, again }) {
   }
   const sub = main.querySelector('.sub');
   const results = main.querySelector('.results');
-  // Who comes by a link sees what was asked for.
+  // Fill in the query of a link.
   const field = document.querySelector('#search');
   if (document.activeElement !== field) field.value = wanted;
   if (!wanted) {
@@ -69,7 +69,7 @@ export async function show(main, { query, signal, announce, again }) {
   const limit = query.has('all') ? LIMIT_MAX : LIMIT;
   const found = await get(url('/v1/search', { q: wanted, limit }), signal);
   const { tracks, artists, chart, period } = found;
-  // The server gives `limit` at most, so there may be more than that.
+  // The server returns at most `limit` results, so there may be more.
   const listed = (number, name) => several(number, number >= limit ? `or more ${name}` : name);
   const said = `${listed(tracks.length, 'track')}, ${listed(artists.length, 'artist')}`;
   const of = period === 'all' || chart === 'trending' ? '' : `, ${periodName(period)}`;

@@ -1,8 +1,8 @@
-// How the server is doing, in numbers: since its start, and in the lake.
+// The state of the server in numbers: since its start, and in the lake.
 
 import { el, setText } from './dom.js';
-import { follow, hear } from './live.js';
-import { told } from './alerts.js';
+import { follow, listen } from './live.js';
+import { warnings } from './alerts.js';
 import { count, duration, moment, plays, several } from './words.js';
 
 export async function show(main, { signal }) {
@@ -21,7 +21,7 @@ export async function show(main, { signal }) {
       el('a', { class: 'button', href: '#/dead-letters' }, 'Dead letters'),
     ),
   );
-  // The sentences come last, since their number changes and would move what stands below them.
+  // The sentences come last: their number changes, and would move the elements below them.
   const body = [
     table('Records', heads('Kind', 'Since the start', 'In the lake'), numbers),
     table('Partitions', heads('Partition', 'Next offset', 'Committed', 'End', 'Lag'), partitions),
@@ -34,10 +34,10 @@ export async function show(main, { signal }) {
     fill(words, 'li', sentences(status).map((text) => [text]));
     fill(numbers, 'tr', rows(status));
     fill(partitions, 'tr', status.partitions.map(partition));
-    // Filled before it is shown, so that nothing moves.
+    // Fill it before it is shown, so that nothing moves.
     if (!words.isConnected) section.append(...body);
   };
-  signal.addEventListener('abort', hear('status', draw));
+  signal.addEventListener('abort', listen('status', draw));
   return 'The server';
 }
 
@@ -67,16 +67,16 @@ const partition = ({ partition: number, next_offset, committed_offset, end_offse
 function sentences(status) {
   const { uncommitted_plays: waiting, next_commit_ms: next, window_misses: misses } = status;
   return [
-    ...told(status),
+    ...warnings(status),
     `Lake ${status.lake}, version ${known(status.lake_version)}`,
     waiting ? `${plays(waiting)} not in the lake yet${next === null || next === undefined ? '' : `; next commit in ${duration(next)}`}` : '',
-    misses ? `Of ${plays(misses.plays)} in the last five minutes, ${count(misses.missed)} came too late for the trending window` : '',
+    misses ? `Of ${plays(misses.plays)} in the last five minutes, ${count(misses.missed)} arrived too late for the trending window` : '',
     status.clock ? `The charts’ clock says ${moment(status.clock)}` : 'The charts have no clock before the first play',
     several(status.workers, 'worker') + (status.processes > 1 ? ` in ${count(status.processes)} processes` : ''),
   ].filter(Boolean);
 }
 
-// Writes rows of texts, and only those that are new.
+// Writes rows of texts, only those that have changed.
 function fill(place, name, texts) {
   while (place.children.length > texts.length) place.lastChild.remove();
   texts.forEach((cells, index) => {

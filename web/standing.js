@@ -1,4 +1,4 @@
-// What a track and an artist have in common: where they stand in the charts, and how they went over time.
+// Shared by tracks and artists: their ranks in the charts, and their plays over time.
 
 import { chartUrl, find } from './api.js';
 import { address } from './charts.js';
@@ -6,13 +6,13 @@ import { el, setText } from './dom.js';
 import { chartPicker, isGlobal, isTrending } from './pickers.js';
 import { GLOBAL, compact, count, period as periodName, plays, sentence, shortPeriod } from './words.js';
 
-// As many as the server counts for an artist.
+// The most columns: as many periods as the server returns for an artist.
 const COLUMNS_MAX = 366;
-// A rank is found in the whole list, so it is asked for less often than the plays beside it.
+// How often to request a rank: it needs the whole list, so less often than plays.
 const RANK_AGAIN_MS = 15_000;
 
 // A tile for each chart that has a worldwide list. `isMine(chart)` gives a test of its entries, or null if the chart lists
-// something else. Gives what draws plays, by the charts as they are now.
+// other items. Returns a function that draws the plays with the current charts.
 export function standing(tiles, signal, isMine) {
   const made = new Map();
   return (cells, charts) => {
@@ -28,7 +28,7 @@ export function standing(tiles, signal, isMine) {
 }
 
 class Tile {
-  // Of which period, and when, the rank that is shown was asked for.
+  // The period of the shown rank, and when it was requested.
   ranked = { newest: null, at: -Infinity };
 
   constructor(chart, isMine, signal) {
@@ -42,7 +42,7 @@ class Tile {
   show(chart, cells) {
     const { newest } = chart.with_entries;
     const last = cells.filter((cell) => cell.chart === chart.name && cell.scope === GLOBAL).at(-1);
-    // Plays of a period that has ended are not those of the newest. The window has a new name with every minute.
+    // Plays of an ended period are not those of the newest one. The trending window has a new name every minute.
     const isOver = last && !isTrending(chart) && last.period < newest;
     const now = last && !isOver ? last.plays : 0;
     if (!this.isMine) {
@@ -55,7 +55,7 @@ class Tile {
     if (isOld || newest !== this.ranked.newest) this.askRank(chart);
   }
 
-  // A rank that could not be asked for is asked for again at the next drawing.
+  // A failed request is repeated at the next drawing.
   async askRank(chart) {
     if (this.asking) return;
     this.asking = true;
@@ -73,27 +73,27 @@ function showRank(place, cell, isMine) {
   place.classList.toggle('none', !entry);
 }
 
-// A column for each period of a chart by calendar, and a choice of such charts. Gives what draws plays, by the charts as they
-// are now.
+// A column for each period of a chart by calendar, and a picker of such charts. Returns a function that draws the plays with the
+// current charts.
 export function timeline(card, wanted = null) {
   const columns = el('ol', { class: 'over-time', tabindex: '0', 'aria-label': 'Plays by period' });
   const head = el('header', { class: 'card-head' }, el('h2', { id: 'time' }, 'Over time'));
   card.append(head, columns);
   let cells = [];
-  // The charts that have it, and the name of the one that is shown.
+  // The charts with plays of this item, and the name of the shown one.
   let those = [];
   let chosen = wanted;
   let atEnd = true;
   const draw = () => {
     const chart = those.find((one) => one.name === chosen);
-    // Periods without plays of it are gaps, and gaps are part of the story.
+    // Periods without plays are shown as gaps.
     const mine = new Map(
       cells.filter((one) => one.chart === chosen && one.scope === GLOBAL).map((one) => [one.period, one.plays]),
     );
     const all = [...new Set([...chart.with_entries.periods, ...mine.keys()])].sort().slice(-COLUMNS_MAX);
     const most = Math.max(1, ...mine.values());
     columns.replaceChildren(...all.map((period) => column(period, mine.get(period) ?? 0, most)));
-    // The newest is what most want to see first.
+    // Show the newest first.
     if (atEnd) columns.scrollLeft = columns.scrollWidth;
   };
   columns.addEventListener('scroll', () => {
@@ -108,7 +108,7 @@ export function timeline(card, wanted = null) {
     cells = next;
     const has = (chart) => cells.some((cell) => cell.chart === chart.name && cell.scope === GLOBAL);
     those = charts.filter((one) => isGlobal(one) && !isTrending(one) && one.period !== 'all' && has(one));
-    if (!those.length) return columns.replaceChildren(el('li', { class: 'nothing' }, 'No chart by calendar has it.'));
+    if (!those.length) return columns.replaceChildren(el('li', { class: 'nothing' }, 'No chart by calendar has plays of it.'));
     if (!those.some(({ name }) => name === chosen)) chosen = those[0].name;
     choose.show(those, chosen);
     if (those.length > 1 && !choose.element.isConnected) head.append(choose.element);

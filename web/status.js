@@ -1,9 +1,8 @@
-// The strip at the foot of the page: how the server is doing, once a second.
-//
-// Where a player would show the song, this shows the pulse: plays a second as a waveform of the last minute.
+// The status strip at the foot of the page, updated once a second: the state of the server, and plays per second as a waveform of
+// the last minute.
 
 import { el, setText, svg } from './dom.js';
-import { hear } from './live.js';
+import { listen } from './live.js';
 import { compact, count, duration, plays } from './words.js';
 
 const SAMPLES = 60;
@@ -18,10 +17,10 @@ const STATES = {
   opening: { text: 'Opening', spoken: 'The server opens its lake' },
   rebuilding: { text: 'Reading lake', spoken: 'The server reads its lake' },
   catching: { text: 'Catching up', spoken: 'The server reads the history of its topic' },
-  paused: { text: 'Paused', spoken: 'The server cannot commit for the moment' },
-  silent: { text: 'No Kafka', spoken: 'Kafka does not answer the server; nothing new comes' },
-  waiting: { text: 'Held up', spoken: 'Records wait behind a transaction that nobody has ended' },
-  wrong: { text: 'No plays', spoken: 'Records came, but none of them is a play' },
+  paused: { text: 'Paused', spoken: 'The server cannot commit now' },
+  silent: { text: 'No Kafka', spoken: 'Kafka does not answer the server; no plays arrive' },
+  waiting: { text: 'Held up', spoken: 'Records wait behind a transaction that has not ended' },
+  wrong: { text: 'No plays', spoken: 'Records arrived, but none is a valid play' },
 };
 
 export function showStatus(strip, announce) {
@@ -29,24 +28,24 @@ export function showStatus(strip, announce) {
   const samples = [];
   let connection = 'connecting';
   let status = null;
-  let told = '';
+  let announced = '';
 
   const show = () => {
     const name = connection === 'live' ? running(status) : connection;
     const { text, spoken } = STATES[name];
     strip.dataset.state = document.documentElement.dataset.live = name;
     setText(parts.state, text);
-    // Everybody expects a page to be live, so that is news only after something else.
-    if (name !== told && !(name === 'live' && ['', 'connecting'].includes(told)) && name !== 'connecting')
+    // "Live" is announced only after another state.
+    if (name !== announced && !(name === 'live' && ['', 'connecting'].includes(announced)) && name !== 'connecting')
       announce(spoken);
-    told = name;
+    announced = name;
   };
 
-  hear('state', (next) => {
+  listen('state', (next) => {
     connection = next;
     show();
   });
-  hear('status', (next) => {
+  listen('status', (next) => {
     status = next;
     samples.push(next.plays_per_second);
     if (samples.length > SAMPLES) samples.shift();
@@ -55,7 +54,7 @@ export function showStatus(strip, announce) {
   });
 }
 
-// The name of the state that the server is in. A phase that is not live is told as it is, since what is shown then is the past.
+// The name of the server's state. A phase other than `live` is shown, because the charts are those of the past then.
 function running(status) {
   if (!status) return 'connecting';
   if (status.paused) return 'paused';
@@ -80,7 +79,7 @@ function read(parts, status, samples) {
   parts.rejected.closest('.gauge').classList.toggle('warn', rejected > 0);
   titled(parts.rejected, `Since the start: ${reasons(status.dead_letters)}${inLake(status.lake_dead_letters)}`);
   setText(parts.lake, isKnown(status.lake_version) ? `v${count(status.lake_version)}` : '–');
-  const lag = isKnown(status.lag) ? 'Records that wait to be read' : 'Not known until Kafka has said where the topic ends';
+  const lag = isKnown(status.lag) ? 'Records that wait to be read' : 'Unknown until Kafka returns the end of the topic';
   titled(parts.lag, status.kafka_silent ?? lag);
   titled(parts.rate, `${plays(status.accepted)} since the start${inLake(status.lake_plays)}`);
   titled(parts.lake, status.paused ?? `${plays(status.lake_plays)} in ${status.lake}`);
@@ -113,7 +112,7 @@ function build(strip) {
     { class: 'wave', viewBox: `0 0 ${SAMPLES * BAR} ${HEIGHT}`, preserveAspectRatio: 'none', 'aria-hidden': 'true' },
     ...bars,
   );
-  // Those that lead somewhere are links.
+  // A gauge with `href` is a link.
   const gauge = (label, name, href) => {
     const value = el('dd', {}, '–');
     const id = `gauge-${name}`;

@@ -1,10 +1,9 @@
 // Applies the colours that the reader has chosen before, if any.
 //
-// Not a module and loaded in the head, because a module runs after the first paint, and a page that turns from light to
-// dark while it is read hurts.
+// A plain script in the head, because a module runs after the first paint, and the page would flash from light to dark.
 try {
   const theme = localStorage.getItem('reprise-theme');
   if (theme === 'light' || theme === 'dark') document.documentElement.dataset.theme = theme;
 } catch {
-  // Storage can be forbidden. Then the system's colours it is.
+  // If storage is forbidden, the system's colours apply.
 }

@@ -1,6 +1,6 @@
-// Asks for the token of a server that wants one.
+// Asks the reader for the token, if the server requires one.
 //
-// It is kept for this tab only (sessionStorage): a token for operators has no place in a browser that others use later.
+// It is kept for this tab only (sessionStorage): an operator's token must not stay in a browser that others use later.
 
 import { el } from './dom.js';
 
@@ -9,9 +9,9 @@ let asked = null;
 
 export const token = () => sessionStorage.getItem(KEY) ?? '';
 
-// However many requests are refused at once, there is one form, and all of them wait for it.
+// Requests that are refused at the same time share one form, and wait for it.
 export function askForToken(refused) {
-  // Another request has been answered with a newer token meanwhile.
+  // Meanwhile another request has set a newer token.
   if (refused !== token()) return Promise.resolve();
   asked ??= new Promise((resolve) => open(refused !== '', resolve)).finally(() => (asked = null));
   return asked;
@@ -26,18 +26,18 @@ function open(wrong, done) {
     spellcheck: 'false',
     'aria-describedby': 'token-why',
   });
-  const why = wrong ? 'The server did not accept that token.' : 'This server wants a token before it shows its charts.';
+  const why = wrong ? 'The server did not accept that token.' : 'This server requires a token.';
   const form = el(
     'form',
     { method: 'dialog' },
-    el('h2', { id: 'token-title' }, 'Who is there?'),
+    el('h2', { id: 'token-title' }, 'Token required'),
     el('p', { id: 'token-why' }, why),
     el('label', { for: 'token' }, 'Token'),
     input,
     el('button', { class: 'primary' }, 'Show the charts'),
   );
   const dialog = el('dialog', { 'aria-labelledby': 'token-title' }, form);
-  // CSP forbids forms to go anywhere, and this one need not.
+  // The form is not submitted, and CSP would forbid it.
   form.addEventListener('submit', (event) => {
     event.preventDefault();
     sessionStorage.setItem(KEY, input.value.trim());
@@ -45,7 +45,7 @@ function open(wrong, done) {
     dialog.remove();
     done();
   });
-  // There is nothing to see behind it.
+  // Without a token there is nothing to show.
   dialog.addEventListener('cancel', (event) => event.preventDefault());
   document.body.append(dialog);
   dialog.showModal();

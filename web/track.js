@@ -1,4 +1,4 @@
-// A track: where it stands, how it went over time, in which countries and on which devices.
+// A track: its ranks, its plays over time, by country and by device.
 
 import { find, repeat, trackApi, url } from './api.js';
 import { chartList, onCharts } from './catalogue.js';
@@ -38,7 +38,7 @@ export async function show(main, { path, query, signal }) {
     const ofTracks = charts.filter((chart) => chart.item === 'track');
     parts.forEach((part) => part(track.plays, ofTracks));
   };
-  // The list of charts changes when a period ends, so what depends on it is drawn again then.
+  // The list of charts changes when a period ends; redraw the parts that depend on it.
   onCharts(signal, (changed) => {
     charts = changed;
     if (drawn) draw(drawn);
@@ -47,13 +47,13 @@ export async function show(main, { path, query, signal }) {
   if (signal.aborted) return '';
   charts ??= await chartList();
   if (first) draw(first);
-  else put(body, notice('Nobody has played this track', 'Or none of its plays counts for a chart.'));
-  // A track that nobody has played may be played yet.
+  else put(body, notice('This track has no plays', 'Or none of them counts for a chart.'));
+  // The track may be played later.
   repeat(AGAIN_MS, signal, read, draw);
   return first?.artist ? `${heading.textContent}, ${first.artist}` : heading.textContent;
 }
 
-// Each part draws the plays of the track, by the charts of tracks as they are now.
+// Each part draws the plays of the track with the current charts of tracks.
 function sections(body, id, title, query, signal) {
   const tiles = el('ul', { class: 'tiles', 'aria-label': 'Where it stands, worldwide' });
   const time = el('section', { class: 'card', 'aria-labelledby': 'time' });
@@ -100,7 +100,7 @@ function byDevice(card) {
   };
 }
 
-// The map asks for the newest period without naming it, so that it goes on to the next one by itself.
+// The map does not name the newest period, so that it moves on to the next one.
 function whereItPlays(card, id, title, signal) {
   let watched = null;
   let leave = null;

@@ -1,16 +1,16 @@
-// How the rows of a list get to their new ranks, without holes between them and without one covering another.
+// Animates the rows of a list to their new ranks, without holes and without overlaps.
 //
-// Most rows keep their order, and slide. The few that do not fold up where they were while they unfold where they go, so
-// that at each moment all rows together fill the list just as before. The places of all are linear in time.
+// Most rows keep their order, and slide. The others fold up at their old rank while they unfold at the new one, so that at each
+// moment all rows together fill the list. All positions are linear in time.
 
 const TIMING = { duration: 320, easing: 'cubic-bezier(.3,.7,.3,1)', fill: 'backwards' };
 
-// `before` and `after` are keys from the top down. Gives by key, counted in rows, for each row that slides the place that it
-// comes `from` and is `at` in the end, for each that unfolds where its gap begins (`from`) and where it is in the end (`at`),
-// and for each that folds up where it was (`at`) and where it vanishes (`to`).
+// `before` and `after` are keys from the top down. Returns positions by key, counted in rows. For a row that slides: its old (`from`)
+// and new position (`at`). For one that unfolds: where its gap begins (`from`) and its new position (`at`). For one that folds up:
+// its old position (`at`) and where it vanishes (`to`).
 export function plan(before, after) {
   const [slides, unfolds, folds] = [new Map(), new Map(), new Map()];
-  // Where the gap begins between two rows that stay, before and after.
+  // The start of the gap between two rows that keep their order, before and after.
   let start = { old: 0, now: 0 };
   for (const { key, old, now } of [...keepOrder(before, after), { old: before.length, now: after.length }]) {
     for (let place = start.old; place < old; place++) folds.set(before[place], { at: place, to: start.now });
@@ -21,11 +21,11 @@ export function plan(before, after) {
   return { slides, unfolds, folds };
 }
 
-// The longest part of `after` that has the order of `before`, as `{ key, old, now }`.
+// The longest subsequence of `after` in the order of `before`, as `{ key, old, now }`.
 function keepOrder(before, after) {
   const places = new Map(before.map((key, place) => [key, place]));
   const known = after.map((key, now) => ({ key, now, old: places.get(key) })).filter(({ old }) => old !== undefined);
-  // The smallest end of an increasing run of each length, and whom each one comes after.
+  // The smallest last element of an increasing subsequence of each length, and the predecessor of each element.
   const ends = [];
   for (const one of known) {
     let length = ends.length;
@@ -38,8 +38,8 @@ function keepOrder(before, after) {
   return kept;
 }
 
-// Has the rows of `list`, which are in their new order, go there as `plan` says. `ghosts` are copies of those that fold up.
-// Resolves when all have arrived.
+// Animates the rows of `list`, which are in their new order already, by `plan`. `ghosts` are copies of the rows that fold up.
+// Resolves at the end of all animations.
 export function travel(list, rows, { slides, unfolds, folds }, ghosts, height) {
   const journeys = [];
   const go = (element, from, to) => journeys.push(element.animate([from, to], TIMING).finished);

@@ -1,9 +1,9 @@
-// What is played now: the trending window, as it moves, beside the map of where it is played.
+// The trending window, updated live, beside the map of its plays.
 
 import { chartList, onCharts, refreshQuietly } from './catalogue.js';
 import { el, setText } from './dom.js';
 import { RankedList, keyOf, notice, placeFor, put, ranksOf } from './list.js';
-import { follow, hear } from './live.js';
+import { follow, listen } from './live.js';
 import { nothingYet, otherPlaces } from './nothing.js';
 import { isTrending, scopeFor, scopePicker } from './pickers.js';
 import { rewinder } from './rewind.js';
@@ -15,7 +15,7 @@ const ROWS = 20;
 const MINUTE_MS = 60_000;
 const COUNTRIES = 6;
 const MAP_EVERY_MS = 5000;
-// Two that fight for the first rank would leave no time to hear anything else.
+// The least time between two announcements: two tracks that alternate at the first rank would fill a screen reader's time.
 const ANNOUNCE_EVERY_MS = 20_000;
 
 const here = (scope, { all } = {}) => {
@@ -57,7 +57,7 @@ class Trending {
     });
     const pickers = el('div', { class: 'pickers' }, this.where.element);
     const head = el('header', { class: 'head' }, el('div', {}, this.heading, this.sub), pickers);
-    const note = el('p', { class: 'note' }, 'Arrows compare with a minute ago, as far as this page has seen it.');
+    const note = el('p', { class: 'note' }, 'Arrows compare with the ranks of a minute ago, if the page was open then.');
     const shown = () => ({ link: location.href, name: `trending-${this.scope}`, cell: this.shown });
     const foot = el('div', { class: 'foot' }, note, this.more, saves(shown, announce));
     const list = el('section', { 'aria-labelledby': 'heading' }, head, this.rewind.element, place, foot);
@@ -65,14 +65,14 @@ class Trending {
     this.element = el('div', { class: 'columns' }, list, this.world);
     signal.addEventListener(
       'abort',
-      hear('status', (status) => {
+      listen('status', (status) => {
         this.status = status;
         if (!this.shown?.entries.length && this.newest) this.drawNewest();
       }),
     );
   }
 
-  // Follows the list for `scope`, and shows on the map which one it is.
+  // Follows the list for `scope`, and marks it on the map.
   begin(scope) {
     if (scope === this.scope) return;
     this.scope = scope;
@@ -86,23 +86,23 @@ class Trending {
 
   follow() {
     this.refused = false;
-    const hear = (cell) => this.hear(cell);
+    const onCell = (cell) => this.take(cell);
     const refused = (problem) => this.refuse(problem);
-    this.signal.addEventListener('abort', follow({ chart: 'trending', scope: this.scope }, hear, refused));
+    this.signal.addEventListener('abort', follow({ chart: 'trending', scope: this.scope }, onCell, refused));
   }
 
-  // What the server says there is has changed: what was not there may be there now.
+  // The list of charts has changed: a list that was missing may exist now.
   update(chart) {
     if (!chart || this.signal.aborted) return;
     this.chart = chart;
-    // Without an address that names a place, it is the widest that there is.
+    // If the address has no scope, take the widest.
     this.begin(this.query.get('scope') ?? scopeFor(chart, GLOBAL));
     this.where.show(chart.with_entries.scopes, this.scope);
     if (this.refused) this.follow();
     this.showMore();
   }
 
-  hear(cell) {
+  take(cell) {
     if (cell.scope !== this.scope) return;
     const isFirst = !this.newest?.as_of.clock;
     this.newest = cell;
@@ -135,7 +135,7 @@ class Trending {
     else
       put(
         this.place,
-        notice('Forgotten', `This server does not remember what was ${minutes} minutes ago.`),
+        notice('Not kept', `This server no longer has the window of ${minutes} minutes ago.`),
       );
   }
 
@@ -155,7 +155,7 @@ class Trending {
     this.list.show(this.showsAll ? cell.entries : cell.entries.slice(0, ROWS), before);
   }
 
-  // A link, so that the way back leads to the short list.
+  // A link, so that Back returns to the short list.
   showMore() {
     const all = Math.max(this.newest?.entries.length ?? 0, this.shown?.entries.length ?? 0);
     const text = this.showsAll ? `Show the first ${ROWS}` : all > ROWS ? `Show all ${all}` : '';
@@ -196,7 +196,7 @@ function windowText({ start, end, entries }) {
   return `The ${duration(Date.parse(end) - Date.parse(start))} until ${moment(end)}`;
 }
 
-// Ranks that this page has seen, for about a minute: the window is too young for a list of last time.
+// The ranks that this page has seen in about the last minute, to compare with.
 class Memory {
   seen = [];
 
@@ -209,9 +209,9 @@ class Memory {
   }
 }
 
-// Tells who listens rather than looks that another leads, but not too often.
+// Announces a new first rank to screen readers, but not too often.
 class Leader {
-  told = null;
+  announced = null;
   at = -Infinity;
 
   constructor(announce) {
@@ -220,9 +220,9 @@ class Leader {
 
   tell(entry) {
     const now = performance.now();
-    if (!entry || keyOf(entry) === this.told || now - this.at < ANNOUNCE_EVERY_MS) return;
-    if (this.told !== null) this.announce(`New number one: ${entry.title ?? keyOf(entry)}, ${entry.artist}`);
-    this.told = keyOf(entry);
+    if (!entry || keyOf(entry) === this.announced || now - this.at < ANNOUNCE_EVERY_MS) return;
+    if (this.announced !== null) this.announce(`New number one: ${entry.title ?? keyOf(entry)}, ${entry.artist}`);
+    this.announced = keyOf(entry);
     this.at = now;
   }
 }

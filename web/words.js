@@ -1,6 +1,5 @@
-// How numbers, places, periods and charts are written for people.
-//
-// In the reader's own language where the browser knows it. Moments are UTC; the days of a chart are those of its zone.
+// Formats numbers, scopes, periods and charts for readers, in their language as far as the browser has it. Moments are UTC; the
+// days of a chart are those of its zone.
 
 const whole = new Intl.NumberFormat();
 const short = new Intl.NumberFormat(undefined, { notation: 'compact', maximumFractionDigits: 1 });
@@ -17,16 +16,16 @@ export const GLOBAL = 'global';
 const COUNTRY = 'country:';
 const HOUR_MS = 3_600_000;
 
-// Words that are not written like others.
+// Words with a fixed spelling.
 const SPELLED = { tv: 'TV', ios: 'iOS', pc: 'PC', uk: 'UK', us: 'US', usa: 'USA', eu: 'EU' };
 
 export const count = (number) => whole.format(number);
-// Four digits take no more room than "1.3k", and say more.
+// Four digits are as short as "1.3k", and more exact.
 export const compact = (number) => (number < 10_000 ? whole : short).format(number);
 export const share = (part) => percent.format(part);
 export const several = (number, one, many = `${one}s`) => `${whole.format(number)} ${number === 1 ? one : many}`;
 export const plays = (number) => several(number, 'play');
-// What kind of scope it is: `global`, or the dimension that its values are of. Countries need no prefix.
+// The kind of a scope: `global`, or its dimension. Countries need no prefix.
 export const scopeKind = (scope) => (scope === GLOBAL ? GLOBAL : /^([a-z]+):/.exec(scope)?.[1] ?? 'country');
 export const isDevice = (scope) => scopeKind(scope) === 'device';
 export const isCountry = (scope) => scopeKind(scope) === 'country';
@@ -34,7 +33,7 @@ const valueOf = (scope) => scope.slice(scope.indexOf(':') + 1);
 export const device = (scope) => sentence(valueOf(scope)) || 'Unknown device';
 export const clock = (instant) => `${minute.format(new Date(instant))} UTC`;
 
-// A moment as people say it: with its day, unless that is within half a day of now.
+// A moment, with its day unless it is within half a day of now.
 export function moment(instant, now = Date.now()) {
   const isNear = Math.abs(now - Date.parse(instant)) < 12 * HOUR_MS;
   return isNear ? clock(instant) : `${dayOfYear.format(new Date(instant))}, ${clock(instant)}`;
@@ -45,12 +44,12 @@ export function country(code) {
     const name = regions.of(code);
     return name === code && code === 'ZZ' ? 'Unknown country' : name;
   } catch {
-    // Plays may come from "countries" that are none.
+    // Plays may name countries that do not exist.
     return code || 'No country';
   }
 }
 
-// The code of ISO 3166 for one that people also use, as GB for UK.
+// The ISO 3166 code for a common other one, such as GB for UK.
 export function isoCode(code) {
   try {
     return new Intl.Locale(`und-${code}`).region ?? code;
@@ -63,14 +62,14 @@ export function scope(name) {
   if (name === GLOBAL) return 'Worldwide';
   if (isDevice(name)) return `On ${within(device(name))}`;
   if (isCountry(name)) return country(countryOf(name));
-  // A value of any other dimension, as its producer writes it.
+  // A value of another dimension, unchanged.
   return valueOf(name) || `No ${scopeKind(name)}`;
 }
 
-// The country's code of a scope.
+// The country code of a scope.
 export const countryOf = (scope) => (scope.startsWith(COUNTRY) ? scope.slice(COUNTRY.length) : scope);
 
-// The scope of a country's lists. What could be taken for something else says that it is a country.
+// The scope of a country. A code that could be read as something else gets the prefix.
 export const countryScope = (code) => (/^[A-Z]{2}$/.test(code) ? code : `${COUNTRY}${code}`);
 
 // `all-time` becomes "All time", `smart-tv` "Smart TV".
@@ -80,10 +79,10 @@ export function sentence(name) {
   return /^[a-z]+[A-Z]/.test(text) ? text : text.charAt(0).toUpperCase() + text.slice(1);
 }
 
-// A name in the middle of a sentence: "all time", but "TV".
+// A name for the middle of a sentence: "all time", but "TV".
 const within = (text) => (/^[A-Z][a-z]/.test(text) ? text.charAt(0).toLowerCase() + text.slice(1) : text);
 
-// The name of a chart in the middle of a sentence.
+// The name of a chart for the middle of a sentence.
 export const chartName = (name) => within(sentence(name));
 
 export function period(name) {
@@ -92,13 +91,13 @@ export function period(name) {
   if (/^\d+-\d+-\d+$/.test(name)) return dayOfYear.format(new Date(`${name}T00:00:00Z`));
   if (/^\d+-\d+$/.test(name)) return month.format(new Date(`${name}-01T00:00:00Z`));
   if (name === 'all') return 'All time';
-  // Before the first play there is no period.
+  // There is no period before the first play.
   if (name === '../..') return '';
   if (name.includes('/')) return `Until ${moment(name.split('/')[1])}`;
   return name;
 }
 
-// A period where there is little room, as below a column.
+// A short name of a period, such as below a column.
 export function shortPeriod(name) {
   const week = /-(W\d+)$/.exec(name);
   if (week) return week[1];
@@ -107,13 +106,13 @@ export function shortPeriod(name) {
   return period(name);
 }
 
-// The days from `start` up to, not including, `end`, as a calendar in `zone` has them.
+// The days from `start` until before `end`, in the time zone `zone`.
 export function days(start, end, zone) {
   if (!start || !end) return '';
   return inZone((known) => dayIn(known).formatRange(new Date(start), new Date(Date.parse(end) - 1)), zone);
 }
 
-// What `format` makes of a zone, if the browser knows it, or else of UTC.
+// Formats with `zone`, or with UTC if the browser does not know the zone.
 function inZone(format, zone) {
   try {
     return format(zone ?? 'UTC');

@@ -1,7 +1,7 @@
 // The map of the world, and the list of countries beside it.
 //
-// The list has the same numbers and links, so whoever doesn't see the map, or uses a keyboard, misses nothing: the map
-// itself is a picture with a label, and its clicks are a shortcut.
+// The list has the same numbers and links as the map, so readers without sight or mouse miss nothing: the map is an image with a
+// label, and its clicks are a shortcut.
 
 import { find, get, repeat, url, withPages } from './api.js';
 import { bar, el, setText, svg } from './dom.js';
@@ -10,8 +10,8 @@ import { compact, country, count, countryOf, countryScope, isoCode, plays, share
 
 let shapes = null;
 
-// The shapes are the same for every map, so one answer is kept. A failure is forgotten, or one restart of the server would
-// leave the tab without a map for good.
+// All maps share one request for the shapes. A failure is not kept: otherwise the tab would have no map after one restart of the
+// server.
 function loadShapes() {
   shapes ??= get('/web/world.json', undefined, 'default').catch((problem) => {
     shapes = null;
@@ -20,7 +20,8 @@ function loadShapes() {
   return shapes;
 }
 
-// `linkTo(scope)` is where a country leads, and `chosen` the scope that is marked. `by` is "plays", or "share": what part of a country's plays is the track's.
+// `linkTo(scope)` is the link of a country, and `chosen` the scope that is marked. `by` is "plays", or "share" for the share of one
+// track in the plays of a country.
 export class World {
   constructor({ label, linkTo, rows = Infinity, chosen = null }) {
     Object.assign(this, { label, linkTo, rows, chosen, countries: new Map(), values: new Map() });
@@ -38,7 +39,7 @@ export class World {
     this.draw();
   }
 
-  // Called again with each `show` until the shapes have come. Without them the list still has all numbers.
+  // Called with each `show` until the shapes are loaded. Without them the list still has all numbers.
   async draw() {
     if (this.svg || this.drawing) return;
     this.drawing = true;
@@ -83,7 +84,7 @@ export class World {
     this.countries = new Map(known.map((one) => [one.country, one]));
     this.values = new Map(known.map((one) => [one.country, value(one)]));
     this.most = Math.max(0, ...this.values.values());
-    // Plays begin at none. Shares differ by little, and only what they differ by is worth a colour.
+    // The scale of plays begins at zero. Shares differ by little, so their scale begins at the least one.
     this.least = by === 'share' && known.length > 1 ? Math.min(...this.values.values()) : 0;
     const [least, most] = this.legend.querySelectorAll('span:not(.scale)');
     setText(least, this.text(this.least, compact));
@@ -97,14 +98,14 @@ export class World {
     return this.by === 'share' ? share(value) : number(value);
   }
 
-  // In percent, by the square root: few countries have most plays, and the others should differ from each other too.
+  // In percent, by the square root: a few countries have most plays, and the others should still be distinguishable.
   shade(value) {
     const span = this.most - this.least;
     return span > 0 ? Math.round(Math.sqrt((value - this.least) / span) * 100) : 100;
   }
 
   colour() {
-    // Several may go by one shape: the one with most is the first of `values`, and wins.
+    // Several codes may share one shape: the one with the most plays comes first in `values`, and wins.
     const codes = new Map([...this.values.keys()].reverse().map((code) => [isoCode(code), code]));
     for (const [shape, path] of this.paths) {
       const code = codes.get(shape);
@@ -113,7 +114,7 @@ export class World {
       path.classList.toggle('played', value !== undefined);
       const isChosen = this.chosen !== null && shape === isoCode(countryOf(this.chosen));
       path.classList.toggle('chosen', isChosen);
-      // Its outline would be below those of its neighbours.
+      // Move it to the end, or its outline would be hidden by its neighbours.
       if (isChosen && path.nextElementSibling) path.parentNode.append(path);
       path.style.fill =
         value === undefined ? '' : `color-mix(in oklab, var(--map-high) ${this.shade(value)}%, var(--map-low))`;
@@ -151,7 +152,7 @@ export class World {
         ?.focus({ preventScroll: true });
   }
 
-  // The first of them, and the chosen one, wherever it is.
+  // The first rows, and the chosen one in any case.
   listed(known) {
     const first = known.slice(0, this.rows);
     const isChosen = (one) => countryScope(one.country) === this.chosen;
@@ -176,8 +177,8 @@ export class World {
   }
 }
 
-// Asks for the countries now and every `everyMs` until `signal` is aborted, and says in `place` when there are none. Without
-// `period` it is the newest one, also when another begins.
+// Requests the countries now and every `everyMs` until `signal` is aborted, and shows a notice in `place` if there are none.
+// Without `period` it is the newest one, also after the next has begun.
 export async function watchWorld(world, place, { chart, period, track, by = 'plays', everyMs, signal }) {
   const message = el('div', {});
   place.append(message);
@@ -192,7 +193,7 @@ export async function watchWorld(world, place, { chart, period, track, by = 'pla
       if (shown !== empty) message.replaceChildren(...(empty ? [notice('No plays from any country yet')] : []));
       shown = empty;
     } catch (problem) {
-      // A lost connection is told by the strip, a busy server has time later, and what is seen stays.
+      // The status strip reports a lost connection; a busy server answers later; the old content stays.
       if (signal.aborted || !(problem.status < 500)) return;
       message.replaceChildren(notice('No countries', problem.message));
       shown = null;

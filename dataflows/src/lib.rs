@@ -163,7 +163,7 @@ use timely::dataflow::{Scope, StreamVec};
 
 use count::by_user::by_user;
 use count::summarise::summarise;
-use names::catalogue::{About, Naming, catalogue};
+use names::catalogue::{Naming, TrackInfo, catalogue};
 use names::titles::titles_of;
 use operators::exchange::Scatter;
 use play::PlayBatch;
@@ -228,7 +228,7 @@ pub struct Charts<'scope> {
     /// The id, title and artist of each track that is in the top of a worker, as far as a source
     /// has reported them. Titles that a source reads on demand have to be asked for, by
     /// [`query::QueryKind::Titles`].
-    pub titles: VecCollection<'scope, Epoch, (String, About), i64>,
+    pub titles: VecCollection<'scope, Epoch, (String, TrackInfo), i64>,
     /// The plays and digests of each chart, as changes that add up.
     pub inputs: StreamVec<'scope, Epoch, InputsChange>,
     /// The answers of each worker to the queries of an epoch, as of the end of that epoch.
@@ -381,13 +381,13 @@ pub fn build<'scope>(
 
     let by_item = Scatter(|((_, item), _, _): &(Tally, Epoch, i64)| item.route());
     let (days, days_inputs) = digest(counted, &plan);
-    let days = days.concat(catalogue.learned.clone());
+    let days = days.concat(catalogue.barrier.clone());
     let days = rank("RankDays", days, by_item, queries.clone(), ItemRules::of_days(definitions, &catalogue.names));
 
-    let panes = summary.panes.concat(catalogue.learned.clone());
+    let panes = summary.panes.concat(catalogue.barrier.clone());
     let (window, past) = window(panes, ticks, queries.clone(), definitions, &catalogue.names);
     let (window, window_inputs) = digest(window, &plan);
-    let window = window.concat(catalogue.learned.clone());
+    let window = window.concat(catalogue.barrier.clone());
     let trending = rank("RankWindow", window, Pipeline, queries, ItemRules::of_window(definitions, &catalogue.names));
 
     let owned = days.tops.concat(trending.tops);

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::keys::item::ItemKey;
-use crate::names::catalogue::{About, Names};
+use crate::names::catalogue::{Names, TrackInfo};
 use crate::rank::Counted;
 use crate::rules::definition::{Cell, ItemKind, Scope, ScopeKind, TRENDING};
 
@@ -53,7 +53,7 @@ pub const ARTIST_TRACKS_MAX: usize = 20_000;
 ///     charts.answers.map(|answer| answer.found).capture()
 /// });
 /// let found: Vec<_> = found.extract().into_iter().flat_map(|(_epoch, found)| found).collect();
-/// assert!(matches!(&found[0], Finding::Called(about) if about.title == "Rain"));
+/// assert!(matches!(&found[0], Finding::TrackInfo(info) if info.title == "Rain"));
 /// assert!(matches!(&found[1], Finding::Plays { plays: 1, .. }));
 /// assert_eq!(found.len(), 2);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -70,7 +70,7 @@ pub struct Query {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum QueryKind {
     /// The title and artist of the track with this id, and its plays in each cell:
-    /// [`Finding::Called`], [`Finding::Plays`].
+    /// [`Finding::TrackInfo`], [`Finding::Plays`].
     Track(String),
     /// The tracks and artists whose names contain `text`, in any case: [`Finding::Track`],
     /// [`Finding::Artist`].
@@ -140,7 +140,7 @@ pub struct Answer {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Finding {
     /// The title and artist of a track.
-    Called(About),
+    TrackInfo(TrackInfo),
     /// The plays in a cell.
     Plays {
         /// The cell.
@@ -153,7 +153,7 @@ pub enum Finding {
         /// The id.
         track_id: String,
         /// The title and artist, if they are known.
-        about: Option<About>,
+        info: Option<TrackInfo>,
         /// The plays in the cell of the query.
         plays: i64,
     },
@@ -211,7 +211,7 @@ fn track(item: &ItemKey, counted: &dyn Counted<ItemKey, Cell>, names: &Names, is
     if !counted.knows(item) {
         return Vec::new();
     }
-    let mut found: Vec<Finding> = names.about(item).filter(|_| !is_window).map(Finding::Called).into_iter().collect();
+    let mut found: Vec<Finding> = names.info(item).filter(|_| !is_window).map(Finding::TrackInfo).into_iter().collect();
     counted.each_cell(Some(item), &mut |cell, _, plays| {
         if plays > 0 {
             found.push(Finding::Plays { cell: cell.clone(), plays });
@@ -239,15 +239,15 @@ fn countries(
 fn search(text: &str, cell: &Cell, limit: usize, counted: &dyn Counted<ItemKey, Cell>, names: &Names) -> Vec<Finding> {
     let text = text.to_lowercase();
     let (mut tracks, mut artists) = (Vec::new(), BTreeMap::<String, (i64, u64)>::new());
-    names.each_track(&mut |item, about| {
-        let by_artist = holds(&about.artist, &text);
-        if !by_artist && !holds(&about.title, &text) {
+    names.each_track(&mut |item, info| {
+        let by_artist = holds(&info.artist, &text);
+        if !by_artist && !holds(&info.title, &text) {
             return;
         }
         let plays = counted.count(cell, item);
         tracks.push((plays, *item));
         if by_artist {
-            let artist = artists.entry(about.artist.clone()).or_default();
+            let artist = artists.entry(info.artist.clone()).or_default();
             *artist = (artist.0 + plays, artist.1 + 1);
         }
     });
@@ -277,8 +277,8 @@ fn artist(
     let counted_here = |cell: &&Cell| (cell.chart == TRENDING) == is_window;
     let first = cells.first().filter(counted_here);
     let mut tracks = Vec::new();
-    names.each_track(&mut |item, about| {
-        if about.artist == name && counted.knows(item) {
+    names.each_track(&mut |item, info| {
+        if info.artist == name && counted.knows(item) {
             tracks.push((first.map_or(0, |cell| counted.count(cell, item)), *item));
         }
     });
@@ -310,7 +310,7 @@ fn holds(name: &str, text: &str) -> bool {
 pub(crate) fn named(kind: ItemKind, item: &ItemKey, plays: i64, names: &Names) -> Finding {
     let text = names.text(item).to_string();
     match kind {
-        ItemKind::TRACK => Finding::Track { track_id: text, about: names.about(item), plays },
+        ItemKind::TRACK => Finding::Track { track_id: text, info: names.info(item), plays },
         _ => Finding::Item { text, plays },
     }
 }

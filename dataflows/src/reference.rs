@@ -1,4 +1,4 @@
-//! Reference data: what is known of tracks beside their plays.
+//! Reference data: facts about tracks that do not come from plays.
 //!
 //! Reference data is small and changes rarely, so this stage is made of differential's own
 //! operators; the operators that every play or epoch passes are ours (see `benches/PROFILE.md`).
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use differential_dataflow::VecCollection;
 
-use crate::names::catalogue::About;
+use crate::names::catalogue::TrackInfo;
 use crate::rules::definition::{Cell, Definitions, ItemKind};
 use crate::tick::Epoch;
 
@@ -19,21 +19,21 @@ use crate::tick::Epoch;
 pub struct Reference<'scope> {
     /// The title and artist of tracks, by their id. They replace those that plays report. If a
     /// track has several, the greatest counts. Each update may enter on any worker.
-    pub titles: VecCollection<'scope, Epoch, (String, About), i64>,
+    pub titles: VecCollection<'scope, Epoch, (String, TrackInfo), i64>,
 }
 
 /// The titles of the tracks in `ranked`: those of `reference` if it has any, else those in
 /// `reported`. Titles of tracks that are in no list stay as
 /// they are reported.
 pub fn corrected<'scope>(
-    reported: VecCollection<'scope, Epoch, (String, About), i64>,
+    reported: VecCollection<'scope, Epoch, (String, TrackInfo), i64>,
     ranked: &VecCollection<'scope, Epoch, (Cell, String), i64>,
     reference: Option<Reference<'scope>>,
     definitions: &Arc<Definitions>,
-) -> VecCollection<'scope, Epoch, (String, About), i64> {
+) -> VecCollection<'scope, Epoch, (String, TrackInfo), i64> {
     let Some(reference) = reference else { return reported };
     let known = reference.titles.reduce(|_, titles, output| {
-        output.extend(titles.iter().map(|(about, _)| *about).max().map(|about| (about.clone(), 1)));
+        output.extend(titles.iter().map(|(info, _)| *info).max().map(|info| (info.clone(), 1)));
     });
     let definitions = definitions.clone();
     let is_of_tracks = move |cell: &Cell| match definitions.chart(cell.chart) {

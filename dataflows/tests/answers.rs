@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use reprise_dataflows::names::catalogue::About;
+use reprise_dataflows::names::catalogue::TrackInfo;
 use reprise_dataflows::query::{Answer, Finding, Query, QueryKind};
 use reprise_dataflows::rules::definition::{Cell, Definitions, Scope, ScopeKind, TRENDING};
 use reprise_dataflows::time::{Calendar, Period};
@@ -71,7 +71,7 @@ fn plays_of(top: Option<&Vec<(String, i64)>>, item: &str) -> i64 {
 }
 
 /// Checks that `found` is the complete answer.
-fn check(kind: &QueryKind, found: &[Finding], tops: &Tops, titles: &BTreeMap<String, About>) {
+fn check(kind: &QueryKind, found: &[Finding], tops: &Tops, titles: &BTreeMap<String, TrackInfo>) {
     match kind {
         QueryKind::Track(id) => check_track(id, found, tops, titles),
         QueryKind::Search { text, cell, limit } => {
@@ -85,10 +85,10 @@ fn check(kind: &QueryKind, found: &[Finding], tops: &Tops, titles: &BTreeMap<Str
     }
 }
 
-fn check_track(id: &str, found: &[Finding], tops: &Tops, titles: &BTreeMap<String, About>) {
-    let called: Vec<&About> =
-        found.iter().filter_map(|found| if let Finding::Called(about) = found { Some(about) } else { None }).collect();
-    assert_eq!(called, Vec::from_iter(titles.get(id)));
+fn check_track(id: &str, found: &[Finding], tops: &Tops, titles: &BTreeMap<String, TrackInfo>) {
+    let infos: Vec<&TrackInfo> =
+        found.iter().filter_map(|found| if let Finding::TrackInfo(info) = found { Some(info) } else { None }).collect();
+    assert_eq!(infos, Vec::from_iter(titles.get(id)));
     let plays = found.iter().filter_map(|found| match found {
         Finding::Plays { cell, plays } => Some((name(&unlimited(), cell), *plays)),
         _ => None,
@@ -103,17 +103,17 @@ fn check_search(
     top: Option<&Vec<(String, i64)>>,
     limit: usize,
     found: &[Finding],
-    titles: &BTreeMap<String, About>,
+    titles: &BTreeMap<String, TrackInfo>,
 ) {
     let holds = |name: &str| name.to_lowercase().contains(text);
-    let matching = || titles.iter().filter(|(_, about)| holds(&about.title) || holds(&about.artist));
-    let mut expected: Vec<_> = matching().map(|(id, about)| (-plays_of(top, id), id, Some(about))).collect();
+    let matching = || titles.iter().filter(|(_, info)| holds(&info.title) || holds(&info.artist));
+    let mut expected: Vec<_> = matching().map(|(id, info)| (-plays_of(top, id), id, Some(info))).collect();
     expected.sort();
     expected.truncate(limit);
     let mut best: Vec<_> = found
         .iter()
         .filter_map(|found| match found {
-            Finding::Track { track_id, about, plays } => Some((-plays, track_id, about.as_ref())),
+            Finding::Track { track_id, info, plays } => Some((-plays, track_id, info.as_ref())),
             _ => None,
         })
         .collect();
@@ -122,8 +122,8 @@ fn check_search(
     assert_eq!(best, expected);
 
     let mut artists = BTreeMap::<&str, (i64, u64)>::new();
-    for (id, about) in matching().filter(|(_, about)| holds(&about.artist)) {
-        let artist = artists.entry(&about.artist).or_default();
+    for (id, info) in matching().filter(|(_, info)| holds(&info.artist)) {
+        let artist = artists.entry(&info.artist).or_default();
         *artist = (artist.0 + plays_of(top, id), artist.1 + 1);
     }
     let mut sums = BTreeMap::<&str, (i64, u64)>::new();
@@ -143,9 +143,9 @@ fn check_artist(
     limit: usize,
     found: &[Finding],
     tops: &Tops,
-    titles: &BTreeMap<String, About>,
+    titles: &BTreeMap<String, TrackInfo>,
 ) {
-    let theirs = || titles.iter().filter(|(_, about)| about.artist == artist).map(|(id, _)| id);
+    let theirs = || titles.iter().filter(|(_, info)| info.artist == artist).map(|(id, _)| id);
     let mut expected = BTreeMap::new();
     for cell in cells {
         let top = tops.get(&name(&unlimited(), cell));

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use reprise_dataflows::names::catalogue::About;
+use reprise_dataflows::names::catalogue::TrackInfo;
 use reprise_dataflows::rules::definition::{Definitions, Measure};
 use support::graph::{CHARTS, TitleChanges, Way, run, with_clocks};
 use support::{at, brute_force, brute_force_titles, named, play, workers};
@@ -26,7 +26,7 @@ fn with_listeners() -> Arc<Definitions> {
 fn changes(versions: &[BTreeMap<u8, Vec<u8>>]) -> Vec<TitleChanges> {
     let titles = |version: &BTreeMap<u8, Vec<u8>>| {
         let all = version.iter().flat_map(|(song, titles)| titles.iter().map(move |title| (*song, *title)));
-        all.map(|(song, title)| (format!("S{song:02}"), about(title))).collect::<Vec<_>>()
+        all.map(|(song, title)| (format!("S{song:02}"), info(title))).collect::<Vec<_>>()
     };
     let mut before = Vec::new();
     let mut changes = Vec::new();
@@ -39,8 +39,8 @@ fn changes(versions: &[BTreeMap<u8, Vec<u8>>]) -> Vec<TitleChanges> {
     changes
 }
 
-fn about(title: u8) -> About {
-    About { title: format!("Known {title}"), artist: "Known".to_owned() }
+fn info(title: u8) -> TrackInfo {
+    TrackInfo { title: format!("Known {title}"), artist: "Known".to_owned() }
 }
 
 proptest! {
@@ -85,12 +85,12 @@ proptest! {
             let mut expected = brute_force_titles(&plays);
             for (song, titles) in version {
                 if let Some(title) = expected.get_mut(&format!("S{song:02}")) {
-                    *title = titles.iter().map(|title| about(*title)).max().unwrap();
+                    *title = titles.iter().map(|title| info(*title)).max().unwrap();
                 }
             }
             let emitted = at(&output.titles, epoch);
             prop_assert!(emitted.values().all(|times| *times == 1), "{:?}", emitted);
-            let titles: BTreeMap<String, About> = emitted.into_keys().collect();
+            let titles: BTreeMap<String, TrackInfo> = emitted.into_keys().collect();
             for (_, item) in at(&output.ranked, epoch).into_keys().filter(|(_, item)| item.starts_with('S')) {
                 prop_assert_eq!(titles.get(&item), expected.get(&item), "{} in epoch {}, {:?}", item, epoch, way);
             }

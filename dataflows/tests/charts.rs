@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use reprise_dataflows::names::catalogue::About;
+use reprise_dataflows::names::catalogue::TrackInfo;
 use reprise_dataflows::query::{Query, QueryKind};
 use reprise_dataflows::rank::digest::Inputs;
 use reprise_dataflows::rules::definition::Definitions;
@@ -60,7 +60,7 @@ fn check(charts: &str, epochs: &[EpochInput], way: &Way) {
 
         let emitted = at(&output.titles, epoch);
         assert!(emitted.values().all(|times| *times == 1), "{context}: emitted twice in {emitted:?}");
-        let titles: BTreeMap<String, About> = emitted.clone().into_keys().collect();
+        let titles: BTreeMap<String, TrackInfo> = emitted.clone().into_keys().collect();
         assert_eq!(titles.len(), emitted.len(), "{context}: a track with two titles in {emitted:?}");
         let mut listed: BTreeSet<String> = ranked.into_keys().map(|(_, item)| item).collect();
         // With several workers, the tops of a worker have tracks that are not in the merged tops.
@@ -158,7 +158,7 @@ proptest! {
         let late = run(&definitions, &epochs, &way, &[(last, query)]);
         let at_once = run(&definitions, &epochs, &Way { late: false, ..way }, &[]);
         prop_assert_eq!(at(&late.ranked, last), at(&at_once.ranked, last));
-        let wanted = |mut titles: BTreeMap<(String, About), i64>| {
+        let wanted = |mut titles: BTreeMap<(String, TrackInfo), i64>| {
             titles.retain(|(id, _), _| track_ids.contains(id));
             titles
         };

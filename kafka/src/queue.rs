@@ -106,7 +106,7 @@ impl Owned {
         // SAFETY: pointer and length describe bytes that live as long as the message.
         let value = unsafe { bytes(message.payload, message.len) };
         if message.err != rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
-            return Err(trouble(message, value));
+            return Err(notice(message, value));
         }
         // SAFETY: as above.
         let key = unsafe { bytes(message.key, message.key_len) };
@@ -142,7 +142,7 @@ pub fn fetched_end<C: ClientContext>(client: &Client<C>, topic: &str, partition:
 
 /// The notice in an error message. librdkafka puts the error's text where a message has its value.
 #[cold]
-fn trouble(error: &rd_kafka_message_t, text: Option<&[u8]>) -> KafkaNotice {
+fn notice(error: &rd_kafka_message_t, text: Option<&[u8]>) -> KafkaNotice {
     match error.err.into() {
         RDKafkaErrorCode::PartitionEOF => KafkaNotice::End { partition: error.partition, offset: error.offset },
         code => KafkaNotice::Error { code, reason: String::from_utf8_lossy(text.unwrap_or_default()).into_owned() },

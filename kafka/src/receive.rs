@@ -103,7 +103,7 @@ impl<C: ConsumerContext + 'static> Receiver<C> {
     /// are returned only when no message waits.
     ///
     /// # Errors
-    /// The notice, where librdkafka has one instead of a message. Receiving can go on after it.
+    /// The notice, where librdkafka has one instead of a message. Receiving can continue after it.
     #[inline]
     pub fn receive(&mut self) -> Option<Result<Message<'_>, KafkaNotice>> {
         self.current = None;

@@ -26,7 +26,7 @@ fn a_topic_keeps_its_id_and_no_other_has_it() {
 }
 
 #[test]
-fn who_gets_no_answer_is_told_so() {
+fn a_request_without_an_answer_times_out() {
     let cluster = MockCluster::new(1).unwrap();
     cluster.create_topic("a", 1, 1).unwrap();
     let consumer: BaseConsumer =

@@ -79,7 +79,7 @@ fn every_message_arrives_once_and_in_order() {
 }
 
 #[test]
-fn what_is_too_large_is_refused() {
+fn a_message_that_is_too_large_is_refused() {
     let cluster = cluster(1);
     let mut sender = sender(&cluster.bootstrap_servers(), 1, "100");
     sender.push(0, b"k", Some(&[b'v'; 2000]));

@@ -14,7 +14,7 @@ use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchR
 use parquet::basic::Compression;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use reprise_dataflows::keys::item::ItemKey;
-use reprise_dataflows::names::catalogue::{About, Naming};
+use reprise_dataflows::names::catalogue::{Naming, TrackInfo};
 
 /// The number of buckets. A power of two, so that with 1, 2, 4, 8 or 16 workers each reads exactly
 /// the items that it owns.
@@ -98,11 +98,11 @@ impl Names {
         let (texts, titles, artists) = (texts?, titles?, artists?);
         let days = batch.column(3).as_primitive_opt::<Int32Type>()?;
         let naming = |row: usize| {
-            let about = || About { title: titles.value(row).to_owned(), artist: artists.value(row).to_owned() };
+            let info = || TrackInfo { title: titles.value(row).to_owned(), artist: artists.value(row).to_owned() };
             Naming {
                 item: ItemKey::from_bits([high[row], low[row]]),
                 text: texts.value(row).into(),
-                about: days.is_valid(row).then(|| (days.value(row), about())),
+                info: days.is_valid(row).then(|| (days.value(row), info())),
             }
         };
         Some((0..batch.num_rows()).map(naming).collect())
@@ -146,17 +146,17 @@ pub fn write_names(folder: &Path, bucket: usize, namings: impl Iterator<Item = N
         let half = |half: usize| -> ArrayRef {
             Arc::new(UInt64Array::from_iter_values(namings.iter().map(|naming| naming.item.to_bits()[half])))
         };
-        let about = |of: fn(&About) -> &str| -> ArrayRef {
-            let texts = namings.iter().map(|naming| naming.about.as_ref().map(|(_, about)| of(about)));
+        let info = |of: fn(&TrackInfo) -> &str| -> ArrayRef {
+            let texts = namings.iter().map(|naming| naming.info.as_ref().map(|(_, info)| of(info)));
             Arc::new(StringArray::from_iter(texts))
         };
         vec![
             half(0),
             half(1),
             Arc::new(StringArray::from_iter_values(namings.iter().map(|naming| &*naming.text))),
-            Arc::new(Int32Array::from_iter(namings.iter().map(|naming| naming.about.as_ref().map(|(day, _)| *day)))),
-            about(|about| &about.title),
-            about(|about| &about.artist),
+            Arc::new(Int32Array::from_iter(namings.iter().map(|naming| naming.info.as_ref().map(|(day, _)| *day)))),
+            info(|info| &info.title),
+            info(|info| &info.artist),
         ]
     })
 }

@@ -219,8 +219,8 @@ impl Maker {
         });
         for naming in summariser.drain_namings() {
             let known = self.names[bucket::of(&naming.item)].entry(naming.item).or_insert_with(|| naming.clone());
-            if known.about < naming.about {
-                known.about = naming.about;
+            if known.info < naming.info {
+                known.info = naming.info;
             }
         }
         if self.unmerged >= UNMERGED_MAX { self.merge() } else { Ok(()) }

@@ -15,7 +15,7 @@ use std::sync::atomic::AtomicBool;
 use proptest::prelude::*;
 use reprise_dataflows::count::summarise::Summariser;
 use reprise_dataflows::keys::item::ItemKey;
-use reprise_dataflows::names::catalogue::About;
+use reprise_dataflows::names::catalogue::TrackInfo;
 use reprise_dataflows::play::HOUR_US;
 use reprise_dataflows::rules::definition::{Cell, Definitions};
 use reprise_dataflows::rules::plan::Plan;
@@ -35,8 +35,11 @@ fn plan(charts: &str) -> Plan {
 }
 
 /// Counts by cell, plays of the trending window's minutes, and titles.
-type Counts =
-    (BTreeMap<(Cell, ItemKey), i64>, BTreeMap<(i64, ItemKey), i64>, BTreeMap<ItemKey, (String, Option<(i32, About)>)>);
+type Counts = (
+    BTreeMap<(Cell, ItemKey), i64>,
+    BTreeMap<(i64, ItemKey), i64>,
+    BTreeMap<ItemKey, (String, Option<(i32, TrackInfo)>)>,
+);
 
 /// The content of the lake: from `checkpoint` and the files that it has not counted, or from all
 /// files without one.
@@ -47,7 +50,7 @@ fn counts(lake: &Lake, plan: &Plan, checkpoint: Option<Arc<Checkpoint>>) -> Coun
     let mut name = |naming: Naming| {
         let known = titles.entry(naming.item).or_insert_with(|| (naming.text.to_string(), None));
         assert_eq!(known.0, *naming.text);
-        known.1 = known.1.take().max(naming.about);
+        known.1 = known.1.take().max(naming.info);
     };
     let mut count = |(key, item): Tally, plays| {
         plan.cells(&key).into_iter().for_each(|cell| *cells.entry((cell, item)).or_default() += plays);

@@ -42,9 +42,7 @@ impl ServerAccess {
         };
         let is_local = listen.ip().is_loopback();
         if token.is_none() && !is_local {
-            tracing::warn!(
-                "{listen} can be reached from elsewhere, and answers anybody: --token-file asks for a token"
-            );
+            tracing::warn!("{listen} can be reached from other machines, and requires no token: give --token-file");
         }
         let allowed_hosts = self.allowed_hosts.clone();
         let checks_host = token.is_none() && (is_local || !allowed_hosts.is_empty());

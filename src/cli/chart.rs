@@ -28,7 +28,7 @@ Examples:
   reprise trending --scope '*' --format csv")]
 pub struct TrendingOptions {
     #[command(flatten)]
-    asking: Asking,
+    query: QueryOptions,
 }
 
 /// The options of `reprise chart`.
@@ -46,12 +46,12 @@ pub struct ChartOptions {
     #[arg(long)]
     period: Option<String>,
     #[command(flatten)]
-    asking: Asking,
+    query: QueryOptions,
 }
 
 /// The options of both commands.
 #[derive(clap::Args)]
-struct Asking {
+struct QueryOptions {
     #[command(flatten)]
     instance: Instance,
     /// The scope: `global`, a country such as `US`, or a device such as `device:mobile`; `*` for
@@ -74,8 +74,8 @@ struct Asking {
 /// # Errors
 /// If the instance does not answer or refuses, or standard output cannot be written.
 pub fn trending(options: TrendingOptions) -> Result<()> {
-    let url = address(&options.asking, &["v1", "trending"], None)?;
-    options.asking.show(&url)
+    let url = address(&options.query, &["v1", "trending"], None)?;
+    options.query.show(&url)
 }
 
 /// Runs `reprise chart`.
@@ -83,8 +83,8 @@ pub fn trending(options: TrendingOptions) -> Result<()> {
 /// # Errors
 /// If the instance does not answer or refuses, or standard output cannot be written.
 pub fn chart(options: ChartOptions) -> Result<()> {
-    let url = address(&options.asking, &["v1", "charts", &options.name], options.period.as_deref())?;
-    options.asking.show(&url)
+    let url = address(&options.query, &["v1", "charts", &options.name], options.period.as_deref())?;
+    options.query.show(&url)
 }
 
 /// Parses the name of a chart. The name becomes part of the URL's path, so only characters of chart
@@ -111,19 +111,19 @@ fn text_format() -> impl TypedValueParser<Value = Format> {
     PossibleValuesParser::new(["table", "json", "csv"]).try_map(|name| Format::from_str(&name, false))
 }
 
-fn address(asking: &Asking, path: &[&str], period: Option<&str>) -> Result<Url> {
-    let limit = asking.limit.map(|limit| limit.to_string());
-    let parameters = [("scope", Some(asking.scope.as_str())), ("period", period), ("limit", limit.as_deref())];
-    asking.instance.url(path, &parameters)
+fn address(query: &QueryOptions, path: &[&str], period: Option<&str>) -> Result<Url> {
+    let limit = query.limit.map(|limit| limit.to_string());
+    let parameters = [("scope", Some(query.scope.as_str())), ("period", period), ("limit", limit.as_deref())];
+    query.instance.url(path, &parameters)
 }
 
-impl Asking {
+impl QueryOptions {
     fn show(&self, url: &Url) -> Result<()> {
         let client = self.instance.client()?;
         if self.watch {
             return self.watch(&client, url);
         }
-        let cells = client.ask(url).map_err(Failure::into_error)?;
+        let cells = client.cells(url).map_err(Failure::into_error)?;
         output::write(self.format, &cells, None)
     }
 
@@ -136,12 +136,12 @@ impl Asking {
         let mut first = true;
         loop {
             let asked = Instant::now();
-            let away = match client.ask(url) {
+            let away = match client.cells(url) {
                 Ok(now) => {
                     cells = now;
                     None
                 }
-                Err(Failure::Away(error)) => Some(error),
+                Err(Failure::Unavailable(error)) => Some(error),
                 Err(refused) => return Err(refused.into_error()),
             };
             let shown = match output::screen_size().filter(|_| self.format == Format::Table) {
@@ -160,7 +160,7 @@ impl Asking {
     /// that the server does not answer.
     fn append(&self, cells: &[ChartCell], gone: Option<&anyhow::Error>, answered: bool) -> io::Result<()> {
         if let Some(error) = gone {
-            log::note(&format!("asking again every second: {error:#}"));
+            log::note(&format!("retrying every second: {error:#}"));
         }
         if !answered {
             return Ok(());
@@ -182,9 +182,9 @@ fn redraw(
 ) -> io::Result<()> {
     const CLEAR: &str = "\x1b[2J";
     let tables = table::tables(cells, Some(width));
-    let news = away.map(|error| table::fitted(&format!("asking again every second: {error:#}"), Some(width)));
-    let room = usize::from(height).saturating_sub(1 + usize::from(news.is_some()));
-    let lines: Vec<&str> = tables.lines().take(room).chain(news.as_deref()).collect();
+    let note = away.map(|error| table::fitted(&format!("retrying every second: {error:#}"), Some(width)));
+    let lines_max = usize::from(height).saturating_sub(1 + usize::from(note.is_some()));
+    let lines: Vec<&str> = tables.lines().take(lines_max).chain(note.as_deref()).collect();
     let mut out = io::stdout().lock();
     write!(
         out,
@@ -205,7 +205,7 @@ mod tests {
         let command = ChartOptions::augment_args(Command::new("chart").no_binary_name(true));
         let matches = command.try_get_matches_from(arguments).map_err(|error| error.to_string())?;
         let options = ChartOptions::from_arg_matches(&matches).map_err(|error| error.to_string())?;
-        let url = address(&options.asking, &["v1", "charts", &options.name], options.period.as_deref());
+        let url = address(&options.query, &["v1", "charts", &options.name], options.period.as_deref());
         url.map(String::from).map_err(|error| format!("{error:#}"))
     }
 

@@ -82,7 +82,7 @@ impl fmt::Display for Committed {
 #[derive(Debug)]
 pub enum Failure {
     /// The instance does not answer, or cannot answer now: trying again later may help.
-    Away(anyhow::Error),
+    Unavailable(anyhow::Error),
     /// The instance refuses the request: trying again does not help.
     Refused(anyhow::Error),
 }
@@ -91,7 +91,7 @@ impl Failure {
     /// The error, for a caller that does not try again.
     pub fn into_error(self) -> anyhow::Error {
         match self {
-            Self::Away(error) | Self::Refused(error) => error,
+            Self::Unavailable(error) | Self::Refused(error) => error,
         }
     }
 }
@@ -122,7 +122,7 @@ impl Client {
     ///
     /// # Errors
     /// A [`Failure`], as for all requests.
-    pub fn ask(&self, url: &Url) -> Result<Vec<ChartCell>, Failure> {
+    pub fn cells(&self, url: &Url) -> Result<Vec<ChartCell>, Failure> {
         self.json::<CellAnswer>(url).map(CellAnswer::into_cells)
     }
 
@@ -175,7 +175,7 @@ impl Client {
         let body = body(url, response, bytes_max, hint)?;
         match location.filter(|_| status.is_redirection()) {
             Some(leader) => Err(Failure::Refused(anyhow!(
-                "{} serves no charts, and redirects to {}: ask that one",
+                "{} serves no charts, and redirects to {}: use that one",
                 origin(url),
                 origin(&leader)
             ))),
@@ -186,14 +186,14 @@ impl Client {
 
     fn no_answer(&self, url: &Url, error: reqwest::Error) -> Failure {
         let (origin, option) = (origin(url), self.option);
-        Failure::Away(if error.is_timeout() {
+        Failure::Unavailable(if error.is_timeout() {
             anyhow!("{origin} does not answer in time")
         } else if error.is_connect() {
             anyhow!(
                 "no reprise answers at {origin}; start one with `reprise run …` or `reprise demo`, or name it with {option}"
             )
         } else {
-            anyhow!(error.without_url()).context(format!("{origin} does not answer properly"))
+            anyhow!(error.without_url()).context(format!("{origin} gives an invalid answer"))
         })
     }
 }
@@ -201,7 +201,9 @@ impl Client {
 fn body(url: &Url, response: Response, bytes_max: u64, hint: &str) -> Result<Vec<u8>, Failure> {
     let mut body = Vec::new();
     let read = response.take(bytes_max + 1).read_to_end(&mut body);
-    read.map_err(|error| Failure::Away(anyhow!(error).context(format!("{} broke off its answer", origin(url)))))?;
+    read.map_err(|error| {
+        Failure::Unavailable(anyhow!(error).context(format!("{} broke off its answer", origin(url))))
+    })?;
     if body.len() as u64 > bytes_max {
         let bound = format!("{} answers with more than {} MiB: {hint}", origin(url), bytes_max >> 20);
         return Err(Failure::Refused(anyhow!(bound)));
@@ -214,7 +216,7 @@ fn refusal(url: &Url, status: StatusCode, body: &[u8]) -> Failure {
         Ok(problem) => anyhow!("{}", printable(&problem.detail)),
         Err(_) => anyhow!("{} answers {status}: is it a reprise?", origin(url)),
     };
-    if status.is_server_error() { Failure::Away(error) } else { Failure::Refused(error) }
+    if status.is_server_error() { Failure::Unavailable(error) } else { Failure::Refused(error) }
 }
 
 /// Scheme, host and port of `url`, for error messages.
@@ -230,16 +232,16 @@ mod tests {
     use super::*;
     use crate::serve::tests::server;
 
-    fn ask(address: impl std::fmt::Display, path: &str) -> Result<Vec<ChartCell>, Failure> {
-        Client::new(None, "--url").unwrap().ask(&Url::parse(&format!("http://{address}{path}")).unwrap())
+    fn cells(address: impl std::fmt::Display, path: &str) -> Result<Vec<ChartCell>, Failure> {
+        Client::new(None, "--url").unwrap().cells(&Url::parse(&format!("http://{address}{path}")).unwrap())
     }
 
     #[test]
     fn one_cell_or_several() {
         let (server, http) = server();
-        let cells = ask(server.address, "/v1/charts/weekly").unwrap();
-        assert_eq!(cells[..], http.state.charts().cells(&filter("2026-W47", "global")));
-        assert_eq!(ask(server.address, "/v1/charts/weekly?scope=*&period=*").unwrap().len(), 3);
+        let answer = cells(server.address, "/v1/charts/weekly").unwrap();
+        assert_eq!(answer[..], http.state.charts().cells(&filter("2026-W47", "global")));
+        assert_eq!(cells(server.address, "/v1/charts/weekly?scope=*&period=*").unwrap().len(), 3);
     }
 
     fn filter(period: &str, scope: &str) -> crate::state::charts::Filter {
@@ -253,18 +255,18 @@ mod tests {
     fn refusals_say_why() {
         let (server, http) = server();
         http.state.ready.store(false, std::sync::atomic::Ordering::Release);
-        let Err(Failure::Refused(error)) = ask(server.address, "/v1/charts/daily") else { panic!("not refused") };
+        let Err(Failure::Refused(error)) = cells(server.address, "/v1/charts/daily") else { panic!("not refused") };
         assert!(error.to_string().contains("the charts are `trending`"), "{error}");
-        let Err(Failure::Away(error)) = ask(server.address, "/readyz") else { panic!("not away") };
+        let Err(Failure::Unavailable(error)) = cells(server.address, "/readyz") else { panic!("not away") };
         assert!(error.to_string().contains("still catching up"), "{error}");
     }
 
     #[test]
-    fn nobody_there() {
+    fn no_server_answers() {
         let (server, _) = server();
         let address = server.address;
         drop(server);
-        let Err(Failure::Away(error)) = ask(address, "/v1/trending") else { panic!("not away") };
+        let Err(Failure::Unavailable(error)) = cells(address, "/v1/trending") else { panic!("not away") };
         let error = error.to_string();
         let expected = format!("no reprise answers at http://{address}; start one with `reprise run …`");
         assert!(error.starts_with(&expected) && error.ends_with("name it with --url"), "{error}");
@@ -272,7 +274,7 @@ mod tests {
 
     /// Another program on the port gives an error, without the escape sequences that it sends.
     #[test]
-    fn somebody_else_there() {
+    fn another_server_answers() {
         let answers =
             ["HTTP/1.1 200 OK\r\n\r\n<html>", "HTTP/1.1 404 Not Found\r\n\r\n", "\x1b[2J nonsense\r\n\r\n", ""];
         for answer in answers {
@@ -283,7 +285,7 @@ mod tests {
                 let _ = stream.read(&mut [0; 1024]);
                 stream.write_all(answer.as_bytes()).unwrap();
             });
-            let error = ask(address, "/v1/trending").unwrap_err().into_error();
+            let error = cells(address, "/v1/trending").unwrap_err().into_error();
             let text = format!("{error:#}");
             assert!(text.contains(&address.to_string()) && !text.contains('\x1b'), "{answer:?}: {text}");
             other.join().unwrap();

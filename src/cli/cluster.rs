@@ -50,7 +50,7 @@ pub enum Job {
     /// `reprise replay`.
     Replay,
     /// Either of these, with options that give it a membership in a cluster already.
-    Placed,
+    Member,
     /// A command that does not work in several processes.
     Other,
 }
@@ -70,7 +70,7 @@ pub fn run(options: Options, config: Option<PathBuf>, job: impl FnOnce(Vec<OsStr
             (Some(restarts), vec!["--listen".into(), "127.0.0.1:0".into()])
         }
         Job::Replay => (None, Vec::new()),
-        Job::Placed => {
+        Job::Member => {
             return Err(wrong(
                 "`reprise cluster` makes the addresses and the secret of its processes: leave out -n, -p, --hostfile, --hosts, \
                  --cluster-secret-file and --cluster-listen, also as environment variables and in --config",

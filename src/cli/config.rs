@@ -67,7 +67,7 @@ fn default(command: Command, name: &str, value: toml::Value) -> Result<Command> 
     // clap's defaults are `'static`, so the texts are leaked.
     let values = values.into_iter().map(|value| Ok(&*text(value)?.leak())).collect::<Result<Vec<&'static str>>>()?;
     let mut found = FileOption::default();
-    let command = default_below(command, name, &values, &mut found);
+    let command = set_defaults(command, name, &values, &mut found);
     if !found.known {
         bail!(
             "no command has an option `{name}`; write options as they are called on the command line, without the dashes"
@@ -90,12 +90,12 @@ struct FileOption {
 
 /// Sets the default in all subcommands of `command`, recursively. An option without a long name is
 /// known by its letter.
-fn default_below(mut command: Command, name: &str, values: &[&'static str], found: &mut FileOption) -> Command {
+fn set_defaults(mut command: Command, name: &str, values: &[&'static str], found: &mut FileOption) -> Command {
     let subcommands: Vec<String> =
         command.get_subcommands().map(|subcommand| subcommand.get_name().to_owned()).collect();
     for subcommand in subcommands {
         command = command.mut_subcommand(subcommand, |subcommand| {
-            let subcommand = default_below(subcommand, name, values, found);
+            let subcommand = set_defaults(subcommand, name, values, found);
             let is_it = |option: &&Arg| match option.get_long() {
                 Some(long) => long == name,
                 None => option.get_short().is_some_and(|short| name.strip_prefix(short) == Some("")),
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_refused() {
+    fn unknown_options_are_refused() {
         let error = format!("{:#}", parse("tpoic = \"plays\"", &["reprise", "run"]).unwrap_err());
         assert!(error.contains("no command has an option `tpoic`"), "{error}");
         let error = format!("{:#}", parse("topic = [1]", &["reprise", "run"]).unwrap_err());

@@ -70,8 +70,9 @@ pub fn run(Command::Ls(options): &Command) -> Result<()> {
 fn describe(DeadLetters { dead_letters, counts, lake_dead_letters, lake }: DeadLetters, width: Option<u16>) -> String {
     let is_none = counts.is_empty() && dead_letters.is_empty();
     if is_none && lake_dead_letters > 0 {
-        let of_before = grouped(lake_dead_letters);
-        return format!("no dead letters since the start; the lake keeps {of_before} of before: {lake}/dead_letters");
+        let earlier = grouped(lake_dead_letters);
+        let note = format!("no dead letters since the start; earlier ones in {lake}/dead_letters: {earlier}");
+        return fitted(&note, width);
     }
     if is_none {
         return "no dead letters".to_owned();
@@ -82,6 +83,6 @@ fn describe(DeadLetters { dead_letters, counts, lake_dead_letters, lake }: DeadL
         let place = format!("{}/{} at {}", letter.topic, letter.partition, letter.offset);
         vec![place, letter.time.unwrap_or_else(|| "–".to_owned()), letter.reason, letter.detail]
     });
-    let heading = fitted("newest first, with what is wrong", width);
+    let heading = fitted("newest first", width);
     format!("{counts}\n\n{heading}\n{}", columns(&["place", "time", "reason", "detail"], letters, width))
 }

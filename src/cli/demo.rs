@@ -45,8 +45,6 @@ const TAIL: LongTail = LongTail { songs: 5000, skew: 0.8 };
 /// The shortest cycle in which the popularity of a song rises and falls, so that rows of the charts
 /// move now and then.
 const CYCLE_S: u64 = 20 * 60;
-/// Printed below the newest lists: how to see the others.
-const MORE: &str = "Every list: --all, a pipe, or --format json.";
 /// The folder for lakes of demos, in the working directory.
 const LAKES: &str = "lakes";
 /// How long past trending windows can be queried.
@@ -190,7 +188,7 @@ fn show(options: Options, lake: &DemoLake) -> Result<String> {
     };
     let state = run.run(stop, started)?;
     if let Some(format) = options.format {
-        options.printed.print(&state.charts(), &Filter::default(), format, MORE)?;
+        options.printed.print(&state.charts(), &Filter::default(), format, "")?;
     }
     let plays = crate::text::grouped(state.status().lake_plays);
     Ok(plays)
@@ -222,7 +220,7 @@ impl DemoLake {
         if let Some(lake) = chosen {
             if lake.exists() {
                 return Err(wrong(format!(
-                    "{} exists already, and a demo begins with a lake of its own: name another folder with --lake",
+                    "{} exists already, and a demo needs a new lake: name another folder with --lake",
                     lake.display()
                 )));
             }

@@ -134,8 +134,11 @@ mod tests {
         make("lake/song_plays");
         make("lake/dead_letters");
         for table in ["lake/song_plays", "lake/dead_letters"] {
-            let said = refused(table).unwrap_err();
-            assert!(said.ends_with(&format!("name the lake, {}", folder.path().join("lake").display())), "{said}");
+            let message = refused(table).unwrap_err();
+            assert!(
+                message.ends_with(&format!("name the lake, {}", folder.path().join("lake").display())),
+                "{message}"
+            );
         }
         refused("lake").unwrap();
         refused("none").unwrap();

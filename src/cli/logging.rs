@@ -48,7 +48,7 @@ pub fn stop_flag(doing: &'static str) -> Result<Arc<AtomicBool>> {
             log::print_left_behind();
             std::process::exit(130);
         }
-        log::note(&format!("stopping: {doing}; again to leave at once"));
+        log::note(&format!("stopping: {doing}; press Ctrl-C again to exit at once"));
     };
     ctrlc::set_handler(handler).context("Ctrl-C cannot be listened for")?;
     Ok(stop)

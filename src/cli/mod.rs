@@ -53,8 +53,12 @@ Examples:
   reprise trending --watch                              the trending chart of a running instance
   reprise replay ./lake                                 recompute the charts from the lake alone
 
-The exit status is 0 on success, 1 on failure, 2 if the command line is wrong, and 130 after a second Ctrl-C. A mistake that
-only the server or the lake can detect is a failure (1)."
+Exit status:
+  0    success
+  1    failure; also a mistake that only the server or the lake can detect, such as an unknown chart
+  2    the command line, or a file that it names, is wrong
+  3    in a process of `reprise cluster`: everything was read, and no record is a valid play
+  130  ended by a second Ctrl-C, without a commit"
 )]
 struct Reprise {
     /// A TOML file of options, by their long names; flags and environment variables override it.
@@ -155,7 +159,7 @@ fn job(arguments: Vec<OsString>) -> Result<cluster::Job> {
     Ok(match parse(arguments)?.command {
         Command::Run(run) if !run.peers.are_given() => cluster::Job::Run,
         Command::Replay(replay) if !replay.peers.are_given() => cluster::Job::Replay,
-        Command::Run(_) | Command::Replay(_) => cluster::Job::Placed,
+        Command::Run(_) | Command::Replay(_) => cluster::Job::Member,
         _ => cluster::Job::Other,
     })
 }

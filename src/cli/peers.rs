@@ -42,7 +42,7 @@ pub struct Peers {
     /// How long to wait until all processes have joined.
     #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = parse_duration, env = "REPRISE_JOIN_TIMEOUT")]
     join_timeout: Duration,
-    /// A process that receives nothing from another one for this long takes it for lost, and ends.
+    /// A process that receives nothing from another one for this long treats it as lost, and ends.
     #[arg(long, value_name = "SPAN", default_value = "4s", value_parser = stall_timeout, env = "REPRISE_STALL_TIMEOUT")]
     stall_timeout: Duration,
     /// Stop as on SIGTERM when stdin is closed, which happens when the process that has started
@@ -135,8 +135,7 @@ impl Peers {
     }
 }
 
-/// Parses a stall timeout: at least so long that a missing heartbeat means more than a busy
-/// machine.
+/// Parses a stall timeout. It must be so large that a busy machine does not miss it.
 fn stall_timeout(text: &str) -> Result<Duration, String> {
     match parse_duration(text)? {
         span if span >= Duration::from_millis(500) => Ok(span),

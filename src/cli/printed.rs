@@ -15,6 +15,8 @@ use crate::text::grouped;
 
 /// Entries of each list on a terminal without `--all`.
 const HEAD_ENTRIES: usize = 10;
+/// Printed below the newest lists: how to see the others.
+const MORE: &str = "Every list: --all, a pipe, or --format json.";
 
 /// Where charts are printed, and how much of them.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -30,13 +32,13 @@ pub struct Printed {
 
 impl Printed {
     /// Prints the cells of `charts` that match `filter`, and returns their number. On a terminal,
-    /// as tables and without a filter, prints only the newest list of each chart, and then `more`,
-    /// which says how to print the others.
+    /// as tables and without a filter, prints only the newest list of each chart, and then how to print
+    /// the others; `selection` adds how to print a single one.
     ///
     /// # Errors
     /// If the file or standard output cannot be written.
-    pub fn print(&self, charts: &Charts, filter: &Filter, format: Format, more: &str) -> Result<usize> {
-        let count = charts.places(filter).len();
+    pub fn print(&self, charts: &Charts, filter: &Filter, format: Format, selection: &str) -> Result<usize> {
+        let count = charts.keys(filter).len();
         let is_filtered = filter.chart.is_some() || filter.scope.is_some() || filter.period.is_some();
         let is_for_people = format == Format::Table && self.output.is_none() && io::stdout().is_terminal();
         if is_filtered || self.all || !is_for_people {
@@ -46,7 +48,7 @@ impl Printed {
         let heads = charts.heads(HEAD_ENTRIES);
         output::write(format, &heads, None)?;
         if count > 0 {
-            output::print_text(&note(&heads, count, more, output::screen_width()))?;
+            output::print_text(&note(&heads, count, selection, output::screen_width()))?;
         }
         Ok(count)
     }
@@ -75,10 +77,10 @@ pub fn check_output(format: Format, path: Option<&Path>) -> Result<()> {
 }
 
 /// A note on the lists that are not shown, in lines that fit the terminal.
-fn note(heads: &[ChartCell], count: usize, more: &str, width: Option<u16>) -> String {
+fn note(heads: &[ChartCell], count: usize, selection: &str, width: Option<u16>) -> String {
     let (shown, count) = (grouped(heads.len() as u64), grouped(count as u64));
     let above = format!("{shown} of {count} lists, the newest of each chart, with up to {HEAD_ENTRIES} entries.");
-    format!("\n{}\n{}\n", fitted(&above, width), fitted(more, width))
+    format!("\n{}\n{}\n", fitted(&above, width), fitted(&format!("{MORE}{selection}"), width))
 }
 
 /// The `as_of` of charts that contain every play of `snapshot`: its version, and the epoch of the

@@ -11,7 +11,7 @@ use super::Reprise;
 
 const HEAD: &str = "# Configuration
 
-Every option of every command, made from the program itself: a test compares this page with it.
+Every option of every command. A test keeps this page equal to the options of the program.
 
 An option on the command line wins over its environment variable, and that over the file that
 `--config` names. The file is TOML, with the long names of options without their dashes

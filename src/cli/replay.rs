@@ -36,8 +36,8 @@ use crate::terminal::output::Format;
 use crate::text::grouped;
 use crate::text::log;
 
-/// Printed below the newest lists: how to see the others.
-const MORE: &str = "Every list: --all, a pipe, or --format json. One: --chart weekly --scope US --period 2026-W47.";
+/// Printed below the newest lists: how to see one of the others.
+const SELECTION: &str = " One: --chart weekly --scope US --period 2026-W47.";
 
 /// The options of `reprise replay`.
 #[derive(clap::Args)]
@@ -111,7 +111,7 @@ pub fn run(options: Options) -> Result<()> {
     start_log("warn");
     // Exit at once, as on Ctrl-C: a replay has nothing to commit.
     options.peers.stop_with_stdin(|| std::process::exit(130))?;
-    let definitions = only(options.charts.load()?, options.chart.as_deref()).wrong_usage()?;
+    let definitions = with_only(options.charts.load()?, options.chart.as_deref()).wrong_usage()?;
     options.printed.check(options.format)?;
     check(&options, &definitions).wrong_usage()?;
     let lake = options.lake.absolute()?;
@@ -119,7 +119,7 @@ pub fn run(options: Options) -> Result<()> {
     let _memory = memory::watch(options.memory_max.bytes(), memory::Parts::default, fail)?;
     let Some(team) = options.team(&definitions)? else { return Ok(()) };
     let watch = team.watch()?;
-    let Some((snapshot, clock_us)) = options.what(&lake, &team, &definitions)? else { return Ok(()) };
+    let Some((snapshot, clock_us)) = options.input(&lake, &team, &definitions)? else { return Ok(()) };
     let files: Vec<_> = snapshot.files_between(times_us.start, times_us.end).cloned().collect();
     let is_first = team.process() == 0;
     drop(watch);
@@ -133,8 +133,8 @@ pub fn run(options: Options) -> Result<()> {
     let found = Lake::of(&snapshot, lake.display().to_string());
     charts.set_as_of(as_of(&snapshot, clock_us));
     let filter = Filter { chart: options.chart, scope: options.scope, period: options.period, limit: None };
-    if options.printed.print(&charts, &filter, options.format, MORE)? == 0 {
-        return nothing(&charts, &filter, &found);
+    if options.printed.print(&charts, &filter, options.format, SELECTION)? == 0 {
+        return report_empty(&charts, &filter, &found);
     }
     Ok(())
 }
@@ -159,14 +159,14 @@ impl Lake {
 /// # Errors
 /// If no play can have the given scope: then the request was wrong, and the result is not just
 /// empty.
-fn nothing(charts: &Charts, filter: &Filter, lake: &Lake) -> Result<()> {
+fn report_empty(charts: &Charts, filter: &Filter, lake: &Lake) -> Result<()> {
     let text = match lake {
         Lake { plays: 0, dead_letters: 0, name } => format!("the lake {name} holds no play"),
         Lake { plays: 0, dead_letters: 1, name } => format!("the lake {name} holds no play (1 dead letter)"),
         Lake { plays: 0, dead_letters, name } => {
             format!("the lake {name} holds no play ({} dead letters)", grouped(*dead_letters))
         }
-        Lake { name, .. } => elsewhere(charts, filter, name)?,
+        Lake { name, .. } => where_plays_are(charts, filter, name)?,
     };
     // On stderr: a program that reads stdout expects no lines for an empty result.
     log::note(&text);
@@ -174,7 +174,7 @@ fn nothing(charts: &Charts, filter: &Filter, lake: &Lake) -> Result<()> {
 }
 
 /// The message for a lake with plays of which none match the filter: where there are some.
-fn elsewhere(charts: &Charts, filter: &Filter, lake: &str) -> Result<String> {
+fn where_plays_are(charts: &Charts, filter: &Filter, lake: &str) -> Result<String> {
     let definitions = charts.definitions();
     let scope = filter.scope.as_ref();
     let counts_by = |chart: &u32| scope.is_none_or(|scope| scopes(definitions, *chart).contains(&scope.kind()));
@@ -182,23 +182,21 @@ fn elsewhere(charts: &Charts, filter: &Filter, lake: &str) -> Result<String> {
     let chart = named.or_else(|| (0..definitions.charts.len() as u32).find(counts_by)).unwrap_or(TRENDING);
     let available = charts.available(chart, scope, None);
     let name = definitions.name(chart);
-    if let Some(scope) = scope.filter(|scope| !may_have(charts, chart, scope)) {
-        bail!("no play in {lake} that was counted has the scope {}; of {name} {available}", scope.name());
+    if let Some(scope) = scope.filter(|scope| !is_possible(charts, chart, scope)) {
+        bail!("no play counted from {lake} has the scope {}; of {name}, {available}", scope.name());
     }
-    Ok(format!(
-        "no plays in {lake} are in the charts, scope, period and times that were asked for; of {name} {available}"
-    ))
+    Ok(format!("no play in {lake} matches the given charts, scope, period and times; of {name}, {available}"))
 }
 
-/// Whether there can be a list of `chart` for `scope`. [`Charts::may_have`] tells it by the other
+/// Whether there can be a list of `chart` for `scope`. [`Charts::is_possible`] tells it by the other
 /// charts, but a replay of the trending window alone counts none. There, a scope such as `US`, of a
 /// dimension whose values are written without a prefix and have a fixed form, is refused if its
 /// value does not have that form and the window has other scopes of the dimension.
-fn may_have(charts: &Charts, chart: u32, scope: &Scope) -> bool {
+fn is_possible(charts: &Charts, chart: u32, scope: &Scope) -> bool {
     let Scope::Of(dimension, value) = scope else { return true };
     let is_of_kind = |other: &Scope| other.kind() == scope.kind();
     let is_odd = chart == TRENDING && dimension.is_bare() && !dimension.is_plausible(value.as_str());
-    charts.may_have(scope) && !(is_odd && charts.scopes_after(TRENDING, None, usize::MAX).iter().any(is_of_kind))
+    charts.is_possible(scope) && !(is_odd && charts.scopes_after(TRENDING, None, usize::MAX).iter().any(is_of_kind))
 }
 
 impl Options {
@@ -217,9 +215,9 @@ impl Options {
 
     /// The snapshot that all processes read, and the clock for the trending window. `None` if
     /// process 0 has left.
-    fn what(&self, lake: &Path, team: &Team, definitions: &Definitions) -> Result<Option<(Snapshot, Option<i64>)>> {
+    fn input(&self, lake: &Path, team: &Team, definitions: &Definitions) -> Result<Option<(Snapshot, Option<i64>)>> {
         if team.process() > 0 {
-            let Some(Start { view, clock_us }) = team.hear()? else { return Ok(None) };
+            let Some(Start { view, clock_us }) = team.receive()? else { return Ok(None) };
             return Ok(Some((view.open(lake)?, clock_us)));
         }
         let snapshot = Snapshot::open(lake, None)?;
@@ -227,7 +225,7 @@ impl Options {
             Some(clock_us) => Some(clock_us),
             None => clock_of_plays(&latest_times(snapshot.files(), definitions)?),
         };
-        team.announce(&Start { view: View::of(&snapshot), clock_us })?;
+        team.broadcast(&Start { view: View::of(&snapshot), clock_us })?;
         Ok(Some((snapshot, clock_us)))
     }
 }
@@ -292,15 +290,15 @@ fn check(options: &Options, definitions: &Arc<Definitions>) -> Result<()> {
     }
     let Some(kind) = options.scope.as_ref().map(Scope::kind) else { return Ok(()) };
     let all = (0..definitions.charts.len() as u32).chain([TRENDING]);
-    let mut asked = all.filter(|one| chart.is_none_or(|chart| chart == *one));
-    if asked.any(|chart| scopes(definitions, chart).contains(&kind)) {
+    let mut selected = all.filter(|one| chart.is_none_or(|chart| chart == *one));
+    if selected.any(|chart| scopes(definitions, chart).contains(&kind)) {
         return Ok(());
     }
-    let said = match options.chart.as_ref().zip(chart) {
+    let message = match options.chart.as_ref().zip(chart) {
         Some((name, chart)) => format!("chart {name} has no {kind:?} lists; it has {:?}", scopes(definitions, chart)),
         None => format!("no chart has {kind:?} lists"),
     };
-    bail!("{}", said.to_lowercase())
+    bail!("{}", message.to_lowercase())
 }
 
 /// Refuses a period that is not written as the periods of `chart` are, or, without a chart, as
@@ -322,7 +320,7 @@ fn check_period(charts: &Charts, chart: Option<u32>, period: &str) -> Result<()>
 }
 
 /// The definitions reduced to `chart`, if one is given, so that others are not counted.
-fn only(definitions: Arc<Definitions>, chart: Option<&str>) -> Result<Arc<Definitions>> {
+fn with_only(definitions: Arc<Definitions>, chart: Option<&str>) -> Result<Arc<Definitions>> {
     let Some(name) = chart else { return Ok(definitions) };
     let index = definitions.index_of(name).with_context(|| {
         let names: Vec<&str> = definitions.charts.iter().map(|chart| chart.name.as_str()).collect();

@@ -20,7 +20,7 @@ use super::parsers::{brokers, listen_address, parse_duration, parse_option};
 use super::peers::Peers;
 use super::printed::{Printed, committed};
 use super::usage::{WrongUsage, wrong};
-use crate::cluster::supervise::DONE_IN_VAIN;
+use crate::cluster::supervise::RESULT_UNDELIVERED;
 use crate::kafka::{DEFAULT_GROUP, DEFAULT_SERVERS, TopicConfig};
 use crate::lake::{maintenance, owner};
 use crate::process::failpoint;
@@ -254,25 +254,25 @@ pub fn run(options: Options) -> Result<()> {
     if let Some(format) = options.format {
         if stop.load(Ordering::Relaxed) {
             bail!(
-                "stopped before everything was read, so the charts are not whole, and are not printed; start again to go on"
+                "stopped before everything was read, so the charts are incomplete and are not printed; start again to continue"
             );
         }
         // There are none if the run was stopped while its cluster was forming.
         let durable = shared.durable_charts().context("the run ended before it had any charts")?;
         let charts = committed(&durable, shared.incarnation(), &lake)?;
-        options.printed.print(&charts, &Filter::default(), format, "Every list: --all, a pipe, or --format json.")?;
+        options.printed.print(&charts, &Filter::default(), format, "")?;
     }
     let no_plays = shared.status().no_plays.clone().filter(|_| options.until_caught_up);
-    no_plays.map_or(Ok(()), |no_plays| fail_in_vain(no_plays, options.peers.is_supervised()))
+    no_plays.map_or(Ok(()), |no_plays| exit_undelivered(no_plays, options.peers.is_supervised()))
 }
 
 /// Ends a run whose topic had records but no valid play with an error, so that a caller that waits
 /// for charts learns that there are none. Under a supervisor the exit status also tells it that a
 /// restart would not help.
-fn fail_in_vain(no_plays: String, is_supervised: bool) -> Result<()> {
+fn exit_undelivered(no_plays: String, is_supervised: bool) -> Result<()> {
     if is_supervised {
         log::print_error("error:", &no_plays);
-        std::process::exit(DONE_IN_VAIN.into());
+        std::process::exit(RESULT_UNDELIVERED.into());
     }
     Err(anyhow!(no_plays))
 }

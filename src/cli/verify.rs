@@ -80,9 +80,10 @@ pub fn run(options: Options) -> Result<()> {
 fn against(options: &Options, given: &str, lake: &Path) -> Result<()> {
     let [snapshot, status] = [(&["v1", "snapshot"], Some("true")), (&["v1", "status"], None)]
         .map(|(path, durable)| url(AGAINST, given, path, &[("durable", durable)]));
-    let asked = Asked { given, client: client(&options.token, AGAINST)?, snapshot: snapshot?, status: status? };
+    let instance =
+        LiveInstance { given, client: client(&options.token, AGAINST)?, snapshot: snapshot?, status: status? };
     let definitions = options.charts.load()?;
-    let body = asked.whole(options.wait)?;
+    let body = instance.whole(options.wait)?;
     let live = Live::open(BufReader::new(body.as_slice())).with_context(|| not_a_reprise(given))?;
     let as_of = live.header.as_of;
     let version = as_of.lake_version.filter(|_| as_of.durable).with_context(|| not_a_reprise(given))?;
@@ -141,7 +142,7 @@ fn elsewhere(lake: &Path, theirs: &str) -> String {
 }
 
 /// The instance whose charts are compared, and the URLs to ask.
-struct Asked<'a> {
+struct LiveInstance<'a> {
     given: &'a str,
     client: Client,
     snapshot: Url,
@@ -156,7 +157,7 @@ enum Answer {
     NotYet(String),
 }
 
-impl Asked<'_> {
+impl LiveInstance<'_> {
     /// The durable charts of the instance. Waits up to `wait` for it to start, to read its topic
     /// and to commit.
     fn whole(&self, wait: Duration) -> Result<Vec<u8>> {
@@ -166,9 +167,9 @@ impl Asked<'_> {
             let (why, hint) = match self.answer() {
                 Ok(Answer::Whole(body)) => return Ok(body),
                 Ok(Answer::NotYet(why)) => {
-                    (format!("there is nothing to compare: {why}"), "; ask again after that, or give a longer --wait")
+                    (format!("there is nothing to compare: {why}"), "; try again after that, or give a longer --wait")
                 }
-                Err(Failure::Away(error)) => (format!("{error:#}"), ""),
+                Err(Failure::Unavailable(error)) => (format!("{error:#}"), ""),
                 Err(Failure::Refused(error)) => return Err(error),
             };
             if Instant::now() >= until {
@@ -182,11 +183,11 @@ impl Asked<'_> {
         }
     }
 
-    /// Asks once. After its start an instance commits when it has read everything, or when its
-    /// commit interval is over. What it serves until then is not in the lake, so there is nothing
-    /// to compare.
+    /// Requests the snapshot once. After its start an instance commits when it has read everything,
+    /// or when its commit interval is over. Before that, its charts are not in the lake, so there is
+    /// nothing to compare.
     fn answer(&self) -> Result<Answer, Failure> {
-        // Asked before the snapshot, which then contains all that this status calls committed.
+        // Requested before the snapshot, which then contains all that this status calls committed.
         let committed = self.client.json::<Committed>(&self.status)?;
         let body = self.client.snapshot(&self.snapshot)?;
         let live = Live::open(BufReader::new(body.as_slice())).with_context(|| not_a_reprise(self.given));
@@ -225,7 +226,7 @@ pub fn alone(lake: &Path, workers: usize) -> Result<()> {
     output::print_text(&checked.report)?;
     match checked.problems {
         0 => Ok(()),
-        1 => bail!("the lake {} is not whole: what is wrong stands above", lake.display()),
-        problems => bail!("the lake {} is not whole: {problems} problems stand above", lake.display()),
+        1 => bail!("the lake {} is damaged or incomplete: see above", lake.display()),
+        problems => bail!("the lake {} is damaged or incomplete: see the {problems} problems above", lake.display()),
     }
 }

@@ -17,7 +17,7 @@ use super::secret::Secret;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Handshakes that may run at the same time. Further connections are dropped; a process of the
 /// cluster tries again.
-const KNOCKING_MAX: usize = 64;
+const HANDSHAKES_MAX: usize = 64;
 /// Failed handshakes that are logged: a port scan must not fill the disk with log lines.
 const WARNINGS_MAX: usize = 20;
 
@@ -59,9 +59,9 @@ pub fn has_hung_up(socket: &TcpStream) -> bool {
 pub struct Acceptor {
     listener: TcpListener,
     secret: Option<Secret>,
-    let_in: Sender<Peer>,
-    guests: Receiver<Peer>,
-    knocking: Arc<AtomicUsize>,
+    accepted: Sender<Peer>,
+    peers: Receiver<Peer>,
+    handshakes: Arc<AtomicUsize>,
     warnings: Arc<AtomicUsize>,
     last_refusal: String,
 }
@@ -69,40 +69,40 @@ pub struct Acceptor {
 impl Acceptor {
     /// An acceptor of peers that know the `secret`. `listener` must be non-blocking.
     pub fn new(listener: TcpListener, secret: Option<Secret>) -> Self {
-        let (let_in, guests) = channel();
-        let (knocking, warnings, last_refusal) = Default::default();
-        Self { listener, secret, let_in, guests, knocking, warnings, last_refusal }
+        let (accepted, peers) = channel();
+        let (handshakes, warnings, last_refusal) = Default::default();
+        Self { listener, secret, accepted, peers, handshakes, warnings, last_refusal }
     }
 
     /// Starts a handshake for each new connection, and returns the next peer that has completed
     /// one, if any. Does not block.
     pub fn next(&mut self) -> Option<Peer> {
         // Bounded, so that a flood of connections does not keep us in this loop.
-        for _ in 0..KNOCKING_MAX {
+        for _ in 0..HANDSHAKES_MAX {
             let Ok((socket, from)) = self.listener.accept() else { break };
-            if self.knocking.load(Ordering::Relaxed) >= KNOCKING_MAX {
+            if self.handshakes.load(Ordering::Relaxed) >= HANDSHAKES_MAX {
                 continue;
             }
-            self.knocking.fetch_add(1, Ordering::Relaxed);
-            let (secret, let_in) = (self.secret.clone(), self.let_in.clone());
-            let (knocking, warnings) = (self.knocking.clone(), self.warnings.clone());
-            let answer = move || {
-                match introduced(socket, from, secret.as_ref()) {
-                    Ok(peer) => drop(let_in.send(peer)),
+            self.handshakes.fetch_add(1, Ordering::Relaxed);
+            let (secret, accepted) = (self.secret.clone(), self.accepted.clone());
+            let (handshakes, warnings) = (self.handshakes.clone(), self.warnings.clone());
+            let handshake = move || {
+                match shake_hands(socket, from, secret.as_ref()) {
+                    Ok(peer) => drop(accepted.send(peer)),
                     Err(error) if warnings.fetch_add(1, Ordering::Relaxed) < WARNINGS_MAX => {
                         handshake::warn_of(from, &error);
                     }
                     Err(_) => {}
                 }
-                knocking.fetch_sub(1, Ordering::Relaxed);
+                handshakes.fetch_sub(1, Ordering::Relaxed);
             };
             // If no thread can be started, the connection is dropped; a process of the cluster
             // tries again.
-            if std::thread::Builder::new().name("reprise-accept".to_owned()).spawn(answer).is_err() {
-                self.knocking.fetch_sub(1, Ordering::Relaxed);
+            if std::thread::Builder::new().name("reprise-accept".to_owned()).spawn(handshake).is_err() {
+                self.handshakes.fetch_sub(1, Ordering::Relaxed);
             }
         }
-        self.guests.try_recv().ok()
+        self.peers.try_recv().ok()
     }
 
     /// Refuses a peer, tells it the `reason`, and closes the connection.
@@ -110,7 +110,7 @@ impl Acceptor {
         warn!(from = %peer.from, "refused process {}: {reason}", peer.process());
         // Best effort: the peer may have closed the connection.
         let _ = handshake::refuse(&mut peer.socket, reason);
-        self.last_refusal = format!("The last one that was refused: {reason}");
+        self.last_refusal = format!("Last refusal: {reason}");
     }
 
     /// The last refusal, as a sentence to append to the error that a process is missing; empty if
@@ -120,7 +120,7 @@ impl Acceptor {
     }
 }
 
-fn introduced(mut socket: TcpStream, from: SocketAddr, secret: Option<&Secret>) -> anyhow::Result<Peer> {
+fn shake_hands(mut socket: TcpStream, from: SocketAddr, secret: Option<&Secret>) -> anyhow::Result<Peer> {
     let never = AtomicBool::new(false);
     // On some systems an accepted socket inherits the non-blocking mode of its listener.
     socket.set_nonblocking(false)?;

@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn names_what_differs_with_both_values() {
+    fn a_difference_has_both_values() {
         let weekly = fingerprint("[[chart]]\nname = 'weekly'\nperiod = 'week'");
         assert_eq!(weekly.difference(&weekly), None);
         let found = weekly.difference(&fingerprint("[[chart]]\nname = 'weekly'\nperiod = 'month'")).unwrap();

@@ -176,8 +176,8 @@ mod tests {
     fn without_a_secret_all_must_be_on_loopback() {
         membership(&["127.0.0.1:2101", "localhost:2102", "[::1]:2103"]).check().unwrap();
         for stranger in ["10.0.0.1:2102", "host:2102", "localhost.example.com:2102", "127.0.0.1.nip.io:2102"] {
-            let said = membership(&["127.0.0.1:2101", stranger]).check().unwrap_err().to_string();
-            assert!(said.contains(stranger) && said.contains("--cluster-secret-file"), "{said}");
+            let message = membership(&["127.0.0.1:2101", stranger]).check().unwrap_err().to_string();
+            assert!(message.contains(stranger) && message.contains("--cluster-secret-file"), "{message}");
         }
         let everywhere =
             Membership { listen: Some("0.0.0.0:2101".parse().unwrap()), ..membership(&["127.0.0.1:2101"]) };
@@ -186,9 +186,9 @@ mod tests {
 
     #[test]
     fn a_process_is_one_of_those_that_there_are() {
-        let said =
+        let message =
             Membership { process: 2, ..membership(&["127.0.0.1:1", "127.0.0.1:2"]) }.check().unwrap_err().to_string();
-        assert!(said.contains("from 0 to 1"), "{said}");
+        assert!(message.contains("from 0 to 1"), "{message}");
     }
 
     #[test]

@@ -20,12 +20,12 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Reports the state of this process, which `look` returns: at the next tick after it changes, at
 /// the tick that stops the run, and at least once a second. `look` is `Some` on one worker of
 /// each process only.
-pub fn pulse<'scope>(
+pub fn report_process<'scope>(
     ticks: StreamVec<'scope, Epoch, Tick>,
     look: Option<impl Fn() -> ProcessReport + 'static>,
 ) -> StreamVec<'scope, Epoch, Report> {
     let mut last: Option<(ProcessReport, Instant)> = None;
-    ticks.unary(Pipeline, "Pulse", move |_capability, _info| {
+    ticks.unary(Pipeline, "ReportProcess", move |_capability, _info| {
         move |input, output| {
             input.for_each(|capability, ticks| {
                 let stops = ticks.drain(..).any(|tick| tick.stage == Stage::Stop);
@@ -43,8 +43,8 @@ pub fn pulse<'scope>(
 }
 
 /// Passes the orders that this process receives to `shutdown`.
-pub fn obey(orders: StreamVec<'_, Epoch, Order>, shutdown: Shutdown) {
+pub fn apply_orders(orders: StreamVec<'_, Epoch, Order>, shutdown: Shutdown) {
     orders.sink(Pipeline, "Orders", move |(input, _frontier)| {
-        input.for_each(|_capability, orders| orders.drain(..).for_each(|order| shutdown.obey(order)));
+        input.for_each(|_capability, orders| orders.drain(..).for_each(|order| shutdown.apply(order)));
     });
 }

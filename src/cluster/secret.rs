@@ -38,23 +38,23 @@ impl Secret {
         Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, bytes)))
     }
 
-    /// Proof that we know the secret: the HMAC of our `role` and of `said`, the hellos of both
+    /// Proof that we know the secret: the HMAC of our `role` and of the `transcript`, the hellos of both
     /// ends. The role is part of it so that the other end cannot send our proof back as its own.
-    pub fn prove(&self, role: &str, said: &[u8]) -> [u8; PROOF_BYTES] {
+    pub fn prove(&self, role: &str, transcript: &[u8]) -> [u8; PROOF_BYTES] {
         let mut proof = [0; PROOF_BYTES];
-        proof.copy_from_slice(hmac::sign(&self.0, &message(role, said)).as_ref());
+        proof.copy_from_slice(hmac::sign(&self.0, &message(role, transcript)).as_ref());
         proof
     }
 
     /// Whether `proof` is that of a process that knows the secret and has this `role`. Compares in
     /// constant time.
-    pub fn is_proved(&self, role: &str, said: &[u8], proof: &[u8]) -> bool {
-        hmac::verify(&self.0, &message(role, said), proof).is_ok()
+    pub fn is_proved(&self, role: &str, transcript: &[u8], proof: &[u8]) -> bool {
+        hmac::verify(&self.0, &message(role, transcript), proof).is_ok()
     }
 }
 
-fn message(role: &str, said: &[u8]) -> Vec<u8> {
-    [role.as_bytes(), b"\0", said].concat()
+fn message(role: &str, transcript: &[u8]) -> Vec<u8> {
+    [role.as_bytes(), b"\0", transcript].concat()
 }
 
 #[cfg(test)]
@@ -80,7 +80,7 @@ mod tests {
         let proof = Secret::read(&path).unwrap().prove("accept", b"");
         assert!(Secret::new(b"0123456789abcdef").unwrap().is_proved("accept", b"", &proof));
         std::fs::write(&path, "0123456789abcde\n").unwrap();
-        let said = format!("{:#}", Secret::read(&path).err().unwrap());
-        assert!(said.contains("15 bytes") && said.contains("secret"), "{said}");
+        let message = format!("{:#}", Secret::read(&path).err().unwrap());
+        assert!(message.contains("15 bytes") && message.contains("secret"), "{message}");
     }
 }

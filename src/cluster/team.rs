@@ -106,14 +106,14 @@ impl Team {
             return Ok(true);
         }
         if self.process() > 0 {
-            let first = self.links().into_iter().next().context("a process alone has nobody to wait for")?;
-            first.say(READY).context("process 0 cannot be told that we are ready")?;
-            return Ok(self.hear::<ReadyToStart>()?.is_some());
+            let first = self.links().into_iter().next().context("a single process has no other to wait for")?;
+            first.send_control(READY).context("cannot tell process 0 that this process is ready")?;
+            return Ok(self.receive::<ReadyToStart>()?.is_some());
         }
         for link in self.links() {
-            link.hear().context("not all processes of the cluster have become ready")?;
+            link.receive_control().context("not all processes of the cluster have become ready")?;
         }
-        self.announce(&ReadyToStart)?;
+        self.broadcast(&ReadyToStart)?;
         Ok(true)
     }
 
@@ -121,19 +121,22 @@ impl Team {
     ///
     /// # Errors
     /// If a process is lost.
-    pub fn announce(&self, start: &impl Serialize) -> Result<()> {
-        let word = serde_json::to_vec(start)?;
-        self.links().iter().try_for_each(|link| link.say(&word)).context("the cluster cannot be told where to go on")
+    pub fn broadcast(&self, start: &impl Serialize) -> Result<()> {
+        let message = serde_json::to_vec(start)?;
+        self.links()
+            .iter()
+            .try_for_each(|link| link.send_control(&message))
+            .context("cannot send the start position to the cluster")
     }
 
     /// Waits for the next control message of process 0. `None` if it leaves instead.
     ///
     /// # Errors
     /// If process 0 is lost, or its message is not a `T`.
-    pub fn hear<T: DeserializeOwned>(&self) -> Result<Option<T>> {
-        let first = self.links().into_iter().next().context("a process alone has nobody to listen to")?;
-        let word = first.hear().context("process 0 does not say where to go on")?;
-        word.map(|word| serde_json::from_slice(&word).context("process 0 sent an invalid message")).transpose()
+    pub fn receive<T: DeserializeOwned>(&self) -> Result<Option<T>> {
+        let first = self.links().into_iter().next().context("a single process has no other to receive from")?;
+        let message = first.receive_control().context("process 0 has not sent the start position")?;
+        message.map(|message| serde_json::from_slice(&message).context("process 0 sent an invalid message")).transpose()
     }
 
     /// Says farewell on all links of a cluster whose workers were not started.

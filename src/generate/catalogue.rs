@@ -3,8 +3,8 @@
 
 use serde_json::json;
 
-use super::dice::{Alias, Dice};
 use super::names;
+use super::random::{Alias, Random};
 
 /// The most songs of a long tail: each takes some 120 bytes of memory.
 pub const SONGS_MAX: u32 = 1_000_000;
@@ -64,8 +64,8 @@ impl Catalogue {
     }
 
     /// Draws a song by popularity.
-    pub fn draw(&self, dice: &mut Dice) -> usize {
-        self.popularity.draw(dice)
+    pub fn draw(&self, random: &mut Random) -> usize {
+        self.popularity.draw(random)
     }
 
     /// The song's id, which is the key of its Kafka records.
@@ -126,10 +126,10 @@ mod tests {
 
     #[test]
     fn the_head_of_a_long_tail_follows_zipf() {
-        let (catalogue, mut dice) = (Catalogue::long_tail(10_000, 1.1), Dice::new(3));
+        let (catalogue, mut random) = (Catalogue::long_tail(10_000, 1.1), Random::new(3));
         let mut plays = vec![0u32; catalogue.songs()];
         for _ in 0..500_000 {
-            plays[catalogue.draw(&mut dice)] += 1;
+            plays[catalogue.draw(&mut random)] += 1;
         }
         let all: f64 = (1..=10_000).map(|rank| f64::from(rank).powf(-1.1)).sum();
         for rank in 1..=20usize {

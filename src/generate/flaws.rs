@@ -6,7 +6,7 @@
 use crate::intake::{EVENT_BYTES_MAX, Rejection, TEXT_BYTES_MAX};
 use serde_json::{Map, Value, json};
 
-use super::dice::Dice;
+use super::random::Random;
 
 const VALUES: [Rejection; 12] = [
     Rejection::NotJson,
@@ -47,8 +47,8 @@ pub struct Flaws {
 impl Flaws {
     /// A random kind of flaw. A large kind is replaced by broken JSON once there are enough records
     /// of it.
-    pub fn draw(&mut self, dice: &mut Dice) -> Flaw {
-        let Some(&rejection) = VALUES.get(dice.below(VALUES.len() as u64 + 1) as usize) else {
+    pub fn draw(&mut self, random: &mut Random) -> Flaw {
+        let Some(&rejection) = VALUES.get(random.below(VALUES.len() as u64 + 1) as usize) else {
             return Flaw::Tombstone;
         };
         let count = match rejection {
@@ -62,11 +62,11 @@ impl Flaws {
 }
 
 /// Changes the valid play in `value` so that it must be rejected for this reason.
-pub fn spoil(value: &mut Vec<u8>, rejection: Rejection, dice: &mut Dice) {
+pub fn spoil(value: &mut Vec<u8>, rejection: Rejection, random: &mut Random) {
     match rejection {
         Rejection::Empty => value.clear(),
         Rejection::NotUtf8 => value.splice(12..12, [0xff, 0xfe]).for_each(drop),
-        Rejection::NotJson => spoil_syntax(value, dice),
+        Rejection::NotJson => spoil_syntax(value, random),
         Rejection::TooDeep => {
             value.pop();
             value.extend_from_slice(br#","context":"#);
@@ -81,12 +81,12 @@ pub fn spoil(value: &mut Vec<u8>, rejection: Rejection, dice: &mut Dice) {
             value.resize(LARGE_BYTES, b'x');
             value.extend_from_slice(br#""}"#);
         }
-        _ => spoil_field(value, rejection, dice),
+        _ => spoil_field(value, rejection, random),
     }
 }
 
-fn spoil_syntax(value: &mut Vec<u8>, dice: &mut Dice) {
-    match dice.below(4) {
+fn spoil_syntax(value: &mut Vec<u8>, random: &mut Random) {
+    match random.below(4) {
         0 => value.truncate(value.len() / 2),
         1 => *value = b"play song=1 user=U1000".to_vec(),
         2 => *value = [b"[", value.as_slice(), b"]"].concat(),
@@ -94,13 +94,13 @@ fn spoil_syntax(value: &mut Vec<u8>, dice: &mut Dice) {
     }
 }
 
-fn spoil_field(value: &mut Vec<u8>, rejection: Rejection, dice: &mut Dice) {
+fn spoil_field(value: &mut Vec<u8>, rejection: Rejection, random: &mut Random) {
     let mut play: Map<String, Value> = serde_json::from_slice(value).unwrap_or_default();
     let mut set = |name: &str, field: Value| play.insert(name.to_owned(), field);
     match rejection {
         Rejection::MissingField => {
-            let name = *dice.pick(&FIELDS);
-            match dice.below(3) {
+            let name = *random.pick(&FIELDS);
+            match random.below(3) {
                 0 => set("song_id", json!("")),
                 1 => set(name, Value::Null),
                 _ => play.remove(name),
@@ -109,30 +109,30 @@ fn spoil_field(value: &mut Vec<u8>, rejection: Rejection, dice: &mut Dice) {
         Rejection::WrongType => {
             let wrong = [("title", json!(7)), ("user_id", json!(["U1000"])), ("duration_ms", json!("three minutes"))];
             let others = [("completed", json!("yes")), ("country", json!({"code": "US"})), ("artist", json!(false))];
-            let (name, field) = dice.pick(&[wrong, others].concat()).clone();
+            let (name, field) = random.pick(&[wrong, others].concat()).clone();
             set(name, field);
         }
         Rejection::BadTimestamp => {
-            let time = *dice.pick(&["yesterday evening", "2026-13-45 99:99:99", "20th of November", ""]);
+            let time = *random.pick(&["yesterday evening", "2026-13-45 99:99:99", "20th of November", ""]);
             set("timestamp", json!(time));
         }
         Rejection::TooOld => {
-            let time = *dice.pick(&["1999-12-31 23:59:59", "1970-01-01 00:00:00", "1987-06-05 04:03:02"]);
+            let time = *random.pick(&["1999-12-31 23:59:59", "1970-01-01 00:00:00", "1987-06-05 04:03:02"]);
             set("timestamp", json!(time));
         }
         Rejection::TooFarAhead => {
             // A fixed year, not relative to now: a seed must always give the same bytes.
-            set("timestamp", json!(format!("20{}-01-01 00:00:00", 80 + dice.below(20))));
+            set("timestamp", json!(format!("20{}-01-01 00:00:00", 80 + random.below(20))));
         }
         Rejection::BadDuration => {
-            let duration_ms = if dice.below(4) == 0 { 1 << 31 } else { -1 - dice.below(300_000) as i64 };
+            let duration_ms = if random.below(4) == 0 { 1 << 31 } else { -1 - random.below(300_000) as i64 };
             set("duration_ms", json!(duration_ms));
         }
         _ => {
             // The limit counts bytes, so a text of fewer characters can exceed it too.
             let text =
-                if dice.below(2) == 0 { "x".repeat(TEXT_BYTES_MAX + 1) } else { "灯".repeat(TEXT_BYTES_MAX / 2) };
-            set(dice.pick::<&str>(&["title", "artist", "user_id"]), json!(text));
+                if random.below(2) == 0 { "x".repeat(TEXT_BYTES_MAX + 1) } else { "灯".repeat(TEXT_BYTES_MAX / 2) };
+            set(random.pick::<&str>(&["title", "artist", "user_id"]), json!(text));
         }
     }
     *value = Value::Object(play).to_string().into_bytes();

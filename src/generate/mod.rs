@@ -5,13 +5,13 @@
 //! stops on request.
 
 mod catalogue;
-mod dice;
 mod flaws;
 mod names;
 mod pace;
 pub mod plays;
+mod popularity;
 mod producer;
-mod sway;
+mod random;
 #[cfg(test)]
 mod tests;
 mod timeline;

@@ -8,9 +8,9 @@
 use crate::intake::Rejection;
 
 use super::catalogue::Catalogue;
-use super::dice::{Alias, Dice};
 use super::flaws::{self, Flaws};
-use super::sway::Sway;
+use super::popularity::Popularity;
+use super::random::{Alias, Random};
 use super::timeline::{COUNTRIES, Day, History};
 
 const SECOND_US: i64 = 1_000_000;
@@ -108,10 +108,10 @@ pub enum RecordKind {
 pub struct Plays {
     catalogue: Catalogue,
     mix: Mix,
-    dice: Dice,
+    random: Random,
     day: Day,
     devices: Alias,
-    sway: Option<Sway>,
+    popularity: Option<Popularity>,
     date: DateText,
     history: Option<History>,
     /// The event time of the next live play, if the mix has a start; otherwise the caller gives it.
@@ -139,8 +139,8 @@ impl Plays {
                 None => Catalogue::fifty(),
                 Some(tail) => Catalogue::long_tail(tail.songs, tail.skew),
             },
-            dice: Dice::new(mix.seed),
-            sway: mix.cycle_plays.map(Sway::new),
+            random: Random::new(mix.seed),
+            popularity: mix.cycle_plays.map(Popularity::new),
             devices: Alias::new(&DEVICES.map(|(_, share)| share)),
             date: DateText::new(),
             history: mix.history.as_ref().map(|period| History::new(&day, start_us, end_us, period.records)),
@@ -171,17 +171,17 @@ impl Plays {
         // Event time advances with every record, also with duplicates and malformed ones, so that
         // the history ends when it should.
         let time_us = self.time_us(now_us);
-        if self.mix.malformed > 0.0 && self.dice.chance(self.mix.malformed) {
+        if self.mix.malformed > 0.0 && self.random.chance(self.mix.malformed) {
             return self.malformed(time_us, value);
         }
-        if !self.recent.is_empty() && self.dice.chance(self.mix.duplicates / (1.0 - self.mix.malformed)) {
-            let (song, earlier) = self.dice.pick(&self.recent);
+        if !self.recent.is_empty() && self.random.chance(self.mix.duplicates / (1.0 - self.mix.malformed)) {
+            let (song, earlier) = self.random.pick(&self.recent);
             value.extend_from_slice(earlier);
             return Record { song: *song, kind: RecordKind::Duplicate };
         }
-        let late = self.mix.late > 0.0 && self.dice.chance(self.mix.late);
+        let late = self.mix.late > 0.0 && self.random.chance(self.mix.late);
         let back_us =
-            if late { LATE_US.start + self.dice.below((LATE_US.end - LATE_US.start) as u64) as i64 } else { 0 };
+            if late { LATE_US.start + self.random.below((LATE_US.end - LATE_US.start) as u64) as i64 } else { 0 };
         let song = self.play(time_us - back_us, value);
         if self.mix.duplicates > 0.0 {
             self.remember(song, value);
@@ -191,7 +191,7 @@ impl Plays {
 
     fn time_us(&mut self, now_us: i64) -> i64 {
         if let Some(history) = &mut self.history {
-            if let Some(time_us) = history.next(&self.day, &mut self.dice) {
+            if let Some(time_us) = history.next(&self.day, &mut self.random) {
                 return time_us;
             }
             self.history = None;
@@ -203,23 +203,23 @@ impl Plays {
     }
 
     fn play(&mut self, time_us: i64, value: &mut Vec<u8>) -> usize {
-        let dice = &mut self.dice;
-        let draw = |dice: &mut Dice| self.catalogue.draw(dice);
-        let song = match &mut self.sway {
-            Some(sway) => sway.choose(dice, draw),
-            None => draw(dice),
+        let random = &mut self.random;
+        let draw = |random: &mut Random| self.catalogue.draw(random);
+        let song = match &mut self.popularity {
+            Some(popularity) => popularity.choose(random, draw),
+            None => draw(random),
         };
         value.extend_from_slice(self.catalogue.opening(song));
-        push_number(value, 1000 + dice.below(self.mix.users));
+        push_number(value, 1000 + random.below(self.mix.users));
         value.extend_from_slice(br#"","timestamp":""#);
         self.date.push(value, time_us.div_euclid(SECOND_US));
         value.extend_from_slice(br#"","duration_ms":"#);
-        push_number(value, 30_000 + dice.below(270_001));
-        value.extend_from_slice(if dice.below(10) < 7 { br#","completed":true"# } else { br#","completed":false"# });
+        push_number(value, 30_000 + random.below(270_001));
+        value.extend_from_slice(if random.below(10) < 7 { br#","completed":true"# } else { br#","completed":false"# });
         value.extend_from_slice(br#","device":""#);
-        value.extend_from_slice(DEVICES[self.devices.draw(dice)].0.as_bytes());
+        value.extend_from_slice(DEVICES[self.devices.draw(random)].0.as_bytes());
         value.extend_from_slice(br#"","country":""#);
-        value.extend_from_slice(COUNTRIES[self.day.country(time_us, dice)].0.as_bytes());
+        value.extend_from_slice(COUNTRIES[self.day.country(time_us, random)].0.as_bytes());
         value.extend_from_slice(br#""}"#);
         song
     }
@@ -227,10 +227,10 @@ impl Plays {
     /// A malformed record is made from a valid play, so that it has one flaw only.
     fn malformed(&mut self, time_us: i64, value: &mut Vec<u8>) -> Record {
         let song = self.play(time_us, value);
-        let kind = match self.flaws.draw(&mut self.dice) {
+        let kind = match self.flaws.draw(&mut self.random) {
             flaws::Flaw::Tombstone => RecordKind::Tombstone,
             flaws::Flaw::Value(rejection) => {
-                flaws::spoil(value, rejection, &mut self.dice);
+                flaws::spoil(value, rejection, &mut self.random);
                 RecordKind::Malformed(rejection)
             }
         };

@@ -15,7 +15,7 @@ use reprise_kafka::Sender;
 
 use super::traffic::Traffic;
 use crate::kafka::topics as topic;
-use crate::kafka::{ANSWER_TIMEOUT, Listener, NEWS_MAX, unmade};
+use crate::kafka::{ANSWER_TIMEOUT, EVENTS_MAX, Listener, creation_error};
 
 /// The wait before the next attempt when the queue is full: the client sends a batch in about this
 /// time.
@@ -68,10 +68,10 @@ impl Failures {
 
 /// `error`, with the last error that librdkafka reported, which takes polling to receive.
 fn explain(client: &BaseProducer<Failures>, error: anyhow::Error) -> anyhow::Error {
-    for _ in 0..NEWS_MAX {
+    for _ in 0..EVENTS_MAX {
         client.poll(Duration::ZERO);
     }
-    match client.context().listener.said() {
+    match client.context().listener.last_error() {
         Some(said) => anyhow!("{error:#}: {said}"),
         None => error,
     }
@@ -112,7 +112,7 @@ impl Producer {
         config.extend(traffic.client_options.iter().cloned());
         let client: BaseProducer<Failures> = producer_config(&config, &traffic.client_options)
             .create_with_context(Failures::default())
-            .map_err(unmade)?;
+            .map_err(creation_error)?;
         let brokers = config.get("bootstrap.servers").unwrap_or(brokers).to_owned();
         let partitions = topic::ensure(client.client(), &config, &traffic.topic, traffic.partitions, &TOPIC_OPTIONS);
         let partitions = partitions.map_err(|error| explain(&client, error))?;
@@ -188,7 +188,7 @@ impl Producer {
                 (left, moved_at) = (self.client().in_flight_count(), Instant::now());
             } else if moved_at.elapsed() > STILL_MAX {
                 bail!(
-                    "the Kafka client has not delivered another record for {} s, nor given one up",
+                    "the Kafka client has not delivered another record for {} s, nor reported a failure",
                     STILL_MAX.as_secs()
                 );
             }
@@ -243,7 +243,7 @@ mod tests {
 
     /// librdkafka reports the same error hundreds of times in a moment.
     #[test]
-    fn trouble_is_warned_of_now_and_then() {
+    fn failures_are_logged_at_intervals() {
         let failures = Failures::default();
         assert!(!failures.warns(), "that no broker is reached is an error, not a warning");
         failures.reached();

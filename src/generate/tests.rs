@@ -92,7 +92,7 @@ fn the_same_seed_gives_the_same_bytes() {
 }
 
 #[test]
-fn every_kind_is_what_it_says() {
+fn records_match_their_kind() {
     let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
     for (record, value) in take(dirty(), 50_000) {
         let expected = match record.kind {

@@ -3,7 +3,7 @@
 //! Listening follows local time. So the number of plays, and the country that a play comes from,
 //! depend on the hour: Japan is awake while Brazil sleeps.
 
-use super::dice::{Alias, Dice};
+use super::random::{Alias, Random};
 
 const SECOND_US: i64 = 1_000_000;
 const HOUR_US: i64 = 3600 * SECOND_US;
@@ -48,8 +48,8 @@ impl Day {
     }
 
     /// Draws the country of a play at `time_us`, as an index of [`COUNTRIES`].
-    pub fn country(&self, time_us: i64, dice: &mut Dice) -> usize {
-        self.countries_by_hour[hour(time_us)].draw(dice)
+    pub fn country(&self, time_us: i64, random: &mut Random) -> usize {
+        self.countries_by_hour[hour(time_us)].draw(random)
     }
 }
 
@@ -86,7 +86,7 @@ impl History {
     }
 
     /// The next event time, in µs since 1970. `None` at the end of the history.
-    pub fn next(&mut self, day: &Day, dice: &mut Dice) -> Option<i64> {
+    pub fn next(&mut self, day: &Day, random: &mut Random) -> Option<i64> {
         self.left = self.left.checked_sub(1)?;
         let time_us = self.at_us as i64;
         let mut area = self.area_per_play;
@@ -101,7 +101,7 @@ impl History {
             area -= area_of_hour;
             self.at_us = hour_end_us as f64;
         }
-        let time_us = time_us - dice.below(JITTER_US) as i64;
+        let time_us = time_us - random.below(JITTER_US) as i64;
         Some(time_us.clamp(self.start_us, self.end_us - 1))
     }
 }
@@ -114,9 +114,9 @@ mod tests {
     const START_US: i64 = 1_793_491_200 * SECOND_US;
 
     fn times_us(end_us: i64, plays: u64) -> Vec<i64> {
-        let (day, mut dice) = (Day::new(), Dice::new(5));
+        let (day, mut random) = (Day::new(), Random::new(5));
         let mut history = History::new(&day, START_US, end_us, plays);
-        std::iter::from_fn(|| history.next(&day, &mut dice)).collect()
+        std::iter::from_fn(|| history.next(&day, &mut random)).collect()
     }
 
     #[test]
@@ -147,11 +147,11 @@ mod tests {
 
     #[test]
     fn countries_sleep_at_their_own_night() {
-        let (day, mut dice) = (Day::new(), Dice::new(9));
+        let (day, mut random) = (Day::new(), Random::new(9));
         let mut share = |country: &str, utc_hour: i64| {
             let index = COUNTRIES.iter().position(|(code, ..)| *code == country).unwrap();
             let time_us = START_US + utc_hour * HOUR_US;
-            (0..50_000).filter(|_| day.country(time_us, &mut dice) == index).count() as f64 / 50_000.0
+            (0..50_000).filter(|_| day.country(time_us, &mut random) == index).count() as f64 / 50_000.0
         };
         // 10:00 UTC is evening in Japan, and before dawn in the middle of the United States.
         assert!(share("JP", 10) > 3.0 * share("JP", 19));

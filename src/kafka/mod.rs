@@ -24,7 +24,7 @@ pub const DEFAULT_SERVERS: &str = "localhost:9092";
 /// The default name of the consumer group.
 pub const DEFAULT_GROUP: &str = "reprise";
 /// The most waiting events of librdkafka that are read to explain why no answer came.
-pub const NEWS_MAX: usize = 100;
+pub const EVENTS_MAX: usize = 100;
 
 /// The addresses of a cluster, a topic, and the client options. Not `Debug`: the options may
 /// contain a password.
@@ -54,11 +54,11 @@ impl Listener {
     /// `error`, and the last error that librdkafka reported.
     pub fn explain(&self, error: &KafkaError) -> String {
         let code = error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| code.to_string());
-        self.said().map_or_else(|| code.clone(), |said| format!("{code}; {said}"))
+        self.last_error().map_or_else(|| code.clone(), |last| format!("{code}; {last}"))
     }
 
     /// The last error that librdkafka reported, if any.
-    pub fn said(&self) -> Option<String> {
+    pub fn last_error(&self) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -67,9 +67,9 @@ impl ClientContext for Listener {
     fn error(&self, error: KafkaError, reason: &str) {
         // The end of a partition is no error, and "all brokers are down" gives no reason.
         let code = error.rdkafka_error_code();
-        let told = !matches!(error, KafkaError::PartitionEOF(_))
+        let has_reason = !matches!(error, KafkaError::PartitionEOF(_))
             && !matches!(code, Some(RDKafkaErrorCode::PartitionEOF | RDKafkaErrorCode::AllBrokersDown));
-        if told {
+        if has_reason {
             *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
         }
     }
@@ -79,7 +79,7 @@ impl ConsumerContext for Listener {}
 
 /// The error for a client that cannot be created. Hides the value of the option at fault, which
 /// librdkafka repeats and which may be a password.
-pub fn unmade(error: KafkaError) -> anyhow::Error {
+pub fn creation_error(error: KafkaError) -> anyhow::Error {
     match error {
         KafkaError::ClientConfig(_, description, name, value) => {
             let hidden = if value.is_empty() { description } else { description.replace(&value, "…") };
@@ -105,7 +105,7 @@ pub struct Extent {
 pub fn check_options(options: &[(String, String)]) -> Result<()> {
     let mut config = ClientConfig::new();
     config.extend(options.iter().cloned());
-    config.create_native_config().map(drop).map_err(unmade)
+    config.create_native_config().map(drop).map_err(creation_error)
 }
 
 impl TopicConfig {
@@ -116,7 +116,7 @@ impl TopicConfig {
     /// For the first option that may not be set, or not to this value.
     pub fn check_options(&self) -> Result<()> {
         if let Some((name, _)) = self.options.iter().find(|(name, _)| FIXED.contains(&name.as_str())) {
-            bail!("the Kafka option {name} cannot be changed: that no play is lost or counted twice rests on it");
+            bail!("the Kafka option {name} cannot be changed: it guarantees that no play is lost or counted twice");
         }
         check_options(&self.options)
     }
@@ -149,7 +149,7 @@ impl TopicConfig {
     ///
     /// # Errors
     /// Like those of [`TopicConfig::consumer`].
-    pub fn asker(&self) -> Result<Consumer> {
+    pub fn metadata_consumer(&self) -> Result<Consumer> {
         self.client(None, &[])
     }
 
@@ -158,7 +158,7 @@ impl TopicConfig {
     ///
     /// # Errors
     /// Like those of [`TopicConfig::consumer`].
-    pub fn asker_of_all(&self) -> Result<Consumer> {
+    pub fn uncommitted_consumer(&self) -> Result<Consumer> {
         self.client(None, &[("isolation.level", "read_uncommitted")])
     }
 
@@ -190,7 +190,7 @@ impl TopicConfig {
         for (name, value) in special {
             config.set(*name, *value);
         }
-        config.create_with_context(Listener::default()).map_err(unmade)
+        config.create_with_context(Listener::default()).map_err(creation_error)
     }
 
     /// The ids of the topic's partitions, in order.
@@ -201,7 +201,7 @@ impl TopicConfig {
         match self.find(consumer, ANSWER_TIMEOUT) {
             Ok(Some(partitions)) => Ok(partitions),
             Ok(None) => bail!(
-                "topic {} does not exist on {}: make it, or let `reprise generate --brokers {} --topic {}` make and fill it",
+                "topic {} does not exist on {}: create it, or let `reprise generate --brokers {} --topic {}` create and fill it",
                 self.topic,
                 self.servers,
                 self.servers,
@@ -243,7 +243,7 @@ impl TopicConfig {
     /// If no broker tells it within [`ANSWER_TIMEOUT`].
     pub fn cluster_id(&self, consumer: &Consumer) -> Result<String> {
         let id = consumer.client().fetch_cluster_id(ANSWER_TIMEOUT);
-        id.with_context(|| format!("{} does not say which cluster it belongs to", self.servers))
+        id.with_context(|| format!("{} does not return the id of its cluster", self.servers))
     }
 
     /// The topic's id, which tells it from a topic that was deleted and created again under the
@@ -264,11 +264,11 @@ impl TopicConfig {
     /// The offsets that each of `partitions` holds.
     ///
     /// # Errors
-    /// If they are not told within `timeout`, which holds for each partition.
+    /// If they are not received within `timeout`, which holds for each partition.
     pub fn extents(&self, consumer: &Consumer, partitions: &[i32], timeout: Duration) -> Result<BTreeMap<i32, Extent>> {
         let extent = |partition: &i32| {
             let (first, end) = consumer.fetch_watermarks(&self.topic, *partition, timeout).with_context(|| {
-                format!("{} does not say which offsets {}/{partition} holds", self.servers, self.topic)
+                format!("{} does not return the offsets of {}/{partition}", self.servers, self.topic)
             })?;
             Ok((*partition, Extent { first, end }))
         };
@@ -277,7 +277,7 @@ impl TopicConfig {
 
     fn unreachable(&self, consumer: &Consumer, error: &KafkaError) -> anyhow::Error {
         // librdkafka reports errors only when polled, one event at a time.
-        for _ in 0..NEWS_MAX {
+        for _ in 0..EVENTS_MAX {
             drop(consumer.poll(Duration::ZERO));
         }
         anyhow!(

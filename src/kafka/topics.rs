@@ -9,7 +9,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 
-use super::unmade;
+use super::creation_error;
 
 /// How long a broker may take to answer before it counts as unreachable.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -53,7 +53,7 @@ fn create(config: &ClientConfig, topic: &str, partitions: i32, options: &[(&str,
     let admin = admin(config)?;
     let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(-1));
     let new = options.iter().fold(new, |new, (option, value)| new.set(option, value));
-    let created = block_on(admin.create_topics([&new], &patience()))?;
+    let created = block_on(admin.create_topics([&new], &admin_options()))?;
     match created.map(|results| results.into_iter().next()) {
         // librdkafka's mock cluster does not answer admin requests, but creates a topic when
         // metadata is requested by its name.
@@ -72,16 +72,16 @@ fn create(config: &ClientConfig, topic: &str, partitions: i32, options: &[(&str,
 pub fn option(config: &ClientConfig, topic: &str, name: &str) -> Result<Option<String>> {
     let admin = admin(config)?;
     let topic = ResourceSpecifier::Topic(topic);
-    let described = block_on(admin.describe_configs([&topic], &patience()))??.into_iter().next();
+    let described = block_on(admin.describe_configs([&topic], &admin_options()))??.into_iter().next();
     let described = described.transpose().map_err(|code| anyhow!("{code}"))?;
     Ok(described.and_then(|options| options.get(name)?.value.clone()))
 }
 
 fn admin(config: &ClientConfig) -> Result<AdminClient<DefaultClientContext>> {
-    config.create().map_err(unmade)
+    config.create().map_err(creation_error)
 }
 
-fn patience() -> AdminOptions {
+fn admin_options() -> AdminOptions {
     AdminOptions::new().request_timeout(Some(ADMIN_MAX)).operation_timeout(Some(ADMIN_MAX))
 }
 

@@ -219,7 +219,7 @@ fn check_identity(lake: &Path, table: &Table, identity: &Identity) -> Result<()>
     }
     if cluster_id != identity.cluster_id {
         bail!(
-            "the lake {} was filled from the Kafka cluster {cluster_id}, not {}: its offsets mean nothing here; give \
+            "the lake {} was filled from the Kafka cluster {cluster_id}, not {}: its offsets have no meaning here; give \
              --lake another folder, or --brokers of the cluster it came from",
             lake.display(),
             identity.cluster_id
@@ -228,7 +228,7 @@ fn check_identity(lake: &Path, table: &Table, identity: &Identity) -> Result<()>
     match (table.topic_id(), &identity.topic_id) {
         (Some(known), Some(found)) if known != found => bail!(
             "topic {topic} is not the one that the lake {} was made from: its id was {known}, and now it is {found}. It was \
-             deleted and made again, which is another topic to Kafka. This lake is whole, and `reprise replay` reads it: keep it, \
+             deleted and created again, which is another topic to Kafka. This lake is complete, and `reprise replay` reads it: keep it, \
              and give the new topic a lake of its own by --lake",
             lake.display()
         ),

@@ -76,5 +76,5 @@ fn batch(topic: &str, letters: &[&DeadLetter]) -> Result<RecordBatch> {
         Arc::new(BinaryArray::from_iter(letters.iter().map(|letter| letter.key.as_deref()))),
         Arc::new(BinaryArray::from_iter(letters.iter().map(|letter| letter.value.as_deref()))),
     ];
-    RecordBatch::try_new(schema(), columns).context("cannot put dead letters in columns")
+    RecordBatch::try_new(schema(), columns).context("cannot convert dead letters to columns")
 }

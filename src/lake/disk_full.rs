@@ -89,7 +89,7 @@ impl<'a> Waiting<'a> {
         *waiting += 1;
         if *waiting == 1 {
             let reason = format!(
-                "the disk is full, so nothing can be committed: {error:#}; make room on it, and the run goes on by itself"
+                "the disk is full, so nothing can be committed: {error:#}; make room, and the run continues by itself"
             );
             warn!("{reason}");
             inner.tell(Some(reason));
@@ -103,7 +103,7 @@ impl Drop for Waiting<'_> {
         let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         *waiting -= 1;
         if *waiting == 0 && !self.0.stop.load(Ordering::Relaxed) {
-            info!("there is room on the disk again, the run goes on");
+            info!("there is room on the disk again: the run continues");
             self.0.tell(None);
         }
     }

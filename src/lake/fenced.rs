@@ -262,7 +262,7 @@ impl FencedTable {
                 tracing::info!(epoch = intent.epoch, table = %root.display(), "finished an interrupted commit");
             } else if !done {
                 intent.undo(&root)?;
-                tracing::info!(epoch = intent.epoch, table = %root.display(), "took back an interrupted commit");
+                tracing::info!(epoch = intent.epoch, table = %root.display(), "undid an interrupted commit");
             }
             intent.forget(&root)?;
         }

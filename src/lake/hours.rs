@@ -106,7 +106,7 @@ impl Hours {
         let batch = match <[RecordBatch; 1]>::try_from(small) {
             Ok([batch]) => batch,
             Err(small) => {
-                concat_batches(&crate::intake::schema(), &small).context("cannot put small batches together")?
+                concat_batches(&crate::intake::schema(), &small).context("cannot concatenate small batches")?
             }
         };
         let place = u32::try_from(self.batches.len()).context("too many batches wait for a cut")?;

@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn advice_is_for_who_can_follow_it() {
+    fn advice_depends_on_the_user() {
         let lake = Path::new("/lake");
         assert_eq!(described(lake, 878, 878), None);
         let as_root = described(lake, 878, 0).unwrap();

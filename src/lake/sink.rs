@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use anyhow::{Context, Result};
-use reprise_dataflows::operators::{Correspondent, answered_later};
+use reprise_dataflows::operators::{OffThread, off_thread};
 use reprise_dataflows::play::PlayBatch;
 use reprise_dataflows::{CutPoint, Epoch, Tick};
 use serde::{Deserialize, Serialize};
@@ -76,7 +76,7 @@ pub struct Committed {
 /// A thread with channels for its requests and answers. Each answer comes with the epoch of its
 /// request.
 struct WorkerThread<Q, A> {
-    questions: Sender<(Epoch, Q)>,
+    requests: Sender<(Epoch, Q)>,
     answers: Receiver<(Epoch, Result<A>)>,
 }
 
@@ -88,11 +88,11 @@ impl<Q: Send + 'static, A: Send + 'static> WorkerThread<Q, A> {
         activator: SyncActivator,
         mut answer: impl FnMut(Q) -> Result<Option<A>> + Send + 'static,
     ) -> Result<Self> {
-        let (questions, to_answer) = channel::<(Epoch, Q)>();
+        let (requests, received) = channel::<(Epoch, Q)>();
         let (answered, answers) = channel();
         let work = move || {
-            for (epoch, question) in to_answer {
-                let Some(answer) = answer(question).transpose() else { continue };
+            for (epoch, request) in received {
+                let Some(answer) = answer(request).transpose() else { continue };
                 if answered.send((epoch, answer)).is_err() || activator.activate().is_err() {
                     return;
                 }
@@ -102,12 +102,12 @@ impl<Q: Send + 'static, A: Send + 'static> WorkerThread<Q, A> {
             .name(name.to_owned())
             .spawn(work)
             .context("a thread for the lake cannot be started")?;
-        Ok(Self { questions, answers })
+        Ok(Self { requests, answers })
     }
 
     /// The send fails only if the thread has panicked, and a panic ends the process.
-    fn ask(&self, epoch: Epoch, question: Q) {
-        let _ = self.questions.send((epoch, question));
+    fn request(&self, epoch: Epoch, request: Q) {
+        let _ = self.requests.send((epoch, request));
     }
 }
 
@@ -122,7 +122,7 @@ pub fn write<'scope>(
     writer: Writer,
     fail: impl Fn(anyhow::Error) + 'static,
 ) -> Result<StreamVec<'scope, Epoch, Written>> {
-    answered_later("Write", intakes, Pipeline, ticks, |waker| {
+    off_thread("Write", intakes, Pipeline, ticks, |waker| {
         let thread = WorkerThread::open("reprise-writer", waker, stage(writer))?;
         let (waiting, ready, cuts) = Default::default();
         anyhow::Ok(Writing { thread, fail, waiting, ready, cuts })
@@ -140,7 +140,7 @@ struct Writing<F> {
     cuts: BTreeMap<Epoch, CutPoint>,
 }
 
-impl<F: Fn(anyhow::Error) + 'static> Correspondent for Writing<F> {
+impl<F: Fn(anyhow::Error) + 'static> OffThread for Writing<F> {
     type Update = Arc<Intake>;
     type Query = Tick;
     type Answer = Written;
@@ -162,14 +162,14 @@ impl<F: Fn(anyhow::Error) + 'static> Correspondent for Writing<F> {
         {
             let (epoch, cut) = first.remove_entry();
             self.ready.take_before(epoch, &mut self.waiting);
-            self.thread.ask(epoch, Work::Encode(self.ready.take()));
-            self.thread.ask(epoch, Work::Stage(cut));
+            self.thread.request(epoch, Work::Encode(self.ready.take()));
+            self.thread.request(epoch, Work::Stage(cut));
         }
         let next_cut = self.cuts.keys().next().copied();
         let next = next_cut.min(ticks_before).or(next_cut).or(ticks_before).unwrap_or(Epoch::MAX);
         self.ready.take_before(next, &mut self.waiting);
         if self.ready.rows >= HAND_OVER_ROWS {
-            self.thread.ask(0, Work::Encode(self.ready.take()));
+            self.thread.request(0, Work::Encode(self.ready.take()));
         }
     }
 
@@ -275,7 +275,7 @@ pub fn commit<'scope>(
     fail: impl Fn(anyhow::Error) + 'static,
 ) -> Result<StreamVec<'scope, Epoch, Committed>> {
     let no_queries = None::<()>.to_stream(written.scope());
-    answered_later("Commit", written, Exchange::new(|_: &Written| 0), no_queries, |waker| {
+    off_thread("Commit", written, Exchange::new(|_: &Written| 0), no_queries, |waker| {
         let thread = committer.map(|mut committer| {
             committer.retry_with(&retry);
             WorkerThread::open("reprise-committer", waker, append(committer))
@@ -290,7 +290,7 @@ struct Committing<F> {
     cuts: BTreeMap<Epoch, Vec<Written>>,
 }
 
-impl<F: Fn(anyhow::Error) + 'static> Correspondent for Committing<F> {
+impl<F: Fn(anyhow::Error) + 'static> OffThread for Committing<F> {
     type Update = Written;
     type Query = ();
     type Answer = Committed;
@@ -310,7 +310,7 @@ impl<F: Fn(anyhow::Error) + 'static> Correspondent for Committing<F> {
             && written_before.is_none_or(|before| before > *first.key())
         {
             let (epoch, written) = first.remove_entry();
-            thread.ask(epoch, written);
+            thread.request(epoch, written);
         }
     }
 

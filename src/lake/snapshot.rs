@@ -78,7 +78,7 @@ impl Snapshot {
 fn check_columns(table: &Table) -> Result<()> {
     ensure!(
         table.snapshot().schema().field(PLAYS.time_column).is_some(),
-        "the table {} has no column `{}`, which says when a play was, and which every chart needs",
+        "the table {} lacks the column `{}`: it holds the times of plays, and every chart needs it",
         table.root.display(),
         PLAYS.time_column
     );

@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_test_nothing_is_refused() {
+    fn failpoints_without_effect_are_refused() {
         for (text, complaint) in [
             ("renamed!", "no point"),
             ("renaming*0", "from 1"),
@@ -164,8 +164,8 @@ mod tests {
             ("renaming=explode", "no action"),
             ("", "no point"),
         ] {
-            let said = parse(text).unwrap_err();
-            assert!(said.contains(complaint), "{text}: {said}");
+            let message = parse(text).unwrap_err();
+            assert!(message.contains(complaint), "{text}: {message}");
         }
     }
 

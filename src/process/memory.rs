@@ -39,8 +39,8 @@ fn reason(held_bytes: u64, max_bytes: u64, parts: Parts) -> String {
     let counted_bytes = held_bytes.saturating_sub(answers_bytes + uncommitted_bytes);
     let (cause, advice) = if answers_bytes > counted_bytes.max(uncommitted_bytes) {
         (
-            "most of it is answers that HTTP clients have asked for and do not read",
-            "See who asks (/metrics counts requests by path), and let a proxy limit them",
+            "most of it is answers that HTTP clients do not read",
+            "Find the clients (/metrics counts requests by path), and limit them with a proxy",
         )
     } else if uncommitted_bytes > counted_bytes {
         (
@@ -153,34 +153,34 @@ mod tests {
     }
 
     #[test]
-    fn the_reason_is_what_takes_most() {
-        let said = |answers: u64, uncommitted: u64| {
+    fn the_reason_names_the_largest_part() {
+        let message = |answers: u64, uncommitted: u64| {
             reason(1000 * MIB, 900 * MIB, Parts { answers_bytes: answers * MIB, uncommitted_bytes: uncommitted * MIB })
         };
         assert!(
-            said(0, 0)
+            message(0, 0)
                 .contains("holds 1000 MiB, and may hold 900: what it counts does not fit (charts and counts 1000")
         );
-        assert!(said(300, 300).contains("what it counts") && said(300, 300).contains("counts 400 MiB"));
-        assert!(said(600, 100).contains("clients have asked for and do not read"));
-        assert!(said(100, 600).contains("--buffer"));
+        assert!(message(300, 300).contains("what it counts") && message(300, 300).contains("counts 400 MiB"));
+        assert!(message(600, 100).contains("HTTP clients do not read"));
+        assert!(message(100, 600).contains("--buffer"));
     }
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn who_holds_too_much_is_told_once() {
+    fn exceeding_the_limit_is_reported_once() {
         let (send, told) = std::sync::mpsc::channel();
         let over = move |error: Error| send.send(error.to_string()).unwrap();
         let watched = watch(Some(MIB), Parts::default, over).unwrap();
-        let said = told.recv_timeout(Duration::from_secs(10)).unwrap();
-        assert!(said.contains("may hold 1:"), "{said}");
+        let message = told.recv_timeout(Duration::from_secs(10)).unwrap();
+        assert!(message.contains("may hold 1:"), "{message}");
         drop(watched);
         assert!(told.recv().is_err());
     }
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn who_does_not_is_not() {
+    fn staying_below_the_limit_is_not_reported() {
         assert!(held_bytes().unwrap() < available_bytes().unwrap());
         let (send, told) = std::sync::mpsc::channel();
         let watched = watch(None, Parts::default, move |_| send.send(()).unwrap()).unwrap();

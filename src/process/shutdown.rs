@@ -19,7 +19,7 @@ use crate::text::log;
 pub enum Order {
     /// A stop was requested.
     Stop,
-    /// The run cannot go on, for this reason.
+    /// The run cannot continue, for this reason.
     Fail(String),
 }
 
@@ -27,22 +27,22 @@ pub enum Order {
 #[derive(Clone, Default)]
 pub struct Shutdown {
     /// A stop was requested.
-    asked: Arc<AtomicBool>,
-    /// The run cannot go on. A separate flag: in this case the end waits until a full disk has
+    requested: Arc<AtomicBool>,
+    /// The run cannot continue. A separate flag: in this case the end waits until a full disk has
     /// space again, since Kafka may not have the uncommitted records any more.
     forced: Arc<AtomicBool>,
     reason: Arc<Mutex<Option<Error>>>,
 }
 
 impl Shutdown {
-    /// A shutdown that setting the flag `asked` requests as well.
-    pub fn new(asked: Arc<AtomicBool>) -> Self {
-        Self { asked, ..Self::default() }
+    /// A shutdown that setting the flag `requested` requests as well.
+    pub fn new(requested: Arc<AtomicBool>) -> Self {
+        Self { requested, ..Self::default() }
     }
 
     /// The flag that requests a stop.
-    pub fn asked(&self) -> Arc<AtomicBool> {
-        self.asked.clone()
+    pub fn requested(&self) -> Arc<AtomicBool> {
+        self.requested.clone()
     }
 
     /// Ends the run because of `error`, unless it is ending already: only the first reason is kept
@@ -57,7 +57,7 @@ impl Shutdown {
 
     /// Whether the run is to end, for any reason.
     pub fn is_due(&self) -> bool {
-        self.asked.load(Ordering::Relaxed) || self.forced.load(Ordering::Relaxed)
+        self.requested.load(Ordering::Relaxed) || self.forced.load(Ordering::Relaxed)
     }
 
     /// The order for the other processes of a cluster, if this one is to end.
@@ -65,14 +65,14 @@ impl Shutdown {
         if let Some(reason) = &*self.reason.lock().unwrap_or_else(PoisonError::into_inner) {
             return Some(Order::Fail(format!("{reason:#}")));
         }
-        self.asked.load(Ordering::Relaxed).then_some(Order::Stop)
+        self.requested.load(Ordering::Relaxed).then_some(Order::Stop)
     }
 
     /// Ends the run as another process of the cluster orders.
-    pub fn obey(&self, order: Order) {
+    pub fn apply(&self, order: Order) {
         match order {
             Order::Fail(reason) => self.because(anyhow!(reason)),
-            Order::Stop if !self.asked.swap(true, Ordering::Relaxed) => {
+            Order::Stop if !self.requested.swap(true, Ordering::Relaxed) => {
                 info!("stopping with the other processes of the cluster");
             }
             Order::Stop => {}
@@ -82,7 +82,7 @@ impl Shutdown {
     /// The result of the run, to be taken once everything is committed.
     ///
     /// # Errors
-    /// The reason, if the run could not go on.
+    /// The reason, if the run could not continue.
     pub fn outcome(&self) -> Result<()> {
         self.reason.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), Err)
     }

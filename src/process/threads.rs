@@ -89,18 +89,21 @@ impl Drop for Closing {
     }
 }
 
-/// Runs `ask` on a thread of its own, since it may block for long, and returns its answer. Returns
+/// Runs `request` on its own thread, because it may block for long, and returns its answer. Returns
 /// `None` without waiting for it once `stop` is set.
 ///
 /// # Errors
-/// The error of `ask`, or if the thread cannot be started or has panicked.
+/// The error of `request`, or if the thread cannot be started or has panicked.
 pub fn unless_stopped<T: Send + 'static>(
     stop: &AtomicBool,
-    ask: impl FnOnce() -> Result<T> + Send + 'static,
+    request: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<Option<T>> {
     let (answered, answer) = channel();
-    let ask = move || drop(answered.send(ask()));
-    std::thread::Builder::new().name("reprise-ask".to_owned()).spawn(ask).context("a thread cannot be started")?;
+    let request = move || drop(answered.send(request()));
+    std::thread::Builder::new()
+        .name("reprise-request".to_owned())
+        .spawn(request)
+        .context("a thread cannot be started")?;
     loop {
         if stop.load(Ordering::Relaxed) {
             return Ok(None);
@@ -108,7 +111,7 @@ pub fn unless_stopped<T: Send + 'static>(
         match answer.recv_timeout(STOP_INTERVAL) {
             Ok(answer) => return answer.map(Some),
             Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => bail!("the thread that asks has died"),
+            Err(RecvTimeoutError::Disconnected) => bail!("the thread of the request has died"),
         }
     }
 }

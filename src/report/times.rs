@@ -226,7 +226,7 @@ mod tests {
 
     /// A play that was sent many times does not support itself.
     #[test]
-    fn company_has_different_times() {
+    fn equal_times_are_no_support() {
         assert_eq!(of(&[7; 40]).buckets()[0].support(), 1);
         assert_eq!(of(&[7, 7, 8]).buckets()[0].support(), 2);
         let twelve: Vec<i64> = (0..TIMES_KEPT as i64).flat_map(|second| [second, second]).collect();

@@ -32,7 +32,7 @@ use crate::checkpoint::Checkpoint;
 use crate::checkpoint::checkpoint;
 use crate::cluster::Team;
 use crate::cluster::link::Link;
-use crate::cluster::orders::{obey, pulse};
+use crate::cluster::orders::{apply_orders, report_process};
 use crate::intake::Intake;
 use crate::kafka::TopicConfig;
 use crate::lake::sink::{self, Committed};
@@ -184,11 +184,11 @@ impl Engine {
         let ticks = epochs.clone().map(|input| input.tick);
         let queries = epochs.flat_map(|input| input.queries);
         let committed = ProbeHandle::new();
-        obey(scope.input_from(&mut inputs.orders).broadcast(), self.shutdown.clone());
+        apply_orders(scope.input_from(&mut inputs.orders).broadcast(), self.shutdown.clone());
 
         let stored = self.stored(ticks.clone(), &plan);
         let mut plays = stored.intakes.flat_map(|intake| intake.plays.clone());
-        let mut reports = stored.reports.concat(self.pulse(ticks.clone()));
+        let mut reports = stored.reports.concat(self.reports_of_process(ticks.clone()));
         if let Some(live) = self.mode.live() {
             let source = self.live(live, ticks.clone())?;
             plays = plays.concat(source.intakes.clone().flat_map(|intake| intake.plays.clone()));
@@ -204,7 +204,7 @@ impl Engine {
     }
 
     /// The reports about this process, which its first worker sends.
-    fn pulse<'scope>(&self, ticks: StreamVec<'scope, Epoch, Tick>) -> StreamVec<'scope, Epoch, Report> {
+    fn reports_of_process<'scope>(&self, ticks: StreamVec<'scope, Epoch, Tick>) -> StreamVec<'scope, Epoch, Report> {
         let reports_process = ticks.scope().index() % self.team.threads == 0;
         let (process, links) = (self.team.process(), self.team.links());
         let (shutdown, state) = (self.shutdown.clone(), self.state.clone());
@@ -214,7 +214,7 @@ impl Engine {
             paused: state.paused(),
             sent_bytes: links.iter().map(Link::sent_bytes).sum(),
         };
-        pulse(ticks, reports_process.then_some(report))
+        report_process(ticks, reports_process.then_some(report))
     }
 
     /// The source that reads the lake.
@@ -350,7 +350,7 @@ impl Engine {
             Report::Process(ProcessReport { process, shutdown: Some(order), .. })
                 if *process != self.team.process() =>
             {
-                self.shutdown.obey(match order {
+                self.shutdown.apply(match order {
                     Order::Stop => Order::Stop,
                     Order::Fail(reason) => Order::Fail(format!("process {process}: {reason}")),
                 });

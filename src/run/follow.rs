@@ -43,7 +43,7 @@ impl Run {
         let (listening, watch) = (team.clone(), team.watch()?);
         // If this process is stopped here it exits without notifying the others: they cannot begin
         // without it, so they must see the connection break instead of waiting.
-        let Some(received) = unless_stopped(&stop, move || listening.hear::<Start>())? else { return Ok(()) };
+        let Some(received) = unless_stopped(&stop, move || listening.receive::<Start>())? else { return Ok(()) };
         let Some(start) = received else {
             team.leave();
             return Ok(());
@@ -105,7 +105,11 @@ impl Run {
             counted,
             files: for_each_worker(snapshot.files(), self.workers),
             times_us: i64::MIN..i64::MAX,
-            progress: Arc::new(ReadProgress { rows_total, said_after: Some(self.workers), ..ReadProgress::default() }),
+            progress: Arc::new(ReadProgress {
+                rows_total,
+                workers_to_report: Some(self.workers),
+                ..ReadProgress::default()
+            }),
             mode: Mode::Run(Live {
                 broker: self.broker,
                 starts: start.starts.into_iter().collect(),
@@ -114,7 +118,7 @@ impl Run {
                 lake: self.lake,
                 incarnation: start.incarnation,
                 gathering: Arc::new(Gathering::new(self.workers)),
-                retry: DiskFullRetry::new(shutdown.asked(), move |reason| paused.pause(reason)),
+                retry: DiskFullRetry::new(shutdown.requested(), move |reason| paused.pause(reason)),
                 committer: Mutex::new(None),
             }),
             state,

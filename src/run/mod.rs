@@ -90,7 +90,7 @@ impl Run {
             team.leave();
             return Ok(state);
         };
-        team.announce(&opened.start(self.url_for_others(server.address)))?;
+        team.broadcast(&opened.start(self.url_for_others(server.address)))?;
         self.set_status(&opened, &state, &address, &team);
         let (lake, partitions) = (self.lake.display(), opened.starts.len());
         if let Some(probes) = &probes {
@@ -100,7 +100,7 @@ impl Run {
         started(&state)?;
         let rebuilt = Arc::new(ReadProgress {
             rows_total: rows_to_read(&opened.snapshot, opened.counted.as_deref()),
-            said_after: Some(self.workers),
+            workers_to_report: Some(self.workers),
             ..ReadProgress::default()
         });
         let (shutdown, found) = (Shutdown::new(stop), Arc::<AddedPartitions>::default());
@@ -171,9 +171,9 @@ impl Run {
     fn cluster_id(&self, stop: &AtomicBool) -> Result<Option<String>> {
         let broker = self.broker.clone();
         unless_stopped(stop, move || {
-            let asker = broker.asker()?;
-            broker.partitions(&asker)?;
-            broker.cluster_id(&asker)
+            let consumer = broker.metadata_consumer()?;
+            broker.partitions(&consumer)?;
+            broker.cluster_id(&consumer)
         })
     }
 
@@ -270,7 +270,7 @@ impl Run {
                 lake: self.lake,
                 incarnation: committer.progress().incarnation,
                 gathering: Arc::new(Gathering::new(self.workers)),
-                retry: DiskFullRetry::new(shutdown.asked(), move |reason| paused.pause(reason)),
+                retry: DiskFullRetry::new(shutdown.requested(), move |reason| paused.pause(reason)),
                 committer: Mutex::new(Some(committer)),
             }),
             state,

@@ -109,17 +109,17 @@ impl Opened {
 
 /// Checks the topic and the lake without changing them. Another process may be writing to the lake.
 fn preflight(broker: &TopicConfig, lake: &Path, accept_gap: bool, reset_by: Option<&Definitions>) -> Result<Preflight> {
-    let asker = broker.asker()?;
-    broker.partitions(&asker)?;
-    let identity = identity(broker, &asker)?;
+    let consumer = broker.metadata_consumer()?;
+    broker.partitions(&consumer)?;
+    let identity = identity(broker, &consumer)?;
     // The lake's offsets are read first: Kafka then has at least the records that the lake has.
     let found = Committer::found(lake, &identity)?;
     let refused = "cannot resume from this lake";
-    let extents = extents(broker, &asker, &found).context(refused)?;
+    let extents = extents(broker, &consumer, &found).context(refused)?;
     let topic = &broker.topic;
     ensure!(
-        self::identity(broker, &asker)? == identity,
-        "topic {topic} is being deleted and made again: start again when that is done"
+        self::identity(broker, &consumer)? == identity,
+        "topic {topic} is being deleted and created again: start again when that is done"
     );
     let gaps = resume(&extents, &found, false).gaps;
     if !gaps.is_empty() && !accept_gap {
@@ -134,12 +134,12 @@ fn preflight(broker: &TopicConfig, lake: &Path, accept_gap: bool, reset_by: Opti
 }
 
 /// The topic and cluster that `broker` points to.
-fn identity(broker: &TopicConfig, asker: &Consumer) -> Result<Identity> {
+fn identity(broker: &TopicConfig, consumer: &Consumer) -> Result<Identity> {
     let topic = &broker.topic;
     // A partition has no leader for a moment after an election, and the request fails then.
-    let topic_id = retry_for(ANSWER_TIMEOUT, || Ok(broker.topic_id(asker, ANSWER_TIMEOUT)?));
-    let topic_id = topic_id.with_context(|| format!("{} does not tell the id of topic {topic}", broker.servers))?;
-    Ok(Identity { cluster_id: broker.cluster_id(asker)?, topic: topic.clone(), topic_id })
+    let topic_id = retry_for(ANSWER_TIMEOUT, || Ok(broker.topic_id(consumer, ANSWER_TIMEOUT)?));
+    let topic_id = topic_id.with_context(|| format!("{} does not return the id of topic {topic}", broker.servers))?;
+    Ok(Identity { cluster_id: broker.cluster_id(consumer)?, topic: topic.clone(), topic_id })
 }
 
 /// The number of plays in `snapshot` that no checkpoint has counted.

@@ -119,7 +119,7 @@ impl Access {
     /// The response that refuses a request; none if the request is let through.
     pub fn refuse(&self, path: &str, headers: &HeaderMap) -> Option<Response> {
         if self.checks_host && !headers.get(header::HOST).is_none_or(|host| self.is_known(host)) {
-            let detail = "this server does not answer to the host name in the request: ask it as localhost, or start it with \
+            let detail = "this server does not accept the host name of the request: use localhost, or start it with \
                           --allowed-host and the name that clients use";
             return Some(Problem::new(StatusCode::MISDIRECTED_REQUEST, detail).into_response());
         }
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_token_opens_what_tells_something() {
+    fn only_the_token_gives_access_to_data() {
         for path in ["/v1/trending", "/v1/stream", "/metrics"] {
             assert!(!refused(Some(&format!("Bearer {TEXT}")), path) && !refused(Some(&format!("bearer {TEXT}")), path));
             for wrong in [
@@ -260,9 +260,9 @@ mod tests {
     #[test]
     fn tokens_that_could_be_guessed_or_cannot_be_sent_are_refused() {
         assert!(Token::new(&format!("  {TEXT}\n")).unwrap().is(TEXT));
-        let said = |text| Token::new(text).err().unwrap().to_string();
-        assert!(said("0123456789abcde").contains("15 bytes"));
-        assert!(said("0123456789 abcdef").contains("characters"));
+        let message = |text| Token::new(text).err().unwrap().to_string();
+        assert!(message("0123456789abcde").contains("15 bytes"));
+        assert!(message("0123456789 abcdef").contains("characters"));
     }
 
     #[test]

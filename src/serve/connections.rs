@@ -214,15 +214,15 @@ mod tests {
 
     use super::*;
 
-    const PLACES: usize = 400;
+    const SLOTS: usize = 400;
     const LOOPBACK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
     fn address(text: &str) -> IpAddr {
         text.parse().unwrap()
     }
 
-    fn is_told_to_end(place: &ConnectionSlot) -> bool {
-        let mut ending = std::pin::pin!(place.ending.notified());
+    fn is_told_to_end(slot: &ConnectionSlot) -> bool {
+        let mut ending = std::pin::pin!(slot.ending.notified());
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         ending.as_mut().poll(&mut context).is_ready()
     }
@@ -236,47 +236,47 @@ mod tests {
 
     #[test]
     fn the_one_that_has_been_idle_longest_makes_room() {
-        let connections = Arc::new(Connections::new(PLACES, true));
-        let places = fill(&connections, LOOPBACK, PLACES);
+        let connections = Arc::new(Connections::new(SLOTS, true));
+        let slots = fill(&connections, LOOPBACK, SLOTS);
         // The first is busy. The second has been busy, and so became idle after all others.
-        let busy = places[0].busy();
-        drop(places[1].busy());
+        let busy = slots[0].busy();
+        drop(slots[1].busy());
         let new = connections.admit(LOOPBACK);
         assert!(!new.is_crowded);
-        let ended: Vec<bool> = places.iter().take(4).map(|place| is_told_to_end(place)).collect();
+        let ended: Vec<bool> = slots.iter().take(4).map(|slot| is_told_to_end(slot)).collect();
         assert_eq!(ended, [false, false, true, false]);
         // The connection that lost its slot answers nothing more, and its end does not give the
         // slot back twice.
-        drop(places[2].busy());
-        assert_eq!(connections.open().count, PLACES);
-        drop((busy, places, new));
+        drop(slots[2].busy());
+        assert_eq!(connections.open().count, SLOTS);
+        drop((busy, slots, new));
         let open = connections.open();
         assert_eq!((open.count, open.idle.len()), (0, 0));
     }
 
     #[test]
-    fn where_all_are_busy_there_is_room_for_those_who_ask_how_we_are() {
-        let connections = Arc::new(Connections::new(PLACES, true));
-        let places = fill(&connections, LOOPBACK, PLACES);
-        let busy: Vec<Busy> = places.iter().map(|place| place.busy()).collect();
+    fn probes_are_answered_while_all_connections_are_busy() {
+        let connections = Arc::new(Connections::new(SLOTS, true));
+        let slots = fill(&connections, LOOPBACK, SLOTS);
+        let busy: Vec<Busy> = slots.iter().map(|slot| slot.busy()).collect();
         let crowded = connections.admit(LOOPBACK);
         assert!(crowded.is_crowded);
         // The next connection takes the slot of that one, and is crowded too.
         assert!(connections.admit(LOOPBACK).is_crowded && is_told_to_end(&crowded));
-        assert_eq!(connections.open().count, PLACES);
+        assert_eq!(connections.open().count, SLOTS);
         drop((crowded, busy));
         assert!(!connections.admit(LOOPBACK).is_crowded);
     }
 
     #[test]
     fn no_address_has_more_than_a_quarter() {
-        let connections = Arc::new(Connections::new(PLACES, true));
-        let one = fill(&connections, address("2001:db8::1"), PLACES / 4);
+        let connections = Arc::new(Connections::new(SLOTS, true));
+        let one = fill(&connections, address("2001:db8::1"), SLOTS / 4);
         let other = connections.admit(address("2001:db8:0:1::1"));
         assert!(!is_told_to_end(&one[0]) && !other.is_crowded);
         let more = connections.admit(address("2001:db8::2"));
         assert!(is_told_to_end(&one[0]) && !is_told_to_end(&one[1]) && !more.is_crowded);
-        let busy: Vec<Busy> = one.iter().map(|place| place.busy()).collect();
+        let busy: Vec<Busy> = one.iter().map(|slot| slot.busy()).collect();
         drop(more);
         let last = connections.admit(address("2001:db8::3"));
         assert!(!last.is_crowded);
@@ -287,15 +287,15 @@ mod tests {
 
     /// One address of a proxy or of loopback brings the requests of many clients.
     #[test]
-    fn what_stands_for_many_clients_is_not_limited() {
-        let count = PLACES / 4 + 1;
-        let proxied = Arc::new(Connections::new(PLACES, false));
-        let direct = Arc::new(Connections::new(PLACES, true));
-        let places = [
+    fn an_address_of_many_clients_is_not_limited() {
+        let count = SLOTS / 4 + 1;
+        let proxied = Arc::new(Connections::new(SLOTS, false));
+        let direct = Arc::new(Connections::new(SLOTS, true));
+        let slots = [
             fill(&proxied, address("192.0.2.7"), count),
             fill(&direct, address("::ffff:127.0.0.1"), count),
             fill(&direct, address("::1"), count),
         ];
-        assert!(places.iter().flatten().all(|place| !is_told_to_end(place) && !place.is_crowded));
+        assert!(slots.iter().flatten().all(|slot| !is_told_to_end(slot) && !slot.is_crowded));
     }
 }

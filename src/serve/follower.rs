@@ -35,7 +35,7 @@ pub fn router(follower: Arc<Follower>) -> Router {
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .fallback(elsewhere)
+        .fallback(redirect)
         .with_state(follower)
 }
 
@@ -49,20 +49,20 @@ async fn metrics() -> Result<Response, Problem> {
 }
 
 /// Sends the client to process 0, with the same path and query.
-async fn elsewhere(State(follower): State<Arc<Follower>>, request: Request) -> Response {
+async fn redirect(State(follower): State<Arc<Follower>>, request: Request) -> Response {
     let leader = match follower.leader.get() {
         Some(Some(leader)) => leader,
-        Some(None) => return out_of_reach().into_response(),
+        Some(None) => return leader_unreachable().into_response(),
         None => return not_joined().into_response(),
     };
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
     (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, format!("{leader}{path}"))]).into_response()
 }
 
-fn out_of_reach() -> Problem {
+fn leader_unreachable() -> Problem {
     Problem::new(
         StatusCode::SERVICE_UNAVAILABLE,
-        "process 0 serves the charts, and listens on its own loopback only: ask it there, or give it --listen with an address \
+        "process 0 serves the charts, and listens on its own loopback only: connect there, or give it --listen with an address \
          that others reach",
     )
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use reprise_dataflows::names::catalogue::About;
+use reprise_dataflows::names::catalogue::TrackInfo;
 use reprise_dataflows::query::{Answer, Finding};
 use reprise_dataflows::rules::definition::{Cell, Scope};
 
@@ -18,11 +18,11 @@ use crate::state::charts::{AsOf, tests as fixtures};
 /// Answers each query with findings of many kinds, in place of the workers, until `stop` is set.
 fn answer_all(http: &Http, stop: &AtomicBool) {
     let cell = Cell { chart: 0, start_day: 20_773, scope: Scope::country("US") };
-    let about = About { title: "<script>".to_owned(), artist: "\u{0}\"\\".to_owned() };
+    let info = TrackInfo { title: "<script>".to_owned(), artist: "\u{0}\"\\".to_owned() };
     let found = [
-        Finding::Called(about.clone()),
+        Finding::TrackInfo(info.clone()),
         Finding::Plays { cell: cell.clone(), plays: 3 },
-        Finding::Track { track_id: "S1".to_owned(), about: Some(about), plays: i64::MAX },
+        Finding::Track { track_id: "S1".to_owned(), info: Some(info), plays: i64::MAX },
         Finding::Artist { artist: String::new(), plays: 0, tracks: 1 },
         Finding::Country { cell, plays: 1, of_track: 0 },
         Finding::KnownFrom(i64::MIN),
@@ -30,9 +30,9 @@ fn answer_all(http: &Http, stop: &AtomicBool) {
     let mut epoch = 1;
     while !stop.load(Ordering::Relaxed) {
         epoch += 1;
-        let asked = http.state.queries.begin(epoch);
+        let queries = http.state.queries.begin(epoch);
         let answers =
-            asked.iter().flat_map(|query| found.iter().map(|found| Answer { id: query.id, found: found.clone() }));
+            queries.iter().flat_map(|query| found.iter().map(|found| Answer { id: query.id, found: found.clone() }));
         http.state.queries.complete(AsOf { epoch, clock_us: Some(0), ..AsOf::default() }, answers.collect());
         std::thread::sleep(Duration::from_micros(200));
     }
@@ -111,7 +111,7 @@ fn target() -> impl Strategy<Value = String> {
 }
 
 /// Sends a raw request, and returns the status and the body of the answer.
-fn ask(connection: &mut TcpStream, request: &str) -> (u16, Vec<u8>) {
+fn send_request(connection: &mut TcpStream, request: &str) -> (u16, Vec<u8>) {
     connection.write_all(request.as_bytes()).unwrap();
     let (mut answer, mut part) = (Vec::new(), [0; 1 << 16]);
     loop {
@@ -132,7 +132,7 @@ fn ask(connection: &mut TcpStream, request: &str) -> (u16, Vec<u8>) {
 }
 
 #[test]
-fn whatever_is_asked_is_answered() {
+fn every_request_is_answered() {
     let http = Http::over(fixtures::filled());
     http.state.ready.store(true, Ordering::Relaxed);
     let server = start(SocketAddr::from(([127, 0, 0, 1], 0)), http.clone(), Access::default()).unwrap();
@@ -147,7 +147,7 @@ fn whatever_is_asked_is_answered() {
     let connection = std::cell::RefCell::new(connection);
     let outcome = runner.run(&target(), |target| {
         let request = format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n");
-        let (status, body) = ask(&mut connection.borrow_mut(), &request);
+        let (status, body) = send_request(&mut connection.borrow_mut(), &request);
         prop_assert!(matches!(status, 200 | 400 | 404 | 503), "{target}: {status}");
         if status != 200 {
             let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();

@@ -61,7 +61,7 @@ pub async fn guard(State(Guard { http, access }): State<Guard>, mut request: Req
                 Some(share) => http.budget.hold(share, client, body),
                 None => Ok(body),
             };
-            tagged(next.run(request).await, &known, hold).await
+            with_etag(next.run(request).await, &known, hold).await
         }
     };
     let headers = response.headers_mut();
@@ -78,7 +78,7 @@ fn refuse(request: &Request, access: &Access) -> Option<Response> {
         return Some(allowed);
     }
     if !matches!(*method, Method::GET | Method::HEAD) {
-        let detail = format!("{method} is not possible here: charts are only read, with GET or HEAD");
+        let detail = format!("{method} is not allowed: charts are only read, with GET or HEAD");
         let allowed = [(header::ALLOW, "GET, HEAD")];
         return Some((allowed, Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)).into_response());
     }
@@ -93,7 +93,7 @@ fn refuse(request: &Request, access: &Access) -> Option<Response> {
 /// Answers of different epochs with the same content have the same tag, unless they are durable: a
 /// durable answer stands for one version of the lake. An answer that is made while it is read has
 /// no tag. `hold` counts the body in the budget, or says why it does not fit.
-async fn tagged(
+async fn with_etag(
     response: Response,
     known: &[HeaderValue],
     hold: impl FnOnce(Bytes) -> Result<Bytes, &'static str>,
@@ -105,7 +105,7 @@ async fn tagged(
     // The body is in memory already.
     let Ok(body) = to_bytes(body, usize::MAX).await else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
     let (content, revision) = (head.extensions.get().copied(), head.extensions.get().copied());
-    if let Ok(tag) = HeaderValue::from_str(&tag(&body, content, revision)) {
+    if let Ok(tag) = HeaderValue::from_str(&etag(&body, content, revision)) {
         // A weak comparison: the prefix `W/` does not matter.
         let bare = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
         let ours = bare(tag.to_str().unwrap_or_default());
@@ -138,7 +138,7 @@ fn share(path: &str) -> Option<Share> {
 
 /// The ETag of an answer: a hash of its content, by its bytes if it does not say better, and its
 /// revision.
-fn tag(body: &Bytes, content: Option<ContentHash>, revision: Option<Revision>) -> String {
+fn etag(body: &Bytes, content: Option<ContentHash>, revision: Option<Revision>) -> String {
     let ContentHash(content) = content.unwrap_or_else(|| ContentHash::of(&body[..]));
     let ContentHash(hash) =
         revision.map_or(ContentHash(content), |Revision(revision)| ContentHash::of(&(content, revision)));

@@ -74,7 +74,7 @@ pub async fn serve(socket: TcpListener, router: Router, limits_addresses: bool, 
             match socket.accept().await {
                 Ok((stream, client)) => {
                     let place = Arc::new(connections.admit(client.ip()));
-                    let router = Answering { router: router.clone(), turns: turns.clone() };
+                    let router = Requests { router: router.clone(), turns: turns.clone() };
                     tokio::spawn(connection(stream, router, place, stopped.clone(), permit));
                 }
                 Err(error) => {
@@ -95,7 +95,7 @@ pub async fn serve(socket: TcpListener, router: Router, limits_addresses: bool, 
 
 /// The router, with the queue in which requests wait before they are worked on.
 #[derive(Clone)]
-struct Answering {
+struct Requests {
     router: Router,
     /// One permit. Before a request is worked on it acquires the permit, yields once to all other
     /// tasks of this thread, and releases it. So requests that a client has pipelined are not
@@ -103,8 +103,8 @@ struct Answering {
     turns: Arc<Semaphore>,
 }
 
-impl Answering {
-    async fn take_turn(&self) {
+impl Requests {
+    async fn yield_to_others(&self) {
         // The semaphore is never closed.
         let turn = self.turns.acquire().await;
         tokio::task::yield_now().await;
@@ -136,7 +136,7 @@ fn file_limit() -> usize {
 /// answer that says so.
 async fn connection(
     stream: TcpStream,
-    answering: Answering,
+    requests: Requests,
     place: Arc<ConnectionSlot>,
     mut stopped: watch::Receiver<bool>,
     _permit: OwnedSemaphorePermit,
@@ -149,7 +149,7 @@ async fn connection(
         .max_headers(HEADERS_MAX)
         .serve_connection(
             TokioIo::new(WithWriteTimeout::new(stream, WRITE_PACE)),
-            service_fn(move |request| answer(answering.clone(), of_connection.clone(), request)),
+            service_fn(move |request| answer(requests.clone(), of_connection.clone(), request)),
         );
     let mut connection = std::pin::pin!(connection);
     let stop = async { drop(stopped.wait_for(|stop| *stop).await) };
@@ -171,23 +171,23 @@ async fn connection(
 
 /// Answers one request. The connection counts as busy until all of the answer has been taken.
 async fn answer(
-    answering: Answering,
+    requests: Requests,
     place: Arc<ConnectionSlot>,
     mut request: Request<Incoming>,
 ) -> Result<Response<Tracked>, Infallible> {
     let busy = place.busy();
     if !matches!(request.uri().path(), "/healthz" | "/readyz") {
-        answering.take_turn().await;
+        requests.yield_to_others().await;
     }
     request.extensions_mut().insert(place.client());
     let mut response = if place.is_crowded && !is_probe(request.uri().path()) {
         Problem::unavailable(
-            "all connections are busy, or too many of them come from your address: ask again later. If a proxy stands in front, \
-             name the host that clients ask with --allowed-host",
+            "all connections are busy, or too many of them come from your address: try again later. If there is a proxy in front, \
+             name the host that clients use with --allowed-host",
         )
         .into_response()
     } else {
-        TowerToHyperService::new(answering.router).call(request).await?
+        TowerToHyperService::new(requests.router).call(request).await?
     };
     if place.is_crowded {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

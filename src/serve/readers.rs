@@ -2,9 +2,9 @@
 //!
 //! Such an answer is never in memory as a whole. Its cost is the charts that it reads from, which
 //! stay in memory as they were when it began. So only a few are read at the same time: each reader
-//! has a seat. When all seats are taken, a client that is some seconds behind the least rate loses
-//! its seat to the next client, and the charts that it held are released. One client address may
-//! hold a quarter of the seats (see `connections.rs`).
+//! has a slot. When all slots are taken, a client that is some seconds behind the least rate loses
+//! its slot to the next client, and the charts that it held are released. One client address may
+//! hold a quarter of the slots (see `connections.rs`).
 
 use std::io;
 use std::pin::Pin;
@@ -18,8 +18,8 @@ use hyper::body::Frame;
 use super::connections::{ADDRESS_SHARE, ClientAddress};
 use super::write_timeout::{LEAST_RATE, Pace};
 
-/// How fast a client must read to keep its seat when others want it.
-const SEAT_PACE: Pace = Pace { patience: Duration::from_secs(5), least_rate: LEAST_RATE };
+/// How fast a client must read to keep its slot when others want it.
+const SLOT_PACE: Pace = Pace { patience: Duration::from_secs(5), least_rate: LEAST_RATE };
 
 /// Marks a response whose body is made while it is read, so that the middleware does not collect
 /// the body in memory.
@@ -29,38 +29,38 @@ pub struct Streamed;
 /// Makes an answer, piece by piece.
 pub type Pieces = Box<dyn Iterator<Item = Bytes> + Send>;
 
-/// The seats of the clients that read at the same time.
+/// The slots of the clients that read at the same time.
 pub struct Readers {
     max: usize,
     pace: Pace,
-    seats: Mutex<Vec<Taken>>,
+    slots: Mutex<Vec<TakenSlot>>,
 }
 
-/// A seat that is taken, and the address of the client that has it.
-struct Taken {
+/// A slot that is taken, and the address of the client that has it.
+struct TakenSlot {
     client: ClientAddress,
-    seat: Arc<Mutex<Seat>>,
+    slot: Arc<Mutex<Slot>>,
 }
 
-struct Seat {
-    /// None before the answer is ready to be read, and after another reader has got the seat.
+struct Slot {
+    /// None before the answer is ready to be read, and after another reader has got the slot.
     pieces: Option<Pieces>,
     pace: Pace,
-    /// From this instant on the client is behind its pace, and another client may get the seat.
+    /// From this instant on the client is behind its pace, and another client may get the slot.
     due: Instant,
 }
 
-/// The body of a long answer. Its seat is free once this is dropped.
-pub struct Reading(Arc<Mutex<Seat>>);
+/// The body of a long answer. Its slot is free once this is dropped.
+pub struct Reading(Arc<Mutex<Slot>>);
 
 impl Readers {
-    /// `max` free seats.
+    /// `max` free slots.
     pub fn new(max: usize) -> Self {
-        Self { max, pace: SEAT_PACE, seats: Mutex::default() }
+        Self { max, pace: SLOT_PACE, slots: Mutex::default() }
     }
 
-    /// Begins an answer, if there is a seat for the `client`; none if clients that read fast enough
-    /// have all seats that it could get. `make` runs only once there is a seat, so that a client
+    /// Begins an answer, if there is a slot for the `client`; none if clients that read fast enough
+    /// have all slots that it could get. `make` runs only once there is a slot, so that a client
     /// without one causes no work; and no lock is held meanwhile.
     ///
     /// # Errors
@@ -70,29 +70,29 @@ impl Readers {
         client: ClientAddress,
         make: impl FnOnce() -> Result<Pieces, E>,
     ) -> Result<Option<Reading>, E> {
-        let Some(seat) = self.take(client, Instant::now()) else { return Ok(None) };
+        let Some(slot) = self.take(client, Instant::now()) else { return Ok(None) };
         let pieces = make()?;
-        lock(&seat).pieces = Some(pieces);
-        Ok(Some(Reading(seat)))
+        lock(&slot).pieces = Some(pieces);
+        Ok(Some(Reading(slot)))
     }
 
-    fn take(&self, client: ClientAddress, now: Instant) -> Option<Arc<Mutex<Seat>>> {
-        let mut seats = lock(&self.seats);
-        seats.retain(|taken| Arc::strong_count(&taken.seat) > 1);
-        let of_client = seats.iter().filter(|taken| client.0.is_some() && taken.client == client).count();
+    fn take(&self, client: ClientAddress, now: Instant) -> Option<Arc<Mutex<Slot>>> {
+        let mut slots = lock(&self.slots);
+        slots.retain(|taken| Arc::strong_count(&taken.slot) > 1);
+        let of_client = slots.iter().filter(|taken| client.0.is_some() && taken.client == client).count();
         let has_its_share = of_client >= (self.max / ADDRESS_SHARE).max(1);
-        if has_its_share || seats.len() >= self.max {
-            let candidates = seats.iter().enumerate().filter(|(_, taken)| !has_its_share || taken.client == client);
+        if has_its_share || slots.len() >= self.max {
+            let candidates = slots.iter().enumerate().filter(|(_, taken)| !has_its_share || taken.client == client);
             let (index, due) =
-                candidates.map(|(index, taken)| (index, lock(&taken.seat).due)).min_by_key(|(_, due)| *due)?;
+                candidates.map(|(index, taken)| (index, lock(&taken.slot).due)).min_by_key(|(_, due)| *due)?;
             if due > now {
                 return None;
             }
-            lock(&seats.swap_remove(index).seat).pieces = None;
+            lock(&slots.swap_remove(index).slot).pieces = None;
         }
-        let seat = Arc::new(Mutex::new(Seat { pieces: None, pace: self.pace, due: now + self.pace.patience }));
-        seats.push(Taken { client, seat: seat.clone() });
-        Some(seat)
+        let slot = Arc::new(Mutex::new(Slot { pieces: None, pace: self.pace, due: now + self.pace.patience }));
+        slots.push(TakenSlot { client, slot: slot.clone() });
+        Some(slot)
     }
 }
 
@@ -101,15 +101,15 @@ impl HttpBody for Reading {
     type Error = io::Error;
 
     fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        let mut seat = lock(&self.0);
-        let Some(pieces) = &mut seat.pieces else {
+        let mut slot = lock(&self.0);
+        let Some(pieces) = &mut slot.pieces else {
             let lost = "the client read too slowly, and another has its place";
             return Poll::Ready(Some(Err(io::Error::other(lost))));
         };
         let piece = pieces.next();
-        let pace = seat.pace;
+        let pace = slot.pace;
         let time = pace.time_for(piece.as_ref().map_or(0, Bytes::len));
-        seat.due = seat.due.min(Instant::now() + pace.patience) + time;
+        slot.due = slot.due.min(Instant::now() + pace.patience) + time;
         Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
     }
 }
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_read_keep_their_seats() {
+    fn clients_that_read_keep_their_slots() {
         let (readers, held) = (Readers::new(2), Arc::new(()));
         let open = || open(&readers, ANYBODY, 1, &held);
         let (first, second) = (open(), open());
@@ -152,9 +152,9 @@ mod tests {
         assert!(takes(&mut open().unwrap()));
     }
 
-    /// Reading a piece now and then does not keep a seat: the average rate counts.
+    /// Reading a piece now and then does not keep a slot: the average rate counts.
     #[test]
-    fn the_slowest_loses_its_seat_and_what_it_held() {
+    fn the_slowest_loses_its_slot_and_its_memory() {
         let pace = Pace { patience: Duration::from_millis(50), least_rate: 1000 };
         let (readers, held) = (Readers { pace, ..Readers::new(2) }, Arc::new(()));
         let mut slow = open(&readers, ANYBODY, 1, &held).unwrap();
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn no_address_has_more_than_a_quarter_of_the_seats() {
+    fn no_address_has_more_than_a_quarter_of_the_slots() {
         let (readers, held) = (Readers::new(8), Arc::new(()));
         let [one, other] = [1, 2].map(|last| ClientAddress(Some(IpAddr::from([192, 0, 2, last]))));
         let of = |client| std::iter::from_fn(|| open(&readers, client, 1, &held)).collect::<Vec<Reading>>();
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_without_a_seat_causes_no_work() {
+    fn a_client_without_a_slot_causes_no_work() {
         let (readers, held) = (Readers::new(1), Arc::new(()));
         let _first = open(&readers, ANYBODY, 1, &held).unwrap();
         let refused = readers.open(ANYBODY, || -> Result<Pieces, Infallible> { panic!("nothing is to be made") });

@@ -83,7 +83,7 @@ pub fn router(http: Arc<Http>, access: Access) -> Router {
         .route("/v1/status", get(status))
         .route("/v1/openapi.json", get(async || ([(header::CONTENT_TYPE, "application/json")], OPENAPI)))
         .merge(probe_routes())
-        .fallback(nowhere)
+        .fallback(not_found)
         .layer(middleware::from_fn_with_state(guarded, guard))
         .with_state(http)
 }
@@ -164,12 +164,12 @@ fn cells(
     };
     let make = || {
         let charts = charts();
-        let places = charts.sorted_places(&filter);
-        Ok::<_, Problem>(snapshot::array(charts, places, filter.limit))
+        let keys = charts.sorted_keys(&filter);
+        Ok::<_, Problem>(snapshot::array(charts, keys, filter.limit))
     };
     let body = http.lists.open(client, make)?.ok_or_else(|| {
         Problem::unavailable(
-            "too many long lists are being read, by all clients or from your address: ask again later, or for less",
+            "too many long lists are being read, by all clients or from your address: try again later, or request less",
         )
     })?;
     let headers = [(header::CONTENT_TYPE, "application/json")];
@@ -182,7 +182,7 @@ fn whole(http: &Http) -> Result<(), Problem> {
     match http.state.ready.load(Ordering::Acquire) {
         true => Ok(()),
         false => {
-            Err(Problem::unavailable("the charts of the lake are still being made; /v1/status says how far they are"))
+            Err(Problem::unavailable("the charts of the lake are still being computed; /v1/status shows the progress"))
         }
     }
 }
@@ -190,7 +190,7 @@ fn whole(http: &Http) -> Result<(), Problem> {
 fn durable(http: &Http) -> Result<Arc<Charts>, Problem> {
     http.state.durable_charts().ok_or_else(|| {
         Problem::unavailable(
-            "nothing is known to be durable yet: the charts of the lake are still being made; /readyz says when they are",
+            "no charts are durable yet: the charts of the lake are still being computed; /readyz says when they are complete",
         )
     })
 }
@@ -213,7 +213,7 @@ async fn stream(
         status: flag("status", status)?,
     };
     if http.state.incarnation() == 0 {
-        return Err(Problem::unavailable("the run has not opened its lake yet: ask again in a moment"));
+        return Err(Problem::unavailable("the run has not opened its lake yet: try again in a moment"));
     }
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
     let body = http.streams.open(client, watched, last).map_err(|full| {
@@ -264,7 +264,7 @@ async fn snapshot(
         pieces.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
     };
     let body = http.snapshots.open(client, make)?.ok_or_else(|| {
-        Problem::unavailable("too many snapshots are being read, by all clients or from your address: ask again later")
+        Problem::unavailable("too many snapshots are being read, by all clients or from your address: try again later")
     })?;
     Ok((Extension(Streamed), [(header::CONTENT_TYPE, snapshot::MEDIA_TYPE)], Body::new(body)).into_response())
 }
@@ -308,13 +308,13 @@ async fn metrics(State(http): State<Arc<Http>>) -> Result<Response, Problem> {
 async fn readyz(State(http): State<Arc<Http>>) -> Result<&'static str, Problem> {
     match http.state.ready.load(Ordering::Acquire) {
         true => Ok("ready\n"),
-        false => Err(Problem::unavailable("still catching up; /v1/status says how far it is")),
+        false => Err(Problem::unavailable("still catching up; /v1/status shows the progress")),
     }
 }
 
-async fn nowhere() -> Problem {
+async fn not_found() -> Problem {
     Problem::not_found(
-        "there is nothing here; there is /, /v1/trending, /v1/charts, /v1/charts/{name}, /v1/tracks, /v1/artists, /v1/search, \
+        "no such path; there are /, /v1/trending, /v1/charts, /v1/charts/{name}, /v1/tracks, /v1/artists, /v1/search, \
          /v1/geo, /v1/dead-letters, /v1/stream, /v1/snapshot, /v1/status, /v1/openapi.json, /metrics, /healthz and /readyz",
     )
 }

@@ -38,21 +38,21 @@ pub const PIECE_BYTES: usize = 64 << 10;
 /// None in practice: a header always serialises to JSON.
 pub fn snapshot(charts: Arc<Charts>, topic: String, lake: String) -> serde_json::Result<Pieces> {
     let header = SnapshotHeader { as_of: charts.as_of(), topic, lake, charts: charts.inputs() };
-    let places = charts.sorted_places(&Filter::default()).into_iter();
+    let keys = charts.sorted_keys(&Filter::default()).into_iter();
     let piece = json::to_vec(&header)?;
-    Ok(Box::new(Cells { charts, places, limit: None, piece, before: b"\n", between: b"\n", end: Some(b"\n") }))
+    Ok(Box::new(Cells { charts, keys, limit: None, piece, before: b"\n", between: b"\n", end: Some(b"\n") }))
 }
 
-/// The cells with the keys `places` as a JSON array, with at most `limit` entries each.
-pub fn array(charts: Arc<Charts>, places: Vec<CellKey>, limit: Option<usize>) -> Pieces {
-    let (places, piece) = (places.into_iter(), b"[".to_vec());
-    Box::new(Cells { charts, places, limit, piece, before: b"", between: b",", end: Some(b"]") })
+/// The cells with these `keys` as a JSON array, with at most `limit` entries each.
+pub fn array(charts: Arc<Charts>, keys: Vec<CellKey>, limit: Option<usize>) -> Pieces {
+    let (keys, piece) = (keys.into_iter(), b"[".to_vec());
+    Box::new(Cells { charts, keys, limit, piece, before: b"", between: b",", end: Some(b"]") })
 }
 
 /// Serialises cells to JSON as they are read.
 struct Cells {
     charts: Arc<Charts>,
-    places: std::vec::IntoIter<CellKey>,
+    keys: std::vec::IntoIter<CellKey>,
     limit: Option<usize>,
     /// Bytes that are made and not sent yet.
     piece: Vec<u8>,
@@ -68,7 +68,7 @@ impl Iterator for Cells {
     fn next(&mut self) -> Option<Bytes> {
         let mut piece = std::mem::take(&mut self.piece);
         while piece.len() < PIECE_BYTES {
-            let Some((chart, scope, start_day)) = self.places.next() else {
+            let Some((chart, scope, start_day)) = self.keys.next() else {
                 piece.extend_from_slice(self.end.take().unwrap_or_default());
                 break;
             };

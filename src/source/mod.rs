@@ -1,4 +1,5 @@
-//! Where plays come from: Kafka, and the lake. A source is an operator over ticks, which say when it may read.
+//! The sources of plays: Kafka and the lake. A source is an operator over ticks, which say when it
+//! may read.
 
 pub mod event;
 pub mod kafka;

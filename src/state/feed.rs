@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use reprise_dataflows::names::catalogue::About;
+use reprise_dataflows::names::catalogue::TrackInfo;
 use reprise_dataflows::query::Answer;
 use reprise_dataflows::rank::digest::InputsChange;
 use reprise_dataflows::rules::definition::Cell;
@@ -35,7 +35,7 @@ pub fn feed<'scope>(
     let is_first = scope.index() == 0;
     let mut builder = OperatorBuilder::new("Feed".to_owned(), scope);
     let mut ranked = builder.new_input(charts.ranked.inner, Exchange::new(|_: &((Cell, String), Epoch, i64)| 0));
-    let mut titles = builder.new_input(charts.titles.inner, Exchange::new(|_: &((String, About), Epoch, i64)| 0));
+    let mut titles = builder.new_input(charts.titles.inner, Exchange::new(|_: &((String, TrackInfo), Epoch, i64)| 0));
     let mut inputs = builder.new_input(charts.inputs, Exchange::new(|_: &InputsChange| 0));
     let mut answers = builder.new_input(charts.answers, Exchange::new(|_: &Answer| 0));
     let mut ticks = builder.new_input(ticks, Pipeline);

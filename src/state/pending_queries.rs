@@ -45,12 +45,12 @@ struct Open {
     /// Whether the run is over, so that no query will be answered any more.
     closed: bool,
     /// Queries that no epoch has taken yet, by id.
-    waiting: BTreeMap<u64, Asked>,
+    waiting: BTreeMap<u64, PendingQuery>,
     /// Queries that are in the dataflow, by id.
-    asked: BTreeMap<u64, Asked>,
+    in_flight: BTreeMap<u64, PendingQuery>,
 }
 
-struct Asked {
+struct PendingQuery {
     kind: QueryKind,
     epoch: Epoch,
     found: Vec<Finding>,
@@ -60,11 +60,11 @@ struct Asked {
 impl PendingQueries {
     /// Adds a query; `None` if too many are pending. If the run is over, or ends before the answer,
     /// the receiver's channel is closed.
-    pub fn ask(&self, kind: QueryKind) -> Option<oneshot::Receiver<Findings>> {
+    pub fn submit(&self, kind: QueryKind) -> Option<oneshot::Receiver<Findings>> {
         let mut open = self.open();
         // A client that has disconnected makes room.
-        open.waiting.retain(|_, asked| !asked.answer.is_closed());
-        if open.waiting.len() + open.asked.len() >= OPEN_MAX {
+        open.waiting.retain(|_, pending| !pending.answer.is_closed());
+        if open.waiting.len() + open.in_flight.len() >= OPEN_MAX {
             return None;
         }
         let (answer, answered) = oneshot::channel();
@@ -73,7 +73,7 @@ impl PendingQueries {
         }
         open.last_id += 1;
         let id = open.last_id;
-        open.waiting.insert(id, Asked { kind, epoch: 0, found: Vec::new(), answer });
+        open.waiting.insert(id, PendingQuery { kind, epoch: 0, found: Vec::new(), answer });
         Some(answered)
     }
 
@@ -87,7 +87,7 @@ impl PendingQueries {
         let mut open = self.open();
         open.closed = true;
         open.waiting.clear();
-        open.asked.clear();
+        open.in_flight.clear();
     }
 
     /// The number of queries that have been answered.
@@ -98,21 +98,21 @@ impl PendingQueries {
     /// Takes the queries that go into the dataflow with `epoch`.
     pub fn begin(&self, epoch: Epoch) -> Vec<Query> {
         let mut open = self.open();
-        open.waiting.retain(|_, asked| !asked.answer.is_closed());
+        open.waiting.retain(|_, pending| !pending.answer.is_closed());
         let now = Instant::now();
         let mut may_be_costly = open.costly_at.is_none_or(|at| now.duration_since(at) >= COSTLY_INTERVAL);
         let mut fits = |kind: &QueryKind| !is_costly(kind) || std::mem::take(&mut may_be_costly);
-        let fitting = open.waiting.iter().filter(|(_, asked)| fits(&asked.kind)).map(|(id, _)| *id);
+        let fitting = open.waiting.iter().filter(|(_, pending)| fits(&pending.kind)).map(|(id, _)| *id);
         let taken: Vec<u64> = fitting.take(EPOCH_MAX).collect();
         let mut queries = Vec::new();
         for id in taken {
-            let Some(mut asked) = open.waiting.remove(&id) else { continue };
-            asked.epoch = epoch;
-            if is_costly(&asked.kind) {
+            let Some(mut pending) = open.waiting.remove(&id) else { continue };
+            pending.epoch = epoch;
+            if is_costly(&pending.kind) {
                 open.costly_at = Some(now);
             }
-            queries.push(Query { id, kind: asked.kind.clone() });
-            open.asked.insert(id, asked);
+            queries.push(Query { id, kind: pending.kind.clone() });
+            open.in_flight.insert(id, pending);
         }
         queries
     }
@@ -122,18 +122,18 @@ impl PendingQueries {
     pub fn complete(&self, as_of: AsOf, answers: Vec<Answer>) {
         let mut open = self.open();
         for Answer { id, found } in answers {
-            if let Some(asked) = open.asked.get_mut(&id) {
-                asked.found.push(found);
+            if let Some(pending) = open.in_flight.get_mut(&id) {
+                pending.found.push(found);
             }
         }
-        if open.asked.is_empty() {
+        if open.in_flight.is_empty() {
             return;
         }
-        let asked = std::mem::take(&mut open.asked).into_iter();
-        let (done, later): (BTreeMap<_, _>, _) = asked.partition(|(_, asked)| asked.epoch <= as_of.epoch);
-        open.asked = later;
+        let pending = std::mem::take(&mut open.in_flight).into_iter();
+        let (done, later): (BTreeMap<_, _>, _) = pending.partition(|(_, pending)| pending.epoch <= as_of.epoch);
+        open.in_flight = later;
         open.answered += done.len() as u64;
-        for Asked { found, answer, .. } in done.into_values() {
+        for PendingQuery { found, answer, .. } in done.into_values() {
             // Fails if the client has disconnected.
             let _ = answer.send(Findings { as_of, found });
         }
@@ -163,14 +163,14 @@ mod tests {
     #[test]
     fn answers_come_with_their_epoch() {
         let queries = PendingQueries::default();
-        let mut first = queries.ask(track()).unwrap();
+        let mut first = queries.submit(track()).unwrap();
         assert!(queries.are_waiting());
-        let asked = queries.begin(10);
-        let mut second = queries.ask(track()).unwrap();
-        assert_eq!((asked.len(), queries.begin(11).len(), queries.are_waiting()), (1, 1, false));
+        let pending = queries.begin(10);
+        let mut second = queries.submit(track()).unwrap();
+        assert_eq!((pending.len(), queries.begin(11).len(), queries.are_waiting()), (1, 1, false));
         queries.complete(as_of(9), Vec::new());
         assert!(first.try_recv().is_err());
-        queries.complete(as_of(10), vec![Answer { id: asked[0].id, found: Finding::KnownFrom(3) }]);
+        queries.complete(as_of(10), vec![Answer { id: pending[0].id, found: Finding::KnownFrom(3) }]);
         let findings = first.try_recv().unwrap();
         assert_eq!((findings.as_of.epoch, findings.found), (10, vec![Finding::KnownFrom(3)]));
         assert!(second.try_recv().is_err());
@@ -183,8 +183,8 @@ mod tests {
         let queries = PendingQueries::default();
         let window =
             || QueryKind::Window { end_us: 0, scope: reprise_dataflows::rules::definition::Scope::Global, limit: 1 };
-        let costly: Vec<_> = (0..3).map(|_| queries.ask(window()).unwrap()).collect();
-        let others: Vec<_> = (0..EPOCH_MAX).map(|_| queries.ask(track()).unwrap()).collect();
+        let costly: Vec<_> = (0..3).map(|_| queries.submit(window()).unwrap()).collect();
+        let others: Vec<_> = (0..EPOCH_MAX).map(|_| queries.submit(track()).unwrap()).collect();
         assert_eq!(queries.begin(1).len(), EPOCH_MAX);
         assert_eq!(queries.begin(2).len(), 1);
         assert_eq!(queries.begin(3).len(), 0);
@@ -198,11 +198,11 @@ mod tests {
     #[test]
     fn the_end_of_a_run_closes_every_channel() {
         let queries = PendingQueries::default();
-        let (mut asked, mut waiting) = (queries.ask(track()).unwrap(), queries.ask(track()).unwrap());
+        let (mut pending, mut waiting) = (queries.submit(track()).unwrap(), queries.submit(track()).unwrap());
         assert_eq!(queries.begin(1).len(), 2);
         queries.close();
-        let mut late = queries.ask(track()).unwrap();
-        for answer in [&mut asked, &mut waiting, &mut late] {
+        let mut late = queries.submit(track()).unwrap();
+        for answer in [&mut pending, &mut waiting, &mut late] {
             assert_eq!(answer.try_recv().err(), Some(oneshot::error::TryRecvError::Closed));
         }
     }
@@ -210,9 +210,9 @@ mod tests {
     #[test]
     fn a_disconnected_client_makes_room() {
         let queries = PendingQueries::default();
-        let waiting: Vec<_> = (0..OPEN_MAX).map(|_| queries.ask(track()).unwrap()).collect();
-        assert!(queries.ask(track()).is_none());
+        let waiting: Vec<_> = (0..OPEN_MAX).map(|_| queries.submit(track()).unwrap()).collect();
+        assert!(queries.submit(track()).is_none());
         drop(waiting);
-        assert!(queries.ask(track()).is_some());
+        assert!(queries.submit(track()).is_some());
     }
 }

@@ -46,7 +46,7 @@ pub fn no_plays(records: u64, most: &Rejects) -> String {
 /// dead letters of earlier runs and not one play.
 pub fn none_before(dead_letters: u64) -> String {
     let are = if dead_letters == 1 { "1 dead letter" } else { &format!("{} dead letters", grouped(dead_letters)) };
-    format!("the lake holds {are} and no play, and nothing new has come")
+    format!("the lake holds {are} and no play, and nothing new has arrived")
 }
 
 #[cfg(test)]

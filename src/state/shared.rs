@@ -361,25 +361,25 @@ impl State {
     }
 
     /// Notes why the ends of the partitions cannot be fetched from Kafka.
-    pub fn kafka_is_silent(&self, reason: String) {
+    pub fn set_kafka_silent(&self, reason: String) {
         self.status_mut().kafka_silent = Some(reason);
     }
 
     /// Notes the ends of the partitions as Kafka reports them, and the records behind an open
     /// transaction. `all_seen`: the ends of all partitions are known and no transaction hides
     /// records.
-    pub fn measured(&self, extents: &BTreeMap<i32, Extent>, open: Option<OpenTransaction>, all_seen: bool) {
+    pub fn set_extents(&self, extents: &BTreeMap<i32, Extent>, open: Option<OpenTransaction>, all_seen: bool) {
         let mut status = self.status_mut();
         (status.kafka_silent, status.open_transaction) = (None, open);
         for (partition, extent) in extents {
             status.partition(*partition).end_offset = Some(extent.end);
         }
         status.measure_lag();
-        self.all_seen(all_seen && status.lag == Some(0));
+        self.set_all_seen(all_seen && status.lag == Some(0));
     }
 
     /// Sets whether the last look at Kafka found no unread play.
-    pub fn all_seen(&self, all_seen: bool) {
+    pub fn set_all_seen(&self, all_seen: bool) {
         self.all_seen.store(all_seen, Ordering::Relaxed);
     }
 

@@ -104,7 +104,8 @@ fn a_clock_that_is_ahead_is_reported_and_can_be_reset() {
     assert_eq!(trending(&running), [json!("ahead")]);
     eventually("both are in the log", || {
         let stderr = running.program.stderr();
-        (stderr.contains("ahead of this machine's") && stderr.contains("too late for trending")).then_some(())
+        (stderr.contains("ahead of this machine's") && stderr.contains("too late for the trending window"))
+            .then_some(())
     });
     running.stop();
 

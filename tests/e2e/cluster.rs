@@ -138,7 +138,7 @@ fn the_supervisor_gives_up_after_its_restarts_and_on_wrong_usage() {
     let ended = cluster("test-no-such-topic", &[]);
     assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
     assert!(
-        ended.stderr.contains("restart 2 of 2") && ended.stderr.contains("has not helped 2 times"),
+        ended.stderr.contains("restart 2 of 2") && ended.stderr.contains("2 restarts in a row did not help"),
         "{}",
         ended.stderr
     );

@@ -157,7 +157,7 @@ fn lakes_that_would_lose_plays_are_refused() {
         ("no-country", &[], &["no column `country`", "`weekly`"]),
         ("by-country", &[], &["is partitioned by `country`, which the charts", "without that partition"]),
         ("no-device", &by_device, &["no column `device`, which the chart `by-device` needs"]),
-        ("no-timestamp", &[], &["has no column `timestamp`, which says when a play was"]),
+        ("no-timestamp", &[], &["lacks the column `timestamp`"]),
         ("renamed", &[], &["no column `song_id`", "It has track_id, title"]),
         ("completed-as-number", &[], &["its column `completed` is of the type Int32, and must be Boolean"]),
         ("fractions", &[], &["its column `duration_ms` is of the type Float64"]),

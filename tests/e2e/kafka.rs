@@ -190,7 +190,7 @@ fn a_topic_recreated_during_a_run_ends_it() {
     assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
     // Recreating the topic may take so long that the run reports it as deleted.
     assert!(
-        ["made again", "no longer exists"].iter().any(|message| ended.stderr.contains(message)),
+        ["created again", "no longer exists"].iter().any(|message| ended.stderr.contains(message)),
         "{}",
         ended.stderr
     );
@@ -215,11 +215,11 @@ fn a_topic_recreated_between_metadata_refreshes_is_not_committed() {
     });
     let ended = running.program.end();
     assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
-    assert_contains(&ended.stderr, &["is not the one that this run began with", "made again"]);
+    assert_contains(&ended.stderr, &["is not the one that this run began with", "created again"]);
     lake::assert_holds(folder.path(), &plays("old", 10));
     assert_contains(
         &fails(&topic, folder.path(), &[]).stderr,
-        &["is not the one that the lake", "its id was", "made again", "keep it"],
+        &["is not the one that the lake", "its id was", "created again", "keep it"],
     );
 }
 
@@ -235,7 +235,7 @@ fn a_recreated_topic_is_refused() {
     broker::delete(&topic);
     broker::recreate(&topic, 2);
     produce(&topic, 0, &plays("new", 20));
-    assert_contains(&fails(&topic, folder.path(), &[]).stderr, &["offset 30", "made again", "Keep this lake"]);
+    assert_contains(&fails(&topic, folder.path(), &[]).stderr, &["offset 30", "created again", "Keep this lake"]);
     for more in [10, 20] {
         produce(&topic, 0, &plays("new", more));
         let refused = fails(&topic, folder.path(), &["--accept-gap"]);
@@ -248,7 +248,7 @@ fn a_recreated_topic_is_refused() {
     broker::recreate(&topic, 1);
     assert_contains(
         &fails(&topic, folder.path(), &[]).stderr,
-        &[&format!("{topic}/1, a partition"), "made again", "Keep this lake"],
+        &[&format!("{topic}/1, a partition"), "created again", "Keep this lake"],
     );
     assert!(replay(folder.path(), &[]).lines == old.lines, "the lake is unchanged");
 }

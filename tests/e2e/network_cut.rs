@@ -108,7 +108,7 @@ impl Scenario {
 
 /// Whether a process reports that it lost the process `peer` because nothing arrived from it.
 fn has_lost(ended: &Ended, hosts: &HostFiles, peer: usize) -> bool {
-    let error = format!("error: process {peer} ({}) has not been heard for", hosts.addresses[peer]);
+    let error = format!("error: process {peer} ({}) has sent nothing for", hosts.addresses[peer]);
     ended.stderr.contains(&error)
 }
 
@@ -160,14 +160,14 @@ fn a_committer_that_was_cut_off_ends_and_cannot_rejoin() {
     let ended = isolated.end();
     assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
     // It reports whichever it notices first.
-    let reasons = ["is gone; its own log says why", "has taken over this lake"];
+    let reasons = ["has closed the connection; its log says why", "has taken over this lake"];
     assert!(reasons.iter().any(|reason| ended.stderr.contains(reason)), "{}", ended.stderr);
 
     // Restarted, it cannot join either: the other processes belong to another cluster now, and
     // without them it does not touch the lake.
     let again = scenario.start(&old, 0, 0, &["--join-timeout", "3s"], &[]).end();
     assert_eq!(again.status.code(), Some(1), "{}", again.stderr);
-    assert!(again.stderr.contains("did not come together"), "{}", again.stderr);
+    assert!(again.stderr.contains("did not form"), "{}", again.stderr);
     assert_eq!(scenario.keeps_committing(&programs), second);
     let stderr = programs[0].stderr();
     assert!(!stderr.contains("refused") && !stderr.contains("dropped"), "no other process has connected: {stderr}");

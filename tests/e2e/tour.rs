@@ -12,7 +12,7 @@ use crate::support::{broker, eventually, heavy, repository, unique};
 pub const ADDRESS: &str = "http://127.0.0.1:7878";
 /// The sections of the README that make up the tour.
 const SECTIONS: [&str; 5] =
-    ["### With a real Kafka", "### Look at it", "### Ask it", "### Play it again", "### Is it true?"];
+    ["### With a real Kafka", "### Look at it", "### Query it", "### Replay it", "### Verify it"];
 
 /// The shell commands of these sections, without their comments.
 fn commands(readme: &str) -> Vec<String> {

@@ -111,7 +111,7 @@ fn message_for_a_missing_topic() {
     let refused = refusal(&bounded_run("no-such-topic", &lake, &[]), &[(broker::servers(), "ADDRESS")]);
     assert_snapshot!(refused, @r"
     status 1
-    error: topic no-such-topic does not exist on ADDRESS: make it, or let `reprise generate --brokers ADDRESS --topic no-such-topic` make and fill it
+    error: topic no-such-topic does not exist on ADDRESS: create it, or let `reprise generate --brokers ADDRESS --topic no-such-topic` create and fill it
     ");
     assert!(!lake.exists(), "nothing has been created");
 }
@@ -262,7 +262,7 @@ fn messages_for_refused_librdkafka_options() {
     let option = |option: &str| refusal(&bounded_run("plays", folder.path(), &["-X", option]), &[]);
     assert_snapshot!(option("enable.partition.eof=false"), @r"
     status 2
-    error: the Kafka option enable.partition.eof cannot be changed: that no play is lost or counted twice rests on it
+    error: the Kafka option enable.partition.eof cannot be changed: it guarantees that no play is lost or counted twice
 
     For more information, try '--help'.
     ");
@@ -284,6 +284,6 @@ fn message_for_plays_deleted_by_retention() {
     broker::delete_before(&topic, 0, 3);
     assert_snapshot!(refusal(&bounded_run(&topic, folder.path(), &[]), &[(&topic, "TOPIC")]), @r"
     status 1
-    error: cannot resume from this lake: 2 offsets are missing, which the lake needs next: TOPIC/0: 1 … 2 (2). Kafka has deleted them before they were read: give the topic more retention. To go on without them, and have that on record in the lake, start with --accept-gap
+    error: cannot resume from this lake: 2 offsets are missing, which the lake needs next: TOPIC/0: 1 … 2 (2). Kafka has deleted them before they were read: give the topic more retention. To continue without them, start with --accept-gap; the lake records them as missing
     ");
 }

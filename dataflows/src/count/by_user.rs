@@ -119,7 +119,7 @@ fn eligible(rule: Eligible, batch: &PlayBatch) -> impl Fn(usize) -> bool {
     }
 }
 
-#[expect(clippy::panic, reason = "to go on would be to count too little without a sign of it")]
+#[expect(clippy::panic, reason = "continuing would silently count too little")]
 fn required<T>(column: Option<T>, name: &str) -> T {
     column.unwrap_or_else(|| panic!("a source has left out the column {name}, by which a chart counts users"))
 }
@@ -127,7 +127,7 @@ fn required<T>(column: Option<T>, name: &str) -> T {
 /// The measure `listeners`: the first eligible play of a user counts, all later ones do not.
 #[derive(Default)]
 struct Listeners {
-    /// Everybody who is counted.
+    /// The counted users.
     counted: HashSet<(UserKey, Tally), RandomState>,
     /// What the open epoch adds.
     added: Vec<Tally>,

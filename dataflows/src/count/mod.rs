@@ -8,3 +8,4 @@ mod packed;
 pub(crate) mod pane;
 pub mod summarise;
 mod tally;
+mod varint;

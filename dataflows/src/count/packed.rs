@@ -1,6 +1,7 @@
 //! Tallies as bytes, for workers in other processes: a key once for each run of equal keys, items
 //! as they are, counts as variable-length integers.
 
+use super::varint;
 use crate::keys::dimension::Dimension;
 use crate::keys::item::ItemKey;
 use crate::keys::label::Label;
@@ -19,24 +20,24 @@ const LABELS_MAX: u64 = if Dimension::COUNT > 2 { Dimension::COUNT as u64 } else
 impl Pack for (Tally, Epoch, i64) {
     fn pack(updates: &[Self], bytes: &mut Vec<u8>) {
         bytes.reserve(updates.len() * (ITEM_BYTES + 2));
-        put(bytes, updates.len() as u64);
+        varint::write(bytes, updates.len() as u64);
         for run in updates.chunk_by(|((a, _), at, _), ((b, _), bt, _)| at == bt && a == b) {
             let ((key, _), time, _) = &run[0];
-            put(bytes, key.grouping.into());
-            put(bytes, zigzag(key.bucket));
-            put(bytes, key.labels.as_slice().len() as u64);
+            varint::write(bytes, key.grouping.into());
+            varint::write_signed(bytes, key.bucket);
+            varint::write(bytes, key.labels.as_slice().len() as u64);
             for label in key.labels.as_slice() {
-                put(bytes, label.as_str().len() as u64);
+                varint::write(bytes, label.as_str().len() as u64);
                 bytes.extend_from_slice(label.as_str().as_bytes());
             }
-            put(bytes, *time);
-            put(bytes, run.len() as u64);
+            varint::write(bytes, *time);
+            varint::write(bytes, run.len() as u64);
             for ((_, item), _, _) in run {
                 let [a, b] = item.to_bits();
                 bytes.extend_from_slice(&a.to_le_bytes());
                 bytes.extend_from_slice(&b.to_le_bytes());
             }
-            run.iter().for_each(|(_, _, diff)| put(bytes, zigzag(*diff)));
+            run.iter().for_each(|(_, _, diff)| varint::write_signed(bytes, *diff));
         }
     }
 
@@ -47,7 +48,7 @@ impl Pack for (Tally, Epoch, i64) {
         let mut updates = Vec::with_capacity(count.min(bytes.len() / ITEM_BYTES));
         while updates.len() < count {
             let grouping = u32::try_from(rest.number()?).ok()?;
-            let bucket = unzigzag(rest.number()?);
+            let bucket = rest.signed()?;
             let labels = rest.number()?;
             if labels > LABELS_MAX {
                 return None;
@@ -59,29 +60,11 @@ impl Pack for (Tally, Epoch, i64) {
             let (items, _) = rest.take(run.checked_mul(ITEM_BYTES)?)?.as_chunks::<8>();
             for item in items.chunks_exact(2) {
                 let item = ItemKey::from_bits([item[0], item[1]].map(u64::from_le_bytes));
-                updates.push(((key.clone(), item), time, unzigzag(rest.number()?)));
+                updates.push(((key.clone(), item), time, rest.signed()?));
             }
         }
         Some(updates)
     }
-}
-
-/// Appends a number in LEB128: seven bits a byte, the lowest first.
-fn put(bytes: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        bytes.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    bytes.push(number as u8);
-}
-
-/// ZigZag: maps numbers close to zero, of either sign, to small unsigned numbers.
-fn zigzag(number: i64) -> u64 {
-    ((number << 1) ^ (number >> 63)) as u64
-}
-
-fn unzigzag(number: u64) -> i64 {
-    (number >> 1) as i64 ^ -((number & 1) as i64)
 }
 
 /// The bytes that are still to be read.
@@ -95,15 +78,11 @@ impl<'a> Rest<'a> {
     }
 
     fn number(&mut self) -> Option<u64> {
-        let mut number = 0;
-        for (index, byte) in self.0.iter().take(10).enumerate() {
-            number |= u64::from(byte & 0x7f) << (7 * index);
-            if *byte < 0x80 {
-                self.0 = &self.0[index + 1..];
-                return Some(number);
-            }
-        }
-        None
+        varint::read(&mut self.0)
+    }
+
+    fn signed(&mut self) -> Option<i64> {
+        varint::read_signed(&mut self.0)
     }
 
     fn label(&mut self) -> Option<Label> {
@@ -134,7 +113,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_packed_is_unpacked(mut updates in prop::collection::vec(update(), 0..300), sorted: bool, padding in 0usize..8) {
+        fn packing_loses_nothing(mut updates in prop::collection::vec(update(), 0..300), sorted: bool, padding in 0usize..8) {
             if sorted {
                 updates.sort();
             }

@@ -7,6 +7,8 @@
 
 use std::iter;
 
+use super::varint;
+
 /// The fewest recent counts that are settled.
 const RECENT_MIN: usize = 512;
 
@@ -73,18 +75,9 @@ fn write(bytes: &mut Vec<u8>, before: u64, place: u64, count: i64) {
     let key = (place >> 32) - (before >> 32);
     // The first item of a key is stored as it is.
     let item_before = if key == 0 { before as u32 } else { 0 };
-    write_number(bytes, key);
-    write_number(bytes, u64::from(place as u32 - item_before));
-    // ZigZag: small for small counts of either sign.
-    write_number(bytes, (count << 1 ^ count >> 63) as u64);
-}
-
-fn write_number(bytes: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        bytes.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    bytes.push(number as u8);
+    varint::write(bytes, key);
+    varint::write(bytes, u64::from(place as u32 - item_before));
+    varint::write_signed(bytes, count);
 }
 
 /// Reads the format of [`write`].
@@ -97,30 +90,16 @@ impl<'a> Settled<'a> {
     fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, place: 0 }
     }
-
-    fn number(&mut self) -> Option<u64> {
-        let (mut number, mut shift) = (0, 0);
-        loop {
-            let (byte, rest) = self.bytes.split_first()?;
-            self.bytes = rest;
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Some(number);
-            }
-            shift += 7;
-        }
-    }
 }
 
 impl Iterator for Settled<'_> {
     type Item = (u64, i64);
 
     fn next(&mut self) -> Option<(u64, i64)> {
-        let key = self.number()?;
+        let key = varint::read(&mut self.bytes)?;
         let before = if key == 0 { self.place } else { ((self.place >> 32) + key) << 32 };
-        self.place = before + self.number()?;
-        let count = self.number()?;
-        Some((self.place, (count >> 1) as i64 ^ -((count & 1) as i64)))
+        self.place = before + varint::read(&mut self.bytes)?;
+        Some((self.place, varint::read_signed(&mut self.bytes)?))
     }
 }
 

@@ -306,7 +306,7 @@ mod tests {
         /// A drain gives the number of additions of each item, whether they come one by one or in
         /// groups, and whether they are counted in arrays or hash maps.
         #[test]
-        fn what_is_added_is_drained(
+        fn drained_counts_are_those_added(
             epochs in prop::collection::vec(prop::collection::vec((0u32..3, any::<bool>(), any::<bool>(), 0u32..400), 0..300), 1..4),
             fits: bool,
         ) {

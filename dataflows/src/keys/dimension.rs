@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub const NONE: &str = "none";
 
 /// An entry of the table.
-struct About {
+struct DimensionProperties {
     /// The name in `charts.toml`, and the prefix of scopes.
     name: &'static str,
     /// The column of [`crate::play::schema`].
@@ -27,8 +27,8 @@ struct About {
     expected: &'static str,
 }
 
-const TABLE: &[About] = &[
-    About {
+const TABLE: &[DimensionProperties] = &[
+    DimensionProperties {
         name: "country",
         column: "country",
         is_bare: true,
@@ -36,7 +36,7 @@ const TABLE: &[About] = &[
         examples: "countries such as `US`",
         expected: "a country of two capital letters",
     },
-    About {
+    DimensionProperties {
         name: "device",
         column: "device",
         is_bare: false,
@@ -44,7 +44,7 @@ const TABLE: &[About] = &[
         examples: "devices such as `device:mobile`",
         expected: "a device that was ever seen",
     },
-    About {
+    DimensionProperties {
         name: "city",
         column: "city",
         is_bare: false,
@@ -95,7 +95,7 @@ impl Dimension {
         Self::all().find(|dimension| dimension.is_bare())
     }
 
-    fn about(self) -> &'static About {
+    fn properties(self) -> &'static DimensionProperties {
         &TABLE[usize::from(self.0)]
     }
 
@@ -106,17 +106,17 @@ impl Dimension {
 
     /// The name in `charts.toml`, and the prefix of its scopes.
     pub fn name(self) -> &'static str {
-        self.about().name
+        self.properties().name
     }
 
     /// The column of [`crate::play::schema`].
     pub fn column(self) -> &'static str {
-        self.about().column
+        self.properties().column
     }
 
     /// Whether its scopes are written without a prefix, as in `US`.
     pub fn is_bare(self) -> bool {
-        self.about().is_bare
+        self.properties().is_bare
     }
 
     /// Whether `value` is accepted in a query although no play has had it yet.
@@ -131,17 +131,17 @@ impl Dimension {
     /// assert!(!Dimension::DEVICE.is_plausible("mobile"));
     /// ```
     pub fn is_plausible(self, value: &str) -> bool {
-        (self.about().is_plausible)(value)
+        (self.properties().is_plausible)(value)
     }
 
     /// Examples of its scopes, for messages.
     pub fn examples(self) -> &'static str {
-        self.about().examples
+        self.properties().examples
     }
 
     /// The form of a value, for messages.
     pub fn expected(self) -> &'static str {
-        self.about().expected
+        self.properties().expected
     }
 }
 

@@ -10,17 +10,17 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 
 /// An entry of the table, which is the only definition of the kinds. A new kind is an entry at its
 /// end and a column of [`crate::play::schema`].
-struct About {
+struct KindProperties {
     /// The name in `charts.toml`.
     name: &'static str,
     /// The column of the texts by which plays are counted.
     column: &'static str,
 }
 
-const TABLE: &[About] = &[
-    About { name: "track", column: "song_id" },
-    About { name: "artist", column: "artist" },
-    About { name: "album", column: "album" },
+const TABLE: &[KindProperties] = &[
+    KindProperties { name: "track", column: "song_id" },
+    KindProperties { name: "artist", column: "artist" },
+    KindProperties { name: "album", column: "album" },
 ];
 
 /// A kind of item that a chart can list, as the index of its entry in the table.

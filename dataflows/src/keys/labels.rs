@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn labels_are_what_they_were_made_of() {
+    fn labels_keep_their_values() {
         for texts in [&[][..], &["US"], &["US", "mobile"], &["US", "", "a city with a long name"]] {
             let labels: Labels = texts.iter().map(|text| Label::new(text)).collect();
             for place in 0..4 {

@@ -25,14 +25,14 @@ use crate::tick::Epoch;
 
 /// The title and the artist of a track.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct About {
+pub struct TrackInfo {
     /// The title.
     pub title: String,
     /// The name of the artist.
     pub artist: String,
 }
 
-/// The names of an item, from a source. Of several namings of an item, the greatest `about` counts.
+/// The names of an item, from a source. Of several namings of an item, the greatest `info` counts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Naming {
     /// The item.
@@ -41,24 +41,24 @@ pub struct Naming {
     pub text: Arc<str>,
     /// For a track, the UTC day of a play, in days since 1970, and the title and artist of that
     /// play. `None` for other items, and for a track whose titles are read on demand.
-    pub about: Option<(i32, About)>,
+    pub info: Option<(i32, TrackInfo)>,
 }
 
 /// The names of the items that a worker owns, shared by the operators of the worker.
 ///
-/// An operator may look up the items of an epoch once the frontier of [`Catalogue::learned`] has
+/// An operator may look up the items of an epoch once the frontier of [`Catalogue::barrier`] has
 /// passed the epoch. A text never changes; the title of a track may already be that of a later
 /// epoch.
 ///
 /// ```
 /// use reprise_dataflows::keys::item::{ItemKey, ItemKind};
-/// use reprise_dataflows::names::catalogue::{About, Naming, catalogue};
+/// use reprise_dataflows::names::catalogue::{TrackInfo, Naming, catalogue};
 /// use timely::dataflow::operators::vec::ToStream;
 ///
 /// let track = ItemKey::new(ItemKind::TRACK, "S1");
 /// let naming = move |day, title: &str| {
-///     let about = About { title: title.to_owned(), artist: "Ana".to_owned() };
-///     Naming { item: track, text: "S1".into(), about: Some((day, about)) }
+///     let info = TrackInfo { title: title.to_owned(), artist: "Ana".to_owned() };
+///     Naming { item: track, text: "S1".into(), info: Some((day, info)) }
 /// };
 /// let title = timely::execute_directly(move |worker| {
 ///     // The title of the later day wins, although it comes first.
@@ -67,24 +67,24 @@ pub struct Naming {
 ///         catalogue(namings.to_stream(scope)).names
 ///     });
 ///     while worker.step() {}
-///     names.about(&track).map(|about| about.title)
+///     names.info(&track).map(|info| info.title)
 /// });
 /// assert_eq!(title.as_deref(), Some("Moon (Live)"));
 /// ```
 #[derive(Clone, Default)]
-pub struct Names(Rc<RefCell<Named>>);
+pub struct Names(Rc<RefCell<NameTable>>);
 
 #[derive(Default)]
-struct Named {
+struct NameTable {
     items: Interner<ItemKey>,
     /// The texts, by the number of the item.
     texts: Vec<Arc<str>>,
     /// The name of each track, by the number of the item, with the UTC day of its play.
-    called: Vec<Option<(i32, Called)>>,
+    tracks: Vec<Option<(i32, SharedTrack)>>,
 }
 
 /// A track with its title and artist, shared by the operators of a worker.
-pub type Called = Arc<Track>;
+pub type SharedTrack = Arc<Track>;
 
 /// A track with its title and artist.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,7 +92,7 @@ pub struct Track {
     /// The id of the track.
     pub id: Arc<str>,
     /// The title and artist.
-    pub about: About,
+    pub info: TrackInfo,
 }
 
 impl Names {
@@ -108,25 +108,25 @@ impl Names {
     }
 
     /// The title and artist of a track; `None` if no source has reported them.
-    pub fn about(&self, track: &ItemKey) -> Option<About> {
+    pub fn info(&self, track: &ItemKey) -> Option<TrackInfo> {
         let named = self.0.borrow();
-        let called = named.called[named.items.find(track)? as usize].as_ref();
-        called.map(|(_, called)| called.about.clone())
+        let track = named.tracks[named.items.find(track)? as usize].as_ref();
+        track.map(|(_, track)| track.info.clone())
     }
 
     /// Calls `visit` with every track that has a title, in the order of the first appearance of
     /// tracks.
-    pub fn each_track(&self, visit: &mut dyn FnMut(&ItemKey, &About)) {
+    pub fn each_track(&self, visit: &mut dyn FnMut(&ItemKey, &TrackInfo)) {
         let named = self.0.borrow();
-        for (number, called) in (0..).zip(&named.called) {
-            if let Some((_, called)) = called {
-                visit(named.items.get(number), &called.about);
+        for (number, track) in (0..).zip(&named.tracks) {
+            if let Some((_, track)) = track {
+                visit(named.items.get(number), &track.info);
             }
         }
     }
 }
 
-impl Named {
+impl NameTable {
     fn text(&self, item: &ItemKey) -> Option<&Arc<str>> {
         self.items.find(item).map(|number| &self.texts[number as usize])
     }
@@ -135,11 +135,11 @@ impl Named {
     ///
     /// # Panics
     /// If another text has the same key: the charts would mix the counts of both.
-    fn learn(&mut self, item: ItemKey, text: Arc<str>) -> u32 {
+    fn insert(&mut self, item: ItemKey, text: Arc<str>) -> u32 {
         let number = self.items.number(&item);
         if number as usize == self.texts.len() {
             self.texts.push(text);
-            self.called.push(None);
+            self.tracks.push(None);
             return number;
         }
         let known = &self.texts[number as usize];
@@ -156,11 +156,11 @@ pub struct Catalogue<'scope> {
     /// The names of this worker's items.
     pub names: Names,
     /// The id, title and artist of every track whose title is known.
-    pub titles: VecCollection<'scope, Epoch, (ItemKey, Called), i64>,
+    pub titles: VecCollection<'scope, Epoch, (ItemKey, SharedTrack), i64>,
     /// Always empty. Its frontier passes an epoch once all texts of the epoch are in `names`.
     /// Operators concatenate it to their input: ties are broken by text and answers contain texts,
     /// so an epoch must not be ranked or answered before.
-    pub learned: VecCollection<'scope, Epoch, Tally, i64>,
+    pub barrier: VecCollection<'scope, Epoch, Tally, i64>,
 }
 
 /// Collects the names of items at the workers that own the items.
@@ -168,35 +168,35 @@ pub fn catalogue(namings: StreamVec<'_, Epoch, Naming>) -> Catalogue<'_> {
     let names = Names::default();
     let exchange = Exchange::new(|naming: &Naming| naming.item.route());
     let no_queries = None::<()>.to_stream(namings.scope());
-    let learner = Learner { names: names.clone(), renamed: HashMap::default() };
-    let (titles,) = by_epoch("Catalogue", namings, exchange, no_queries, learner);
+    let collector = NameCollector { names: names.clone(), renamed: HashMap::default() };
+    let (titles,) = by_epoch("Catalogue", namings, exchange, no_queries, collector);
     let titles = titles.as_collection();
-    Catalogue { names, learned: titles.clone().flat_map(|_| None), titles }
+    Catalogue { names, barrier: titles.clone().flat_map(|_| None), titles }
 }
 
 /// Collects the names of a worker's items.
-struct Learner {
+struct NameCollector {
     names: Names,
     /// The names before the open epoch of the tracks that it renames, by the number of the item.
-    renamed: HashMap<u32, Option<Called>, RandomState>,
+    renamed: HashMap<u32, Option<SharedTrack>, RandomState>,
 }
 
-impl EpochFold<Epoch> for Learner {
+impl EpochFold<Epoch> for NameCollector {
     type Update = Naming;
     type Query = ();
-    type Outputs = (((ItemKey, Called), Epoch, i64),);
+    type Outputs = (((ItemKey, SharedTrack), Epoch, i64),);
 
     fn update(&mut self, namings: Vec<Naming>) {
         let mut named = self.names.0.borrow_mut();
-        for Naming { item, text, about } in namings {
-            let number = named.learn(item, text);
-            let Some((day, about)) = about else { continue };
+        for Naming { item, text, info } in namings {
+            let number = named.insert(item, text);
+            let Some((day, info)) = info else { continue };
             let id = named.texts[number as usize].clone();
-            let called = &mut named.called[number as usize];
-            if called.as_ref().is_some_and(|(known, called)| (*known, &called.about) >= (day, &about)) {
+            let track = &mut named.tracks[number as usize];
+            if track.as_ref().is_some_and(|(known, track)| (*known, &track.info) >= (day, &info)) {
                 continue;
             }
-            let before = called.replace((day, Arc::new(Track { id, about })));
+            let before = track.replace((day, Arc::new(Track { id, info })));
             self.renamed.entry(number).or_insert(before.map(|(_, before)| before));
         }
     }
@@ -208,7 +208,7 @@ impl EpochFold<Epoch> for Learner {
         #[expect(clippy::iter_over_hash_type, reason = "a collection has no order")]
         for (number, before) in self.renamed.drain() {
             let item = *named.items.get(number);
-            let after = named.called[number as usize].as_ref().map(|(_, after)| after.clone());
+            let after = named.tracks[number as usize].as_ref().map(|(_, after)| after.clone());
             if before != after {
                 before.into_iter().for_each(|before| titles(((item, before), *time, -1)));
                 after.into_iter().for_each(|after| titles(((item, after), *time, 1)));

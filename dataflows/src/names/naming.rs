@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::catalogue::{About, Naming};
+use super::catalogue::{Naming, TrackInfo};
 use crate::keys::interner::TOGETHER;
 use crate::keys::item::ItemKey;
 use crate::play::{DAY_US, LateTitles, PlayBatch, Texts};
@@ -74,10 +74,10 @@ impl NewestTitle {
         (self.day, title, artist)
     }
 
-    fn about(&self) -> Option<(i32, About)> {
+    fn info(&self) -> Option<(i32, TrackInfo)> {
         let (day, title, artist) = self.parts();
         let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-        (day > i32::MIN).then(|| (day, About { title: text(title), artist: text(artist) }))
+        (day > i32::MIN).then(|| (day, TrackInfo { title: text(title), artist: text(artist) }))
     }
 }
 
@@ -85,7 +85,7 @@ impl Namings {
     /// The key of a new item that is not a track. Its naming is emitted at the end of the epoch.
     pub fn item(&mut self, kind: ItemKind, text: &str) -> ItemKey {
         let item = ItemKey::new(kind, text);
-        self.others.push(Naming { item, text: text.into(), about: None });
+        self.others.push(Naming { item, text: text.into(), info: None });
         item
     }
 
@@ -101,7 +101,7 @@ impl Namings {
                 let mut seen = Seen::new(ids, titles, artists);
                 for (row, track) in tracks.iter().enumerate() {
                     if self.days[*track as usize] <= day && !seen.before(row) {
-                        self.learn(*track, day, ids.get(row), titles.get(row), artists.get(row));
+                        self.add(*track, day, ids.get(row), titles.get(row), artists.get(row));
                     }
                 }
             }
@@ -112,7 +112,7 @@ impl Namings {
                     for ((row, track), known) in (group * TOGETHER..).zip(tracks).zip(known) {
                         let day = timestamps_us[row].div_euclid(DAY_US) as i32;
                         if known <= day {
-                            self.learn(*track, day, ids.get(row), titles.get(row), artists.get(row));
+                            self.add(*track, day, ids.get(row), titles.get(row), artists.get(row));
                         }
                     }
                 }
@@ -175,7 +175,7 @@ impl Namings {
             for source in self.late.get(&day).cloned().unwrap_or_default() {
                 source.each(&|id| wanted.contains_key(id), &mut |id, title, artist| {
                     if let Some(number) = wanted.get(id) {
-                        self.learn(*number, day, id, title, artist);
+                        self.add(*number, day, id, title, artist);
                     }
                 });
             }
@@ -183,7 +183,7 @@ impl Namings {
     }
 
     /// Stores the title and artist of a play, if they are newer than those of the track.
-    fn learn(&mut self, number: u32, day: i32, id: &str, title: &str, artist: &str) {
+    fn add(&mut self, number: u32, day: i32, id: &str, title: &str, artist: &str) {
         let newest = &mut self.newest[number as usize];
         if newest.parts() >= (day, title.as_bytes(), artist.as_bytes()) {
             return;
@@ -204,8 +204,8 @@ impl Namings {
         let tracks = std::mem::take(&mut self.changed).into_iter().map(|number| {
             let track = &mut self.tracks[number as usize];
             track.changed = false;
-            let about = self.newest.get(number as usize).and_then(NewestTitle::about);
-            Naming { item: self.keys[number as usize], text: track.id.clone(), about }
+            let info = self.newest.get(number as usize).and_then(NewestTitle::info);
+            Naming { item: self.keys[number as usize], text: track.id.clone(), info }
         });
         self.others.drain(..).chain(tracks)
     }
@@ -263,18 +263,18 @@ mod tests {
             for epoch in epochs {
                 let before = greatest.clone();
                 for (track, day, title, artist) in epoch {
-                    namings.learn(track, day, &format!("S{track}"), &title, &artist);
-                    let naming = (day, About { title, artist });
+                    namings.add(track, day, &format!("S{track}"), &title, &artist);
+                    let naming = (day, TrackInfo { title, artist });
                     let known = greatest.entry(track).or_insert_with(|| naming.clone());
                     *known = naming.max(known.clone());
                 }
                 let mut emitted: Vec<_> = namings.drain().collect();
                 emitted.sort_by_key(|naming| naming.text.clone());
-                let expected = greatest.iter().filter(|(track, about)| before.get(track) != Some(about));
-                let expected = expected.map(|(track, about)| Naming {
+                let expected = greatest.iter().filter(|(track, info)| before.get(track) != Some(info));
+                let expected = expected.map(|(track, info)| Naming {
                     item: keys[*track as usize],
                     text: format!("S{track}").into(),
-                    about: Some(about.clone()),
+                    info: Some(info.clone()),
                 });
                 prop_assert_eq!(emitted, expected.collect::<Vec<_>>());
             }

@@ -7,7 +7,7 @@
 use differential_dataflow::{AsCollection, VecCollection};
 use timely::dataflow::channels::pact::Pipeline;
 
-use super::catalogue::{About, Called, Track};
+use super::catalogue::{SharedTrack, Track, TrackInfo};
 use crate::keys::interner::Interner;
 use crate::keys::item::ItemKey;
 use crate::operators::{Closing, EpochFold, Outputs, by_epoch};
@@ -17,27 +17,27 @@ use crate::tick::Epoch;
 /// worker owns: nothing is exchanged.
 pub fn titles_of<'scope>(
     listed: VecCollection<'scope, Epoch, ItemKey, i64>,
-    titles: VecCollection<'scope, Epoch, (ItemKey, Called), i64>,
-) -> VecCollection<'scope, Epoch, (String, About), i64> {
+    titles: VecCollection<'scope, Epoch, (ItemKey, SharedTrack), i64>,
+) -> VecCollection<'scope, Epoch, (String, TrackInfo), i64> {
     let (current,) = by_epoch("Titles", listed.inner, Pipeline, titles.inner, Titles::default());
     current.as_collection()
 }
 
 impl EpochFold<Epoch> for Titles {
     type Update = (ItemKey, Epoch, i64);
-    type Query = ((ItemKey, Called), Epoch, i64);
-    type Outputs = (((String, About), Epoch, i64),);
+    type Query = ((ItemKey, SharedTrack), Epoch, i64);
+    type Outputs = (((String, TrackInfo), Epoch, i64),);
 
     fn update(&mut self, updates: Vec<Self::Update>) {
-        self.list(updates);
+        self.update_tops(updates);
     }
 
     fn query(&mut self, updates: Vec<Self::Query>) {
-        self.call(updates);
+        self.update_tracks(updates);
     }
 
     fn close(&mut self, time: &Epoch, (emit,): <Self::Outputs as Outputs<Epoch>>::Emit<'_>) -> Closing {
-        self.end_epoch(|track, diff| emit(((track.id.to_string(), track.about.clone()), *time, diff)));
+        self.end_epoch(|track, diff| emit(((track.id.to_string(), track.info.clone()), *time, diff)));
         Closing::Done
     }
 }
@@ -49,46 +49,46 @@ struct Titles {
     /// By the number of the item.
     items: Vec<Item>,
     /// The titles emitted before the open epoch, of the items that it may change.
-    before: Vec<(u32, Option<Called>)>,
+    before: Vec<(u32, Option<SharedTrack>)>,
 }
 
 #[derive(Default)]
 struct Item {
     /// The sum of its counts in all tops; positive if and only if it is in any.
     weight: i64,
-    called: Option<Called>,
+    track: Option<SharedTrack>,
     /// Whether it is in `before`.
-    is_noted: bool,
+    is_remembered: bool,
 }
 
 impl Item {
     /// The title to emit: none unless the item is in a top.
-    fn current(&self) -> Option<&Called> {
-        self.called.as_ref().filter(|_| self.weight > 0)
+    fn current(&self) -> Option<&SharedTrack> {
+        self.track.as_ref().filter(|_| self.weight > 0)
     }
 }
 
 impl Titles {
     /// Adds changes of tops.
-    fn list(&mut self, updates: Vec<(ItemKey, Epoch, i64)>) {
+    fn update_tops(&mut self, updates: Vec<(ItemKey, Epoch, i64)>) {
         for (item, _, diff) in updates {
             let number = self.number(&item);
             let weight = self.items[number as usize].weight;
             if (weight > 0) != (weight + diff > 0) {
-                self.note(number);
+                self.remember(number);
             }
             self.items[number as usize].weight += diff;
         }
     }
 
     /// Adds new titles. The retraction of the old title in the same epoch needs no handling.
-    fn call(&mut self, updates: Vec<((ItemKey, Called), Epoch, i64)>) {
-        for ((item, called), ..) in updates.into_iter().filter(|(_, _, diff)| *diff > 0) {
+    fn update_tracks(&mut self, updates: Vec<((ItemKey, SharedTrack), Epoch, i64)>) {
+        for ((item, track), ..) in updates.into_iter().filter(|(_, _, diff)| *diff > 0) {
             let number = self.number(&item);
             if self.items[number as usize].weight > 0 {
-                self.note(number);
+                self.remember(number);
             }
-            self.items[number as usize].called = Some(called);
+            self.items[number as usize].track = Some(track);
         }
     }
 
@@ -101,9 +101,9 @@ impl Titles {
     }
 
     /// Keeps the emitted title of an item that is about to change.
-    fn note(&mut self, number: u32) {
+    fn remember(&mut self, number: u32) {
         let item = &mut self.items[number as usize];
-        if !std::mem::replace(&mut item.is_noted, true) {
+        if !std::mem::replace(&mut item.is_remembered, true) {
             self.before.push((number, item.current().cloned()));
         }
     }
@@ -112,7 +112,7 @@ impl Titles {
     fn end_epoch(&mut self, mut give: impl FnMut(&Track, i64)) {
         for (number, before) in self.before.drain(..) {
             let item = &mut self.items[number as usize];
-            item.is_noted = false;
+            item.is_remembered = false;
             let after = item.current();
             if before.as_ref() != after {
                 before.iter().for_each(|before| give(before, -1));
@@ -142,15 +142,15 @@ mod tests {
         ItemKey::new(ItemKind::TRACK, &format!("S{item}"))
     }
 
-    fn called(item: usize, title: u8) -> Called {
-        let about = About { title: format!("title {title}"), artist: "artist".to_owned() };
-        Arc::new(Track { id: format!("S{item}").into(), about })
+    fn track(item: usize, title: u8) -> SharedTrack {
+        let info = TrackInfo { title: format!("title {title}"), artist: "artist".to_owned() };
+        Arc::new(Track { id: format!("S{item}").into(), info })
     }
 
     /// Some of the updates of an epoch, in any order.
     enum Changes {
         Listed(Vec<(ItemKey, Epoch, i64)>),
-        Called(Vec<((ItemKey, Called), Epoch, i64)>),
+        Tracks(Vec<((ItemKey, SharedTrack), Epoch, i64)>),
     }
 
     /// The updates from `before` to `after`, each in a container of its own.
@@ -164,9 +164,9 @@ mod tests {
             }
             if let (false, Some(new_title)) = (title == new_title, new_title) {
                 title.iter().for_each(|title| {
-                    changes.push(Changes::Called(vec![((key(item), called(item, *title)), 0, -1)]));
+                    changes.push(Changes::Tracks(vec![((key(item), track(item, *title)), 0, -1)]));
                 });
-                changes.push(Changes::Called(vec![((key(item), called(item, *new_title)), 0, 1)]));
+                changes.push(Changes::Tracks(vec![((key(item), track(item, *new_title)), 0, 1)]));
             }
         }
         changes
@@ -193,12 +193,12 @@ mod tests {
                 while !rest.is_empty() {
                     let next = selector.select(0..rest.len());
                     match rest.swap_remove(next) {
-                        Changes::Listed(updates) => titles.list(updates),
-                        Changes::Called(updates) => titles.call(updates),
+                        Changes::Listed(updates) => titles.update_tops(updates),
+                        Changes::Tracks(updates) => titles.update_tracks(updates),
                     }
                 }
                 titles.end_epoch(|track, diff| {
-                    *emitted.entry((track.id.to_string(), track.about.title.clone())).or_insert(0) += diff;
+                    *emitted.entry((track.id.to_string(), track.info.title.clone())).or_insert(0) += diff;
                 });
                 emitted.retain(|_, times| *times != 0);
                 let listed = (0..).zip(&after).filter(|(_, (counts, _))| counts.iter().sum::<i64>() > 0);

@@ -6,19 +6,19 @@
 //! |---|---|---|
 //! | keeps state | [`EpochFold`] | [`by_epoch`] |
 //! | reads from outside | [`TickedSource`] | [`by_tick`] |
-//! | hands work to another thread | [`Correspondent`] | [`answered_later`] |
-//! | only observes | a function | [`pass_on`] |
+//! | hands work to another thread | [`OffThread`] | [`off_thread`] |
+//! | only observes | a function | [`observe`] |
 
-mod answered_later;
 mod by_epoch;
 mod by_tick;
 pub mod exchange;
+mod observe;
+mod off_thread;
 mod outputs;
-mod pass_on;
 mod stash;
 
-pub use answered_later::{Correspondent, answered_later};
 pub use by_epoch::{Closing, EpochFold, by_epoch};
 pub use by_tick::{TickedSource, Turn, by_tick};
+pub use observe::observe;
+pub use off_thread::{OffThread, off_thread};
 pub use outputs::Outputs;
-pub use pass_on::pass_on;

@@ -16,7 +16,7 @@ use timely::dataflow::StreamVec;
 
 use crate::keys::interner::Interner;
 use crate::keys::item::ItemKey;
-use crate::operators::pass_on;
+use crate::operators::observe;
 use crate::rules::plan::Tally;
 use crate::rules::plan::{Key, Plan};
 use crate::tick::Epoch;
@@ -65,7 +65,7 @@ pub fn digest<'scope>(
     plan: &Plan,
 ) -> (VecCollection<'scope, Epoch, Tally, i64>, StreamVec<'scope, Epoch, InputsChange>) {
     let mut digester = Digester::new(plan);
-    let (passed, inputs) = pass_on("Digest", tallies.inner, move |containers| {
+    let (passed, inputs) = observe("Digest", tallies.inner, move |containers| {
         for ((key, item), epoch, count) in containers.iter().flatten() {
             digester.add(key, item, *epoch, *count);
         }

@@ -175,7 +175,7 @@ fn periods_that_are_easily_wrong() {
 }
 
 #[test]
-fn what_is_no_period_is_refused() {
+fn invalid_periods_are_refused() {
     let cases = [
         (Period::Day, "2026-02-29", "`2026-02-29` is not a day such as `2026-11-20`"),
         (Period::Day, "2026-2-1", "`2026-2-1` is not a day such as `2026-11-20`"),

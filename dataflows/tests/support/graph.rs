@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use differential_dataflow::input::InputSession;
 use reprise_dataflows::count::summarise::Summariser;
-use reprise_dataflows::names::catalogue::{About, Naming};
+use reprise_dataflows::names::catalogue::{Naming, TrackInfo};
 use reprise_dataflows::play::PlayBatch;
 use reprise_dataflows::query::{Answer, Query};
 use reprise_dataflows::rank::digest::InputsChange;
@@ -81,7 +81,7 @@ pub type EpochInput = (Option<i64>, Vec<Play>);
 #[derive(Clone, Default)]
 pub struct Output {
     pub ranked: Captured<(Cell, String)>,
-    pub titles: Captured<(String, About)>,
+    pub titles: Captured<(String, TrackInfo)>,
     pub inputs: Arc<Mutex<Vec<InputsChange>>>,
     pub answers: Arc<Mutex<Vec<Answer>>>,
 }
@@ -105,7 +105,7 @@ pub struct Way {
 }
 
 /// Additions and retractions of the title of a track, by its id.
-pub type TitleChanges = Vec<((String, About), i64)>;
+pub type TitleChanges = Vec<((String, TrackInfo), i64)>;
 
 impl Way {
     pub const PLAIN: Self = Self {
@@ -131,7 +131,7 @@ pub fn run(definitions: &Arc<Definitions>, epochs: &[EpochInput], way: &Way, all
         let mut tallies = InputSession::<u64, Tally, i64>::new();
         let mut namings = InputHandle::<u64, CapacityContainerBuilder<Vec<Naming>>>::new();
         let mut queries = InputHandle::<u64, CapacityContainerBuilder<Vec<Query>>>::new();
-        let mut titles_of_reference = InputSession::<u64, (String, About), i64>::new();
+        let mut titles_of_reference = InputSession::<u64, (String, TrackInfo), i64>::new();
         let probe = ProbeHandle::new();
         worker.dataflow(|scope| {
             let ticks = scope.input_from(&mut ticks).broadcast();

@@ -15,7 +15,7 @@ use differential_dataflow::consolidation::consolidate_updates;
 use proptest::prelude::*;
 use reprise_dataflows::keys::dimension::NONE;
 use reprise_dataflows::keys::label::Label;
-use reprise_dataflows::names::catalogue::About;
+use reprise_dataflows::names::catalogue::TrackInfo;
 use reprise_dataflows::play::{DAY_US, LateTitles, PlayBatch};
 use reprise_dataflows::rules::definition::{Cell, Definitions, Eligible, ItemKind, Measure, Scope, ScopeKind};
 use timely::dataflow::ProbeHandle;
@@ -312,12 +312,12 @@ pub fn top<I: Ord>(counts: BTreeMap<I, i64>, k: usize) -> Vec<(I, i64)> {
 }
 
 /// The title and artist of each track: those of the latest UTC day, of that day the greatest.
-pub fn brute_force_titles(plays: &[Play]) -> BTreeMap<String, About> {
+pub fn brute_force_titles(plays: &[Play]) -> BTreeMap<String, TrackInfo> {
     let mut titles = BTreeMap::<String, (i64, String, String)>::new();
     for play in plays {
-        let about = (play.timestamp_us.div_euclid(86_400_000_000), play.title(), play.artist());
-        let known = titles.entry(play.id()).or_insert_with(|| about.clone());
-        *known = about.max(known.clone());
+        let info = (play.timestamp_us.div_euclid(86_400_000_000), play.title(), play.artist());
+        let known = titles.entry(play.id()).or_insert_with(|| info.clone());
+        *known = info.max(known.clone());
     }
-    titles.into_iter().map(|(id, (_, title, artist))| (id, About { title, artist })).collect()
+    titles.into_iter().map(|(id, (_, title, artist))| (id, TrackInfo { title, artist })).collect()
 }

@@ -74,9 +74,9 @@ pub enum ControlMessage {
     /// From process 0: all processes have joined.
     Welcome(Session),
     /// To process 0: the sender is connected with all other processes.
-    Linked,
+    Connected,
     /// From process 0: all processes are connected with all others.
-    Together,
+    AllConnected,
 }
 
 impl Hello {
@@ -109,21 +109,21 @@ fn version() -> &'static str {
 /// not change; any other error if the connection failed.
 pub fn connect(stream: &mut (impl Read + Write), secret: Option<&Secret>, ours: &Introduction) -> Result<()> {
     let hello = send_hello(stream, secret)?;
-    let (theirs, said) = receive_hello(stream)?;
+    let (theirs, hello_bytes) = receive_hello(stream)?;
     theirs.check(secret).map_err(|error| anyhow!(Refused(format!("{error:#}"))))?;
-    let said = [hello, said].concat();
+    let transcript = [hello, hello_bytes].concat();
     if let Some(secret) = secret {
-        stream.write_all(&secret.prove(CONNECTS, &said))?;
+        stream.write_all(&secret.prove(CONNECTS, &transcript))?;
         let mut proof = [0; PROOF_BYTES];
         stream.read_exact(&mut proof).map_err(|error| match error.kind() {
             ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset => anyhow!(Refused(
-                "it hung up on our proof: has it another secret? Give all processes the same --cluster-secret-file"
+                "it closed the connection after our proof: does it have another secret? Give all processes the same --cluster-secret-file"
                     .to_owned()
             )),
             _ => anyhow!(error),
         })?;
-        if !secret.is_proved(LISTENS, &said, &proof) {
-            bail!(Refused("it does not know the secret of this cluster: who listens there?".to_owned()));
+        if !secret.is_proved(LISTENS, &transcript, &proof) {
+            bail!(Refused("it does not know the secret of this cluster: which program listens there?".to_owned()));
         }
     }
     send(stream, ours)?;
@@ -139,16 +139,16 @@ pub fn connect(stream: &mut (impl Read + Write), secret: Option<&Secret>, ours: 
 /// # Errors
 /// If the peer does not prove that it belongs to the cluster, or the connection fails.
 pub fn listen(stream: &mut (impl Read + Write), secret: Option<&Secret>) -> Result<Introduction> {
-    let (theirs, said) = receive_hello(stream)?;
+    let (theirs, hello_bytes) = receive_hello(stream)?;
     // Sent even to a peer of another version, so that the messages of both ends can name both.
     let hello = send_hello(stream, secret)?;
     theirs.check(secret)?;
-    let said = [said, hello].concat();
+    let transcript = [hello_bytes, hello].concat();
     if let Some(secret) = secret {
         let mut proof = [0; PROOF_BYTES];
         stream.read_exact(&mut proof).context("it did not prove that it knows the secret")?;
-        ensure!(secret.is_proved(CONNECTS, &said, &proof), "it does not know the secret of this cluster");
-        stream.write_all(&secret.prove(LISTENS, &said))?;
+        ensure!(secret.is_proved(CONNECTS, &transcript, &proof), "it does not know the secret of this cluster");
+        stream.write_all(&secret.prove(LISTENS, &transcript))?;
     }
     receive(stream)
 }
@@ -184,7 +184,7 @@ fn send_hello(stream: &mut impl Write, secret: Option<&Secret>) -> Result<Vec<u8
 
 fn receive_hello(stream: &mut impl Read) -> Result<(Hello, Vec<u8>)> {
     let mut magic = [0; MAGIC.len()];
-    stream.read_exact(&mut magic).context("it said nothing")?;
+    stream.read_exact(&mut magic).context("it sent nothing")?;
     ensure!(magic == *MAGIC, "it does not speak the protocol of a reprise cluster");
     let (body, bytes) = receive_bytes(stream, HELLO_BYTES_MAX)?;
     let hello = serde_json::from_slice(&body).context("its greeting is damaged")?;
@@ -208,18 +208,18 @@ pub fn send(stream: &mut impl Write, message: &impl Serialize) -> Result<()> {
 /// If it is too long, or no `T`, or the connection fails.
 pub fn receive<T: DeserializeOwned>(stream: &mut impl Read) -> Result<T> {
     let (body, _) = receive_bytes(stream, MESSAGE_BYTES_MAX)?;
-    serde_json::from_slice(&body).context("what it said is damaged")
+    serde_json::from_slice(&body).context("its message is invalid")
 }
 
 fn receive_bytes(stream: &mut impl Read, bytes_max: usize) -> Result<(Vec<u8>, [u8; 4])> {
     let mut length = [0; 4];
-    stream.read_exact(&mut length).context("it said no more")?;
+    stream.read_exact(&mut length).context("it sent nothing more")?;
     let bytes = u32::from_be_bytes(length) as usize;
     ensure!(bytes <= bytes_max, "its message has {bytes} bytes, and {bytes_max} are allowed");
     let mut body = Vec::new();
     // The claimed length may be false, so the buffer grows with the bytes that arrive.
     stream.take(bytes as u64).read_to_end(&mut body)?;
-    ensure!(body.len() == bytes, "it stopped in the middle of what it said");
+    ensure!(body.len() == bytes, "it closed the connection in the middle of a message");
     Ok((body, length))
 }
 

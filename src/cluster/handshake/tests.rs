@@ -29,11 +29,11 @@ fn pair() -> (TcpStream, TcpStream) {
 fn meet(connects: Option<Secret>, listens: Option<Secret>) -> (Result<()>, Result<Introduction>) {
     let (mut near, mut far) = pair();
     let listening = thread::spawn(move || {
-        let heard = listen(&mut far, listens.as_ref());
-        if heard.is_ok() {
+        let listened = listen(&mut far, listens.as_ref());
+        if listened.is_ok() {
             accept(&mut far).unwrap();
         }
-        heard
+        listened
     });
     let connected = connect(&mut near, connects.as_ref(), &introduction());
     drop(near);
@@ -41,26 +41,26 @@ fn meet(connects: Option<Secret>, listens: Option<Secret>) -> (Result<()>, Resul
 }
 
 #[test]
-fn who_knows_the_secret_is_let_in() {
+fn a_peer_with_the_secret_is_accepted() {
     for secret in [None, Some(secret("0123456789abcdef"))] {
-        let (connected, heard) = meet(secret.clone(), secret);
+        let (connected, listened) = meet(secret.clone(), secret);
         connected.unwrap();
-        let heard = heard.unwrap();
-        assert_eq!((heard.process, heard.fingerprint), (1, introduction().fingerprint));
+        let listened = listened.unwrap();
+        assert_eq!((listened.process, listened.fingerprint), (1, introduction().fingerprint));
     }
 }
 
 #[test]
-fn who_does_not_is_not_and_both_are_told() {
+fn a_peer_without_the_secret_is_refused_and_both_ends_report_it() {
     let (good, bad) = (secret("0123456789abcdef"), secret("0123456789abcdeF"));
-    let (connected, heard) = meet(Some(bad), Some(good.clone()));
-    let said = connected.unwrap_err();
-    assert!(said.is::<Refused>() && said.to_string().contains("another secret"), "{said:#}");
-    assert!(heard.unwrap_err().to_string().contains("does not know the secret"));
+    let (connected, listened) = meet(Some(bad), Some(good.clone()));
+    let message = connected.unwrap_err();
+    assert!(message.is::<Refused>() && message.to_string().contains("another secret"), "{message:#}");
+    assert!(listened.unwrap_err().to_string().contains("does not know the secret"));
     for (connects, listens) in [(None, Some(good.clone())), (Some(good), None)] {
-        let (connected, heard) = meet(connects, listens);
-        for said in [connected.unwrap_err(), heard.unwrap_err()] {
-            assert!(said.to_string().contains("--cluster-secret-file"), "{said:#}");
+        let (connected, listened) = meet(connects, listens);
+        for message in [connected.unwrap_err(), listened.unwrap_err()] {
+            assert!(message.to_string().contains("--cluster-secret-file"), "{message:#}");
         }
     }
 }
@@ -77,10 +77,10 @@ fn a_proof_that_is_sent_back_proves_nothing() {
         far.write_all(&proof).unwrap();
         far.read(&mut [0; 1]).unwrap()
     });
-    let said = connect(&mut near, Some(&secret("0123456789abcdef")), &introduction()).unwrap_err();
-    assert!(said.to_string().contains("who listens there"), "{said:#}");
+    let message = connect(&mut near, Some(&secret("0123456789abcdef")), &introduction()).unwrap_err();
+    assert!(message.to_string().contains("which program listens there"), "{message:#}");
     drop(near);
-    assert_eq!(mirror.join().unwrap(), 0, "nothing more is said to a stranger");
+    assert_eq!(mirror.join().unwrap(), 0, "nothing more is sent to a stranger");
 }
 
 #[test]
@@ -91,8 +91,8 @@ fn another_version_is_named_at_both_ends() {
     near.write_all(&[MAGIC, &(body.len() as u32).to_be_bytes()[..], body].concat()).unwrap();
     let (theirs, _) = receive_hello(&mut near).unwrap();
     assert_eq!(theirs.version, version());
-    let said = listening.join().unwrap();
-    assert!(said.contains("9.9.9") && said.contains(version()), "{said}");
+    let message = listening.join().unwrap();
+    assert!(message.contains("9.9.9") && message.contains(version()), "{message}");
 }
 
 /// A stream of what a stranger sends, which records what it is answered.

@@ -26,7 +26,7 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 /// Limit for opening one connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often process 0 logs which processes are missing.
-const TELL_INTERVAL: Duration = Duration::from_secs(10);
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A cluster whose processes are all connected.
 pub struct Joined {
@@ -70,7 +70,7 @@ pub fn join(
 fn listen(membership: &Membership) -> Result<TcpListener> {
     let addresses = membership.listen_addresses()?;
     let listener = TcpListener::bind(&addresses[..]).with_context(|| {
-        format!("cannot listen for the other processes of the cluster on {addresses:?}: does another process, or is it no address of this machine? --cluster-listen chooses another")
+        format!("cannot listen for the other processes of the cluster on {addresses:?}: is the port in use, or is this no address of this machine? --cluster-listen chooses another")
     })?;
     listener.set_nonblocking(true)?;
     Ok(listener)
@@ -89,56 +89,60 @@ impl Joining<'_> {
     fn lead(&self, listener: TcpListener) -> Result<Vec<Option<TcpStream>>> {
         let session: Session = rand::random();
         let mut acceptor = Acceptor::new(listener, self.membership.secret.clone());
-        let mut seats: Vec<Option<Peer>> = self.membership.addresses.iter().map(|_| None).collect();
-        let mut told = Instant::now();
-        while seats.iter().skip(1).any(Option::is_none) {
-            self.wait(|| missing(self.membership, &seats, acceptor.last_refusal()))?;
-            for seat in &mut seats {
-                if let Some(guest) = seat.take_if(|guest| guest.has_left()) {
-                    warn!("{} has left before all had come", self.membership.name(guest.process()));
+        let mut joined: Vec<Option<Peer>> = self.membership.addresses.iter().map(|_| None).collect();
+        let mut logged_at = Instant::now();
+        while joined.iter().skip(1).any(Option::is_none) {
+            self.wait(|| missing(self.membership, &joined, acceptor.last_refusal()))?;
+            for slot in &mut joined {
+                if let Some(candidate) = slot.take_if(|candidate| candidate.has_left()) {
+                    warn!("{} has left before all processes had joined", self.membership.name(candidate.process()));
                 }
             }
-            while let Some(guest) = acceptor.next() {
-                self.seat(guest, &mut seats, &mut acceptor)?;
+            while let Some(candidate) = acceptor.next() {
+                self.admit(candidate, &mut joined, &mut acceptor)?;
             }
-            if told.elapsed() >= TELL_INTERVAL {
-                info!("waiting for {}", names(self.membership, &seats));
-                told = Instant::now();
+            if logged_at.elapsed() >= LOG_INTERVAL {
+                info!("waiting for {}", names(self.membership, &joined));
+                logged_at = Instant::now();
             }
         }
         let mut sockets: Vec<Option<TcpStream>> =
-            seats.into_iter().map(|seat| seat.map(|guest| guest.socket)).collect();
-        self.tell_all(&mut sockets, &ControlMessage::Welcome(session))?;
+            joined.into_iter().map(|slot| slot.map(|candidate| candidate.socket)).collect();
+        self.send_to_all(&mut sockets, &ControlMessage::Welcome(session))?;
         for peer in 1..sockets.len() {
-            self.await_word(peer, &sockets)?;
+            self.await_message(peer, &sockets)?;
             let Some(socket) = &mut sockets[peer] else { continue };
-            let word = self.hear(socket).with_context(|| self.fell_apart(peer))?;
-            ensure!(word == ControlMessage::Linked, "{} said {word:?} in place of Linked", self.membership.name(peer));
+            let message = self.receive(socket).with_context(|| self.lost_while_joining(peer))?;
+            ensure!(
+                message == ControlMessage::Connected,
+                "{} sent {message:?} instead of Connected",
+                self.membership.name(peer)
+            );
         }
-        self.tell_all(&mut sockets, &ControlMessage::Together)?;
-        info!(session, processes = sockets.len(), "the cluster is together");
+        self.send_to_all(&mut sockets, &ControlMessage::AllConnected)?;
+        info!(session, processes = sockets.len(), "the cluster is complete");
         Ok(sockets)
     }
 
     /// Accepts a peer, or refuses it with a reason.
-    fn seat(&self, mut guest: Peer, seats: &mut [Option<Peer>], acceptor: &mut Acceptor) -> Result<()> {
-        let process = guest.process();
+    fn admit(&self, mut candidate: Peer, joined: &mut [Option<Peer>], acceptor: &mut Acceptor) -> Result<()> {
+        let process = candidate.process();
         let ours = self.membership.name(0);
-        let refusal = if process == 0 || process >= seats.len() {
-            Some(format!("it claims to be process {process}, and {ours} knows of {} processes", seats.len()))
-        } else if let Some(other) = &seats[process] {
-            Some(format!("process {process} has come already, from {}", other.from))
+        let refusal = if process == 0 || process >= joined.len() {
+            Some(format!("it claims to be process {process}, and {ours} knows of {} processes", joined.len()))
+        } else if let Some(other) = &joined[process] {
+            Some(format!("process {process} has joined already, from {}", other.from))
         } else {
-            self.fingerprint.difference(&guest.introduction.fingerprint).map(|found| {
+            self.fingerprint.difference(&candidate.introduction.fingerprint).map(|found| {
                 let (what, theirs, ours_is) = (found.what, found.theirs, found.ours);
-                format!("the processes disagree on the {what}: process {process} ({}) has {theirs}, and {ours} has {ours_is}", guest.from)
+                format!("the processes disagree on the {what}: process {process} ({}) has {theirs}, and {ours} has {ours_is}", candidate.from)
             })
         };
         match refusal {
-            Some(reason) => acceptor.refuse(guest, &reason),
-            None if handshake::accept(&mut guest.socket).is_ok() => {
-                info!(from = %guest.from, "process {process} has joined");
-                seats[process] = Some(guest);
+            Some(reason) => acceptor.refuse(candidate, &reason),
+            None if handshake::accept(&mut candidate.socket).is_ok() => {
+                info!(from = %candidate.from, "process {process} has joined");
+                joined[process] = Some(candidate);
             }
             None => {}
         }
@@ -153,32 +157,37 @@ impl Joining<'_> {
         let mut sockets: Vec<Option<TcpStream>> = self.membership.addresses.iter().map(|_| None).collect();
         sockets[0] = Some(first);
         for (peer, socket) in sockets.iter_mut().enumerate().take(own).skip(1) {
-            *socket = Some(self.reach(peer, Some(session))?);
+            *socket = Some(self.connect(peer, Some(session))?);
         }
         let mut acceptor = Acceptor::new(listener, self.membership.secret.clone());
         while sockets.iter().skip(own + 1).any(Option::is_none) {
-            self.wait(|| format!("not all processes after this one have come; {}", acceptor.last_refusal()))?;
-            self.check_held(&sockets)?;
-            while let Some(mut guest) = acceptor.next() {
+            self.wait(|| format!("not all processes with higher numbers have joined; {}", acceptor.last_refusal()))?;
+            self.check_connections(&sockets)?;
+            while let Some(mut candidate) = acceptor.next() {
                 let is_awaited =
-                    sockets.get(guest.process()).is_some_and(|seat| guest.process() > own && seat.is_none());
-                if guest.introduction.session != Some(session) {
-                    acceptor.refuse(guest, "it belongs to another start of the cluster");
+                    sockets.get(candidate.process()).is_some_and(|slot| candidate.process() > own && slot.is_none());
+                if candidate.introduction.session != Some(session) {
+                    acceptor.refuse(candidate, "it belongs to another start of the cluster");
                 } else if !is_awaited {
-                    acceptor.refuse(guest, &format!("it is not awaited by {}", self.membership.name(own)));
-                } else if handshake::accept(&mut guest.socket).is_ok() {
-                    let process = guest.process();
-                    sockets[process] = Some(guest.socket);
+                    acceptor.refuse(candidate, &format!("{} does not wait for it", self.membership.name(own)));
+                } else if handshake::accept(&mut candidate.socket).is_ok() {
+                    let process = candidate.process();
+                    sockets[process] = Some(candidate.socket);
                 }
             }
         }
         if let Some(first) = &mut sockets[0] {
-            handshake::send(&mut self.bounded(first), &ControlMessage::Linked).with_context(|| self.fell_apart(0))?;
+            handshake::send(&mut self.bounded(first), &ControlMessage::Connected)
+                .with_context(|| self.lost_while_joining(0))?;
         }
-        self.await_word(0, &sockets)?;
+        self.await_message(0, &sockets)?;
         if let Some(first) = &mut sockets[0] {
-            let word = self.hear(first).with_context(|| self.fell_apart(0))?;
-            ensure!(word == ControlMessage::Together, "{} said {word:?} in place of Together", self.membership.name(0));
+            let message = self.receive(first).with_context(|| self.lost_while_joining(0))?;
+            ensure!(
+                message == ControlMessage::AllConnected,
+                "{} sent {message:?} instead of AllConnected",
+                self.membership.name(0)
+            );
         }
         info!(session, process = own, processes = sockets.len(), "joined the cluster");
         Ok(sockets)
@@ -188,27 +197,26 @@ impl Joining<'_> {
     /// Connects again if process 0 is started again before that.
     fn find_session(&self) -> Result<(TcpStream, Session)> {
         loop {
-            let mut first = self.reach(0, None)?;
-            match self.hear(&mut first) {
+            let mut first = self.connect(0, None)?;
+            match self.receive(&mut first) {
                 Ok(ControlMessage::Welcome(session)) => return Ok((first, session)),
-                Ok(word) => bail!("{} said {word:?} in place of Welcome", self.membership.name(0)),
-                Err(error) => self.wait(|| format!("{} has not let us in: {error:#}", self.membership.name(0)))?,
+                Ok(message) => bail!("{} sent {message:?} instead of Welcome", self.membership.name(0)),
+                Err(error) => {
+                    self.wait(|| format!("{} has not accepted this process: {error:#}", self.membership.name(0)))?;
+                }
             }
         }
     }
 
     /// Connects to `peer`, and tries again until the deadline while it is not running yet.
-    fn reach(&self, peer: usize, session: Option<Session>) -> Result<TcpStream> {
+    fn connect(&self, peer: usize, session: Option<Session>) -> Result<TcpStream> {
         let introduction =
             Introduction { process: self.membership.process, session, fingerprint: self.fingerprint.clone() };
         loop {
-            match self.try_reach(peer, &introduction) {
+            match self.try_connect(peer, &introduction) {
                 Ok(socket) => return Ok(socket),
                 Err(error) if error.is::<Refused>() => {
-                    return Err(error.context(format!(
-                        "{} does not take this process into its cluster",
-                        self.membership.name(peer)
-                    )));
+                    return Err(error.context(format!("{} refuses this process", self.membership.name(peer))));
                 }
                 Err(error) => {
                     let why = handshake::described(&error);
@@ -219,7 +227,7 @@ impl Joining<'_> {
         }
     }
 
-    fn try_reach(&self, peer: usize, introduction: &Introduction) -> Result<TcpStream> {
+    fn try_connect(&self, peer: usize, introduction: &Introduction) -> Result<TcpStream> {
         let mut failed = anyhow!("it has no address");
         for address in self.membership.resolve(peer)? {
             match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
@@ -234,35 +242,37 @@ impl Joining<'_> {
     }
 
     /// Fails if one of the connected processes has closed its connection.
-    fn check_held(&self, sockets: &[Option<TcpStream>]) -> Result<()> {
+    fn check_connections(&self, sockets: &[Option<TcpStream>]) -> Result<()> {
         let mut held = sockets.iter().enumerate().filter_map(|(peer, socket)| Some((peer, socket.as_ref()?)));
         held.try_for_each(|(peer, socket)| {
-            ensure!(!has_hung_up(socket), self.fell_apart(peer));
+            ensure!(!has_hung_up(socket), self.lost_while_joining(peer));
             Ok(())
         })
     }
 
     /// Waits until `peer` has sent something. Fails if it or another process is lost meanwhile.
-    fn await_word(&self, peer: usize, sockets: &[Option<TcpStream>]) -> Result<()> {
+    fn await_message(&self, peer: usize, sockets: &[Option<TcpStream>]) -> Result<()> {
         let Some(socket) = &sockets[peer] else { return Ok(()) };
         loop {
-            self.check_held(sockets)?;
+            self.check_connections(sockets)?;
             socket.set_read_timeout(Some(LOOK_INTERVAL))?;
             if socket.peek(&mut [0]).is_ok() {
                 return Ok(());
             }
-            self.wait(|| format!("{} does not say that it is connected with all", self.membership.name(peer)))?;
+            self.wait(|| {
+                format!("{} does not report that it is connected with all others", self.membership.name(peer))
+            })?;
         }
     }
 
-    fn tell_all(&self, sockets: &mut [Option<TcpStream>], word: &ControlMessage) -> Result<()> {
+    fn send_to_all(&self, sockets: &mut [Option<TcpStream>], message: &ControlMessage) -> Result<()> {
         for (peer, socket) in others(sockets) {
-            handshake::send(&mut self.bounded(socket), word).with_context(|| self.fell_apart(peer))?;
+            handshake::send(&mut self.bounded(socket), message).with_context(|| self.lost_while_joining(peer))?;
         }
         Ok(())
     }
 
-    fn hear(&self, socket: &mut TcpStream) -> Result<ControlMessage> {
+    fn receive(&self, socket: &mut TcpStream) -> Result<ControlMessage> {
         handshake::receive(&mut self.bounded(socket))
     }
 
@@ -270,19 +280,19 @@ impl Joining<'_> {
         Bounded { socket, deadline: self.deadline, stop: self.stop }
     }
 
-    fn fell_apart(&self, peer: usize) -> String {
-        format!("{} was lost while the cluster came together", self.membership.name(peer))
+    fn lost_while_joining(&self, peer: usize) -> String {
+        format!("{} was lost while the cluster was forming", self.membership.name(peer))
     }
 
     /// Sleeps for a moment. Fails at the deadline, with what is `wrong`, and when this process is
     /// to stop.
     fn wait(&self, wrong: impl FnOnce() -> String) -> Result<()> {
         if self.stop.load(Ordering::Relaxed) {
-            bail!("stopped while the cluster came together");
+            bail!("stopped while the cluster was forming");
         }
         if Instant::now() >= self.deadline {
             let seconds = self.membership.join_timeout.as_secs_f64();
-            bail!("the cluster did not come together within {seconds} s (--join-timeout): {}", wrong());
+            bail!("the cluster did not form within {seconds} s (--join-timeout): {}", wrong());
         }
         std::thread::sleep(LOOK_INTERVAL);
         Ok(())
@@ -293,14 +303,14 @@ fn others<T>(sockets: &mut [Option<T>]) -> impl Iterator<Item = (usize, &mut T)>
     sockets.iter_mut().enumerate().filter_map(|(peer, socket)| Some((peer, socket.as_mut()?)))
 }
 
-fn names(membership: &Membership, seats: &[Option<Peer>]) -> String {
-    let missing = seats.iter().enumerate().skip(1).filter(|(_, seat)| seat.is_none());
+fn names(membership: &Membership, joined: &[Option<Peer>]) -> String {
+    let missing = joined.iter().enumerate().skip(1).filter(|(_, slot)| slot.is_none());
     missing.map(|(process, _)| membership.name(process)).collect::<Vec<_>>().join(", ")
 }
 
-fn missing(membership: &Membership, seats: &[Option<Peer>], last_refusal: &str) -> String {
-    let names = names(membership, seats);
-    format!("{names} did not come; are they running, with the same hostfile? {last_refusal}").trim_end().to_owned()
+fn missing(membership: &Membership, joined: &[Option<Peer>], last_refusal: &str) -> String {
+    let names = names(membership, joined);
+    format!("{names} did not join; are they running, with the same hostfile? {last_refusal}").trim_end().to_owned()
 }
 
 #[cfg(test)]

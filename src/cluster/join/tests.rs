@@ -43,7 +43,7 @@ fn error(joined: JoinHandle<Result<Option<Joined>>>) -> String {
 }
 
 #[test]
-fn all_are_linked_with_all_in_whatever_order_they_come() {
+fn all_processes_connect_in_any_order_of_starts() {
     for order in [[0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1]] {
         let addresses = addresses(4);
         let mut joined: Vec<_> =
@@ -53,49 +53,52 @@ fn all_are_linked_with_all_in_whatever_order_they_come() {
         for (process, team) in teams.iter().enumerate() {
             assert_eq!((team.process(), team.processes(), team.links().len()), (process, 4, 3));
         }
-        teams[0].announce(&"here").unwrap();
+        teams[0].broadcast(&"here").unwrap();
         for team in &teams[1..] {
-            assert_eq!(team.hear::<String>().unwrap().as_deref(), Some("here"));
+            assert_eq!(team.receive::<String>().unwrap().as_deref(), Some("here"));
         }
         teams[0].leave();
-        assert!(teams[1..].iter().all(|team| team.hear::<String>().unwrap().is_none()));
+        assert!(teams[1..].iter().all(|team| team.receive::<String>().unwrap().is_none()));
     }
 }
 
 #[test]
-fn who_runs_something_else_is_refused_and_the_right_one_is_let_in_after_it() {
+fn another_configuration_is_refused_and_a_later_match_accepted() {
     let addresses = addresses(2);
     let first = joining(membership(0, &addresses), fingerprint("a"));
-    let said = error(joining(membership(1, &addresses), fingerprint("b")));
+    let message = error(joining(membership(1, &addresses), fingerprint("b")));
     assert!(
-        said.contains("topic") && said.contains("has b") && said.contains("process 0") && said.contains("has a"),
-        "{said}"
+        message.contains("topic")
+            && message.contains("has b")
+            && message.contains("process 0")
+            && message.contains("has a"),
+        "{message}"
     );
     let second = joining(membership(1, &addresses), fingerprint("a"));
     assert_eq!((team(first).process(), team(second).process()), (0, 1));
 }
 
 #[test]
-fn who_does_not_come_is_named_with_the_last_that_was_refused() {
+fn a_missing_process_is_named_with_the_last_refusal() {
     let addresses = addresses(3);
     let soon = Membership { join_timeout: Duration::from_secs(2), ..membership(0, &addresses) };
     let first = joining(soon, fingerprint("a"));
     error(joining(membership(2, &addresses), fingerprint("b")));
-    let said = error(first);
-    let names = format!("process 1 ({}), process 2 ({}) did not come", addresses[1], addresses[2]);
-    assert!(said.contains(&names) && said.contains("disagree on the topic"), "{said}");
+    let message = error(first);
+    let names = format!("process 1 ({}), process 2 ({}) did not join", addresses[1], addresses[2]);
+    assert!(message.contains(&names) && message.contains("disagree on the topic"), "{message}");
     let lonely = Membership { join_timeout: Duration::from_millis(300), ..membership(1, &addresses) };
-    let said = error(joining(lonely, fingerprint("a")));
-    assert!(said.contains(&format!("process 0 ({}) cannot be reached", addresses[0])), "{said}");
+    let message = error(joining(lonely, fingerprint("a")));
+    assert!(message.contains(&format!("process 0 ({}) cannot be reached", addresses[0])), "{message}");
 }
 
 #[test]
-fn a_number_is_given_once_but_who_has_died_may_come_again() {
+fn a_number_joins_once_unless_its_process_has_died() {
     let addresses = addresses(3);
     let first = joining(membership(0, &addresses), fingerprint("a"));
     let held = connected(&addresses[0], 1, None);
-    let said = error(joining(membership(1, &addresses), fingerprint("a")));
-    assert!(said.contains("process 1 has come already"), "{said}");
+    let message = error(joining(membership(1, &addresses), fingerprint("a")));
+    assert!(message.contains("process 1 has joined already"), "{message}");
     drop(held);
     let others = [1, 2].map(|process| joining(membership(process, &addresses), fingerprint("a")));
     assert_eq!(team(first).processes(), 3);
@@ -129,12 +132,12 @@ fn old_and_new_do_not_mix() {
 
     let mut stranger = TcpStream::connect(&addresses[1]).unwrap();
     let old = Introduction { process: 2, session: Some(6), fingerprint: fingerprint("a") };
-    let said = handshake::connect(&mut stranger, None, &old).unwrap_err().to_string();
-    assert!(said.contains("another start of the cluster"), "{said}");
+    let message = handshake::connect(&mut stranger, None, &old).unwrap_err().to_string();
+    assert!(message.contains("another start of the cluster"), "{message}");
 
     let _third = connected(&addresses[1], 2, Some(7));
-    assert_eq!(handshake::receive::<ControlMessage>(&mut socket).unwrap(), ControlMessage::Linked);
-    handshake::send(&mut socket, &ControlMessage::Together).unwrap();
+    assert_eq!(handshake::receive::<ControlMessage>(&mut socket).unwrap(), ControlMessage::Connected);
+    handshake::send(&mut socket, &ControlMessage::AllConnected).unwrap();
     assert_eq!(team(second).process(), 1);
 }
 
@@ -157,7 +160,7 @@ fn strangers_do_not_keep_others_out() {
 }
 
 #[test]
-fn who_is_to_stop_does_not_wait() {
+fn a_stopped_process_does_not_wait() {
     let addresses = addresses(2);
     for process in [0, 1] {
         let membership = membership(process, &addresses);

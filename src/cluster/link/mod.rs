@@ -26,7 +26,7 @@ use timely::communication::allocator::zero_copy::stream::Stream;
 use crate::process::failpoint;
 
 /// Heartbeats in one stall timeout: a few may be late.
-const BEATS: u32 = 4;
+const HEARTBEATS_PER_TIMEOUT: u32 = 4;
 /// How often a thread that watches a link checks whether it is to stop, so that others may read
 /// from the link.
 const WATCH_INTERVAL: Duration = Duration::from_millis(20);
@@ -34,7 +34,7 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(20);
 const INPUT_BYTES: usize = 256 << 10;
 const HEADER_BYTES: usize = 5;
 /// Limit of a control message. A data frame is as long as what timely writes at once.
-const WORD_BYTES_MAX: usize = 4 << 20;
+const CONTROL_BYTES_MAX: usize = 4 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -97,20 +97,20 @@ impl Link {
             sent_bytes: AtomicU64::new(0),
             lost,
         }));
-        let beating = Arc::downgrade(&link.0);
-        let beat = move || {
-            while let Some(inner) = beating.upgrade() {
+        let weak = Arc::downgrade(&link.0);
+        let heartbeats = move || {
+            while let Some(inner) = weak.upgrade() {
                 if inner.closed.load(Ordering::Relaxed) {
                     return;
                 }
-                inner.beat();
-                let interval = inner.stall_timeout / BEATS;
+                inner.send_heartbeat();
+                let interval = inner.stall_timeout / HEARTBEATS_PER_TIMEOUT;
                 // Do not keep the link alive while this thread sleeps.
                 drop(inner);
                 std::thread::sleep(interval);
             }
         };
-        std::thread::Builder::new().name("reprise-beat".to_owned()).spawn(beat)?;
+        std::thread::Builder::new().name("reprise-beat".to_owned()).spawn(heartbeats)?;
         Ok(link)
     }
 
@@ -123,22 +123,22 @@ impl Link {
     ///
     /// # Errors
     /// If the peer is lost.
-    pub fn say(&self, word: &[u8]) -> Result<()> {
-        self.0.write_frame(FrameKind::ControlMessage, word)
+    pub fn send_control(&self, message: &[u8]) -> Result<()> {
+        self.0.write_frame(FrameKind::ControlMessage, message)
     }
 
     /// Waits for a control message. `None` if the peer says farewell instead.
     ///
     /// # Errors
     /// If the peer is lost, or sends another frame than a control message.
-    pub fn hear(&self) -> Result<Option<Vec<u8>>> {
+    pub fn receive_control(&self) -> Result<Option<Vec<u8>>> {
         let mut input = self.0.input();
         match self.0.next_frame(&mut input)? {
             None => Ok(None),
-            Some((FrameKind::ControlMessage, bytes)) if bytes <= WORD_BYTES_MAX => {
-                let mut word = vec![0; bytes];
-                input.socket.read_exact(&mut word).map_err(|error| self.0.lose(error))?;
-                Ok(Some(word))
+            Some((FrameKind::ControlMessage, bytes)) if bytes <= CONTROL_BYTES_MAX => {
+                let mut message = vec![0; bytes];
+                input.socket.read_exact(&mut message).map_err(|error| self.0.lose(error))?;
+                Ok(Some(message))
             }
             Some((kind, bytes)) => Err(damaged(format!("an unexpected {kind:?} frame of {bytes} bytes"))),
         }
@@ -149,7 +149,7 @@ impl Link {
     /// reads from it.
     pub fn watch(&self, until: &AtomicBool) {
         let mut input = self.0.input();
-        if let Err(error) = self.0.beats(&mut input, until) {
+        if let Err(error) = self.0.read_heartbeats(&mut input, until) {
             self.0.lose(error);
         }
     }
@@ -192,7 +192,7 @@ impl Inner {
     }
 
     /// Sends a heartbeat, unless another frame is being written, which serves as well.
-    fn beat(&self) {
+    fn send_heartbeat(&self) {
         if let Ok(frame) = self.output.try_lock()
             && !self.closed.load(Ordering::Relaxed)
         {
@@ -205,8 +205,8 @@ impl Inner {
     }
 
     /// Reads heartbeats until `until` is set or another frame comes, which it leaves unread.
-    fn beats(&self, input: &mut Input, until: &AtomicBool) -> Result<()> {
-        let mut heard = Instant::now();
+    fn read_heartbeats(&self, input: &mut Input, until: &AtomicBool) -> Result<()> {
+        let mut received_at = Instant::now();
         while !until.load(Ordering::Relaxed) {
             self.socket.set_read_timeout(Some(WATCH_INTERVAL))?;
             let filled = uninterrupted(|| input.socket.fill_buf().map(|bytes| bytes.first().copied()));
@@ -216,10 +216,10 @@ impl Inner {
                 Ok(None) => return Err(ErrorKind::UnexpectedEof.into()),
                 Ok(Some(kind)) if kind == FrameKind::Heartbeat as u8 => {
                     input.socket.read_exact(&mut [0; HEADER_BYTES])?;
-                    heard = Instant::now();
+                    received_at = Instant::now();
                 }
                 Ok(Some(_)) => return Ok(()),
-                Err(error) if !is_late(&error) || heard.elapsed() >= self.stall_timeout => return Err(error),
+                Err(error) if !is_late(&error) || received_at.elapsed() >= self.stall_timeout => return Err(error),
                 Err(_) => {}
             }
         }
@@ -257,15 +257,15 @@ impl Inner {
         let what = match error.kind() {
             _ if is_late(&error) => {
                 let seconds = self.stall_timeout.as_secs_f64();
-                format!("{peer} has not been heard for {seconds} s: it is frozen, or the network is cut")
+                format!("{peer} has sent nothing for {seconds} s: it is frozen, or the network is cut")
             }
             ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
-                format!("{peer} is gone; its own log says why")
+                format!("{peer} has closed the connection; its log says why")
             }
             _ => format!("the connection to {peer} has failed: {error}"),
         };
         (self.lost)(anyhow!(
-            "{what}. Without it no process of the cluster can go on: start all of them again; what is committed is safe"
+            "{what}. Without it, no process of the cluster can continue: start all of them again; what is committed is safe"
         ));
         error
     }

@@ -29,7 +29,7 @@ proptest! {
 
     /// Whatever the sizes of the writes and of the reader's buffer.
     #[test]
-    fn what_goes_in_comes_out(
+    fn bytes_arrive_as_sent(
         pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..3000), 0..20),
         buffer_bytes in 1usize..5000,
     ) {
@@ -85,8 +85,8 @@ fn a_frozen_peer_is_lost() {
     let (near, _far) = sockets();
     let (mut near, losses) = link(near, Duration::from_millis(300));
     assert!(near.read(&mut [0; 16]).is_err());
-    let said = losses.recv().unwrap();
-    assert!(said.contains("process 7 (host:1) has not been heard for 0.3 s"), "{said}");
+    let message = losses.recv().unwrap();
+    assert!(message.contains("process 7 (host:1) has sent nothing for 0.3 s"), "{message}");
 }
 
 /// A frozen peer also reads nothing, so that what is sent to it fills the socket's buffers.
@@ -96,7 +96,7 @@ fn a_peer_that_takes_nothing_is_lost() {
     let (mut near, losses) = link(near, Duration::from_millis(300));
     let piece = vec![0; 1 << 20];
     assert!((0..1000).any(|_| near.write_all(&piece).is_err()));
-    assert!(losses.recv().unwrap().contains("has not been heard"));
+    assert!(losses.recv().unwrap().contains("has sent nothing"));
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn a_peer_that_dies_is_lost_and_one_that_leaves_is_not() {
         } else {
             far.0.socket.shutdown(Shutdown::Both).unwrap();
             assert!(near.read(&mut [0; 16]).is_err());
-            assert!(losses.recv().unwrap().contains("is gone"));
+            assert!(losses.recv().unwrap().contains("has closed the connection"));
         }
     }
 }
@@ -120,27 +120,27 @@ fn a_peer_that_dies_is_lost_and_one_that_leaves_is_not() {
 fn words_come_before_timely_or_a_farewell() {
     let (near, far) = sockets();
     let ((near, _), (far, losses)) = (link(near, STALL_TIMEOUT), link(far, STALL_TIMEOUT));
-    near.say(b"go on here").unwrap();
-    near.say(b"").unwrap();
+    near.send_control(b"go on here").unwrap();
+    near.send_control(b"").unwrap();
     near.leave().unwrap();
-    assert_eq!(far.hear().unwrap().as_deref(), Some(&b"go on here"[..]));
-    assert_eq!(far.hear().unwrap().as_deref(), Some(&b""[..]));
-    assert_eq!(far.hear().unwrap(), None);
+    assert_eq!(far.receive_control().unwrap().as_deref(), Some(&b"go on here"[..]));
+    assert_eq!(far.receive_control().unwrap().as_deref(), Some(&b""[..]));
+    assert_eq!(far.receive_control().unwrap(), None);
     assert!(losses.try_recv().is_err());
 }
 
 /// While process 0 opens the lake nothing else reads from the links. A peer that dies is noticed
 /// all the same, and a frame after the heartbeats is left unread.
 #[test]
-fn who_watches_a_link_notices_a_loss_and_takes_nothing() {
+fn watching_a_link_detects_a_loss_and_reads_no_message() {
     let never = AtomicBool::new(false);
     for frozen in [false, true] {
         let (near, far) = sockets();
         let (near, losses) = link(near, Duration::from_millis(300));
         let far = frozen.then_some(far);
         near.watch(&never);
-        let said = losses.recv().unwrap();
-        assert!(said.contains(if frozen { "has not been heard" } else { "is gone" }), "{said}");
+        let message = losses.recv().unwrap();
+        assert!(message.contains(if frozen { "has sent nothing" } else { "has closed the connection" }), "{message}");
         drop(far);
     }
     let (near, far) = sockets();
@@ -152,8 +152,8 @@ fn who_watches_a_link_notices_a_loss_and_takes_nothing() {
     assert!(!watching.is_finished() && losses.try_recv().is_err(), "it beats");
     until.store(true, Ordering::Relaxed);
     watching.join().unwrap();
-    far.say(b"word").unwrap();
+    far.send_control(b"message").unwrap();
     near.watch(&never);
-    assert_eq!(near.hear().unwrap().as_deref(), Some(&b"word"[..]));
+    assert_eq!(near.receive_control().unwrap().as_deref(), Some(&b"message"[..]));
     assert!(losses.try_recv().is_err());
 }

@@ -41,7 +41,7 @@ impl Member {
         let mut member = Self { process, child, stdin, log: None };
         if let Some(stderr) = stderr {
             let log = std::thread::Builder::new().name(format!("reprise-log-{process}"));
-            member.log = Some(log.spawn(move || pass_on(stderr, process)).context("a thread cannot be started")?);
+            member.log = Some(log.spawn(move || forward_log(stderr, process)).context("a thread cannot be started")?);
         }
         Ok(member)
     }
@@ -71,7 +71,7 @@ impl Drop for Member {
     }
 }
 
-fn pass_on(log: impl Read, process: usize) {
+fn forward_log(log: impl Read, process: usize) {
     let mut log = BufReader::new(log);
     let mut line = Vec::new();
     while let Ok(1..) = log.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line) {

@@ -29,11 +29,11 @@ pub use restarts::Restarts;
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// How long the other processes get to log why they end after one has died, before they are killed.
 /// A frozen one logs nothing.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+const EXIT_GRACE: Duration = Duration::from_secs(2);
 /// The exit status of a process that completed its work, but failed to deliver the result.
-pub const DONE_IN_VAIN: u8 = 3;
+pub const RESULT_UNDELIVERED: u8 = 3;
 /// The exit statuses after which a restart would end the same way: 2 is wrong usage.
-const FINAL: [i32; 2] = [2, DONE_IN_VAIN as i32];
+const FINAL_STATUSES: [i32; 2] = [2, RESULT_UNDELIVERED as i32];
 /// Length of a secret, in words of 64 random bits.
 const SECRET_WORDS: usize = 4;
 
@@ -73,7 +73,7 @@ impl Supervisor {
         let only_we = Permissions::from_mode(0o700);
         let folder = tempfile::Builder::new().prefix("reprise-cluster-").permissions(only_we).tempdir();
         let folder = folder.context("a folder for the addresses and the secret of the cluster cannot be made")?;
-        let program = std::env::current_exe().context("this program does not know where it is")?;
+        let program = std::env::current_exe().context("the path of this program is unknown")?;
         loop {
             let began = Instant::now();
             let ports = Ports::take(self.processes)?;
@@ -87,11 +87,11 @@ impl Supervisor {
             drop(members);
             let Some(restarts) = &mut self.restarts else { bail!("{died}") };
             let Some(wait) = restarts.after(began.elapsed()) else {
-                bail!("{died}, and starting all again has not helped {} times (--restarts)", restarts.max);
+                bail!("{died}, and {} restarts in a row did not help (--restarts)", restarts.max);
             };
             let (number, max) = (restarts.in_a_row, restarts.max);
             warn!("{died}: starting all again in {} s, restart {number} of {max}", wait.as_secs_f64());
-            if rest(wait, signals) {
+            if wait_for_signal(wait, signals) {
                 return Ok(());
             }
         }
@@ -112,8 +112,8 @@ impl Supervisor {
                 arguments.extend_from_slice(&self.follower_arguments);
             }
             let number = OsString::from(process.to_string());
-            let place = ["--hostfile".into(), hostfile.clone().into(), "-p".into(), number];
-            arguments.extend(place);
+            let membership = ["--hostfile".into(), hostfile.clone().into(), "-p".into(), number];
+            arguments.extend(membership);
             arguments.extend(["--cluster-secret-file".into(), secret.clone().into(), "--stop-with-stdin".into()]);
             Member::start(program, &arguments, process)
         };
@@ -145,7 +145,7 @@ fn watch(members: &mut [Member], signals: &AtomicUsize) -> Result<Outcome> {
                 // a peer has ended before them.
                 Some(status) if !status.success() && died.is_none() && (!stopping || member.process == 0) => {
                     let ended = format!("process {} has ended with {}", member.process, shown(status));
-                    if status.code().is_some_and(|code| FINAL.contains(&code)) {
+                    if status.code().is_some_and(|code| FINAL_STATUSES.contains(&code)) {
                         return Ok(Outcome::Failed(ended));
                     }
                     died = Some((Instant::now(), ended));
@@ -154,8 +154,8 @@ fn watch(members: &mut [Member], signals: &AtomicUsize) -> Result<Outcome> {
             }
         }
         match &died {
-            Some((_, died)) if stopping && running == 0 => bail!("{died} while it was to stop"),
-            Some((at, died)) if !stopping && (running == 0 || at.elapsed() >= LAST_WORDS) => {
+            Some((_, died)) if stopping && running == 0 => bail!("{died} while it was stopping"),
+            Some((at, died)) if !stopping && (running == 0 || at.elapsed() >= EXIT_GRACE) => {
                 return Ok(Outcome::Died(died.clone()));
             }
             None if running == 0 => return Ok(if stopping { Outcome::Stopped } else { Outcome::Done }),
@@ -165,7 +165,7 @@ fn watch(members: &mut [Member], signals: &AtomicUsize) -> Result<Outcome> {
 }
 
 /// Waits for `wait`, or returns true as soon as a signal has arrived.
-fn rest(wait: Duration, signals: &AtomicUsize) -> bool {
+fn wait_for_signal(wait: Duration, signals: &AtomicUsize) -> bool {
     let began = Instant::now();
     while began.elapsed() < wait {
         if signals.load(Ordering::Relaxed) > 0 {

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use anyhow::{Context, Result};
 use tokio::net::TcpSocket;
 
-/// Reserved loopback addresses that nobody listens on.
+/// Reserved loopback addresses without a listener.
 ///
 /// Before the processes listen, another program that asks for any free port could get one of these,
 /// as our own processes do for HTTP. On Linux a socket that is bound but does not listen prevents
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn they_are_for_those_who_know_them_alone() {
+    fn taken_ports_are_distinct_and_stay_free() {
         let ports = Ports::take(3).unwrap();
         assert_eq!(ports.addresses.iter().collect::<BTreeSet<_>>().len(), 3);
         let others: Vec<TcpListener> = (0..200).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();

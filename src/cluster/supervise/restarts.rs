@@ -7,7 +7,7 @@ use std::time::Duration;
 const WAIT_MIN: Duration = Duration::from_millis(250);
 /// A cluster that stays up this long resets the restart budget: it did not die of the same cause
 /// again.
-const CALM: Duration = Duration::from_secs(60);
+const RESET_AFTER: Duration = Duration::from_secs(60);
 
 /// The restarts of a cluster: each waits twice as long as the one before, up to a limit.
 #[derive(Clone, Debug)]
@@ -29,7 +29,7 @@ impl Restarts {
     /// How long to wait before the next start, if the last one `lived` this long. `None` if the
     /// budget is used up.
     pub fn after(&mut self, lived: Duration) -> Option<Duration> {
-        if lived >= CALM {
+        if lived >= RESET_AFTER {
             self.in_a_row = 0;
         }
         if self.in_a_row >= self.max {
@@ -51,9 +51,9 @@ mod tests {
         let mut waits = || restarts.after(Duration::from_secs(59)).map(|wait| wait.as_millis());
         let found: Vec<_> = (0..7).map(|_| waits()).collect();
         assert_eq!(found, [Some(250), Some(500), Some(1000), Some(2000), Some(3000), Some(3000), None]);
-        assert_eq!(restarts.after(CALM), Some(WAIT_MIN), "it has lived, so all is forgotten");
-        assert_eq!(Restarts::new(0, CALM).after(CALM), None);
-        let mut patient = Restarts::new(u32::MAX, CALM);
-        assert!((0..100).all(|_| patient.after(Duration::ZERO).is_some_and(|wait| wait <= CALM)));
+        assert_eq!(restarts.after(RESET_AFTER), Some(WAIT_MIN), "it has lived, so all is forgotten");
+        assert_eq!(Restarts::new(0, RESET_AFTER).after(RESET_AFTER), None);
+        let mut patient = Restarts::new(u32::MAX, RESET_AFTER);
+        assert!((0..100).all(|_| patient.after(Duration::ZERO).is_some_and(|wait| wait <= RESET_AFTER)));
     }
 }

@@ -262,7 +262,7 @@ fn settle_intent(table: &Table, path: &Path, named: &BTreeSet<PathBuf>) -> Resul
         Ok(this) if this.files.iter().any(|file| named.contains(&table.root.join(&file.path))) => {}
         Ok(this) => {
             intent::undo(&table.root, &this.files)?;
-            tracing::info!(table = %table.root.display(), "took back an interrupted compaction");
+            tracing::info!(table = %table.root.display(), "undid an interrupted compaction");
         }
         // The intent was renamed into place as a complete file, so the disk must have damaged it.
         // Its files are copies of rows: those that the log names stay, and a vacuum deletes the

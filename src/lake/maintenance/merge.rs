@@ -20,7 +20,7 @@ use super::attention::Attention;
 use super::plan::{Job, TARGET_BYTES};
 use crate::lake::disk::{self, MERGED, STAGING};
 use crate::lake::entries::Entry;
-use crate::lake::footer_checksum as seal;
+use crate::lake::footer_checksum;
 use crate::lake::footer_checksum::FooterChecksum;
 use crate::lake::properties::properties;
 use crate::lake::table::{DEAD_LETTERS, TableKind};
@@ -138,9 +138,9 @@ struct Merger<'a> {
 /// checksums and replaces this one, so it must not contain damage.
 fn open(path: &Path, rows: usize) -> Result<ParquetRecordBatchReader> {
     let file = File::open(path)?;
-    let seal = FooterChecksum::read(&file)?;
+    let checksum = FooterChecksum::read(&file)?;
     let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?;
-    seal.check(&file, metadata.metadata(), |_| true)?;
+    checksum.check(&file, metadata.metadata(), |_| true)?;
     Ok(ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata).with_batch_size(rows).build()?)
 }
 
@@ -189,7 +189,8 @@ impl Merger<'_> {
 
     fn close(&mut self) -> Result<()> {
         let Some((name, writer)) = &mut self.open else { return Ok(()) };
-        let finished = seal::finish(writer).and_then(|metadata| Ok((writer.inner().sync_all()?, metadata).1));
+        let finished =
+            footer_checksum::finish(writer).and_then(|metadata| Ok((writer.inner().sync_all()?, metadata).1));
         let metadata = finished.with_context(|| format!("cannot write the compacted file {name}"))?;
         let file = describe(self.kind, self.table, name, self.job.partition.clone(), &metadata)?;
         // In `_merged`, where readers that find files by name do not look: see `publish.rs`.

@@ -35,7 +35,7 @@ pub fn start(
     mut tasks: Vec<(&'static str, Task)>,
 ) -> Result<Background> {
     let interval = interval.clamp(INTERVAL_MIN, INTERVAL_MAX);
-    Background::start("reprise-caretaker", move |stop| {
+    Background::start("reprise-maint", move |stop| {
         while wait(interval, stop) {
             if !is_ready() {
                 continue;

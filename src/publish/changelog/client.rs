@@ -14,9 +14,9 @@ use rdkafka::{Offset, TopicPartitionList};
 use tracing::warn;
 
 use super::ledger::Ledger;
-use super::setback::Setback;
+use super::publish_error::PublishError;
 use crate::kafka::topics as topic;
-use crate::kafka::{Listener, TopicConfig, unmade};
+use crate::kafka::{Listener, TopicConfig, creation_error};
 
 /// The partitions of a topic that we create.
 const PARTITIONS: i32 = 4;
@@ -123,7 +123,7 @@ impl Client {
         // each other out, and notice, whatever else differs between them.
         config.set("transactional.id", format!("reprise-changelog-{}", self.topic()));
         config.set("enable.idempotence", "true").set("acks", "all");
-        config.create_with_context(Listener::default()).map_err(unmade)
+        config.create_with_context(Listener::default()).map_err(creation_error)
     }
 
     /// Creates the topic if it does not exist. Returns the number of its partitions.
@@ -153,10 +153,10 @@ impl Client {
     /// Reads the topic from its start to its current end.
     ///
     /// # Errors
-    /// [`Setback::Final`], if the topic has messages of others, or charts that count the plays of
-    /// another topic: neither may be replaced. [`Setback::Passing`], if the topic cannot be read to
+    /// [`PublishError::Final`], if the topic has messages of others, or charts that count the plays of
+    /// another topic: neither may be replaced. [`PublishError::Passing`], if the topic cannot be read to
     /// its end.
-    pub fn read(&self, partitions: usize) -> Result<Ledger, Setback> {
+    pub fn read(&self, partitions: usize) -> Result<Ledger, PublishError> {
         let consumer = self.broker.consumer_with(&[("isolation.level", "read_committed")])?;
         let mut assignment = TopicPartitionList::new();
         let mut left: BTreeSet<i32> = (0..partitions as i32).collect();
@@ -165,14 +165,14 @@ impl Client {
         }
         consumer.assign(&assignment).context("the topic cannot be read")?;
         let (mut ledger, mut heard) = (Ledger::new(partitions), Instant::now());
-        let mut trouble = None;
+        let mut last_error = None;
         while !left.is_empty() {
             match consumer.poll(POLL) {
                 Some(Ok(message)) => {
                     heard = Instant::now();
                     let (partition, offset) = (message.partition(), message.offset());
                     if let Some(others) = plays_of(&message).filter(|plays| *plays != self.plays) {
-                        return Err(Setback::Final(anyhow!(
+                        return Err(PublishError::Final(anyhow!(
                             "{topic}/{partition} has at offset {offset} charts of the topic {others:?}, and ours are of {ours}: give \
                              --changelog a topic of its own for each lake",
                             topic = self.topic(),
@@ -181,18 +181,18 @@ impl Client {
                     }
                     ledger.read(partition, message.key(), message.payload()).map_err(|error| {
                         let topic = self.topic();
-                        Setback::Final(error.context(format!(
+                        PublishError::Final(error.context(format!(
                             "{topic}/{partition} has a message of another program at offset {offset}"
                         )))
                     })?;
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => drop(left.remove(&partition)),
-                Some(Err(error)) => trouble = Some(consumer.context().explain(&error)),
+                Some(Err(error)) => last_error = Some(consumer.context().explain(&error)),
                 None => {}
             }
             if heard.elapsed() > SILENCE_MAX {
-                let trouble = trouble.unwrap_or_else(|| "no answer".to_owned());
-                return Err(anyhow!("it cannot be read to its end ({trouble})").into());
+                let last_error = last_error.unwrap_or_else(|| "no answer".to_owned());
+                return Err(anyhow!("it cannot be read to its end ({last_error})").into());
             }
         }
         Ok(ledger)

@@ -119,7 +119,7 @@ impl Ledger {
             Some(earlier) => charts.changed_since(earlier).into_iter().map(keyed).collect(),
             None => {
                 let held = self.keys.keys().map(|key| (key.clone(), None));
-                held.chain(charts.places(&Filter::default()).into_iter().cloned().map(keyed)).collect()
+                held.chain(charts.keys(&Filter::default()).into_iter().cloned().map(keyed)).collect()
             }
         }
     }

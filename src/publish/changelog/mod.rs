@@ -29,8 +29,8 @@
 
 mod client;
 mod ledger;
+mod publish_error;
 mod session;
-mod setback;
 #[cfg(test)]
 mod tests;
 
@@ -46,8 +46,8 @@ use crate::kafka::TopicConfig;
 use crate::process::threads::Closing;
 use crate::state::State;
 use client::Client;
+use publish_error::PublishError;
 use session::{Session, Writer};
-use setback::Setback;
 
 /// The time between two looks for a new commit.
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -105,10 +105,10 @@ impl Changelog {
             // Read before the charts, so that everything that is committed before the end is
             // published.
             let is_last = done.load(Ordering::Relaxed);
-            if let Err(setback) = self.publish() {
+            if let Err(failure) = self.publish() {
                 // The next session finds out what has become of the transaction.
                 self.session = None;
-                if let Some(error) = self.fail(setback) {
+                if let Some(error) = self.fail(failure) {
                     let topic = self.client.topic();
                     return warn!(topic, "nothing more is published to the changelog: {error:#}");
                 }
@@ -131,7 +131,7 @@ impl Changelog {
     }
 
     /// Brings the topic to the charts of the last commit, if there are any yet.
-    fn publish(&mut self) -> Result<(), Setback> {
+    fn publish(&mut self) -> Result<(), PublishError> {
         let session = match self.session.take() {
             Some(session) => session,
             None => Session::open(&self.client, &self.writer)?,
@@ -153,25 +153,25 @@ impl Changelog {
         Ok(())
     }
 
-    /// Counts a setback, and warns of it. Returns an error if nothing more can be published.
-    fn fail(&mut self, setback: Setback) -> Option<Error> {
+    /// Counts a failure, and warns of it. Returns an error if nothing more can be published.
+    fn fail(&mut self, failure: PublishError) -> Option<Error> {
         self.failures = self.failures.saturating_add(1);
         let topic = self.client.topic();
-        match setback {
-            Setback::Final(error) => return Some(error),
-            Setback::Fenced if self.fenced == FENCED_MAX => {
+        match failure {
+            PublishError::Final(error) => return Some(error),
+            PublishError::Fenced if self.fenced == FENCED_MAX => {
                 return Some(anyhow!(
-                    "another instance publishes to the topic too, and each has a lake of its own: give each a topic of its own"
+                    "another instance, with another lake, publishes to the same topic: give each its own topic"
                 ));
             }
-            Setback::Fenced => {
+            PublishError::Fenced => {
                 self.fenced += 1;
                 warn!(topic, "another producer has taken the changelog over; taking it back, since the lake is ours");
             }
-            Setback::Passing(error) if self.failures == FAILURES_MAX => {
+            PublishError::Passing(error) if self.failures == FAILURES_MAX => {
                 warn!(topic, "changes of the charts cannot be published to the changelog: {error:#}; retrying");
             }
-            Setback::Passing(_) => {}
+            PublishError::Passing(_) => {}
         }
         None
     }

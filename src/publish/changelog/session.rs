@@ -16,7 +16,7 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 
 use super::client::{Client, PLAYS, Producer};
 use super::ledger::{Ledger, Message};
-use super::setback::Setback;
+use super::publish_error::PublishError;
 use crate::kafka::ANSWER_TIMEOUT;
 use crate::lake;
 use crate::process::failpoint;
@@ -25,7 +25,7 @@ use crate::state::charts::{AsOf, Charts};
 /// How long to wait before another attempt when the producer's queue is full.
 const FULL_QUEUE_WAIT: Duration = Duration::from_millis(5);
 /// How long to poll for what librdkafka reports about a failure.
-const NEWS_MAX: Duration = Duration::from_millis(10);
+const POLL_TIMEOUT: Duration = Duration::from_millis(10);
 /// The timeout of a flush: longer than the time after which a message that cannot be delivered
 /// fails.
 const FLUSH_MAX: Duration = Duration::from_secs(300);
@@ -40,11 +40,11 @@ pub struct Writer {
 
 impl Writer {
     /// Fails if another process has become the writer of the lake.
-    fn check(&self) -> Result<(), Setback> {
+    fn check(&self) -> Result<(), PublishError> {
         if lake::incarnation(&self.lake)? == self.incarnation {
             return Ok(());
         }
-        Err(Setback::Final(anyhow!("another instance has taken over the lake {}", self.lake.display())))
+        Err(PublishError::Final(anyhow!("another instance has taken over the lake {}", self.lake.display())))
     }
 }
 
@@ -62,15 +62,15 @@ impl Session {
     /// topic.
     ///
     /// # Errors
-    /// [`Setback::Final`], if this process is not the writer of the lake or the topic has messages
+    /// [`PublishError::Final`], if this process is not the writer of the lake or the topic has messages
     /// of others; otherwise the failure of Kafka or of the lake.
-    pub fn open(client: &Client, writer: &Writer) -> Result<Self, Setback> {
+    pub fn open(client: &Client, writer: &Writer) -> Result<Self, PublishError> {
         // Checked before the producer starts, because a process that has lost the lake must not
         // fence out its successor; and again at the end, because it may lose the lake in between.
         writer.check()?;
         let producer = client.producer()?;
         let partitions = client.ensure(&producer)?;
-        producer.init_transactions(ANSWER_TIMEOUT).map_err(|error| setback(&producer, &error))?;
+        producer.init_transactions(ANSWER_TIMEOUT).map_err(|error| classify(&producer, &error))?;
         let ledger = client.read(partitions)?;
         writer.check()?;
         let plays = OwnedHeaders::new().insert(Header { key: PLAYS, value: Some(client.plays()) });
@@ -86,7 +86,7 @@ impl Session {
     ///
     /// # Errors
     /// The failure of Kafka. After it the session must not be used any more.
-    pub fn publish(&mut self, charts: &Arc<Charts>) -> Result<usize, Setback> {
+    pub fn publish(&mut self, charts: &Arc<Charts>) -> Result<usize, PublishError> {
         let mut has_begun = false;
         let sent = self.ledger.bring_to(charts, |message| {
             if !std::mem::replace(&mut has_begun, true) {
@@ -95,7 +95,7 @@ impl Session {
             Ok(self.send(message)?)
         });
         let sent = sent.map_err(|error| match error.downcast::<KafkaError>() {
-            Ok(error) => setback(&self.producer, &error),
+            Ok(error) => classify(&self.producer, &error),
             Err(error) => error.into(),
         })?;
         if has_begun {
@@ -103,7 +103,7 @@ impl Session {
                 reach("changelog-sent");
                 self.producer.commit_transaction(ANSWER_TIMEOUT)
             });
-            committed.map_err(|error| setback(&self.producer, &error))?;
+            committed.map_err(|error| classify(&self.producer, &error))?;
             reach("changelog-committed");
         }
         Ok(self.ledger.note(sent))
@@ -125,13 +125,13 @@ impl Session {
 }
 
 /// Classifies the failure of `producer` with `error`.
-fn setback(producer: &Producer, error: &KafkaError) -> Setback {
+fn classify(producer: &Producer, error: &KafkaError) -> PublishError {
     let is_fenced = |code| matches!(code, Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch);
     if producer.client().fatal_error().is_some_and(|(code, _)| is_fenced(code)) {
-        return Setback::Fenced;
+        return PublishError::Fenced;
     }
     // librdkafka reports the cause through polling.
-    producer.poll(NEWS_MAX);
+    producer.poll(POLL_TIMEOUT);
     anyhow!("{}", producer.context().explain(error)).into()
 }
 

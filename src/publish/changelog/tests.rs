@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use anyhow::bail;
 use proptest::prelude::*;
-use reprise_dataflows::names::catalogue::About;
+use reprise_dataflows::names::catalogue::TrackInfo;
 use reprise_dataflows::rules::definition::{Cell, Scope, TRENDING};
 use serde_json::Value;
 
 use super::ledger::{Ledger, Message};
 use crate::state::charts::tests as fixtures;
-use crate::state::charts::tests::{about, country};
+use crate::state::charts::tests::{country, info};
 use crate::state::charts::{AsOf, Changes, Charts, Filter};
 
 /// The first day of 2026-W47.
@@ -111,7 +111,7 @@ enum Attempt {
 struct Story {
     charts: Arc<Charts>,
     counts: BTreeMap<(u32, u8, u8, u8), i64>,
-    titles: BTreeMap<u8, About>,
+    titles: BTreeMap<u8, TrackInfo>,
     topic: Topic,
     ledger: Ledger,
     /// What the reader must hold.
@@ -141,7 +141,7 @@ impl Story {
                     folded.ranked.push(((Cell { chart, start_day, scope }, format!("S{item}")), plays - before));
                 }
                 Change::Rename(track, title) => {
-                    let now = about(&format!("Title {title}"), "Anna");
+                    let now = info(&format!("Title {title}"), "Anna");
                     let before = self.titles.insert(track, now.clone());
                     let gone = before.map(|before| ((format!("S{track}"), before), -1));
                     folded.titles.extend(gone.into_iter().chain([((format!("S{track}"), now), 1)]));

@@ -56,7 +56,7 @@ const COUNTERS: [Metric; 15] = [
     ("reprise_changelog_published_total", "Messages that were published to the changelog topic.", |seen| {
         seen.state.changelog_published.load(std::sync::atomic::Ordering::Relaxed)
     }),
-    ("reprise_questions_total", "Queries that the workers have answered.", |seen| seen.state.queries.answered()),
+    ("reprise_queries_total", "Queries that the workers have answered.", |seen| seen.state.queries.answered()),
 ];
 
 const GAUGES: [Metric; 17] = [
@@ -81,7 +81,7 @@ const GAUGES: [Metric; 17] = [
     ("reprise_clock_ahead_seconds", "How far the clock is ahead of the wall clock.", |seen| {
         seen.status.clock_ahead_ms.map_or(0, |ms| ms.unsigned_abs().div_ceil(1000))
     }),
-    ("reprise_open_transaction_records", "Records that wait behind a transaction that nobody ends.", |seen| {
+    ("reprise_open_transaction_records", "Records behind a transaction that has not ended.", |seen| {
         seen.status.open_transaction.map_or(0, |open| open.records.unsigned_abs())
     }),
     ("reprise_stream_clients", "Clients of /v1/stream.", |seen| {

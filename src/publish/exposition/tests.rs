@@ -20,7 +20,7 @@ fn samples(state: &State) -> BTreeMap<String, f64> {
 }
 
 #[test]
-fn says_what_the_run_knows() {
+fn metrics_have_the_values_of_the_run() {
     let state = State::new(fixtures::filled());
     let mut partition = PartitionReport::new(3, 100);
     (partition.next, partition.accepted) = (150, 48);

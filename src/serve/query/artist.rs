@@ -12,7 +12,9 @@ use reprise_dataflows::query::{Finding, QueryKind};
 use reprise_dataflows::rules::definition::{Cell, Scope, ScopeKind, TRENDING};
 use serde::Serialize;
 
-use super::ask::{FoundTrack, Of, Plays, TEXT_BYTES_MAX, ask, bounded, longest, widest};
+use super::common::{
+    ChartPeriod, FoundTrack, Plays, TEXT_BYTES_MAX, entry_limit, longest_chart, run_query, widest_cell,
+};
 use crate::serve::Http;
 use crate::serve::json::Json;
 use crate::serve::parameters::parameters;
@@ -35,7 +37,7 @@ pub struct Artist {
     as_of: AsOf,
     /// The chart and period in which the plays of `tracks` are counted.
     #[serde(flatten)]
-    of: Of,
+    of: ChartPeriod,
     /// The number of all tracks that bear the name.
     track_count: u64,
     /// The tracks with the most plays.
@@ -56,15 +58,15 @@ pub async fn artist(State(http): State<Arc<Http>>, RawQuery(query): RawQuery) ->
     if name.len() > TEXT_BYTES_MAX {
         return Err(Problem::bad_request(format!("no artist's name is longer than {TEXT_BYTES_MAX} bytes")));
     }
-    let limit = bounded(limit)?;
-    let first = widest(&http.state.charts())?;
+    let limit = entry_limit(limit)?;
+    let first = widest_cell(&http.state.charts())?;
     let cells = cells(&http.state.charts(), &first);
-    let Findings { as_of, found } = ask(&http, QueryKind::Artist { name: name.clone(), cells, limit }).await?;
+    let Findings { as_of, found } = run_query(&http, QueryKind::Artist { name: name.clone(), cells, limit }).await?;
     let (mut track_count, mut tracks, mut sums) = (0, Vec::new(), BTreeMap::<Cell, i64>::new());
     for found in found {
         match found {
             Finding::Artist { tracks, .. } => track_count += tracks,
-            Finding::Track { track_id, about, plays } => tracks.push(FoundTrack::new(track_id, about, plays)),
+            Finding::Track { track_id, info, plays } => tracks.push(FoundTrack::new(track_id, info, plays)),
             Finding::Plays { cell, plays } => *sums.entry(cell).or_default() += plays,
             _ => {}
         }
@@ -80,7 +82,7 @@ pub async fn artist(State(http): State<Arc<Http>>, RawQuery(query): RawQuery) ->
     let plays = sums.into_iter().map(|(cell, plays)| Plays::new(&charts, &cell, as_of, plays));
     let mut plays: Vec<Plays> = plays.collect();
     plays.sort_by(Plays::by_name);
-    let of = Of::new(&charts, first.chart, first.start_day, as_of);
+    let of = ChartPeriod::new(&charts, first.chart, first.start_day, as_of);
     Ok(Json(Artist { artist: name, as_of, of, track_count, tracks, plays }))
 }
 
@@ -93,8 +95,8 @@ fn cells(charts: &Charts, first: &Cell) -> Vec<Cell> {
     for chart in indices.into_iter().filter(|chart| scopes(definitions, *chart).contains(&ScopeKind::Global)) {
         let filter =
             Filter { chart: Some(definitions.name(chart).to_owned()), scope: Some(Scope::Global), ..Filter::default() };
-        let places = charts.places(&filter);
-        let newest = places[places.len().saturating_sub(periods)..].iter();
+        let keys = charts.keys(&filter);
+        let newest = keys[keys.len().saturating_sub(periods)..].iter();
         let newest =
             newest.map(|(chart, scope, start_day)| Cell { chart: *chart, scope: scope.clone(), start_day: *start_day });
         cells.extend(newest.filter(|cell| cell != first));
@@ -105,10 +107,10 @@ fn cells(charts: &Charts, first: &Cell) -> Vec<Cell> {
 
 /// One cell for each country, in the newest period of the chart that has the longest period.
 fn countries(charts: &Charts) -> Vec<Cell> {
-    let Some(chart) = longest(charts, ScopeKind::COUNTRY) else { return Vec::new() };
+    let Some(chart) = longest_chart(charts, ScopeKind::COUNTRY) else { return Vec::new() };
     let Some(start_day) = charts.usual(chart, None) else { return Vec::new() };
     let filter = Filter { chart: Some(charts.definitions().name(chart).to_owned()), ..Filter::default() };
-    let places = charts.places(&filter).into_iter();
-    let places = places.filter(|(_, scope, day)| *day == start_day && scope.kind() == ScopeKind::COUNTRY);
-    places.take(COUNTRIES_MAX).map(|(_, scope, _)| Cell { chart, scope: scope.clone(), start_day }).collect()
+    let keys = charts.keys(&filter).into_iter();
+    let keys = keys.filter(|(_, scope, day)| *day == start_day && scope.kind() == ScopeKind::COUNTRY);
+    keys.take(COUNTRIES_MAX).map(|(_, scope, _)| Cell { chart, scope: scope.clone(), start_day }).collect()
 }

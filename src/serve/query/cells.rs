@@ -1,6 +1,6 @@
 //! Resolves the parameters of a request to cells: the chart, scope, period and number of entries.
 
-use reprise_dataflows::rules::definition::{Scope, TRENDING, TRENDING_NAME};
+use reprise_dataflows::rules::definition::{Scope, ScopeKind, TRENDING, TRENDING_NAME};
 
 use crate::serve::problem::Problem;
 use crate::state::charts::{CellAnswer, Charts, Filter, scopes};
@@ -74,7 +74,7 @@ pub fn chart(charts: &Charts, name: &str, request: &Request) -> Result<ChartAnsw
 }
 
 fn several(charts: &Charts, filter: Filter, chart: u32) -> Result<ChartAnswer, Problem> {
-    let cells = charts.places(&filter).len();
+    let cells = charts.keys(&filter).len();
     if cells > CELLS_MAX {
         return Err(Problem::bad_request(format!(
             "these are {cells} cells, and one answer has at most {CELLS_MAX}: name a scope or a period, ask for /v1/snapshot, or \
@@ -155,14 +155,19 @@ pub fn one_scope(charts: &Charts, chart: u32, text: &str, is_whole: bool) -> Res
     let possible = scopes(charts.definitions(), chart);
     let name = charts.definitions().name(chart);
     if !possible.contains(&scope.kind()) {
-        let examples: Vec<&str> = possible.iter().map(|kind| kind.examples()).collect();
-        let detail = format!("`{name}` has no list for `{text}`; its scopes are {}", examples.join(", "));
+        let detail = format!("`{name}` has no list for `{text}`; {}", allowed(possible));
         return Err(Problem::not_found(detail).with(available()));
     }
-    if is_whole && !charts.may_have(&scope) {
+    if is_whole && !charts.is_possible(&scope) {
         return Err(no_such_scope(charts, chart, &scope));
     }
     Ok(scope)
+}
+
+/// Names the `possible` scopes of a chart.
+fn allowed(possible: &[ScopeKind]) -> String {
+    let examples: Vec<&str> = possible.iter().map(|kind| kind.examples()).collect();
+    format!("its scopes are {}", examples.join(", "))
 }
 
 /// The problem for a scope that no play has and that does not look like one that plays could have.
@@ -173,15 +178,15 @@ fn no_such_scope(charts: &Charts, chart: u32, scope: &Scope) -> Problem {
     let available = charts.available(chart, None, None);
     let some: Vec<String> = available.scopes.iter().map(|scope| format!("`{scope}`")).collect();
     let detail = format!(
-        "`{}` has no list for `{scope}`: no play has it, and it is not {}.{} There {} {}",
+        "`{}` has no list for `{scope}`; {}. `{scope}` is not {}, and no play has it.{} Scopes with plays: {}",
         charts.definitions().name(chart),
+        allowed(scopes(charts.definitions(), chart)),
         match scope {
             Scope::Of(dimension, _) => dimension.expected(),
             Scope::Global => "one",
         },
         nearest.map(|nearest| format!(" Did you mean `{nearest}`?")).unwrap_or_default(),
-        if some.len() == 1 { "is" } else { "are" },
-        if some.is_empty() { "no lists with entries yet".to_owned() } else { some.join(", ") },
+        if some.is_empty() { "none yet".to_owned() } else { some.join(", ") },
     );
     Problem::not_found(detail).with(available)
 }

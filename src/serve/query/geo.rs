@@ -11,8 +11,8 @@ use reprise_dataflows::query::{Finding, QueryKind};
 use reprise_dataflows::rules::definition::{Cell, ItemKind, Scope, ScopeKind, TRENDING};
 use serde::Serialize;
 
-use super::ask::{Of, ask, check_id};
 use super::cells as lookup;
+use super::common::{ChartPeriod, check_id, run_query};
 use crate::serve::Http;
 use crate::serve::guard::Revision;
 use crate::serve::json::Json;
@@ -31,7 +31,7 @@ const COUNTRIES_MAX: usize = 10_000;
 #[derive(Hash, Serialize)]
 pub struct Geo {
     #[serde(flatten)]
-    of: Of,
+    of: ChartPeriod,
     track_id: Option<String>,
     as_of: AsOf,
     /// Sorted by name.
@@ -69,7 +69,7 @@ pub async fn geo(State(http): State<Arc<Http>>, RawQuery(query): RawQuery) -> Re
     let (chart, start_day) =
         places_by_country(&http.state.charts(), chart.as_deref(), period.as_deref(), track_id.is_some())?;
     let kind = QueryKind::Countries { chart, start_day, track_id: track_id.clone() };
-    let Findings { as_of, found } = ask(&http, kind).await?;
+    let Findings { as_of, found } = run_query(&http, kind).await?;
     let mut countries = BTreeMap::<String, (i64, i64)>::new();
     for found in found {
         if let Finding::Country { cell: Cell { scope: Scope::Of(_, country), .. }, plays, of_track } = found {
@@ -77,7 +77,7 @@ pub async fn geo(State(http): State<Arc<Http>>, RawQuery(query): RawQuery) -> Re
             *sum = (sum.0 + plays, sum.1 + of_track);
         }
     }
-    let of = Of::new(&http.state.charts(), chart, start_day, as_of);
+    let of = ChartPeriod::new(&http.state.charts(), chart, start_day, as_of);
     let available = countries.is_empty().then(|| http.state.charts().available(chart, None, None));
     let mut countries = match after {
         Some(after) => countries.split_off(&format!("{after}\0")),

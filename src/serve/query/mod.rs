@@ -7,8 +7,8 @@
 //! what they find.
 
 pub mod artist;
-mod ask;
 pub mod cells;
+mod common;
 pub mod geo;
 pub mod past_window;
 pub mod track;

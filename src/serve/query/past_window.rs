@@ -6,8 +6,8 @@ use reprise_dataflows::query::{Finding, QueryKind};
 use reprise_dataflows::rules::definition::{ItemKind, Scope, TRENDING, TRENDING_NAME};
 use reprise_dataflows::time::{instant_name, parse_instant};
 
-use super::ask::ask;
 use super::cells as lookup;
+use super::common::run_query;
 use crate::serve::Http;
 use crate::serve::json::Json;
 use crate::serve::problem::Answered;
@@ -53,10 +53,10 @@ pub async fn past_window(
         let (start_us, end_us) = trending.window(at_us);
         let now_us = http.state.charts().as_of().clock_us;
         if now_us.is_none_or(|now_us| end_us > trending.end_us(now_us)) {
-            return Err(Problem::not_found(format!("`at` is {at}, and the clock has not come so far")));
+            return Err(Problem::not_found(format!("`at` is {at}, after the current clock")));
         }
         let kind = QueryKind::Window { end_us, scope: scope.clone(), limit };
-        let Findings { as_of, found } = ask(http, kind).await?;
+        let Findings { as_of, found } = run_query(http, kind).await?;
         attempts -= 1;
         if known_from_us(&found).is_some_and(|known_from_us| start_us >= known_from_us) {
             let of_window = AsOf { clock_us: Some(at_us), ..as_of };
@@ -89,9 +89,9 @@ pub async fn past_window(
 async fn earliest_us(http: &Http) -> Result<i64, Problem> {
     let trending = http.state.charts().definitions().trending.clone();
     let now_us = http.state.charts().as_of().clock_us;
-    let now_us = now_us.ok_or_else(|| Problem::not_found("nothing has been played yet, so there is no window"))?;
+    let now_us = now_us.ok_or_else(|| Problem::not_found("no play has been counted yet, so there is no window"))?;
     let end_us = trending.end_us(now_us);
-    let Findings { found, .. } = ask(http, QueryKind::Window { end_us, scope: Scope::Global, limit: 1 }).await?;
+    let Findings { found, .. } = run_query(http, QueryKind::Window { end_us, scope: Scope::Global, limit: 1 }).await?;
     let first_end_us = known_from_us(&found).map_or(end_us, |from_us| (from_us + trending.window_us).min(end_us));
     Ok(first_end_us - trending.slide_us)
 }
@@ -115,7 +115,7 @@ fn known_from_us(found: &[Finding]) -> Option<i64> {
 
 fn entries(found: Vec<Finding>, item_kind: ItemKind, limit: usize) -> Vec<Entry> {
     let items = found.into_iter().filter_map(|found| match found {
-        Finding::Track { track_id, about, plays } => Some((plays, track_id, about, ItemKind::TRACK)),
+        Finding::Track { track_id, info, plays } => Some((plays, track_id, info, ItemKind::TRACK)),
         Finding::Item { text, plays } => Some((plays, text, None, item_kind)),
         _ => None,
     });
@@ -123,5 +123,5 @@ fn entries(found: Vec<Finding>, item_kind: ItemKind, limit: usize) -> Vec<Entry>
     items.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
     items.truncate(limit);
     let ranked = (1..).zip(items);
-    ranked.map(|(rank, (plays, item, about, kind))| Entry::new(kind, rank, &item, about.as_ref(), plays)).collect()
+    ranked.map(|(rank, (plays, item, info, kind))| Entry::new(kind, rank, &item, info.as_ref(), plays)).collect()
 }

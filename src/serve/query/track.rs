@@ -7,13 +7,13 @@ use std::sync::atomic::Ordering;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
-use reprise_dataflows::names::catalogue::About;
+use reprise_dataflows::names::catalogue::TrackInfo;
 use reprise_dataflows::query::{Finding, QueryKind};
 use reprise_dataflows::rules::definition::{Scope, TRENDING};
 use serde::Serialize;
 
-use super::ask::{FoundTrack, Of, Plays, ask, bounded, check_id, widest};
 use super::cells as lookup;
+use super::common::{ChartPeriod, FoundTrack, Plays, check_id, entry_limit, run_query, widest_cell};
 use crate::serve::Http;
 use crate::serve::json::Json;
 use crate::serve::parameters::parameters;
@@ -96,12 +96,12 @@ async fn of_track(http: &Http, track_id: String, [chart, scope, period]: [Option
     check_id(&track_id)?;
     let wanted = chart.map(|name| lookup::chart_index(&http.state.charts(), &name)).transpose()?;
     let scope = filters(http, wanted, scope.as_deref(), period.as_deref())?;
-    let Findings { as_of, found } = ask(http, QueryKind::Track(track_id.clone())).await?;
+    let Findings { as_of, found } = run_query(http, QueryKind::Track(track_id.clone())).await?;
     let charts = http.state.charts();
-    let (mut about, mut plays) = (None::<About>, Vec::new());
+    let (mut info, mut plays) = (None::<TrackInfo>, Vec::new());
     for found in found {
         match found {
-            Finding::Called(called) => about = Some(called),
+            Finding::TrackInfo(found) => info = Some(found),
             Finding::Plays { cell, plays: count } if wanted.is_none_or(|chart| chart == cell.chart) => {
                 plays.push(Plays::new(&charts, &cell, as_of, count));
             }
@@ -109,7 +109,7 @@ async fn of_track(http: &Http, track_id: String, [chart, scope, period]: [Option
         }
     }
     drop(charts);
-    if about.is_none() && plays.is_empty() {
+    if info.is_none() && plays.is_empty() {
         return Err(Problem::not_found(format!(
             "no track `{track_id}` has been played; `reprise search` and /v1/search find tracks by their names"
         )));
@@ -125,7 +125,7 @@ async fn of_track(http: &Http, track_id: String, [chart, scope, period]: [Option
         )));
     }
     plays.sort_by(Plays::by_name);
-    let (title, artist) = about.map(|About { title, artist }| (title, artist)).unzip();
+    let (title, artist) = info.map(|TrackInfo { title, artist }| (title, artist)).unzip();
     let available = plays.is_empty().then_some(of_chart);
     Ok(Json(Track { track_id, title, artist, as_of, plays, available }))
 }
@@ -182,14 +182,14 @@ pub async fn search(State(http): State<Arc<Http>>, RawQuery(query): RawQuery) ->
     if text.chars().count() > TEXT_MAX {
         return Err(Problem::bad_request(format!("`q` is longer than {TEXT_MAX} characters")));
     }
-    let limit = bounded(limit)?;
-    let cell = widest(&http.state.charts())?;
+    let limit = entry_limit(limit)?;
+    let cell = widest_cell(&http.state.charts())?;
     let kind = QueryKind::Search { text: text.clone(), cell: cell.clone(), limit };
-    let Findings { as_of, found } = ask(&http, kind).await?;
+    let Findings { as_of, found } = run_query(&http, kind).await?;
     let (mut tracks, mut artists) = (Vec::new(), BTreeMap::<String, (i64, u64)>::new());
     for found in found {
         match found {
-            Finding::Track { track_id, about, plays } => tracks.push(FoundTrack::new(track_id, about, plays)),
+            Finding::Track { track_id, info, plays } => tracks.push(FoundTrack::new(track_id, info, plays)),
             Finding::Artist { artist, plays, tracks } => {
                 let sum = artists.entry(artist).or_default();
                 *sum = (sum.0 + plays, sum.1 + tracks);
@@ -203,6 +203,6 @@ pub async fn search(State(http): State<Arc<Http>>, RawQuery(query): RawQuery) ->
     let mut artists: Vec<FoundArtist> = artists.collect();
     artists.sort_by(|a, b| b.plays.cmp(&a.plays).then_with(|| a.artist.cmp(&b.artist)));
     artists.truncate(limit);
-    let Of { chart, period, .. } = Of::new(&http.state.charts(), cell.chart, cell.start_day, as_of);
+    let ChartPeriod { chart, period, .. } = ChartPeriod::new(&http.state.charts(), cell.chart, cell.start_day, as_of);
     Ok(Json(Search { query: text, as_of, chart, period, tracks, artists }))
 }

@@ -164,7 +164,7 @@ impl List {
     }
 
     /// Looks at the charts, and returns the events of what has changed since the last look.
-    pub fn look(&mut self) -> Vec<Bytes> {
+    pub fn changes(&mut self) -> Vec<Bytes> {
         if !self.state.ready.load(Ordering::Acquire) {
             return Vec::new();
         }

@@ -9,7 +9,7 @@
 //! charts when an epoch is complete, but no more often than the clients have asked for, and less
 //! often the more clients and lists there are, so that all streams together cost a bounded share of
 //! the one thread that serves. The queue of a client that does not read becomes full; the client is
-//! told to reload, its stream ends, and no other client is slowed down.
+//! sent to reload, its stream ends, and no other client is slowed down.
 //!
 //! An event's id is `incarnation-epoch-sequence`. A client that reconnects with the id of its last
 //! event gets the events since, if they are still kept, or else whole lists.
@@ -68,7 +68,7 @@ const GROUP_PAUSE: Duration = Duration::from_millis(2);
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 /// After this much silence a comment is sent: proxies close a connection that has been silent for a
 /// minute.
-const SILENCE_MAX: Duration = Duration::from_secs(15);
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// How long a list without clients is kept for clients that reconnect.
 const KEPT: Duration = Duration::from_secs(30);
 
@@ -126,7 +126,7 @@ impl Streams {
         let list = lists.entry(watched).or_insert_with_key(|watched| {
             let list = Arc::new(Mutex::new(self.list(watched.clone())));
             self.charts.fetch_add(watched.charts.len() as u64, Ordering::Relaxed);
-            tokio::spawn(keep(self.clone(), watched.clone(), list.clone(), self.state.epochs()));
+            tokio::spawn(run_list(self.clone(), watched.clone(), list.clone(), self.state.epochs()));
             list
         });
         let mut list = lock(list);
@@ -149,22 +149,28 @@ impl Streams {
     }
 
     /// Sends `events` to each of `clients`. Returns those that are still connected and fast enough.
-    async fn tell(&self, reloads: &Total, mut clients: Vec<Client>, events: &[Bytes], is_short: bool) -> Vec<Client> {
-        let mut told = Vec::with_capacity(clients.len());
+    async fn send_events(
+        &self,
+        reloads: &Total,
+        mut clients: Vec<Client>,
+        events: &[Bytes],
+        is_short: bool,
+    ) -> Vec<Client> {
+        let mut sent = Vec::with_capacity(clients.len());
         while !clients.is_empty() {
             let group = clients.drain(clients.len().saturating_sub(GROUP)..);
-            told.extend(group.filter(|client| {
+            sent.extend(group.filter(|client| {
                 !client.queue.is_closed() && events.iter().all(|event| client.send(event, reloads, is_short))
             }));
             if !events.is_empty() && !clients.is_empty() {
                 tokio::time::sleep(GROUP_PAUSE).await;
             }
         }
-        told
+        sent
     }
 
     /// Removes a list if it has no clients, and returns whether it had none.
-    fn forget(&self, watched: &Watched) -> bool {
+    fn remove_idle(&self, watched: &Watched) -> bool {
         let mut lists = lock(&self.lists);
         let is_idle = lists.get(watched).is_some_and(|list| lock(list).clients.is_empty());
         if is_idle && lists.remove(watched).is_some() {
@@ -176,11 +182,11 @@ impl Streams {
 
 /// The task of a list: looks at the charts again and again, and sends the list's clients what has
 /// changed, until the list has had no clients for [`KEPT`].
-async fn keep(streams: Arc<Streams>, watched: Watched, list: Arc<Mutex<List>>, mut epochs: watch::Receiver<u64>) {
-    let (mut news, mut watched_at) = (News { told_status: None, spoke: Instant::now() }, Instant::now());
-    let mut rest = Rest { due: Instant::now() };
+async fn run_list(streams: Arc<Streams>, watched: Watched, list: Arc<Mutex<List>>, mut epochs: watch::Receiver<u64>) {
+    let (mut last_sent, mut watched_at) = (LastSent { status: None, anything: Instant::now() }, Instant::now());
+    let mut pauses = Pauses { due: Instant::now() };
     loop {
-        let pause = watched.every.max(rest.after(Instant::now(), streams.pause()));
+        let pause = watched.every.max(pauses.after(Instant::now(), streams.pause()));
         // Even a sleep of zero takes a millisecond.
         if !pause.is_zero() {
             tokio::time::sleep(pause).await;
@@ -194,26 +200,27 @@ async fn keep(streams: Arc<Streams>, watched: Watched, list: Arc<Mutex<List>>, m
         // A client that connects from here on gets the list as it is now.
         let (events, clients) = {
             let mut list = lock(&list);
-            (news.of(&mut list, &streams, watched.status), std::mem::take(&mut list.clients))
+            (last_sent.events(&mut list, &streams, watched.status), std::mem::take(&mut list.clients))
         };
-        let told =
-            streams.tell(&streams.state.metrics.http.stream_reloads, clients, &events, streams.budget.is_full()).await;
-        if !told.is_empty() {
+        let sent = streams
+            .send_events(&streams.state.metrics.http.stream_reloads, clients, &events, streams.budget.is_full())
+            .await;
+        if !sent.is_empty() {
             watched_at = Instant::now();
         }
-        lock(&list).clients.extend(told);
-        if watched_at.elapsed() >= KEPT && streams.forget(&watched) {
+        lock(&list).clients.extend(sent);
+        if watched_at.elapsed() >= KEPT && streams.remove_idle(&watched) {
             return;
         }
     }
 }
 
 /// The pauses between looks at a list, accumulated until they are long enough for a timer.
-struct Rest {
+struct Pauses {
     due: Instant,
 }
 
-impl Rest {
+impl Pauses {
     /// How long to pause after a look at `look`, if the looks have to be `share` apart on average.
     fn after(&mut self, look: Instant, share: Duration) -> Duration {
         self.due = self.due.max(look) + share;
@@ -223,28 +230,28 @@ impl Rest {
 }
 
 /// When the clients of a list were last sent something.
-struct News {
+struct LastSent {
     /// When they were last sent the status.
-    told_status: Option<Instant>,
+    status: Option<Instant>,
     /// When they were last sent anything.
-    spoke: Instant,
+    anything: Instant,
 }
 
-impl News {
+impl LastSent {
     /// The events to send now: changes, the status if it is due, and a comment if there has been
     /// silence for too long.
-    fn of(&mut self, list: &mut List, streams: &Streams, with_status: bool) -> Vec<Bytes> {
-        let mut events = list.look();
+    fn events(&mut self, list: &mut List, streams: &Streams, with_status: bool) -> Vec<Bytes> {
+        let mut events = list.changes();
         let now = Instant::now();
-        if with_status && self.told_status.is_none_or(|at| now.duration_since(at) >= STATUS_INTERVAL) {
+        if with_status && self.status.is_none_or(|at| now.duration_since(at) >= STATUS_INTERVAL) {
             events.push(list::status(&streams.state.status_now()));
-            self.told_status = Some(now);
+            self.status = Some(now);
         }
-        if events.is_empty() && now.duration_since(self.spoke) >= SILENCE_MAX {
+        if events.is_empty() && now.duration_since(self.anything) >= KEEP_ALIVE_INTERVAL {
             events.push(Bytes::from_static(b":\n\n"));
         }
         if !events.is_empty() {
-            self.spoke = now;
+            self.anything = now;
         }
         events
     }

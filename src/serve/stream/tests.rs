@@ -38,7 +38,7 @@ struct Known {
 }
 
 impl Known {
-    fn hear(&mut self, event: &Bytes) {
+    fn apply(&mut self, event: &Bytes) {
         let text = std::str::from_utf8(event).unwrap();
         let line = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
         let data: Value = serde_json::from_str(line("data: ").unwrap()).unwrap();
@@ -65,7 +65,7 @@ impl Known {
 proptest! {
     /// A client that gets all events, and one that disconnects and reconnects, both have the list.
     #[test]
-    fn who_folds_in_what_it_is_told_knows_the_list(
+    fn folding_the_events_gives_the_list(
         plays in prop::collection::vec((0u8..7, 1i64..4, any::<bool>(), any::<bool>()), 1..80),
         away in 0usize..80,
         back in 0usize..400,
@@ -73,8 +73,8 @@ proptest! {
         let http = http();
         let mut list = http.streams.list(watched());
         let (mut constant, mut other) = (Known::default(), Known::default());
-        list.since(None).iter().for_each(|event| constant.hear(event));
-        list.since(None).iter().for_each(|event| other.hear(event));
+        list.since(None).iter().for_each(|event| constant.apply(event));
+        list.since(None).iter().for_each(|event| other.apply(event));
         let mut counts = BTreeMap::<u8, i64>::new();
         for (epoch, (song, plays, looks, falls)) in plays.iter().enumerate() {
             let count = counts.entry(*song).or_default();
@@ -82,17 +82,17 @@ proptest! {
             *count += change;
             play(&http, epoch as u64 + 1, *song, change);
             if *looks {
-                let events = list.look();
-                events.iter().for_each(|event| constant.hear(event));
+                let events = list.changes();
+                events.iter().for_each(|event| constant.apply(event));
                 if epoch < away {
-                    events.iter().for_each(|event| other.hear(event));
+                    events.iter().for_each(|event| other.apply(event));
                 } else if epoch >= back {
-                    list.since(other.last).iter().for_each(|event| other.hear(event));
+                    list.since(other.last).iter().for_each(|event| other.apply(event));
                 }
             }
         }
-        list.look().iter().for_each(|event| constant.hear(event));
-        list.since(other.last).iter().for_each(|event| other.hear(event));
+        list.changes().iter().for_each(|event| constant.apply(event));
+        list.since(other.last).iter().for_each(|event| other.apply(event));
         constant.check(&http);
         other.check(&http);
     }
@@ -105,7 +105,7 @@ fn an_id_of_another_run_or_one_that_is_forgotten_starts_over() {
     let first = list.last;
     for epoch in 1..=400 {
         play(&http, epoch, 1, 1);
-        assert_eq!(list.look().len(), 1);
+        assert_eq!(list.changes().len(), 1);
     }
     let starts_over = |id: EventId| {
         let events = list.since(Some(id));
@@ -130,7 +130,7 @@ fn kept_events_leave_answers_their_room() {
     for epoch in 1..=300 {
         play(&http, epoch, 1, 1);
         for list in &mut lists {
-            assert_eq!(list.look().len(), 1);
+            assert_eq!(list.changes().len(), 1);
         }
     }
     let (kept, most) = (http.budget.held_bytes_of(Share::Events), http.budget.max_bytes_of(Share::Events));
@@ -141,7 +141,7 @@ fn kept_events_leave_answers_their_room() {
     lists.truncate(1);
     for epoch in 301..=400 {
         play(&http, epoch, 1, 1);
-        lists[0].look();
+        lists[0].changes();
     }
     assert!(lists[0].events.len() > 100);
     drop(lists);
@@ -150,23 +150,23 @@ fn kept_events_leave_answers_their_room() {
 
 /// A list is sent once the charts of the lake are complete, not before.
 #[test]
-fn what_is_half_made_is_not_told() {
+fn an_unfinished_epoch_is_not_sent() {
     let http = http();
     http.state.ready.store(false, Ordering::Release);
     let mut list = http.streams.list(watched());
     play(&http, 1, 1, 5);
-    assert!(list.since(None).is_empty() && list.look().is_empty());
+    assert!(list.since(None).is_empty() && list.changes().is_empty());
     play(&http, 2, 1, 2);
     http.state.ready.store(true, Ordering::Release);
-    let events = list.look();
+    let events = list.changes();
     let mut known = Known::default();
-    events.iter().for_each(|event| known.hear(event));
+    events.iter().for_each(|event| known.apply(event));
     known.check(&http);
     assert_eq!((events.len(), list.since(None)), (1, events));
     play(&http, 3, 1, 1);
-    let later = list.look();
+    let later = list.changes();
     assert_eq!(list.since(known.last), later);
-    later.iter().for_each(|event| known.hear(event));
+    later.iter().for_each(|event| known.apply(event));
     known.check(&http);
 }
 
@@ -189,38 +189,38 @@ async fn next(body: &mut Body) -> Option<Bytes> {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_is_told_so_and_slows_nobody() {
+async fn a_client_that_does_not_read_is_disconnected_and_slows_no_other() {
     let http = http();
     let open = || http.streams.open(ANYBODY, watched(), None).unwrap();
     let (mut slow, mut fast) = (open(), open());
     let mut known = Known::default();
-    known.hear(&next(&mut fast).await.unwrap());
+    known.apply(&next(&mut fast).await.unwrap());
     for epoch in 1..=2 * QUEUE_EVENTS as u64 {
         play(&http, epoch, 1, 1);
-        known.hear(&next(&mut fast).await.unwrap());
+        known.apply(&next(&mut fast).await.unwrap());
     }
     known.check(&http);
     let mut last = Bytes::new();
-    let mut heard = 0;
+    let mut received = 0;
     while let Some(event) = next(&mut slow).await {
-        (last, heard) = (event, heard + 1);
+        (last, received) = (event, received + 1);
     }
     assert!(last.starts_with(b"event: reload"), "{last:?}");
-    assert_eq!(heard, 1 + QUEUE_EVENTS + 1);
+    assert_eq!(received, 1 + QUEUE_EVENTS + 1);
     assert_eq!(http.state.metrics.http.stream_reloads.load(), 1);
     drop((slow, fast));
     assert_eq!(http.streams.clients.load(Ordering::Relaxed), 0);
 }
 
 #[tokio::test]
-async fn all_of_many_clients_are_told_once_also_who_comes_meanwhile() {
+async fn many_clients_get_each_event_once_also_new_ones() {
     let http = http();
     let open = || (http.streams.open(ANYBODY, watched(), None).unwrap(), Known::default());
     let mut clients: Vec<(Body, Known)> = (0..2 * GROUP + 7).map(|_| open()).collect();
     play(&http, 1, 1, 1);
     let (last, known) = clients.last_mut().unwrap();
     while known.last.is_none_or(|last| last.epoch < 1) {
-        known.hear(&next(last).await.unwrap());
+        known.apply(&next(last).await.unwrap());
     }
     // Events are sent to the last clients first, so the others have not got this one yet.
     clients.push(open());
@@ -228,7 +228,7 @@ async fn all_of_many_clients_are_told_once_also_who_comes_meanwhile() {
     for (client, known) in &mut clients {
         while known.last.is_none_or(|last| last.epoch < 2) {
             let before = known.last;
-            known.hear(&next(client).await.unwrap());
+            known.apply(&next(client).await.unwrap());
             assert!(known.last > before, "an event came twice");
         }
         known.check(&http);
@@ -239,13 +239,13 @@ async fn all_of_many_clients_are_told_once_also_who_comes_meanwhile() {
 /// The looks at a list are `share` apart on average, however large it is; a look that takes longer
 /// than `share` is followed by the next at once.
 #[test]
-fn looks_leave_their_share() {
+fn updates_keep_their_average_interval() {
     for (share_us, work_us) in [(600, 0), (600, 100), (200, 2000), (400_000, 10), (4_999, 0)] {
         let [share, work] = [share_us, work_us].map(Duration::from_micros);
         let (began, mut now) = (Instant::now(), Instant::now());
-        let mut rest = Rest { due: now };
+        let mut pauses = Pauses { due: now };
         for looks in 1..=1000 {
-            let pause = rest.after(now, share);
+            let pause = pauses.after(now, share);
             assert!(pause.is_zero() || (PAUSE_MIN..=PAUSE_MIN + share).contains(&pause), "{pause:?}");
             now += pause + work;
             assert!(now - began + PAUSE_MIN >= share * looks);
@@ -255,7 +255,7 @@ fn looks_leave_their_share() {
 }
 
 #[tokio::test]
-async fn there_are_so_many_and_no_more() {
+async fn clients_and_lists_are_limited() {
     let http = http();
     let open = |limit| http.streams.open(ANYBODY, Watched { limit: Some(limit), ..watched() }, None);
     let lists: Vec<Body> = (0..LISTS_MAX).map(|limit| open(limit + 1).unwrap()).collect();

@@ -21,7 +21,7 @@ fn listening(server: &Server) -> TcpStream {
 /// More clients than there are slots keep their connections open after an answer. The next client
 /// is still answered, and gets the slot of the connection that was idle longest.
 #[test]
-fn connections_that_are_kept_lock_nobody_out() {
+fn kept_connections_lock_no_client_out() {
     let (server, _) = server();
     let kept: Vec<TcpStream> = (0..connections::OPEN_MAX + 100).map(|_| listening(&server)).collect();
     assert_eq!(send(&server, Method::GET, "/healthz").status(), StatusCode::OK);
@@ -72,7 +72,7 @@ fn probes_have_an_address_of_their_own() {
 
 /// An answer that does not fit in the budget is refused, and the client is told when to ask again.
 #[test]
-fn what_does_not_fit_in_the_budget_is_for_later() {
+fn answers_over_the_budget_get_503() {
     let (server, http) = server();
     http.state.limit_memory(8 << 20);
     let held = http.budget.count(Share::Answers, Bytes::from(vec![0; 1 << 20]));
@@ -118,7 +118,7 @@ fn a_long_list_of_the_window_is_that_of_its_own_moment() {
     let cells::ChartAnswer::Many(filter) = found else { panic!("a long list") };
     let as_of = http.state.charts().as_of();
     http.state.charts_mut().set_as_of(AsOf { clock_us: as_of.clock_us.map(|us| us + 3_600_000_000), ..as_of });
-    assert_eq!(http.state.charts().sorted_places(&filter).len(), 301);
+    assert_eq!(http.state.charts().sorted_keys(&filter).len(), 301);
 }
 
 /// A long list is made while it is read, and is an array like a short one.

@@ -82,7 +82,7 @@ fn nothing_has_been_played_yet() {
     let http = Http::over(fixtures::charts());
     let server = start(SocketAddr::from(([127, 0, 0, 1], 0)), http.clone(), Access::default()).unwrap();
     for path in ["/v1/trending", "/v1/charts/weekly", "/v1/snapshot"] {
-        refused(&server, path, 503, "the charts of the lake are still being made");
+        refused(&server, path, 503, "the charts of the lake are still being computed");
     }
     http.state.ready.store(true, Ordering::Release);
     for path in ["/v1/trending", "/v1/charts/weekly", "/v1/charts/weekly?scope=US"] {
@@ -131,7 +131,7 @@ fn the_charts_are_listed() {
 }
 
 #[test]
-fn status_is_what_was_told() {
+fn the_status_is_that_of_the_state() {
     let (server, http) = server();
     let dead_letters = [("not_json".to_owned(), 3)].into();
     let status = Status { topic: "song-plays".into(), clock_us: Some(0), dead_letters, ..Status::default() };
@@ -187,7 +187,7 @@ fn durable_charts_are_those_of_the_last_commit() {
     let (server, http) = server();
     for path in ["/v1/trending", "/v1/charts/weekly", "/v1/snapshot"] {
         let path = format!("{path}?durable=true");
-        assert!(problem(&server, Method::GET, &path, 503).contains("nothing is known to be durable yet"));
+        assert!(problem(&server, Method::GET, &path, 503).contains("no charts are durable yet"));
     }
     let clock_us = |epoch| match epoch {
         ..=5 => Some(fixtures::instant_us("2026-11-20T14:41:40Z")),
@@ -255,7 +255,7 @@ fn health_and_readiness_are_two_things() {
 }
 
 #[test]
-fn problems_say_what_is_possible() {
+fn problems_name_the_possible_values() {
     let (server, _) = server();
     refused(&server, "/v1/charts/daily", 404, "the charts are `trending`, `weekly`, `artists`");
     refused(&server, "/v1/charts/weekly?period=2026-11", 404, "a week such as `2026-W47`");
@@ -284,7 +284,7 @@ fn paths_that_lead_nowhere() {
     for path in
         ["/v1", "/web/", "/v1/charts/", "/v1/charts/weekly/2026-W47", "/v1/../etc/passwd", "/v2/trending", "//", "/%00"]
     {
-        refused(&server, path, 404, "there is nothing here");
+        refused(&server, path, 404, "no such path");
     }
     refused(&server, "/v1/charts/%2e%2e%2fetc%2fpasswd", 404, "there is no chart `../etc/passwd`");
     refused(&server, "/v1/charts/..%00", 404, "there is no chart");

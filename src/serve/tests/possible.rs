@@ -24,9 +24,9 @@ fn workers(http: &Arc<Http>, found: Vec<Finding>) -> JoinHandle<()> {
             std::thread::sleep(Duration::from_millis(1));
         }
         let as_of = http.state.charts().as_of();
-        let asked = http.state.queries.begin(as_of.epoch);
+        let queries = http.state.queries.begin(as_of.epoch);
         let answers =
-            asked.iter().flat_map(|query| found.iter().map(|found| Answer { id: query.id, found: found.clone() }));
+            queries.iter().flat_map(|query| found.iter().map(|found| Answer { id: query.id, found: found.clone() }));
         http.state.queries.complete(as_of, answers.collect());
     })
 }
@@ -37,7 +37,7 @@ fn clock(http: &Http, time: &str) {
 }
 
 #[test]
-fn a_scope_that_cannot_be_is_not_found_and_the_answer_says_what_there_is() {
+fn an_impossible_scope_is_not_found_and_others_are_named() {
     let (server, _) = server();
     for path in ["/v1/charts/weekly", "/v1/trending", "/v1/stream"] {
         for scope in ["Germany", "us", "Mars", "U", "USA"] {
@@ -56,7 +56,7 @@ fn a_scope_that_cannot_be_is_not_found_and_the_answer_says_what_there_is() {
 }
 
 #[test]
-fn what_could_have_plays_and_has_none_says_what_does() {
+fn an_empty_cell_names_those_with_entries() {
     let (server, _) = server();
     let empty = cell(&server, "/v1/charts/weekly?scope=ZW");
     let available = empty.available.unwrap();
@@ -70,7 +70,7 @@ fn what_could_have_plays_and_has_none_says_what_does() {
 
 /// Any name that plays have for a country or a device is a scope.
 #[test]
-fn a_name_that_plays_have_is_a_scope_whatever_it_looks_like() {
+fn every_name_in_plays_is_a_scope() {
     let (server, http) = server();
     // No play has named a device yet, so this could be one.
     assert_eq!(cell(&server, "/v1/charts/artists?scope=device:watch").entries.len(), 0);
@@ -83,7 +83,7 @@ fn a_name_that_plays_have_is_a_scope_whatever_it_looks_like() {
     refused(&server, "/v1/charts/artists?scope=device:Mobile", 404, "Did you mean `device:mobile`?");
     // The names that plays have are not known before the charts are complete.
     http.state.ready.store(false, Ordering::Release);
-    refused(&server, "/v1/charts/weekly?scope=Venus", 503, "still being made");
+    refused(&server, "/v1/charts/weekly?scope=Venus", 503, "still being computed");
 }
 
 /// However many scopes there are, an answer is bounded, and the pages together have all of them.
@@ -215,7 +215,7 @@ fn a_wrong_token_is_told_from_none() {
 
 /// A value that is not known yet is null, not 0: the ends of the partitions, and with them the lag.
 #[test]
-fn the_status_says_what_is_not_in_the_lake_and_what_is_not_known() {
+fn the_status_tells_uncommitted_from_unknown() {
     let (server, http) = server();
     let status = || json(&server, "/v1/status");
     assert_eq!((&status()["phase"], &status()["lag"]), (&"opening".into(), &Value::Null));
@@ -228,7 +228,7 @@ fn the_status_says_what_is_not_in_the_lake_and_what_is_not_known() {
     let status_now = status();
     assert_eq!((&status_now["lag"], &status_now["partitions"][0]["end_offset"]), (&Value::Null, &Value::Null));
     assert_eq!((&status_now["uncommitted_plays"], &status_now["next_commit_ms"]), (&7.into(), &Value::Null));
-    http.state.measured(&[(0, Extent { first: 0, end: 9 })].into(), None, true);
+    http.state.set_extents(&[(0, Extent { first: 0, end: 9 })].into(), None, true);
     assert_eq!(status()["lag"], 2);
     // More has been read since the broker said where the partition ends.
     read(10);

@@ -1,8 +1,9 @@
 //! The columns of a batch while it grows.
 //!
-//! Columns that are never null are plain vectors, which Arrow takes over without a copy. A batch has room for as much as the
-//! one before it held: growing by doubling would copy every byte twice, and in a quiet topic a batch holds a few plays, which
-//! wait for the lake's writer.
+//! Columns that are never null are plain vectors, which Arrow takes over without a copy. A new
+//! batch has the capacity of the last one: growing by doubling would copy every byte twice, and a
+//! fixed capacity would waste memory for a quiet topic, whose small batches wait for the lake's
+//! writer.
 
 use std::sync::Arc;
 
@@ -17,19 +18,20 @@ use super::fields::{
     Flag, Identifier, Kind, Milliseconds, Moment, OptionalMilliseconds, OptionalText, Play, Text, for_each_field,
 };
 
-/// The values of one column, as they are collected.
+/// A column under construction.
 trait Column<V>: Default {
-    /// An empty column with room for `rows` values, and for as much text as this one holds.
+    /// An empty column with room for `rows` values, and for as many bytes of text as this one
+    /// holds.
     fn another(&self, rows: usize) -> Self;
 
-    /// Appends a value, and returns how many bytes of text it has.
+    /// Appends a value, and returns its bytes of text.
     fn add(&mut self, value: V) -> usize;
 
-    /// The column as Arrow has it.
+    /// The column as an Arrow array.
     fn into_array(self) -> ArrayRef;
 }
 
-/// How the values of a field are collected.
+/// The column type for the values of a field.
 trait Stored: Kind {
     type Column: for<'a> Column<Self::Value<'a>>;
 }
@@ -64,7 +66,7 @@ macro_rules! columns {
         }
 
         impl Columns {
-            /// Empty columns with room for as much as these hold.
+            /// Empty columns with the capacity that these use.
             pub fn another(&self) -> Self {
                 let rows = self.rows();
                 Self {
@@ -102,13 +104,13 @@ fn batch(columns: Vec<ArrayRef>) -> PlayBatch {
 }
 
 impl Columns {
-    /// How many plays there are.
+    /// The number of plays.
     #[inline]
     pub fn rows(&self) -> usize {
         self.kafka_offset.len()
     }
 
-    /// How many bytes of text the plays have.
+    /// The bytes of text of all plays.
     #[inline]
     pub fn text_bytes(&self) -> usize {
         self.text_bytes
@@ -183,7 +185,7 @@ impl Column<i64> for Moments {
     }
 }
 
-/// Texts one after the other: Arrow's own builder also asks each time whether there are nulls.
+/// Concatenated texts. Arrow's own builder also checks for nulls at each append.
 struct Texts {
     bytes: Vec<u8>,
     offsets: Vec<i32>,
@@ -220,10 +222,10 @@ impl Column<&str> for Texts {
     }
 }
 
-/// Texts that are missing more often than not.
+/// Texts that are usually missing.
 #[derive(Default)]
 struct OptionalTexts {
-    /// Rows without a text before the first that has one.
+    /// The number of rows before the first text.
     missing: usize,
     rest: Option<StringBuilder>,
 }

@@ -1,4 +1,5 @@
-//! The seam is open: a format that only the tests have, in a file of its own. A record is a line of comma-separated values.
+//! A second event format, for tests only, which shows that one file adds a format. A record is a
+//! line of comma-separated values.
 
 use std::str::FromStr;
 

@@ -19,22 +19,22 @@ impl Default for Decoder {
 }
 
 impl Decoder {
-    /// For events in JSON.
+    /// A decoder of JSON events.
     pub fn new() -> Self {
         Self::of(Box::new(Json::default()))
     }
 
-    /// For events in `format`.
+    /// A decoder of events in `format`.
     pub fn of(format: Box<dyn EventFormat>) -> Self {
         Self { format, columns: Columns::default() }
     }
 
-    /// Appends the play and returns its event time in µs since 1970, or says why the record is not a play, and then
-    /// nothing is appended.
+    /// Appends the play of a record, and returns its event time in µs since 1970. If the record is
+    /// not a play, appends nothing, and returns the reason.
     ///
     /// # Panics
-    /// When a text column grows beyond the 2 GiB that Arrow's offsets can count. No bytes of a record can do that: call
-    /// [`finish`](Self::finish) long before [`bytes`](Self::bytes) gets there.
+    /// If a text column grows beyond 2 GiB, the limit of Arrow's offsets. A single record cannot do
+    /// that: call [`finish`](Self::finish) long before [`bytes`](Self::bytes) gets there.
     pub fn push(&mut self, record: &Record<'_>) -> Result<i64, Unread> {
         let (columns, mut event_us) = (&mut self.columns, 0);
         self.format.read(record, &mut |play| {
@@ -54,7 +54,7 @@ impl Decoder {
         self.columns.text_bytes()
     }
 
-    /// Takes what was appended.
+    /// Takes the appended plays as a batch.
     pub fn finish(&mut self) -> PlayBatch {
         let another = self.columns.another();
         std::mem::replace(&mut self.columns, another).into_batch()

@@ -1,12 +1,13 @@
 //! The fields of an event: one table, from which every list of fields is generated.
 //!
-//! A new field is a line of [`for_each_field`] and a column of [`reprise_dataflows::play::schema`], at the same place. A new
-//! *kind* of field says here which value a play has for it; `columns.rs` says how it is stored, and each format how it is read.
+//! To add a field, add a line to [`for_each_field`] and a column to
+//! [`reprise_dataflows::play::schema`], at the same position. A new *kind* of field defines its
+//! value type here, its column in `columns.rs`, and how it is read in each format.
 
 use serde::Deserialize;
 
-/// Calls the macro `$then` with the table of fields, in the order of the schema. A line has the field of [`Play`], its name in
-/// events, its variant of [`Name`], and its kind.
+/// Calls the macro `$then` with the table of fields, in the order of the schema. A line has the
+/// field of [`Play`], its name in events, its variant of [`Name`], and its kind.
 macro_rules! for_each_field {
     ($then:ident) => {
         $then! {
@@ -41,11 +42,11 @@ macro_rules! for_each_field {
 }
 pub(super) use for_each_field;
 
-/// What the values of a field are.
+/// A kind of field.
 pub trait Kind {
-    /// The value that a play has. Texts are borrowed from the record or from its format.
+    /// The type of its value in a play. Texts are borrowed from the record or from its format.
     type Value<'a>;
-    /// Whether a record without the field is no play.
+    /// Whether a play must have the field.
     const IS_REQUIRED: bool;
 }
 
@@ -93,12 +94,12 @@ macro_rules! names_and_play {
             /// All known fields, by their numbers.
             pub const ALL: [Self; Self::Unknown as usize] = [$(Self::$variant),*];
 
-            /// The fields without which a record is no play.
+            /// The fields that a play must have.
             pub fn required() -> impl Iterator<Item = Self> {
                 [$((Self::$variant, $kind::IS_REQUIRED)),*].into_iter().filter_map(|(name, is)| is.then_some(name))
             }
 
-            /// The name as events have it.
+            /// The name in events.
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$variant => $name,)*
@@ -107,7 +108,7 @@ macro_rules! names_and_play {
             }
         }
 
-        /// A play that keeps every rule of [`crate::intake`].
+        /// A play that satisfies every rule of [`crate::intake`].
         #[cfg_attr(test, derive(Debug, PartialEq))]
         pub struct Play<'a> {
             $($(#[$doc])* pub $field: <$kind as Kind>::Value<'a>,)*

@@ -1,4 +1,4 @@
-//! What a format of events is.
+//! The interface of an event format.
 
 use super::fields::Play;
 use super::verdict::Rejected;
@@ -10,19 +10,20 @@ pub struct Record<'a> {
     pub partition: i32,
     /// The offset in the partition.
     pub offset: i64,
-    /// Kafka's own timestamp, in ms since 1970: by the topic's setting the producer's or the broker's.
+    /// Kafka's timestamp, in ms since 1970: that of the producer or of the broker, as the topic is
+    /// configured.
     pub timestamp_ms: Option<i64>,
     /// The event; `None` is a tombstone.
     pub value: Option<&'a [u8]>,
 }
 
-/// Why a record has given no play.
+/// Why a record gives no play.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unread {
     /// The record is no play, and never will be one.
     Rejected(Rejected),
-    /// The format waits for something without which the record cannot be read, such as a schema. The source keeps the record,
-    /// tries again soon, and reads no further until then. The text says, for people, what the format waits for.
+    /// The format needs something else first, such as a schema. The source keeps the record,
+    /// retries soon, and reads no further until then. The text names what is missing, for people.
     Waiting(String),
 }
 
@@ -43,16 +44,19 @@ impl Unread {
     }
 }
 
-/// Reads the records of one format. Whether a record is a play is a function of the record alone: neither the clock nor other
-/// records have a say.
+/// Reads the records of one format. Whether a record is a play depends on the record alone, not on
+/// the clock or on other records.
 ///
-/// [`read`](Self::read) runs on a worker's thread, which also counts and answers queries, so it never waits itself: a format
-/// that has to ask another service does so on a thread of its own, and returns [`Unread::Waiting`] until it knows.
+/// [`read`](Self::read) runs on a worker's thread, which also counts and answers queries, so it
+/// must not block. A format that calls another service does so on another thread, and returns
+/// [`Unread::Waiting`] until the answer is there.
 pub trait EventFormat: Send {
-    /// Calls `accept` once with the play that a record holds, or says why it holds none. The play keeps every rule of
-    /// [`crate::intake`]; its texts are borrowed from the record or from the format.
+    /// Calls `accept` once with the play of a record, or returns the reason why it is none. The
+    /// play satisfies every rule of [`crate::intake`]; its texts are borrowed from the record or
+    /// from the format.
     ///
     /// # Errors
-    /// The reason, and for people where in the record it is; or what the format waits for. Then `accept` was not called.
+    /// The reason and the place in the record, for people; or what the format waits for. `accept`
+    /// has not been called then.
     fn read(&mut self, record: &Record<'_>, accept: &mut dyn FnMut(&Play<'_>)) -> Result<(), Unread>;
 }

@@ -4,7 +4,9 @@
 //!  bytes ─► EventFormat (one of the files here) ─► Play, or a reason ─► Columns ─► PlayBatch
 //! ```
 //!
-//! A format knows how its bytes are read. `fields.rs` has the fields of a play, from which the lists of the other files are made. The rules of a play (`intake`), the columns and the batches are the same for all.
+//! A format only reads its bytes. `fields.rs` has the table of fields, from which the lists in the
+//! other files are generated. The rules of a play (`intake`), the columns and the batches are the
+//! same for all formats.
 
 mod columns;
 #[cfg(test)]

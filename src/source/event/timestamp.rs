@@ -1,16 +1,17 @@
-//! The moments that events name, in µs since 1970.
+//! Parses the timestamps of events, in µs since 1970.
 //!
-//! Three notations are read:
+//! Three notations are accepted:
 //! - a date and a time, `yyyy-MM-dd HH:mm:ss`, with `T` or a space between, a fraction of any length after a point (cut
 //!   off after the µs), and a zone as in RFC 3339 (`Z`, `+05:30`); without a zone it is UTC;
 //! - an integer, or a text of digits: an epoch in s, ms or µs, told apart by magnitude.
 //!
-//! The units of an epoch cannot be mistaken for each other: below 10¹¹ it is seconds, below 10¹⁴ ms, below 10¹⁷ µs, and
-//! beyond (ns, say) it is not read. Each unit so reaches the year 5138, and each but seconds begins at 1973-03-03; events
-//! are never older than the year 2000.
+//! The magnitude of an epoch gives its unit: below 10¹¹ it is seconds, below 10¹⁴ ms, below 10¹⁷
+//! µs; larger numbers (such as ns) are rejected. So each unit reaches the year 5138, and all but
+//! seconds begin at 1973-03-03; events are never older than the year 2000.
 //!
-//! A leap second (`:60`) is no timestamp here, since the µs since 1970 have no number for it; nor are `24:00:00`, the
-//! year 0000, or a moment that jiff cannot hold (the last hours of the year 9999), so that later code can rely on jiff.
+//! Rejected are a leap second (`:60`), which has no number in µs since 1970, `24:00:00`, the year
+//! 0000, and moments that jiff cannot represent (the last hours of the year 9999), so that later
+//! code can use jiff.
 
 use std::fmt;
 
@@ -28,7 +29,7 @@ pub fn from_text(text: &str) -> Option<i64> {
     if let Some((date_time, rest)) = bytes.split_first_chunk::<19>() {
         return from_date_time(date_time, rest);
     }
-    // Longer ones would be out of range, but for their leading zeros.
+    // Longer ones are out of range, unless they have leading zeros.
     from_epoch(i64::try_from(digits(bytes)?).ok()?)
 }
 
@@ -42,7 +43,7 @@ pub fn from_epoch(epoch: i64) -> Option<i64> {
     }
 }
 
-/// Reads `yyyy-MM-dd HH:mm:ss` and what follows it: a fraction and a zone, either of which may be absent.
+/// Reads `yyyy-MM-dd HH:mm:ss`, an optional fraction and an optional zone.
 fn from_date_time(date_time: &[u8; 19], rest: &[u8]) -> Option<i64> {
     let [year @ .., b'-', m1, m2, b'-', d1, d2, b' ' | b'T' | b't', h1, h2, b':', i1, i2, b':', s1, s2] = date_time
     else {
@@ -59,7 +60,8 @@ fn from_date_time(date_time: &[u8; 19], rest: &[u8]) -> Option<i64> {
     Some(offset(zone)?.to_timestamp(civil).ok()?.as_microsecond())
 }
 
-/// Reads `.123` at the front, if it is there: the ns, in whole µs, and what follows.
+/// Reads a fraction such as `.123` at the front, if there is one: returns its ns, in whole µs, and
+/// the rest.
 fn fraction(text: &[u8]) -> Option<(i32, &[u8])> {
     let [b'.', fraction @ ..] = text else { return Some((0, text)) };
     let length = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -72,7 +74,7 @@ fn fraction(text: &[u8]) -> Option<(i32, &[u8])> {
     Some((us * 1000, rest))
 }
 
-/// Reads a whole zone as RFC 3339 writes it; none at all is UTC.
+/// Reads a zone of RFC 3339; an empty text is UTC.
 fn offset(text: &[u8]) -> Option<Offset> {
     let (sign, [h1, h2, m1, m2]) = match text {
         [] | [b'Z' | b'z'] => return Some(Offset::UTC),
@@ -93,7 +95,7 @@ fn pair(tens: u8, ones: u8) -> Option<i8> {
     (tens < 10 && ones < 10).then(|| (tens * 10 + ones) as i8)
 }
 
-/// At least one decimal digit, and nothing else; at most 18 of them, so that they fit.
+/// From 1 to 18 decimal digits, which fit an `i64`, and nothing else.
 fn digits(text: &[u8]) -> Option<u64> {
     if !(1..=18).contains(&text.len()) {
         return None;
@@ -104,7 +106,7 @@ fn digits(text: &[u8]) -> Option<u64> {
     })
 }
 
-/// Shows µs since 1970 as people read them, or as the number where no calendar reaches.
+/// Shows µs since 1970 as a date and time, or as a number if it is out of the calendar's range.
 pub struct Display(pub i64);
 
 impl fmt::Display for Display {
@@ -167,7 +169,8 @@ mod tests {
 
     #[test]
     fn units_of_epochs_do_not_overlap() {
-        // Both ends of what must be told apart, a moment between, and the last second before the bound.
+        // Both ends of the range of each unit, a moment between, and the last second before the
+        // bound.
         for second in [946_684_800, 1_795_185_700, 4_102_444_800, 99_999_999_999] {
             for unit in [1, 1000, 1_000_000] {
                 assert_eq!(from_epoch(second * unit), Some(second * 1_000_000));
@@ -181,7 +184,8 @@ mod tests {
         }
     }
 
-    /// Whatever is accepted, jiff reads alike. (jiff takes `:60` for `:59`, and at most nine digits of a fraction.)
+    /// jiff reads every accepted text as the same moment. (jiff takes `:60` for `:59`, and at most
+    /// nine digits of a fraction.)
     fn assert_no_laxer_than_jiff(text: &str) {
         let Some(us) = from_text(text) else { return };
         if text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -211,7 +215,7 @@ mod tests {
             assert_no_laxer_than_jiff(&text);
         }
 
-        /// Seconds, minutes, days that do not exist included.
+        /// Includes seconds, minutes and days that do not exist.
         #[test]
         fn calendars_agree_with_jiff(
             year in 1..10_000, month in 0..14, day in 0..33, hour in 0..26, minute in 0..62, second in 0..62, zone in 0..4_usize,

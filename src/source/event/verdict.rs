@@ -1,22 +1,22 @@
-//! What becomes of a record: a play, or a reason why it is none.
+//! The verdict on a record: a play, or the reason why it is none.
 
 use super::timestamp;
 use crate::intake::{Rejection, check_time};
 use std::fmt;
 
-/// Bytes that the detail of a rejection may have.
+/// The most bytes of the detail of a rejection.
 pub const DETAIL_BYTES_MAX: usize = 512;
 
 /// Why a record is not a play.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejected {
     pub reason: Rejection,
-    /// For people: which field, and what was found there. At most [`DETAIL_BYTES_MAX`] bytes.
+    /// The field and the value found, for people. At most [`DETAIL_BYTES_MAX`] bytes.
     pub detail: String,
 }
 
 impl Rejected {
-    /// Kept out of line, so that the decoding of good records stays small.
+    /// Not inlined, so that the code for good records stays small.
     #[cold]
     pub fn new(reason: Rejection, detail: fmt::Arguments<'_>) -> Self {
         let mut detail = detail.to_string();

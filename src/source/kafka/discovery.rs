@@ -75,8 +75,14 @@ pub fn discover(
     found: Arc<AddedPartitions>,
     shutdown: Shutdown,
 ) -> Result<Background> {
-    let discovery =
-        Discovery { consumer: broker.asker()?, broker: broker.clone(), origin, known, found, gone_since: None };
+    let discovery = Discovery {
+        consumer: broker.metadata_consumer()?,
+        broker: broker.clone(),
+        origin,
+        known,
+        found,
+        gone_since: None,
+    };
     let interval = interval(broker);
     Background::start("reprise-discovery", move |stop| discovery.repeat(interval, stop, &shutdown))
 }
@@ -119,7 +125,9 @@ impl Discovery {
         match self.broker.find(&self.consumer, ANSWER_TIMEOUT) {
             Ok(Some(partitions)) => {
                 if let Some(partition) = self.known.iter().find(|known| !partitions.contains(known)) {
-                    return Err(anyhow!("{topic}/{partition} is gone: was the topic deleted and made again? {KEEP}"));
+                    return Err(anyhow!(
+                        "{topic}/{partition} is gone: was the topic deleted and created again? {KEEP}"
+                    ));
                 }
                 self.origin.check()?;
                 if self.gone_since.take().is_some() {

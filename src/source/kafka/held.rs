@@ -1,4 +1,4 @@
-//! A record that has to be read again later.
+//! A copy of a record that has to be read again later.
 
 use reprise_kafka::Message;
 

@@ -39,7 +39,7 @@ impl Origin {
     /// If the client cannot be started.
     pub fn new(broker: &TopicConfig, topic_id: Option<String>) -> Result<Self> {
         let known = match topic_id {
-            Some(topic_id) => Some((topic_id, broker.asker()?)),
+            Some(topic_id) => Some((topic_id, broker.metadata_consumer()?)),
             None => None,
         };
         Ok(Self { broker: broker.clone(), known })
@@ -50,15 +50,15 @@ impl Origin {
     /// # Errors
     /// If the topic is another one.
     pub fn check(&self) -> Result<()> {
-        let Some((known, asker)) = &self.known else { return Ok(()) };
-        self.compare(known, self.broker.topic_id(asker, REQUEST_TIMEOUT).ok().flatten())
+        let Some((known, consumer)) = &self.known else { return Ok(()) };
+        self.compare(known, self.broker.topic_id(consumer, REQUEST_TIMEOUT).ok().flatten())
     }
 
     fn compare(&self, known: &str, found: Option<String>) -> Result<()> {
         match found {
             Some(found) if found != known => Err(anyhow!(
                 "topic {} is not the one that this run began with: its id was {known}, and now it is {found}. It was deleted and \
-                 made again. {KEEP}",
+                 created again. {KEEP}",
                 self.broker.topic
             )),
             _ => Ok(()),
@@ -71,27 +71,27 @@ impl Origin {
     /// # Errors
     /// If the topic is another one, and what was `read` may be of that one.
     pub fn check_read(&self, read: &LakeProgress) -> Result<()> {
-        let Some((known, asker)) = &self.known else { return Ok(()) };
-        let found = retry_for(COMMIT_TIMEOUT, || match self.broker.topic_id(asker, REQUEST_TIMEOUT) {
+        let Some((known, consumer)) = &self.known else { return Ok(()) };
+        let found = retry_for(COMMIT_TIMEOUT, || match self.broker.topic_id(consumer, REQUEST_TIMEOUT) {
             // The topic is deleted. What was read of it is committed.
             Err(KafkaError::Global(RDKafkaErrorCode::UnknownTopicOrPartition)) => Ok(None),
             found => Ok(found?),
         });
         let found = found.unwrap_or_else(|error| {
-            warn!(topic = self.broker.topic, %error, "committing without a check that the topic is still the same");
+            warn!(topic = self.broker.topic, %error, "committing without checking that the topic is still the same one");
             None
         });
         let Err(another) = self.compare(known, found) else { return Ok(()) };
-        match retry_for(ANSWER_TIMEOUT, || self.is_of_old(asker, read)) {
+        match retry_for(ANSWER_TIMEOUT, || self.is_of_old(consumer, read)) {
             Ok(true) => Ok(()),
             Ok(false) => Err(another),
             Err(error) => Err(another.context(error)),
         }
     }
 
-    fn is_of_old(&self, asker: &Consumer, read: &LakeProgress) -> Result<bool> {
-        let Some(partitions) = self.broker.find(asker, ANSWER_TIMEOUT)? else { return Ok(false) };
-        let extents = self.broker.extents(asker, &partitions, ANSWER_TIMEOUT)?;
+    fn is_of_old(&self, consumer: &Consumer, read: &LakeProgress) -> Result<bool> {
+        let Some(partitions) = self.broker.find(consumer, ANSWER_TIMEOUT)? else { return Ok(false) };
+        let extents = self.broker.extents(consumer, &partitions, ANSWER_TIMEOUT)?;
         is_of_another(&self.broker, &extents, read)
     }
 }

@@ -20,7 +20,7 @@ use crate::lake::LakeProgress;
 pub const PASSED: &str = "--accept-gap: continuing past offsets that Kafka deleted before they were read; \
                           the lake records them as missing";
 /// The advice in errors about a lake whose topic no longer exists.
-pub const KEEP: &str = "Keep this lake: it is whole, and `reprise replay` reads it. A topic that was made again needs a lake of its own (--lake)";
+pub const KEEP: &str = "Keep this lake: it is complete, and `reprise replay` reads it. A topic that was created again needs a lake of its own (--lake)";
 /// How long a broker may report less of the topic than was read of it, and how often it is asked
 /// again.
 const BEHIND_MAX: Duration = Duration::from_secs(5);
@@ -66,13 +66,13 @@ pub fn resume(extents: &BTreeMap<i32, Extent>, lake: &LakeProgress, from_latest:
 /// # Errors
 /// If these cannot be the offsets of the topic that the lake was made from, or the broker does not
 /// answer.
-pub fn extents(broker: &TopicConfig, asker: &Consumer, lake: &LakeProgress) -> Result<BTreeMap<i32, Extent>> {
+pub fn extents(broker: &TopicConfig, consumer: &Consumer, lake: &LakeProgress) -> Result<BTreeMap<i32, Extent>> {
     let began = Instant::now();
     loop {
         // A partition without a leader does not answer; that lasts only a moment.
         let extents = retry_for(ANSWER_TIMEOUT, || {
-            let partitions = broker.partitions(asker)?;
-            broker.extents(asker, &partitions, ANSWER_TIMEOUT)
+            let partitions = broker.partitions(consumer)?;
+            broker.extents(consumer, &partitions, ANSWER_TIMEOUT)
         })?;
         match check_reach(&broker.topic, &extents, lake) {
             Ok(()) => return Ok(extents),
@@ -87,7 +87,7 @@ fn check_reach(topic: &str, extents: &BTreeMap<i32, Extent>, lake: &LakeProgress
     if let Some(partition) = lake.offsets.keys().find(|partition| !extents.contains_key(partition)) {
         bail!(
             "the lake holds plays of {topic}/{partition}, a partition that the topic does not have: was the topic deleted and \
-             made again? {KEEP}"
+             created again? {KEEP}"
         );
     }
     let short = extents.iter().find_map(|(&partition, extent)| {
@@ -101,7 +101,7 @@ fn check_reach(topic: &str, extents: &BTreeMap<i32, Extent>, lake: &LakeProgress
 pub fn ends_before(topic: &str, partition: i32, next: i64, end: i64) -> Error {
     anyhow!(
         "{topic}/{partition} has been read up to offset {next}, and Kafka ends at {end}: has a broker lost records, as by an unclean \
-         election of a leader, or was the topic deleted and made again? If the brokers are still recovering, start again when they \
+         election of a leader, or was the topic deleted and created again? If the brokers are still recovering, start again when they \
          are done. {KEEP}"
     )
 }
@@ -118,8 +118,8 @@ pub fn lost(topic: &str, gaps: &[Gap]) -> Error {
         if gaps.len() > NAMED_MAX { format!(" and of {} more", gaps.len() - NAMED_MAX) } else { String::new() };
     anyhow!(
         "{offsets} offsets are missing, which the lake needs next: {named}{others}. Kafka has deleted them before they were \
-         read: give the topic more retention. To go on without them, and have that on record in the lake, start with \
-         --accept-gap"
+         read: give the topic more retention. To continue without them, start with --accept-gap; the lake records them as \
+         missing"
     )
 }
 
@@ -230,7 +230,7 @@ fn check_tail(topic: &str, partition: i32, tail: Tail, found: Record) -> Result<
     if let Some(time_ms) = time_of_another(tail, Some(found)) {
         bail!(
             "topic {topic} is not the one that the lake was made from: the record at {topic}/{partition} offset {} was of {}, and \
-             now it is of {}. Was the topic deleted and made again? {KEEP}",
+             now it is of {}. Was the topic deleted and created again? {KEEP}",
             tail.offset,
             moment(tail.time_ms),
             moment(time_ms)
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn goes_on_where_the_lake_ends() {
+    fn a_start_resumes_where_the_lake_ends() {
         let topic = extents(&[(5, 20), (0, 10), (3, 9)]);
         let starts = |lake: &LakeProgress, latest| resume(&topic, lake, latest).starts;
         assert_eq!(starts(&lake(&[]), false), [(0, 5), (1, 0), (2, 3)].into());
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_is_missing() {
+    fn missing_offsets_are_named() {
         let found = resume(&extents(&[(5, 20), (7, 9)]), &lake(&[2, 7]), false);
         let gap = Gap { partition: 0, first: 2, end: 5 };
         assert_eq!(found, Resumption { starts: [(0, 5), (1, 7)].into(), gaps: vec![gap] });
@@ -283,7 +283,7 @@ mod tests {
 
     /// The previous writer commits until the takeover, and may have found partitions.
     #[test]
-    fn what_was_committed_since_kafka_was_asked_is_no_reason_to_refuse() {
+    fn commits_after_the_request_to_kafka_are_accepted() {
         let found = resume(&extents(&[(0, 4), (0, 7)]), &lake(&[9, 7, 3]), true);
         assert_eq!(found, Resumption { starts: [(0, 9), (1, 7), (2, 3)].into(), gaps: vec![] });
     }

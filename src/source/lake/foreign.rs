@@ -164,7 +164,7 @@ fn check_lacking(field: &Field, plan: &Plan, schema: &Schema, path: &Path) -> Re
         return Ok(());
     }
     let (name, what) = match charts.len() {
-        0 => (field.name(), "says when a play was".to_owned()),
+        0 => (field.name(), "holds the times of plays".to_owned()),
         1 => (field.name(), format!("the chart `{}` needs", charts[0])),
         _ => (field.name(), format!("the charts `{}` need", charts.join("`, `"))),
     };
@@ -231,7 +231,7 @@ fn texts(
     reject: &mut impl FnMut(usize, Rejection),
 ) -> Result<ArrayRef> {
     if let Some(coded) = column.as_dictionary_opt::<Int32Type>() {
-        let texts = coded.values().as_string_opt::<i32>().context("a dictionary of something else than texts")?;
+        let texts = coded.values().as_string_opt::<i32>().context("a dictionary of another type than texts")?;
         let verdicts: Vec<Option<Rejection>> = texts.iter().map(|text| verdict(text.unwrap_or_default())).collect();
         if verdicts.iter().any(Option::is_some) {
             for row in (0..coded.len()).filter(|row| coded.is_valid(*row)) {

@@ -42,7 +42,7 @@ impl Opened {
     fn column(&self, group: usize, index: usize) -> Result<Column> {
         let about = self.metadata.row_group(group);
         let bytes = self.checksum.read_column(&self.content, &self.metadata, group, index)?;
-        let rows = usize::try_from(about.num_rows()).context("a row group of less than no rows")?;
+        let rows = usize::try_from(about.num_rows()).context("a row group with a negative number of rows")?;
         Ok(Column { bytes, about: about.column(index).clone(), rows })
     }
 

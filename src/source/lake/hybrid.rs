@@ -113,7 +113,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_encoded_is_decoded(runs in runs(), width in 0u8..=31, cut in 0usize..8) {
+        fn decoding_inverts_encoding(runs in runs(), width in 0u8..=31, cut in 0usize..8) {
             let (bytes, values) = encode(&runs, width);
             let count = values.len().saturating_sub(cut);
             let mut decoded = vec![7];

@@ -49,7 +49,7 @@ pub struct ReadProgress {
     pub workers_done: AtomicUsize,
     /// The number of workers after which the log reports what was left out. `None` in a replay,
     /// which prints the report below its progress bar.
-    pub said_after: Option<usize>,
+    pub workers_to_report: Option<usize>,
 }
 
 impl ReadProgress {
@@ -57,7 +57,7 @@ impl ReadProgress {
     fn done(&self, left_out: LeftOut) {
         let mut all = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
         all.merge(left_out);
-        if Some(self.workers_done.fetch_add(1, Ordering::Relaxed) + 1) == self.said_after {
+        if Some(self.workers_done.fetch_add(1, Ordering::Relaxed) + 1) == self.workers_to_report {
             all.notes().iter().for_each(|note| warn!("{note}"));
         }
     }

@@ -235,7 +235,7 @@ impl OpenFile {
             Some(bounds_us) => within(&batch, bounds_us)?,
             None => batch,
         };
-        let plays = self.split(batch, day).with_context(|| format!("cannot tell what is new in {path}"))?;
+        let plays = self.split(batch, day).with_context(|| format!("cannot list the changes in {path}"))?;
         Ok(Some(Piece { rows, plays }))
     }
 

@@ -227,7 +227,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn what_is_written_is_read(of in prop::collection::vec(play(), 1..400), layout in layout(), even: bool, in_window: bool) {
+    fn written_plays_are_read(of in prop::collection::vec(play(), 1..400), layout in layout(), even: bool, in_window: bool) {
         let folder = tempfile::tempdir().unwrap();
         let batch = batch_of(&of);
         let file = write(&folder, &batch, &layout);

@@ -6,7 +6,7 @@
 
 use std::hash::{Hash, Hasher};
 
-use reprise_dataflows::names::catalogue::About;
+use reprise_dataflows::names::catalogue::TrackInfo;
 use reprise_dataflows::rules::definition::ItemKind;
 use serde::{Deserialize, Serialize};
 
@@ -91,12 +91,11 @@ pub struct Entry {
 
 impl Entry {
     /// The entry of an item. A track is identified by its id, other items by their text.
-    pub fn new(kind: ItemKind, rank: usize, item: &str, about: Option<&About>, plays: i64) -> Self {
+    pub fn new(kind: ItemKind, rank: usize, item: &str, info: Option<&TrackInfo>, plays: i64) -> Self {
         let text = Some(item.to_owned());
         match kind {
             ItemKind::TRACK => {
-                let (title, artist) =
-                    about.map(|about| (about.title.clone(), about.artist.clone())).unwrap_or_default();
+                let (title, artist) = info.map(|info| (info.title.clone(), info.artist.clone())).unwrap_or_default();
                 Self { rank, track_id: text, title: Some(title), artist: Some(artist), plays }
             }
             ItemKind::ARTIST => Self { rank, track_id: None, title: None, artist: text, plays },

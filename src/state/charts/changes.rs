@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use reprise_dataflows::names::catalogue::About;
+use reprise_dataflows::names::catalogue::TrackInfo;
 use reprise_dataflows::rank::digest::Inputs;
 use reprise_dataflows::rules::definition::Cell;
 
@@ -14,8 +14,8 @@ pub struct Changes {
     /// A weighted collection, restricted to the top of each cell: the multiplicity of (cell, item)
     /// is the item's count, and at 0 the item has left the top. In any order, and unconsolidated.
     pub ranked: Vec<((Cell, String), i64)>,
-    /// A weighted collection with one [`About`] per track. In any order, and unconsolidated.
-    pub titles: Vec<((String, About), i64)>,
+    /// A weighted collection with one [`TrackInfo`] per track. In any order, and unconsolidated.
+    pub titles: Vec<((String, TrackInfo), i64)>,
     /// The plays that were counted, by chart index.
     pub inputs: BTreeMap<u32, Inputs>,
 }
@@ -26,7 +26,7 @@ pub struct Changes {
 #[derive(Debug, Default)]
 pub struct Accumulated {
     ranked: BTreeMap<Cell, BTreeMap<String, i64>>,
-    titles: BTreeMap<(String, About), i64>,
+    titles: BTreeMap<(String, TrackInfo), i64>,
     inputs: BTreeMap<u32, Inputs>,
 }
 
@@ -79,15 +79,15 @@ mod tests {
     proptest! {
         /// `take` returns the sum of what was added since the last call.
         #[test]
-        fn what_is_taken_is_what_was_added(
+        fn taken_changes_are_those_added(
             epochs in prop::collection::vec((any::<bool>(), prop::collection::vec((0u32..3, 0u8..6, -2i64..3), 0..40)), 0..12),
         ) {
             let (mut accumulated, mut expected) = (Accumulated::default(), Changes::default());
             for (takes, updates) in epochs {
                 let cell = |chart| Cell { chart, start_day: 0, scope: Scope::Global };
-                let about = |song: u8| About { title: format!("{song}"), artist: String::new() };
+                let info = |song: u8| TrackInfo { title: format!("{song}"), artist: String::new() };
                 let ranked = updates.iter().map(|(chart, song, diff)| ((cell(*chart), format!("S{song}")), *diff));
-                let titles = updates.iter().map(|(_, song, diff)| ((format!("S{song}"), about(*song)), *diff));
+                let titles = updates.iter().map(|(_, song, diff)| ((format!("S{song}"), info(*song)), *diff));
                 let later = Changes { ranked: ranked.collect(), titles: titles.collect(), ..Changes::default() };
                 accumulated.add(&later);
                 expected.ranked.extend(later.ranked);

@@ -3,7 +3,7 @@
 use super::cell::{AsOf, ChartCell, Entry};
 use super::changes::{Changes, add};
 use differential_dataflow::consolidation::consolidate;
-use reprise_dataflows::names::catalogue::About;
+use reprise_dataflows::names::catalogue::TrackInfo;
 use reprise_dataflows::rank::digest::Inputs;
 use reprise_dataflows::rules::definition::{Definitions, ItemKind, Scope, TRENDING};
 use std::cmp::Reverse;
@@ -29,7 +29,7 @@ pub struct Charts {
     /// The top of each cell; none is empty.
     pub(super) tops: BTreeMap<CellKey, Arc<Top>>,
     /// The title and artist of each track in a top, by its id.
-    pub(super) titles: HashMap<Arc<str>, Arc<About>>,
+    pub(super) titles: HashMap<Arc<str>, Arc<TrackInfo>>,
     /// All plays that were counted for each chart, in its tops or not.
     pub(super) inputs: BTreeMap<u32, Inputs>,
     /// How often a chart has gained its first cell of a scope, or lost its last one.
@@ -99,7 +99,7 @@ impl Charts {
         for ((track_id, _), _) in gone {
             self.titles.remove(track_id.as_str());
         }
-        self.titles.extend(come.into_iter().map(|((track_id, about), _)| (track_id.into(), Arc::new(about))));
+        self.titles.extend(come.into_iter().map(|((track_id, info), _)| (track_id.into(), Arc::new(info))));
         for (chart, change) in inputs {
             self.inputs.entry(chart).or_default().add(change);
         }
@@ -132,13 +132,13 @@ impl Charts {
     /// The cells that `filter` selects and that have entries, sorted by the names of chart, period
     /// and scope.
     pub fn cells(&self, filter: &Filter) -> Vec<ChartCell> {
-        let cells = self.sorted(self.places(filter)).into_iter();
+        let cells = self.sorted(self.keys(filter)).into_iter();
         cells.map(|(chart, scope, day)| self.cell(*chart, scope, Some(*day), filter.limit)).collect()
     }
 
     /// The keys of the cells that `filter` selects, in the order of [`cells`](Self::cells).
-    pub fn sorted_places(&self, filter: &Filter) -> Vec<CellKey> {
-        self.sorted(self.places(filter)).into_iter().cloned().collect()
+    pub fn sorted_keys(&self, filter: &Filter) -> Vec<CellKey> {
+        self.sorted(self.keys(filter)).into_iter().cloned().collect()
     }
 
     /// The newest cell of each chart, global if the chart has global cells, with at most `limit`
@@ -147,22 +147,22 @@ impl Charts {
         let charts = (0..self.definitions.charts.len() as u32).chain([TRENDING]);
         let head = |chart| {
             let day = self.newest(chart, Some(&Scope::Global)).or_else(|| self.newest(chart, None))?;
-            self.places_of(chart, None, Some(day)).next()
+            self.keys_of(chart, None, Some(day)).next()
         };
         let heads = self.sorted(charts.filter_map(head).collect()).into_iter();
         heads.map(|(chart, scope, day)| self.cell(*chart, scope, Some(*day), Some(limit))).collect()
     }
 
-    fn sorted<'a>(&self, mut places: Vec<&'a CellKey>) -> Vec<&'a CellKey> {
-        places.sort_by_cached_key(|(chart, scope, start_day)| {
+    fn sorted<'a>(&self, mut keys: Vec<&'a CellKey>) -> Vec<&'a CellKey> {
+        keys.sort_by_cached_key(|(chart, scope, start_day)| {
             (self.definitions.name(*chart), self.period(*chart, Some(*start_day)).0, scope.name())
         });
-        places
+        keys
     }
 
     /// The keys of the cells that `filter` selects, in no particular order. The cost is
     /// proportional to the number of cells of the selected charts and scope.
-    pub fn places<'a>(&'a self, filter: &'a Filter) -> Vec<&'a CellKey> {
+    pub fn keys<'a>(&'a self, filter: &'a Filter) -> Vec<&'a CellKey> {
         let charts: Vec<u32> = match &filter.chart {
             Some(name) => self.definitions.index_of(name).into_iter().collect(),
             None => (0..self.definitions.charts.len() as u32).chain([TRENDING]).collect(),
@@ -172,14 +172,14 @@ impl Charts {
                 None => Some(None),
                 Some(period) => self.start_day(chart, period).ok().map(Some),
             };
-            start_day.map(|start_day| self.places_of(chart, filter.scope.as_ref(), start_day)).into_iter().flatten()
+            start_day.map(|start_day| self.keys_of(chart, filter.scope.as_ref(), start_day)).into_iter().flatten()
         };
         charts.into_iter().flat_map(of_chart).collect()
     }
 
     /// The keys of the cells of `chart`, restricted to `scope` and to the period that begins on
     /// `start_day` if these are given.
-    pub(super) fn places_of<'a>(
+    pub(super) fn keys_of<'a>(
         &'a self,
         chart: u32,
         scope: Option<&'a Scope>,
@@ -193,7 +193,7 @@ impl Charts {
         };
         self.tops
             .range(first..)
-            .map(|(place, _)| place)
+            .map(|(key, _)| key)
             .take_while(move |(c, s, day)| *c == chart && scope.is_none_or(|scope| s == scope) && *day <= last_day)
             .filter(move |(_, _, day)| start_day.is_none_or(|start_day| *day == start_day))
     }
@@ -205,7 +205,7 @@ impl Charts {
         // The global scope has every period, because every play that counts counts there.
         let scope = scope.or_else(|| self.has_global(chart).then_some(&Scope::Global));
         let until = |last: i32| match scope {
-            None => self.places_of(chart, None, None).map(|(_, _, day)| *day).filter(|day| *day <= last).max(),
+            None => self.keys_of(chart, None, None).map(|(_, _, day)| *day).filter(|day| *day <= last).max(),
             Some(scope) => {
                 let periods = (chart, scope.clone(), i32::MIN)..=(chart, scope.clone(), last);
                 self.tops.range(periods).next_back().map(|((_, _, start_day), _)| *start_day)
@@ -227,7 +227,7 @@ impl Charts {
         counts.truncate(limit.unwrap_or(usize::MAX));
         let item_kind = self.item_kind(chart);
         let entries = (1..).zip(counts).map(|(rank, (item, plays))| {
-            Entry::new(item_kind, rank, item, self.titles.get(item).map(|about| &**about), plays)
+            Entry::new(item_kind, rank, item, self.titles.get(item).map(|info| &**info), plays)
         });
         ChartCell {
             chart: self.definitions.name(chart).to_owned(),

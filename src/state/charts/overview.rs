@@ -129,7 +129,7 @@ impl Charts {
             scope: self.has_global(chart).then_some(Scope::Global),
             ..Filter::default()
         };
-        let mut start_days: Vec<i32> = self.places(&filter).into_iter().map(|(_, _, start_day)| *start_day).collect();
+        let mut start_days: Vec<i32> = self.keys(&filter).into_iter().map(|(_, _, start_day)| *start_day).collect();
         start_days.sort_unstable();
         start_days.dedup();
         WithEntries {

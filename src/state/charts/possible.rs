@@ -25,7 +25,7 @@ impl Charts {
                 scope: scope.cloned(),
                 ..Filter::default()
             };
-            let mut days: Vec<i32> = self.places(&filter).into_iter().map(|(_, _, day)| *day).collect();
+            let mut days: Vec<i32> = self.keys(&filter).into_iter().map(|(_, _, day)| *day).collect();
             days.sort_unstable();
             days.dedup();
             days
@@ -65,7 +65,7 @@ impl Charts {
     /// Whether there can be a cell for `scope`: the global scope, a value that is plausible for its
     /// dimension, or a value of counted plays. Before any chart other than trending has a cell of
     /// this kind of scope, every value is possible.
-    pub fn may_have(&self, scope: &Scope) -> bool {
+    pub fn is_possible(&self, scope: &Scope) -> bool {
         match scope {
             Scope::Global => return true,
             Scope::Of(dimension, value) if dimension.is_plausible(value.as_str()) => return true,

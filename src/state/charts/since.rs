@@ -29,8 +29,8 @@ impl Charts {
 
     /// The tracks whose title or artist differs, or is known to only one of the two states.
     fn renamed_since<'a>(&'a self, earlier: &'a Self) -> HashSet<&'a str> {
-        let is_same = |track: &str, about| earlier.titles.get(track).is_some_and(|earlier| Arc::ptr_eq(earlier, about));
-        let other = self.titles.iter().filter(|(track, about)| !is_same(track, about)).map(|(track, _)| &**track);
+        let is_same = |track: &str, info| earlier.titles.get(track).is_some_and(|earlier| Arc::ptr_eq(earlier, info));
+        let other = self.titles.iter().filter(|(track, info)| !is_same(track, info)).map(|(track, _)| &**track);
         let gone = earlier.titles.keys().filter(|track| !self.titles.contains_key(*track));
         other.chain(gone.map(|track| &**track)).collect()
     }

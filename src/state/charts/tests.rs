@@ -1,7 +1,7 @@
 //! Tests of the public form of a cell, and of folding: differences in any order give the same
 //! charts as setting the counts.
 
-use reprise_dataflows::names::catalogue::About;
+use reprise_dataflows::names::catalogue::TrackInfo;
 use reprise_dataflows::rank::digest::Inputs;
 use reprise_dataflows::rules::definition::Definitions;
 use reprise_dataflows::rules::definition::Scope;
@@ -40,8 +40,8 @@ pub fn country(name: &str) -> Scope {
 }
 
 /// A track's title and artist.
-pub fn about(title: &str, artist: &str) -> About {
-    About { title: title.to_owned(), artist: artist.to_owned() }
+pub fn info(title: &str, artist: &str) -> TrackInfo {
+    TrackInfo { title: title.to_owned(), artist: artist.to_owned() }
 }
 
 /// An instant as µs since 1970.
@@ -68,7 +68,7 @@ pub fn filled() -> Charts {
         counted(1, Scope::Global, 0, "Anna", 19),
         counted(TRENDING, Scope::Global, 0, "S1", 3),
     ];
-    let titles = ["S1", "S2", "S10"].map(|track| ((track.to_owned(), about(&format!("Title {track}"), "Anna")), 1));
+    let titles = ["S1", "S2", "S10"].map(|track| ((track.to_owned(), info(&format!("Title {track}"), "Anna")), 1));
     let inputs = [(0, Inputs { plays: 20, digest: 7 })].into();
     charts.apply(Changes { ranked: ranked.into(), titles: titles.into(), inputs });
     let clock_us = Some(instant_us("2026-11-20T14:41:40Z"));
@@ -157,7 +157,7 @@ fn the_newest_period_is_that_of_the_scope_and_has_begun() {
 }
 
 #[test]
-fn the_overview_names_what_has_entries() {
+fn the_overview_names_periods_and_scopes_with_entries() {
     let overview = serde_json::to_value(filled().overview(&Page::default()).0).unwrap();
     let window = "2026-11-20T14:32:00Z/2026-11-20T14:42:00Z";
     let expected = serde_json::json!([
@@ -177,7 +177,7 @@ fn the_overview_names_what_has_entries() {
 #[derive(Default)]
 struct Oracle {
     counts: BTreeMap<(i32, &'static str), BTreeMap<String, i64>>,
-    titles: BTreeMap<String, About>,
+    titles: BTreeMap<String, TrackInfo>,
 }
 
 impl Oracle {
@@ -220,9 +220,9 @@ proptest! {
             let (mut ranked, mut renamed) = (Vec::new(), Vec::new());
             let first = (0..12).map(|track| (track, 9)).filter(|_| oracle.titles.is_empty());
             for (track, title) in first.chain(titles).collect::<Vec<_>>() {
-                renamed.extend(replace(&mut oracle.titles, format!("S{track}"), about(&format!("T{title}"), "A")));
+                renamed.extend(replace(&mut oracle.titles, format!("S{track}"), info(&format!("T{title}"), "A")));
                 // A title that is added and removed again must not count, first or last.
-                let detour = (format!("S{track}"), about("detour", "B"));
+                let detour = (format!("S{track}"), info("detour", "B"));
                 renamed.extend([(detour.clone(), 1), (detour, -1)]);
             }
             for (day, us, track, plays) in counts {

@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_after_a_pause_is_told_at_once() {
+    fn changes_after_a_pause_are_logged_at_once() {
         assert_eq!(lines(|second| status(u64::from(second >= 42), 0)), [0, 42]);
         // A commit after the pause.
         assert_eq!(lines(|second| Status { lake_version: Some(second / 55), ..status(7, 0) }), [0, 55]);

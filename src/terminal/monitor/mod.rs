@@ -59,12 +59,12 @@ pub fn monitor(
 ) -> Result<Background> {
     let watch = move |stop: &AtomicBool| {
         let (consumer, transactions, silent, window, last, lines) = Default::default();
-        Watch { state, broker, progress, notes, consumer, transactions, silent, window, last, lines }.run(stop);
+        Monitor { state, broker, progress, notes, consumer, transactions, silent, window, last, lines }.run(stop);
     };
     Background::start("reprise-monitor", watch)
 }
 
-struct Watch {
+struct Monitor {
     state: Arc<State>,
     broker: TopicConfig,
     progress: Arc<ReadProgress>,
@@ -79,14 +79,14 @@ struct Watch {
     lines: Lines,
 }
 
-impl Watch {
+impl Monitor {
     fn run(&mut self, done: &AtomicBool) {
         let has_screen = has_screen();
         if has_screen {
             eprint!("\x1b[2J");
         }
         while !done.load(Ordering::Relaxed) {
-            self.ask();
+            self.fetch_ends();
             self.measure();
             self.show(has_screen, false);
             std::thread::park_timeout(INTERVAL);
@@ -104,38 +104,38 @@ impl Watch {
     }
 
     /// Asks the brokers where the partitions end, and notes the answer in the status.
-    fn ask(&mut self) {
+    fn fetch_ends(&mut self) {
         let partitions: Vec<i32> = self.state.status().partitions.iter().map(|state| state.partition).collect();
         if self.consumer.is_none() {
-            self.consumer = self.broker.asker().ok();
+            self.consumer = self.broker.metadata_consumer().ok();
         }
         let Some(consumer) = &self.consumer else { return };
-        match self.ends(consumer, &partitions) {
+        match self.extents(consumer, &partitions) {
             Ok(extents) => {
                 if self.silent.take().is_some_and(|(since, _)| since.elapsed() >= SILENT_MIN) {
                     info!("Kafka answers again");
                 }
                 let open = self.transactions.look(&self.broker, &extents, INTERVAL / 2);
                 let all_answer = partitions.iter().all(|partition| extents.contains_key(partition));
-                let all_seen = all_answer && !partitions.is_empty() && !self.transactions.hide_something();
-                self.state.measured(&extents, open, all_seen);
+                let all_seen = all_answer && !partitions.is_empty() && !self.transactions.any_hidden();
+                self.state.set_extents(&extents, open, all_seen);
             }
             Err(error) => {
-                self.state.all_seen(false);
+                self.state.set_all_seen(false);
                 let (since, at) = *self.silent.get_or_insert_with(|| (Instant::now(), Timestamp::now()));
                 if since.elapsed() >= SILENT_MIN {
                     let reason = format!("Kafka has not answered since {at:.0}: {error:#}");
                     if self.state.status().kafka_silent.is_none() {
                         warn!("{reason}");
                     }
-                    self.state.kafka_is_silent(reason);
+                    self.state.set_kafka_silent(reason);
                 }
             }
         }
     }
 
     /// The extents of the partitions that answer. Fails if none of them answers.
-    fn ends(&self, consumer: &Consumer, partitions: &[i32]) -> Result<BTreeMap<i32, Extent>> {
+    fn extents(&self, consumer: &Consumer, partitions: &[i32]) -> Result<BTreeMap<i32, Extent>> {
         let (mut extents, mut failures) = (BTreeMap::new(), Vec::new());
         for partition in partitions {
             match self.broker.extents(consumer, &[*partition], INTERVAL / 2) {
@@ -223,7 +223,7 @@ impl Watch {
     }
 
     fn warn_of_dead_letters(&self, status: &Status) {
-        const NEXT: &str = "`LAKE/dead_letters` keeps them; \"Bad input\" in README.md says what a play is";
+        const NEXT: &str = "`LAKE/dead_letters` keeps them; docs/your-own-events.md says what a valid play is";
         if let Some(no_plays) = &status.no_plays {
             return warn!("{no_plays}. {NEXT}");
         }

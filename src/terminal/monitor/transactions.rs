@@ -31,7 +31,7 @@ pub struct Transactions {
     /// By partition.
     hidden: BTreeMap<i32, Hidden>,
     warned_at: Option<Instant>,
-    is_told: bool,
+    is_reported: bool,
 }
 
 /// Records behind the last stable offset of a partition.
@@ -53,7 +53,7 @@ impl Transactions {
         timeout: Duration,
     ) -> Option<OpenTransaction> {
         if self.consumer.is_none() {
-            self.consumer = broker.asker_of_all().ok();
+            self.consumer = broker.uncommitted_consumer().ok();
         }
         for (&partition, &Extent { end, .. }) in extents {
             // A partition whose end moves is not held back by a transaction, so its high watermark
@@ -73,28 +73,28 @@ impl Transactions {
                 _ => drop(self.hidden.remove(&partition)),
             }
         }
-        self.tell(&broker.topic)
+        self.report(&broker.topic)
     }
 
     /// Whether any record waits behind a transaction, for however short a time.
-    pub fn hide_something(&self) -> bool {
+    pub fn any_hidden(&self) -> bool {
         !self.hidden.is_empty()
     }
 
-    fn tell(&mut self, topic: &str) -> Option<OpenTransaction> {
+    fn report(&mut self, topic: &str) -> Option<OpenTransaction> {
         let lasting = self.hidden.iter().filter(|(_, hidden)| hidden.seen.elapsed() >= GRACE);
         let lasting: Vec<(i32, i64, i64)> =
             lasting.map(|(partition, hidden)| (*partition, hidden.first, hidden.end)).collect();
         let Some(since) = self.hidden.values().map(|hidden| hidden.seen_at).min().filter(|_| !lasting.is_empty())
         else {
-            if std::mem::take(&mut self.is_told) {
+            if std::mem::take(&mut self.is_reported) {
                 info!(topic, "the transaction has ended, and the records behind it can be read");
             }
             return None;
         };
-        if !self.is_told && self.warned_at.is_none_or(|at| at.elapsed() >= WARNING_INTERVAL) {
+        if !self.is_reported && self.warned_at.is_none_or(|at| at.elapsed() >= WARNING_INTERVAL) {
             warn!("{} since {since:.0}. {ADVICE}", describe(topic, &lasting));
-            (self.warned_at, self.is_told) = (Some(Instant::now()), true);
+            (self.warned_at, self.is_reported) = (Some(Instant::now()), true);
         }
         let records = lasting.iter().map(|(_, first, end)| end - first).sum();
         Some(OpenTransaction { records, since_us: Some(since.as_microsecond()) })
@@ -110,8 +110,8 @@ const ADVICE: &str = "They are read when it is committed or aborted: `kafka-tran
 /// # Errors
 /// If Kafka does not say where the partitions end.
 pub fn warn_of_rest(broker: &TopicConfig, partitions: &[i32], timeout: Duration) -> Result<()> {
-    let all = broker.extents(&broker.asker_of_all()?, partitions, timeout)?;
-    let readable = broker.extents(&broker.asker()?, partitions, timeout)?;
+    let all = broker.extents(&broker.uncommitted_consumer()?, partitions, timeout)?;
+    let readable = broker.extents(&broker.metadata_consumer()?, partitions, timeout)?;
     let ends = all.iter().filter_map(|(partition, all)| Some((*partition, readable.get(partition)?.end, all.end)));
     let left: Vec<(i32, i64, i64)> = ends.filter(|(_, first, end)| first < end).collect();
     if !left.is_empty() {

@@ -89,12 +89,12 @@ impl WindowWatch {
             let advice = if self.is_ahead {
                 "the clock is ahead of this machine's: start once with --reset-clock"
             } else {
-                "give trending a longer window in the file of --charts, or find out what delays the plays"
+                "set a longer trending window in the --charts file, or find out what delays the plays"
             };
             warn!(
                 plays,
                 missed,
-                "most plays come too late for trending: {missed} of the last {plays} were older than its window when they were \
+                "most plays arrive too late for the trending window: {missed} of the last {plays} were older than it when they were \
                  read, by {} behind the clock on average; {advice}",
                 span(i64::try_from(missed_by_us / missed.max(1) / 1_000_000).unwrap_or(i64::MAX))
             );

@@ -46,7 +46,7 @@ fn json_is_one_line_per_cell() {
 }
 
 #[test]
-fn csv_quotes_what_would_end_a_field() {
+fn csv_quotes_special_characters() {
     let csv = text(Format::Csv, &[cell(&["plain", "a,b", "say \"hi\"", "two\r\nlines"]), artists()], None);
     let week = "weekly,2026-W47,2026-11-16T00:00:00Z,2026-11-23T00:00:00Z,US";
     let artist = r#""Ana, ""the"" Second""#;
@@ -146,7 +146,7 @@ fn a_table_shows_the_cell_and_its_entries() {
 }
 
 #[test]
-fn a_table_without_entries_says_what_there_is() {
+fn an_empty_table_names_the_available_ones() {
     let mut empty = cell(&[]);
     let [periods, scopes] =
         [["2026-W47", "2026-W46"], ["global", "D\u{1b}E"]].map(|names| names.map(str::to_owned).to_vec());
@@ -156,7 +156,7 @@ fn a_table_without_entries_says_what_there_is() {
 }
 
 #[test]
-fn a_table_cuts_what_does_not_fit() {
+fn tables_are_cut_to_the_width() {
     let cell = cell(&["A Title That Goes On and On and On", "夜に駆ける夜に駆ける"]);
     insta::assert_snapshot!(text(Format::Table, &[cell], Some(44)), @r#"
     weekly · US · 2026-W47
@@ -249,7 +249,7 @@ fn an_empty_parquet_file_has_its_columns() {
 
 /// An error names the file that cannot be written, and Parquet asks for a path.
 #[test]
-fn errors_say_what_to_do() {
+fn errors_advise() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("absent/charts.csv");
     let error = format!("{:#}", write(Format::Csv, &[], Some(&path)).unwrap_err());

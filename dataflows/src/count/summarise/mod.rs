@@ -68,7 +68,7 @@ impl EpochFold<Epoch> for Summariser {
     fn query(&mut self, queries: Vec<Query>) {
         for query in queries {
             if let QueryKind::Titles { track_ids } = query.kind {
-                self.ask(&track_ids);
+                self.read_titles(&track_ids);
             }
         }
     }
@@ -326,7 +326,7 @@ impl Summariser {
 
     /// Reads the titles of these tracks from sources that have left them out;
     /// [`Self::drain_namings`] gives them. Ids that this worker has not seen are ignored.
-    pub fn ask(&mut self, track_ids: &[String]) {
+    pub fn read_titles(&mut self, track_ids: &[String]) {
         let Self { items, namings, .. } = self;
         let tracks = &items[ItemKind::TRACK.index()];
         namings.read_titles(track_ids.iter().filter_map(|id| tracks.find(id)));

@@ -44,7 +44,7 @@ fn the_built_in_charts() {
 }
 
 #[test]
-fn what_is_absent_is_as_built_in() {
+fn absent_options_have_their_defaults() {
     assert_eq!(Definitions::parse(""), Ok(Definitions::builtin()));
     assert_eq!(Definitions::parse("[trending]\n"), Ok(Definitions::builtin()));
     assert_eq!(

@@ -276,11 +276,11 @@ impl Grouping {
 
     /// Adds a chart.
     fn join(&mut self, chart: u32, period: Period, week_starts: jiff::civil::Weekday, scopes: &[ScopeKind]) {
-        let asked = scopes.iter().filter_map(|scope| match scope {
+        let added = scopes.iter().filter_map(|scope| match scope {
             ScopeKind::Global => None,
             ScopeKind::By(dimension) => Some(*dimension),
         });
-        self.dimensions.extend(asked);
+        self.dimensions.extend(added);
         self.dimensions.sort_unstable();
         self.dimensions.dedup();
         self.members.push(Member { chart, period, week_starts, scopes: scopes.to_vec() });

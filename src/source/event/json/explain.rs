@@ -1,5 +1,5 @@
-//! What a dead letter says of a record beyond its reason: which fields are missing, which keys are there instead, and
-//! whether the record is framed for a schema registry. Only records that have been rejected come here.
+//! The details of a dead letter: which fields are missing, which keys the record has instead, and
+//! whether it is framed for a schema registry. Used for rejected records only.
 
 use std::fmt;
 
@@ -10,14 +10,14 @@ use super::fields::{JsonValue, RecordFields};
 use crate::source::event::fields::Name;
 use crate::source::event::verdict::{DETAIL_BYTES_MAX, Rejected, beginning};
 
-/// Levels of objects whose keys are named: `payload.song_id` is of the second.
+/// Levels of objects whose keys are named: `payload.song_id` is on the second.
 const LEVELS: usize = 2;
 /// Bytes of one key that a detail shows.
 const KEY_BYTES_MAX: usize = 64;
 /// The magic byte of a schema registry's framing, and its schema id of four bytes.
 const FRAME_BYTES: usize = 5;
 
-/// Adds the missing fields of a record to its rejection, all of them, and the keys that it has.
+/// Adds all missing fields of a record to its rejection, and the keys that the record has.
 #[cold]
 pub fn missing(rejected: Rejected, fields: &RecordFields<'_>, json: &str) -> Rejected {
     let named = |what: &str, is_it: fn(&JsonValue<'_>) -> bool| {
@@ -27,7 +27,7 @@ pub fn missing(rejected: Rejected, fields: &RecordFields<'_>, json: &str) -> Rej
     let missing = [
         named("missing", |found| matches!(found, JsonValue::Nothing)),
         named("null", |found| matches!(found, JsonValue::Null)),
-        // An identifier that names nothing; other texts may be empty.
+        // An identifier must not be empty; other texts may be.
         matches!(fields.get(Name::SongId), JsonValue::Text(id) if id.is_empty()).then(|| "empty: song_id".to_owned()),
     ];
     let missing: Vec<String> = missing.into_iter().flatten().collect();
@@ -41,7 +41,8 @@ pub fn missing(rejected: Rejected, fields: &RecordFields<'_>, json: &str) -> Rej
     }
 }
 
-/// What framing `value` has, if it begins as a schema registry's serializers begin a record. No JSON begins with a zero.
+/// The framing of `value`, if it begins as the serializers of a schema registry begin a record. No
+/// JSON begins with a zero byte.
 pub fn framing(value: &[u8]) -> Option<String> {
     let (&[0, id @ ..], payload) = value.split_first_chunk::<FRAME_BYTES>()? else { return None };
     let id = u32::from_be_bytes(id);
@@ -59,7 +60,7 @@ pub fn framing(value: &[u8]) -> Option<String> {
 fn keys(json: &str) -> String {
     let mut keys = Keys::default();
     let mut deserializer = serde_json::Deserializer::from_str(json);
-    // It has been read as JSON before.
+    // It has been parsed as JSON before.
     let _ = Level { path: "", levels: LEVELS, keys: &mut keys }.deserialize(&mut deserializer);
     if keys.0.is_empty() { "none".to_owned() } else { keys.0 }
 }
@@ -76,7 +77,7 @@ impl Keys {
     }
 }
 
-/// A value at `path`, of whose keys so many levels are named.
+/// The value at `path`. Its keys are named down to `levels` levels.
 struct Level<'a> {
     path: &'a str,
     levels: usize,

@@ -1,4 +1,4 @@
-//! The known fields of an event as its JSON has them, whatever their types, and the rules of a single field.
+//! The known fields of an event as JSON values of any type, and the rules for each field.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,7 +16,7 @@ use crate::source::event::verdict::{Rejected, beginning, plausible};
 /// Bytes of a wrong value that a detail shows.
 const EXCERPT_BYTES_MAX: usize = 64;
 
-/// The value of a field, as JSON has it. Texts are borrowed from the record, unless they have escapes.
+/// The JSON value of a field. Texts are borrowed from the record, unless they have escapes.
 #[cfg_attr(test, derive(Debug, PartialEq))]
 pub enum JsonValue<'a> {
     Nothing,
@@ -24,14 +24,15 @@ pub enum JsonValue<'a> {
     Boolean(bool),
     Integer(i64),
     Fraction(f64),
-    /// A number of 2⁶³ or more, of which serde_json no longer says whether it was written as an integer.
+    /// A number of 2⁶³ or more, for which serde_json does not tell whether it was written as an
+    /// integer.
     Huge(f64),
     Text(Cow<'a, str>),
     List,
     Object,
 }
 
-/// What an event has for each known field.
+/// The values of the known fields of an event.
 #[cfg_attr(test, derive(Debug, PartialEq))]
 pub struct RecordFields<'a>([JsonValue<'a>; Name::Unknown as usize]);
 
@@ -131,7 +132,7 @@ impl<'a> RecordFields<'a> {
     }
 }
 
-/// How the values of a field are read from any JSON.
+/// How a value of a field is read from any JSON value.
 trait Lenient: Kind {
     /// The value of the field `name`, in a record of the time `kafka_ms` (since 1970).
     ///
@@ -195,7 +196,7 @@ impl fmt::Display for JsonValue<'_> {
             Self::Null => formatter.write_str("null"),
             Self::Boolean(boolean) => boolean.fmt(formatter),
             Self::Integer(integer) => integer.fmt(formatter),
-            // As Debug writes them: with a point, or an exponent where that is shorter.
+            // In the format of Debug: with a point, or with an exponent if that is shorter.
             Self::Fraction(number) | Self::Huge(number) => write!(formatter, "{number:?}"),
             Self::Text(text) if text.len() <= EXCERPT_BYTES_MAX => write!(formatter, "{text:?}"),
             Self::Text(text) => {

@@ -1,4 +1,5 @@
-//! The two ways of a JSON event: the fast path, and the lenient one that says why a record is no play.
+//! The two paths of a JSON event: the fast path, and the general path, which finds the reason if a
+//! record is no play.
 
 use super::explain;
 use super::fast_path::FastPath;
@@ -29,9 +30,9 @@ impl EventFormat for Json {
     }
 }
 
-/// What any JSON has.
+/// The known fields of any JSON text that nests no deeper than allowed.
 pub fn read(text: &str) -> Result<RecordFields<'_>, Rejected> {
-    // Most events have a single bracket, so counting them is all that this rule costs.
+    // Most events have a single bracket, so for them this rule only counts brackets.
     if opening_brackets(text.as_bytes()) > EVENT_DEPTH_MAX && nests_deeper(text.as_bytes(), EVENT_DEPTH_MAX) {
         return Err(Rejected::new(
             Rejection::TooDeep,
@@ -41,7 +42,7 @@ pub fn read(text: &str) -> Result<RecordFields<'_>, Rejected> {
     serde_json::from_str(text).map_err(|error| unreadable(Rejection::NotJson, text.as_bytes(), &error))
 }
 
-/// What can be said of the bytes before they are read as JSON.
+/// Checks the bytes before they are parsed as JSON.
 pub fn guard(value: &[u8]) -> Result<&str, Rejected> {
     if value.is_empty() {
         return Err(Rejected::new(Rejection::Empty, format_args!("the record has no value")));
@@ -54,12 +55,13 @@ pub fn guard(value: &[u8]) -> Result<&str, Rejected> {
         ));
     }
     simdutf8::basic::from_utf8(value).or_else(|_| {
-        // It does not say where, and this one does.
+        // The standard library's check gives the position, which simdutf8's basic one does not.
         std::str::from_utf8(value).map_err(|error| unreadable(Rejection::NotUtf8, value, &error))
     })
 }
 
-/// The rejection of bytes that cannot be read for `error`, unless their framing says more.
+/// The rejection of bytes that cannot be parsed because of `error`, or for their framing if they
+/// have one.
 #[cold]
 pub fn unreadable(reason: Rejection, value: &[u8], error: &dyn fmt::Display) -> Rejected {
     match explain::framing(value) {
@@ -68,15 +70,16 @@ pub fn unreadable(reason: Rejection, value: &[u8], error: &dyn fmt::Display) -> 
     }
 }
 
-/// Opening brackets and braces, those inside texts included. In chunks whose count fits a byte, which the compiler turns
-/// into vector instructions.
+/// The number of opening brackets and braces, also inside texts. Counted in chunks whose count fits
+/// a byte, which the compiler vectorises.
 pub fn opening_brackets(json: &[u8]) -> usize {
-    // `[` and `{` differ in the bit 0x20 alone.
+    // `[` and `{` differ only in the bit 0x20.
     let opening = |chunk: &[u8]| chunk.iter().map(|byte| u8::from(byte | 0x20 == b'{')).sum::<u8>();
     json.chunks(usize::from(u8::MAX)).map(|chunk| usize::from(opening(chunk))).sum()
 }
 
-/// Whether brackets outside of texts nest deeper than `depth_max`. It needs no stack, and no well-formed JSON.
+/// Whether brackets outside of texts nest deeper than `depth_max`. Needs no stack, and works for
+/// malformed JSON.
 pub fn nests_deeper(json: &[u8], depth_max: usize) -> bool {
     let mut depth = 0_usize;
     let mut in_text = false;

@@ -1,4 +1,5 @@
-//! The decoder against a slow one built on `serde_json::Value` and jiff's own parsers, over random and damaged events.
+//! Compares the decoder with a slow one built on `serde_json::Value` and jiff's parsers, over
+//! random and damaged events.
 
 use super::format::read;
 use crate::intake::EVENT_DEPTH_MAX;
@@ -41,7 +42,7 @@ pub fn row(batch: &PlayBatch, row: usize) -> Value {
     Value::Object(object)
 }
 
-/// What the decoder makes of one record, the Kafka coordinates aside.
+/// The decoder's result for one record, without the Kafka coordinates.
 fn decode(json: &[u8], timestamp_ms: Option<i64>) -> Result<Value, Rejection> {
     let mut decoder = Decoder::new();
     let record = Record { partition: 0, offset: 0, timestamp_ms, value: Some(json) };
@@ -56,8 +57,8 @@ fn decode(json: &[u8], timestamp_ms: Option<i64>) -> Result<Value, Rejection> {
     Ok(row)
 }
 
-/// A play that is read the quick way is the one that the other way reads, also when its fields come as expected.
-fn assert_quick_agrees(json: &str, kafka_ms: Option<i64>) {
+/// The fast path reads the same play as the general path, also when fields come in the expected order.
+fn assert_fast_path_agrees(json: &str, kafka_ms: Option<i64>) {
     let mut fast_path = FastPath::default();
     for _ in 0..2 {
         if let Some(play) = fast_path.read(json, kafka_ms) {
@@ -66,7 +67,7 @@ fn assert_quick_agrees(json: &str, kafka_ms: Option<i64>) {
     }
 }
 
-/// The same by way of a `Value`. It reads every timestamp that jiff reads, and events of little depth only.
+/// The same result by a `Value`. It reads every timestamp that jiff reads, and only shallow events.
 fn reference(json: &[u8], kafka_ms: Option<i64>) -> Result<Value, Rejection> {
     if json.is_empty() {
         return Err(Rejection::Empty);
@@ -196,7 +197,7 @@ fn event() -> impl Strategy<Value = (Vec<(String, Value)>, Value)> {
         .prop_flat_map(|(members, row)| (Just(members).prop_shuffle(), Just(row)))
 }
 
-/// As JSON; `ascii` writes what is beyond ASCII as escapes, which is what Python's `json.dumps` does.
+/// As JSON. With `ascii`, other characters are escapes, as in Python's `json.dumps`.
 fn to_json(members: &[(String, Value)], ascii: bool) -> String {
     let members: Vec<_> = members.iter().map(|(name, value)| format!("{}: {value}", json!(name))).collect();
     let json = format!("{{{}}}", members.join(", "));
@@ -232,10 +233,11 @@ proptest! {
         let json = to_json(&members, ascii);
         prop_assert_eq!(reference(json.as_bytes(), None), Ok(row.clone()));
         prop_assert_eq!(decode(json.as_bytes(), None), Ok(row));
-        assert_quick_agrees(&json, None);
+        assert_fast_path_agrees(&json, None);
     }
 
-    /// Many rows in one batch are the rows of as many batches, and bad records between them leave no trace.
+    /// One batch of many rows has the rows of many batches of one, and bad records between them
+    /// change nothing.
     #[test]
     fn batches_hold_the_accepted_rows_in_order(events in vec((event(), any::<bool>()), 0..20)) {
         let mut decoder = Decoder::new();
@@ -259,8 +261,9 @@ proptest! {
         prop_assert_eq!(rows, expected);
     }
 
-    /// A byte overwritten, or the rest cut off: the verdict is the reference's. Only timestamps are read more strictly
-    /// than jiff reads them, and values of ignored fields less strictly than a `Value` needs.
+    /// With a byte overwritten or the end cut off, the verdict is that of the reference. Only
+    /// timestamps are read more strictly than by jiff, and values of ignored fields less strictly
+    /// than by `Value`.
     #[test]
     fn damaged_events_are_judged_as_by_the_reference(
         (members, _) in event(), places in vec((any::<Index>(), any::<u8>()), 0..3), cut in option::of(any::<Index>()),
@@ -284,7 +287,7 @@ proptest! {
             json.truncate(cut.index(json.len()));
         }
         if let Ok(text) = std::str::from_utf8(&json) {
-            assert_quick_agrees(text, kafka_ms);
+            assert_fast_path_agrees(text, kafka_ms);
         }
         let (actual, expected) = (decode(&json, kafka_ms), reference(&json, kafka_ms));
         let only_ignored = expected == Err(Rejection::NotJson) && serde_json::from_slice::<IgnoredAny>(&json).is_ok();
@@ -298,7 +301,7 @@ proptest! {
         let close = kinds.iter().rev().map(|list| if *list { "]" } else { "}" });
         let nested = open.chain(["[]"]).chain(close).collect::<String>();
         let json = to_json(&members, false).replacen('{', &format!(r#"{{"?": {nested}, "#), 1);
-        // The object itself is a level, and so is the innermost list.
+        // The object itself and the innermost list are levels.
         let expected = if kinds.len() + 2 > EVENT_DEPTH_MAX { Err(Rejection::TooDeep) } else { Ok(row) };
         prop_assert_eq!(decode(json.as_bytes(), None), expected);
     }

@@ -1,4 +1,4 @@
-//! One record each for the rules of an event: what is read, and the reason why not.
+//! One record for each rule of an event: the play, or the reason why it is none.
 
 use crate::intake::EVENT_DEPTH_MAX;
 use crate::intake::Rejection;
@@ -114,7 +114,7 @@ fn rows_and_bytes_are_counted() {
 }
 
 #[test]
-fn what_is_no_json_object_is_rejected() {
+fn values_other_than_objects_are_rejected() {
     assert_rejected(decode_at(None, None), Rejection::Empty, "no value");
     assert_rejected(decode(""), Rejection::Empty, "no value");
     let large = with("extra", "x".repeat(2_000_000));
@@ -147,7 +147,7 @@ fn nesting_is_bounded_and_costs_no_stack() {
     }
     assert_rejected(decode("[".repeat(10_000)), Rejection::TooDeep, "");
     assert_rejected(decode(r#"{"title":"#.repeat(10_000)), Rejection::TooDeep, "");
-    // Brackets in texts, and one after the other, are no levels.
+    // Brackets in texts, and brackets side by side, add no levels.
     decode(with("extra", r#"["[{\"#.repeat(1000))).unwrap();
     decode(with("extra", vec![json!([]); 1000])).unwrap();
 }
@@ -166,7 +166,7 @@ fn required_fields_must_be_there() {
     assert_rejected(decode("{}"), Rejection::MissingField, "keys: none");
 }
 
-/// A detail names every field that is missing, and the paths that are there instead.
+/// A detail names every missing field, and the paths that the record has instead.
 #[test]
 fn details_name_all_that_is_missing_and_all_that_is_there() {
     let event = json!({
@@ -179,7 +179,7 @@ fn details_name_all_that_is_missing_and_all_that_is_there() {
         "missing: artist, user_id, timestamp, duration_ms, completed, device, country; null: song_id; keys: \\u{1b}[2J, \
          song_id, tags, title, track.id, track.more, track.none"
     );
-    // Another rule that is broken first does not hide what is missing.
+    // Missing fields are named even if an earlier field breaks another rule.
     let mut wrong = with("song_id", 42);
     wrong.as_object_mut().unwrap().remove("country");
     assert_rejected(
@@ -190,7 +190,7 @@ fn details_name_all_that_is_missing_and_all_that_is_there() {
     assert_rejected(decode("{\"\":{}}"), Rejection::MissingField, "country; keys: ");
 }
 
-/// Records of a schema registry are named as such, whatever the bytes after its five say.
+/// Records framed for a schema registry are reported as such, for any bytes after the first five.
 #[test]
 fn framed_records_are_named() {
     let framed = |payload: &[u8]| decode_at(Some(&[&[0, 0, 0, 1, 2], payload].concat()), None);

@@ -227,7 +227,7 @@ impl Reader {
                         Ok(bytes) => rejected_bytes += bytes,
                         Err(what) => {
                             self.held = Some(HeldRecord::of(&message));
-                            self.warn("a record cannot be read yet, and all others wait for it", &what);
+                            self.warn("a record cannot be read yet, and all later ones wait for it", &what);
                             break;
                         }
                     }

@@ -1,10 +1,12 @@
-//! The usual play, read without serde_json: a flat object of known fields.
+//! Reads the usual play, a flat object of known fields, without serde_json.
 //!
-//! Nearly every record is one, and the lenient way spends most of its time on what such a record does not have: other types,
-//! other fields, reasons. What is read here is what the other way would have read, and it keeps every rule; anything else is
-//! left to the other way, so a record is never refused here.
+//! Nearly every record is such a play, and the general path spends most of its time on cases that
+//! do not occur in it: other types, other fields, reasons. A play that is read here satisfies every
+//! rule, and is the play that the general path would read. All other records are left to the
+//! general path, so none is rejected here.
 //!
-//! A producer writes its fields in one order, so each name is first compared with the one that came next last time.
+//! A producer writes its fields in one order, so each name is first compared with the name at the
+//! same position of the last record.
 
 #[cfg(test)]
 mod tests;
@@ -17,14 +19,15 @@ use crate::source::event::fields::{
 use crate::source::event::timestamp;
 use crate::source::event::verdict::plausible;
 
-/// Digits that fit an `i64` whatever they are.
+/// The number of digits that always fit an `i64`.
 const DIGITS_MAX: usize = 18;
 
-/// Reads plays one after the other, and what it learns of one serves for the next.
+/// Reads plays, and remembers the order of fields from one to the next.
 pub struct FastPath {
-    /// By the number of a field, which one came after it when last seen; by that of [`Name::Unknown`], which was the first.
+    /// By the number of a field: the field that came after it in the last record. By the number of
+    /// [`Name::Unknown`]: the first field.
     follower: [Name; Name::Unknown as usize + 1],
-    /// The texts of the play being read that had escapes, without them.
+    /// The decoded texts of the current play that had escapes.
     unescaped: String,
 }
 
@@ -41,14 +44,15 @@ impl Default for FastPath {
 
 /// How the values of a field are read on the fast path.
 trait Fast: Kind {
-    /// What is kept of a value until the record has been read.
+    /// The form in which a value is kept until the whole record has been read.
     type Kept<'a>: Copy;
 
-    /// Reads a value: the inner `None` is a null, which is as good as no field. The outer `None` says that the value is not as
-    /// simple as that.
+    /// Reads a value. The inner `None` is a null, which counts as no field; the outer `None` leaves
+    /// the record to the general path.
     fn read<'a>(rest: &mut Rest<'a, '_>) -> Option<Option<Self::Kept<'a>>>;
 
-    /// The value of a play in a record of the time `kafka_ms`, from what was kept; `None` if it breaks a rule.
+    /// The value in a play, from its kept form, for a record of the time `kafka_ms`; `None` if it
+    /// breaks a rule.
     fn value<'a>(kept: Option<Self::Kept<'a>>, unescaped: &'a str, kafka_ms: Option<i64>) -> Option<Self::Value<'a>>;
 }
 
@@ -86,7 +90,7 @@ fast! {
 
 macro_rules! fast_fields {
     ($($(#[$doc:meta])* $field:ident $name:literal $variant:ident $kind:ident,)*) => {
-        /// What has been read of a play. As everywhere, a field that occurs twice counts with its last value.
+        /// The values read so far. If a field occurs twice, its last value counts.
         #[derive(Default)]
         struct FastFields<'a> {
             $($field: Option<<$kind as Fast>::Kept<'a>>,)*
@@ -103,7 +107,7 @@ macro_rules! fast_fields {
                 Some(())
             }
 
-            /// The play in a record of the time `kafka_ms`, if it keeps every rule.
+            /// The play in a record of the time `kafka_ms`, if it satisfies every rule.
             #[inline]
             fn play(self, unescaped: &'a str, kafka_ms: Option<i64>) -> Option<Play<'a>> {
                 Some(Play { $($field: $kind::value(self.$field, unescaped, kafka_ms)?,)* })
@@ -113,7 +117,7 @@ macro_rules! fast_fields {
 }
 for_each_field!(fast_fields);
 
-/// A text as it stands in the record, or where it is among those without their escapes.
+/// A text in the record, or the position of a decoded text.
 #[derive(Clone, Copy)]
 enum Slice<'a> {
     Plain(&'a str),
@@ -131,7 +135,7 @@ impl<'a> Slice<'a> {
 }
 
 impl FastPath {
-    /// The play that `json` is, if it is as simple as that, in a record of the time `kafka_ms`.
+    /// The play in `json`, a record of the time `kafka_ms`; `None` leaves it to the general path.
     pub fn read<'a>(&'a mut self, json: &'a str, kafka_ms: Option<i64>) -> Option<Play<'a>> {
         self.unescaped.clear();
         let fields = Rest { json, at: 0, unescaped: &mut self.unescaped }.fields(&mut self.follower)?;
@@ -139,7 +143,7 @@ impl FastPath {
     }
 }
 
-/// What has not been read yet: `json` from `at` on.
+/// The rest of the record: `json` from `at` on.
 struct Rest<'a, 'b> {
     json: &'a str,
     at: usize,
@@ -147,7 +151,7 @@ struct Rest<'a, 'b> {
 }
 
 impl<'a> Rest<'a, '_> {
-    /// All of a play.
+    /// Reads the whole object.
     #[inline]
     fn fields(mut self, follower: &mut [Name]) -> Option<FastFields<'a>> {
         let mut fields = FastFields::default();
@@ -181,7 +185,7 @@ impl<'a> Rest<'a, '_> {
         }
     }
 
-    /// The next byte that is no space.
+    /// The next byte that is not white space.
     #[inline]
     fn next(&mut self) -> Option<u8> {
         self.skip_space();
@@ -195,8 +199,8 @@ impl<'a> Rest<'a, '_> {
         (self.next()? == byte).then_some(())
     }
 
-    /// The name of a field whose opening quote has been read, and its colon. To see that it is the one expected takes a
-    /// comparison.
+    /// Reads the rest of a field's name after its opening quote, and the colon. The expected name
+    /// takes one comparison.
     #[inline]
     fn name(&mut self, expected: Name) -> Option<Name> {
         let Key { bytes: key, mask, length } = KEYS[expected as usize];
@@ -215,7 +219,8 @@ impl<'a> Rest<'a, '_> {
         Some(name)
     }
 
-    // Each value is that of a field, or null, which is as good as none: the outer `None` says that it is not as simple as that.
+    // The inner `None` is a null, which counts as no field; the outer `None` leaves the record to
+    // the general path.
 
     #[inline]
     fn text_value(&mut self) -> Option<Option<Slice<'a>>> {
@@ -226,7 +231,7 @@ impl<'a> Rest<'a, '_> {
         }
     }
 
-    /// A text whose opening quote has been read.
+    /// Reads the rest of a text after its opening quote.
     #[inline]
     fn text(&mut self) -> Option<Slice<'a>> {
         let bytes = self.bytes();
@@ -261,7 +266,7 @@ impl<'a> Rest<'a, '_> {
                             .get(end + 2..end + 6)
                             .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
                         self.at += 4;
-                        // Half of a character that UTF-16 writes as two is none.
+                        // A lone surrogate is no character.
                         char::from_u32(u32::from_str_radix(digits, 16).ok()?)?
                     }
                     _ => return None,
@@ -315,7 +320,7 @@ impl<'a> Rest<'a, '_> {
         })
     }
 
-    /// An integer without a sign, whose first digit has been read.
+    /// Reads the rest of an unsigned integer after its first digit.
     #[inline]
     fn integer(&mut self, first: u8) -> Option<i64> {
         let bytes = self.bytes();
@@ -332,15 +337,15 @@ impl<'a> Rest<'a, '_> {
 
 const KEY_BYTES_MAX: usize = 16;
 
-/// What follows the opening quote of a name, `name":`, as a number whose lowest byte is the first.
+/// The bytes after the opening quote of a name, `name":`, as a little-endian number.
 struct Key {
     bytes: u128,
-    /// The bits that `length` bytes have.
+    /// A mask of `length` bytes.
     mask: u128,
     length: usize,
 }
 
-/// The keys of all fields. Nothing is that of an unknown one.
+/// The keys of all fields. That of an unknown field matches nothing.
 const KEYS: [Key; Name::Unknown as usize + 1] = {
     let mut keys = [const { Key { bytes: 1, mask: 0, length: 0 } }; Name::Unknown as usize + 1];
     let mut field = 0;
@@ -359,12 +364,14 @@ const KEYS: [Key; Name::Unknown as usize + 1] = {
     keys
 };
 
-/// How many bytes at the front are neither a quote nor a backslash nor a control character, eight at a time.
+/// The number of bytes at the front that are no quote, backslash or control character. Checks eight
+/// at a time.
 #[inline]
 fn plain(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const HIGH: u64 = ONES << 7;
-    // The lowest high bit that is set is that of the first byte which is less than `than`, or there is none.
+    // The lowest high bit that is set belongs to the first byte less than `than`; none is set if
+    // there is no such byte.
     let less = |word: u64, than: u64| word.wrapping_sub(ONES * than) & !word;
     let (words, end) = bytes.as_chunks::<8>();
     for (index, word) in words.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! The quick way by itself; properties.rs compares it with the other one.
+//! The fast path alone; properties.rs compares it with the general path.
 
 use proptest::prelude::*;
 
@@ -57,20 +57,20 @@ fn escapes_are_read() {
 /// What was learned of one record must not be believed of the next.
 #[test]
 fn fields_come_in_any_order_and_number() {
-    let mut quick = FastPath::default();
+    let mut fast_path = FastPath::default();
     let other = r#"{"country":"DE","completed":true,"song_id":"18","artist":"B","title":"C","duration_ms":1,
         "user_id":"U1","album":"song_id","device":"tv","timestamp":1795185701}"#;
     for _ in 0..3 {
-        assert_eq!(quick.read(PLAY, None).map(|play| (play.song_id, play.album)), Some(("17", None)));
-        assert_eq!(quick.read(other, None).map(|play| (play.song_id, play.album)), Some(("18", Some("song_id"))));
+        assert_eq!(fast_path.read(PLAY, None).map(|play| (play.song_id, play.album)), Some(("17", None)));
+        assert_eq!(fast_path.read(other, None).map(|play| (play.song_id, play.album)), Some(("18", Some("song_id"))));
         let more = with(r#""city":"X""#);
-        assert_eq!(quick.read(&more, None).map(|play| (play.song_id, play.city)), Some(("17", Some("X"))));
+        assert_eq!(fast_path.read(&more, None).map(|play| (play.song_id, play.city)), Some(("17", Some("X"))));
     }
 }
 
 /// What is not usual is left to the other way, also what that one will refuse.
 #[test]
-fn what_is_unusual_is_not_read() {
+fn unusual_records_are_left_to_the_general_path() {
     let bad = |json: &str| assert!(read(json, None, |play| play.is_none()), "{json}");
     for json in
         ["", "{", "{}", "[]", &PLAY[1..], &PLAY[..PLAY.len() - 1], &PLAY.replace('}', ",}"), &format!("{PLAY}x")]

@@ -12,20 +12,20 @@ use timely::progress::Timestamp;
 /// results go to the second stream.
 ///
 /// ```
-/// use reprise_dataflows::operators::pass_on;
+/// use reprise_dataflows::operators::observe;
 /// use timely::dataflow::operators::capture::{Capture, Extract};
 /// use timely::dataflow::operators::vec::ToStream;
 ///
 /// let (passed, letters) = timely::example(|scope| {
 ///     let words = ["moon", "rain", "sun"].to_stream(scope);
 ///     let letters = |words: &[Vec<&str>]| vec![words.concat().concat().len()];
-///     let (passed, letters) = pass_on("Letters", words, letters);
+///     let (passed, letters) = observe("Letters", words, letters);
 ///     (passed.capture(), letters.capture())
 /// });
 /// assert_eq!(passed.extract(), [(0, vec!["moon", "rain", "sun"])]);
 /// assert_eq!(letters.extract(), [(0, vec![11])]);
 /// ```
-pub fn pass_on<'scope, T, D, S>(
+pub fn observe<'scope, T, D, S>(
     name: &str,
     stream: StreamVec<'scope, T, D>,
     mut look: impl FnMut(&[Vec<D>]) -> Vec<S> + 'static,

@@ -3,7 +3,7 @@
 use anyhow::Error;
 
 /// Why an attempt to publish has failed.
-pub enum Setback {
+pub enum PublishError {
     /// A failure that may pass: a later attempt may succeed.
     Passing(Error),
     /// Another producer has taken the topic over.
@@ -12,7 +12,7 @@ pub enum Setback {
     Final(Error),
 }
 
-impl From<Error> for Setback {
+impl From<Error> for PublishError {
     fn from(error: Error) -> Self {
         Self::Passing(error)
     }

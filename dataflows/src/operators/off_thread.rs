@@ -1,5 +1,5 @@
-//! The operator for work of another thread: [`answered_later`] holds the epochs that wait for an
-//! answer, and a [`Correspondent`] hands over the work and returns the answers.
+//! The operator for work of another thread: [`off_thread`] holds the epochs that wait for an
+//! answer, and a [`OffThread`] hands over the work and returns the answers.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use timely::scheduling::SyncActivator;
 use crate::tick::Epoch;
 
 /// Hands work to another thread, and returns its answers.
-pub trait Correspondent: 'static {
+pub trait OffThread: 'static {
     /// The data of the work.
     type Update: Clone + 'static;
     /// An instruction about the data, as of the end of an epoch.
@@ -41,7 +41,7 @@ pub trait Correspondent: 'static {
 ///
 /// # Errors
 /// If `open` fails.
-pub fn answered_later<'scope, C: Correspondent, E>(
+pub fn off_thread<'scope, C: OffThread, E>(
     name: &str,
     updates: StreamVec<'scope, Epoch, C::Update>,
     pact: impl ParallelizationContract<Epoch, Vec<C::Update>>,
@@ -52,14 +52,14 @@ pub fn answered_later<'scope, C: Correspondent, E>(
     let mut failed = None;
     let answers = updates.binary_frontier(queries, pact, Pipeline, name, |_capability, info| {
         let opened = open(worker.sync_activator_for(info.address.to_vec()));
-        let mut correspondent = opened.map_err(|error| failed = Some(error)).ok();
+        let mut work = opened.map_err(|error| failed = Some(error)).ok();
         let mut held = BTreeMap::<Epoch, Capability<Epoch>>::new();
         move |(updates, updates_frontier), (queries, queries_frontier), output| {
-            let Some(correspondent) = &mut correspondent else { return };
+            let Some(work) = &mut work else { return };
             updates.for_each_stamp(|capability, containers| {
                 let Some(capability) = capability.retain_least(output.output_index()) else { return };
                 for updates in containers {
-                    if correspondent.update(*capability.time(), std::mem::take(updates)) {
+                    if work.update(*capability.time(), std::mem::take(updates)) {
                         held.entry(*capability.time()).or_insert_with(|| capability.clone());
                     }
                 }
@@ -67,13 +67,13 @@ pub fn answered_later<'scope, C: Correspondent, E>(
             queries.for_each_stamp(|capability, containers| {
                 let Some(capability) = capability.retain_least(output.output_index()) else { return };
                 for queries in containers {
-                    if correspondent.query(*capability.time(), std::mem::take(queries)) {
+                    if work.query(*capability.time(), std::mem::take(queries)) {
                         held.entry(*capability.time()).or_insert_with(|| capability.clone());
                     }
                 }
             });
-            correspondent.hand_over(first(updates_frontier), first(queries_frontier));
-            while let Some((epoch, answer)) = correspondent.answer() {
+            work.hand_over(first(updates_frontier), first(queries_frontier));
+            while let Some((epoch, answer)) = work.answer() {
                 if let Some(capability) = held.remove(&epoch) {
                     output.session(&capability).give(answer);
                 }

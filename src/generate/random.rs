@@ -8,9 +8,9 @@ use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, SeedableRng};
 
 /// A seeded random number generator. Not for secrets.
-pub struct Dice(Xoshiro256PlusPlus);
+pub struct Random(Xoshiro256PlusPlus);
 
-impl Dice {
+impl Random {
     /// A generator whose numbers depend on `seed` alone.
     pub fn new(seed: u64) -> Self {
         Self(Xoshiro256PlusPlus::seed_from_u64(seed))
@@ -71,8 +71,8 @@ impl Alias {
     }
 
     /// A random index of the list.
-    pub fn draw(&self, dice: &mut Dice) -> usize {
-        let product = u128::from(dice.0.next_u64()) * self.columns.len() as u128;
+    pub fn draw(&self, random: &mut Random) -> usize {
+        let product = u128::from(random.0.next_u64()) * self.columns.len() as u128;
         let (entry, height) = ((product >> 64) as usize, (product as u64 >> 32) as u32);
         let column = &self.columns[entry];
         if height < column.own { entry } else { column.other as usize }
@@ -86,10 +86,10 @@ mod tests {
     #[test]
     fn an_alias_table_draws_by_weight() {
         let weights = [5.0, 0.0, 1.0, 0.25, 10.0, 3.75];
-        let (alias, mut dice) = (Alias::new(&weights), Dice::new(7));
+        let (alias, mut random) = (Alias::new(&weights), Random::new(7));
         let mut counts = [0u32; 6];
         for _ in 0..400_000 {
-            counts[alias.draw(&mut dice)] += 1;
+            counts[alias.draw(&mut random)] += 1;
         }
         for (weight, count) in weights.iter().zip(counts) {
             let expected = weight / 20.0 * 400_000.0;
@@ -99,17 +99,17 @@ mod tests {
 
     #[test]
     fn numbers_stay_below_their_bound_and_chances_keep_their_share() {
-        let mut dice = Dice::new(1);
-        assert!((0..10_000).all(|_| dice.below(3) < 3));
-        assert!(!(0..10_000).any(|_| dice.chance(0.0)));
-        assert!((0..10_000).all(|_| dice.chance(1.0)));
+        let mut random = Random::new(1);
+        assert!((0..10_000).all(|_| random.below(3) < 3));
+        assert!(!(0..10_000).any(|_| random.chance(0.0)));
+        assert!((0..10_000).all(|_| random.chance(1.0)));
     }
 
     /// A seed must give the same plays in every release, so the algorithm may never change.
     #[test]
     fn the_first_draws_of_a_seed_are_fixed() {
-        let mut dice = Dice::new(42);
-        let draws: Vec<u64> = (0..4).map(|_| dice.below(1_000_000)).collect();
+        let mut random = Random::new(42);
+        let draws: Vec<u64> = (0..4).map(|_| random.below(1_000_000)).collect();
         // Computed from the published algorithms (splitmix64, then xoshiro256++), not by this
         // program.
         assert_eq!(draws, [814_305, 318_821, 983_894, 701_135]);

@@ -7,7 +7,7 @@ use crate::serve::problem::Problem;
 use crate::state::Findings;
 use crate::state::charts::{AsOf, Charts, scopes};
 use crate::text::instant;
-use reprise_dataflows::names::catalogue::About;
+use reprise_dataflows::names::catalogue::TrackInfo;
 use reprise_dataflows::query::QueryKind;
 use reprise_dataflows::rules::definition::{Cell, ItemKind, Scope, ScopeKind, TRENDING};
 use reprise_dataflows::time::Period;
@@ -32,7 +32,7 @@ pub const TEXT_BYTES_MAX: usize = 1024;
 
 /// The period of a chart in which plays are counted.
 #[derive(Hash, Serialize)]
-pub struct Of {
+pub struct ChartPeriod {
     /// The name of the chart.
     pub chart: String,
     /// The name of the period, such as `2026-W47`.
@@ -47,7 +47,7 @@ pub struct Of {
     pub end_us: Option<i64>,
 }
 
-impl Of {
+impl ChartPeriod {
     /// The name of the chart.
     pub fn chart(&self) -> &str {
         &self.chart
@@ -71,7 +71,7 @@ impl Of {
 pub struct Plays {
     /// The chart and the period of the cell.
     #[serde(flatten)]
-    pub of: Of,
+    pub of: ChartPeriod,
     /// The name of the scope, such as `global`.
     pub scope: String,
     /// The number of plays.
@@ -81,7 +81,7 @@ pub struct Plays {
 impl Plays {
     /// The `plays` that were counted in `cell`, as of `as_of`.
     pub fn new(charts: &Charts, cell: &Cell, as_of: AsOf, plays: i64) -> Self {
-        Self { of: Of::new(charts, cell.chart, cell.start_day, as_of), scope: cell.scope.name(), plays }
+        Self { of: ChartPeriod::new(charts, cell.chart, cell.start_day, as_of), scope: cell.scope.name(), plays }
     }
 
     /// The order in answers: by chart, period and scope.
@@ -100,9 +100,9 @@ pub struct FoundTrack {
 }
 
 impl FoundTrack {
-    /// A track with its `plays`. Title and artist are empty if nothing is known `about` it yet.
-    pub fn new(track_id: String, about: Option<About>, plays: i64) -> Self {
-        let (title, artist) = about.map(|About { title, artist }| (title, artist)).unwrap_or_default();
+    /// A track with its `plays`. Title and artist are empty if nothing is known of it yet.
+    pub fn new(track_id: String, info: Option<TrackInfo>, plays: i64) -> Self {
+        let (title, artist) = info.map(|TrackInfo { title, artist }| (title, artist)).unwrap_or_default();
         Self { track_id, title, artist, plays }
     }
 
@@ -117,8 +117,8 @@ impl FoundTrack {
 ///
 /// # Errors
 /// Not found, if no chart counts tracks in the global scope.
-pub fn widest(charts: &Charts) -> Result<Cell, Problem> {
-    let chart = longest(charts, ScopeKind::Global).ok_or_else(|| {
+pub fn widest_cell(charts: &Charts) -> Result<Cell, Problem> {
+    let chart = longest_chart(charts, ScopeKind::Global).ok_or_else(|| {
         Problem::not_found("no chart counts the plays of tracks everywhere, so nothing can be searched")
     })?;
     let start_day = charts.usual(chart, Some(&Scope::Global)).unwrap_or(0);
@@ -127,7 +127,7 @@ pub fn widest(charts: &Charts) -> Result<Cell, Problem> {
 
 /// The chart with the longest period, among those that count tracks by this `kind` of scope. Of
 /// several, the one that is defined first.
-pub fn longest(charts: &Charts, kind: ScopeKind) -> Option<u32> {
+pub fn longest_chart(charts: &Charts, kind: ScopeKind) -> Option<u32> {
     let definitions = charts.definitions();
     let length = |chart: u32| {
         definitions.chart(chart).map_or(0, |chart| match chart.period {
@@ -159,7 +159,7 @@ pub fn check_id(id: &str) -> Result<(), Problem> {
 ///
 /// # Errors
 /// Bad request, if it is not a whole number from 1 to [`LIMIT_MAX`].
-pub fn bounded(limit: Option<String>) -> Result<usize, Problem> {
+pub fn entry_limit(limit: Option<String>) -> Result<usize, Problem> {
     let limit = count(limit)?.unwrap_or(LIMIT);
     if limit > LIMIT_MAX {
         return Err(Problem::bad_request(format!("`limit` is {limit}, and {LIMIT_MAX} is the most")));
@@ -172,13 +172,13 @@ pub fn bounded(limit: Option<String>) -> Result<usize, Problem> {
 /// # Errors
 /// Unavailable, if the run has not caught up or has ended, too many queries wait, or the workers do
 /// not answer within [`ANSWER_TIMEOUT`].
-pub async fn ask(http: &Http, kind: QueryKind) -> Result<Findings, Problem> {
+pub async fn run_query(http: &Http, kind: QueryKind) -> Result<Findings, Problem> {
     if !http.state.ready.load(Ordering::Acquire) {
-        return Err(Problem::unavailable("still catching up; /v1/status says how far it is"));
+        return Err(Problem::unavailable("still catching up; /v1/status shows the progress"));
     }
-    let answer = http.state.queries.ask(kind);
+    let answer = http.state.queries.submit(kind);
     let answer =
-        answer.ok_or_else(|| Problem::unavailable("too many queries wait for the workers: ask again later"))?;
+        answer.ok_or_else(|| Problem::unavailable("too many queries wait for the workers: try again later"))?;
     match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
         Ok(Ok(findings)) => Ok(findings),
         Ok(Err(_)) => Err(Problem::unavailable("the run has ended")),
