@@ -197,7 +197,8 @@ impl PlayBatch {
     /// The same plays, whose titles and artists are not among the columns but read on demand.
     ///
     /// The day of the batch must be known, and its ids must be a dictionary in which every text is
-    /// the id of some play.
+    /// the id of some play, of this batch or of later ones of the same day that share the source of
+    /// titles. Those need no titles of their own.
     pub fn with_late_titles(self, titles: Arc<dyn LateTitles>) -> Self {
         Self { late_titles: Some(titles), ..self }
     }

@@ -1,16 +1,20 @@
-//! The reader of files that reprise wrote: one row group at a time, by way of
+//! The reader of files that reprise wrote, a row group after the other, by way of
 //! [`pages`](super::pages).
 
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use arrow::array::{Array, AsArray, RecordBatch};
-use reprise_dataflows::play::{LateTitles, PlayBatch, Texts};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
+use arrow::datatypes::Int32Type;
+use reprise_dataflows::play::{LateTitles, PlayBatch};
 
 use super::opened::Opened;
-use super::pages::{Column, Values};
+use super::pages::{Column, ColumnReader, Values};
 use crate::lake::{LakeFile, ROW_GROUP_ROWS_MAX};
 
+/// The rows of a batch: few enough for the processor's cache, and enough that the cost of a batch is
+/// small.
+const BATCH_ROWS: usize = 64 << 10;
 const TITLES: [&str; 2] = ["title", "artist"];
 
 /// Called with the error if a file cannot be read when its titles are requested. Ends the process.
@@ -23,7 +27,10 @@ pub struct Groups {
     columns: Vec<Wanted>,
     /// The file to read titles and artists from on request, if they are not among `columns`.
     late: Option<(LakeFile, Fail)>,
+    /// The next row group.
     next: usize,
+    /// The readers of the columns of the row group before, and its rows that are left.
+    open: (Vec<ColumnReader>, usize),
 }
 
 /// A column to read, and its index in the file.
@@ -40,10 +47,13 @@ impl Opened {
     }
 
     fn column(&self, group: usize, index: usize) -> Result<Column> {
-        let about = self.metadata.row_group(group);
         let bytes = self.checksum.read_column(&self.content, &self.metadata, group, index)?;
-        let rows = usize::try_from(about.num_rows()).context("a row group with a negative number of rows")?;
-        Ok(Column { bytes, about: about.column(index).clone(), rows })
+        let about = self.metadata.row_group(group).column(index).clone();
+        Ok(Column { bytes, about, rows: self.rows(group)? })
+    }
+
+    fn rows(&self, group: usize) -> Result<usize> {
+        usize::try_from(self.metadata.row_group(group).num_rows()).context("a row group with a negative number of rows")
     }
 
     /// The column `name`, if it has the encoding of our writer.
@@ -74,24 +84,32 @@ impl Groups {
             columns.retain(|column| !TITLES.contains(&column.name));
         }
         let late = late.map(|fail| (file.clone(), fail));
-        Ok(Self { opened, day: file.day, columns, late, next: 0 })
+        Ok(Self { opened, day: file.day, columns, late, next: 0, open: Default::default() })
     }
 
-    /// The plays of the next row group; `None` after the last.
+    /// The next plays; `None` after the last.
     pub fn next(&mut self) -> Result<Option<PlayBatch>> {
-        let group = self.next;
-        if group == self.opened.metadata.num_row_groups() {
-            return Ok(None);
+        let mut titles = None;
+        while self.open.1 == 0 {
+            let group = self.next;
+            if group == self.opened.metadata.num_row_groups() {
+                return Ok(None);
+            }
+            self.next += 1;
+            let reader = |wanted: &Wanted| self.opened.column(group, wanted.index)?.reader(wanted.holds);
+            let readers = self.columns.iter().map(reader).collect::<Result<Vec<_>>>()?;
+            self.open = (readers, self.opened.rows(group)?);
+            titles = self.late.as_ref().map(|(file, fail)| Titles { file: file.clone(), group, fail: *fail });
         }
-        self.next += 1;
-        let arrays = self.columns.iter().map(|Wanted { name, index, holds }| {
-            let column = self.opened.column(group, *index)?;
-            Ok((*name, column.decoded(*holds)?))
-        });
+        let (readers, left) = &mut self.open;
+        let rows = BATCH_ROWS.min(*left);
+        *left -= rows;
+        let arrays = self.columns.iter().zip(readers).map(|(wanted, reader)| Ok((wanted.name, reader.next(rows)?)));
         let batch = RecordBatch::try_from_iter(arrays.collect::<Result<Vec<_>>>()?)?;
         let plays = PlayBatch::new(batch, Some(self.day));
-        Ok(Some(match &self.late {
-            Some((file, fail)) => plays.with_late_titles(Arc::new(Titles { file: file.clone(), group, fail: *fail })),
+        // The first batch has the dictionary of all ids of the row group.
+        Ok(Some(match titles {
+            Some(titles) => plays.with_late_titles(Arc::new(titles)),
             None => plays,
         }))
     }
@@ -119,29 +137,49 @@ impl LateTitles for Titles {
 impl Titles {
     fn read(&self, wanted: &dyn Fn(&str) -> bool, visit: &mut dyn FnMut(&str, &str, &str)) -> Result<()> {
         let opened = Opened::new(&self.file)?;
-        let column = |name| {
-            opened.column(self.group, opened.index_of(name).with_context(|| format!("there is no column {name}"))?)
+        let reader = |name| {
+            let index = opened.index_of(name).with_context(|| format!("there is no column {name}"))?;
+            opened.column(self.group, index)?.reader(Values::Coded)
         };
-        let ids = column("song_id")?.coded_texts()?;
-        let id_texts = ids.values().as_string::<i32>();
-        let wanted: Vec<bool> = id_texts.iter().map(|id| id.is_some_and(wanted)).collect();
-        let keys = ids.keys().values();
-        let rows: Vec<u32> = (0..).zip(keys).filter(|(_, key)| wanted[**key as usize]).map(|(row, _)| row).collect();
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let (titles, artists) = (column(TITLES[0])?.texts_of(&rows)?, column(TITLES[1])?.texts_of(&rows)?);
-        let texts = Texts::of_dictionary(&titles).zip(Texts::of_dictionary(&artists));
-        let (title_texts, artist_texts) = texts.context("titles are not texts")?;
+        let mut ids = reader("song_id")?;
+        let mut titles_and_artists = None;
+        let mut is_wanted = Vec::new();
         // The title and artist that were last passed to `visit` for each track.
-        let mut last = vec![None; id_texts.len()];
-        for (place, row) in rows.into_iter().enumerate() {
-            let key = keys[row as usize] as usize;
-            let pair = (titles.keys().value(place), artists.keys().value(place));
-            if last[key].replace(pair) != Some(pair) {
-                visit(id_texts.value(key), title_texts.get(place), artist_texts.get(place));
+        let mut last = Vec::new();
+        let mut left = opened.rows(self.group)?;
+        while left > 0 {
+            let rows = BATCH_ROWS.min(left);
+            left -= rows;
+            let ids = ids.next(rows)?;
+            let (keys, id_texts) = coded(&ids)?;
+            let (titles, artists) = match &mut titles_and_artists {
+                Some(readers) => readers,
+                None => {
+                    is_wanted = id_texts.iter().map(|id| id.is_some_and(wanted)).collect::<Vec<_>>();
+                    if !is_wanted.contains(&true) {
+                        return Ok(());
+                    }
+                    last = vec![None; id_texts.len()];
+                    titles_and_artists.insert((reader(TITLES[0])?, reader(TITLES[1])?))
+                }
+            };
+            let (titles, artists) = (titles.next(rows)?, artists.next(rows)?);
+            let ((titles, title_texts), (artists, artist_texts)) = (coded(&titles)?, coded(&artists)?);
+            for (row, key) in keys.iter().map(|key| *key as usize).enumerate().filter(|(_, key)| is_wanted[*key]) {
+                let pair = (titles[row], artists[row]);
+                if last[key].replace(pair) != Some(pair) {
+                    let (title, artist) = (title_texts.value(pair.0 as usize), artist_texts.value(pair.1 as usize));
+                    visit(id_texts.value(key), title, artist);
+                }
             }
         }
         Ok(())
     }
+}
+
+/// The keys and the texts of a column that is never null.
+fn coded(column: &ArrayRef) -> Result<(&[i32], &StringArray)> {
+    let column = column.as_dictionary_opt::<Int32Type>().filter(|column| column.null_count() == 0);
+    let column = column.context("a row has no text")?;
+    Ok((column.keys().values(), column.values().as_string()))
 }

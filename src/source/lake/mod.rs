@@ -6,7 +6,6 @@
 
 mod foreign;
 mod groups;
-mod hybrid;
 mod left_out;
 mod opened;
 mod pages;

@@ -9,7 +9,7 @@
 #[cfg(test)]
 mod tests;
 
-use arrow::array::Array;
+use arrow::array::{Array, BooleanArray};
 use differential_dataflow::{AsCollection, VecCollection};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
@@ -203,20 +203,21 @@ impl Summariser {
             Eligible::All => self.count_eligible(index, batch, within),
             Eligible::Completed => {
                 let Some(completed) = self.required(index, batch.completed(), "completed") else { return };
-                // Reads the bits directly: `BooleanArray::value` is a call for each play.
-                let (bits, offset) = (completed.values().values(), completed.offset());
-                self.count_eligible(index, batch, |row| {
-                    bits[(offset + row) / 8] >> ((offset + row) % 8) & 1 == 1 && within(row)
-                });
+                let completed = bit_of(completed);
+                self.count_eligible(index, batch, |row| completed(row) && within(row));
             }
             eligible @ Eligible::ListenedMs(_) => {
                 let completed = self.required(index, batch.completed(), "completed");
                 let durations_ms = self.required(index, batch.durations_ms(), "duration_ms");
                 let (Some(completed), Some(durations_ms)) = (completed, durations_ms) else { return };
-                let listened_ms = batch.listened_ms();
+                let (completed, durations_ms) = (bit_of(completed), durations_ms.values());
+                let listened = batch.listened_ms().filter(|column| column.null_count() < column.len());
+                let listened = listened.map(|column| (column.values(), column.nulls()));
                 self.count_eligible(index, batch, |row| {
-                    let listened_ms = listened_ms.filter(|column| column.is_valid(row)).map(|column| column.value(row));
-                    eligible.counts(completed.value(row), durations_ms.value(row), listened_ms) && within(row)
+                    let (values, nulls) = listened.unzip();
+                    let is_known = nulls.flatten().is_none_or(|nulls| nulls.is_valid(row));
+                    let listened_ms = values.filter(|_| is_known).map(|values| values[row]);
+                    eligible.counts(completed(row), durations_ms[row], listened_ms) && within(row)
                 });
             }
         }
@@ -360,4 +361,10 @@ impl Summariser {
         self.drained = 0;
         true
     }
+}
+
+/// Reads a bit of `bits` directly: [`BooleanArray::value`] is a call for each play.
+fn bit_of(bits: &BooleanArray) -> impl Fn(usize) -> bool {
+    let (bytes, offset) = (bits.values().values(), bits.offset());
+    move |row| bytes[(offset + row) / 8] >> ((offset + row) % 8) & 1 == 1
 }

@@ -5,6 +5,8 @@
 //! of groups of eight values that follow, packed from the lowest bit.
 //! <https://parquet.apache.org/docs/file-format/data-pages/encodings/#RLE>
 
+use arrow::array::BooleanBufferBuilder;
+
 /// Appends `count` values of `width` bits to `values`. `None` if `bytes` hold fewer values, or if a
 /// value or `width` is out of range.
 pub fn decode(mut bytes: &[u8], width: u8, count: usize, values: &mut Vec<i32>) -> Option<()> {
@@ -29,6 +31,44 @@ pub fn decode(mut bytes: &[u8], width: u8, count: usize, values: &mut Vec<i32>) 
             bytes = rest;
             unpack(packed, width, many.saturating_mul(8).min(left), values)?;
         }
+    }
+    Some(())
+}
+
+/// Appends `count` keys of a dictionary: a page of them begins with their width. `None` as for
+/// [`decode`].
+pub fn decode_keys(page: &[u8], count: usize, keys: &mut Vec<i32>) -> Option<()> {
+    let (width, packed) = page.split_first()?;
+    decode(packed, *width, count, keys)
+}
+
+/// Appends `count` values of one bit. `None` if `bytes` hold fewer values, or one that is out of
+/// range.
+pub fn decode_bits(mut bytes: &[u8], mut count: usize, bits: &mut BooleanBufferBuilder) -> Option<()> {
+    while count > 0 {
+        let header = header(&mut bytes)?;
+        let many = usize::try_from(header >> 1).ok()?;
+        let some = if header & 1 == 0 {
+            let (value, rest) = bytes.split_first()?;
+            bytes = rest;
+            if *value > 1 {
+                return None;
+            }
+            let some = many.min(count);
+            bits.append_n(some, *value == 1);
+            some
+        } else {
+            // The last group may be truncated after the last value that is needed.
+            let (packed, rest) = bytes.split_at(many.min(bytes.len()));
+            bytes = rest;
+            let some = many.saturating_mul(8).min(count);
+            if packed.len() < some.div_ceil(8) {
+                return None;
+            }
+            bits.append_packed_range(0..some, packed);
+            some
+        };
+        count -= some;
     }
     Some(())
 }
@@ -113,18 +153,28 @@ mod tests {
 
     proptest! {
         #[test]
-        fn decoding_inverts_encoding(runs in runs(), width in 0u8..=31, cut in 0usize..8) {
+        fn decoding_inverts_encoding(runs in runs(), width in prop_oneof![0u8..=31, Just(1u8)], cut in 0usize..8) {
             let (bytes, values) = encode(&runs, width);
             let count = values.len().saturating_sub(cut);
             let mut decoded = vec![7];
             prop_assert_eq!(decode(&bytes, width, count, &mut decoded), Some(()));
             prop_assert_eq!(&decoded[1..], &values[..count]);
             prop_assert_eq!(decode(&bytes, width, values.len() + 1, &mut Vec::new()), None);
+            if width == 1 {
+                let mut bits = BooleanBufferBuilder::new(0);
+                prop_assert_eq!(decode_bits(&bytes, count, &mut bits), Some(()));
+                let bits: Vec<i32> = bits.finish().iter().map(i32::from).collect();
+                prop_assert_eq!(&bits[..], &values[..count]);
+            }
         }
 
         /// Arbitrary bytes do not panic, and a result has the requested length.
         #[test]
         fn bytes_of_any_kind_end_nothing(bytes in prop::collection::vec(any::<u8>(), 0..60), width: u8, count in 0usize..300) {
+            let mut bits = BooleanBufferBuilder::new(0);
+            if decode_bits(&bytes, count, &mut bits).is_some() {
+                prop_assert_eq!(bits.len(), count);
+            }
             let mut values = Vec::new();
             if decode(&bytes, width, count, &mut values).is_some() {
                 prop_assert_eq!(values.len(), count);
