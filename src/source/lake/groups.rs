@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::Int32Type;
 use reprise_dataflows::play::{LateTitles, PlayBatch};
 
@@ -137,21 +137,22 @@ impl LateTitles for Titles {
 impl Titles {
     fn read(&self, wanted: &dyn Fn(&str) -> bool, visit: &mut dyn FnMut(&str, &str, &str)) -> Result<()> {
         let opened = Opened::new(&self.file)?;
-        let reader = |name| {
+        let column = |name| {
             let index = opened.index_of(name).with_context(|| format!("there is no column {name}"))?;
-            opened.column(self.group, index)?.reader(Values::Coded)
+            opened.column(self.group, index)
         };
-        let mut ids = reader("song_id")?;
+        let mut ids = column("song_id")?.reader(Values::Coded)?;
         let mut titles_and_artists = None;
         let mut is_wanted = Vec::new();
-        // The title and artist that were last passed to `visit` for each track.
+        // The keys of the title and artist that were last passed to `visit` for each track.
         let mut last = Vec::new();
         let mut left = opened.rows(self.group)?;
         while left > 0 {
             let rows = BATCH_ROWS.min(left);
             left -= rows;
             let ids = ids.next(rows)?;
-            let (keys, id_texts) = coded(&ids)?;
+            let ids = ids.as_dictionary::<Int32Type>();
+            let id_texts = ids.values().as_string::<i32>();
             let (titles, artists) = match &mut titles_and_artists {
                 Some(readers) => readers,
                 None => {
@@ -159,16 +160,18 @@ impl Titles {
                     if !is_wanted.contains(&true) {
                         return Ok(());
                     }
-                    last = vec![None; id_texts.len()];
-                    titles_and_artists.insert((reader(TITLES[0])?, reader(TITLES[1])?))
+                    last = vec![None; is_wanted.len()];
+                    titles_and_artists.insert((column(TITLES[0])?.keys()?, column(TITLES[1])?.keys()?))
                 }
             };
-            let (titles, artists) = (titles.next(rows)?, artists.next(rows)?);
-            let ((titles, title_texts), (artists, artist_texts)) = (coded(&titles)?, coded(&artists)?);
-            for (row, key) in keys.iter().map(|key| *key as usize).enumerate().filter(|(_, key)| is_wanted[*key]) {
-                let pair = (titles[row], artists[row]);
+            let (title_keys, artist_keys) = (titles.next(rows)?, artists.next(rows)?);
+            let (title_keys, artist_keys) = (values(&title_keys), values(&artist_keys));
+            let rows = ids.keys().values().iter().map(|key| *key as usize).enumerate();
+            for (row, key) in rows.filter(|(_, key)| is_wanted[*key]) {
+                let pair = (title_keys[row], artist_keys[row]);
                 if last[key].replace(pair) != Some(pair) {
-                    let (title, artist) = (title_texts.value(pair.0 as usize), artist_texts.value(pair.1 as usize));
+                    let (title, artist) =
+                        (titles.decoder.text(pair.0 as usize)?, artists.decoder.text(pair.1 as usize)?);
                     visit(id_texts.value(key), title, artist);
                 }
             }
@@ -177,9 +180,6 @@ impl Titles {
     }
 }
 
-/// The keys and the texts of a column that is never null.
-fn coded(column: &ArrayRef) -> Result<(&[i32], &StringArray)> {
-    let column = column.as_dictionary_opt::<Int32Type>().filter(|column| column.null_count() == 0);
-    let column = column.context("a row has no text")?;
-    Ok((column.keys().values(), column.values().as_string()))
+fn values(keys: &ArrayRef) -> &[i32] {
+    keys.as_primitive::<Int32Type>().values()
 }

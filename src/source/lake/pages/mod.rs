@@ -28,7 +28,7 @@ use parquet::file::serialized_reader::SerializedPageReader;
 use bits::Bits;
 use numbers::{Numbers, integers, moments};
 use reader::Decode;
-use texts::{CodedTexts, PlainTexts};
+use texts::{CodedTexts, Keys, PlainTexts};
 
 pub use reader::ColumnReader;
 
@@ -104,6 +104,14 @@ impl Column {
             Values::Integers => Box::new(Numbers::new(integers)),
         };
         ColumnReader::new(self, decoder)
+    }
+
+    /// A reader of the keys of a column of [`Values::Coded`].
+    ///
+    /// # Errors
+    /// If the footer does not describe the column's bytes.
+    pub fn keys(&self) -> Result<ColumnReader<Keys>> {
+        ColumnReader::new(self, Keys::default())
     }
 
     fn is_optional(&self) -> bool {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use arrow::array::{ArrayRef, Int32Array, TimestampMicrosecondArray};
 use arrow::buffer::NullBuffer;
+use bytes::Bytes;
 use parquet::basic::Encoding;
 
 use super::reader::{Decode, PageRows};
@@ -70,13 +71,14 @@ impl<N> Numbers<N> {
 }
 
 impl<N: Number> Decode for Numbers<N> {
-    fn dictionary(&mut self, page: &[u8], values: usize) -> Option<()> {
+    fn dictionary(&mut self, page: &Bytes, values: usize) -> Option<()> {
         plain(page, values, &mut self.dictionary)
     }
 
     fn add(&mut self, encoding: Encoding, values: &[u8], rows: PageRows<'_>) -> Option<()> {
         let Self { numbers, dictionary, keys, .. } = self;
         let before = numbers.len();
+        numbers.reserve(rows.count);
         match encoding {
             _ if rows.stored == 0 => {}
             Encoding::PLAIN => plain(values, rows.stored, numbers)?,

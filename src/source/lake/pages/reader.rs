@@ -6,6 +6,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use arrow::array::ArrayRef;
 use arrow::buffer::NullBuffer;
+use bytes::Bytes;
 use parquet::basic::Encoding;
 use parquet::column::page::{Page, PageReader};
 use parquet::file::serialized_reader::SerializedPageReader;
@@ -16,7 +17,7 @@ use super::{Chunk, Column};
 /// Decodes pages of one kind of values, and keeps them until they are taken.
 pub trait Decode: Send {
     /// Takes over the page of the dictionary, which comes first. `None` if it is cut off.
-    fn dictionary(&mut self, _page: &[u8], _values: usize) -> Option<()> {
+    fn dictionary(&mut self, _page: &Bytes, _values: usize) -> Option<()> {
         None
     }
 
@@ -29,6 +30,20 @@ pub trait Decode: Send {
     /// # Errors
     /// If the values are damaged.
     fn take(&mut self, rows: usize, nulls: Option<NullBuffer>) -> Result<ArrayRef>;
+}
+
+impl Decode for Box<dyn Decode> {
+    fn dictionary(&mut self, page: &Bytes, values: usize) -> Option<()> {
+        (**self).dictionary(page, values)
+    }
+
+    fn add(&mut self, encoding: Encoding, values: &[u8], rows: PageRows<'_>) -> Option<()> {
+        (**self).add(encoding, values, rows)
+    }
+
+    fn take(&mut self, rows: usize, nulls: Option<NullBuffer>) -> Result<ArrayRef> {
+        (**self).take(rows, nulls)
+    }
 }
 
 /// The rows of a page.
@@ -57,7 +72,7 @@ impl PageRows<'_> {
 }
 
 /// Reads a column of a row group from its first row to its last.
-pub struct ColumnReader {
+pub struct ColumnReader<D = Box<dyn Decode>> {
     pages: SerializedPageReader<Chunk>,
     is_optional: bool,
     /// The rows that no page was read for.
@@ -65,11 +80,12 @@ pub struct ColumnReader {
     /// The rows that are decoded and not taken.
     decoded: usize,
     presence: Presence,
-    decoder: Box<dyn Decode>,
+    /// The decoder of its values.
+    pub decoder: D,
 }
 
-impl ColumnReader {
-    pub(super) fn new(column: &Column, decoder: Box<dyn Decode>) -> Result<Self> {
+impl<D: Decode> ColumnReader<D> {
+    pub(super) fn new(column: &Column, decoder: D) -> Result<Self> {
         let (pages, is_optional) = (column.pages()?, column.is_optional());
         Ok(Self { pages, is_optional, left: column.rows, decoded: 0, presence: Presence::default(), decoder })
     }

@@ -1,26 +1,78 @@
 //! Texts of a column: in a dictionary, or one after the other.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use arrow::array::{ArrayRef, DictionaryArray, Int32Array, StringArray};
+use arrow::array::{ArrayRef, AsArray, DictionaryArray, Int32Array, StringArray};
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::Int32Type;
+use bytes::Bytes;
 use parquet::basic::Encoding;
 
 use super::hybrid;
 use super::numbers::take;
 use super::reader::{Decode, PageRows};
 
+/// Decodes the keys of a column of [`Values::Coded`](super::Values::Coded), as integers, and finds
+/// the texts of single keys.
+#[derive(Default)]
+pub struct Keys {
+    dictionary: Bytes,
+    /// Where each text of the dictionary is.
+    texts: Vec<Range<usize>>,
+    keys: Vec<i32>,
+}
+
+impl Keys {
+    /// The text of a key of the dictionary.
+    ///
+    /// # Errors
+    /// If there is no such text, or it is not UTF-8.
+    pub fn text(&self, key: usize) -> Result<&str> {
+        let range = self.texts.get(key).context("a row has no text")?;
+        Ok(std::str::from_utf8(&self.dictionary[range.clone()])?)
+    }
+}
+
+impl Decode for Keys {
+    fn dictionary(&mut self, page: &Bytes, values: usize) -> Option<()> {
+        self.dictionary = page.clone();
+        self.texts.reserve(values.min(page.len()));
+        let mut stored = texts_in(page);
+        let mut end = 0;
+        for _ in 0..values {
+            let start = end + size_of::<u32>();
+            end = start + stored.next()?.len();
+            self.texts.push(start..end);
+        }
+        Some(())
+    }
+
+    fn add(&mut self, encoding: Encoding, values: &[u8], rows: PageRows<'_>) -> Option<()> {
+        let before = self.keys.len();
+        self.keys.reserve(rows.count);
+        if rows.stored > 0 {
+            hybrid::decode_keys(values, rows.stored, &mut self.keys)?;
+        }
+        rows.spread(&mut self.keys, before);
+        (encoding == Encoding::RLE_DICTIONARY).then_some(())
+    }
+
+    fn take(&mut self, rows: usize, nulls: Option<NullBuffer>) -> Result<ArrayRef> {
+        Ok(Arc::new(Int32Array::try_new(take(&mut self.keys, rows).into(), nulls)?))
+    }
+}
+
 /// Decodes a column of [`Values::Coded`](super::Values::Coded). All arrays share the dictionary.
 #[derive(Default)]
 pub struct CodedTexts {
     dictionary: Option<ArrayRef>,
-    keys: Vec<i32>,
+    keys: Keys,
 }
 
 impl Decode for CodedTexts {
-    fn dictionary(&mut self, page: &[u8], values: usize) -> Option<()> {
+    fn dictionary(&mut self, page: &Bytes, values: usize) -> Option<()> {
         let mut texts = Texts::with_capacity(values, page.len());
         let mut stored = texts_in(page);
         for _ in 0..values {
@@ -31,18 +83,13 @@ impl Decode for CodedTexts {
     }
 
     fn add(&mut self, encoding: Encoding, values: &[u8], rows: PageRows<'_>) -> Option<()> {
-        let before = self.keys.len();
-        if rows.stored > 0 {
-            hybrid::decode_keys(values, rows.stored, &mut self.keys)?;
-        }
-        rows.spread(&mut self.keys, before);
-        (encoding == Encoding::RLE_DICTIONARY).then_some(())
+        self.keys.add(encoding, values, rows)
     }
 
     fn take(&mut self, rows: usize, nulls: Option<NullBuffer>) -> Result<ArrayRef> {
-        let keys = Int32Array::try_new(take(&mut self.keys, rows).into(), nulls)?;
+        let keys = self.keys.take(rows, nulls)?;
         let dictionary = self.dictionary.clone().context("the dictionary is missing")?;
-        Ok(Arc::new(DictionaryArray::<Int32Type>::try_new(keys, dictionary)?))
+        Ok(Arc::new(DictionaryArray::<Int32Type>::try_new(keys.as_primitive().clone(), dictionary)?))
     }
 }
 
