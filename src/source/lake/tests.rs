@@ -19,6 +19,7 @@ use tempfile::TempDir;
 
 use super::{Reader, Selection, share};
 use crate::lake::footer_checksum as checksum;
+use crate::lake::store;
 use crate::lake::tests::support::plays;
 use crate::lake::{Filing, LakeFile};
 
@@ -136,7 +137,7 @@ fn file_at(path: &Path, rows: usize) -> LakeFile {
         day: DAY,
         hour: 0,
         filing: Filing::ByHour,
-        path: path.into(),
+        place: store::open(path.parent().unwrap()).unwrap().join("file.parquet"),
         size_bytes,
         rows: rows as u64,
         min_timestamp_us,
@@ -283,8 +284,8 @@ proptest! {
     #[test]
     fn shares_are_all_of_the_files(sizes in prop::collection::vec((0u64..1000, 0i32..3, 0u8..24), 0..60), workers in 1usize..5) {
         let of = |(index, (size_bytes, day, hour)): (usize, &(u64, i32, u8))| {
-            let path = Path::new(&format!("{index}")).into();
-            LakeFile { day: *day, hour: *hour, filing: Filing::ByHour, path, size_bytes: *size_bytes, rows: 1, min_timestamp_us: None, max_timestamp_us: None }
+            let place = store::open(Path::new("/")).unwrap().join(&index.to_string());
+            LakeFile { day: *day, hour: *hour, filing: Filing::ByHour, place, size_bytes: *size_bytes, rows: 1, min_timestamp_us: None, max_timestamp_us: None }
         };
         let files: Vec<LakeFile> = sizes.iter().enumerate().map(of).collect();
         let (bytes, largest) = (sizes.iter().map(|file| file.0).sum::<u64>(), sizes.iter().map(|file| file.0).max().unwrap_or(0));
@@ -308,10 +309,10 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         let batch = batch_of(&of);
         let file = write(&folder, &batch, &Layout { sealed: true, ..layout });
-        let mut bytes = fs::read(&file.path).unwrap();
+        let mut bytes = fs::read(file.place.path()).unwrap();
         let at = at.index(bytes.len());
         bytes[at] ^= 1 << bit;
-        fs::write(&file.path, bytes).unwrap();
+        fs::write(file.place.path(), bytes).unwrap();
         let batches = read(&file, true, true);
         if let Ok(batches) = &batches {
             let titles = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| titles_of(batches, &|_| true)));
