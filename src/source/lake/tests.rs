@@ -284,7 +284,7 @@ proptest! {
     #[test]
     fn shares_are_all_of_the_files(sizes in prop::collection::vec((0u64..1000, 0i32..3, 0u8..24), 0..60), workers in 1usize..5) {
         let of = |(index, (size_bytes, day, hour)): (usize, &(u64, i32, u8))| {
-            let place = store::open(Path::new("/")).unwrap().join(&index.to_string());
+            let place = store::open(Path::new("/lake")).unwrap().join(&index.to_string());
             LakeFile { day: *day, hour: *hour, filing: Filing::ByHour, place, size_bytes: *size_bytes, rows: 1, min_timestamp_us: None, max_timestamp_us: None }
         };
         let files: Vec<LakeFile> = sizes.iter().enumerate().map(of).collect();
