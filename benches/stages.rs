@@ -19,7 +19,9 @@ use arrow::array::RecordBatch;
 use differential_dataflow::AsCollection;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::{ArrowWriter, ProjectionMask};
-use reprise::stages::{Decoder, Encoded, Encoder, LakeFile, LongTail, Mix, Plays, Reader, Record, Selection, store};
+use reprise::stages::{
+    Decoder, Encoded, Encoder, LakeFile, LongTail, Mix, Plays, Reader, Record, Selection, open_store,
+};
 use reprise_dataflows::count::summarise::Summariser;
 use reprise_dataflows::keys::item::ItemKey;
 use reprise_dataflows::play::{DAY_US, HOUR_US, PlayBatch};
@@ -311,7 +313,7 @@ fn files(folder: &std::path::Path, batches: &[PlayBatch]) -> Vec<LakeFile> {
     let mut encoder = Encoder::default();
     batches.iter().for_each(|batch| encoder.add(batch.columns().clone()).expect("these are plays"));
     let file = |(hour, file): (i64, Encoded)| {
-        let place = store::open(folder).expect("it has a plain name").join(&format!("{hour}.parquet"));
+        let place = open_store(folder).expect("it has a plain name").join(&format!("{hour}.parquet"));
         std::fs::write(place.to_string(), &file.bytes).expect("there is room");
         LakeFile {
             day: hour.div_euclid(24) as i32,

@@ -266,7 +266,7 @@ impl Maker {
         // An existing one of this version is damaged or was made for other charts, otherwise it
         // would have been the base.
         let place = self.checkpoints.join(&format!("{PREFIX}{:020}", snapshot.version()));
-        making.publish_folder(&place, manifest::FILE)?;
+        making.publish_folder(place.key(), manifest::FILE)?;
         failpoint::reach("checkpoint-renamed")?;
         Ok(())
     }

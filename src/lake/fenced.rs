@@ -34,6 +34,7 @@ use anyhow::{Error, Result, anyhow, bail};
 
 use super::entries::entries;
 use super::intent::{self, DamagedIntent, Intent};
+use super::store::Place;
 use super::successor::{or_overtaken, overtaken};
 use super::table::{Marks, Table};
 use super::{Account, DiskFullRetry, LakeProgress, NewFile};
@@ -276,12 +277,10 @@ impl FencedTable {
     /// Kafka delivers the records again.
     fn give_up(&self, damaged: &DamagedIntent) -> Result<()> {
         let named: BTreeSet<_> = entries(&self.table)?.into_iter().map(|entry| entry.place).collect();
-        for file in self.table.root.partitioned_files()? {
-            let is_its = file.name().starts_with(&damaged.files);
-            if is_its && !named.contains(&file) {
-                file.remove()?;
-            }
-        }
+        self.table.root.for_each_partition(|_, files| {
+            let is_its = |file: &&Place| file.name().starts_with(&damaged.files) && !named.contains(*file);
+            files.iter().filter(is_its).try_for_each(Place::remove)
+        })?;
         damaged.place.remove()
     }
 }

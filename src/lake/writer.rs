@@ -190,8 +190,8 @@ impl Writer {
         let name = |sequence| file_name(self.incarnation, epoch, self.worker, sequence);
         let contents = (first..).zip(files);
         let contents: Vec<_> =
-            contents.map(|(sequence, (_, encoded))| (staged_path(&name(sequence)), &*encoded.bytes)).collect();
-        self.lake.join(kind.folder).put_all(&contents)?;
+            contents.map(|(sequence, (_, encoded))| (in_progress(&name(sequence)), &*encoded.bytes)).collect();
+        self.lake.join(kind.folder).join(STAGING).put_all(&contents)?;
         let staged = (first..).zip(files).map(|(sequence, (partition_values, encoded))| {
             let size_bytes = encoded.bytes.len() as u64;
             describe(kind, &name(sequence), size_bytes, partition_values.clone(), &encoded.metadata)
@@ -228,7 +228,11 @@ pub fn describe(
 
 /// The path of a file before it is committed, relative to its table.
 pub fn staged_path(name: &str) -> String {
-    format!("{STAGING}/{name}.inprogress")
+    format!("{STAGING}/{}", in_progress(name))
+}
+
+fn in_progress(name: &str) -> String {
+    format!("{name}.inprogress")
 }
 
 /// The date `YYYY-MM-DD` of a day since 1970.

@@ -95,7 +95,7 @@ fn commit(table: &mut Table, mut files: Vec<NewFile>) -> Result<usize> {
         failpoint::reach("publish-appended")?;
         if is_committed {
             for file in &change.files {
-                table.root.join(&file.staged).link(&table.root.join(&file.path))?;
+                table.root.join(&file.staged).link(&file.path)?;
             }
             return Ok(change.files.len());
         }
@@ -146,7 +146,7 @@ fn link(kind: &TableKind, root: &Place, entry: &Entry, made: &mut Vec<Place>) ->
     let metadata = metadata.with_context(|| format!("cannot read {shown}, which the log of the lake names"))?;
     let name = entry.final_name().with_context(|| format!("{shown} is no merged file"))?;
     let place = root.join(name);
-    if entry.place.link(&place)? {
+    if entry.place.link(name)? {
         made.push(place);
     }
     Ok(NewFile {

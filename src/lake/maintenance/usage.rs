@@ -112,7 +112,7 @@ fn table_usage(kind: &TableKind, table: &Table) -> Result<TableUsage> {
         place.for_each_partition(|_, files| {
             for file in files.iter().filter(|file| !tracked.contains(*file)) {
                 usage.untracked_files += 1;
-                usage.untracked_bytes += file.about().ok().flatten().map_or(0, |about| about.size_bytes);
+                usage.untracked_bytes += file.size_or_zero();
             }
             Ok(())
         })?;

@@ -220,7 +220,7 @@ impl Survey {
                     match self.seen.get(&hash(&file)) {
                         Some(_) if self.needed.contains(&hash(&file)) => {}
                         Some(true) => {
-                            let bytes = file.about().ok().flatten().map_or(0, |about| about.size_bytes);
+                            let bytes = file.size_or_zero();
                             replaced.push((file, bytes));
                         }
                         Some(false) => is_young = true,

@@ -17,125 +17,101 @@ pub struct About {
     pub size_bytes: u64,
     /// When it was last written.
     pub modified: SystemTime,
-    /// Whether it is a folder: a prefix of other keys.
+    /// Whether it is a folder.
     pub is_folder: bool,
     /// How many keys the object has: see [`Store::link`].
     pub names: u64,
 }
 
-/// A store of objects by key. A key is relative to the store, has parts divided by `/`, and never
-/// begins with one; the empty key is the store itself. A folder is what the keys before it begin
-/// with: a store without folders has nothing to do for one.
+/// A store of objects by key. A key is relative to the store, and has parts divided by `/`; the
+/// empty key is the store itself. A folder is what the keys below it begin with: a store without
+/// folders has nothing to do for one.
 ///
-/// An error of a missing object is of the kind `NotFound`, and one of a full disk `StorageFull` or
-/// `QuotaExceeded`, whatever wraps it: a run waits then, instead of ending.
+/// Every operation fails if the store does; an [`anyhow::Error`] names what was tried. The cause of
+/// an error is an [`io::Error`]: of the kind `NotFound` for a missing object, and `StorageFull` or
+/// `QuotaExceeded` for a full store, because a run waits then instead of ending.
 pub trait Store: Send + Sync {
     /// `key` as people know it: as a path or a URL.
     fn shown(&self, key: &str) -> String;
 
-    /// The URL by which the Delta kernel knows the store; it ends with a slash.
-    ///
-    /// # Errors
-    /// If there is no URL for it.
-    fn url(&self) -> Result<Url>;
+    /// The URL of the folder `key`, by which the Delta kernel knows it.
+    fn url(&self, key: &str) -> Result<Url>;
 
     /// The key of the object at `url`; `None` if it lies outside of the store.
     fn key_of(&self, url: &Url) -> Option<String>;
 
     /// The engine by which the kernel reads and writes the log: it puts each entry if that is
     /// absent, durably. It owns threads, so it must not be dropped inside an async task.
-    ///
-    /// # Errors
-    /// If its threads cannot be started.
     fn engine(&self) -> Result<Arc<dyn Engine>>;
 
-    /// The folder `key`, which must exist, as a store of its own, under its true name if there are
+    /// The folder `key`, which must exist, as a store of its own, under its true name if it has
     /// several.
     fn resolved(&self, key: &str) -> io::Result<Arc<dyn Store>>;
 
-    /// A sentence with advice if the store belongs to another user than this process's.
-    fn foreign_owner(&self) -> Option<String>;
+    /// A sentence with advice if the folder `key` belongs to another user than this process's.
+    fn foreign_owner(&self, key: &str) -> Option<String>;
 
-    /// What there is under `key`.
-    fn about(&self, key: &str) -> io::Result<About>;
+    /// What there is under `key`; `None` if there is nothing.
+    fn about(&self, key: &str) -> io::Result<Option<About>>;
 
     /// The content of the object `key`.
-    fn read(&self, key: &str) -> io::Result<Vec<u8>>;
+    fn read(&self, key: &str) -> Result<Vec<u8>>;
+
+    /// The content of the object `key`; `None` if there is none.
+    fn read_if_there(&self, key: &str) -> io::Result<Option<Vec<u8>>>;
 
     /// Opens the object `key`, to read parts of it.
     fn open(&self, key: &str) -> io::Result<Object>;
 
     /// The last parts of the keys in the folder `key`, sorted. Names that are not UTF-8 are left
     /// out, here and in [`Store::partitions`], because no code here creates any.
-    fn names(&self, key: &str) -> io::Result<Vec<String>>;
+    fn names(&self, key: &str) -> Result<Vec<String>>;
 
     /// Calls `visit` with each folder `date=…/hour=…` below the folder `key` that has objects, and
-    /// the sorted keys of these.
-    ///
-    /// # Errors
-    /// If a folder cannot be listed, and those of `visit`.
+    /// the sorted keys of these. Fails if `visit` does.
     fn partitions(&self, key: &str, visit: &mut dyn FnMut(&str, Vec<String>) -> Result<()>) -> Result<()>;
 
     /// Makes the folder `key`, durably, unless it exists.
-    ///
-    /// # Errors
-    /// If it cannot be made.
     fn create_folder(&self, key: &str) -> Result<()>;
 
     /// Begins the object `key`, which must not exist.
     fn create(&self, key: &str) -> io::Result<Box<dyn Draft>>;
 
-    /// Creates objects, which must not exist, in one folder. Their content is durable when this
-    /// returns, and their names after [`Store::sync_names`].
-    ///
-    /// # Errors
-    /// If one of them cannot be written. None is left behind.
-    fn put_all(&self, objects: &[(String, &[u8])]) -> Result<()>;
+    /// Creates objects, which must not exist, in the folder `key`: all of them, or none if one
+    /// fails. Their content is durable when this returns, and their names after
+    /// [`Store::sync_names`].
+    fn put_all(&self, key: &str, objects: &[(String, &[u8])]) -> Result<()>;
 
     /// Creates the object `key` with `content`, complete and durable, or not at all. Returns false
-    /// if the key was already taken: of several processes that put one key, one gets true.
-    ///
-    /// # Errors
-    /// If it cannot be written. It may be there nevertheless.
+    /// if the key was already taken: of all that put one key, one gets true. After an error it may
+    /// be there.
     fn put_if_absent(&self, key: &str, content: &[u8]) -> Result<bool>;
 
     /// Writes `content` to `key`, durably, and replaces a previous object there at once.
-    ///
-    /// # Errors
-    /// If it cannot be written. The previous object is there then, or the new one.
     fn replace(&self, key: &str, content: &[u8]) -> Result<()>;
 
     /// Makes the names of the objects in the folder `key` durable.
-    fn sync_names(&self, key: &str) -> io::Result<()>;
+    fn sync_names(&self, key: &str) -> Result<()>;
 
-    /// Moves each object from its first to its second key, one after the other, and makes all of it
-    /// durable. An object that has been moved before is left alone. Calls `between` between two
-    /// objects.
-    ///
-    /// # Errors
-    /// If an object has neither key, if the store fails, and those of `between`.
-    fn publish(&self, moves: &[(&str, &str)], between: &mut dyn FnMut() -> io::Result<()>) -> Result<()>;
+    /// Moves objects below the folder `key`, each from its first to its second name, one after the
+    /// other, and makes all of it durable. One that was moved before is left alone, so publishing is
+    /// idempotent. Calls `between` between two objects, and fails if that does.
+    fn publish(&self, key: &str, moves: &[(&str, &str)], between: &mut dyn FnMut() -> io::Result<()>) -> Result<()>;
 
-    /// Moves the folder `from` to `to`, durably, and replaces one there. The object `last` says that
-    /// the folder is complete: it is the last one that appears, and the first one that is replaced.
-    ///
-    /// # Errors
-    /// If the store fails.
-    fn publish_folder(&self, from: &str, to: &str, last: &str) -> Result<()>;
+    /// Moves the folder `key` to the key `to`, durably, and replaces one there. The object `last` in
+    /// it says that it is complete: it is the last that appears, and the first that is replaced.
+    fn publish_folder(&self, key: &str, to: &str, last: &str) -> Result<()>;
 
-    /// Gives the object `from` the further key `to`, and makes it look new, because other tools
-    /// delete an unknown object if it is old. Returns false if it had that key already. Only for
-    /// stores whose readers find objects by name.
-    ///
-    /// # Errors
-    /// If `to` is another object, or the store fails.
-    fn link(&self, from: &str, to: &str) -> Result<bool>;
+    /// Gives the object `key` the further key `to`, and makes it look new, because other tools
+    /// delete an unknown object if it is old. Returns false if it had that key already, and fails if
+    /// `to` is another object. Only for stores whose readers find objects by name.
+    fn link(&self, key: &str, to: &str) -> Result<bool>;
 
     /// Deletes the object `key`, if it exists.
-    fn remove(&self, key: &str) -> io::Result<()>;
+    fn remove(&self, key: &str) -> Result<()>;
 
     /// Deletes the folder `key` with all its objects.
-    fn remove_folder(&self, key: &str) -> io::Result<()>;
+    fn remove_folder(&self, key: &str) -> Result<()>;
 
     /// Removes the folder `key`, and those above it, as far as they are empty. One that cannot be
     /// removed stays, which does no harm.
@@ -146,14 +122,11 @@ pub trait Store: Send + Sync {
     fn lease(&self, key: &str) -> io::Result<Box<dyn Lease>>;
 }
 
-/// What at most one process holds, and a record in it. The lease of a process ends with it, in
-/// whatever way, at the latest when this is dropped.
+/// What at most one process holds, with a record. It is released when it is dropped, or its process
+/// ends in whatever way.
 pub trait Lease: Send {
     /// Takes the lease. Returns false if another process, or another [`Lease`] of this process,
-    /// holds it.
-    ///
-    /// # Errors
-    /// If the store does not support leases.
+    /// holds it, and fails if the store does not support leases.
     fn try_take(&self) -> io::Result<bool>;
 
     /// The first `bytes_max` bytes of the record, whoever has written it.

@@ -16,7 +16,7 @@ mod posix;
 mod tests;
 
 pub use address::open;
-pub use contract::{About, Lease, Store};
+pub use contract::Lease;
 pub use object::{Draft, Object, ReadAt};
 pub use owner::advised;
 pub use place::Place;

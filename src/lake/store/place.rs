@@ -3,10 +3,10 @@
 use std::cmp::Ordering;
 use std::fmt::{self, Debug, Display, Formatter};
 use std::hash::{Hash, Hasher};
-use std::io::{self, ErrorKind};
+use std::io;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use delta_kernel::Engine;
 use url::Url;
 
@@ -14,13 +14,49 @@ use super::contract::{About, Lease, Store};
 use super::object::{Draft, Object};
 
 /// A key of a store. It is printed as people know it, and compared by its key, part by part: places
-/// that are compared are of one store. Its operations are those of [`Store`]; where no other text
-/// says it better, their errors name the place.
+/// that are compared are of one store.
 #[derive(Clone)]
 pub struct Place {
     store: Arc<dyn Store>,
     /// Shared, because lists of files are copied and may have hundreds of thousands of entries.
     key: Arc<str>,
+}
+
+/// Calls the operations of [`Store`] with the key of a place.
+macro_rules! operations {
+    ($($name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)?;)*) => {
+        impl Place {
+            $(
+                #[doc = concat!("See [`Store::", stringify!($name), "`].")]
+                pub fn $name(&self, $($argument: $type),*) $(-> $result)? {
+                    self.store.$name(&self.key, $($argument),*)
+                }
+            )*
+        }
+    };
+}
+
+operations! {
+    url() -> Result<Url>;
+    foreign_owner() -> Option<String>;
+    about() -> io::Result<Option<About>>;
+    read() -> Result<Vec<u8>>;
+    read_if_there() -> io::Result<Option<Vec<u8>>>;
+    open() -> io::Result<Object>;
+    names() -> Result<Vec<String>>;
+    create_folder() -> Result<()>;
+    create() -> io::Result<Box<dyn Draft>>;
+    put_all(objects: &[(String, &[u8])]) -> Result<()>;
+    put_if_absent(content: &[u8]) -> Result<bool>;
+    replace(content: &[u8]) -> Result<()>;
+    sync_names() -> Result<()>;
+    publish(moves: &[(&str, &str)], between: &mut dyn FnMut() -> io::Result<()>) -> Result<()>;
+    publish_folder(to: &str, last: &str) -> Result<()>;
+    link(to: &str) -> Result<bool>;
+    remove() -> Result<()>;
+    remove_folder() -> Result<()>;
+    prune();
+    lease() -> io::Result<Box<dyn Lease>>;
 }
 
 impl Place {
@@ -43,7 +79,7 @@ impl Place {
         self.at(self.key.rsplit_once('/').map_or("", |(folder, _)| folder))
     }
 
-    /// The key: relative to the lake, or in the files of a table to the table.
+    /// The key: of a file of a table relative to the table, else to the lake.
     pub fn key(&self) -> &str {
         &self.key
     }
@@ -63,9 +99,9 @@ impl Place {
         self.store.resolved(&self.key).map(Self::of)
     }
 
-    /// See [`Store::url`].
-    pub fn url(&self) -> Result<Url> {
-        self.store.url()
+    /// See [`Store::engine`].
+    pub fn engine(&self) -> Result<Arc<dyn Engine>> {
+        self.store.engine()
     }
 
     /// The place of `url` in the same store; `None` if it lies outside.
@@ -73,135 +109,26 @@ impl Place {
         Some(self.at(&self.store.key_of(url)?))
     }
 
-    /// See [`Store::engine`].
-    pub fn engine(&self) -> Result<Arc<dyn Engine>> {
-        self.store.engine()
-    }
-
-    /// See [`Store::foreign_owner`].
-    pub fn foreign_owner(&self) -> Option<String> {
-        self.store.foreign_owner()
-    }
-
-    /// What there is; `None` if there is nothing.
-    pub fn about(&self) -> io::Result<Option<About>> {
-        unless_missing(self.store.about(&self.key))
-    }
-
     /// Whether there is anything, as far as this process may see.
     pub fn exists(&self) -> bool {
-        self.store.about(&self.key).is_ok()
+        self.about().is_ok_and(|about| about.is_some())
     }
 
     /// Whether there is a folder, as far as this process may see.
     pub fn is_folder(&self) -> bool {
-        self.store.about(&self.key).is_ok_and(|about| about.is_folder)
+        self.about().is_ok_and(|about| about.is_some_and(|about| about.is_folder))
     }
 
-    /// See [`Store::read`].
-    pub fn read(&self) -> Result<Vec<u8>> {
-        self.store.read(&self.key).with_context(|| format!("cannot read {self}"))
-    }
-
-    /// The content of the object; `None` if there is none.
-    pub fn read_if_there(&self) -> io::Result<Option<Vec<u8>>> {
-        unless_missing(self.store.read(&self.key))
-    }
-
-    /// See [`Store::open`].
-    pub fn open(&self) -> io::Result<Object> {
-        self.store.open(&self.key)
-    }
-
-    /// See [`Store::names`].
-    pub fn names(&self) -> Result<Vec<String>> {
-        self.store.names(&self.key).with_context(|| format!("cannot list the folder {self}"))
+    /// The size of the object; 0 if it is not known.
+    pub fn size_or_zero(&self) -> u64 {
+        self.about().ok().flatten().map_or(0, |about| about.size_bytes)
     }
 
     /// See [`Store::partitions`].
     pub fn for_each_partition(&self, mut visit: impl FnMut(Self, Vec<Self>) -> Result<()>) -> Result<()> {
-        let mut visit =
-            |folder: &str, files: Vec<String>| visit(self.at(folder), files.iter().map(|file| self.at(file)).collect());
-        self.store.partitions(&self.key, &mut visit)
-    }
-
-    /// All files of [`Place::for_each_partition`], sorted.
-    pub fn partitioned_files(&self) -> Result<Vec<Self>> {
-        let mut files = Vec::new();
-        self.for_each_partition(|_, of_partition| {
-            files.extend(of_partition);
-            Ok(())
-        })?;
-        files.sort();
-        Ok(files)
-    }
-
-    /// See [`Store::create_folder`].
-    pub fn create_folder(&self) -> Result<()> {
-        self.store.create_folder(&self.key)
-    }
-
-    /// See [`Store::create`].
-    pub fn create(&self) -> io::Result<Box<dyn Draft>> {
-        self.store.create(&self.key)
-    }
-
-    /// [`Store::put_all`], with keys below this place.
-    pub fn put_all(&self, objects: &[(String, &[u8])]) -> Result<()> {
-        let below = |(name, content): &(String, _)| (self.join(name).key.to_string(), *content);
-        self.store.put_all(&objects.iter().map(below).collect::<Vec<_>>())
-    }
-
-    /// See [`Store::put_if_absent`].
-    pub fn put_if_absent(&self, content: &[u8]) -> Result<bool> {
-        self.store.put_if_absent(&self.key, content)
-    }
-
-    /// See [`Store::replace`].
-    pub fn replace(&self, content: &[u8]) -> Result<()> {
-        self.store.replace(&self.key, content)
-    }
-
-    /// See [`Store::sync_names`].
-    pub fn sync_names(&self) -> Result<()> {
-        self.store.sync_names(&self.key).with_context(|| format!("cannot sync the folder {self}"))
-    }
-
-    /// [`Store::publish`], with keys below this place.
-    pub fn publish(&self, moves: &[(&str, &str)], between: &mut dyn FnMut() -> io::Result<()>) -> Result<()> {
-        let below = |name: &str| self.join(name).key;
-        let moves: Vec<_> = moves.iter().map(|(from, to)| (below(from), below(to))).collect();
-        self.store.publish(&moves.iter().map(|(from, to)| (&**from, &**to)).collect::<Vec<_>>(), between)
-    }
-
-    /// See [`Store::publish_folder`].
-    pub fn publish_folder(&self, to: &Self, last: &str) -> Result<()> {
-        self.store.publish_folder(&self.key, &to.key, last)
-    }
-
-    /// See [`Store::link`].
-    pub fn link(&self, to: &Self) -> Result<bool> {
-        self.store.link(&self.key, &to.key)
-    }
-
-    /// See [`Store::remove`].
-    pub fn remove(&self) -> Result<()> {
-        self.store.remove(&self.key).with_context(|| format!("cannot remove {self}"))
-    }
-
-    /// See [`Store::remove_folder`].
-    pub fn remove_folder(&self) -> Result<()> {
-        self.store.remove_folder(&self.key).with_context(|| format!("cannot remove {self}"))
-    }
-
-    /// See [`Store::prune`].
-    pub fn prune(&self) {
-        self.store.prune(&self.key);
-    }
-
-    /// See [`Store::lease`].
-    pub fn lease(&self) -> io::Result<Box<dyn Lease>> {
-        self.store.lease(&self.key)
+        self.store.partitions(&self.key, &mut |folder, files| {
+            visit(self.at(folder), files.iter().map(|file| self.at(file)).collect())
+        })
     }
 }
 
@@ -211,12 +138,13 @@ impl Place {
     pub fn path(&self) -> std::path::PathBuf {
         self.to_string().into()
     }
-}
 
-fn unless_missing<T>(found: io::Result<T>) -> io::Result<Option<T>> {
-    match found {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        found => found.map(Some),
+    /// All files of [`Place::for_each_partition`], sorted.
+    pub fn partitioned_files(&self) -> Vec<Self> {
+        let mut files = Vec::new();
+        self.for_each_partition(|_, of_partition| Ok(files.extend(of_partition))).unwrap();
+        files.sort();
+        files
     }
 }
 

@@ -22,7 +22,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// The files outside `_merged`, and those in it.
 fn files(lake: &Lake) -> (Vec<PathBuf>, Vec<PathBuf>) {
     let root = lake.place().join("song_plays").resolved().unwrap();
-    let files = |folder: &Place| folder.partitioned_files().unwrap().iter().map(Place::path).collect();
+    let files = |folder: &Place| folder.partitioned_files().iter().map(Place::path).collect();
     (files(&root), files(&root.join("_merged")))
 }
 
@@ -165,7 +165,7 @@ fn a_file_that_has_gone_takes_no_other_along() {
     let lake = lake_of(4);
     compact_all(&lake);
     let mut table = open(&lake, &PLAYS);
-    let replaced = table.root.partitioned_files().unwrap();
+    let replaced = table.root.partitioned_files();
     let merged = entries(&table).unwrap();
     let removal = CompactIntent { files: Vec::new(), removed: vec![merged[1].name.clone()] };
     assert!(append(&mut open(&lake, &PLAYS), &removal).unwrap());
@@ -205,7 +205,7 @@ fn a_final_name_that_somebody_deletes_is_linked_again() {
     compact_all(&lake);
     let merged: Vec<_> = entries(&open(&lake, &PLAYS)).unwrap();
     let root = open(&lake, &PLAYS).root;
-    let replaced = root.partitioned_files().unwrap().into_iter().map(|file| (file, 0)).collect();
+    let replaced = root.partitioned_files().into_iter().map(|file| (file, 0)).collect();
     let mut delete = |replaced: &[(Place, u64)]| {
         for (file, _) in replaced {
             fs::remove_file(file.path()).unwrap();

@@ -21,7 +21,10 @@ use delta_kernel_default_engine::DefaultEngineBuilder;
 use delta_kernel_default_engine::executor::tokio::TokioMultiThreadExecutor;
 use url::Url;
 
-use names::{create_folder, remove_if_there, rename, sync_all, sync_folders, sync_parent, write_temporary};
+use names::{
+    create_folder, remove_if_there, rename, sync_all, sync_folder, sync_folders, sync_parent, unless_missing,
+    write_temporary,
+};
 
 use super::contract::{About, Lease, Store};
 use super::object::{Draft, Object, ReadAt};
@@ -48,8 +51,8 @@ impl Store for Posix {
         self.path(key).display().to_string()
     }
 
-    fn url(&self) -> Result<Url> {
-        Url::from_directory_path(&self.root).map_err(|()| anyhow!("{} is not an absolute path", self.root.display()))
+    fn url(&self, key: &str) -> Result<Url> {
+        Url::from_directory_path(self.path(key)).map_err(|()| anyhow!("{} is not an absolute path", self.shown(key)))
     }
 
     fn key_of(&self, url: &Url) -> Option<String> {
@@ -73,32 +76,33 @@ impl Store for Posix {
         Ok(Arc::new(Self::new(self.path(key).canonicalize()?)))
     }
 
-    fn foreign_owner(&self) -> Option<String> {
-        owner::foreign(&self.root)
+    fn foreign_owner(&self, key: &str) -> Option<String> {
+        owner::foreign(&self.path(key))
     }
 
-    fn about(&self, key: &str) -> io::Result<About> {
-        let metadata = fs::metadata(self.path(key))?;
-        Ok(About {
-            size_bytes: metadata.len(),
-            modified: metadata.modified()?,
-            is_folder: metadata.is_dir(),
-            names: metadata.nlink(),
-        })
+    fn about(&self, key: &str) -> io::Result<Option<About>> {
+        let Some(metadata) = unless_missing(fs::metadata(self.path(key)))? else { return Ok(None) };
+        let (size_bytes, modified) = (metadata.len(), metadata.modified()?);
+        Ok(Some(About { size_bytes, modified, is_folder: metadata.is_dir(), names: metadata.nlink() }))
     }
 
-    fn read(&self, key: &str) -> io::Result<Vec<u8>> {
-        fs::read(self.path(key))
+    fn read(&self, key: &str) -> Result<Vec<u8>> {
+        fs::read(self.path(key)).with_context(|| format!("cannot read {}", self.shown(key)))
+    }
+
+    fn read_if_there(&self, key: &str) -> io::Result<Option<Vec<u8>>> {
+        unless_missing(fs::read(self.path(key)))
     }
 
     fn open(&self, key: &str) -> io::Result<Object> {
         Object::new(File::open(self.path(key))?)
     }
 
-    fn names(&self, key: &str) -> io::Result<Vec<String>> {
+    fn names(&self, key: &str) -> Result<Vec<String>> {
+        let context = || format!("cannot list the folder {}", self.shown(key));
         let mut names = Vec::new();
-        for entry in fs::read_dir(self.path(key))? {
-            names.extend(entry?.file_name().into_string());
+        for entry in fs::read_dir(self.path(key)).with_context(context)? {
+            names.extend(entry.with_context(context)?.file_name().into_string());
         }
         names.sort();
         Ok(names)
@@ -108,15 +112,11 @@ impl Store for Posix {
     fn partitions(&self, key: &str, visit: &mut dyn FnMut(&str, Vec<String>) -> Result<()>) -> Result<()> {
         let mut folders = vec![key.to_owned()];
         while let Some(folder) = folders.pop() {
-            let path = self.path(&folder);
-            let context = || format!("cannot list the folder {}", path.display());
-            let entries = match fs::read_dir(&path) {
-                // A concurrent vacuum removes empty folders.
-                Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                entries => entries.with_context(context)?,
-            };
+            let context = || format!("cannot list the folder {}", self.shown(&folder));
+            // A concurrent vacuum removes empty folders.
+            let entries = unless_missing(fs::read_dir(self.path(&folder))).with_context(context)?;
             let mut files = Vec::new();
-            for entry in entries {
+            for entry in entries.into_iter().flatten() {
                 let entry = entry.with_context(context)?;
                 let kind = entry.file_type().with_context(context)?;
                 let Ok(name) = entry.file_name().into_string() else { continue };
@@ -144,22 +144,22 @@ impl Store for Posix {
     }
 
     /// The files are synced together.
-    fn put_all(&self, objects: &[(String, &[u8])]) -> Result<()> {
+    fn put_all(&self, key: &str, objects: &[(String, &[u8])]) -> Result<()> {
+        let folder = self.path(key);
         let (mut made, mut open) = (Vec::new(), Vec::new());
         let mut put = || {
-            for (key, content) in objects {
-                let path = self.path(key);
+            for (name, content) in objects {
+                let path = folder.join(name);
                 let created = OpenOptions::new().write(true).create_new(true).open(&path);
                 let mut file = created.with_context(|| format!("cannot create {}", path.display()))?;
-                made.push(key);
+                made.push(path.clone());
                 file.write_all(content).with_context(|| format!("cannot write {}", path.display()))?;
                 open.push(file);
             }
-            let folder = objects.first().and_then(|(key, _)| Some(self.path(key).parent()?.to_path_buf()));
-            sync_all(&open).with_context(|| format!("cannot sync files in {}", folder.unwrap_or_default().display()))
+            sync_all(&open).with_context(|| format!("cannot sync files in {}", folder.display()))
         };
         if let Err(error) = put() {
-            made.into_iter().try_for_each(|key| remove_if_there(&self.path(key)))?;
+            made.iter().try_for_each(|path| remove_if_there(path))?;
             return Err(error);
         }
         Ok(())
@@ -187,28 +187,28 @@ impl Store for Posix {
         sync_parent(&path)
     }
 
-    fn sync_names(&self, key: &str) -> io::Result<()> {
-        File::open(self.path(key))?.sync_all()
+    fn sync_names(&self, key: &str) -> Result<()> {
+        sync_folder(&self.path(key))
     }
 
-    fn publish(&self, moves: &[(&str, &str)], between: &mut dyn FnMut() -> io::Result<()>) -> Result<()> {
-        let mut folders = BTreeSet::new();
+    fn publish(&self, key: &str, moves: &[(&str, &str)], between: &mut dyn FnMut() -> io::Result<()>) -> Result<()> {
+        let (folder, mut folders) = (self.path(key), BTreeSet::new());
         for (index, (from, to)) in moves.iter().enumerate() {
             if index > 0 {
                 between()?;
             }
-            let to = self.path(to);
-            rename(&self.path(from), &to)?;
+            let to = folder.join(to);
+            rename(&folder.join(from), &to)?;
             // The parent folders are synced even if they existed before: the process that created
             // them may have died before it synced them.
-            let above = to.ancestors().skip(1).take_while(|above| above.starts_with(&self.root));
+            let above = to.ancestors().skip(1).take_while(|above| above.starts_with(&folder));
             folders.extend(above.map(Path::to_path_buf));
         }
         sync_folders(&folders)
     }
 
-    fn publish_folder(&self, from: &str, to: &str, last: &str) -> Result<()> {
-        let [from, to] = [from, to].map(|key| self.path(key));
+    fn publish_folder(&self, key: &str, to: &str, last: &str) -> Result<()> {
+        let [from, to] = [key, to].map(|key| self.path(key));
         if to.exists() {
             remove_if_there(&to.join(last))?;
             fs::remove_dir_all(&to).with_context(|| format!("cannot remove {}", to.display()))?;
@@ -217,8 +217,8 @@ impl Store for Posix {
         sync_parent(&to)
     }
 
-    fn link(&self, from: &str, to: &str) -> Result<bool> {
-        let [from, to] = [from, to].map(|key| self.path(key));
+    fn link(&self, key: &str, to: &str) -> Result<bool> {
+        let [from, to] = [key, to].map(|key| self.path(key));
         let context = || format!("cannot link {} as {}", from.display(), to.display());
         let touched = File::open(&from).and_then(|file| file.set_modified(SystemTime::now()));
         touched.with_context(|| format!("cannot change the time of {}", from.display()))?;
@@ -237,15 +237,12 @@ impl Store for Posix {
         }
     }
 
-    fn remove(&self, key: &str) -> io::Result<()> {
-        match fs::remove_file(self.path(key)) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            removed => removed,
-        }
+    fn remove(&self, key: &str) -> Result<()> {
+        remove_if_there(&self.path(key))
     }
 
-    fn remove_folder(&self, key: &str) -> io::Result<()> {
-        fs::remove_dir_all(self.path(key))
+    fn remove_folder(&self, key: &str) -> Result<()> {
+        fs::remove_dir_all(self.path(key)).with_context(|| format!("cannot remove {}", self.shown(key)))
     }
 
     fn prune(&self, key: &str) {

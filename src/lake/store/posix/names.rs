@@ -50,11 +50,15 @@ pub fn sync_folders<'a>(folders: impl IntoIterator<Item = &'a PathBuf>) -> Resul
     Ok(())
 }
 
+/// Makes the names of the files in `folder` durable.
+pub fn sync_folder(folder: &Path) -> Result<()> {
+    let synced = File::open(folder).and_then(|opened| opened.sync_all());
+    synced.with_context(|| format!("cannot sync the folder {}", folder.display()))
+}
+
 /// Makes the name of `path`, which is absolute, durable.
 pub fn sync_parent(path: &Path) -> Result<()> {
-    let Some(parent) = path.parent() else { return Ok(()) };
-    let synced = File::open(parent).and_then(|opened| opened.sync_all());
-    synced.with_context(|| format!("cannot sync the folder {}", parent.display()))
+    path.parent().map_or(Ok(()), sync_folder)
 }
 
 /// Creates `folder` and its missing parents, durably.
@@ -90,11 +94,14 @@ pub fn rename(from: &Path, to: &Path) -> Result<()> {
 
 /// Removes `path` if it exists.
 pub fn remove_if_there(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", path.display()))
-        }
-        _ => Ok(()),
+    unless_missing(fs::remove_file(path)).map(drop).with_context(|| format!("cannot remove {}", path.display()))
+}
+
+/// What was `found`; `None` if there is nothing.
+pub fn unless_missing<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        found => found.map(Some),
     }
 }
 
