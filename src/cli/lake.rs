@@ -213,7 +213,7 @@ fn lock(lake: &Place) -> Result<Lock> {
             Some(lock) => return Ok(lock),
             None if began.elapsed() < LOCK_WAIT => std::thread::sleep(LOCK_WAIT / 100),
             None => {
-                bail!("another process compacts or vacuums the lake {}: let it finish, then try again", lake)
+                bail!("another process compacts or vacuums the lake {lake}: let it finish, then try again")
             }
         }
     }

@@ -226,7 +226,7 @@ pub fn alone(lake: &Place, workers: usize) -> Result<()> {
     output::print_text(&checked.report)?;
     match checked.problems {
         0 => Ok(()),
-        1 => bail!("the lake {} is not whole: what is wrong stands above", lake),
-        problems => bail!("the lake {} is not whole: {problems} problems stand above", lake),
+        1 => bail!("the lake {lake} is not whole: what is wrong stands above"),
+        problems => bail!("the lake {lake} is not whole: {problems} problems stand above"),
     }
 }

@@ -36,11 +36,9 @@ pub fn check(lake: &Place) -> Result<()> {
         return Ok(());
     }
     bail!(
-        "the lake {} does not add up: by its offsets it has {records} plays and dead letters, and by its files {plays} plays and \
-         {letters} dead letters. Its log is damaged, or somebody has added or deleted rows: `reprise lake check --lake {}` says \
-         more. Nothing was read or changed",
-        lake,
-        lake
+        "the lake {lake} does not add up: by its offsets it has {records} plays and dead letters, and by its files {plays} plays and \
+         {letters} dead letters. Its log is damaged, or somebody has added or deleted rows: `reprise lake check --lake {lake}` says \
+         more. Nothing was read or changed"
     )
 }
 

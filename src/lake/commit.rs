@@ -45,9 +45,8 @@ impl Committer {
         let found = plays.progress()?;
         if found.epoch.is_some() && found.offsets.is_empty() {
             bail!(
-                "the lake {} has plays, and its log does not say up to which offsets: it is damaged, or was made before \
-                 version 0.1.0; `reprise replay` reads it. To go on from Kafka give --lake another folder",
-                lake
+                "the lake {lake} has plays, and its log does not say up to which offsets: it is damaged, or was made before \
+                 version 0.1.0; `reprise replay` reads it. To go on from Kafka give --lake another folder"
             );
         }
         Ok(found)
@@ -203,28 +202,25 @@ impl Committer {
 fn check_identity(lake: &Place, table: &Table, identity: &Identity) -> Result<()> {
     let (Some(topic), Some(cluster_id)) = (table.topic(), table.cluster_id()) else {
         bail!(
-            "the lake {} does not say which topic it came from, so it was not made by `reprise run` and cannot be \
-             continued: `reprise replay` reads it; give --lake another folder",
-            lake
+            "the lake {lake} does not say which topic it came from, so it was not made by `reprise run` and cannot be \
+             continued: `reprise replay` reads it; give --lake another folder"
         );
     };
     if topic != identity.topic {
-        bail!("the lake {} holds the topic {topic}, not {}: give each topic a lake of its own", lake, identity.topic);
+        bail!("the lake {lake} holds the topic {topic}, not {}: give each topic a lake of its own", identity.topic);
     }
     if cluster_id != identity.cluster_id {
         bail!(
-            "the lake {} was filled from the Kafka cluster {cluster_id}, not {}: its offsets mean nothing here; give \
+            "the lake {lake} was filled from the Kafka cluster {cluster_id}, not {}: its offsets mean nothing here; give \
              --lake another folder, or --brokers of the cluster it came from",
-            lake,
             identity.cluster_id
         );
     }
     match (table.topic_id(), &identity.topic_id) {
         (Some(known), Some(found)) if known != found => bail!(
-            "topic {topic} is not the one that the lake {} was made from: its id was {known}, and now it is {found}. It was \
+            "topic {topic} is not the one that the lake {lake} was made from: its id was {known}, and now it is {found}. It was \
              deleted and made again, which is another topic to Kafka. This lake is whole, and `reprise replay` reads it: keep it, \
-             and give the new topic a lake of its own by --lake",
-            lake
+             and give the new topic a lake of its own by --lake"
         ),
         _ => Ok(()),
     }

@@ -142,7 +142,11 @@ impl Place {
     /// All files of [`Place::for_each_partition`], sorted.
     pub fn partitioned_files(&self) -> Vec<Self> {
         let mut files = Vec::new();
-        self.for_each_partition(|_, of_partition| Ok(files.extend(of_partition))).unwrap();
+        let listed = self.for_each_partition(|_, of_partition| {
+            files.extend(of_partition);
+            Ok(())
+        });
+        listed.unwrap();
         files.sort();
         files
     }
