@@ -181,9 +181,10 @@ fn columns(batches: &[PlayBatch], names: &[&str]) -> Vec<ArrayRef> {
         let columns = names.iter().map(|name| {
             let column = batch.columns().column_by_name(name).unwrap();
             let is_text = matches!(column.data_type(), DataType::Dictionary(..));
-            (*name, if is_text { cast(column, &DataType::Utf8).unwrap() } else { column.clone() })
+            // Nullable, because a later batch may have nulls where the first has none.
+            (*name, if is_text { cast(column, &DataType::Utf8).unwrap() } else { column.clone() }, true)
         });
-        RecordBatch::try_from_iter(columns).unwrap()
+        RecordBatch::try_from_iter_with_nullable(columns).unwrap()
     };
     let batches: Vec<_> = batches.iter().map(of_batch).collect();
     let schema = batches.first().map_or_else(|| Arc::new(Schema::empty()), RecordBatch::schema);
