@@ -146,6 +146,7 @@ fn link(kind: &TableKind, root: &Place, entry: &Entry, made: &mut Vec<Place>) ->
     let metadata = metadata.with_context(|| format!("cannot read {shown}, which the log of the lake names"))?;
     let name = entry.final_name().with_context(|| format!("{shown} is no merged file"))?;
     let place = root.join(name);
+    entry.place.touch()?;
     if entry.place.link(name)? {
         made.push(place);
     }

@@ -102,10 +102,13 @@ pub trait Store: Send + Sync {
     /// it says that it is complete: it is the last that appears, and the first that is replaced.
     fn publish_folder(&self, key: &str, to: &str, last: &str) -> Result<()>;
 
-    /// Gives the object `key` the further key `to`, and makes it look new, because other tools
-    /// delete an unknown object if it is old. Returns false if it had that key already, and fails if
-    /// `to` is another object. Only for stores whose readers find objects by name.
+    /// Gives the object `key` the further key `to`. Returns false if it had that key already, and
+    /// fails if `to` is another object. Only for stores whose readers find objects by name, like
+    /// [`Store::touch`].
     fn link(&self, key: &str, to: &str) -> Result<bool>;
+
+    /// Makes the object `key` look new: other tools delete an unknown one only if it is old.
+    fn touch(&self, key: &str) -> Result<()>;
 
     /// Deletes the object `key`, if it exists.
     fn remove(&self, key: &str) -> Result<()>;

@@ -53,6 +53,7 @@ operations! {
     publish(moves: &[(&str, &str)], between: &mut dyn FnMut() -> io::Result<()>) -> Result<()>;
     publish_folder(to: &str, last: &str) -> Result<()>;
     link(to: &str) -> Result<bool>;
+    touch() -> Result<()>;
     remove() -> Result<()>;
     remove_folder() -> Result<()>;
     prune();

@@ -215,7 +215,7 @@ impl Reader {
 
 impl OpenFile {
     fn next_piece(&mut self, left_out: &mut LeftOut) -> Result<Option<Piece>> {
-        let place = self.place.clone();
+        let place = &self.place;
         let context = || format!("cannot read {place}, a file of the lake");
         let (rows, batch, day) = match &mut self.rows {
             Rows::Groups(groups) => {

@@ -220,8 +220,6 @@ impl Store for Posix {
     fn link(&self, key: &str, to: &str) -> Result<bool> {
         let [from, to] = [key, to].map(|key| self.path(key));
         let context = || format!("cannot link {} as {}", from.display(), to.display());
-        let touched = File::open(&from).and_then(|file| file.set_modified(SystemTime::now()));
-        touched.with_context(|| format!("cannot change the time of {}", from.display()))?;
         // A vacuum may have removed the empty folder.
         to.parent().map_or(Ok(()), create_folder).with_context(context)?;
         match fs::hard_link(&from, &to) {
@@ -235,6 +233,11 @@ impl Store for Posix {
             }
             linked => linked.map(|()| true).with_context(context),
         }
+    }
+
+    fn touch(&self, key: &str) -> Result<()> {
+        let touched = File::open(self.path(key)).and_then(|file| file.set_modified(SystemTime::now()));
+        touched.with_context(|| format!("cannot change the time of {}", self.shown(key)))
     }
 
     fn remove(&self, key: &str) -> Result<()> {
