@@ -52,7 +52,7 @@ fn hinted(log: &Place) -> Option<u64> {
 
 /// Describes the first line of a log entry that is not a JSON object.
 fn damaged_line(entry: &Place) -> Option<String> {
-    let mut lines = (1..).zip(entry.open().ok()?.reader().lines());
+    let mut lines = (1..).zip(entry.open().ok()?.reader(0).lines());
     let is_damaged = |line: &std::io::Result<String>| match line {
         Ok(line) => {
             !line.trim().is_empty() && !serde_json::from_str::<Value>(line).is_ok_and(|action| action.is_object())

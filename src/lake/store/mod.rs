@@ -1,10 +1,9 @@
 //! Where a lake is kept. Only this folder knows paths: all other code names the objects of a lake
-//! by [`Place`]s, and what these do, the [`Store`] does.
+//! by [`Place`]s, whose operations are those of a [`Store`](contract::Store).
 //!
-//! A store makes an object appear under its name complete and durable, or not at all. So a lake can
-//! lie wherever a name can be taken once ([`Store::put_if_absent`]). Folders, locks and second
-//! names are there for a file system: readers that find files by name must see each play once
-//! there, and people start a second writer by mistake.
+//! A store makes an object appear under its name complete and durable, or not at all, so the
+//! protocol of the lake rests on names that can be taken once. Folders, renames and second names
+//! are for stores whose readers find files by name, and must see each play once.
 
 mod address;
 mod contract;

@@ -51,12 +51,8 @@ impl Object {
         self.length
     }
 
-    /// A reader of all bytes, in order.
-    pub fn reader(&self) -> BufReader<Rest> {
-        self.reader_from(0)
-    }
-
-    fn reader_from(&self, at: u64) -> BufReader<Rest> {
+    /// A reader of the bytes from the offset `at` on, in order.
+    pub fn reader(&self, at: u64) -> BufReader<Rest> {
         BufReader::new(Rest { object: self.clone(), at })
     }
 
@@ -95,7 +91,7 @@ impl ChunkReader for Object {
     type T = BufReader<Rest>;
 
     fn get_read(&self, start: u64) -> Result<Self::T> {
-        Ok(self.reader_from(start))
+        Ok(self.reader(start))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
