@@ -19,7 +19,9 @@ use arrow::array::RecordBatch;
 use differential_dataflow::AsCollection;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::{ArrowWriter, ProjectionMask};
-use reprise::stages::{Decoder, Encoded, Encoder, LakeFile, LongTail, Mix, Plays, Reader, Record, Selection};
+use reprise::stages::{
+    Decoder, Encoded, Encoder, LakeFile, LongTail, Mix, Plays, Reader, Record, Selection, open_store,
+};
 use reprise_dataflows::count::summarise::Summariser;
 use reprise_dataflows::keys::item::ItemKey;
 use reprise_dataflows::play::{DAY_US, HOUR_US, PlayBatch};
@@ -311,13 +313,13 @@ fn files(folder: &std::path::Path, batches: &[PlayBatch]) -> Vec<LakeFile> {
     let mut encoder = Encoder::default();
     batches.iter().for_each(|batch| encoder.add(batch.columns().clone()).expect("these are plays"));
     let file = |(hour, file): (i64, Encoded)| {
-        let path = folder.join(format!("{hour}.parquet"));
-        std::fs::write(&path, &file.bytes).expect("there is room");
+        let place = open_store(folder).expect("it has a plain name").join(&format!("{hour}.parquet"));
+        std::fs::write(place.to_string(), &file.bytes).expect("there is room");
         LakeFile {
             day: hour.div_euclid(24) as i32,
             hour: hour.rem_euclid(24) as u8,
             filing: reprise::stages::Filing::ByHour,
-            path: path.into(),
+            place,
             size_bytes: file.bytes.len() as u64,
             rows: file.metadata.file_metadata().num_rows() as u64,
             min_timestamp_us: Some(hour * HOUR_US),
@@ -347,7 +349,8 @@ fn scan(files: &[LakeFile]) -> u64 {
 
 fn scan_plain(files: &[LakeFile]) -> usize {
     let rows_of = |file: &LakeFile| {
-        let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(&file.path).expect("it is there"));
+        let builder =
+            ParquetRecordBatchReaderBuilder::try_new(File::open(file.place.to_string()).expect("it is there"));
         let builder = builder.expect("the file is whole");
         let mask = ProjectionMask::columns(builder.parquet_schema(), plan().columns(false));
         let batches = builder.with_projection(mask).with_batch_size(64 << 10).build().expect("the columns are there");

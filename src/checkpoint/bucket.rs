@@ -1,7 +1,5 @@
-//! A hash bucket of items on disk: their tallies in order of key and item, and their names.
+//! A hash bucket of items in the store: their tallies in order of key and item, and their names.
 
-use std::fs::{File, OpenOptions};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -15,6 +13,8 @@ use parquet::basic::Compression;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use reprise_dataflows::keys::item::ItemKey;
 use reprise_dataflows::names::catalogue::{Naming, TrackInfo};
+
+use crate::lake::store::{Draft, Place};
 
 /// The number of buckets. A power of two, so that with 1, 2, 4, 8 or 16 workers each reads exactly
 /// the items that it owns.
@@ -41,7 +41,7 @@ pub fn names_file(bucket: usize) -> String {
 
 /// Reads the tallies of a bucket in order, one batch at a time.
 pub struct Tallies {
-    path: PathBuf,
+    file: Place,
     batches: ParquetRecordBatchReader,
 }
 
@@ -50,9 +50,9 @@ impl Tallies {
     ///
     /// # Errors
     /// If its file cannot be read.
-    pub fn open(folder: &Path, bucket: usize) -> Result<Self> {
-        let path = folder.join(tallies_file(bucket));
-        Ok(Self { batches: open(&path)?, path })
+    pub fn open(folder: &Place, bucket: usize) -> Result<Self> {
+        let file = folder.join(&tallies_file(bucket));
+        Ok(Self { batches: open(&file)?, file })
     }
 
     fn rows(&self, batch: &RecordBatch) -> Option<Vec<Row>> {
@@ -69,7 +69,7 @@ impl Iterator for Tallies {
     type Item = Result<Vec<Row>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let context = || format!("cannot read {}", self.path.display());
+        let context = || format!("cannot read {}", self.file);
         let batch = self.batches.next()?.with_context(context);
         Some(batch.and_then(|batch| self.rows(&batch).with_context(context)))
     }
@@ -77,7 +77,7 @@ impl Iterator for Tallies {
 
 /// Reads the names of a bucket's items, one batch at a time.
 pub struct Names {
-    path: PathBuf,
+    file: Place,
     batches: ParquetRecordBatchReader,
 }
 
@@ -86,9 +86,9 @@ impl Names {
     ///
     /// # Errors
     /// If its file cannot be read.
-    pub fn open(folder: &Path, bucket: usize) -> Result<Self> {
-        let path = folder.join(names_file(bucket));
-        Ok(Self { batches: open(&path)?, path })
+    pub fn open(folder: &Place, bucket: usize) -> Result<Self> {
+        let file = folder.join(&names_file(bucket));
+        Ok(Self { batches: open(&file)?, file })
     }
 
     fn namings(&self, batch: &RecordBatch) -> Option<Vec<Naming>> {
@@ -113,7 +113,7 @@ impl Iterator for Names {
     type Item = Result<Vec<Naming>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let context = || format!("cannot read {}", self.path.display());
+        let context = || format!("cannot read {}", self.file);
         let batch = self.batches.next()?.with_context(context);
         Some(batch.and_then(|batch| self.namings(&batch).with_context(context)))
     }
@@ -123,8 +123,8 @@ impl Iterator for Names {
 ///
 /// # Errors
 /// If `rows` fails, if the file exists or if it cannot be written.
-pub fn write_tallies(folder: &Path, bucket: usize, rows: impl Iterator<Item = Result<Row>>) -> Result<()> {
-    write(&folder.join(tallies_file(bucket)), tallies_schema(), rows, |rows| {
+pub fn write_tallies(folder: &Place, bucket: usize, rows: impl Iterator<Item = Result<Row>>) -> Result<()> {
+    write(&folder.join(&tallies_file(bucket)), tallies_schema(), rows, |rows| {
         let half = |half: usize| -> ArrayRef {
             Arc::new(UInt64Array::from_iter_values(rows.iter().map(|(_, item, _)| item.to_bits()[half])))
         };
@@ -141,8 +141,8 @@ pub fn write_tallies(folder: &Path, bucket: usize, rows: impl Iterator<Item = Re
 ///
 /// # Errors
 /// If the file exists or cannot be written.
-pub fn write_names(folder: &Path, bucket: usize, namings: impl Iterator<Item = Naming>) -> Result<()> {
-    write(&folder.join(names_file(bucket)), names_schema(), namings.map(Ok), |namings| {
+pub fn write_names(folder: &Place, bucket: usize, namings: impl Iterator<Item = Naming>) -> Result<()> {
+    write(&folder.join(&names_file(bucket)), names_schema(), namings.map(Ok), |namings| {
         let half = |half: usize| -> ArrayRef {
             Arc::new(UInt64Array::from_iter_values(namings.iter().map(|naming| naming.item.to_bits()[half])))
         };
@@ -182,22 +182,21 @@ fn names_schema() -> SchemaRef {
     ]))
 }
 
-fn open(path: &Path) -> Result<ParquetRecordBatchReader> {
-    let context = || format!("cannot read {}", path.display());
-    let file = File::open(path).with_context(context)?;
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).with_context(context)?;
+fn open(file: &Place) -> Result<ParquetRecordBatchReader> {
+    let context = || format!("cannot read {file}");
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file.open().with_context(context)?).with_context(context)?;
     builder.with_batch_size(BATCH_ROWS).build().with_context(context)
 }
 
 /// Writes and syncs a file, which must not exist.
 fn write<T>(
-    path: &Path,
+    file: &Place,
     schema: SchemaRef,
     rows: impl Iterator<Item = Result<T>>,
     columns: impl Fn(&[T]) -> Vec<ArrayRef>,
 ) -> Result<()> {
-    let context = || format!("cannot write {}", path.display());
-    let file = OpenOptions::new().write(true).create_new(true).open(path).with_context(context)?;
+    let context = || format!("cannot write {file}");
+    let draft = file.create().with_context(context)?;
     // Hashes do not compress, and a dictionary does not pay for them. Keys are sorted, so a
     // dictionary makes them a few runs.
     let properties = WriterProperties::builder()
@@ -206,7 +205,7 @@ fn write<T>(
         .set_column_dictionary_enabled("key".into(), true)
         .set_statistics_enabled(EnabledStatistics::None)
         .build();
-    let mut writer = ArrowWriter::try_new(file, schema.clone(), Some(properties)).with_context(context)?;
+    let mut writer = ArrowWriter::try_new(draft, schema.clone(), Some(properties)).with_context(context)?;
     let mut waiting = Vec::with_capacity(BATCH_ROWS);
     let mut rows = rows.fuse();
     loop {
@@ -220,7 +219,7 @@ fn write<T>(
         }
         if is_end {
             writer.finish().with_context(context)?;
-            return writer.inner().sync_all().with_context(context);
+            return writer.inner().sync().with_context(context);
         }
     }
 }

@@ -5,9 +5,7 @@
 //! the names of the items.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
 use std::iter::Peekable;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -20,7 +18,8 @@ use reprise_dataflows::rules::plan::{Key, Plan};
 use super::bucket::{self, BUCKETS, Row, Tallies};
 use super::manifest::{self, Manifest, Part};
 use super::opened::{Checkpoint, PREFIX, folder, list};
-use crate::lake::{Snapshot, check_is_lake, disk};
+use crate::lake::store::Place;
+use crate::lake::{Snapshot, check_is_lake};
 use crate::process::failpoint;
 use crate::source::lake::{Reader, Selection};
 
@@ -55,25 +54,18 @@ pub enum Made {
 ///
 /// # Errors
 /// If `lake` is not a lake or was imported, or if it cannot be read or written.
-pub fn make(lake: &Path, plan: &Plan, stop: &AtomicBool, progress: impl FnMut(u64, u64)) -> Result<Made> {
+pub fn make(lake: &Place, plan: &Plan, stop: &AtomicBool, progress: impl FnMut(u64, u64)) -> Result<Made> {
     check_is_lake(lake)?;
     let folder = folder(lake);
-    disk::create_folder(&folder)?;
-    let lock = File::create(folder.join(LOCK)).with_context(|| format!("cannot write to {}", folder.display()))?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(fs::TryLockError::WouldBlock) => return Ok(Made::Busy),
-        Err(fs::TryLockError::Error(error)) => {
-            return Err(error).with_context(|| format!("cannot lock {}", folder.join(LOCK).display()));
-        }
+    folder.create_folder()?;
+    let lock = folder.join(LOCK);
+    let lease = lock.lease().with_context(|| format!("cannot write to {folder}"))?;
+    if !lease.try_take().with_context(|| format!("cannot lock {lock}"))? {
+        return Ok(Made::Busy);
     }
     remove_unfinished(&folder)?;
     let snapshot = Snapshot::open(lake, None)?;
-    ensure!(
-        snapshot.topic().is_some(),
-        "the lake {} was imported: runs cannot use it, so it needs no checkpoint",
-        lake.display()
-    );
+    ensure!(snapshot.topic().is_some(), "the lake {lake} was imported: runs cannot use it, so it needs no checkpoint");
     let base = base(lake, &snapshot, plan)?;
     if base.as_ref().is_some_and(|base| base.manifest.offsets == snapshot.progress().offsets) {
         return Ok(Made::Nothing);
@@ -87,37 +79,34 @@ pub fn make(lake: &Path, plan: &Plan, stop: &AtomicBool, progress: impl FnMut(u6
 
 /// The newest usable checkpoint that has the same groupings as `plan`: its tallies can be merged in
 /// their order.
-fn base(lake: &Path, snapshot: &Snapshot, plan: &Plan) -> Result<Option<Checkpoint>> {
+fn base(lake: &Place, snapshot: &Snapshot, plan: &Plan) -> Result<Option<Checkpoint>> {
     let same = |checkpoint: &Checkpoint| checkpoint.manifest.counted_by == plan.counted_by();
     let candidates = list(lake)?.into_iter().rev().filter(|(version, _)| *version <= snapshot.version());
     Ok(candidates.filter_map(|(_, folder)| Checkpoint::open(&folder, snapshot).ok()).find(same))
 }
 
 /// Removes what crashed or stopped processes left unfinished. Requires the lock.
-fn remove_unfinished(folder: &Path) -> Result<()> {
-    for name in disk::names(folder)?.into_iter().filter(|name| name.starts_with(MAKING)) {
-        let path = folder.join(name);
-        fs::remove_dir_all(&path).with_context(|| format!("cannot remove {}", path.display()))?;
-    }
-    Ok(())
+fn remove_unfinished(folder: &Place) -> Result<()> {
+    let names = folder.names()?;
+    names.iter().filter(|name| name.starts_with(MAKING)).try_for_each(|name| folder.join(name).remove_folder())
 }
 
 /// Deletes all but the newest checkpoints. Deletes the manifest first, so that a partly deleted
 /// checkpoint is not one.
-fn remove_old(lake: &Path) -> Result<()> {
+fn remove_old(lake: &Place) -> Result<()> {
     let checkpoints = list(lake)?;
     for (_, folder) in &checkpoints[..checkpoints.len().saturating_sub(KEPT)] {
-        disk::remove_if_there(&folder.join(manifest::FILE))?;
-        fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+        folder.join(manifest::FILE).remove()?;
+        folder.remove_folder()?;
     }
     Ok(())
 }
 
 /// A checkpoint in progress.
 struct Maker {
-    checkpoints: PathBuf,
+    checkpoints: Place,
     /// The folder with the buckets of the last round; at first that of the base.
-    current: Option<PathBuf>,
+    current: Option<Place>,
     base: Option<Checkpoint>,
     keys: Interner<Key>,
     tallies: Vec<Vec<Row>>,
@@ -127,7 +116,7 @@ struct Maker {
 }
 
 impl Maker {
-    fn new(checkpoints: &Path, plan: &Plan, base: Option<Checkpoint>) -> Result<Self> {
+    fn new(checkpoints: &Place, plan: &Plan, base: Option<Checkpoint>) -> Result<Self> {
         debug_assert!(base.as_ref().is_none_or(|base| base.manifest.counted_by == plan.counted_by()));
         let mut names: Vec<BTreeMap<ItemKey, Naming>> = vec![BTreeMap::new(); BUCKETS];
         if let Some(base) = &base {
@@ -138,7 +127,7 @@ impl Maker {
             }
         }
         Ok(Self {
-            checkpoints: checkpoints.to_owned(),
+            checkpoints: checkpoints.clone(),
             current: base.as_ref().map(|base| base.folder.clone()),
             keys: base.iter().flat_map(|base| &base.keys).cloned().collect(),
             plays: base.as_ref().map_or(0, |base| base.manifest.plays),
@@ -204,7 +193,7 @@ impl Maker {
                  delete the folder {} and make a new checkpoint",
                 snapshot.version(),
                 self.plays,
-                self.checkpoints.display()
+                self.checkpoints
             );
         }
         Ok(Some(self))
@@ -228,8 +217,8 @@ impl Maker {
 
     /// Merges the tallies in memory with the buckets on disk, into new buckets.
     fn merge(&mut self) -> Result<()> {
-        let next = self.checkpoints.join(format!("{MAKING}{:016x}", rand::random::<u64>()));
-        disk::create_folder(&next)?;
+        let next = self.checkpoints.join(&format!("{MAKING}{:016x}", rand::random::<u64>()));
+        next.create_folder()?;
         for bucket in 0..BUCKETS {
             failpoint::reach("checkpoint-writing")?;
             let mut new = std::mem::take(&mut self.tallies[bucket]);
@@ -239,24 +228,23 @@ impl Maker {
             bucket::write_tallies(&next, bucket, Merged { old: old.peekable(), new: new.into_iter().peekable() })?;
         }
         self.unmerged = 0;
-        if let Some(last) = self.current.replace(next).filter(|last| !is_checkpoint(last)) {
-            fs::remove_dir_all(&last).with_context(|| format!("cannot remove {}", last.display()))?;
+        if let Some(last) = self.current.replace(next).filter(|last| !last.name().starts_with(PREFIX)) {
+            last.remove_folder()?;
         }
         Ok(())
     }
 
-    /// Completes the folder of the last round, and renames it to the checkpoint's name.
+    /// Completes the folder of the last round, and moves it to the checkpoint's name.
     fn publish(self, snapshot: &Snapshot, plan: &Plan) -> Result<()> {
         let making = self.current.context("nothing was counted")?;
         for (bucket, names) in self.names.into_iter().enumerate() {
             bucket::write_names(&making, bucket, names.into_values())?;
         }
-        let relative = |path: &Path| path.strip_prefix(snapshot.root()).unwrap_or(path).to_string_lossy().into_owned();
-        let files: Vec<String> = snapshot.files().iter().map(|file| relative(&file.path)).collect();
-        disk::replace(&making.join(manifest::KEYS), &serde_json::to_vec(self.keys.all())?)?;
-        disk::replace(&making.join(manifest::FILES), &serde_json::to_vec(&files)?)?;
+        let files: Vec<&str> = snapshot.files().iter().map(|file| file.place.key()).collect();
+        making.join(manifest::KEYS).replace(&serde_json::to_vec(self.keys.all())?)?;
+        making.join(manifest::FILES).replace(&serde_json::to_vec(&files)?)?;
         let parts = |name: fn(usize) -> String| {
-            (0..BUCKETS).map(|bucket| Part::of(&making.join(name(bucket)))).collect::<Result<Vec<_>>>()
+            (0..BUCKETS).map(|bucket| Part::of(&making.join(&name(bucket)))).collect::<Result<Vec<_>>>()
         };
         let progress = snapshot.progress();
         let manifest = Manifest {
@@ -275,21 +263,13 @@ impl Maker {
         };
         manifest.write(&making)?;
         failpoint::reach("checkpoint-written")?;
-        let place = self.checkpoints.join(format!("{PREFIX}{:020}", snapshot.version()));
-        if place.exists() {
-            // The existing one is damaged or was made for other charts, otherwise it would have
-            // been the base.
-            fs::remove_dir_all(&place).with_context(|| format!("cannot remove {}", place.display()))?;
-        }
-        fs::rename(&making, &place).with_context(|| format!("cannot rename {}", making.display()))?;
-        disk::sync_folder(&self.checkpoints)?;
+        // An existing one of this version is damaged or was made for other charts, otherwise it
+        // would have been the base.
+        let place = self.checkpoints.join(&format!("{PREFIX}{:020}", snapshot.version()));
+        making.publish_folder(place.key(), manifest::FILE)?;
         failpoint::reach("checkpoint-renamed")?;
         Ok(())
     }
-}
-
-fn is_checkpoint(folder: &Path) -> bool {
-    folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX))
 }
 
 fn rows(piece: Result<Vec<Row>>) -> Box<dyn Iterator<Item = Result<Row>>> {

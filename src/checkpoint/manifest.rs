@@ -2,9 +2,7 @@
 //! and the digests of its files.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::hash::Hasher;
-use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use reprise_dataflows::rules::plan::translation::CountedBy;
@@ -13,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::bucket::{self, BUCKETS};
-use crate::lake::disk;
+use crate::lake::store::Place;
 
 /// The file name of the manifest.
 pub const FILE: &str = "manifest.json";
@@ -72,21 +70,21 @@ pub struct Part {
 }
 
 impl Part {
-    /// Describes the file at `path`.
+    /// Describes `file`.
     ///
     /// # Errors
     /// If it cannot be read.
-    pub fn of(path: &Path) -> Result<Self> {
-        let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    pub fn of(file: &Place) -> Result<Self> {
+        let bytes = file.read()?;
         Ok(Self { size_bytes: bytes.len() as u64, digest: digest(&bytes) })
     }
 
-    /// The content of the file at `path`, checked by size and digest.
-    fn read(&self, path: &Path) -> Result<Vec<u8>> {
-        let size_bytes = fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?.len();
-        ensure!(size_bytes == self.size_bytes, "{} has {size_bytes} bytes, not {}", path.display(), self.size_bytes);
-        let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        ensure!(digest(&bytes) == self.digest, "{} is damaged: its digest does not match", path.display());
+    /// The content of `file`, checked by size and digest.
+    fn read(&self, file: &Place) -> Result<Vec<u8>> {
+        let size_bytes = size_of(file)?;
+        ensure!(size_bytes == self.size_bytes, "{file} has {size_bytes} bytes, not {}", self.size_bytes);
+        let bytes = file.read()?;
+        ensure!(digest(&bytes) == self.digest, "{file} is damaged: its digest does not match");
         Ok(bytes)
     }
 }
@@ -97,25 +95,21 @@ impl Manifest {
     ///
     /// # Errors
     /// If it cannot be read, is damaged or has another format.
-    pub fn read(folder: &Path) -> Result<Self> {
-        let path = folder.join(FILE);
-        let context = || format!("cannot read {}", path.display());
-        ensure!(fs::metadata(&path).with_context(context)?.len() <= BYTES_MAX, "{} is too large", path.display());
-        let bytes = fs::read(&path).with_context(context)?;
+    pub fn read(folder: &Place) -> Result<Self> {
+        let file = folder.join(FILE);
+        let context = || format!("cannot read {file}");
+        ensure!(size_of(&file)? <= BYTES_MAX, "{file} is too large");
+        let bytes = file.read()?;
         let end = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
         let (claimed, json) = (&bytes[..end], bytes.get(end + 1..).unwrap_or_default());
-        ensure!(claimed == digest(json).as_bytes(), "{} is damaged: its digest does not match", path.display());
+        ensure!(claimed == digest(json).as_bytes(), "{file} is damaged: its digest does not match");
         // The fields of other formats are unknown, so the format is parsed first.
         let Format { format } = serde_json::from_slice(json).with_context(context)?;
         if format != FORMAT {
-            bail!("{} has the format {format}, but this version of reprise reads {FORMAT}", path.display());
+            bail!("{file} has the format {format}, but this version of reprise reads {FORMAT}");
         }
         let manifest: Self = serde_json::from_slice(json).with_context(context)?;
-        ensure!(
-            manifest.tallies.len() == BUCKETS && manifest.names.len() == BUCKETS,
-            "{} lacks buckets",
-            path.display()
-        );
+        ensure!(manifest.tallies.len() == BUCKETS && manifest.names.len() == BUCKETS, "{file} lacks buckets");
         Ok(manifest)
     }
 
@@ -123,31 +117,35 @@ impl Manifest {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn write(&self, folder: &Path) -> Result<()> {
+    pub fn write(&self, folder: &Place) -> Result<()> {
         let json = serde_json::to_string_pretty(self)?;
-        disk::replace(&folder.join(FILE), format!("{}\n{json}", digest(json.as_bytes())).as_bytes())
+        folder.join(FILE).replace(format!("{}\n{json}", digest(json.as_bytes())).as_bytes())
     }
 
     /// The content of a JSON part in the file `name`.
     ///
     /// # Errors
     /// If it cannot be read or its digest differs.
-    pub fn json<T: DeserializeOwned>(&self, folder: &Path, part: &Part, name: &str) -> Result<T> {
-        let path = folder.join(name);
-        serde_json::from_slice(&part.read(&path)?).with_context(|| format!("cannot read {}", path.display()))
+    pub fn json<T: DeserializeOwned>(&self, folder: &Place, part: &Part, name: &str) -> Result<T> {
+        let file = folder.join(name);
+        serde_json::from_slice(&part.read(&file)?).with_context(|| format!("cannot read {file}"))
     }
 
     /// Checks the digests of all buckets.
     ///
     /// # Errors
     /// Names the first file that cannot be read or is damaged.
-    pub fn check_buckets(&self, folder: &Path) -> Result<()> {
+    pub fn check_buckets(&self, folder: &Place) -> Result<()> {
         for bucket in 0..BUCKETS {
-            self.tallies[bucket].read(&folder.join(bucket::tallies_file(bucket)))?;
-            self.names[bucket].read(&folder.join(bucket::names_file(bucket)))?;
+            self.tallies[bucket].read(&folder.join(&bucket::tallies_file(bucket)))?;
+            self.names[bucket].read(&folder.join(&bucket::names_file(bucket)))?;
         }
         Ok(())
     }
+}
+
+fn size_of(file: &Place) -> Result<u64> {
+    Ok(file.open().with_context(|| format!("cannot read {file}"))?.size_bytes())
 }
 
 fn digest(bytes: &[u8]) -> String {
@@ -159,13 +157,14 @@ fn digest(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lake::store;
 
     #[test]
     fn another_format_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let json = r#"{"format":1,"dimensions":[]}"#;
-        fs::write(folder.path().join(FILE), format!("{}\n{json}", digest(json.as_bytes()))).unwrap();
-        let message = Manifest::read(folder.path()).unwrap_err().to_string();
+        std::fs::write(folder.path().join(FILE), format!("{}\n{json}", digest(json.as_bytes()))).unwrap();
+        let message = Manifest::read(&store::open(folder.path()).unwrap()).unwrap_err().to_string();
         assert!(message.contains("has the format 1"), "{message}");
     }
 }

@@ -1,8 +1,9 @@
 //! Opens checkpoints, and finds the newest usable one of a lake.
 
 use super::manifest::Manifest;
+use crate::lake::MERGED;
 use crate::lake::Snapshot;
-use crate::lake::disk::MERGED;
+use crate::lake::store::Place;
 use crate::source::lake::Counted;
 use anyhow::{Context, Result, bail, ensure};
 use reprise_dataflows::Tally;
@@ -10,7 +11,6 @@ use reprise_dataflows::names::catalogue::Naming;
 use reprise_dataflows::rules::plan::translation::{CountedBy, Translation};
 use reprise_dataflows::rules::plan::{Key, Plan};
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The name of the folder of checkpoints in a lake.
@@ -22,7 +22,7 @@ pub(super) const PREFIX: &str = "checkpoint-";
 /// A usable checkpoint: undamaged, of this lake, and with all keys that the charts need.
 pub struct Checkpoint {
     /// The folder of the checkpoint.
-    pub(super) folder: PathBuf,
+    pub(super) folder: Place,
     /// Its manifest.
     pub manifest: Manifest,
     /// The keys of its tallies, by index.
@@ -33,14 +33,14 @@ pub struct Checkpoint {
 }
 
 /// The folder of the checkpoints of `lake`.
-pub fn folder(lake: &Path) -> PathBuf {
+pub fn folder(lake: &Place) -> Place {
     lake.join(FOLDER)
 }
 
 /// The newest checkpoint from which the charts of `plan` can be rebuilt up to `snapshot`. Logs a
 /// warning for checkpoints that cannot be read, and a notice for those that lack keys. `None` means
 /// that the whole lake is to be read.
-pub fn newest(lake: &Path, snapshot: &Snapshot, plan: &Plan) -> Option<Checkpoint> {
+pub fn newest(lake: &Place, snapshot: &Snapshot, plan: &Plan) -> Option<Checkpoint> {
     let listed = list(lake).unwrap_or_else(|error| {
         tracing::warn!("no checkpoint is used, and the lake is read instead: {error:#}");
         Vec::new()
@@ -52,7 +52,7 @@ pub fn newest(lake: &Path, snapshot: &Snapshot, plan: &Plan) -> Option<Checkpoin
         match Checkpoint::open(&folder, snapshot) {
             Err(error) => {
                 tracing::warn!(
-                    checkpoint = %folder.display(),
+                    checkpoint = %folder,
                     "a checkpoint is not used, and the lake is read instead: {error:#}; it can be deleted"
                 );
             }
@@ -60,7 +60,7 @@ pub fn newest(lake: &Path, snapshot: &Snapshot, plan: &Plan) -> Option<Checkpoin
                 Ok(translation) => return Some(checkpoint.translate(&translation)),
                 Err(lacks) => {
                     tracing::info!(
-                        checkpoint = %folder.display(),
+                        checkpoint = %folder,
                         "the checkpoint was made for other charts and does not count {}: reading the lake instead",
                         described(&lacks)
                     );
@@ -75,15 +75,14 @@ pub fn newest(lake: &Path, snapshot: &Snapshot, plan: &Plan) -> Option<Checkpoin
 ///
 /// # Errors
 /// If it is missing here, damaged, or lacks keys that `plan` needs.
-pub fn of_version(lake: &Path, version: u64, snapshot: &Snapshot, plan: &Plan) -> Result<Checkpoint> {
+pub fn of_version(lake: &Place, version: u64, snapshot: &Snapshot, plan: &Plan) -> Result<Checkpoint> {
     let found = list(lake)?.into_iter().find(|(of, _)| *of == version);
-    let (_, folder) =
-        found.with_context(|| format!("there is no checkpoint of version {version} in {}", lake.display()))?;
-    let checkpoint = Checkpoint::open(&folder, snapshot)
-        .with_context(|| format!("the checkpoint {} cannot be used", folder.display()))?;
+    let (_, folder) = found.with_context(|| format!("there is no checkpoint of version {version} in {lake}"))?;
+    let checkpoint =
+        Checkpoint::open(&folder, snapshot).with_context(|| format!("the checkpoint {folder} cannot be used"))?;
     match plan.translation(&checkpoint.manifest.counted_by) {
         Ok(translation) => Ok(checkpoint.translate(&translation)),
-        Err(lacks) => bail!("the checkpoint {} does not count {}", folder.display(), described(&lacks)),
+        Err(lacks) => bail!("the checkpoint {folder} does not count {}", described(&lacks)),
     }
 }
 
@@ -91,17 +90,14 @@ pub fn of_version(lake: &Path, version: u64, snapshot: &Snapshot, plan: &Plan) -
 ///
 /// # Errors
 /// If the folder cannot be listed.
-pub(super) fn list(lake: &Path) -> Result<Vec<(u64, PathBuf)>> {
+pub(super) fn list(lake: &Place) -> Result<Vec<(u64, Place)>> {
     let folder = folder(lake);
-    if !folder.is_dir() {
+    if !folder.is_folder() {
         return Ok(Vec::new());
     }
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))? {
-        let path = entry.with_context(|| format!("cannot list {}", folder.display()))?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix(PREFIX));
-        found.extend(name.and_then(|version| version.parse().ok()).map(|version| (version, path)));
-    }
+    let names = folder.names()?;
+    let version = |name: &String| Some((name.strip_prefix(PREFIX)?.parse().ok()?, folder.join(name)));
+    let mut found: Vec<_> = names.iter().filter_map(version).collect();
     found.sort();
     Ok(found)
 }
@@ -125,7 +121,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// If it is damaged, cannot be read, or was made from another lake.
-    pub(super) fn open(folder: &Path, snapshot: &Snapshot) -> Result<Self> {
+    pub(super) fn open(folder: &Place, snapshot: &Snapshot) -> Result<Self> {
         let manifest = Manifest::read(folder)?;
         let progress = snapshot.progress();
         ensure!(
@@ -143,7 +139,7 @@ impl Checkpoint {
         let keys: Vec<Key> = manifest.json(folder, &manifest.keys, super::manifest::KEYS)?;
         let files: Vec<String> = manifest.json(folder, &manifest.files, super::manifest::FILES)?;
         manifest.check_buckets(folder)?;
-        Ok(Self { folder: folder.to_owned(), manifest, keys, translated: Vec::new(), files })
+        Ok(Self { folder: folder.clone(), manifest, keys, translated: Vec::new(), files })
     }
 
     fn translate(mut self, translation: &Translation) -> Self {
@@ -155,9 +151,9 @@ impl Checkpoint {
     pub fn counted(&self, snapshot: &Snapshot) -> Arc<Counted> {
         // A merged file is published under another name, with the same plays.
         let published = self.files.iter().filter_map(|path| path.strip_prefix(MERGED)?.strip_prefix('/'));
-        let names: HashSet<&Path> = self.files.iter().map(String::as_str).chain(published).map(Path::new).collect();
-        let is_named = |path: &Path| path.strip_prefix(snapshot.root()).is_ok_and(|name| names.contains(name));
-        let files = snapshot.files().iter().filter(|file| is_named(&file.path)).map(|file| file.path.clone()).collect();
+        let names: HashSet<&str> = self.files.iter().map(String::as_str).chain(published).collect();
+        let files = snapshot.files().iter().map(|file| &file.place);
+        let files = files.filter(|place| names.contains(place.key())).cloned().collect();
         Arc::new(Counted { files, offsets: self.manifest.offsets.clone() })
     }
 

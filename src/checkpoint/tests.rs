@@ -45,7 +45,7 @@ type Counts = (
 /// files without one.
 fn counts(lake: &Lake, plan: &Plan, checkpoint: Option<Arc<Checkpoint>>) -> Counts {
     let (mut cells, mut panes, mut titles) = Counts::default();
-    let snapshot = Snapshot::open(&lake.path(), None).unwrap();
+    let snapshot = Snapshot::open(&lake.place(), None).unwrap();
     let counted = checkpoint.as_ref().map(|checkpoint| checkpoint.counted(&snapshot));
     let mut name = |naming: Naming| {
         let known = titles.entry(naming.item).or_insert_with(|| (naming.text.to_string(), None));
@@ -85,12 +85,12 @@ fn counts(lake: &Lake, plan: &Plan, checkpoint: Option<Arc<Checkpoint>>) -> Coun
 }
 
 fn make_now(lake: &Lake, plan: &Plan) -> Made {
-    make(&lake.path(), plan, &AtomicBool::new(false), |_, _| ()).unwrap()
+    make(&lake.place(), plan, &AtomicBool::new(false), |_, _| ()).unwrap()
 }
 
 fn newest_now(lake: &Lake, plan: &Plan) -> Option<Arc<Checkpoint>> {
-    let snapshot = Snapshot::open(&lake.path(), None).unwrap();
-    newest(&lake.path(), &snapshot, plan).map(Arc::new)
+    let snapshot = Snapshot::open(&lake.place(), None).unwrap();
+    newest(&lake.place(), &snapshot, plan).map(Arc::new)
 }
 
 /// Commits `rows` plays of partition 0 or 1, around the hour `hour`.
@@ -131,7 +131,7 @@ proptest! {
             prop_assert_eq!(checkpoint.is_some(), checkpoints > 0);
             prop_assert_eq!(counts(&lake, &plan, checkpoint), counts(&lake, &plan, None));
         }
-        prop_assert!(list(&lake.path()).unwrap().len() <= 2);
+        prop_assert!(list(&lake.place()).unwrap().len() <= 2);
     }
 
     /// One byte of one file differs, or the file is truncated or deleted.
@@ -160,7 +160,7 @@ proptest! {
             None => fs::remove_file(path).unwrap(),
         }
         let checkpoint = newest_now(&lake, &plan).expect("the other one is whole");
-        prop_assert!(!path.starts_with(&checkpoint.folder) );
+        prop_assert!(!path.starts_with(checkpoint.folder.path()));
         prop_assert_eq!(counts(&lake, &plan, Some(checkpoint)), counts(&lake, &plan, None));
         // The damage does not prevent the next checkpoint.
         commit(&mut committer, &mut writer, 5, 1, 0);
@@ -202,7 +202,7 @@ fn one_makes_a_checkpoint_at_a_time_and_may_be_stopped() {
     let (lake, plan) = (Lake::new(), plan(CHARTS));
     let (mut committer, mut writer) = lake.open();
     commit(&mut committer, &mut writer, 100, 0, 0);
-    let stopped = make(&lake.path(), &plan, &AtomicBool::new(true), |_, _| ()).unwrap();
+    let stopped = make(&lake.place(), &plan, &AtomicBool::new(true), |_, _| ()).unwrap();
     assert_eq!(stopped, Made::Stopped);
     fs::create_dir(lake.path().join(FOLDER).join("_making-left-by-somebody-who-died")).unwrap();
     let held = fs::File::create(lake.path().join(FOLDER).join("lock")).unwrap();
@@ -210,7 +210,7 @@ fn one_makes_a_checkpoint_at_a_time_and_may_be_stopped() {
     assert_eq!(make_now(&lake, &plan), Made::Busy);
     drop(held);
     assert!(matches!(make_now(&lake, &plan), Made::New { .. }));
-    let mut left: Vec<_> = crate::lake::disk::names(&lake.path().join(FOLDER)).unwrap();
+    let mut left: Vec<_> = lake.place().join(FOLDER).names().unwrap();
     left.retain(|name| !name.starts_with(PREFIX));
     assert_eq!(left, ["lock"]);
 }

@@ -14,7 +14,7 @@ use rdkafka::mocking::MockCluster;
 use tempfile::TempDir;
 
 use super::access::ServerAccess;
-use super::lake_folder::absolute;
+use super::lake_folder::open;
 use super::logging::{start_log, stop_flag};
 use super::options::{ChartsFile, default_workers};
 use super::parsers::{listen_address, parse_duration};
@@ -145,7 +145,7 @@ fn show(options: Options, lake: &DemoLake) -> Result<String> {
     let servers = cluster.bootstrap_servers();
     let run = Run {
         broker: TopicConfig::new(&servers, TOPIC),
-        lake: absolute(lake.path())?,
+        lake: open(lake.path())?,
         workers: options.workers,
         membership: None,
         definitions: with_history(options.charts.load()?, TRENDING_HISTORY),

@@ -2,7 +2,6 @@
 //! runs on the lake.
 
 use std::io::Write;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -21,6 +20,7 @@ use super::run::workers;
 use super::{checkpoint, verify};
 use crate::lake::maintenance;
 use crate::lake::maintenance::{Attention, DayUsage, Lock, TableUsage, Usage};
+use crate::lake::store::Place;
 use crate::process::failpoint;
 use crate::terminal::output::table::columns;
 use crate::terminal::output::unless_closed;
@@ -125,7 +125,7 @@ pub fn run(command: Command) -> Result<()> {
     failpoint::warn_if_set();
     match command {
         Command::Ls(options) => options.lake.advise(ls(&options)),
-        Command::Check(options) => options.lake.advise(verify::alone(&options.lake.absolute()?, options.workers)),
+        Command::Check(options) => options.lake.advise(verify::alone(&options.lake.open()?, options.workers)),
         Command::Compact(options) => options.lake.advise(compact(&options)),
         Command::Vacuum(options) => options.lake.advise(vacuum(&options)),
         Command::Checkpoint(options) => options.lake.advise(checkpoint::run(&options)),
@@ -133,7 +133,7 @@ pub fn run(command: Command) -> Result<()> {
 }
 
 fn ls(options: &LsOptions) -> Result<()> {
-    let usage = maintenance::usage(&options.lake.absolute()?)?;
+    let usage = maintenance::usage(&options.lake.open()?)?;
     let text = match options.format {
         Format::Table => describe(&usage),
         Format::Json => String::from_utf8(json::to_vec(&usage)?)? + "\n",
@@ -206,14 +206,14 @@ fn vacuum(options: &VacuumOptions) -> Result<()> {
 
 /// Takes the maintenance lock. A running instance holds it for a moment each minute, so this waits
 /// up to [`LOCK_WAIT`].
-fn lock(lake: &Path) -> Result<Lock> {
+fn lock(lake: &Place) -> Result<Lock> {
     let began = Instant::now();
     loop {
         match Lock::take(lake)? {
             Some(lock) => return Ok(lock),
             None if began.elapsed() < LOCK_WAIT => std::thread::sleep(LOCK_WAIT / 100),
             None => {
-                bail!("another process compacts or vacuums the lake {}: let it finish, then try again", lake.display())
+                bail!("another process compacts or vacuums the lake {lake}: let it finish, then try again")
             }
         }
     }

@@ -3,14 +3,14 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches, value_parser};
 
 use super::usage::WrongUsage;
-use crate::lake::disk::{refuse_ambiguous, refuse_object_store};
-use crate::lake::{DEAD_LETTERS, LOG, PLAYS, owner};
+use crate::lake::store::{self, Place};
+use crate::lake::{DEAD_LETTERS, LOG, PLAYS};
 
 /// The folder of a lake, as an argument or as an option. `Args` is not derived, because the
 /// argument must override the environment variable, which a container image sets, instead of
@@ -23,24 +23,24 @@ const ARGUMENT: &str = "lake_folder";
 const OPTION: &str = "lake";
 
 impl LakeFolder {
-    /// Its absolute path.
+    /// The lake.
     ///
     /// # Errors
     /// If it cannot be the folder of a lake, or is the folder of a single table.
-    pub fn absolute(&self) -> Result<PathBuf> {
-        let lake = absolute(&self.0)?;
-        refuse_table(&lake)?;
+    pub fn open(&self) -> Result<Place> {
+        let lake = open(&self.0)?;
+        refuse_table(Path::new(&lake.to_string()))?;
         Ok(lake)
     }
 
-    /// Its absolute path, for a command that writes there. Logs a warning if the lake belongs to
+    /// The lake, for a command that writes there. Logs a warning if the lake belongs to
     /// another user.
     ///
     /// # Errors
-    /// Like those of [`LakeFolder::absolute`].
-    pub fn to_write(&self) -> Result<PathBuf> {
-        let lake = self.absolute()?;
-        if let Some(foreign) = owner::foreign(&lake) {
+    /// Like those of [`LakeFolder::open`].
+    pub fn to_write(&self) -> Result<Place> {
+        let lake = self.open()?;
+        if let Some(foreign) = lake.foreign_owner() {
             tracing::warn!("{foreign}");
         }
         Ok(lake)
@@ -51,20 +51,16 @@ impl LakeFolder {
     /// # Errors
     /// The error of `outcome`.
     pub fn advise<T>(&self, outcome: Result<T>) -> Result<T> {
-        outcome.map_err(|error| owner::advised(error, &self.0))
+        outcome.map_err(|error| store::advised(error, &self.0))
     }
 }
 
-/// The absolute path of a lake's folder as given by the user.
+/// The lake as given by the user: see [`store::open`].
 ///
 /// # Errors
-/// If it cannot be the folder of a lake: it is a URL, which would become a folder of that name, or
-/// a path in which the log would not be found.
-pub fn absolute(path: &Path) -> Result<PathBuf> {
-    refuse_object_store(path).wrong_usage()?;
-    let lake = std::path::absolute(path).with_context(|| format!("there is no way to {}", path.display()))?;
-    refuse_ambiguous(&lake).wrong_usage()?;
-    Ok(lake)
+/// If it cannot be a lake.
+pub fn open(given: &Path) -> Result<Place> {
+    store::open(given).wrong_usage()
 }
 
 /// Refuses the folder of a Delta table where that of a lake is expected: a lake holds its tables in
@@ -128,7 +124,8 @@ mod tests {
     fn a_table_is_no_lake() {
         let folder = tempfile::tempdir().unwrap();
         let make = |name: &str| std::fs::create_dir_all(folder.path().join(name).join("_delta_log")).unwrap();
-        let refused = |name: &str| LakeFolder(folder.path().join(name)).absolute().map_err(|error| error.to_string());
+        let refused =
+            |name: &str| LakeFolder(folder.path().join(name)).open().map(drop).map_err(|error| error.to_string());
         make("music");
         assert!(refused("music").unwrap_err().ends_with("move the plays to LAKE/song_plays, and name LAKE"));
         make("lake/song_plays");

@@ -8,6 +8,7 @@ use anyhow::Result;
 
 use super::usage::WrongUsage;
 use crate::lake::Snapshot;
+use crate::lake::store::Place;
 use crate::state::charts::{AsOf, ChartCell, Charts, Filter};
 use crate::terminal::output::table::fitted;
 use crate::terminal::output::{self, Format};
@@ -95,7 +96,7 @@ pub fn as_of(snapshot: &Snapshot, clock_us: Option<i64>) -> AsOf {
 ///
 /// # Errors
 /// If the log of the lake cannot be read.
-pub fn committed(charts: &Charts, incarnation: i64, lake: &Path) -> Result<Charts> {
+pub fn committed(charts: &Charts, incarnation: i64, lake: &Place) -> Result<Charts> {
     let mut charts = charts.clone();
     let snapshot = Snapshot::open(lake, None)?;
     // If another process has taken the lake over since, the charts are as of this run's last

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -23,6 +22,7 @@ use super::run::workers;
 use super::usage::WrongUsage;
 use crate::cluster::view::View;
 use crate::cluster::{Fingerprint, Team, join};
+use crate::lake::store::Place;
 use crate::lake::{LakeFile, Snapshot, balance};
 use crate::process::memory;
 use crate::process::shutdown::{Shutdown, fail};
@@ -114,7 +114,7 @@ pub fn run(options: Options) -> Result<()> {
     let definitions = with_only(options.charts.load()?, options.chart.as_deref()).wrong_usage()?;
     options.printed.check(options.format)?;
     check(&options, &definitions).wrong_usage()?;
-    let lake = options.lake.absolute()?;
+    let lake = options.lake.open()?;
     let times_us = options.from.unwrap_or(i64::MIN)..options.to.unwrap_or(i64::MAX);
     let _memory = memory::watch(options.memory_max.bytes(), memory::Parts::default, fail)?;
     let Some(team) = options.team(&definitions)? else { return Ok(()) };
@@ -130,7 +130,7 @@ pub fn run(options: Options) -> Result<()> {
     if !is_first {
         return Ok(());
     }
-    let found = Lake::of(&snapshot, lake.display().to_string());
+    let found = Lake::of(&snapshot, lake.to_string());
     charts.set_as_of(as_of(&snapshot, clock_us));
     let filter = Filter { chart: options.chart, scope: options.scope, period: options.period, limit: None };
     if options.printed.print(&charts, &filter, options.format, SELECTION)? == 0 {
@@ -215,7 +215,7 @@ impl Options {
 
     /// The snapshot that all processes read, and the clock for the trending window. `None` if
     /// process 0 has left.
-    fn input(&self, lake: &Path, team: &Team, definitions: &Definitions) -> Result<Option<(Snapshot, Option<i64>)>> {
+    fn input(&self, lake: &Place, team: &Team, definitions: &Definitions) -> Result<Option<(Snapshot, Option<i64>)>> {
         if team.process() > 0 {
             let Some(Start { view, clock_us }) = team.receive()? else { return Ok(None) };
             return Ok(Some((view.open(lake)?, clock_us)));

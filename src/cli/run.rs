@@ -13,7 +13,7 @@ use tracing::warn;
 use url::Url;
 
 use super::access::ServerAccess;
-use super::lake_folder::absolute;
+use super::lake_folder::open;
 use super::logging::{start_log, stop_flag};
 use super::options::{ChartsFile, MemoryMax, default_workers};
 use super::parsers::{brokers, listen_address, parse_duration, parse_option};
@@ -22,7 +22,7 @@ use super::printed::{Printed, committed};
 use super::usage::{WrongUsage, wrong};
 use crate::cluster::supervise::RESULT_UNDELIVERED;
 use crate::kafka::{DEFAULT_GROUP, DEFAULT_SERVERS, TopicConfig};
-use crate::lake::{maintenance, owner};
+use crate::lake::maintenance;
 use crate::process::failpoint;
 use crate::process::memory;
 use crate::publish::otlp::parse_endpoint;
@@ -209,7 +209,7 @@ pub fn run(options: Options) -> Result<()> {
     let stop = stop_flag("committing what was read")?;
     let stopped = stop.clone();
     options.peers.stop_with_stdin(move || stopped.store(true, Ordering::Relaxed))?;
-    let lake = absolute(&options.lake)?;
+    let lake = open(&options.lake)?;
     let pace = Pace {
         commit_interval: options.commit_interval,
         buffer_bytes: buffer_bytes(options.buffer << 20, options.memory_max.bytes(), options.workers),
@@ -244,7 +244,7 @@ pub fn run(options: Options) -> Result<()> {
     if let Some(format) = options.format {
         options.printed.check(format)?;
     }
-    if let Some(foreign) = owner::foreign(&run.lake) {
+    if let Some(foreign) = run.lake.foreign_owner() {
         warn!("{foreign}");
     }
     if run.is_follower() {

@@ -19,6 +19,7 @@ use super::replay::Replay;
 use super::run::workers;
 use crate::cluster::Team;
 use crate::lake::Snapshot;
+use crate::lake::store::Place;
 use crate::state::charts::SnapshotHeader;
 use crate::state::charts::{Charts, Filter};
 use crate::terminal::output;
@@ -70,14 +71,14 @@ pub struct Options {
 /// If a difference or a problem was found, or it could not be looked for.
 pub fn run(options: Options) -> Result<()> {
     start_log("warn");
-    let lake = options.lake.absolute()?;
+    let lake = options.lake.open()?;
     match &options.against {
         Some(url) => options.lake.advise(against(&options, url, &lake)),
         None => options.lake.advise(alone(&lake, options.workers)),
     }
 }
 
-fn against(options: &Options, given: &str, lake: &Path) -> Result<()> {
+fn against(options: &Options, given: &str, lake: &Place) -> Result<()> {
     let [snapshot, status] = [(&["v1", "snapshot"], Some("true")), (&["v1", "status"], None)]
         .map(|(path, durable)| url(AGAINST, given, path, &[("durable", durable)]));
     let instance =
@@ -111,9 +112,9 @@ fn against(options: &Options, given: &str, lake: &Path) -> Result<()> {
 /// # Errors
 /// If it is another lake, or does not have that version. The topics are compared first, so that the
 /// error about a wrong lake says that, and not that a version is missing.
-fn open(lake: &Path, version: u64, live: &SnapshotHeader) -> Result<Snapshot> {
+fn open(lake: &Place, version: u64, live: &SnapshotHeader) -> Result<Snapshot> {
     let newest = Snapshot::open(lake, None)?;
-    let (shown, theirs) = (lake.display(), printable(&live.lake));
+    let (shown, theirs) = (lake, printable(&live.lake));
     ensure!(
         newest.topic() == Some(&live.topic),
         "the instance reads the topic {}, and the lake {shown} holds {}: name its own lake, {theirs}",
@@ -134,10 +135,10 @@ fn open(lake: &Path, version: u64, live: &SnapshotHeader) -> Result<Snapshot> {
 
 /// Names the lake of the instance, if its path is not that of the `lake` that was replayed: two
 /// lakes of the same topic differ.
-fn elsewhere(lake: &Path, theirs: &str) -> String {
-    match (lake.canonicalize(), Path::new(theirs).canonicalize()) {
+fn elsewhere(lake: &Place, theirs: &str) -> String {
+    match (Path::new(&lake.to_string()).canonicalize(), Path::new(theirs).canonicalize()) {
         (Ok(ours), Ok(theirs)) if ours == theirs => String::new(),
-        _ => format!("; the lake of the instance is {}, and this is {}", printable(theirs), lake.display()),
+        _ => format!("; the lake of the instance is {}, and this is {}", printable(theirs), lake),
     }
 }
 
@@ -221,12 +222,12 @@ fn not_a_reprise(url: &str) -> String {
 ///
 /// # Errors
 /// If a problem was found, or the lake cannot be read.
-pub fn alone(lake: &Path, workers: usize) -> Result<()> {
+pub fn alone(lake: &Place, workers: usize) -> Result<()> {
     let checked = verify::lake::check(lake, workers)?;
     output::print_text(&checked.report)?;
     match checked.problems {
         0 => Ok(()),
-        1 => bail!("the lake {} is damaged or incomplete: see above", lake.display()),
-        problems => bail!("the lake {} is damaged or incomplete: see the {problems} problems above", lake.display()),
+        1 => bail!("the lake {lake} is damaged or incomplete: see above"),
+        problems => bail!("the lake {lake} is damaged or incomplete: see the {problems} problems above"),
     }
 }

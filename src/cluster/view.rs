@@ -2,13 +2,13 @@
 //! derives its share of the files from the list.
 
 use std::hash::Hasher;
-use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use twox_hash::XxHash64;
 
 use crate::lake::Snapshot;
+use crate::lake::store::Place;
 
 /// A version of a lake, and a digest of its files that tells whether two processes see the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,8 +24,7 @@ impl View {
     pub fn of(snapshot: &Snapshot) -> Self {
         let mut digest = XxHash64::default();
         for file in snapshot.files() {
-            let path = file.path.strip_prefix(snapshot.root()).unwrap_or(&file.path);
-            digest.write(format!("{} {}\n", path.display(), file.size_bytes).as_bytes());
+            digest.write(format!("{} {}\n", file.place.key(), file.size_bytes).as_bytes());
         }
         Self { version: snapshot.version(), files: snapshot.files().len(), digest: digest.finish() }
     }
@@ -34,15 +33,15 @@ impl View {
     ///
     /// # Errors
     /// If this process does not see that version, or sees other files in it.
-    pub fn open(&self, lake: &Path) -> Result<Snapshot> {
-        let (version, shown) = (self.version, lake.display());
+    pub fn open(&self, lake: &Place) -> Result<Snapshot> {
+        let version = self.version;
         let seen = Snapshot::open(lake, Some(version)).with_context(|| {
-            format!("this process does not see version {version} of the lake {shown}, which process 0 has; do both see the same folder?")
+            format!("this process does not see version {version} of the lake {lake}, which process 0 has; do both see the same folder?")
         })?;
         let ours = Self::of(&seen);
         ensure!(
             ours == *self,
-            "version {version} of the lake {shown} has {} files here, and {} at process 0, or they differ: do both see the \
+            "version {version} of the lake {lake} has {} files here, and {} at process 0, or they differ: do both see the \
              same folder?",
             ours.files,
             self.files

@@ -13,7 +13,6 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::disk;
 use super::progress::LakeProgress;
 use crate::intake::Gap;
 
@@ -41,7 +40,15 @@ pub struct Account {
 /// A hash of a row's position in the topic. Every row has its own position, so the sum of the
 /// hashes identifies a set of rows, whatever their order.
 pub fn origin_hash(partition: i32, offset: i64) -> u64 {
-    disk::mixed(disk::mixed(u64::from(partition.unsigned_abs())).wrapping_add(offset as u64))
+    mixed(mixed(u64::from(partition.unsigned_abs())).wrapping_add(offset as u64))
+}
+
+/// Mixes every bit into all others: the finalizer of SplitMix64.
+fn mixed(key: u64) -> u64 {
+    let mut bits = key.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ bits >> 31
 }
 
 impl Account {

@@ -4,12 +4,11 @@
 //! statistics of files. Comparing them detects a corrupted digit in either, and rows that somebody
 //! has deleted or added. A run that trusted a wrong offset would read records twice, or never.
 
-use std::path::Path;
-
 use anyhow::{Result, bail};
 
 use super::entries::entries;
-use super::table::{self, DEAD_LETTERS, PLAYS, Table};
+use super::store::Place;
+use super::table::{DEAD_LETTERS, PLAYS, Table};
 use super::{LakeProgress, Snapshot, create};
 
 /// Refuses a lake whose number of rows does not agree with its offsets. Passes if there is no lake.
@@ -17,7 +16,7 @@ use super::{LakeProgress, Snapshot, create};
 ///
 /// # Errors
 /// If the lake does not add up, or its log cannot be read.
-pub fn check(lake: &Path) -> Result<()> {
+pub fn check(lake: &Place) -> Result<()> {
     if !create::exists(lake, &PLAYS)? {
         return Ok(());
     }
@@ -25,7 +24,7 @@ pub fn check(lake: &Path) -> Result<()> {
     // Read after the plays: a cut commits its dead letters first, so those of all these plays are
     // in the log by now. The table may be missing in a lake whose first start was killed.
     let letters: u64 = if create::exists(lake, &DEAD_LETTERS)? {
-        let letters = Table::open(lake, &DEAD_LETTERS, table::engine()?, None)?;
+        let letters = Table::open(lake, &DEAD_LETTERS, lake.engine()?, None)?;
         entries(&letters)?.iter().filter_map(|entry| entry.rows).sum()
     } else {
         0
@@ -37,11 +36,9 @@ pub fn check(lake: &Path) -> Result<()> {
         return Ok(());
     }
     bail!(
-        "the lake {} does not add up: by its offsets it has {records} plays and dead letters, and by its files {plays} plays and \
-         {letters} dead letters. Its log is damaged, or somebody has added or deleted rows: `reprise lake check --lake {}` says \
-         more. Nothing was read or changed",
-        lake.display(),
-        lake.display()
+        "the lake {lake} does not add up: by its offsets it has {records} plays and dead letters, and by its files {plays} plays and \
+         {letters} dead letters. Its log is damaged, or somebody has added or deleted rows: `reprise lake check --lake {lake}` says \
+         more. Nothing was read or changed"
     )
 }
 

@@ -6,13 +6,13 @@
 //! writers leave out dead letters below the offsets of the dead letters' table.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
 use super::fenced::FencedTable;
-use super::table::{self, DEAD_LETTERS, PLAYS, Table};
-use super::{Account, Cut, DiskFullRetry, Identity, LakeProgress, create, disk};
+use super::store::Place;
+use super::table::{DEAD_LETTERS, PLAYS, Table};
+use super::{Account, Cut, DiskFullRetry, Identity, LakeProgress, create};
 use crate::intake::Gap;
 
 type CheckOrigin = Box<dyn Fn(&LakeProgress) -> Result<()> + Send>;
@@ -26,44 +26,41 @@ pub struct Committer {
 }
 
 impl Committer {
-    /// How far the lake in the folder `lake` has come: the default progress if there is no lake
+    /// How far `lake` has come: the default progress if there is no lake
     /// yet. Changes nothing, and does not become the writer.
     ///
     /// # Errors
     /// If the lake is damaged or belongs to another topic or cluster. Every check that can refuse a
     /// start is made here, because [`Committer::open`] ends the process that writes to the lake.
-    pub fn found(lake: &Path, identity: &Identity) -> Result<LakeProgress> {
-        disk::refuse_object_store(lake)?;
+    pub fn found(lake: &Place, identity: &Identity) -> Result<LakeProgress> {
         [&PLAYS, &DEAD_LETTERS].into_iter().try_for_each(|kind| create::refuse_foreign(lake, kind))?;
         if !create::exists(lake, &PLAYS)? {
             return Ok(LakeProgress::default());
         }
-        let plays = Table::open(lake, &PLAYS, table::engine()?, None)?;
+        let plays = Table::open(lake, &PLAYS, lake.engine()?, None)?;
         check_identity(lake, &plays, identity)?;
         if create::exists(lake, &DEAD_LETTERS)? {
-            check_identity(lake, &Table::open(lake, &DEAD_LETTERS, table::engine()?, None)?, identity)?;
+            check_identity(lake, &Table::open(lake, &DEAD_LETTERS, lake.engine()?, None)?, identity)?;
         }
         let found = plays.progress()?;
         if found.epoch.is_some() && found.offsets.is_empty() {
             bail!(
-                "the lake {} has plays, and its log does not say up to which offsets: it is damaged, or was made before \
-                 version 0.1.0; `reprise replay` reads it. To go on from Kafka give --lake another folder",
-                lake.display()
+                "the lake {lake} has plays, and its log does not say up to which offsets: it is damaged, or was made before \
+                 version 0.1.0; `reprise replay` reads it. To go on from Kafka give --lake another folder"
             );
         }
         Ok(found)
     }
 
-    /// Opens the lake in the folder `lake`, creates it if it does not exist, and becomes its only
+    /// Opens `lake`, creates it if it does not exist, and becomes its only
     /// writer: from here on no earlier process can commit. Finishes or undoes the commits that
     /// earlier processes left unfinished.
     ///
     /// # Errors
     /// If the lake was made from another topic or another Kafka cluster, if another process takes
     /// over at the same time, or if the lake cannot be read or written.
-    pub fn open(lake: &Path, identity: &Identity) -> Result<Self> {
-        disk::refuse_object_store(lake)?;
-        let engine = table::engine()?;
+    pub fn open(lake: &Place, identity: &Identity) -> Result<Self> {
+        let engine = lake.engine()?;
         let open = |kind| {
             create::create(lake, kind, identity)?;
             let table = Table::open(lake, kind, engine.clone(), None)?;
@@ -202,35 +199,28 @@ impl Committer {
     }
 }
 
-fn check_identity(lake: &Path, table: &Table, identity: &Identity) -> Result<()> {
+fn check_identity(lake: &Place, table: &Table, identity: &Identity) -> Result<()> {
     let (Some(topic), Some(cluster_id)) = (table.topic(), table.cluster_id()) else {
         bail!(
-            "the lake {} does not say which topic it came from, so it was not made by `reprise run` and cannot be \
-             continued: `reprise replay` reads it; give --lake another folder",
-            lake.display()
+            "the lake {lake} does not say which topic it came from, so it was not made by `reprise run` and cannot be \
+             continued: `reprise replay` reads it; give --lake another folder"
         );
     };
     if topic != identity.topic {
-        bail!(
-            "the lake {} holds the topic {topic}, not {}: give each topic a lake of its own",
-            lake.display(),
-            identity.topic
-        );
+        bail!("the lake {lake} holds the topic {topic}, not {}: give each topic a lake of its own", identity.topic);
     }
     if cluster_id != identity.cluster_id {
         bail!(
-            "the lake {} was filled from the Kafka cluster {cluster_id}, not {}: its offsets have no meaning here; give \
+            "the lake {lake} was filled from the Kafka cluster {cluster_id}, not {}: its offsets have no meaning here; give \
              --lake another folder, or --brokers of the cluster it came from",
-            lake.display(),
             identity.cluster_id
         );
     }
     match (table.topic_id(), &identity.topic_id) {
         (Some(known), Some(found)) if known != found => bail!(
-            "topic {topic} is not the one that the lake {} was made from: its id was {known}, and now it is {found}. It was \
+            "topic {topic} is not the one that the lake {lake} was made from: its id was {known}, and now it is {found}. It was \
              deleted and created again, which is another topic to Kafka. This lake is complete, and `reprise replay` reads it: keep it, \
-             and give the new topic a lake of its own by --lake",
-            lake.display()
+             and give the new topic a lake of its own by --lake"
         ),
         _ => Ok(()),
     }

@@ -1,6 +1,5 @@
 //! Creates a table: its folders, and version 0 of its log.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,8 +11,8 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::Identity;
-use super::disk::LOG;
-use super::disk::{self, STAGING};
+use super::layout::{LOG, STAGING};
+use super::store::Place;
 use super::table::{CLUSTER_ID, TOPIC, TOPIC_ID, TableKind, WRITTEN_BY, entry_name};
 
 /// Whether there is a table of `kind` in `lake`. Any entry or checkpoint of the log counts, because
@@ -21,20 +20,20 @@ use super::table::{CLUSTER_ID, TOPIC, TOPIC_ID, TableKind, WRITTEN_BY, entry_nam
 ///
 /// # Errors
 /// If the log's folder cannot be listed.
-pub fn exists(lake: &Path, kind: &TableKind) -> Result<bool> {
+pub fn exists(lake: &Place, kind: &TableKind) -> Result<bool> {
     let log = lake.join(kind.folder).join(LOG);
     let is_version = |name: &String| name.ends_with(".json") || name.ends_with(".parquet");
-    Ok(log.is_dir() && disk::names(&log)?.iter().any(is_version))
+    Ok(log.is_folder() && log.names()?.iter().any(is_version))
 }
 
 /// Refuses a folder that has files but no log: it is not a table.
-pub fn refuse_foreign(lake: &Path, kind: &TableKind) -> Result<()> {
+pub fn refuse_foreign(lake: &Place, kind: &TableKind) -> Result<()> {
     let root = lake.join(kind.folder);
-    if root.is_dir()
-        && let Some(foreign) = disk::names(&root)?.into_iter().find(|name| name != LOG && name != STAGING)
-        && !root.join(LOG).is_dir()
+    if root.is_folder()
+        && let Some(foreign) = root.names()?.into_iter().find(|name| name != LOG && name != STAGING)
+        && !root.join(LOG).is_folder()
     {
-        bail!("{} holds {foreign}, but no {LOG}: it is not a lake of ours; give --lake another folder", root.display());
+        bail!("{root} holds {foreign}, but no {LOG}: it is not a lake of ours; give --lake another folder");
     }
     Ok(())
 }
@@ -44,17 +43,18 @@ pub fn refuse_foreign(lake: &Path, kind: &TableKind) -> Result<()> {
 ///
 /// # Errors
 /// If the folder belongs to something else, or cannot be written.
-pub fn create(lake: &Path, kind: &TableKind, identity: &Identity) -> Result<()> {
+pub fn create(lake: &Place, kind: &TableKind, identity: &Identity) -> Result<()> {
     refuse_foreign(lake, kind)?;
     let root = lake.join(kind.folder);
     for folder in [root.join(STAGING), root.join(LOG)] {
-        disk::create_folder(&folder)
-            .with_context(|| format!("cannot make a lake in {}: give --lake a writable folder", lake.display()))?;
+        folder
+            .create_folder()
+            .with_context(|| format!("cannot make a lake in {lake}: give --lake a writable folder"))?;
     }
     if exists(lake, kind)? {
         return Ok(());
     }
-    disk::put_if_absent(&root.join(LOG).join(entry_name(0)), first_commit(kind, identity)?.as_bytes())?;
+    root.join(LOG).join(&entry_name(0)).put_if_absent(first_commit(kind, identity)?.as_bytes())?;
     Ok(())
 }
 

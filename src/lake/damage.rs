@@ -1,16 +1,14 @@
 //! Explains to people why the log of a table cannot be read: which file is damaged, and what to do
 //! about it.
 
-use std::fs;
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::io::BufRead;
 
 use anyhow::{Error, anyhow};
 use delta_kernel::KernelError;
 use serde_json::Value;
 
-use super::disk;
-use super::disk::LOG;
+use super::layout::LOG;
+use super::store::Place;
 
 /// The file of the log that names the version of the newest checkpoint, so that readers need not
 /// search for it.
@@ -18,7 +16,7 @@ const HINT: &str = "_last_checkpoint";
 
 /// Adds the first damaged file of the log of `root` to an `error` of the kernel, which never names
 /// a file. Other errors name their file, and are returned unchanged.
-pub fn explained(root: &Path, error: Error) -> Error {
+pub fn explained(root: &Place, error: Error) -> Error {
     let Some(kernel) = error.chain().find_map(|cause| cause.downcast_ref::<KernelError>()) else { return error };
     // The kernel adds a backtrace to its message if RUST_BACKTRACE is set.
     let said = anyhow!("{}", kernel.without_backtrace());
@@ -30,15 +28,14 @@ pub fn explained(root: &Path, error: Error) -> Error {
 
 /// The first damage of a log: a hint that names a missing checkpoint, or an entry with a line that
 /// is not a JSON object. The meaning of the entries is not checked.
-fn damage(log: &Path) -> Option<String> {
-    let mut names = disk::names(log).ok()?;
+fn damage(log: &Place) -> Option<String> {
+    let mut names = log.names().ok()?;
     if let Some(version) = hinted(log)
         && !names.iter().any(|name| name.starts_with(&format!("{version:020}.checkpoint")))
     {
         let hint = log.join(HINT);
         return Some(format!(
-            "{} names a checkpoint of version {version}, and there is none. It is only a hint: delete it",
-            hint.display()
+            "{hint} names a checkpoint of version {version}, and there is none. It is only a hint: delete it"
         ));
     }
     names.retain(|name| name.ends_with(".json"));
@@ -48,14 +45,14 @@ fn damage(log: &Path) -> Option<String> {
 }
 
 /// The version that [`HINT`] names.
-fn hinted(log: &Path) -> Option<u64> {
-    let hint: Value = serde_json::from_slice(&fs::read(log.join(HINT)).ok()?).ok()?;
+fn hinted(log: &Place) -> Option<u64> {
+    let hint: Value = serde_json::from_slice(&log.join(HINT).read().ok()?).ok()?;
     hint.get("version")?.as_u64()
 }
 
 /// Describes the first line of a log entry that is not a JSON object.
-fn damaged_line(path: &PathBuf) -> Option<String> {
-    let mut lines = (1..).zip(BufReader::new(fs::File::open(path).ok()?).lines());
+fn damaged_line(entry: &Place) -> Option<String> {
+    let mut lines = (1..).zip(entry.open().ok()?.reader(0).lines());
     let is_damaged = |line: &std::io::Result<String>| match line {
         Ok(line) => {
             !line.trim().is_empty() && !serde_json::from_str::<Value>(line).is_ok_and(|action| action.is_object())
@@ -64,7 +61,6 @@ fn damaged_line(path: &PathBuf) -> Option<String> {
     };
     let (number, _) = lines.find(|(_, line)| is_damaged(line))?;
     Some(format!(
-        "line {number} of {} is damaged: put back a copy of this file. Do not delete it: all later versions need it",
-        path.display()
+        "line {number} of {entry} is damaged: put back a copy of this file. Do not delete it: all later versions need it"
     ))
 }

@@ -2,7 +2,6 @@
 //! these.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, StringArray, StructArray};
@@ -15,8 +14,9 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::lake::damage::explained;
-use crate::lake::disk::MERGED;
+use crate::lake::layout::MERGED;
 use crate::lake::listing::resolve;
+use crate::lake::store::Place;
 use crate::lake::table::Table;
 
 /// A file of a table, as its log entry describes it.
@@ -24,8 +24,8 @@ use crate::lake::table::Table;
 pub struct Entry {
     /// The path in the log: relative to the table, and escaped as in a URL.
     pub name: String,
-    /// The absolute path.
-    pub path: PathBuf,
+    /// Where it is.
+    pub place: Place,
     /// The values of the partition columns, sorted by column; `None` is a null.
     pub partition: Vec<(String, Option<String>)>,
     /// The size of the file.
@@ -58,7 +58,7 @@ pub fn entries(table: &Table) -> Result<Vec<Entry>> {
 /// # Errors
 /// As for [`entries`], and those of `visit`.
 pub fn for_each(table: &Table, mut visit: impl FnMut(Entry) -> Result<()>) -> Result<()> {
-    let root = Url::from_directory_path(&table.root).ok().context("the table's path is not absolute")?;
+    let root = table.root.url()?;
     scan(table, |data| {
         let batch = data.apply_selection_vector()?.try_into_record_batch()?;
         let columns = Columns::new(&batch)?;
@@ -94,7 +94,7 @@ pub fn removals(table: &Table, names: &BTreeSet<&str>) -> Result<Option<Vec<Filt
 /// Calls `visit` with each batch of the kernel's listing of `table`.
 fn scan(table: &Table, mut visit: impl FnMut(FilteredEngineData) -> Result<()>) -> Result<()> {
     let scan = table.snapshot().clone().scan_builder().with_stats(StatsOptions::json_only()).without_row_transforms();
-    let context = || format!("cannot list the files of {}", table.root.display());
+    let context = || format!("cannot list the files of {}", table.root);
     let because = |error: KernelError| explained(&table.root, error.into()).context(context());
     let scan = scan.build().map_err(because)?;
     for found in scan.scan_metadata(table.engine()).map_err(because)? {
@@ -175,7 +175,7 @@ impl<'a> Columns<'a> {
         let statistics = self.statistics.is_valid(row).then(|| serde_json::from_str(self.statistics.value(row)).ok());
         let statistics: Statistics = statistics.flatten().unwrap_or_default();
         Ok(Entry {
-            path: resolve(&name, root, &table.root)?,
+            place: resolve(&name, root, &table.root)?,
             partition: self.partition(row)?,
             size_bytes: self.sizes[row] as u64,
             rows: statistics.rows,

@@ -29,15 +29,15 @@
 //!    renamed anything.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use anyhow::{Error, Result, anyhow, bail};
 
 use super::entries::entries;
 use super::intent::{self, DamagedIntent, Intent};
+use super::store::Place;
 use super::successor::{or_overtaken, overtaken};
 use super::table::{Marks, Table};
-use super::{Account, DiskFullRetry, LakeProgress, NewFile, disk};
+use super::{Account, DiskFullRetry, LakeProgress, NewFile};
 use crate::process::failpoint;
 
 /// How many versions other processes, such as a compaction, may append during one commit before the
@@ -66,7 +66,7 @@ impl FencedTable {
             let found = table.progress()?.incarnation;
             let incarnation = choose(found);
             if incarnation <= found {
-                return Err(overtaken(lake_of(&table), found));
+                return Err(overtaken(&table.lake, found));
             }
             if table.append(&[], &Marks { incarnation, ..Marks::default() })? {
                 let progress = table.progress()?;
@@ -126,7 +126,7 @@ impl FencedTable {
         let committed = self.commit_intent(&intent);
         // A successor deletes the files of commits in progress, so any step may fail because a file
         // is missing. The takeover is then the cause to report.
-        committed.map_err(|error| or_overtaken(lake_of(&self.table), intent.incarnation, error))
+        committed.map_err(|error| or_overtaken(&self.table.lake, intent.incarnation, error))
     }
 
     fn commit_intent(&mut self, intent: &Intent) -> Result<()> {
@@ -227,7 +227,7 @@ impl FencedTable {
         if marks.epoch.is_none() || (found.incarnation, found.epoch) != (marks.incarnation, marks.epoch) {
             return Ok(false);
         }
-        disk::sync_folder(&self.table.log())?;
+        self.table.log().sync_names()?;
         self.progress = found;
         Ok(true)
     }
@@ -236,13 +236,13 @@ impl FencedTable {
     fn require(&self, expected: &BTreeMap<i32, i64>) -> Result<()> {
         let found = self.table.progress()?;
         if found.incarnation != self.progress.incarnation {
-            return Err(overtaken(lake_of(&self.table), found.incarnation));
+            return Err(overtaken(&self.table.lake, found.incarnation));
         }
         if found.offsets != *expected {
             bail!(
                 "the log of {} has the offsets {:?} where this process left {expected:?}: another program has changed them; \
                  find out which one before starting again",
-                self.table.root.display(),
+                self.table.root,
                 found.offsets,
             );
         }
@@ -259,10 +259,10 @@ impl FencedTable {
             if !done && intent.offsets_before == self.progress.offsets && intent.is_whole(&root)? {
                 intent.publish(&root)?;
                 self.append_intent(&intent)?;
-                tracing::info!(epoch = intent.epoch, table = %root.display(), "finished an interrupted commit");
+                tracing::info!(epoch = intent.epoch, table = %root, "finished an interrupted commit");
             } else if !done {
                 intent.undo(&root)?;
-                tracing::info!(epoch = intent.epoch, table = %root.display(), "undid an interrupted commit");
+                tracing::info!(epoch = intent.epoch, table = %root, "undid an interrupted commit");
             }
             intent.forget(&root)?;
         }
@@ -276,24 +276,18 @@ impl FencedTable {
     /// stay. Otherwise they are deleted: the log then lacks the offsets of that commit as well, so
     /// Kafka delivers the records again.
     fn give_up(&self, damaged: &DamagedIntent) -> Result<()> {
-        let named: BTreeSet<_> = entries(&self.table)?.into_iter().map(|entry| entry.path).collect();
-        for file in disk::partitioned_files(&self.table.root)? {
-            let is_its = file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&damaged.files));
-            if is_its && !named.contains(&file) {
-                disk::remove_if_there(&file)?;
-            }
-        }
-        disk::remove_if_there(&damaged.path)
+        let named: BTreeSet<_> = entries(&self.table)?.into_iter().map(|entry| entry.place).collect();
+        self.table.root.for_each_partition(|_, files| {
+            let is_its = |file: &&Place| file.name().starts_with(&damaged.files) && !named.contains(*file);
+            files.iter().filter(is_its).try_for_each(Place::remove)
+        })?;
+        damaged.place.remove()
     }
-}
-
-fn lake_of(table: &Table) -> &Path {
-    table.root.parent().unwrap_or(&table.root)
 }
 
 fn busy(table: &Table) -> Error {
     anyhow!(
         "the table {} changes faster than it can be committed to: stop the other programs that write to it",
-        table.root.display()
+        table.root
     )
 }

@@ -13,16 +13,15 @@
 //! them. Only columns that are going to be read are checked, at the speed of memory. A file without
 //! checksums was written by another tool, and is read unchecked.
 
-use std::fs::File;
 use std::hash::Hasher;
-use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::FileExt;
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::file::metadata::{ColumnChunkMetaData, KeyValue, ParquetMetaData};
 use twox_hash::XxHash64;
+
+use super::store::{Draft, Object, ReadAt};
 
 /// The metadata key of the checksums.
 const KEY: &str = "reprise.seal";
@@ -42,7 +41,7 @@ const PIECE_BYTES: usize = 1 << 20;
 ///
 /// # Errors
 /// If the file cannot be written or read.
-pub fn finish<W: Medium>(writer: &mut ArrowWriter<W>) -> Result<ParquetMetaData> {
+pub fn finish<W: Draft>(writer: &mut ArrowWriter<W>) -> Result<ParquetMetaData> {
     writer.flush()?;
     writer.sync()?;
     let mut checksum = format!("{}{UNSEALED};", String::from_utf8_lossy(MARK));
@@ -51,53 +50,11 @@ pub fn finish<W: Medium>(writer: &mut ArrowWriter<W>) -> Result<ParquetMetaData>
     }
     writer.append_key_value_metadata(KeyValue::new(KEY.to_owned(), checksum));
     let metadata = writer.finish()?;
-    let medium = writer.inner_mut();
-    let footer = Footer::read(medium)?.context("the file has no footer after it was written")?;
+    let draft = writer.inner_mut();
+    let footer = Footer::read(draft)?.context("the file has no footer after it was written")?;
     let place = footer.checksum().context("the footer has no checksum after it was written")?;
-    medium.overwrite(format!("{:016x}", hash(&footer.bytes)).as_bytes(), footer.start + place as u64)?;
+    draft.overwrite(format!("{:016x}", hash(&footer.bytes)).as_bytes(), footer.start + place as u64)?;
     Ok(metadata)
-}
-
-/// The storage of a Parquet file that is being written or checked.
-pub trait Medium: Write + Send {
-    /// The size in bytes.
-    fn length(&self) -> io::Result<u64>;
-    /// Fills `bytes` from the offset `at` on.
-    fn read(&self, bytes: &mut [u8], at: u64) -> io::Result<()>;
-    /// Writes `bytes` over those at the offset `at`.
-    fn overwrite(&mut self, bytes: &[u8], at: u64) -> io::Result<()>;
-}
-
-impl Medium for File {
-    fn length(&self) -> io::Result<u64> {
-        Ok(self.metadata()?.len())
-    }
-
-    fn read(&self, bytes: &mut [u8], at: u64) -> io::Result<()> {
-        self.read_exact_at(bytes, at)
-    }
-
-    fn overwrite(&mut self, bytes: &[u8], at: u64) -> io::Result<()> {
-        self.write_all_at(bytes, at)
-    }
-}
-
-impl Medium for Vec<u8> {
-    fn length(&self) -> io::Result<u64> {
-        Ok(self.len() as u64)
-    }
-
-    fn read(&self, bytes: &mut [u8], at: u64) -> io::Result<()> {
-        let part = self.get(at as usize..).and_then(|rest| rest.get(..bytes.len()));
-        bytes.copy_from_slice(part.ok_or(ErrorKind::UnexpectedEof)?);
-        Ok(())
-    }
-
-    fn overwrite(&mut self, bytes: &[u8], at: u64) -> io::Result<()> {
-        let part = self.get_mut(at as usize..).and_then(|rest| rest.get_mut(..bytes.len()));
-        part.ok_or(ErrorKind::UnexpectedEof)?.copy_from_slice(bytes);
-        Ok(())
-    }
 }
 
 /// The checksums of a file whose footer is intact; `None` if another tool wrote the file.
@@ -109,7 +66,7 @@ impl FooterChecksum {
     ///
     /// # Errors
     /// If the file cannot be read, or its footer is damaged.
-    pub fn read(file: &File) -> Result<Self> {
+    pub fn read(file: &Object) -> Result<Self> {
         let Some(mut footer) = Footer::read(file)? else {
             bail!("it is damaged: it does not end as a Parquet file does")
         };
@@ -130,7 +87,7 @@ impl FooterChecksum {
     ///
     /// # Errors
     /// If the file cannot be read, or a column is damaged.
-    pub fn check(&self, file: &File, metadata: &ParquetMetaData, wanted: impl Fn(&str) -> bool) -> Result<()> {
+    pub fn check(&self, file: &Object, metadata: &ParquetMetaData, wanted: impl Fn(&str) -> bool) -> Result<()> {
         for (group, columns) in metadata.row_groups().iter().enumerate() {
             for (place, column) in columns.columns().iter().enumerate() {
                 let name = column.column_path().string();
@@ -148,11 +105,11 @@ impl FooterChecksum {
     ///
     /// # Errors
     /// If the file cannot be read, or the column is damaged.
-    pub fn read_column(&self, file: &File, metadata: &ParquetMetaData, group: usize, place: usize) -> Result<Bytes> {
+    pub fn read_column(&self, file: &Object, metadata: &ParquetMetaData, group: usize, place: usize) -> Result<Bytes> {
         let column = metadata.row_group(group).column(place);
         let (start, length) = place_of_column(file, column)?;
         let mut bytes = vec![0; length as usize];
-        file.read(&mut bytes, start)?;
+        file.fill(&mut bytes, start)?;
         if self.is_there() && self.of(metadata, group, place)? != hash(&bytes) {
             bail!("it is damaged: its column {} is not as it was written", column.column_path().string());
         }
@@ -175,15 +132,15 @@ struct Footer {
 }
 
 impl Footer {
-    fn read(medium: &impl Medium) -> Result<Option<Self>> {
-        let size_bytes = medium.length()?;
+    fn read(content: &impl ReadAt) -> Result<Option<Self>> {
+        let size_bytes = content.length()?;
         let Some(end) = size_bytes.checked_sub(TAIL_BYTES) else { return Ok(None) };
         let mut length = [0; 4];
-        medium.read(&mut length, end)?;
+        content.fill(&mut length, end)?;
         let length = u64::from(u32::from_le_bytes(length));
         let Some(start) = end.checked_sub(length) else { return Ok(None) };
         let mut bytes = vec![0; length as usize];
-        medium.read(&mut bytes, start)?;
+        content.fill(&mut bytes, start)?;
         Ok(Some(Self { start, bytes }))
     }
 
@@ -195,14 +152,14 @@ impl Footer {
     }
 }
 
-fn hash_of_column(medium: &impl Medium, column: &ColumnChunkMetaData) -> Result<u64> {
-    let (start, length) = place_of_column(medium, column)?;
+fn hash_of_column(content: &impl ReadAt, column: &ColumnChunkMetaData) -> Result<u64> {
+    let (start, length) = place_of_column(content, column)?;
     let mut hasher = XxHash64::default();
     let mut piece = vec![0; PIECE_BYTES.min(length as usize)];
     let mut read = 0;
     while read < length {
         let bytes = (length - read).min(PIECE_BYTES as u64) as usize;
-        medium.read(&mut piece[..bytes], start + read)?;
+        content.fill(&mut piece[..bytes], start + read)?;
         hasher.write(&piece[..bytes]);
         read += bytes as u64;
     }
@@ -210,9 +167,9 @@ fn hash_of_column(medium: &impl Medium, column: &ColumnChunkMetaData) -> Result<
 }
 
 /// The offset and the length of a column chunk.
-fn place_of_column(medium: &impl Medium, column: &ColumnChunkMetaData) -> Result<(u64, u64)> {
+fn place_of_column(content: &impl ReadAt, column: &ColumnChunkMetaData) -> Result<(u64, u64)> {
     let (start, length) = column.byte_range();
-    let end = start.checked_add(length).filter(|end| medium.length().is_ok_and(|length| *end <= length));
+    let end = start.checked_add(length).filter(|end| content.length().is_ok_and(|length| *end <= length));
     ensure!(end.is_some(), "it is damaged: a column lies outside of it");
     Ok((start, length))
 }

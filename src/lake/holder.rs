@@ -10,9 +10,6 @@
 //! This lock only helps people. That a lake has one writer is ensured by the incarnation alone
 //! (`fenced.rs`).
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -20,7 +17,8 @@ use anyhow::{Context, Error, Result, anyhow};
 
 use tracing::{debug, warn};
 
-use super::disk::{self, STAGING};
+use super::layout::STAGING;
+use super::store::{Lease, Place};
 use super::table::PLAYS;
 use super::writer_process::{NAME, RECORD_BYTES_MAX, WriterProcess, parse};
 use super::{LakeProgress, SuccessorWatch};
@@ -36,8 +34,8 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// The lock of a lake, and the record of this process in its file. Dropping it erases the record
 /// and releases the lock.
 pub struct Holder {
-    path: PathBuf,
-    file: File,
+    place: Place,
+    lease: Box<dyn Lease>,
     this: WriterProcess,
     lock: Lock,
     /// The previous content of the file, which dropping restores; `None` once this process has
@@ -61,13 +59,14 @@ impl Holder {
     /// # Errors
     /// If another process holds the lock and `take_over` is not set, or if the lock file cannot be
     /// created.
-    pub fn take(lake: &Path, this: WriterProcess, take_over: bool) -> Result<Self> {
+    pub fn take(lake: &Place, this: WriterProcess, take_over: bool) -> Result<Self> {
         let folder = lake.join(PLAYS.folder).join(STAGING);
-        disk::create_folder(&folder)
-            .with_context(|| format!("cannot make a lake in {}: give --lake a writable folder", lake.display()))?;
-        let path = folder.join(NAME);
-        let file = disk::open_lock(&path)?;
-        let mut holder = Self { path, file, this, lock: Lock::AnOthers, before: None };
+        folder
+            .create_folder()
+            .with_context(|| format!("cannot make a lake in {lake}: give --lake a writable folder"))?;
+        let place = folder.join(NAME);
+        let lease = place.lease().with_context(|| format!("cannot open {place}"))?;
+        let mut holder = Self { place, lease, this, lock: Lock::AnOthers, before: None };
         let began = Instant::now();
         holder.try_lock();
         while holder.lock == Lock::AnOthers && !take_over {
@@ -83,12 +82,12 @@ impl Holder {
     }
 
     fn try_lock(&mut self) {
-        self.lock = match disk::try_lock(&self.file) {
+        self.lock = match self.lease.try_take() {
             Ok(true) => Lock::Ours,
             Ok(false) => Lock::AnOthers,
             Err(error) => {
                 warn!(
-                    lock = %self.path.display(), %error,
+                    lock = %self.place, %error,
                     "the file system of the lake has no locks: a second `reprise run` that is started by mistake would not be refused"
                 );
                 Lock::Missing
@@ -96,8 +95,7 @@ impl Holder {
         }
     }
 
-    fn refusal(&self, lake: &Path) -> Error {
-        let lake = lake.display();
+    fn refusal(&self, lake: &Place) -> Error {
         let by = self.recorded().map_or_else(|| "another process".to_owned(), |writer| writer.to_string());
         anyhow!(
             "the lake {lake} is in use: it is written by {by}. Stop that one first, or start with --take-over \
@@ -107,12 +105,12 @@ impl Holder {
 
     /// Warns about the recorded process, if that did not shut down cleanly and nothing shows that
     /// it is dead: it ran on another machine, or still holds the lock.
-    fn warn_of_predecessor(&self, lake: &Path) {
+    fn warn_of_predecessor(&self, lake: &Place) {
         if let Some(writer) = self.recorded()
             && (self.lock != Lock::Ours || writer.host != self.this.host)
         {
             warn!(
-                lake = %lake.display(), host = writer.host, process = writer.pid,
+                %lake, host = writer.host, process = writer.pid,
                 "taking the lake over from {writer}; if it still runs it can no longer commit, and ends within seconds"
             );
         }
@@ -123,9 +121,9 @@ impl Holder {
     fn sign(&mut self) {
         self.before = self.record();
         let record = serde_json::to_vec(&self.this).map_err(Error::from);
-        let written = record.and_then(|record| Ok(self.write(&record)?));
+        let written = record.and_then(|record| Ok(self.lease.write(&record)?));
         if let Err(error) = written {
-            warn!(path = %self.path.display(), "cannot record that this process writes to the lake: {error:#}");
+            warn!(path = %self.place, "cannot record that this process writes to the lake: {error:#}");
         }
     }
 
@@ -135,7 +133,7 @@ impl Holder {
     ///
     /// # Errors
     /// If the thread cannot be started.
-    pub fn watch(mut self, lake: &Path, progress: &LakeProgress) -> Result<Background> {
+    pub fn watch(mut self, lake: &Place, progress: &LakeProgress) -> Result<Background> {
         self.before = None;
         let mut successor = SuccessorWatch::new(lake, progress.version, progress.incarnation);
         Background::start("reprise-holder", move |stop| {
@@ -161,17 +159,7 @@ impl Holder {
     }
 
     fn record(&self) -> Option<Vec<u8>> {
-        let mut record = vec![0; RECORD_BYTES_MAX];
-        let length = self.file.read_at(&mut record, 0).ok()?;
-        record.truncate(length);
-        Some(record)
-    }
-
-    /// Overwrites the file in place, because the lock belongs to the file, not to its name. A
-    /// reader that comes between the two steps finds no record.
-    fn write(&self, record: &[u8]) -> std::io::Result<()> {
-        self.file.set_len(0)?;
-        self.file.write_all_at(record, 0)
+        self.lease.record(RECORD_BYTES_MAX).ok()
     }
 }
 
@@ -182,7 +170,7 @@ impl Drop for Holder {
     fn drop(&mut self) {
         if self.recorded().as_ref() == Some(&self.this) {
             let before = self.before.take();
-            let _ = self.write(before.as_deref().unwrap_or_default());
+            let _ = self.lease.write(before.as_deref().unwrap_or_default());
         }
     }
 }

@@ -3,21 +3,15 @@
 //! commit or undoes it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
+use twox_hash::XxHash64;
 
-use super::disk::{self, STAGING};
+use super::layout::STAGING;
+use super::store::Place;
 use super::{Account, NewFile};
 use crate::process::failpoint;
-
-/// How long a rename is retried while a vacuum keeps removing its target folder. A vacuum removes
-/// each folder at most once.
-const RENAME_MAX: Duration = Duration::from_secs(10);
 
 /// One commit to one table.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -44,39 +38,38 @@ pub struct Intent {
 /// must have damaged it.
 pub struct DamagedIntent {
     /// Where the intent file is.
-    pub path: PathBuf,
+    pub place: Place,
     /// The prefix of the names of its files.
     pub files: String,
 }
 
 impl Intent {
-    fn path(&self, table: &Path) -> PathBuf {
+    fn place(&self, table: &Place) -> Place {
         // The incarnation in the name keeps a process that was overtaken from replacing its
         // successor's intent.
-        table.join(STAGING).join(format!("commit-{}-{}.json", self.incarnation, self.epoch))
+        table.join(STAGING).join(&format!("commit-{}-{}.json", self.incarnation, self.epoch))
     }
 
     /// Makes the intent durable, in the staging folder of `table`.
-    pub fn write(&self, table: &Path) -> Result<()> {
-        disk::replace(&self.path(table), &disk::sealed(serde_json::to_vec(self)?))
+    pub fn write(&self, table: &Place) -> Result<()> {
+        self.place(table).replace(&sealed(serde_json::to_vec(self)?))
     }
 
     /// The intents that incarnations before `incarnation` left, oldest epoch first, and those that
     /// are damaged, each with a warning in the log.
-    pub fn pending(table: &Path, incarnation: i64) -> Result<(Vec<Self>, Vec<DamagedIntent>)> {
+    pub fn pending(table: &Place, incarnation: i64) -> Result<(Vec<Self>, Vec<DamagedIntent>)> {
         let (mut intents, mut damaged) = (Vec::new(), Vec::new());
-        for name in disk::names(&table.join(STAGING))? {
+        for name in table.join(STAGING).names()? {
             if !(is_intent(&name) && is_older(&name, incarnation)) {
                 continue;
             }
-            let path = table.join(STAGING).join(&name);
-            let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            match parse(&text) {
+            let place = table.join(STAGING).join(&name);
+            match parse(&place.read()?) {
                 Ok(intent) => intents.push(intent),
                 Err(error) => {
-                    tracing::warn!("the intent {} is damaged: {error:#}", path.display());
+                    tracing::warn!("the intent {place} is damaged: {error:#}");
                     damaged.push(DamagedIntent {
-                        path,
+                        place,
                         files: name.replacen("commit-", "part-", 1).replace(".json", "-"),
                     });
                 }
@@ -87,7 +80,7 @@ impl Intent {
     }
 
     /// Whether every file exists with its full size, under its staged or its final name.
-    pub fn is_whole(&self, table: &Path) -> Result<bool> {
+    pub fn is_whole(&self, table: &Place) -> Result<bool> {
         for file in &self.files {
             // The staged name is checked first, because a process that was overtaken may still be
             // renaming.
@@ -101,18 +94,18 @@ impl Intent {
     }
 
     /// Gives every file its final name, durably. Idempotent.
-    pub fn publish(&self, table: &Path) -> Result<()> {
+    pub fn publish(&self, table: &Place) -> Result<()> {
         publish(table, &self.files, "renaming")
     }
 
     /// Deletes every file, staged or renamed. Only for a commit that is not in the log.
-    pub fn undo(&self, table: &Path) -> Result<()> {
+    pub fn undo(&self, table: &Place) -> Result<()> {
         undo(table, &self.files)
     }
 
     /// Deletes the intent itself, after its commit is in the log or is undone.
-    pub fn forget(&self, table: &Path) -> Result<()> {
-        disk::remove_if_there(&self.path(table))
+    pub fn forget(&self, table: &Place) -> Result<()> {
+        self.place(table).remove()
     }
 }
 
@@ -120,31 +113,25 @@ impl Intent {
 ///
 /// # Errors
 /// If an intent cannot be read: it might name any file.
-pub fn files_under_way(table: &Path) -> Result<BTreeSet<String>> {
+pub fn files_under_way(table: &Place) -> Result<BTreeSet<String>> {
     let folder = table.join(STAGING);
     let mut paths = BTreeSet::new();
-    if !folder.is_dir() {
+    if !folder.is_folder() {
         return Ok(paths);
     }
-    for name in disk::names(&folder)?.iter().filter(|name| is_intent(name)) {
-        let path = folder.join(name);
-        match fs::read(&path) {
-            // Settled and deleted since the folder was listed.
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            read => {
-                let intent = read.map_err(Into::into).and_then(|text| parse(&text));
-                let intent = intent.with_context(|| {
-                    format!("cannot read the intent {}: the next start of `reprise run` settles it", path.display())
-                })?;
-                paths.extend(intent.files.into_iter().map(|file| file.path));
-            }
-        }
+    for name in folder.names()?.iter().filter(|name| is_intent(name)) {
+        let place = folder.join(name);
+        // It may be settled and deleted since the folder was listed.
+        let intent = place.read_if_there().map_err(Into::into).and_then(|text| text.as_deref().map(parse).transpose());
+        let intent = intent
+            .with_context(|| format!("cannot read the intent {place}: the next start of `reprise run` settles it"))?;
+        paths.extend(intent.into_iter().flat_map(|intent| intent.files).map(|file| file.path));
     }
     Ok(paths)
 }
 
 fn parse(text: &[u8]) -> Result<Intent> {
-    Ok(serde_json::from_slice(disk::unsealed(text)?)?)
+    Ok(serde_json::from_slice(unsealed(text)?)?)
 }
 
 fn is_intent(name: &str) -> bool {
@@ -153,61 +140,27 @@ fn is_intent(name: &str) -> bool {
 
 /// Gives the staged `files` of `table` their final names, durably. Idempotent. Reaches the
 /// failpoint `point` between two files.
-pub fn publish(table: &Path, files: &[NewFile], point: &str) -> Result<()> {
-    let mut folders = BTreeSet::new();
-    for (index, file) in files.iter().enumerate() {
-        if index > 0 {
-            failpoint::reach(point)?;
-        }
-        let to = table.join(&file.path);
-        rename(&table.join(&file.staged), &to)?;
-        // The parent folders are synced even if they existed before: the process that created them
-        // may have died before it synced them.
-        folders.extend(to.ancestors().skip(1).take_while(|above| above.starts_with(table)).map(Path::to_path_buf));
-    }
-    disk::sync_folders(&folders)
-}
-
-/// Renames `from` to `to`, unless that is done, and creates the parent folder. A vacuum removes
-/// empty folders, and this one is empty until the rename, so both steps are repeated until they
-/// succeed together.
-fn rename(from: &Path, to: &Path) -> Result<()> {
-    let attempt = || {
-        to.parent().map_or(Ok(()), fs::create_dir_all)?;
-        fs::rename(from, to)
-    };
-    let began = Instant::now();
-    let mut renamed = attempt();
-    while let Err(error) = &renamed
-        && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::AlreadyExists)
-        && from.exists()
-        && began.elapsed() < RENAME_MAX
-    {
-        std::thread::sleep(Duration::from_millis(1));
-        renamed = attempt();
-    }
-    match renamed {
-        Err(error) if error.kind() == ErrorKind::NotFound && to.is_file() => Ok(()),
-        renamed => renamed.with_context(|| format!("cannot rename {} to {}", from.display(), to.display())),
-    }
+pub fn publish(table: &Place, files: &[NewFile], point: &str) -> Result<()> {
+    let moves: Vec<_> = files.iter().map(|file| (&*file.staged, &*file.path)).collect();
+    table.publish(&moves, &mut || failpoint::reach(point))
 }
 
 /// Deletes `files`, staged or final, of a commit that is not in the log.
-pub fn undo(table: &Path, files: &[NewFile]) -> Result<()> {
+pub fn undo(table: &Place, files: &[NewFile]) -> Result<()> {
     for file in files {
-        disk::remove_if_there(&table.join(&file.staged))?;
-        disk::remove_if_there(&table.join(&file.path))?;
+        table.join(&file.staged).remove()?;
+        table.join(&file.path).remove()?;
     }
     Ok(())
 }
 
 /// Deletes the files that older incarnations left in the staging folder. Call it only after their
 /// intents are settled.
-pub fn clean_staging(table: &Path, incarnation: i64) -> Result<()> {
+pub fn clean_staging(table: &Place, incarnation: i64) -> Result<()> {
     let folder = table.join(STAGING);
-    for name in disk::names(&folder)? {
+    for name in folder.names()? {
         if is_older(&name, incarnation) {
-            disk::remove_if_there(&folder.join(name))?;
+            folder.join(&name).remove()?;
         }
     }
     Ok(())
@@ -225,10 +178,28 @@ fn is_older(name: &str, incarnation: i64) -> bool {
     of.is_some_and(|of| of < incarnation)
 }
 
-fn size_bytes(path: &Path) -> Result<Option<u64>> {
-    match fs::metadata(path) {
-        Ok(metadata) => Ok(Some(metadata.len())),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("cannot look at {}", path.display())),
+fn size_bytes(file: &Place) -> Result<Option<u64>> {
+    let about = file.about().with_context(|| format!("cannot look at {file}"))?;
+    Ok(about.map(|about| about.size_bytes))
+}
+
+/// `content` followed by a line with its checksum, by which damage is detected: an intent with a
+/// flipped digit would still parse.
+pub fn sealed(mut content: Vec<u8>) -> Vec<u8> {
+    let checksum = format!("\n{:016x}\n", XxHash64::oneshot(0, &content));
+    content.extend(checksum.into_bytes());
+    content
+}
+
+/// The content that was given to [`sealed`].
+///
+/// # Errors
+/// If the checksum does not match.
+pub fn unsealed(sealed: &[u8]) -> Result<&[u8]> {
+    const SEAL_BYTES: usize = 18;
+    let (content, found) = sealed.split_at(sealed.len().saturating_sub(SEAL_BYTES));
+    if found != format!("\n{:016x}\n", XxHash64::oneshot(0, content)).as_bytes() {
+        bail!("its checksum is not that of its content");
     }
+    Ok(content)
 }

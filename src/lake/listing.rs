@@ -3,10 +3,6 @@
 //! The log is untrusted input: a name that leads out of the lake is an error. Statistics that the
 //! log lacks are read from the footer of the file.
 
-use std::fs::File;
-use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
-
 use anyhow::{Context, Result, bail, ensure};
 use arrow::array::{Array, AsArray, RecordBatch, StringArray, StructArray};
 use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
@@ -19,6 +15,7 @@ use reprise_dataflows::play::{DAY_US, HOUR_US};
 use url::Url;
 
 use super::damage::explained;
+use super::store::Place;
 use super::table::{PLAYS, Table};
 use super::{Bounds, statistics};
 
@@ -46,9 +43,8 @@ pub struct LakeFile {
     pub hour: u8,
     /// What `day` and `hour` say about the plays.
     pub filing: Filing,
-    /// The absolute path. Shared, because lists of files are copied and may have hundreds of
-    /// thousands of entries.
-    pub path: Arc<Path>,
+    /// Where it is.
+    pub place: Place,
     /// The size that the log has.
     pub size_bytes: u64,
     /// The number of plays.
@@ -82,13 +78,13 @@ pub struct Footer {
 }
 
 impl Footer {
-    /// Reads the footer of the file `path`.
+    /// Reads the footer of `file`.
     ///
     /// # Errors
     /// If the file cannot be read, or is not a Parquet file.
-    pub fn read(path: &Path) -> Result<Self> {
-        let context = || format!("cannot read {}, which the log of the lake names", path.display());
-        let file = File::open(path).with_context(context)?;
+    pub fn read(file: &Place) -> Result<Self> {
+        let context = || format!("cannot read {file}, which the log of the lake names");
+        let file = file.open().with_context(context)?;
         let metadata = ParquetMetaDataReader::new().parse_and_finish(&file).with_context(context)?;
         let columns = metadata.file_metadata().schema_descr().columns();
         let time = columns.iter().find(|column| column.path().string() == PLAYS.time_column);
@@ -100,19 +96,19 @@ impl Footer {
     }
 }
 
-/// All files of `table`, sorted by day, hour and path.
+/// All files of `table`, sorted by day, hour and place.
 ///
 /// # Errors
 /// If the log cannot be read, names a file outside the lake, or has a deletion vector.
 pub fn list(table: &Table) -> Result<Vec<LakeFile>> {
     let is_ours = table.topic().is_some();
-    let mut files = walk(table, &[PLAYS.time_column], |listing, row, path| listing.file(row, path, is_ours))?;
+    let mut files = walk(table, &[PLAYS.time_column], |listing, row, place| listing.file(row, place, is_ours))?;
     files.sort();
     Ok(files)
 }
 
 /// Calls `of_file` for each file that the log of `table` names, and collects the results. Its
-/// arguments are a batch of the listing, the row of the file in that batch, and the path of the
+/// arguments are a batch of the listing, the row of the file in that batch, and the place of the
 /// file. The listing has the statistics of `columns`.
 ///
 /// # Errors
@@ -120,7 +116,7 @@ pub fn list(table: &Table) -> Result<Vec<LakeFile>> {
 pub fn walk<T>(
     table: &Table,
     columns: &[&str],
-    of_file: impl FnMut(&Listing<'_>, usize, PathBuf) -> Result<T>,
+    of_file: impl FnMut(&Listing<'_>, usize, Place) -> Result<T>,
 ) -> Result<Vec<T>> {
     walk_log(table, columns, of_file).map_err(|error| explained(&table.root, error))
 }
@@ -128,21 +124,21 @@ pub fn walk<T>(
 fn walk_log<T>(
     table: &Table,
     columns: &[&str],
-    mut of_file: impl FnMut(&Listing<'_>, usize, PathBuf) -> Result<T>,
+    mut of_file: impl FnMut(&Listing<'_>, usize, Place) -> Result<T>,
 ) -> Result<Vec<T>> {
     // Tables of other tools lack the columns with Kafka coordinates, and so their statistics.
     let schema = table.snapshot().schema();
     let known = columns.iter().filter(|column| schema.field(column).is_some());
     let stats = StatsOptions::struct_columns(known.map(|column| ColumnName::new([*column])).collect::<Vec<_>>());
     let scan = table.snapshot().clone().scan_builder().with_stats(stats).without_row_transforms().build()?;
-    let root = Url::from_directory_path(&table.root).ok().context("the lake's path is not absolute")?;
+    let root = table.root.url()?;
     let mut files = Vec::new();
     for rows in scan.scan_metadata(table.engine())? {
         let batch = rows?.scan_files.apply_selection_vector()?.try_into_record_batch()?;
         let listing = Listing::new(&batch)?;
         for row in 0..batch.num_rows() {
-            let path = resolve(listing.paths.value(row), &root, &table.root)?;
-            files.push(of_file(&listing, row, path)?);
+            let place = resolve(listing.paths.value(row), &root, &table.root)?;
+            files.push(of_file(&listing, row, place)?);
         }
     }
     Ok(files)
@@ -172,10 +168,10 @@ impl<'a> Listing<'a> {
         })
     }
 
-    fn file(&self, row: usize, path: PathBuf, is_ours: bool) -> Result<LakeFile> {
-        let context = || format!("the log's entry for {}", path.display());
+    fn file(&self, row: usize, place: Place, is_ours: bool) -> Result<LakeFile> {
+        let context = || format!("the log's entry for {place}");
         if self.deletions.column_by_name("storageType").is_some_and(|kinds| kinds.is_valid(row)) {
-            bail!("{} has a deletion vector, which reprise does not read: run OPTIMIZE on the table", path.display());
+            bail!("{place} has a deletion vector, which reprise does not read: run OPTIMIZE on the table");
         }
         let (filing, (day, hour)) = match (is_ours, self.hour(row).with_context(context)) {
             (true, hour) => (Filing::ByHour, hour?),
@@ -189,13 +185,12 @@ impl<'a> Listing<'a> {
         let (rows, min_timestamp_us, max_timestamp_us) = match (rows, min, max) {
             (Some(rows), Some(min), Some(max)) => (rows as u64, Some(min), Some(max)),
             _ => {
-                let footer = Footer::read(&path)?;
+                let footer = Footer::read(&place)?;
                 (footer.rows, footer.min_timestamp_us, footer.max_timestamp_us)
             }
         };
         let size_bytes = self.sizes[row] as u64;
-        let path = path.into();
-        Ok(LakeFile { day, hour, filing, path, size_bytes, rows, min_timestamp_us, max_timestamp_us })
+        Ok(LakeFile { day, hour, filing, place, size_bytes, rows, min_timestamp_us, max_timestamp_us })
     }
 
     /// The day since 1970 and the hour of the folder of a file.
@@ -237,17 +232,12 @@ impl<'a> Listing<'a> {
     }
 }
 
-/// The path of the file that the log calls `name`. The log is untrusted input, so the file must lie
-/// in `folder`.
+/// The file that the log of `table` calls `name`. The log is untrusted input, so the file must lie
+/// in the table, whose URL is `root`.
 ///
 /// # Errors
 /// If it lies outside.
-pub(super) fn resolve(name: &str, root: &Url, folder: &Path) -> Result<PathBuf> {
+pub(super) fn resolve(name: &str, root: &Url, table: &Place) -> Result<Place> {
     let url = root.join(name).with_context(|| format!("the log names a file {name:?}"))?;
-    let inside = || {
-        let path = url.to_file_path().ok()?;
-        let relative = path.strip_prefix(folder).ok()?;
-        relative.components().all(|part| matches!(part, Component::Normal(_))).then(|| path.clone())
-    };
-    inside().with_context(|| format!("the log names the file {name:?}, outside the lake {}", folder.display()))
+    table.find(&url).with_context(|| format!("the log names the file {name:?}, outside the lake {table}"))
 }

@@ -6,25 +6,24 @@
 //! to either is detected by the other.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 use url::Url;
 
-use super::disk::LOG;
+use super::layout::LOG;
 use super::listing::{resolve, walk};
 use super::maintenance::is_temporary;
-use super::table::{self, DEAD_LETTERS, PLAYS, Table, TableKind};
-use super::{Bounds, LakeProgress, disk, snapshot};
+use super::store::Place;
+use super::table::{DEAD_LETTERS, PLAYS, Table, TableKind};
+use super::{Bounds, LakeProgress, snapshot};
 use crate::intake::Gap;
 
 /// A file, as the log describes it.
 #[derive(Clone, Debug)]
 pub struct AuditedFile {
-    /// The absolute path.
-    pub path: PathBuf,
+    /// Where it is.
+    pub place: Place,
     /// The size that the log has.
     pub size_bytes: u64,
     /// The value of its partition column `date`, if it has one.
@@ -51,7 +50,7 @@ pub struct LogAudit {
     pub topic: Option<String>,
     /// How far the table has come.
     pub progress: LakeProgress,
-    /// All files that the newest version names, sorted by path.
+    /// All files that the newest version names, sorted by place.
     pub files: Vec<AuditedFile>,
     /// The gaps that Kafka had deleted before they were read, as far as the remaining commits
     /// record them.
@@ -65,7 +64,7 @@ impl LogAudit {
     ///
     /// # Errors
     /// If there is no lake, or its log cannot be read.
-    pub fn of_plays(lake: &Path) -> Result<Self> {
+    pub fn of_plays(lake: &Place) -> Result<Self> {
         snapshot::check_is_lake(lake)?;
         Self::of(lake, &PLAYS)
     }
@@ -75,13 +74,13 @@ impl LogAudit {
     ///
     /// # Errors
     /// If the log cannot be read.
-    pub fn of_dead_letters(lake: &Path) -> Result<Option<Self>> {
+    pub fn of_dead_letters(lake: &Place) -> Result<Option<Self>> {
         lake.join(DEAD_LETTERS.folder).exists().then(|| Self::of(lake, &DEAD_LETTERS)).transpose()
     }
 
-    fn of(lake: &Path, kind: &'static TableKind) -> Result<Self> {
-        let table = Table::open(lake, kind, table::engine()?, None)?;
-        let files = files(&table).with_context(|| format!("cannot list the files of {}", table.root.display()))?;
+    fn of(lake: &Place, kind: &'static TableKind) -> Result<Self> {
+        let table = Table::open(lake, kind, lake.engine()?, None)?;
+        let files = files(&table).with_context(|| format!("cannot list the files of {}", table.root))?;
         let commits = Commits::read(&table)?;
         let problems = commits.compare(&table, &files)?;
         Ok(Self {
@@ -98,7 +97,7 @@ impl LogAudit {
 
 fn files(table: &Table) -> Result<Vec<AuditedFile>> {
     let time_column = table.kind.time_column;
-    let mut files = walk(table, &[time_column, "kafka_partition", "kafka_offset"], |listing, row, path| {
+    let mut files = walk(table, &[time_column, "kafka_partition", "kafka_offset"], |listing, row, place| {
         let bounds = |column| Bounds {
             min: listing.statistic(row, "minValues", Some(column)),
             max: listing.statistic(row, "maxValues", Some(column)),
@@ -112,10 +111,10 @@ fn files(table: &Table) -> Result<Vec<AuditedFile>> {
             time: bounds(time_column),
             kafka_partition: bounds("kafka_partition"),
             kafka_offset: bounds("kafka_offset"),
-            path,
+            place,
         })
     })?;
-    files.sort_by(|a, b| a.path.cmp(&b.path));
+    files.sort_by(|a, b| a.place.cmp(&b.place));
     Ok(files)
 }
 
@@ -129,7 +128,7 @@ fn version_of(name: &str) -> Option<u64> {
 #[derive(Default)]
 struct Commits {
     /// The size of each file that was added and not removed.
-    files: BTreeMap<PathBuf, u64>,
+    files: BTreeMap<Place, u64>,
     /// The last version of each transaction id.
     marks: BTreeMap<String, i64>,
     gaps: Vec<Gap>,
@@ -142,46 +141,45 @@ impl Commits {
     fn read(table: &Table) -> Result<Self> {
         let folder = table.root.join(LOG);
         let newest = table.snapshot().version();
-        let names = disk::names(&folder)?;
+        let names = folder.names()?;
         let commits = names.iter().filter(|name| name.ends_with(".json"));
         let versions: Vec<u64> =
             commits.filter_map(|name| version_of(name)).filter(|version| *version <= newest).collect();
         let mut this = Self { from_the_first: versions.first() == Some(&0), ..Self::default() };
         for pair in versions.windows(2).filter(|pair| pair[0] + 1 != pair[1]) {
-            this.problems.push(format!("{}: no commit between {} and {}", folder.display(), pair[0], pair[1]));
+            this.problems.push(format!("{folder}: no commit between {} and {}", pair[0], pair[1]));
         }
         // A running instance may have added newer versions, but it never writes a checksum or
         // checkpoint before its commit.
-        let commit = |version: u64| folder.join(format!("{version:020}.json"));
+        let commit = |version: u64| folder.join(&format!("{version:020}.json"));
         let is_lost = |version: u64| version > newest && !commit(version).exists();
         let later = names.iter().find(|name| !is_temporary(name) && version_of(name).is_some_and(is_lost));
         if let Some(later) = later {
-            this.problems.push(format!("{}: {later} is there, but not its commit", folder.display()));
+            this.problems.push(format!("{folder}: {later} is there, but not its commit"));
         }
         if !this.from_the_first && !names.iter().any(|name| name.contains(".checkpoint.")) {
-            this.problems.push(format!("{}: its first commits are gone, and there is no checkpoint", folder.display()));
+            this.problems.push(format!("{folder}: its first commits are gone, and there is no checkpoint"));
         }
         if versions.last() != Some(&newest) {
-            this.problems.push(format!("{}: the commit {newest} is not there", folder.display()));
+            this.problems.push(format!("{folder}: the commit {newest} is not there"));
         }
-        let root = Url::from_directory_path(&table.root).ok().context("the lake's path is not absolute")?;
+        let root = table.root.url()?;
         for version in versions {
-            let path = commit(version);
-            let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            let place = commit(version);
+            for line in place.read()?.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
                 if let Err(error) = this.action(line, &root, &table.root) {
-                    this.problems.push(format!("{} is damaged: {error:#}", path.display()));
+                    this.problems.push(format!("{place} is damaged: {error:#}"));
                 }
             }
         }
         Ok(this)
     }
 
-    fn action(&mut self, line: &[u8], root: &Url, folder: &Path) -> Result<()> {
+    fn action(&mut self, line: &[u8], root: &Url, table: &Place) -> Result<()> {
         const OTHERS: [&str; 5] = ["protocol", "metaData", "domainMetadata", "cdc", "checkpointMetadata"];
         let action: BTreeMap<String, Value> = serde_json::from_slice(line)?;
         let (name, action) = action.first_key_value().context("an action without a name")?;
-        let file = || resolve(action["path"].as_str().context("a file without a path")?, root, folder);
+        let file = || resolve(action["path"].as_str().context("a file without a path")?, root, table);
         match name.as_str() {
             "add" => drop(self.files.insert(file()?, action["size"].as_u64().context("a file without a size")?)),
             "remove" => drop(self.files.remove(&file()?)),
@@ -209,22 +207,21 @@ impl Commits {
             if found != Some(*version) {
                 problems.push(format!(
                     "the log of {}: its commits say {id} = {version}, its checksum or checkpoint {found:?}",
-                    table.root.display()
+                    table.root
                 ));
             }
         }
-        let listed: BTreeMap<&Path, u64> = files.iter().map(|file| (&*file.path, file.size_bytes)).collect();
-        for (path, size_bytes) in &self.files {
-            if listed.get(path.as_path()) != Some(size_bytes) {
+        let listed: BTreeMap<&Place, u64> = files.iter().map(|file| (&file.place, file.size_bytes)).collect();
+        for (place, size_bytes) in &self.files {
+            if listed.get(place) != Some(size_bytes) {
                 problems.push(format!(
-                    "{}: its commit says {size_bytes} bytes, the checksum or checkpoint of the log {:?}",
-                    path.display(),
-                    listed.get(path.as_path())
+                    "{place}: its commit says {size_bytes} bytes, the checksum or checkpoint of the log {:?}",
+                    listed.get(place)
                 ));
             }
         }
-        let unknown = listed.keys().filter(|path| self.from_the_first && !self.files.contains_key(**path));
-        problems.extend(unknown.map(|path| format!("{}: it is in the log, but in no commit", path.display())));
+        let unknown = listed.keys().filter(|place| self.from_the_first && !self.files.contains_key(**place));
+        problems.extend(unknown.map(|place| format!("{place}: it is in the log, but in no commit")));
         Ok(problems)
     }
 }

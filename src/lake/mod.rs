@@ -15,8 +15,8 @@
 //!
 //! A [`Writer`] on each worker turns rows into staged files, the single [`Committer`] makes them
 //! part of the tables, and a [`Snapshot`] lists the committed files. `delta_kernel` reads and
-//! writes only the log; the Parquet files are written here. The invariants that hold between the
-//! three stand at the top of `fenced.rs`.
+//! writes only the log; the Parquet files are written here, by way of the [`store`], which alone
+//! knows paths. The invariants that hold between the three stand at the top of `fenced.rs`.
 
 mod account;
 pub mod balance;
@@ -25,7 +25,6 @@ mod create;
 mod cut;
 mod damage;
 mod dead_letters;
-pub mod disk;
 mod disk_full;
 mod encoder;
 mod entries;
@@ -35,16 +34,17 @@ mod gathering;
 mod holder;
 mod hours;
 mod intent;
+mod layout;
 mod listing;
 pub mod log_audit;
 pub mod maintenance;
 mod new_file;
-pub mod owner;
 mod progress;
 mod properties;
 pub mod sink;
 mod snapshot;
 mod statistics;
+pub mod store;
 mod successor;
 mod table;
 #[cfg(test)]
@@ -55,11 +55,11 @@ mod writer_process;
 pub use account::{Account, origin_hash};
 pub use commit::Committer;
 pub use cut::Cut;
-pub use disk::LOG;
 pub use disk_full::DiskFullRetry;
 pub use encoder::{Encoded, Encoder};
 pub use gathering::Gathering;
 pub use holder::Holder;
+pub use layout::{LOG, MERGED};
 pub use listing::{Filing, LakeFile};
 pub use new_file::{Bounds, NewFile};
 pub use progress::{Identity, LakeProgress};

@@ -20,7 +20,6 @@
 //!    done.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
@@ -34,6 +33,7 @@ use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::vec::ToStream;
 use timely::scheduling::SyncActivator;
 
+use super::store::Place;
 use super::{Committer, Cut, DiskFullRetry, Gathering, NewFile, Writer};
 use crate::intake::Intake;
 use crate::intake::{DeadLetter, Gap, Position};
@@ -369,14 +369,14 @@ fn sum(files: &[NewFile], value: impl Fn(&NewFile) -> i64) -> u64 {
 /// # Errors
 /// If the lake has another incarnation, or cannot be read.
 pub fn writer(
-    lake: &Path,
+    lake: &Place,
     incarnation: i64,
     worker: usize,
     retry: &DiskFullRetry,
     gathering: &Arc<Gathering>,
 ) -> Result<Writer> {
-    let mut writer = Writer::new(lake, incarnation, worker)
-        .with_context(|| format!("cannot write to the lake {}", lake.display()))?;
+    let mut writer =
+        Writer::new(lake, incarnation, worker).with_context(|| format!("cannot write to the lake {lake}"))?;
     writer.retry_with(retry.clone());
     writer.gather_in(gathering.clone());
     Ok(writer)

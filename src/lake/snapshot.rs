@@ -1,18 +1,16 @@
 //! The content of a lake at one version: its files, and how far it had come.
 
-use std::path::{Path, PathBuf};
-
 use anyhow::{Context, Result, bail, ensure};
 use delta_kernel::table_features::ColumnMappingMode;
 
-use super::disk::LOG;
+use super::LakeProgress;
+use super::layout::LOG;
 use super::listing::{self, LakeFile};
-use super::table::{self, PLAYS, Table};
-use super::{LakeProgress, disk};
+use super::store::Place;
+use super::table::{PLAYS, Table};
 
 /// The plays of a lake at one version.
 pub struct Snapshot {
-    root: PathBuf,
     topic: Option<String>,
     cluster_id: Option<String>,
     progress: LakeProgress,
@@ -20,25 +18,19 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Opens the lake in the folder `lake` at `version`, or at the newest version.
+    /// Opens `lake` at `version`, or at the newest version.
     ///
     /// # Errors
     /// If there is no lake, if the version does not exist, if the log cannot be read, or if the
     /// table lacks the time column.
-    pub fn open(lake: &Path, version: Option<u64>) -> Result<Self> {
+    pub fn open(lake: &Place, version: Option<u64>) -> Result<Self> {
         check_is_lake(lake)?;
-        let table = Table::open(lake, &PLAYS, table::engine()?, version)?;
+        let table = Table::open(lake, &PLAYS, lake.engine()?, version)?;
         check_columns(&table)?;
         let progress = table.progress()?;
-        let files =
-            listing::list(&table).with_context(|| format!("cannot list the files of the lake {}", lake.display()))?;
+        let files = listing::list(&table).with_context(|| format!("cannot list the files of the lake {lake}"))?;
         let [topic, cluster_id] = [table.topic(), table.cluster_id()].map(|text| text.map(str::to_owned));
-        Ok(Self { root: table.root, topic, cluster_id, progress, files })
-    }
-
-    /// The absolute folder of the table, a prefix of the paths of its files.
-    pub fn root(&self) -> &Path {
-        &self.root
+        Ok(Self { topic, cluster_id, progress, files })
     }
 
     /// The topic that the plays came from; `None` if the lake was imported.
@@ -62,7 +54,7 @@ impl Snapshot {
         &self.progress
     }
 
-    /// All files, sorted by day, hour and path.
+    /// All files, sorted by day, hour and place.
     pub fn files(&self) -> &[LakeFile] {
         &self.files
     }
@@ -79,7 +71,7 @@ fn check_columns(table: &Table) -> Result<()> {
     ensure!(
         table.snapshot().schema().field(PLAYS.time_column).is_some(),
         "the table {} lacks the column `{}`: it holds the times of plays, and every chart needs it",
-        table.root.display(),
+        table.root,
         PLAYS.time_column
     );
     let mode = table.snapshot().table_properties().column_mapping_mode;
@@ -87,7 +79,7 @@ fn check_columns(table: &Table) -> Result<()> {
         matches!(mode, None | Some(ColumnMappingMode::None)),
         "the table {} maps the names of its columns (delta.columnMapping.mode), which reprise does not read: write its rows \
          to a table without column mapping",
-        table.root.display()
+        table.root
     );
     Ok(())
 }
@@ -96,27 +88,25 @@ fn check_columns(table: &Table) -> Result<()> {
 ///
 /// # Errors
 /// If the lake cannot be read.
-pub fn incarnation(lake: &Path) -> Result<i64> {
-    Ok(Table::open(lake, &PLAYS, table::engine()?, None)?.progress()?.incarnation)
+pub fn incarnation(lake: &Place) -> Result<i64> {
+    Ok(Table::open(lake, &PLAYS, lake.engine()?, None)?.progress()?.incarnation)
 }
 
 /// Refuses a folder that is not a lake.
 ///
 /// # Errors
 /// An error with advice that depends on what the folder contains.
-pub fn check_is_lake(lake: &Path) -> Result<()> {
-    disk::refuse_object_store(lake)?;
-    let shown = lake.display();
-    if lake.join(PLAYS.folder).join(LOG).is_dir() {
+pub fn check_is_lake(lake: &Place) -> Result<()> {
+    if lake.join(PLAYS.folder).join(LOG).is_folder() {
         return Ok(());
     }
-    ensure!(lake.exists(), "there is no lake {shown}: `reprise run --lake {shown}` makes one");
-    ensure!(lake.is_dir(), "{shown} is a file: --lake takes the folder of a lake");
-    if lake.join(LOG).is_dir() {
-        bail!("{shown} is one table of a lake: give --lake the folder above it");
+    ensure!(lake.exists(), "there is no lake {lake}: `reprise run --lake {lake}` makes one");
+    ensure!(lake.is_folder(), "{lake} is a file: --lake takes the folder of a lake");
+    if lake.join(LOG).is_folder() {
+        bail!("{lake} is one table of a lake: give --lake the folder above it");
     }
-    if disk::names(lake)?.is_empty() {
-        bail!("the folder {shown} is empty, so it is not a lake yet: `reprise run --lake {shown}` makes it one");
+    if lake.names()?.is_empty() {
+        bail!("the folder {lake} is empty, so it is not a lake yet: `reprise run --lake {lake}` makes it one");
     }
-    bail!("{shown} is not a lake: it has no folder {}/_delta_log", PLAYS.folder)
+    bail!("{lake} is not a lake: it has no folder {}/_delta_log", PLAYS.folder)
 }

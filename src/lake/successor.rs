@@ -4,20 +4,17 @@
 //! nothing is played. Each check reads only the log entries added since the last one, so its cost
 //! does not grow with the log.
 
-use std::fs;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
-
 use super::writer_process::recorded_other;
 use anyhow::{Context, Error, Result, anyhow};
 use serde::Deserialize;
 
-use super::disk::LOG;
-use super::table::{self, INCARNATION, PLAYS, Table, entry_name};
+use super::layout::LOG;
+use super::store::Place;
+use super::table::{INCARNATION, PLAYS, Table, entry_name};
 
 /// The position of a writing process in the log of its lake.
 pub struct SuccessorWatch {
-    lake: PathBuf,
+    lake: Place,
     /// The last version that was read.
     version: u64,
     incarnation: i64,
@@ -39,8 +36,8 @@ struct Transaction {
 impl SuccessorWatch {
     /// Watches the log of `lake` from the entry after `version` on, for the writer with this
     /// `incarnation`.
-    pub fn new(lake: &Path, version: u64, incarnation: i64) -> Self {
-        Self { lake: lake.to_owned(), version, incarnation }
+    pub fn new(lake: &Place, version: u64, incarnation: i64) -> Self {
+        Self { lake: lake.clone(), version, incarnation }
     }
 
     /// Returns the error to end with if another process has taken over the lake.
@@ -50,24 +47,21 @@ impl SuccessorWatch {
     pub fn look(&mut self) -> Result<Option<Error>> {
         let log = self.lake.join(PLAYS.folder).join(LOG);
         loop {
-            let path = log.join(entry_name(self.version + 1));
-            match fs::read_to_string(&path) {
-                Err(error) if error.kind() == ErrorKind::NotFound => break,
-                read => {
-                    let found = read.map_err(Error::from).and_then(|entry| incarnation_in(&entry));
-                    let found = found.with_context(|| format!("cannot read {}", path.display()))?;
-                    if let Some(overtaken) = found.and_then(|found| self.compare(found)) {
-                        return Ok(Some(overtaken));
-                    }
-                    self.version += 1;
-                }
+            let entry = log.join(&entry_name(self.version + 1));
+            let context = || format!("cannot read {entry}");
+            let Some(text) = entry.read_if_there().with_context(context)? else { break };
+            let found =
+                incarnation_in(&std::io::read_to_string(&*text).with_context(context)?).with_context(context)?;
+            if let Some(overtaken) = found.and_then(|found| self.compare(found)) {
+                return Ok(Some(overtaken));
             }
+            self.version += 1;
         }
-        if log.join(entry_name(self.version)).exists() {
+        if log.join(&entry_name(self.version)).exists() {
             return Ok(None);
         }
         // The log was cleaned up past this version while the process was suspended.
-        let newest = Table::open(&self.lake, &PLAYS, table::engine()?, None)?.progress()?;
+        let newest = Table::open(&self.lake, &PLAYS, self.lake.engine()?, None)?.progress()?;
         self.version = newest.version;
         Ok(self.compare(newest.incarnation))
     }
@@ -80,7 +74,7 @@ impl SuccessorWatch {
 /// The reason why a process with this `incarnation` failed to write to `lake`: if another process
 /// has taken over and therefore removed the staged files, an error that says so, otherwise `error`
 /// itself.
-pub fn or_overtaken(lake: &Path, incarnation: i64, error: Error) -> Error {
+pub fn or_overtaken(lake: &Place, incarnation: i64, error: Error) -> Error {
     match super::incarnation(lake) {
         Ok(found) if found > incarnation => overtaken(lake, found),
         _ => error,
@@ -101,11 +95,10 @@ fn incarnation_in(entry: &str) -> Result<Option<i64>> {
 
 /// The error that another process has become the writer of `lake`, with the `incarnation` that the
 /// log has.
-pub fn overtaken(lake: &Path, incarnation: i64) -> Error {
+pub fn overtaken(lake: &Place, incarnation: i64) -> Error {
     let by = recorded_other(lake).map_or_else(String::new, |writer| format!(" ({writer})"));
     anyhow!(
-        "another instance (incarnation {incarnation}) has taken over this lake, {}{by}; nothing more was committed. Let only one \
-         `reprise run` write to a lake",
-        lake.display()
+        "another instance (incarnation {incarnation}) has taken over this lake, {lake}{by}; nothing more was committed. Let only one \
+         `reprise run` write to a lake"
     )
 }

@@ -1,26 +1,22 @@
-//! One Delta table on disk: opening it, reading its transaction ids, appending to it.
+//! One Delta table: opening it, reading its transaction ids, appending to it.
 //!
 //! Incarnations and intents are the business of `fenced.rs`; nothing here depends on them.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use delta_kernel::committer::FileSystemCommitter;
 use delta_kernel::engine::arrow_data::ArrowEngineData;
-use delta_kernel::object_store::local::LocalFileSystem;
 use delta_kernel::snapshot::{IncrementalReplay, Snapshot, SnapshotBuilder, SnapshotRef};
 use delta_kernel::transaction::{CommitResult, CommittedTransaction, UpdateTableOperation};
 use delta_kernel::{Engine, KernelError};
-use delta_kernel_default_engine::DefaultEngineBuilder;
-use delta_kernel_default_engine::executor::tokio::TokioMultiThreadExecutor;
 use reprise_dataflows::time::instant_name;
-use url::Url;
 
 use super::damage::explained;
-use super::disk::LOG;
+use super::layout::LOG;
+use super::store::Place;
 use super::{Account, LakeProgress, NewFile, dead_letters, statistics};
 
 /// Identifies the writer in the log and in the files.
@@ -107,20 +103,12 @@ pub struct Marks {
 pub struct Table {
     /// Which of the two tables it is.
     pub kind: &'static TableKind,
-    /// The absolute folder of the table.
-    pub root: PathBuf,
+    /// The lake that it belongs to.
+    pub lake: Place,
+    /// The table, as a store of its own: the keys of its files are relative to it.
+    pub root: Place,
     engine: Arc<dyn Engine>,
     snapshot: SnapshotRef,
-}
-
-/// Creates the engine by which the kernel reads and writes the disk; fails if its threads cannot be
-/// started. The kernel's default executor has one thread, on which writing a checkpoint hangs for
-/// ever, and its default store does not sync. The engine owns threads, so neither it nor a table
-/// may be dropped inside an async task.
-pub fn engine() -> Result<Arc<dyn Engine>> {
-    let executor = TokioMultiThreadExecutor::new_owned_runtime(Some(2), Some(4)).context("cannot start threads")?;
-    let store = Arc::new(LocalFileSystem::new().with_fsync(true));
-    Ok(Arc::new(DefaultEngineBuilder::new(store).with_task_executor(Arc::new(executor)).build()))
 }
 
 /// The file name of the log entry of `version`.
@@ -142,9 +130,9 @@ fn despite_commits(build: impl Fn() -> Result<SnapshotRef>) -> Result<SnapshotRe
 impl Table {
     /// Opens the table of `kind` in `lake` at `version`, or at its newest version. Fails if there
     /// is no table, or if its log lacks the version or cannot be read.
-    pub fn open(lake: &Path, kind: &'static TableKind, engine: Arc<dyn Engine>, version: Option<u64>) -> Result<Self> {
+    pub fn open(lake: &Place, kind: &'static TableKind, engine: Arc<dyn Engine>, version: Option<u64>) -> Result<Self> {
         let folder = lake.join(kind.folder);
-        let root = folder.canonicalize().with_context(|| format!("cannot open the table {}", folder.display()))?;
+        let root = folder.resolved().with_context(|| format!("cannot open the table {folder}"))?;
         let built = despite_commits(|| {
             let builder = builder(&root)?;
             let builder = if let Some(version) = version { builder.at_version(version) } else { builder };
@@ -152,10 +140,10 @@ impl Table {
         });
         let built = built.map_err(|error| explained(&root, error));
         let snapshot = built.with_context(|| match version {
-            Some(version) => format!("cannot open version {version} of the table {}", root.display()),
-            None => format!("cannot open the table {}", root.display()),
+            Some(version) => format!("cannot open version {version} of the table {root}"),
+            None => format!("cannot open the table {root}"),
         })?;
-        Ok(Self { kind, root, engine, snapshot })
+        Ok(Self { kind, lake: lake.clone(), root, engine, snapshot })
     }
 
     /// Moves to the newest version. Fails if the log cannot be read.
@@ -168,8 +156,7 @@ impl Table {
             Ok(builder.with_incremental_crc_replay(IncrementalReplay::Unlimited).build(self.engine.as_ref())?)
         });
         let built = built.map_err(|error| explained(&self.root, error));
-        self.snapshot =
-            built.with_context(|| format!("cannot read the newest version of the table {}", self.root.display()))?;
+        self.snapshot = built.with_context(|| format!("cannot read the newest version of the table {}", self.root))?;
         Ok(())
     }
 
@@ -181,14 +168,14 @@ impl Table {
     fn is_newest(&self) -> Result<bool> {
         let version = self.snapshot.version();
         let exists = |version: u64| {
-            let entry = self.log().join(entry_name(version));
-            entry.try_exists().with_context(|| format!("cannot look at {}", entry.display()))
+            let entry = self.log().join(&entry_name(version));
+            entry.about().map(|about| about.is_some()).with_context(|| format!("cannot look at {entry}"))
         };
         Ok(!exists(version + 1)? && exists(version)?)
     }
 
     /// The folder of the log.
-    pub fn log(&self) -> PathBuf {
+    pub fn log(&self) -> Place {
         self.root.join(LOG)
     }
 
@@ -252,7 +239,7 @@ impl Table {
     fn partitions(&self) -> Result<i32> {
         let Some(known) = self.mark(PARTITIONS)? else { return Ok(0) };
         let partitions = i32::try_from(known).ok().filter(|partitions| *partitions <= PARTITIONS_MAX);
-        partitions.with_context(|| format!("the log of {} speaks of {known} partitions", self.root.display()))
+        partitions.with_context(|| format!("the log of {} speaks of {known} partitions", self.root))
     }
 
     /// The version of the transaction id `id`; `None` if the log does not have it. Fails if the log
@@ -261,13 +248,13 @@ impl Table {
         self.snapshot
             .get_app_id_version(id, self.engine.as_ref())
             .map_err(|error| explained(&self.root, error.into()))
-            .with_context(|| format!("cannot read {id} from the log of {}", self.root.display()))
+            .with_context(|| format!("cannot read {id} from the log of {}", self.root))
     }
 
     /// Appends `files` and `marks` as the next version. Returns false, and changes nothing, if that
     /// version already exists. After an error it may exist or not.
     pub fn append(&mut self, files: &[NewFile], marks: &Marks) -> Result<bool> {
-        let context = || format!("cannot commit to the table {}", self.root.display());
+        let context = || format!("cannot commit to the table {}", self.root);
         let engine = self.engine.clone();
         let mut parameters = vec![("offsets".to_owned(), Some(serde_json::to_string(&marks.offsets)?))];
         if !marks.account.gaps.is_empty() {
@@ -346,7 +333,7 @@ impl Table {
         let counted = builder(&self.root)?.at_version(self.snapshot.version()).build(engine)?;
         let (_, counted) = counted.write_checksum(engine)?;
         tracing::info!(
-            table = %self.root.display(),
+            table = %self.root,
             version = counted.version(),
             "another tool has committed to the table, so its files have been counted again"
         );
@@ -363,23 +350,22 @@ impl Table {
         };
         match written {
             Ok(snapshot) => self.snapshot = snapshot,
-            Err(error) => tracing::warn!(table = %self.root.display(), "cannot write a checksum of the log: {error:#}"),
+            Err(error) => tracing::warn!(table = %self.root, "cannot write a checksum of the log: {error:#}"),
         }
         if self.snapshot.version() / COMMITS_PER_CHECKPOINT == before / COMMITS_PER_CHECKPOINT {
             return;
         }
         match self.snapshot.checkpoint(self.engine.as_ref(), None) {
             Ok((_, snapshot)) => self.snapshot = snapshot,
-            Err(error) => tracing::warn!(%error, table = %self.root.display(), "cannot write a checkpoint of the log"),
+            Err(error) => tracing::warn!(%error, table = %self.root, "cannot write a checkpoint of the log"),
         }
     }
 }
 
 /// Builds the kernel's snapshot so that the newest checksum, updated by the entries after it,
 /// replaces all earlier commits.
-fn builder(root: &Path) -> Result<SnapshotBuilder> {
-    let Ok(url) = Url::from_directory_path(root) else { bail!("{} is not an absolute path", root.display()) };
-    Ok(Snapshot::builder_for(url).with_incremental_crc_replay(IncrementalReplay::Unlimited))
+fn builder(root: &Place) -> Result<SnapshotBuilder> {
+    Ok(Snapshot::builder_for(root.url()?).with_incremental_crc_replay(IncrementalReplay::Unlimited))
 }
 
 fn partition_mark(name: &str, topic: &str, partition: i32) -> String {

@@ -4,9 +4,6 @@
 //! reader looks for. The committer makes it part of the lake, or the next start deletes it.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -14,11 +11,12 @@ use anyhow::{Context, Error, Result, bail};
 use arrow::array::RecordBatch;
 use parquet::file::metadata::ParquetMetaData;
 
-use super::disk::{self, STAGING};
 use super::encoder::{Encoded, Encoder, encode};
 use super::intent::file_name;
+use super::layout::STAGING;
+use super::store::Place;
 use super::successor::or_overtaken;
-use super::table::{self, DEAD_LETTERS, PLAYS, Table, TableKind};
+use super::table::{DEAD_LETTERS, PLAYS, Table, TableKind};
 use super::{DiskFullRetry, Gathering, NewFile, dead_letters, statistics};
 use crate::intake::DeadLetter;
 use crate::process::failpoint;
@@ -31,7 +29,7 @@ const TOGETHER_BYTES_MAX: usize = 8 << 20;
 
 /// Writes the files of one worker.
 pub struct Writer {
-    lake: PathBuf,
+    lake: Place,
     topic: String,
     incarnation: i64,
     worker: usize,
@@ -54,19 +52,18 @@ impl Writer {
     ///
     /// # Errors
     /// If the lake has another incarnation, or cannot be read.
-    pub fn new(lake: &Path, incarnation: i64, worker: usize) -> Result<Self> {
-        let table = Table::open(lake, &DEAD_LETTERS, table::engine()?, None)?;
+    pub fn new(lake: &Place, incarnation: i64, worker: usize) -> Result<Self> {
+        let table = Table::open(lake, &DEAD_LETTERS, lake.engine()?, None)?;
         let progress = table.progress()?;
         if progress.incarnation != incarnation {
             bail!(
-                "the lake {} is at incarnation {}, not {incarnation}: another instance has taken over this lake, or \
+                "the lake {lake} is at incarnation {}, not {incarnation}: another instance has taken over this lake, or \
                  this process sees another folder than process 0 does",
-                lake.display(),
                 progress.incarnation
             );
         }
         Ok(Self {
-            lake: lake.to_path_buf(),
+            lake: lake.clone(),
             topic: table.topic().unwrap_or_default().to_string(),
             incarnation,
             worker,
@@ -181,52 +178,44 @@ impl Writer {
             }
             match files.is_empty() {
                 true => Ok(()),
-                false => disk::sync_folder(&self.lake.join(kind.folder).join(STAGING)),
+                false => self.lake.join(kind.folder).join(STAGING).sync_names(),
             }
         })
     }
 
     /// Writes and syncs files. Leaves no file behind if that fails.
     fn stage(&mut self, kind: &TableKind, epoch: u64, files: &[Unwritten]) -> Result<Vec<NewFile>> {
-        let folder = self.lake.join(kind.folder);
-        let (mut staged, mut open) = (Vec::new(), Vec::new());
-        let mut write = || {
-            for (partition_values, encoded) in files {
-                let name = file_name(self.incarnation, epoch, self.worker, self.sequence);
-                self.sequence += 1;
-                let path = folder.join(staged_path(&name));
-                open.push(write_file(&path, &encoded.bytes)?);
-                staged.push(describe(kind, &folder, &name, partition_values.clone(), &encoded.metadata)?);
-            }
-            disk::sync_all(&open).with_context(|| format!("cannot sync files in {}", folder.join(STAGING).display()))
-        };
-        if let Err(error) = write() {
-            remove(&folder, &staged)?;
-            return Err(error);
-        }
-        Ok(staged)
+        let first = self.sequence;
+        self.sequence += files.len() as u64;
+        let name = |sequence| file_name(self.incarnation, epoch, self.worker, sequence);
+        let contents = (first..).zip(files);
+        let contents: Vec<_> =
+            contents.map(|(sequence, (_, encoded))| (in_progress(&name(sequence)), &*encoded.bytes)).collect();
+        self.lake.join(kind.folder).join(STAGING).put_all(&contents)?;
+        let staged = (first..).zip(files).map(|(sequence, (partition_values, encoded))| {
+            let size_bytes = encoded.bytes.len() as u64;
+            describe(kind, &name(sequence), size_bytes, partition_values.clone(), &encoded.metadata)
+        });
+        Ok(staged.collect())
     }
 }
 
-fn remove(folder: &Path, staged: &[NewFile]) -> Result<()> {
-    staged.iter().try_for_each(|file| disk::remove_if_there(&folder.join(&file.staged)))
+fn remove(folder: &Place, staged: &[NewFile]) -> Result<()> {
+    staged.iter().try_for_each(|file| folder.join(&file.staged).remove())
 }
 
-/// Describes the file `name`, which is staged in the folder `table`, for the log.
+/// Describes the staged file `name` for the log.
 pub fn describe(
     kind: &TableKind,
-    table: &Path,
     name: &str,
+    size_bytes: u64,
     partition_values: Vec<(String, String)>,
     metadata: &ParquetMetaData,
-) -> Result<NewFile> {
-    let staged = staged_path(name);
-    let path = table.join(&staged);
-    let size_bytes = fs::metadata(&path).with_context(|| format!("cannot look at {}", path.display()))?.len();
+) -> NewFile {
     let folder: String = partition_values.iter().map(|(column, value)| format!("{column}={value}/")).collect();
-    Ok(NewFile {
+    NewFile {
         path: folder + name,
-        staged,
+        staged: staged_path(name),
         partition_values,
         size_bytes: size_bytes as i64,
         rows: metadata.file_metadata().num_rows(),
@@ -234,24 +223,16 @@ pub fn describe(
         time: statistics::bounds(metadata, kind.time_column),
         kafka_partition: statistics::bounds(metadata, "kafka_partition"),
         kafka_offset: statistics::bounds(metadata, "kafka_offset"),
-    })
+    }
 }
 
 /// The path of a file before it is committed, relative to its table.
 pub fn staged_path(name: &str) -> String {
-    format!("{STAGING}/{name}.inprogress")
+    format!("{STAGING}/{}", in_progress(name))
 }
 
-/// Creates and writes one file, which must not exist, and returns it open for syncing. Leaves no
-/// file behind if that fails.
-fn write_file(path: &Path, bytes: &[u8]) -> Result<File> {
-    let created = OpenOptions::new().write(true).create_new(true).open(path);
-    let mut file = created.with_context(|| format!("cannot create {}", path.display()))?;
-    if let Err(error) = file.write_all(bytes) {
-        disk::remove_if_there(path)?;
-        return Err(error).with_context(|| format!("cannot write {}", path.display()));
-    }
-    Ok(file)
+fn in_progress(name: &str) -> String {
+    format!("{name}.inprogress")
 }
 
 /// The date `YYYY-MM-DD` of a day since 1970.

@@ -1,12 +1,12 @@
 //! The record of the process that writes to a lake, kept in a file of the lake for people.
 
-use super::disk::STAGING;
+use super::layout::STAGING;
+use super::store::Place;
 use super::table::PLAYS;
 use crate::process::host::host_name;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt::{self, Display, Formatter};
-use std::path::Path;
 
 /// The name of the file with the record, in the staging folder of the plays.
 pub const NAME: &str = "writer.lock";
@@ -60,7 +60,7 @@ pub fn parse(record: &[u8]) -> Option<WriterProcess> {
 
 /// The process that is recorded as the writer of `lake`; `None` if that is this process or there is
 /// no record.
-pub fn recorded_other(lake: &Path) -> Option<WriterProcess> {
-    let record = std::fs::read(lake.join(PLAYS.folder).join(STAGING).join(NAME)).ok()?;
+pub fn recorded_other(lake: &Place) -> Option<WriterProcess> {
+    let record = lake.join(PLAYS.folder).join(STAGING).join(NAME).read().ok()?;
     parse(&record).filter(|writer| !writer.is_this())
 }

@@ -1,6 +1,5 @@
 //! `--reset-clock`: derives a clock from the plays of a lake, and sets the lake's clock back to it.
 
-use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
@@ -9,6 +8,7 @@ use reprise_dataflows::time::instant_name;
 use tracing::{info, warn};
 
 use super::tick::clock_of_plays;
+use crate::lake::store::Place;
 use crate::lake::{Committer, Snapshot};
 use crate::source::lake::latest_times;
 
@@ -17,7 +17,7 @@ use crate::source::lake::latest_times;
 ///
 /// # Errors
 /// If the lake, or the event times of its plays, cannot be read.
-pub fn of_plays(lake: &Path, definitions: &Definitions) -> Result<Option<i64>> {
+pub fn of_plays(lake: &Place, definitions: &Definitions) -> Result<Option<i64>> {
     let snapshot = Snapshot::open(lake, None)?;
     let times = latest_times(snapshot.files(), definitions);
     let times = times.context("--reset-clock needs the times of the lake's plays, which cannot be read")?;

@@ -7,7 +7,6 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,6 +35,7 @@ use crate::cluster::orders::{apply_orders, report_process};
 use crate::intake::Intake;
 use crate::kafka::TopicConfig;
 use crate::lake::sink::{self, Committed};
+use crate::lake::store::Place;
 use crate::lake::{Committer, DiskFullRetry, Gathering, LakeFile};
 use crate::process::shutdown::Order;
 use crate::process::shutdown::Shutdown;
@@ -95,7 +95,7 @@ pub struct Live {
     /// Continue past offsets that Kafka no longer has.
     pub accept_gap: bool,
     /// The lake's folder.
-    pub lake: PathBuf,
+    pub lake: Place,
     /// The number of this writer of the lake, which distinguishes it from earlier ones.
     pub incarnation: i64,
     /// The wait of writers and committer while the disk is full.

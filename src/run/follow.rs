@@ -51,7 +51,7 @@ impl Run {
         let first = team.watch_first()?;
         let listening = format!("http://{}", server.address);
         let leader = start.leader.as_deref().unwrap_or("(on its own loopback)");
-        info!(process = team.process(), %listening, leader, lake = %self.lake.display(), "running");
+        info!(process = team.process(), %listening, leader, lake = %self.lake, "running");
         follower.follow(start.leader.clone());
         let (shutdown, found) = (Shutdown::new(stop), Arc::<AddedPartitions>::default());
         let known = start.starts.keys().copied().collect();

@@ -63,7 +63,7 @@ impl Run {
         anyhow!(
             "the lake {} is in use: it is written by {writer}. Stop that one first, or start with --take-over and another --listen, \
              such as 127.0.0.1:0. Nothing was changed",
-            self.lake.display()
+            self.lake
         )
     }
 
@@ -92,7 +92,7 @@ impl Run {
         };
         team.broadcast(&opened.start(self.url_for_others(server.address)))?;
         self.set_status(&opened, &state, &address, &team);
-        let (lake, partitions) = (self.lake.display(), opened.starts.len());
+        let (lake, partitions) = (&self.lake, opened.starts.len());
         if let Some(probes) = &probes {
             info!(probe_address = %format!("http://{}", probes.address), "serving probes");
         }
@@ -206,7 +206,7 @@ impl Run {
             processes: team.processes(),
             workers: team.workers(),
             address: address.to_owned(),
-            lake: self.lake.display().to_string(),
+            lake: self.lake.to_string(),
             clock_us: progress.clock_us,
             lake_version: Some(version),
             phase: Phase::Rebuilding,

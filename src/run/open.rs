@@ -7,7 +7,6 @@
 //! Kafka, the lake is right.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -22,6 +21,7 @@ use super::start::Start;
 use crate::checkpoint::{self, Checkpoint};
 use crate::cluster::view::View;
 use crate::kafka::{ANSWER_TIMEOUT, Consumer, Extent, TopicConfig};
+use crate::lake::store::Place;
 use crate::lake::{Committer, Holder, Identity, LakeFile, Snapshot, WriterProcess, balance};
 use crate::process::threads::{Background, unless_stopped};
 use crate::source::kafka::{Origin, PASSED, Resumption, check_recreated, extents, lost, resume, retry_for};
@@ -108,7 +108,12 @@ impl Opened {
 }
 
 /// Checks the topic and the lake without changing them. Another process may be writing to the lake.
-fn preflight(broker: &TopicConfig, lake: &Path, accept_gap: bool, reset_by: Option<&Definitions>) -> Result<Preflight> {
+fn preflight(
+    broker: &TopicConfig,
+    lake: &Place,
+    accept_gap: bool,
+    reset_by: Option<&Definitions>,
+) -> Result<Preflight> {
     let consumer = broker.metadata_consumer()?;
     broker.partitions(&consumer)?;
     let identity = identity(broker, &consumer)?;
@@ -144,6 +149,6 @@ fn identity(broker: &TopicConfig, consumer: &Consumer) -> Result<Identity> {
 
 /// The number of plays in `snapshot` that no checkpoint has counted.
 pub fn rows_to_read(snapshot: &Snapshot, counted: Option<&Counted>) -> u64 {
-    let is_counted = |file: &LakeFile| counted.is_some_and(|counted| counted.files.contains(&file.path));
+    let is_counted = |file: &LakeFile| counted.is_some_and(|counted| counted.files.contains(&file.place));
     snapshot.files().iter().filter(|file| !is_counted(file)).map(|file| file.rows).sum()
 }

@@ -4,10 +4,10 @@ use super::tick::Pace;
 use crate::cluster::Membership;
 use crate::kafka::TopicConfig;
 use crate::lake::maintenance;
+use crate::lake::store::Place;
 use crate::serve::Access;
 use reprise_dataflows::rules::definition::Definitions;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
@@ -17,8 +17,8 @@ use url::Url;
 pub struct Run {
     /// The Kafka topic that is read.
     pub broker: TopicConfig,
-    /// The lake's folder, an absolute path.
-    pub lake: PathBuf,
+    /// The lake.
+    pub lake: Place,
     /// The number of dataflow workers of this process.
     pub workers: usize,
     /// The cluster that this process belongs to; `None` for a single process.

@@ -1,7 +1,5 @@
 //! Compares one file of a lake with what the log says about it.
 
-use std::fs::File;
-
 use anyhow::{Context, Result, ensure};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Int32Type, Int64Type, TimestampMicrosecondType};
@@ -26,13 +24,13 @@ pub fn check(audit: &LogAudit, file: &AuditedFile) -> (Rows, Vec<String>) {
         problems.push(format!("{error:#}"));
         Rows::default()
     });
-    let path = file.path.display();
-    (rows, problems.into_iter().map(|problem| format!("{path}: {problem}")).collect())
+    let place = &file.place;
+    (rows, problems.into_iter().map(|problem| format!("{place}: {problem}")).collect())
 }
 
 fn read(audit: &LogAudit, file: &AuditedFile, problems: &mut Vec<String>) -> Result<Rows> {
-    let opened = File::open(&file.path).context("the log names it, but it cannot be opened")?;
-    let size_bytes = opened.metadata()?.len();
+    let opened = file.place.open().context("the log names it, but it cannot be opened")?;
+    let size_bytes = opened.size_bytes();
     ensure!(size_bytes == file.size_bytes, "it has {size_bytes} bytes, but the log says {}", file.size_bytes);
     let checksum = FooterChecksum::read(&opened)?;
     let metadata = ArrowReaderMetadata::load(&opened, ArrowReaderOptions::new());

@@ -2,7 +2,6 @@
 //! of the topic is there exactly once.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -14,6 +13,7 @@ use super::coverage::{self, Rows, Verdict};
 use super::files;
 use crate::lake::Snapshot;
 use crate::lake::log_audit::LogAudit;
+use crate::lake::store::Place;
 use crate::source::lake::{LeftOut, Reader, Selection};
 use crate::text::grouped;
 
@@ -32,11 +32,11 @@ pub struct Checked {
     pub problems: usize,
 }
 
-/// Reads all files of the lake in the folder `lake`, with `threads` threads.
+/// Reads all files of `lake`, with `threads` threads.
 ///
 /// # Errors
 /// If there is no lake, or its log cannot be read at all.
-pub fn check(lake: &Path, threads: usize) -> Result<Checked> {
+pub fn check(lake: &Place, threads: usize) -> Result<Checked> {
     // In this order: a cut commits its dead letters first, so the dead letters that belong to these
     // plays are there.
     let plays = LogAudit::of_plays(lake)?;
@@ -86,7 +86,7 @@ fn summary(audit: &LogAudit, rows: &Rows) -> String {
 /// Reads the plays of a lake that another tool wrote, as a replay with the built-in charts does.
 /// Such a lake records no offsets, but every file must be readable and have as many rows as the log
 /// says.
-fn imported(plays: &LogAudit, lake: &Path, threads: usize, problems: &mut Vec<String>) -> Result<String> {
+fn imported(plays: &LogAudit, lake: &Place, threads: usize, problems: &mut Vec<String>) -> Result<String> {
     let snapshot = Snapshot::open(lake, None)?;
     let (plan, files) = (Plan::new(&Definitions::builtin()), snapshot.files());
     let read_file = |index: usize, found: &mut (u64, LeftOut)| {
@@ -102,8 +102,8 @@ fn imported(plays: &LogAudit, lake: &Path, threads: usize, problems: &mut Vec<St
         outcome
     };
     let (mut rows, mut left_out) = (0, LeftOut::default());
-    let paths: Vec<&Path> = files.iter().map(|file| &*file.path).collect();
-    for (count, others) in each(&paths, threads, read_file, problems)? {
+    let places: Vec<&Place> = files.iter().map(|file| &file.place).collect();
+    for (count, others) in each(&places, threads, read_file, problems)? {
         rows += count;
         left_out.merge(others);
     }
@@ -128,15 +128,15 @@ fn read(audit: &LogAudit, threads: usize, problems: &mut Vec<String>) -> Result<
         found_problems
     };
     let mut all = Rows::default();
-    let paths: Vec<&Path> = audit.files.iter().map(|file| &*file.path).collect();
-    each(&paths, threads, read_file, problems)?.into_iter().for_each(|rows| all.merge(rows));
+    let places: Vec<&Place> = audit.files.iter().map(|file| &file.place).collect();
+    each(&places, threads, read_file, problems)?.into_iter().for_each(|rows| all.merge(rows));
     Ok(all)
 }
 
-/// Checks the files at `paths` on `threads` threads. `check` adds to its thread's result and
+/// Checks the files at `places` on `threads` threads. `check` adds to its thread's result and
 /// returns the problems of a file.
 fn each<T: Default + Send>(
-    paths: &[&Path],
+    places: &[&Place],
     threads: usize,
     check: impl Fn(usize, &mut T) -> Vec<String> + Sync,
     problems: &mut Vec<String>,
@@ -145,7 +145,7 @@ fn each<T: Default + Send>(
     let found_problems = Mutex::new(Vec::new());
     let work = || {
         let mut found = T::default();
-        while let Some(index) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|index| *index < paths.len()) {
+        while let Some(index) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|index| *index < places.len()) {
             let problems = check(index, &mut found).into_iter().map(|problem| (index, problem));
             found_problems.lock().unwrap_or_else(PoisonError::into_inner).extend(problems);
         }
@@ -158,16 +158,16 @@ fn each<T: Default + Send>(
     });
     let mut found_problems = found_problems.into_inner().unwrap_or_else(PoisonError::into_inner);
     found_problems.sort();
-    problems.extend(summarised(paths, found_problems));
+    problems.extend(summarised(places, found_problems));
     found.context("the files cannot be read")
 }
 
-/// The problems of the files at `paths`, given by their indices. The same problem of many files
+/// The problems of the files at `places`, given by their indices. The same problem of many files
 /// becomes one line.
-fn summarised(paths: &[&Path], found_problems: Vec<(usize, String)>) -> Vec<String> {
+fn summarised(places: &[&Place], found_problems: Vec<(usize, String)>) -> Vec<String> {
     let mut same = HashMap::<String, Vec<usize>>::new();
     for (place, (index, text)) in found_problems.iter().enumerate() {
-        same.entry(text.replace(&paths[*index].display().to_string(), "")).or_default().push(place);
+        same.entry(text.replace(&places[*index].to_string(), "")).or_default().push(place);
     }
     let mut lines: Vec<(usize, String)> = Vec::new();
     for places in same.into_values() {
@@ -185,27 +185,27 @@ fn summarised(paths: &[&Path], found_problems: Vec<(usize, String)>) -> Vec<Stri
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use super::*;
+    use crate::lake::store;
 
     /// A column that a table lacks is missing from each of its files, and the problems come in any
     /// order.
     #[test]
     fn the_same_problem_of_many_files_is_one_line() {
-        let paths: Vec<PathBuf> = (0..100).map(|number| PathBuf::from(format!("/lake/{number}.parquet"))).collect();
-        let paths: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
-        let missing = |index: usize| (index, format!("cannot read {}: no column country", paths[index].display()));
+        let lake = store::open("/lake".as_ref()).unwrap();
+        let places: Vec<Place> = (0..100).map(|number| lake.join(&format!("{number}.parquet"))).collect();
+        let places: Vec<&Place> = places.iter().collect();
+        let missing = |index: usize| (index, format!("cannot read {}: no column country", places[index]));
         let mut found_problems: Vec<_> = (0..100).map(missing).collect();
         found_problems.insert(1, (0, "/lake/0.parquet: it has no rows".to_owned()));
         assert_eq!(
-            summarised(&paths, found_problems),
+            summarised(&places, found_problems),
             [
                 "cannot read /lake/0.parquet: no column country; 99 more files have the same problem",
                 "/lake/0.parquet: it has no rows"
             ]
         );
         let few: Vec<_> = (0..SAME_PROBLEM_MAX).map(missing).collect();
-        assert_eq!(summarised(&paths, few.clone()), few.into_iter().map(|(_, text)| text).collect::<Vec<_>>());
+        assert_eq!(summarised(&places, few.clone()), few.into_iter().map(|(_, text)| text).collect::<Vec<_>>());
     }
 }

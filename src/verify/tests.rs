@@ -14,6 +14,7 @@ use reprise_dataflows::rules::plan::Plan;
 use tempfile::TempDir;
 
 use super::lake::check;
+use crate::lake::store::{self, Place};
 use crate::lake::tests::support::{Lake, cut_of_plays, dead_letter};
 use crate::lake::{LakeProgress, Snapshot};
 use crate::source::lake::{Reader, Selection};
@@ -40,7 +41,7 @@ fn lake() -> &'static Lake {
 /// What a replay reads: all counts, and the recorded progress of the lake.
 type Replayed = (BTreeMap<Tally, i64>, LakeProgress);
 
-fn replayed(lake: &Path) -> anyhow::Result<Replayed> {
+fn replayed(lake: &Place) -> anyhow::Result<Replayed> {
     let snapshot = Snapshot::open(lake, None)?;
     let plan = Plan::new(&Definitions::parse(CHARTS)?);
     let times_us = i64::MIN..i64::MAX;
@@ -126,18 +127,18 @@ fn copy() -> (TempDir, PathBuf) {
 }
 
 /// Whether `verify` finds nothing wrong.
-fn is_whole(lake: &Path) -> bool {
+fn is_whole(lake: &Place) -> bool {
     check(lake, 2).is_ok_and(|checked| checked.problems == 0)
 }
 
 #[test]
 fn an_undamaged_lake_is_whole() {
     let (_folder, path) = copy();
-    let checked = check(&path, 2).unwrap();
+    let checked = check(&store::open(&path).unwrap(), 2).unwrap();
     assert_eq!(checked.problems, 0, "{}", checked.report);
     assert!(checked.report.contains("song-plays/0: 0 … 160 complete\n"), "{}", checked.report);
     assert!(checked.report.contains("song-plays/1: 0 … 4 complete (4 dead letters)\n"), "{}", checked.report);
-    assert_eq!(replayed(&path).unwrap(), replayed(&lake().path()).unwrap());
+    assert_eq!(replayed(&store::open(&path).unwrap()).unwrap(), replayed(&lake().place()).unwrap());
 }
 
 proptest! {
@@ -152,11 +153,11 @@ proptest! {
         let file = file.get(&files);
         damage.inflict(&path.join(file));
         let name = file.file_name().unwrap().to_string_lossy().into_owned();
-        match replayed(&path) {
-            Ok(found) => prop_assert!(found == replayed(&lake().path()).unwrap(), "{name} after {damage:?}"),
+        match replayed(&store::open(&path).unwrap()) {
+            Ok(found) => prop_assert!(found == replayed(&lake().place()).unwrap(), "{name} after {damage:?}"),
             Err(error) => prop_assert!(format!("{error:#}").contains(&name), "{error:#}"),
         }
-        let checked = check(&path, 1).unwrap();
+        let checked = check(&store::open(&path).unwrap(), 1).unwrap();
         prop_assert!(checked.problems > 0 || matches!(damage, Damage::Flip(..)), "{name} after {damage:?}");
         prop_assert!(checked.problems == 0 || checked.report.contains(&name), "{}", checked.report);
     }
@@ -169,8 +170,8 @@ proptest! {
         let files = files(&path);
         let file = file.get(&files);
         damage.inflict(&path.join(file));
-        if let Ok(found) = replayed(&path) && found != replayed(&lake().path()).unwrap() {
-            prop_assert!(!is_whole(&path), "{} after {damage:?}", file.display());
+        if let Ok(found) = replayed(&store::open(&path).unwrap()) && found != replayed(&lake().place()).unwrap() {
+            prop_assert!(!is_whole(&store::open(&path).unwrap()), "{} after {damage:?}", file.display());
         }
     }
 }

@@ -115,7 +115,7 @@ fn read_module(path: &Path, children: &Path, module: Module, files: &mut BTreeMa
 }
 
 /// The text without comments and tests.
-fn code_of(text: &str) -> String {
+pub fn code_of(text: &str) -> String {
     let mut code = String::new();
     let mut is_test = false;
     for line in text.lines() {

@@ -90,6 +90,50 @@ fn no_untrusted_bytes_reach_bincode() {
     }
 }
 
+/// Folders whose code knows the files of a lake only as places in a store, so that a lake need not
+/// lie in a file system. The store itself is the one exception.
+const WITHOUT_PATHS: &[&str] = &["src/lake", "src/checkpoint", "src/verify", "src/source/lake"];
+const STORE: &str = "src/lake/store";
+/// Words of the standard library's files and paths.
+const OF_FILES: &[&str] =
+    &["fs", "File", "OpenOptions", "FileExt", "MetadataExt", "Path", "PathBuf", "OsStr", "OsString"];
+
+/// The words of [`OF_FILES`] in the code of a file, without its comments and tests.
+fn words_of_files(text: &str) -> BTreeSet<&'static str> {
+    let code = imports::code_of(text);
+    let words: BTreeSet<&str> = code.split(|letter: char| !letter.is_alphanumeric() && letter != '_').collect();
+    OF_FILES.iter().copied().filter(|word| words.contains(word)).collect()
+}
+
+#[test]
+fn only_the_store_knows_files() {
+    let is_test = |path: &Path| path.ends_with("tests.rs") || path.components().any(|part| part.as_os_str() == "tests");
+    check(|path, text| {
+        let is_bound = WITHOUT_PATHS.iter().any(|folder| path.starts_with(folder)) && !path.starts_with(STORE);
+        let named = if is_bound && !is_test(path) { words_of_files(text) } else { BTreeSet::new() };
+        (!named.is_empty()).then(|| format!("names {named:?}: ask the store, by way of a `Place`"))
+    });
+}
+
+/// The rule can fail: it finds every spelling, and the words in the store.
+#[test]
+fn words_of_files_are_found() {
+    for (code, expected) in [
+        ("use std::fs;\n", &["fs"][..]),
+        ("use std::{fs::{self, File}, path::{Path, PathBuf}};\n", &["File", "Path", "PathBuf", "fs"]),
+        ("fn read(path: &std::path::Path) {}\n", &["Path"]),
+        ("let text = std::fs::read(place.to_string());\n", &["fs"]),
+        ("/// A File.\nstruct LakeFile;\n", &[]),
+        ("struct Known;\n#[cfg(test)]\nmod tests {\n    use std::fs;\n}\n", &[]),
+    ] {
+        assert_eq!(words_of_files(code), expected.iter().copied().collect(), "{code}");
+    }
+    let text = |path: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(STORE).join(path)).unwrap();
+    assert!(
+        words_of_files(&text("posix/mod.rs")).contains("File") && words_of_files(&text("address.rs")).contains("Path")
+    );
+}
+
 /// Open work belongs in the issue tracker, where others can find it.
 #[test]
 fn no_todo_comments() {

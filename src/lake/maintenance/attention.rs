@@ -1,8 +1,8 @@
 //! The parameters that maintenance tasks share, and how they open a table.
 
-use crate::lake::table::{self, Table, TableKind};
+use crate::lake::store::Place;
+use crate::lake::table::{Table, TableKind};
 use anyhow::{Result, bail};
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -41,13 +41,13 @@ impl Attention<'_> {
 /// # Errors
 /// If the table cannot be opened, or was not made by `reprise run`: in a table of another tool,
 /// files that the log does not name may belong to a commit in progress.
-pub fn open(lake: &Path, kind: &'static TableKind) -> Result<Table> {
+pub fn open(lake: &Place, kind: &'static TableKind) -> Result<Table> {
     crate::lake::snapshot::check_is_lake(lake)?;
-    let table = Table::open(lake, kind, table::engine()?, None)?;
+    let table = Table::open(lake, kind, lake.engine()?, None)?;
     if table.topic().is_none() {
         bail!(
             "the table {} was not made by `reprise run`, so others may be writing to it: maintain it with their tools",
-            table.root.display()
+            table.root
         );
     }
     Ok(table)

@@ -22,7 +22,6 @@
 //!    its own leftovers.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -35,8 +34,9 @@ use uuid::Uuid;
 use super::attention::{Attention, open};
 use super::plan::{self, Job, Rule};
 use super::{Lock, merge};
-use crate::lake::disk::{self, STAGING};
 use crate::lake::entries::{entries, removals};
+use crate::lake::layout::STAGING;
+use crate::lake::store::Place;
 use crate::lake::table::{DEAD_LETTERS, PLAYS, Table, TableKind, WRITTEN_BY};
 use crate::lake::{NewFile, intent, statistics};
 use crate::process::failpoint;
@@ -79,7 +79,7 @@ pub(super) struct CompactIntent {
 ///
 /// # Errors
 /// If there is no lake, or its log cannot be read or written. Commits before the error stay.
-pub fn compact(lake: &Path, _lock: &Lock, after: Duration, attention: &Attention<'_>) -> Result<Compacted> {
+pub fn compact(lake: &Place, _lock: &Lock, after: Duration, attention: &Attention<'_>) -> Result<Compacted> {
     let rule = Rule::new(after);
     let mut outcome = Compacted::default();
     let mut tables = Vec::new();
@@ -132,7 +132,7 @@ fn rewrite(
         outcome.bytes_after += change.bytes_after;
     } else {
         outcome.failed += change.partitions;
-        tracing::warn!("another program has changed files of {} that were to be compacted", table.root.display());
+        tracing::warn!("another program has changed files of {} that were to be compacted", table.root);
     }
     Ok(())
 }
@@ -168,7 +168,7 @@ pub(super) fn stage(
             Err(_) if attention.is_over() => break,
             Err(error) => {
                 change.failed += 1;
-                tracing::warn!("{:?} of {} is not compacted: {error:#}", job.partition, table.root.display());
+                tracing::warn!("{:?} of {} is not compacted: {error:#}", job.partition, table.root);
             }
         }
     }
@@ -180,7 +180,7 @@ pub(super) fn stage(
 /// lock finds out whether the commit happened.
 pub(super) fn commit(table: &mut Table, id: &str, this: &CompactIntent) -> Result<bool> {
     failpoint::reach("compact-staged")?;
-    let path = intent_path(table, id);
+    let intent = intent_place(table, id);
     if let Err(error) = declare(table, id, this) {
         // Files that nothing needs must not occupy a full disk.
         intent::undo(&table.root, &this.files)?;
@@ -194,23 +194,23 @@ pub(super) fn commit(table: &mut Table, id: &str, this: &CompactIntent) -> Resul
     if !committed {
         intent::undo(&table.root, &this.files)?;
     }
-    disk::remove_if_there(&path)?;
+    intent.remove()?;
     Ok(committed)
 }
 
-fn intent_path(table: &Table, id: &str) -> PathBuf {
-    table.root.join(STAGING).join(format!("{INTENT}{id}.json"))
+fn intent_place(table: &Table, id: &str) -> Place {
+    table.root.join(STAGING).join(&format!("{INTENT}{id}.json"))
 }
 
 /// Makes the intent durable.
 pub(super) fn declare(table: &Table, id: &str, this: &CompactIntent) -> Result<()> {
-    disk::replace(&intent_path(table, id), &disk::sealed(serde_json::to_vec(this)?))
+    intent_place(table, id).replace(&intent::sealed(serde_json::to_vec(this)?))
 }
 
 /// Appends the commit to the log, on top of the newest version. Returns false if the log no longer
 /// names one of the removed files.
 pub(super) fn append(table: &mut Table, this: &CompactIntent) -> Result<bool> {
-    let context = |table: &Table| format!("cannot commit to the table {}", table.root.display());
+    let context = |table: &Table| format!("cannot commit to the table {}", table.root);
     let removed: BTreeSet<&str> = this.removed.iter().map(String::as_str).collect();
     for _ in 0..CONFLICTS_MAX {
         table.refresh()?;
@@ -232,7 +232,7 @@ pub(super) fn append(table: &mut Table, this: &CompactIntent) -> Result<bool> {
             CommitResult::Retryable(failed) => return Err(failed.error).with_context(|| context(table)),
         }
     }
-    bail!("the table {} changes faster than it can be compacted: try again when it is quieter", table.root.display())
+    bail!("the table {} changes faster than it can be compacted: try again when it is quieter", table.root)
 }
 
 /// Settles the intents that a previous holder of the lock left: a commit in the log stands, any
@@ -240,36 +240,36 @@ pub(super) fn append(table: &mut Table, this: &CompactIntent) -> Result<bool> {
 pub(super) fn settle(table: &Table) -> Result<()> {
     let folder = table.root.join(STAGING);
     // A lake that was only read, or was copied without empty folders, lacks this folder.
-    let names = if folder.is_dir() { disk::names(&folder)? } else { Vec::new() };
-    let intents: Vec<PathBuf> = names.iter().filter(|name| is_intent(name)).map(|name| folder.join(name)).collect();
+    let names = if folder.is_folder() { folder.names()? } else { Vec::new() };
+    let intents: Vec<Place> = names.iter().filter(|name| is_intent(name)).map(|name| folder.join(name)).collect();
     if !intents.is_empty() {
-        let named: BTreeSet<PathBuf> = entries(table)?.into_iter().map(|entry| entry.path).collect();
-        for path in intents {
-            settle_intent(table, &path, &named)?;
+        let named: BTreeSet<Place> = entries(table)?.into_iter().map(|entry| entry.place).collect();
+        for intent in intents {
+            settle_intent(table, &intent, &named)?;
         }
     }
     for name in names.iter().filter(|name| name.starts_with(STAGED) || name.starts_with(INTENT)) {
-        disk::remove_if_there(&folder.join(name))?;
+        folder.join(name).remove()?;
     }
     Ok(())
 }
 
-fn settle_intent(table: &Table, path: &Path, named: &BTreeSet<PathBuf>) -> Result<()> {
-    let text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let intent = disk::unsealed(&text).and_then(|text| Ok(serde_json::from_slice::<CompactIntent>(text)?));
+fn settle_intent(table: &Table, place: &Place, named: &BTreeSet<Place>) -> Result<()> {
+    let text = place.read()?;
+    let intent = intent::unsealed(&text).and_then(|text| Ok(serde_json::from_slice::<CompactIntent>(text)?));
     match intent {
         // All files are added in one commit, so one that is in the log stands for all.
         Ok(this) if this.files.iter().any(|file| named.contains(&table.root.join(&file.path))) => {}
         Ok(this) => {
             intent::undo(&table.root, &this.files)?;
-            tracing::info!(table = %table.root.display(), "undid an interrupted compaction");
+            tracing::info!(table = %table.root, "undid an interrupted compaction");
         }
         // The intent was renamed into place as a complete file, so the disk must have damaged it.
         // Its files are copies of rows: those that the log names stay, and a vacuum deletes the
         // others, like any file that nothing names.
-        Err(error) => tracing::warn!("the intent {} is damaged, and is given up: {error:#}", path.display()),
+        Err(error) => tracing::warn!("the intent {place} is damaged, and is given up: {error:#}"),
     }
-    disk::remove_if_there(path)
+    place.remove()
 }
 
 fn is_intent(name: &str) -> bool {

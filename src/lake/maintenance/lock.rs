@@ -1,19 +1,17 @@
-//! One process at a time does the maintenance of a lake. It holds an operating system lock, which
-//! is released when the process ends, in whatever way.
-
-use std::fs::File;
-use std::path::Path;
+//! One process at a time does the maintenance of a lake. It holds a lease, which is released when
+//! the process ends, in whatever way.
 
 use anyhow::{Context, Result};
 
-use crate::lake::disk::{self, STAGING};
+use crate::lake::layout::STAGING;
+use crate::lake::store::{Lease, Place};
 use crate::lake::table::PLAYS;
 
 const NAME: &str = "care.lock";
 
 /// The maintenance lock of a lake, held until it is dropped.
 pub struct Lock {
-    _file: File,
+    _lease: Box<dyn Lease>,
 }
 
 impl Lock {
@@ -22,13 +20,13 @@ impl Lock {
     ///
     /// # Errors
     /// If there is no lake, or the file system does not support locks.
-    pub fn take(lake: &Path) -> Result<Option<Self>> {
+    pub fn take(lake: &Place) -> Result<Option<Self>> {
         crate::lake::snapshot::check_is_lake(lake)?;
         let folder = lake.join(PLAYS.folder).join(STAGING);
-        disk::create_folder(&folder)?;
-        let path = folder.join(NAME);
-        let file = disk::open_lock(&path)?;
-        let is_ours = disk::try_lock(&file).with_context(|| format!("cannot lock {}", path.display()))?;
-        Ok(is_ours.then_some(Self { _file: file }))
+        folder.create_folder()?;
+        let place = folder.join(NAME);
+        let lease = place.lease().with_context(|| format!("cannot open {place}"))?;
+        let is_ours = lease.try_take().with_context(|| format!("cannot lock {place}"))?;
+        Ok(is_ours.then_some(Self { _lease: lease }))
     }
 }

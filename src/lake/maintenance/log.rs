@@ -7,17 +7,15 @@
 //! that overtook it. Entries are deleted oldest first, so a reader that sees an entry sees all
 //! later ones.
 
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use parquet::file::metadata::ParquetMetaDataReader;
 use serde::Deserialize;
 
 use super::Lock;
 use super::attention::{ago, open};
-use crate::lake::disk;
+use crate::lake::store::Place;
 use crate::lake::table::{DEAD_LETTERS, PLAYS};
 
 /// How long every version can be opened, at least.
@@ -31,7 +29,7 @@ const CHECKPOINTS_KEPT: usize = 2;
 
 /// The files in the folder of a log.
 pub struct Log {
-    folder: PathBuf,
+    folder: Place,
     files: Vec<LogFile>,
 }
 
@@ -59,12 +57,12 @@ enum LogKind {
 ///
 /// # Errors
 /// If a log cannot be read, or a file cannot be deleted. The files deleted before stay deleted.
-pub fn clean(lake: &Path, _lock: &Lock, keep: Duration) -> Result<usize> {
+pub fn clean(lake: &Place, _lock: &Lock, keep: Duration) -> Result<usize> {
     let mut deleted = 0;
     for kind in [&PLAYS, &DEAD_LETTERS] {
         let log = Log::read(&open(lake, kind)?.log())?;
         for name in log.needless(ago(keep.max(KEEP_MIN)))? {
-            disk::remove_if_there(&log.folder.join(name))?;
+            log.folder.join(name).remove()?;
             deleted += 1;
         }
     }
@@ -76,18 +74,16 @@ impl Log {
     ///
     /// # Errors
     /// If the folder cannot be listed.
-    pub fn read(folder: &Path) -> Result<Self> {
+    pub fn read(folder: &Place) -> Result<Self> {
         let mut files = Vec::new();
-        for name in disk::names(folder)? {
+        for name in folder.names()? {
             let Some((version, kind)) = parse(&name) else { continue };
             // The file may be gone by now: another process may clean up, and temporary files are
             // renamed.
-            let Ok(modified) = fs::metadata(folder.join(&name)).and_then(|metadata| metadata.modified()) else {
-                continue;
-            };
-            files.push(LogFile { name, version, kind, modified });
+            let Ok(Some(about)) = folder.join(&name).about() else { continue };
+            files.push(LogFile { name, version, kind, modified: about.modified });
         }
-        Ok(Self { folder: folder.to_path_buf(), files })
+        Ok(Self { folder: folder.clone(), files })
     }
 
     /// The number of files.
@@ -128,7 +124,7 @@ impl Log {
     /// in reliance on it.
     fn base(&self, since: SystemTime) -> Option<u64> {
         let is_whole = |file: &&LogFile| {
-            let opened = File::open(self.folder.join(&file.name)).ok();
+            let opened = self.folder.join(&file.name).open().ok();
             opened.is_some_and(|opened| ParquetMetaDataReader::new().parse_and_finish(&opened).is_ok())
         };
         self.of(LogKind::Checkpoint).rev().filter(|file| file.modified <= since).find(is_whole).map(|file| file.version)
@@ -148,13 +144,12 @@ impl Log {
         struct Hint {
             version: u64,
         }
-        let path = self.folder.join("_last_checkpoint");
-        if !path.exists() {
+        let hint = self.folder.join("_last_checkpoint");
+        if !hint.exists() {
             return Ok(None);
         }
-        let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         // Readers ignore a hint that they cannot parse, so it protects no checkpoint.
-        Ok(serde_json::from_slice::<Hint>(&text).ok().map(|hint| hint.version))
+        Ok(serde_json::from_slice::<Hint>(&hint.read()?).ok().map(|hint| hint.version))
     }
 }
 

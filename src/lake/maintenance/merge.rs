@@ -5,9 +5,6 @@
 //! are read back: a digest of the Kafka coordinates of their rows, independent of the order, must
 //! equal the digest of the input files.
 
-use std::fs::{File, OpenOptions};
-use std::path::Path;
-
 use anyhow::{Context, Result, bail, ensure};
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type};
@@ -18,11 +15,12 @@ use parquet::arrow::{ArrowWriter, ProjectionMask};
 
 use super::attention::Attention;
 use super::plan::{Job, TARGET_BYTES};
-use crate::lake::disk::{self, MERGED, STAGING};
 use crate::lake::entries::Entry;
 use crate::lake::footer_checksum;
 use crate::lake::footer_checksum::FooterChecksum;
+use crate::lake::layout::{MERGED, STAGING};
 use crate::lake::properties::properties;
+use crate::lake::store::{Draft, Place};
 use crate::lake::table::{DEAD_LETTERS, TableKind};
 use crate::lake::writer::{describe, staged_path};
 use crate::lake::{NewFile, origin_hash, statistics};
@@ -55,13 +53,13 @@ impl Digest {
         Ok(())
     }
 
-    /// Computes the digest of all rows of the file `path`.
+    /// Computes the digest of all rows of `file`.
     ///
     /// # Errors
     /// If the file cannot be read.
-    pub fn of(path: &Path) -> Result<Self> {
+    pub fn of(file: &Place) -> Result<Self> {
         let read = || {
-            let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?;
+            let builder = ParquetRecordBatchReaderBuilder::try_new(file.open()?)?;
             let mask = ProjectionMask::columns(builder.parquet_schema(), ["kafka_partition", "kafka_offset"]);
             let mut digest = Self::default();
             for batch in builder.with_projection(mask).with_batch_size(BATCH_ROWS).build()? {
@@ -69,7 +67,7 @@ impl Digest {
             }
             anyhow::Ok(digest)
         };
-        read().with_context(|| format!("cannot read {}", path.display()))
+        read().with_context(|| format!("cannot read {file}"))
     }
 
     fn and(self, other: Self) -> Self {
@@ -85,8 +83,8 @@ impl Digest {
 pub fn inputs(kind: &TableKind, job: &Job) -> Result<Vec<Entry>> {
     let mut inputs = Vec::new();
     for entry in &job.files {
-        let context = || format!("cannot read {}, which the log of the lake names", entry.path.display());
-        let file = File::open(&entry.path).with_context(context)?;
+        let context = || format!("cannot read {}, which the log of the lake names", entry.place);
+        let file = entry.place.open().with_context(context)?;
         let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).with_context(context)?;
         if metadata.schema().fields() == (kind.columns)().fields() {
             let first = ["kafka_partition", "kafka_offset"]
@@ -106,7 +104,7 @@ pub fn inputs(kind: &TableKind, job: &Job) -> Result<Vec<Entry>> {
 /// No staged file is left behind.
 pub fn merge(
     kind: &TableKind,
-    table: &Path,
+    table: &Place,
     id: &str,
     job: &Job,
     inputs: &[Entry],
@@ -119,7 +117,7 @@ pub fn merge(
         let open = merger.open.take().map(|(name, _)| staged_path(&name));
         let staged = merger.files.iter().map(|file| file.staged.clone()).chain(open);
         for staged in staged.collect::<Vec<_>>() {
-            disk::remove_if_there(&table.join(staged))?;
+            table.join(&staged).remove()?;
         }
     }
     merged.map(|()| merger.files)
@@ -127,17 +125,17 @@ pub fn merge(
 
 struct Merger<'a> {
     kind: &'a TableKind,
-    table: &'a Path,
+    table: &'a Place,
     id: &'a str,
     job: &'a Job,
     files: Vec<NewFile>,
-    open: Option<(String, ArrowWriter<File>)>,
+    open: Option<(String, ArrowWriter<Box<dyn Draft>>)>,
 }
 
 /// Opens a file for reading after its checksums have been verified: the merged file gets new
 /// checksums and replaces this one, so it must not contain damage.
-fn open(path: &Path, rows: usize) -> Result<ParquetRecordBatchReader> {
-    let file = File::open(path)?;
+fn open(file: &Place, rows: usize) -> Result<ParquetRecordBatchReader> {
+    let file = file.open()?;
     let checksum = FooterChecksum::read(&file)?;
     let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?;
     checksum.check(&file, metadata.metadata(), |_| true)?;
@@ -149,8 +147,8 @@ impl Merger<'_> {
         let rows = if self.kind.folder == DEAD_LETTERS.folder { BATCH_DEAD_LETTERS } else { BATCH_ROWS };
         let mut digest = Digest::default();
         for entry in inputs {
-            let context = || format!("cannot read {}, which the log of the lake names", entry.path.display());
-            let batches = open(&entry.path, rows).with_context(context)?;
+            let context = || format!("cannot read {}, which the log of the lake names", entry.place);
+            let batches = open(&entry.place, rows).with_context(context)?;
             for batch in batches {
                 let batch = batch.with_context(context)?;
                 digest.add(&batch).with_context(context)?;
@@ -162,7 +160,7 @@ impl Merger<'_> {
             done(entry.size_bytes);
         }
         self.close()?;
-        disk::sync_folder(&self.table.join(STAGING))?;
+        self.table.join(STAGING).sync_names()?;
         Ok(digest)
     }
 
@@ -170,9 +168,8 @@ impl Merger<'_> {
         if self.open.is_none() {
             let first = &self.job.partition.iter().map(|(_, value)| value.as_str()).collect::<Vec<_>>().join("-");
             let name = format!("compacted-{}-{first}-{}.snappy.parquet", self.id, self.files.len());
-            let path = self.table.join(staged_path(&name));
-            let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
-            let file = file.with_context(|| format!("cannot create {}", path.display()))?;
+            let place = self.table.join(&staged_path(&name));
+            let file = place.create().with_context(|| format!("cannot create {place}"))?;
             let writer = ArrowWriter::try_new(file, (self.kind.columns)(), Some(properties(self.kind)))?;
             self.open = Some((name, writer));
         }
@@ -189,10 +186,12 @@ impl Merger<'_> {
 
     fn close(&mut self) -> Result<()> {
         let Some((name, writer)) = &mut self.open else { return Ok(()) };
-        let finished =
-            footer_checksum::finish(writer).and_then(|metadata| Ok((writer.inner().sync_all()?, metadata).1));
-        let metadata = finished.with_context(|| format!("cannot write the compacted file {name}"))?;
-        let file = describe(self.kind, self.table, name, self.job.partition.clone(), &metadata)?;
+        let finished = footer_checksum::finish(writer).and_then(|metadata| {
+            writer.inner().sync()?;
+            Ok((metadata, writer.inner().length()?))
+        });
+        let (metadata, size_bytes) = finished.with_context(|| format!("cannot write the compacted file {name}"))?;
+        let file = describe(self.kind, name, size_bytes, self.job.partition.clone(), &metadata);
         // In `_merged`, where readers that find files by name do not look: see `publish.rs`.
         self.files.push(NewFile { path: format!("{MERGED}/{}", file.path), ..file });
         self.open = None;

@@ -185,6 +185,7 @@ pub fn jobs(table: &Table, folders: &BTreeSet<String>, rule: &Rule) -> Result<Ve
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lake::store;
 
     const MIB: u64 = 1 << 20;
     const KIB: u64 = 1 << 10;
@@ -195,7 +196,7 @@ mod tests {
         let values = [("date", "2026-11-20"), ("hour", "9")];
         Entry {
             name: name.to_owned(),
-            path: "part".into(),
+            place: store::open("part".as_ref()).unwrap(),
             partition: values.map(|(column, value)| (column.to_owned(), Some(value.to_owned()))).into(),
             size_bytes,
             rows: Some(1),

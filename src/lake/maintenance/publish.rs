@@ -25,20 +25,16 @@
 //!    it looks new. So after the append the link is checked, and made again if it is missing.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::ErrorKind;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use parquet::file::metadata::ParquetMetaDataReader;
 
 use super::attention::Attention;
 use super::compact::{self, CompactIntent};
 use crate::lake::entries::{Entry, for_each};
+use crate::lake::store::Place;
 use crate::lake::table::{Table, TableKind};
-use crate::lake::{NewFile, disk, statistics};
+use crate::lake::{NewFile, statistics};
 use crate::process::failpoint;
 
 /// How many partitions one commit publishes at most.
@@ -49,7 +45,7 @@ pub struct Due {
     /// The merged files.
     pub merged: Vec<Entry>,
     /// The files in its folder that no version needs any more, with their sizes in bytes.
-    pub replaced: Vec<(PathBuf, u64)>,
+    pub replaced: Vec<(Place, u64)>,
 }
 
 /// Publishes the merged files of `partitions`, and calls `delete` with the files that they replace.
@@ -62,7 +58,7 @@ pub fn publish(
     table: &mut Table,
     partitions: &[Due],
     attention: &Attention<'_>,
-    mut delete: impl FnMut(&[(PathBuf, u64)]) -> Result<()>,
+    mut delete: impl FnMut(&[(Place, u64)]) -> Result<()>,
 ) -> Result<usize> {
     let mut published = 0;
     for partitions in partitions.chunks(PARTITIONS_MAX) {
@@ -89,9 +85,8 @@ pub fn publish(
 /// removed a merged file from the log, its final name is deleted again, and the others are
 /// published without it, because the files that they replace are deleted.
 fn commit(table: &mut Table, mut files: Vec<NewFile>) -> Result<usize> {
-    let folders: BTreeSet<PathBuf> =
-        files.iter().filter_map(|file| Some(table.root.join(&file.path).parent()?.to_path_buf())).collect();
-    folders.iter().try_for_each(|folder| disk::sync_folder(folder))?;
+    let folders: BTreeSet<Place> = files.iter().map(|file| table.root.join(&file.path).folder()).collect();
+    folders.iter().try_for_each(Place::sync_names)?;
     failpoint::reach("publish-deleted")?;
     while !files.is_empty() {
         let removed = files.iter().map(|file| file.staged.clone()).collect();
@@ -100,7 +95,7 @@ fn commit(table: &mut Table, mut files: Vec<NewFile>) -> Result<usize> {
         failpoint::reach("publish-appended")?;
         if is_committed {
             for file in &change.files {
-                link_once(&table.root.join(&file.staged), &table.root.join(&file.path))?;
+                table.root.join(&file.staged).link(&file.path)?;
             }
             return Ok(change.files.len());
         }
@@ -113,49 +108,47 @@ fn commit(table: &mut Table, mut files: Vec<NewFile>) -> Result<usize> {
 /// others, unless the log names them.
 fn still_there(table: &Table, files: Vec<NewFile>) -> Result<Vec<NewFile>> {
     let staged: BTreeSet<&str> = files.iter().map(|file| file.staged.as_str()).collect();
-    let paths: BTreeSet<PathBuf> = files.iter().map(|file| table.root.join(&file.path)).collect();
+    let places: BTreeSet<Place> = files.iter().map(|file| table.root.join(&file.path)).collect();
     let (mut still_staged, mut final_names) = (BTreeSet::new(), BTreeSet::new());
     for_each(table, |entry| {
         if staged.contains(entry.name.as_str()) {
             still_staged.insert(entry.name);
-        } else if paths.contains(&entry.path) {
-            final_names.insert(entry.path);
+        } else if places.contains(&entry.place) {
+            final_names.insert(entry.place);
         }
         Ok(())
     })?;
     let (kept, gone): (Vec<NewFile>, Vec<NewFile>) =
         files.into_iter().partition(|file| still_staged.contains(&file.staged));
-    let mut gone = gone.iter().map(|file| table.root.join(&file.path)).filter(|path| !final_names.contains(path));
-    gone.try_for_each(|path| disk::remove_if_there(&path))?;
+    let mut gone = gone.iter().map(|file| table.root.join(&file.path)).filter(|place| !final_names.contains(place));
+    gone.try_for_each(|place| place.remove())?;
     Ok(kept)
 }
 
 /// Links all merged files of a partition to their final names, or none of them: with only some,
 /// readers that find files by name would see the plays of these twice. Returns their descriptions
 /// for the log.
-fn link_all(kind: &TableKind, root: &Path, merged: &[Entry]) -> Result<Vec<NewFile>> {
+fn link_all(kind: &TableKind, root: &Place, merged: &[Entry]) -> Result<Vec<NewFile>> {
     let mut made = Vec::new();
     let linked = merged.iter().map(|entry| link(kind, root, entry, &mut made)).collect::<Result<Vec<_>>>();
     if linked.is_err() {
-        made.iter().try_for_each(|path| disk::remove_if_there(path))?;
+        made.iter().try_for_each(Place::remove)?;
     }
     linked
 }
 
 /// Links a merged file to its final name, and adds that to `made` if it is new. Returns the
 /// description of the file for the log.
-fn link(kind: &TableKind, root: &Path, entry: &Entry, made: &mut Vec<PathBuf>) -> Result<NewFile> {
-    let shown = entry.path.display();
-    let file =
-        File::open(&entry.path).with_context(|| format!("cannot open {shown}, which the log of the lake names"))?;
+fn link(kind: &TableKind, root: &Place, entry: &Entry, made: &mut Vec<Place>) -> Result<NewFile> {
+    let shown = &entry.place;
+    let file = shown.open().with_context(|| format!("cannot open {shown}, which the log of the lake names"))?;
     let metadata = ParquetMetaDataReader::new().parse_and_finish(&file);
     let metadata = metadata.with_context(|| format!("cannot read {shown}, which the log of the lake names"))?;
     let name = entry.final_name().with_context(|| format!("{shown} is no merged file"))?;
-    // Other tools delete an unknown file only if it is old.
-    file.set_modified(SystemTime::now()).with_context(|| format!("cannot change the time of {shown}"))?;
-    let path = root.join(name);
-    if link_once(&entry.path, &path)? {
-        made.push(path);
+    let place = root.join(name);
+    entry.place.touch()?;
+    if entry.place.link(name)? {
+        made.push(place);
     }
     Ok(NewFile {
         path: name.to_owned(),
@@ -168,25 +161,4 @@ fn link(kind: &TableKind, root: &Path, entry: &Entry, made: &mut Vec<PathBuf>) -
         kafka_partition: statistics::bounds(&metadata, "kafka_partition"),
         kafka_offset: statistics::bounds(&metadata, "kafka_offset"),
     })
-}
-
-/// Links `from` to `to`. Returns false if that link existed already.
-///
-/// # Errors
-/// If `to` is another file, or the file system fails.
-fn link_once(from: &Path, to: &Path) -> Result<bool> {
-    let context = || format!("cannot link {} as {}", from.display(), to.display());
-    // A vacuum may have removed the empty folder.
-    to.parent().map_or(Ok(()), disk::create_folder).with_context(context)?;
-    match fs::hard_link(from, to) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            let [from_file, to_file] = [from, to].map(|path| fs::metadata(path).with_context(context));
-            let (from_file, to_file) = (from_file?, to_file?);
-            if (from_file.dev(), from_file.ino()) != (to_file.dev(), to_file.ino()) {
-                bail!("{} is another file than {}", to.display(), from.display());
-            }
-            Ok(false)
-        }
-        linked => linked.map(|()| true).with_context(context),
-    }
 }

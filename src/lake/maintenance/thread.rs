@@ -4,7 +4,6 @@
 //! A task that fails is reported as a warning and tried again the next time: no task is needed for
 //! a run to continue.
 
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -13,6 +12,7 @@ use tracing::{debug, info, warn};
 
 use super::attention::{Attention, Intervals};
 use super::{Lock, clean_logs, compact, vacuum};
+use crate::lake::store::Place;
 use crate::process::threads::Background;
 
 /// The longest time between two rounds of tasks.
@@ -65,7 +65,7 @@ fn wait(interval: Duration, stop: &AtomicBool) -> bool {
 
 /// The task that compacts and vacuums `lake` and cleans up its logs. It does nothing while another
 /// process holds the lock.
-pub fn task(lake: PathBuf, intervals: Intervals) -> Task {
+pub fn task(lake: Place, intervals: Intervals) -> Task {
     Box::new(move |stop| match Lock::take(&lake)? {
         Some(lock) => maintain(&lake, &lock, intervals, stop),
         None => {
@@ -75,7 +75,7 @@ pub fn task(lake: PathBuf, intervals: Intervals) -> Task {
     })
 }
 
-fn maintain(lake: &Path, lock: &Lock, intervals: Intervals, stop: &AtomicBool) -> Result<()> {
+fn maintain(lake: &Place, lock: &Lock, intervals: Intervals, stop: &AtomicBool) -> Result<()> {
     let attention = Attention { stop, progress: &|_, _| {} };
     let compacted = compact(lake, lock, intervals.compact_after, &attention).context("compaction")?;
     if compacted.partitions > 0 {

@@ -2,16 +2,15 @@
 //! and how far the lake has come.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs;
-use std::path::Path;
 
 use anyhow::Result;
 use serde::Serialize;
 
 use super::log::Log;
-use crate::lake::disk::{self, MERGED, STAGING};
 use crate::lake::entries::for_each;
-use crate::lake::table::{self, DEAD_LETTERS, PLAYS, Table, TableKind};
+use crate::lake::layout::{MERGED, STAGING};
+use crate::lake::store::Place;
+use crate::lake::table::{DEAD_LETTERS, PLAYS, Table, TableKind};
 use crate::lake::{LakeProgress, snapshot};
 use crate::text::instant;
 
@@ -75,14 +74,14 @@ pub struct DayUsage {
 ///
 /// # Errors
 /// If there is no lake, or it cannot be read.
-pub fn usage(lake: &Path) -> Result<Usage> {
+pub fn usage(lake: &Place) -> Result<Usage> {
     snapshot::check_is_lake(lake)?;
-    let plays = Table::open(lake, &PLAYS, table::engine()?, None)?;
+    let plays = Table::open(lake, &PLAYS, lake.engine()?, None)?;
     let LakeProgress { epoch, clock_us, incarnation, offsets, .. } = plays.progress()?;
     let mut tables = vec![table_usage(&PLAYS, &plays)?];
     // An imported lake has no dead letters.
-    if lake.join(DEAD_LETTERS.folder).is_dir() {
-        tables.push(table_usage(&DEAD_LETTERS, &Table::open(lake, &DEAD_LETTERS, table::engine()?, None)?)?);
+    if lake.join(DEAD_LETTERS.folder).is_folder() {
+        tables.push(table_usage(&DEAD_LETTERS, &Table::open(lake, &DEAD_LETTERS, lake.engine()?, None)?)?);
     }
     Ok(Usage { epoch, clock_us, incarnation, offsets, tables })
 }
@@ -102,7 +101,7 @@ fn table_usage(kind: &TableKind, table: &Table) -> Result<TableUsage> {
     for_each(table, |entry| {
         let date = entry.partition.iter().find(|(column, _)| column == "date");
         let date = date.and_then(|(_, date)| date.clone()).unwrap_or_default();
-        tracked.insert(entry.path);
+        tracked.insert(entry.place);
         let partition = usize::from(partitions.insert(entry.partition));
         for usage in [&mut usage.total, usage.days.entry(date).or_default()] {
             usage.add(entry.rows.unwrap_or(0), entry.size_bytes, partition);
@@ -110,10 +109,10 @@ fn table_usage(kind: &TableKind, table: &Table) -> Result<TableUsage> {
         Ok(())
     })?;
     for place in [table.root.clone(), table.root.join(MERGED)] {
-        disk::for_each_partition(&place, |_, files| {
-            for path in files.iter().filter(|path| !tracked.contains(*path)) {
+        place.for_each_partition(|_, files| {
+            for file in files.iter().filter(|file| !tracked.contains(*file)) {
                 usage.untracked_files += 1;
-                usage.untracked_bytes += fs::metadata(path).map_or(0, |metadata| metadata.len());
+                usage.untracked_bytes += file.size_or_zero();
             }
             Ok(())
         })?;
@@ -121,9 +120,9 @@ fn table_usage(kind: &TableKind, table: &Table) -> Result<TableUsage> {
     Ok(usage)
 }
 
-fn staged(table: &Path) -> Result<usize> {
+fn staged(table: &Place) -> Result<usize> {
     let folder = table.join(STAGING);
-    let names = if folder.is_dir() { disk::names(&folder)? } else { Vec::new() };
+    let names = if folder.is_folder() { folder.names()? } else { Vec::new() };
     Ok(names.iter().filter(|name| name.ends_with(".inprogress")).count())
 }
 

@@ -5,29 +5,26 @@
 //! A vacuum is safe beside a running instance because of the order in which it reads: first the
 //! folders, then the intents, then the log. A file that existed at the first step is named by an
 //! intent until it is in the log (`fenced.rs`), so one of the two later steps finds it, unless its
-//! commit has been undone. Files are kept in memory as hashes of their paths, since there may be
+//! commit has been undone. Files are kept in memory as hashes of their keys, since there may be
 //! hundreds of thousands. A collision only keeps a file that could be deleted.
 
 use std::collections::hash_map::{DefaultHasher, HashMap};
 use std::collections::{BTreeSet, HashSet};
-use std::fs;
 use std::hash::{Hash, Hasher};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
-use url::Url;
 
 use super::attention::{Attention, ago, open};
 use super::publish::{Due, publish};
 use super::{Lock, compact, log};
-use crate::lake::disk::MERGED;
 use crate::lake::entries::{Entry, for_each};
+use crate::lake::intent;
+use crate::lake::layout::MERGED;
 use crate::lake::listing::resolve;
-use crate::lake::table::{self, DEAD_LETTERS, PLAYS, Table, TableKind, entry_name};
-use crate::lake::{disk, intent};
+use crate::lake::store::Place;
+use crate::lake::table::{DEAD_LETTERS, PLAYS, Table, TableKind, entry_name};
 use crate::process::failpoint;
 
 /// The files that a vacuum has deleted, or would delete.
@@ -51,7 +48,7 @@ pub struct Vacuumed {
 /// If there is no lake, or a table cannot be read or written. Files deleted before the error stay
 /// deleted.
 pub fn vacuum(
-    lake: &Path,
+    lake: &Place,
     _lock: &Lock,
     retain: Duration,
     dry_run: bool,
@@ -68,7 +65,7 @@ pub fn vacuum(
 
 /// Vacuums one table, adds to `outcome`, and returns how many merged files it has published.
 fn vacuum_table(
-    lake: &Path,
+    lake: &Place,
     kind: &'static TableKind,
     retain: Duration,
     dry_run: bool,
@@ -84,15 +81,15 @@ fn vacuum_table(
     let total = due.iter().flat_map(|due| &due.replaced).chain(&rest).map(|(_, bytes)| bytes).sum();
     let mut done = 0;
     let mut deleted = Vec::new();
-    let mut delete = |files: &[(PathBuf, u64)]| {
-        for (path, bytes) in files {
-            let is_name = is_second_name(&root, path);
+    let mut delete = |files: &[(Place, u64)]| {
+        for (file, bytes) in files {
+            let is_name = is_second_name(file);
             if !dry_run {
                 if outcome.files > 0 {
                     failpoint::reach("vacuum")?;
                 }
-                disk::remove_if_there(path)?;
-                deleted.extend(path.parent().map(Path::to_path_buf));
+                file.remove()?;
+                deleted.push(file.folder());
                 deleted.dedup();
             }
             outcome.files += 1;
@@ -116,13 +113,13 @@ fn vacuum_table(
         delete(std::slice::from_ref(file))?;
     }
     outcome.published += published;
-    remove_empty_folders(&root, deleted);
+    deleted.into_iter().collect::<BTreeSet<_>>().iter().for_each(Place::prune);
     Ok(published)
 }
 
 /// Whether a file in `_merged` also has its final name.
-fn is_second_name(root: &Path, path: &Path) -> bool {
-    path.starts_with(root.join(MERGED)) && fs::metadata(path).is_ok_and(|metadata| metadata.nlink() > 1)
+fn is_second_name(file: &Place) -> bool {
+    file.is_in(MERGED) && file.about().is_ok_and(|about| about.is_some_and(|about| about.names > 1))
 }
 
 /// The files that nothing needs.
@@ -130,25 +127,25 @@ struct Garbage {
     /// The partitions in which merged files replace such files.
     due: Vec<Due>,
     /// All other such files, with their sizes in bytes.
-    rest: Vec<(PathBuf, u64)>,
+    rest: Vec<(Place, u64)>,
 }
 
-/// The files that exist, and the files that are needed, as hashes of their paths.
+/// The files that exist, and the files that are needed, as hashes of their keys.
 #[derive(Default)]
 struct Survey {
     /// The files that existed at the first step, and whether each was older than the limit.
     seen: HashMap<u64, bool>,
     needed: HashSet<u64>,
     /// The merged files that are due, by the folder of their partition.
-    due: HashMap<PathBuf, Vec<Entry>>,
+    due: HashMap<Place, Vec<Entry>>,
 }
 
 impl Survey {
     /// Surveys a table. The order of the three steps makes it safe: folders, intents, log.
-    fn of(lake: &Path, kind: &'static TableKind, root: &Path, since: SystemTime) -> Result<Garbage> {
+    fn of(lake: &Place, kind: &'static TableKind, root: &Place, since: SystemTime) -> Result<Garbage> {
         let mut this = Self::default();
-        for place in [root.to_path_buf(), root.join(MERGED)] {
-            disk::for_each_partition(&place, |_, files| {
+        for place in [root.clone(), root.join(MERGED)] {
+            place.for_each_partition(|_, files| {
                 this.see(&files, since);
                 Ok(())
             })?;
@@ -158,53 +155,53 @@ impl Survey {
         this.garbage(root)
     }
 
-    fn see(&mut self, files: &[PathBuf], since: SystemTime) {
-        for path in files {
+    fn see(&mut self, files: &[Place], since: SystemTime) {
+        for file in files {
             // Other programs may keep their own files beside the data, for example checksums.
-            if path.extension().is_some_and(|extension| extension == "parquet")
-                && let Ok(modified) = fs::metadata(path).and_then(|metadata| metadata.modified())
+            if file.name().ends_with(".parquet")
+                && let Ok(Some(about)) = file.about()
             {
-                self.seen.insert(hash(path), modified <= since);
+                self.seen.insert(hash(file), about.modified <= since);
             }
         }
     }
 
     /// Marks as needed the files of every version that was the newest one at any moment after
     /// `since`: the files of the first such version, and all that were added later.
-    fn look_at_log(&mut self, lake: &Path, kind: &'static TableKind, table: &Table, since: SystemTime) -> Result<()> {
+    fn look_at_log(&mut self, lake: &Place, kind: &'static TableKind, table: &Table, since: SystemTime) -> Result<()> {
         let newest = table.snapshot().version();
         let first = log::Log::read(&table.log())?.version_at(since).unwrap_or(newest);
-        let past = Table::open(lake, kind, table::engine()?, Some(first))?;
+        let past = Table::open(lake, kind, lake.engine()?, Some(first))?;
         let mut due = HashSet::new();
         for_each(&past, |entry| {
-            due.extend(entry.final_name().map(|_| hash(&entry.path)));
-            self.needed.insert(hash(&entry.path));
+            due.extend(entry.final_name().map(|_| hash(&entry.place)));
+            self.needed.insert(hash(&entry.place));
             Ok(())
         })?;
         let mut replaced = Vec::new();
         for version in first + 1..=newest {
             let changes = Changes::of(table, version)?;
-            self.needed.extend(changes.added.iter().map(|path| hash(path)));
+            self.needed.extend(changes.added.iter().map(hash));
             // Another tool has deleted some of the files that this compaction replaced. So the
             // versions before it can no longer be read, and readers that find files by name lack
             // plays until the merged files are published: they are due now.
-            if changes.is_compaction(&table.root) && changes.removed.iter().any(|path| !path.exists()) {
-                due.extend(changes.added.iter().map(|path| hash(path)));
-                replaced.extend(changes.removed.iter().map(|path| hash(path)));
+            if changes.is_compaction() && changes.removed.iter().any(|file| !file.exists()) {
+                due.extend(changes.added.iter().map(hash));
+                replaced.extend(changes.removed.iter().map(hash));
             }
         }
-        for path in replaced {
-            self.needed.remove(&path);
-            self.seen.entry(path).and_modify(|is_old| *is_old = true);
+        for file in replaced {
+            self.needed.remove(&file);
+            self.seen.entry(file).and_modify(|is_old| *is_old = true);
         }
         for_each(table, |entry| {
-            self.needed.insert(hash(&entry.path));
+            self.needed.insert(hash(&entry.place));
             if let Some(name) = entry.final_name() {
                 // A process that died before its append may have linked the file to its final name.
-                let path = table.root.join(name);
-                self.needed.insert(hash(&path));
-                if due.contains(&hash(&entry.path)) && !entry.has_deletions {
-                    self.due.entry(path.parent().unwrap_or(&path).to_path_buf()).or_default().push(entry);
+                let place = table.root.join(name);
+                self.needed.insert(hash(&place));
+                if due.contains(&hash(&entry.place)) && !entry.has_deletions {
+                    self.due.entry(place.folder()).or_default().push(entry);
                 }
             }
             Ok(())
@@ -213,24 +210,24 @@ impl Survey {
 
     /// Lists the folders again, and collects the files that existed at the first step and are not
     /// needed.
-    fn garbage(mut self, root: &Path) -> Result<Garbage> {
+    fn garbage(mut self, root: &Place) -> Result<Garbage> {
         let mut garbage = Garbage { due: Vec::new(), rest: Vec::new() };
-        for place in [root.to_path_buf(), root.join(MERGED)] {
-            disk::for_each_partition(&place, |folder, files| {
+        for place in [root.clone(), root.join(MERGED)] {
+            place.for_each_partition(|folder, files| {
                 let mut replaced = Vec::new();
                 let mut is_young = false;
-                for path in files {
-                    match self.seen.get(&hash(&path)) {
-                        Some(_) if self.needed.contains(&hash(&path)) => {}
+                for file in files {
+                    match self.seen.get(&hash(&file)) {
+                        Some(_) if self.needed.contains(&hash(&file)) => {}
                         Some(true) => {
-                            let bytes = fs::metadata(&path).map_or(0, |metadata| metadata.len());
-                            replaced.push((path, bytes));
+                            let bytes = file.size_or_zero();
+                            replaced.push((file, bytes));
                         }
                         Some(false) => is_young = true,
                         None => {}
                     }
                 }
-                match self.due.remove(folder) {
+                match self.due.remove(&folder) {
                     // A young file stays for now. Publishing its replacement before it can be
                     // deleted would show its plays twice to readers that find files by name, so the
                     // partition waits.
@@ -246,17 +243,17 @@ impl Survey {
     }
 }
 
-fn hash(path: &Path) -> u64 {
+fn hash(file: &Place) -> u64 {
     let mut hasher = DefaultHasher::new();
-    path.hash(&mut hasher);
+    file.hash(&mut hasher);
     hasher.finish()
 }
 
 /// The files that one commit has added and removed.
 #[derive(Default)]
 struct Changes {
-    added: Vec<PathBuf>,
-    removed: Vec<PathBuf>,
+    added: Vec<Place>,
+    removed: Vec<Place>,
 }
 
 impl Changes {
@@ -271,13 +268,12 @@ impl Changes {
         struct Named {
             path: String,
         }
-        let root = Url::from_directory_path(&table.root).ok().context("the table's path is not absolute")?;
-        let path = table.log().join(entry_name(version));
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let root = table.root.url()?;
+        let entry = table.log().join(&entry_name(version));
+        let text = std::io::read_to_string(&*entry.read()?).with_context(|| format!("cannot read {entry}"))?;
         let mut changes = Self::default();
         for line in text.lines().filter(|line| line.contains("\"add\"") || line.contains("\"remove\"")) {
-            let action: Action =
-                serde_json::from_str(line).with_context(|| format!("{} is damaged", path.display()))?;
+            let action: Action = serde_json::from_str(line).with_context(|| format!("{entry} is damaged"))?;
             for (named, paths) in [(action.add, &mut changes.added), (action.remove, &mut changes.removed)] {
                 if let Some(named) = named {
                     paths.push(resolve(&named.path, &root, &table.root)?);
@@ -288,20 +284,7 @@ impl Changes {
     }
 
     /// Whether the commit is a compaction by reprise: every file that it adds is a merged one.
-    fn is_compaction(&self, root: &Path) -> bool {
-        let merged = root.join(MERGED);
-        !self.added.is_empty() && self.added.iter().all(|path| path.starts_with(&merged))
-    }
-}
-
-/// Removes folders that have become empty, up to the table. A folder that cannot be removed stays,
-/// which does no harm.
-fn remove_empty_folders(root: &Path, folders: Vec<PathBuf>) {
-    for folder in folders.into_iter().collect::<BTreeSet<_>>() {
-        for above in folder.ancestors().take_while(|above| above.starts_with(root) && *above != root) {
-            if fs::remove_dir(above).is_err() {
-                break;
-            }
-        }
+    fn is_compaction(&self) -> bool {
+        !self.added.is_empty() && self.added.iter().all(|file| file.is_in(MERGED))
     }
 }

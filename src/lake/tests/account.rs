@@ -5,7 +5,7 @@ use std::fs;
 
 use super::support::{AFTERNOON_US, Lake, cut_of_plays, dead_letter, empty_cut, expected, identity, message, plays};
 use crate::intake::{Gap, Position};
-use crate::lake::{Account, Committer, Cut, LakeProgress, Snapshot, disk};
+use crate::lake::{Account, Committer, Cut, LakeProgress, Snapshot, intent};
 
 fn position(partition: i32, start: i64, next: i64) -> Position {
     Position { partition, start, next, holes: 0, missing: 0, time_ms: None }
@@ -19,7 +19,7 @@ fn rows(progress: &LakeProgress) -> i64 {
 
 #[track_caller]
 fn assert_accounted(lake: &Lake) -> LakeProgress {
-    let progress = Snapshot::open(&lake.path(), None).unwrap().progress().clone();
+    let progress = Snapshot::open(&lake.place(), None).unwrap().progress().clone();
     assert_eq!(rows(&progress), (lake.rows().len() + lake.dead_letters().len()) as i64, "{progress:?}");
     progress
 }
@@ -27,15 +27,15 @@ fn assert_accounted(lake: &Lake) -> LakeProgress {
 #[test]
 fn plays_dead_letters_holes_and_what_is_missing_are_all_offsets() {
     let lake = Lake::new();
-    let mut committer = Committer::open(&lake.path(), &identity()).unwrap();
+    let mut committer = Committer::open(&lake.place(), &identity()).unwrap();
     committer.begin(&[(0, 100), (1, 7)].into()).unwrap();
     for round in 0..3 {
         // Each round is a new process, whose own counts begin at zero.
         drop(committer);
-        committer = Committer::open(&lake.path(), &identity()).unwrap();
+        committer = Committer::open(&lake.place(), &identity()).unwrap();
         let began = committer.progress().clone();
         let incarnation = began.incarnation;
-        let mut writer = crate::lake::Writer::new(&lake.path(), incarnation, 0).unwrap();
+        let mut writer = crate::lake::Writer::new(&lake.place(), incarnation, 0).unwrap();
         let mut at = began.offsets[&0];
         let (mut holes, mut missing) = (0, 0);
         for commit in 0..2 {
@@ -119,12 +119,12 @@ fn an_intent_carries_the_account() {
         cut.offsets = began.offsets.clone();
         cut.reach(&Position { holes: 4, missing: 2, ..position(0, 0, 36) }, &began);
         committer.plays.intend(cut.epoch, cut.clock_us, cut.plays, cut.offsets, cut.account).unwrap();
-        let intent = lake.plays().join("_staging/commit-1-1.json");
+        let place = lake.plays().join("_staging/commit-1-1.json");
         if !has_account {
-            let text = fs::read(&intent).unwrap();
-            let mut json: serde_json::Value = serde_json::from_slice(disk::unsealed(&text).unwrap()).unwrap();
+            let text = fs::read(&place).unwrap();
+            let mut json: serde_json::Value = serde_json::from_slice(intent::unsealed(&text).unwrap()).unwrap();
             json.as_object_mut().unwrap().remove("account").unwrap();
-            fs::write(&intent, disk::sealed(json.to_string().into_bytes())).unwrap();
+            fs::write(&place, intent::sealed(json.to_string().into_bytes())).unwrap();
         }
         let (committer, _) = lake.open();
         let progress = committer.progress();

@@ -31,7 +31,7 @@ fn commits_and_reopenings_keep_every_play_and_the_progress() {
 #[test]
 fn a_partition_begins_once_and_later_ones_join() {
     let lake = Lake::new();
-    let mut committer = Committer::open(&lake.path(), &identity()).unwrap();
+    let mut committer = Committer::open(&lake.place(), &identity()).unwrap();
     committer.begin(&BTreeMap::from([(0, 7), (1, 9)])).unwrap();
     let version = committer.progress().version;
     committer.begin(&BTreeMap::from([(0, 100), (1, 100)])).unwrap();
@@ -49,7 +49,7 @@ fn a_cut_without_files_moves_offsets_and_clock() {
     let lake = Lake::new();
     let (mut committer, _) = lake.open();
     committer.commit(empty_cut(5, 3, 4)).unwrap();
-    let progress = Snapshot::open(&lake.path(), None).unwrap().progress().clone();
+    let progress = Snapshot::open(&lake.place(), None).unwrap().progress().clone();
     assert_eq!((&progress.offsets, progress.epoch), (&BTreeMap::from([(0, 3), (1, 4)]), Some(5)));
     assert_eq!(progress, *committer.progress());
 }
@@ -70,19 +70,19 @@ fn another_topic_or_cluster_is_refused_by_name() {
     let lake = Lake::new();
     lake.open();
     let other = Identity { topic: "concerts".into(), ..identity() };
-    let said = message(Committer::open(&lake.path(), &other));
+    let said = message(Committer::open(&lake.place(), &other));
     assert!(said.contains("song-plays") && said.contains("concerts"), "{said}");
     let other = Identity { cluster_id: "cluster-b".into(), ..identity() };
-    let said = message(Committer::open(&lake.path(), &other));
+    let said = message(Committer::open(&lake.place(), &other));
     assert!(said.contains("cluster-a") && said.contains("cluster-b"), "{said}");
     let other = Identity { topic_id: Some("topic-b".into()), ..identity() };
-    let said = message(Committer::open(&lake.path(), &other));
+    let said = message(Committer::open(&lake.place(), &other));
     assert!(said.contains("topic-a") && said.contains("topic-b"), "{said}");
     // A cluster that gives topics no ids is not refused, and neither is a lake that was created
     // without one.
-    Committer::open(&lake.path(), &Identity { topic_id: None, ..identity() }).unwrap();
+    Committer::open(&lake.place(), &Identity { topic_id: None, ..identity() }).unwrap();
     let lake = Lake::new();
-    Committer::open(&lake.path(), &Identity { topic_id: None, ..identity() }).unwrap();
+    Committer::open(&lake.place(), &Identity { topic_id: None, ..identity() }).unwrap();
     lake.open();
 }
 
@@ -94,7 +94,7 @@ fn an_overtaken_committer_can_commit_nothing() {
     let (mut second, mut second_writer) = lake.open();
     let said = message(first.commit(stale));
     assert!(said.contains("another instance (incarnation 2) has taken over this lake"), "{said}");
-    assert!(message(Writer::new(&lake.path(), 1, 0)).contains("taken over"));
+    assert!(message(Writer::new(&lake.place(), 1, 0)).contains("taken over"));
 
     second.commit(cut_of_plays(&mut second_writer, 2, 0, 10)).unwrap();
     let said = message(first.commit(empty_cut(3, 10, 0)));
@@ -137,7 +137,7 @@ fn a_version_that_somebody_else_wrote_is_rebased_on() {
 fn names_are_never_reused() {
     let lake = Lake::new();
     let (_committer, mut writer) = lake.open();
-    let mut same = Writer::new(&lake.path(), 1, 0).unwrap();
+    let mut same = Writer::new(&lake.place(), 1, 0).unwrap();
     writer.write_plays(1, vec![plays(0, 0, &[AFTERNOON_US])]).unwrap();
     let said = message(same.write_plays(1, vec![plays(0, 0, &[AFTERNOON_US])]));
     assert!(said.contains("part-1-1-0-0"), "{said}");
@@ -192,7 +192,7 @@ fn many_commits_make_checkpoints_and_stay_readable() {
     }
     assert!(lake.plays().join("_delta_log/_last_checkpoint").is_file());
     assert_eq!(lake.rows(), expected(120));
-    let past = Snapshot::open(&lake.path(), Some(committer.progress().version - 100)).unwrap();
+    let past = Snapshot::open(&lake.place(), Some(committer.progress().version - 100)).unwrap();
     assert_eq!(past.progress().offsets[&0], 20);
     assert_eq!(past.files().len(), 20);
 }

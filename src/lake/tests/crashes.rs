@@ -106,7 +106,7 @@ fn an_intent_of_other_offsets_is_undone() {
     let cut = cut_of_plays(&mut writer, 9, 0, 30);
     let mut intent = committer.plays.intend(cut.epoch, cut.clock_us, cut.plays, cut.offsets, cut.account).unwrap();
     intent.offsets_before.insert(0, 5);
-    intent.write(&lake.plays()).unwrap();
+    intent.write(&lake.place().join("song_plays")).unwrap();
     let (committer, _) = lake.open();
     assert_eq!(committer.progress().offsets[&0], 0);
     assert_eq!(lake.rows(), []);

@@ -51,8 +51,8 @@ fn commits_do_not_slow_down_with_the_log() {
     assert_eq!(lake.rows(), expected(commits as i64));
     // Entries are kept for a day. Checksums and checkpoints, which only make opening fast, are
     // limited at once.
-    let lock = Lock::take(&lake.path()).unwrap().unwrap();
-    clean_logs(&lake.path(), &lock, Duration::ZERO).unwrap();
+    let lock = Lock::take(&lake.place()).unwrap().unwrap();
+    clean_logs(&lake.place(), &lock, Duration::ZERO).unwrap();
     let log = || fs::read_dir(lake.plays().join("_delta_log")).unwrap().map(|entry| entry.unwrap().path());
     let count = |ending: &str| log().filter(|path| path.to_string_lossy().ends_with(ending)).count();
     assert!(count(".json") > commits && count(".crc") <= 301 && count(".checkpoint.parquet") <= 3);

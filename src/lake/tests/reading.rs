@@ -36,14 +36,14 @@ fn clock_us(snapshot: &Snapshot) -> Option<i64> {
 #[test]
 fn files_are_listed_in_order_with_their_bounds() {
     let lake = lake_of(&[AFTERNOON_US + DAY_US, AFTERNOON_US + 1_234_567, AFTERNOON_US - 5 * HOUR_US]);
-    let snapshot = Snapshot::open(&lake.path(), None).unwrap();
+    let snapshot = Snapshot::open(&lake.place(), None).unwrap();
     let day = (AFTERNOON_US / DAY_US) as i32;
     let files: Vec<_> = snapshot.files().iter().map(|file| (file.day, file.hour, file.rows)).collect();
     assert_eq!(files, [(day, 9, 1), (day, 14, 1), (day + 1, 14, 1)]);
     let middle = &snapshot.files()[1];
-    assert!(middle.path.to_string_lossy().contains("date=2026-11-20/hour=14/part-1-2-0-1"), "{:?}", middle.path);
-    assert!(snapshot.files()[0].path.to_string_lossy().contains("/hour=9/"), "no leading zero");
-    assert_eq!(middle.size_bytes, fs::metadata(&middle.path).unwrap().len());
+    assert!(middle.place.key().contains("date=2026-11-20/hour=14/part-1-2-0-1"), "{:?}", middle.place);
+    assert!(snapshot.files()[0].place.key().contains("/hour=9/"), "no leading zero");
+    assert_eq!(middle.size_bytes, fs::metadata(middle.place.path()).unwrap().len());
     assert!(middle.min_timestamp_us.unwrap() <= AFTERNOON_US + 1_234_567);
     assert!(middle.max_timestamp_us.unwrap() >= AFTERNOON_US + 1_234_567);
     assert_eq!(clock_us(&snapshot), Some(AFTERNOON_US + DAY_US));
@@ -52,10 +52,10 @@ fn files_are_listed_in_order_with_their_bounds() {
 #[test]
 fn the_greatest_event_time_is_exact() {
     let lake = lake_of(&[AFTERNOON_US + 1_001, AFTERNOON_US + 1_999, AFTERNOON_US + 1_500]);
-    assert_eq!(clock_us(&Snapshot::open(&lake.path(), None).unwrap()), Some(AFTERNOON_US + 1_999));
+    assert_eq!(clock_us(&Snapshot::open(&lake.place(), None).unwrap()), Some(AFTERNOON_US + 1_999));
     let empty = Lake::new();
     drop(empty.open());
-    assert_eq!(clock_us(&Snapshot::open(&empty.path(), None).unwrap()), None);
+    assert_eq!(clock_us(&Snapshot::open(&empty.place(), None).unwrap()), None);
 }
 
 #[test]
@@ -63,14 +63,14 @@ fn one_play_far_ahead_does_not_move_a_clock_that_nobody_has_kept() {
     let crowd = (0..100).map(|second| AFTERNOON_US + second * 1_000_000);
     let times: Vec<i64> = crowd.chain([AFTERNOON_US + 400 * DAY_US]).collect();
     let lake = lake_of(&times);
-    assert_eq!(clock_us(&Snapshot::open(&lake.path(), None).unwrap()), Some(AFTERNOON_US + 99 * 1_000_000));
+    assert_eq!(clock_us(&Snapshot::open(&lake.place(), None).unwrap()), Some(AFTERNOON_US + 99 * 1_000_000));
 }
 
 #[test]
 fn pruning_drops_only_what_cannot_match() {
     let times: Vec<i64> = (0..12).map(|n| AFTERNOON_US + n * 17 * 60_000_000 + n * 333).collect();
     let lake = lake_of(&times);
-    let snapshot = Snapshot::open(&lake.path(), None).unwrap();
+    let snapshot = Snapshot::open(&lake.place(), None).unwrap();
     let edges = times.iter().flat_map(|at| [at - 1, *at, at + 1]).collect::<Vec<_>>();
     for from in &edges {
         for to in edges.iter().filter(|to| from < *to) {
@@ -100,7 +100,7 @@ fn tamper(lake: &Lake, change: impl Fn(String) -> String) {
 fn without_statistics_in_the_log_the_footers_tell() {
     let lake = lake_of(&[AFTERNOON_US + 1_234_567]);
     tamper(&lake, |commit| commit.replace("\"stats\":", "\"nothing\":"));
-    let snapshot = Snapshot::open(&lake.path(), None).unwrap();
+    let snapshot = Snapshot::open(&lake.place(), None).unwrap();
     let file = &snapshot.files()[0];
     let at = Some(AFTERNOON_US + 1_234_567);
     assert_eq!((file.rows, file.min_timestamp_us, file.max_timestamp_us), (1, at, at));
@@ -111,7 +111,7 @@ fn without_statistics_in_the_log_the_footers_tell() {
 /// checkpoint that the hint names.
 #[test]
 fn what_is_damaged_is_named() {
-    let said = |lake: &Lake| message(Snapshot::open(&lake.path(), None));
+    let said = |lake: &Lake| message(Snapshot::open(&lake.place(), None));
     for change in [|commit: String| commit[..commit.len() - 200].to_owned(), |commit: String| "\0".repeat(commit.len())]
     {
         let lake = lake_of(&[AFTERNOON_US, AFTERNOON_US + HOUR_US]);
@@ -135,7 +135,7 @@ fn a_log_that_leads_out_of_the_lake_is_refused() {
             let end = start + commit[start..].find('"').unwrap();
             format!("{}{outside}{}", &commit[..start], &commit[end..])
         });
-        let said = message(Snapshot::open(&lake.path(), None));
+        let said = message(Snapshot::open(&lake.place(), None));
         assert!(said.contains("outside the lake") && said.contains(outside), "{said}");
     }
 }
@@ -143,26 +143,25 @@ fn a_log_that_leads_out_of_the_lake_is_refused() {
 #[test]
 fn folders_that_are_no_lake_are_told_apart() {
     let lake = Lake::new();
-    let open = || message(Snapshot::open(&lake.path(), None));
+    let open = || message(Snapshot::open(&lake.place(), None));
     assert!(open().contains("there is no lake"));
     fs::create_dir(lake.path()).unwrap();
     assert!(open().contains("is empty"));
     fs::create_dir(lake.path().join("photos")).unwrap();
     assert!(open().contains("is not a lake"));
     drop(lake.open());
-    assert!(message(Snapshot::open(&lake.plays(), None)).contains("the folder above"));
-    assert!(message(Snapshot::open(&lake.path(), Some(99))).contains("version 99"));
-    assert!(message(Snapshot::open("s3://bucket/lake".as_ref(), None)).contains("object stores"));
+    assert!(message(Snapshot::open(&lake.place().join("song_plays"), None)).contains("the folder above"));
+    assert!(message(Snapshot::open(&lake.place(), Some(99))).contains("version 99"));
 }
 
 #[test]
 fn a_lake_is_not_made_where_it_cannot_be() {
     let lake = Lake::new();
     fs::write(lake.path(), "a file").unwrap();
-    assert!(message(Committer::open(&lake.path(), &super::support::identity())).contains("writable folder"));
+    assert!(message(Committer::open(&lake.place(), &super::support::identity())).contains("writable folder"));
     fs::remove_file(lake.path()).unwrap();
     fs::create_dir_all(lake.plays().join("date=2025-01-01")).unwrap();
-    let said = message(Committer::open(&lake.path(), &super::support::identity()));
+    let said = message(Committer::open(&lake.place(), &super::support::identity()));
     assert!(said.contains("date=2025-01-01") && said.contains("not a lake of ours"), "{said}");
 }
 

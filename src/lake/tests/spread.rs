@@ -23,7 +23,7 @@ fn stage(writers: &mut [Writer], epoch: u64) -> Vec<Vec<NewFile>> {
 fn writers(lake: &Lake, incarnation: i64, workers: usize) -> Vec<Writer> {
     let gathering = Arc::new(Gathering::new(workers));
     let writer = |worker| {
-        let mut writer = Writer::new(&lake.path(), incarnation, worker).unwrap();
+        let mut writer = Writer::new(&lake.place(), incarnation, worker).unwrap();
         writer.gather_in(gathering.clone());
         writer.retry_with(DiskFullRetry::default());
         writer

@@ -16,6 +16,7 @@ use reprise_dataflows::play::{self};
 use tempfile::TempDir;
 
 use crate::intake::DeadLetter;
+use crate::lake::store::{self, Place};
 use crate::lake::{Committer, Cut, Identity, Snapshot, Writer};
 
 /// 2026-11-20T14:00:00Z.
@@ -37,6 +38,11 @@ impl Lake {
         self.folder.path().join("a lake, 100 % für #1?")
     }
 
+    /// The lake, as the code under test knows it.
+    pub fn place(&self) -> Place {
+        store::open(&self.path()).unwrap()
+    }
+
     /// The folder of the table of plays.
     pub fn plays(&self) -> PathBuf {
         self.path().join("song_plays")
@@ -45,16 +51,16 @@ impl Lake {
     /// A committer of the next incarnation, with the partitions 0 and 1 begun at offset 0, and a
     /// writer of the same incarnation.
     pub fn open(&self) -> (Committer, Writer) {
-        let mut committer = Committer::open(&self.path(), &identity()).unwrap();
+        let mut committer = Committer::open(&self.place(), &identity()).unwrap();
         committer.begin(&BTreeMap::from([(0, 0), (1, 0)])).unwrap();
-        let writer = Writer::new(&self.path(), committer.progress().incarnation, 0).unwrap();
+        let writer = Writer::new(&self.place(), committer.progress().incarnation, 0).unwrap();
         (committer, writer)
     }
 
     /// The Kafka partition and offset of every row that the log of the plays names, sorted.
     pub fn rows(&self) -> Vec<(i32, i64)> {
-        let snapshot = Snapshot::open(&self.path(), None).unwrap();
-        let mut rows: Vec<_> = snapshot.files().iter().flat_map(|file| coordinates(&file.path)).collect();
+        let snapshot = Snapshot::open(&self.place(), None).unwrap();
+        let mut rows: Vec<_> = snapshot.files().iter().flat_map(|file| coordinates(&file.place.path())).collect();
         rows.sort();
         rows
     }
@@ -81,8 +87,8 @@ impl Lake {
 
     /// Fails if there is a file of plays that the log does not name, or the other way round.
     pub fn assert_no_orphans(&self) {
-        let snapshot = Snapshot::open(&self.path(), None).unwrap();
-        let mut named: Vec<_> = snapshot.files().iter().map(|file| file.path.to_path_buf()).collect();
+        let snapshot = Snapshot::open(&self.place(), None).unwrap();
+        let mut named: Vec<_> = snapshot.files().iter().map(|file| file.place.path()).collect();
         named.sort();
         assert_eq!(named, self.files_on_disk("song_plays"));
     }

@@ -34,7 +34,6 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -43,6 +42,7 @@ use anyhow::{Error, Result, anyhow};
 use tracing::{info, warn};
 
 use crate::kafka::TopicConfig;
+use crate::lake::store::Place;
 use crate::process::threads::Closing;
 use crate::state::State;
 use client::Client;
@@ -73,8 +73,8 @@ const FENCED_MAX: u32 = 5;
 ///
 /// # Errors
 /// If the thread cannot be started.
-pub fn start(state: Arc<State>, plays: &TopicConfig, topic: &str, lake: &Path) -> Result<Closing> {
-    let writer = Writer { lake: lake.to_owned(), incarnation: state.incarnation() };
+pub fn start(state: Arc<State>, plays: &TopicConfig, topic: &str, lake: &Place) -> Result<Closing> {
+    let writer = Writer { lake: lake.clone(), incarnation: state.incarnation() };
     let client = Client::new(plays, topic);
     let changelog = Changelog { state, client, writer, session: None, failures: 0, fenced: 0, is_known: false };
     let topic = topic.to_owned();

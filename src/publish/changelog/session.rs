@@ -4,7 +4,6 @@
 //! initialising transactions aborts or completes one that was left open, and then the topic is read
 //! again.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +18,7 @@ use super::ledger::{Ledger, Message};
 use super::publish_error::PublishError;
 use crate::kafka::ANSWER_TIMEOUT;
 use crate::lake;
+use crate::lake::store::Place;
 use crate::process::failpoint;
 use crate::state::charts::{AsOf, Charts};
 
@@ -33,7 +33,7 @@ const FLUSH_MAX: Duration = Duration::from_secs(300);
 /// The writer of the lake, which alone may publish.
 pub struct Writer {
     /// The folder of the lake.
-    pub lake: PathBuf,
+    pub lake: Place,
     /// The incarnation of the lake by which this process writes.
     pub incarnation: i64,
 }
@@ -44,7 +44,7 @@ impl Writer {
         if lake::incarnation(&self.lake)? == self.incarnation {
             return Ok(());
         }
-        Err(PublishError::Final(anyhow!("another instance has taken over the lake {}", self.lake.display())))
+        Err(PublishError::Final(anyhow!("another instance has taken over the lake {}", self.lake)))
     }
 }
 

@@ -7,9 +7,7 @@
 //! the schema. The hour of a play comes from its timestamp, not from the file's folder.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::ops::Range;
-use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use crate::intake::{Rejection, check_duration_ms, check_song_id, check_text, check_time};
@@ -28,6 +26,7 @@ use reprise_dataflows::rules::plan::Plan;
 
 use super::left_out::LeftOut;
 use super::opened::Opened;
+use crate::lake::store::Place;
 use crate::lake::{Filing, LakeFile};
 use crate::source::event::timestamp;
 
@@ -39,7 +38,7 @@ const ORIGIN: [&str; 2] = ["kafka_partition", "kafka_offset"];
 
 /// Reads one file.
 pub struct Foreign {
-    path: Arc<Path>,
+    place: Place,
     /// The hour of its folder, in µs since 1970.
     folder_us: Option<Range<i64>>,
     /// Whether reprise wrote the table, so that files are selected by folder.
@@ -82,7 +81,7 @@ impl Foreign {
                     ensure!(fits(field, found), "its column `{name}` is of the type {found}, and must be {expected}");
                     roots.push(root);
                 }
-                None => check_lacking(field, plan, schema, &file.path)?,
+                None => check_lacking(field, plan, schema, &file.place)?,
             }
         }
         let physical = metadata.file_metadata().schema_descr();
@@ -101,7 +100,7 @@ impl Foreign {
         let reader = builder.with_projection(mask).with_batch_size(BATCH_ROWS).build()?;
         let start_us = i64::from(file.day) * DAY_US + i64::from(file.hour) * HOUR_US;
         Ok(Self {
-            path: file.path.clone(),
+            place: file.place.clone(),
             folder_us: (file.filing != Filing::Unknown).then(|| start_us..start_us + HOUR_US),
             is_filed: file.filing == Filing::ByHour,
             reader,
@@ -121,7 +120,7 @@ impl Foreign {
             }
         }
         for (row, (reason, column)) in &bad {
-            left_out.reject(*reason, &self.path, self.rows + *row as u64, column);
+            left_out.reject(*reason, &self.place, self.rows + *row as u64, column);
         }
         let mut plays =
             RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true)))?;
@@ -150,7 +149,7 @@ impl Foreign {
                      looked for: move them to files of their hours"
                 );
             }
-            left_out.misfile(elsewhere, &self.path, self.rows);
+            left_out.misfile(elsewhere, &self.place, self.rows);
         }
         let days = [min_us, max_us].map(|time_us| time_us.div_euclid(DAY_US) as i32);
         Ok((days[0] == days[1]).then_some(days[0]))
@@ -158,7 +157,7 @@ impl Foreign {
 }
 
 /// Fails for a missing column that a chart needs, because every row would be left out.
-fn check_lacking(field: &Field, plan: &Plan, schema: &Schema, path: &Path) -> Result<()> {
+fn check_lacking(field: &Field, plan: &Plan, schema: &Schema, file: &Place) -> Result<()> {
     let charts = plan.charts_that_need(field.name());
     if field.is_nullable() || (charts.is_empty() && field.name() != "timestamp") {
         return Ok(());
@@ -168,10 +167,9 @@ fn check_lacking(field: &Field, plan: &Plan, schema: &Schema, path: &Path) -> Re
         1 => (field.name(), format!("the chart `{}` needs", charts[0])),
         _ => (field.name(), format!("the charts `{}` need", charts.join("`, `"))),
     };
-    let is_partition =
-        |part: &OsStr| part.to_str().and_then(|part| part.strip_prefix(name)).is_some_and(|rest| rest.starts_with('='));
+    let is_partition = |part: &str| part.strip_prefix(name).is_some_and(|rest| rest.starts_with('='));
     ensure!(
-        !path.iter().any(is_partition),
+        !file.key().split('/').any(is_partition),
         "the table is partitioned by `{name}`, which {what}, so its files do not have it, and reprise reads columns from files only. \
          Write the table again without that partition"
     );

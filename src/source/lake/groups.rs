@@ -125,9 +125,9 @@ struct Titles {
 
 impl LateTitles for Titles {
     fn each(&self, wanted: &dyn Fn(&str) -> bool, visit: &mut dyn FnMut(&str, &str, &str)) {
-        let path = self.file.path.display();
+        let place = &self.file.place;
         if let Err(error) =
-            self.read(wanted, visit).with_context(|| format!("cannot read titles from {path}, a file of the lake"))
+            self.read(wanted, visit).with_context(|| format!("cannot read titles from {place}, a file of the lake"))
         {
             (self.fail)(error);
         }

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt::{self, Display, Formatter};
-use std::path::{Path, PathBuf};
 
 use crate::intake::Rejection;
-
+use crate::lake::store::Place;
 use crate::text::grouped;
 
 /// Rows that are no plays, by reason, and plays in folders of other hours than theirs.
@@ -20,7 +19,7 @@ pub struct LeftOut {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct LeftOutRows {
     rows: u64,
-    first: (PathBuf, u64),
+    first: (Place, u64),
     column: &'static str,
 }
 
@@ -35,24 +34,24 @@ impl LeftOutRows {
 
 impl Display for LeftOutRows {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
-        let (path, row) = &self.first;
-        write!(formatter, "`{}` of row {row} in {}", self.column, path.display())
+        let (file, row) = &self.first;
+        write!(formatter, "`{}` of row {row} in {file}", self.column)
     }
 }
 
 impl LeftOut {
     /// Counts a row (from 0) of a file that is no play because of the value in `column`.
-    pub fn reject(&mut self, reason: Rejection, path: &Path, row: u64, column: &'static str) {
+    pub fn reject(&mut self, reason: Rejection, file: &Place, row: u64, column: &'static str) {
         match self.rejected.entry(reason) {
             // Rows of a file come in order, so its first one is recorded already.
-            Entry::Occupied(mut known) if known.get().first.0 <= *path => known.get_mut().rows += 1,
-            known => merge_into(known, LeftOutRows { rows: 1, first: (path.to_owned(), row), column }),
+            Entry::Occupied(mut known) if known.get().first.0 <= *file => known.get_mut().rows += 1,
+            known => merge_into(known, LeftOutRows { rows: 1, first: (file.clone(), row), column }),
         }
     }
 
     /// Counts plays whose hour is not that of their file's folder. `row` locates the first of them.
-    pub fn misfile(&mut self, rows: u64, path: &Path, row: u64) {
-        merge(&mut self.misfiled, Some(LeftOutRows { rows, first: (path.to_owned(), row), column: "timestamp" }));
+    pub fn misfile(&mut self, rows: u64, file: &Place, row: u64) {
+        merge(&mut self.misfiled, Some(LeftOutRows { rows, first: (file.clone(), row), column: "timestamp" }));
     }
 
     /// Adds the counts of another worker.

@@ -2,15 +2,15 @@
 
 use crate::lake::LakeFile;
 use crate::lake::footer_checksum::FooterChecksum;
+use crate::lake::store::Object;
 use anyhow::{Result, ensure};
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
-use std::fs::File;
 use std::sync::Arc;
 
 /// An open file whose footer is intact and agrees with the log.
 pub struct Opened {
     /// The file itself.
-    pub content: File,
+    pub content: Object,
     /// The checksums of its footer and columns; absent in a file of another tool.
     pub checksum: FooterChecksum,
     /// The parsed footer.
@@ -23,8 +23,8 @@ impl Opened {
     /// # Errors
     /// If the file cannot be read, or if its size, checksum or number of rows is wrong.
     pub fn new(file: &LakeFile) -> Result<Self> {
-        let content = File::open(&file.path)?;
-        let size_bytes = content.metadata()?.len();
+        let content = file.place.open()?;
+        let size_bytes = content.size_bytes();
         ensure!(size_bytes == file.size_bytes, "it has {size_bytes} bytes, and the log says {}", file.size_bytes);
         let checksum = FooterChecksum::read(&content)?;
         let metadata = Arc::new(ParquetMetaDataReader::new().parse_and_finish(&content)?);

@@ -7,7 +7,6 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::ops::Range;
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -26,6 +25,7 @@ use super::foreign::Foreign;
 use super::groups::{Fail, Groups};
 use super::left_out::LeftOut;
 use super::opened::Opened;
+use crate::lake::store::Place;
 use crate::lake::{Filing, LakeFile};
 use crate::report::times::EventTimes;
 
@@ -55,7 +55,7 @@ pub struct Selection {
 #[derive(Clone, Debug, Default)]
 pub struct Counted {
     /// Files whose plays are all in the checkpoint. Any other file may hold both kinds of play.
-    pub files: HashSet<Arc<Path>>,
+    pub files: HashSet<Place>,
     /// The first offset of each Kafka partition that is not in the checkpoint.
     pub offsets: BTreeMap<i32, i64>,
 }
@@ -78,7 +78,7 @@ pub struct Reader {
 }
 
 struct OpenFile {
-    path: Arc<Path>,
+    place: Place,
     day: i32,
     rows: Rows,
     in_window: bool,
@@ -119,7 +119,7 @@ impl Selection {
     }
 
     fn is_counted(&self, file: &LakeFile) -> bool {
-        self.counted.as_ref().is_some_and(|counted| counted.files.contains(&file.path))
+        self.counted.as_ref().is_some_and(|counted| counted.files.contains(&file.place))
     }
 
     fn in_window(&self, file: &LakeFile) -> bool {
@@ -202,7 +202,7 @@ impl Reader {
 
     fn opened(&self, file: &LakeFile, rows: Rows, bounds_us: Option<Range<i64>>) -> OpenFile {
         OpenFile {
-            path: file.path.clone(),
+            place: file.place.clone(),
             day: file.day,
             rows,
             in_window: self.selection.in_window(file),
@@ -215,8 +215,8 @@ impl Reader {
 
 impl OpenFile {
     fn next_piece(&mut self, left_out: &mut LeftOut) -> Result<Option<Piece>> {
-        let path = self.path.display();
-        let context = || format!("cannot read {path}, a file of the lake");
+        let place = &self.place;
+        let context = || format!("cannot read {place}, a file of the lake");
         let (rows, batch, day) = match &mut self.rows {
             Rows::Groups(groups) => {
                 let plays = groups.next().with_context(context)?;
@@ -235,7 +235,7 @@ impl OpenFile {
             Some(bounds_us) => within(&batch, bounds_us)?,
             None => batch,
         };
-        let plays = self.split(batch, day).with_context(|| format!("cannot list the changes in {path}"))?;
+        let plays = self.split(batch, day).with_context(|| format!("cannot list the changes in {place}"))?;
         Ok(Some(Piece { rows, plays }))
     }
 
@@ -289,7 +289,7 @@ impl Counted {
 }
 
 fn unreadable(file: &LakeFile) -> String {
-    format!("cannot read {}, a file of the lake", file.path.display())
+    format!("cannot read {}, a file of the lake", file.place)
 }
 
 /// A reader of some columns of a file of ours, with texts as dictionaries. Only if the `whole` file

@@ -19,6 +19,7 @@ use tempfile::TempDir;
 
 use super::{Reader, Selection, share};
 use crate::lake::footer_checksum as checksum;
+use crate::lake::store;
 use crate::lake::tests::support::plays;
 use crate::lake::{Filing, LakeFile};
 
@@ -136,7 +137,7 @@ fn file_at(path: &Path, rows: usize) -> LakeFile {
         day: DAY,
         hour: 0,
         filing: Filing::ByHour,
-        path: path.into(),
+        place: store::open(path.parent().unwrap()).unwrap().join("file.parquet"),
         size_bytes,
         rows: rows as u64,
         min_timestamp_us,
@@ -180,9 +181,10 @@ fn columns(batches: &[PlayBatch], names: &[&str]) -> Vec<ArrayRef> {
         let columns = names.iter().map(|name| {
             let column = batch.columns().column_by_name(name).unwrap();
             let is_text = matches!(column.data_type(), DataType::Dictionary(..));
-            (*name, if is_text { cast(column, &DataType::Utf8).unwrap() } else { column.clone() })
+            // Nullable, because a later batch may have nulls where the first has none.
+            (*name, if is_text { cast(column, &DataType::Utf8).unwrap() } else { column.clone() }, true)
         });
-        RecordBatch::try_from_iter(columns).unwrap()
+        RecordBatch::try_from_iter_with_nullable(columns).unwrap()
     };
     let batches: Vec<_> = batches.iter().map(of_batch).collect();
     let schema = batches.first().map_or_else(|| Arc::new(Schema::empty()), RecordBatch::schema);
@@ -283,8 +285,8 @@ proptest! {
     #[test]
     fn shares_are_all_of_the_files(sizes in prop::collection::vec((0u64..1000, 0i32..3, 0u8..24), 0..60), workers in 1usize..5) {
         let of = |(index, (size_bytes, day, hour)): (usize, &(u64, i32, u8))| {
-            let path = Path::new(&format!("{index}")).into();
-            LakeFile { day: *day, hour: *hour, filing: Filing::ByHour, path, size_bytes: *size_bytes, rows: 1, min_timestamp_us: None, max_timestamp_us: None }
+            let place = store::open(Path::new("/lake")).unwrap().join(&index.to_string());
+            LakeFile { day: *day, hour: *hour, filing: Filing::ByHour, place, size_bytes: *size_bytes, rows: 1, min_timestamp_us: None, max_timestamp_us: None }
         };
         let files: Vec<LakeFile> = sizes.iter().enumerate().map(of).collect();
         let (bytes, largest) = (sizes.iter().map(|file| file.0).sum::<u64>(), sizes.iter().map(|file| file.0).max().unwrap_or(0));
@@ -308,10 +310,10 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         let batch = batch_of(&of);
         let file = write(&folder, &batch, &Layout { sealed: true, ..layout });
-        let mut bytes = fs::read(&file.path).unwrap();
+        let mut bytes = fs::read(file.place.path()).unwrap();
         let at = at.index(bytes.len());
         bytes[at] ^= 1 << bit;
-        fs::write(&file.path, bytes).unwrap();
+        fs::write(file.place.path(), bytes).unwrap();
         let batches = read(&file, true, true);
         if let Ok(batches) = &batches {
             let titles = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| titles_of(batches, &|_| true)));

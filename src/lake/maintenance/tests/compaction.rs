@@ -33,7 +33,7 @@ fn after_a_days_run_each_hour_is_one_file() {
         commit(&mut committer, &mut writer, offset, &times);
         offset += times.len() as i64;
     }
-    let before = (rows(&lake, &PLAYS), Snapshot::open(&lake.path(), None).unwrap().progress().clone());
+    let before = (rows(&lake, &PLAYS), Snapshot::open(&lake.place(), None).unwrap().progress().clone());
     assert_eq!(before.0.len(), offset as usize);
     assert!(files_by_partition(&lake).iter().max() > Some(&5));
 
@@ -43,7 +43,7 @@ fn after_a_days_run_each_hour_is_one_file() {
     assert_eq!(files_by_partition(&lake), [1; 25]);
     assert!(compacted.bytes_after < compacted.bytes_before);
     assert_eq!(rows(&lake, &PLAYS), before.0, "with all their columns, in their hours");
-    let after = Snapshot::open(&lake.path(), None).unwrap();
+    let after = Snapshot::open(&lake.place(), None).unwrap();
     let mut progress = after.progress().clone();
     assert!(progress.version > before.1.version);
     let checksum = format!("_delta_log/{:020}.crc", progress.version);
@@ -53,7 +53,7 @@ fn after_a_days_run_each_hour_is_one_file() {
     assert_eq!(after.files().iter().map(|file| file.rows).sum::<u64>(), offset as u64);
     for file in after.files() {
         let times = (file.min_timestamp_us.unwrap(), file.max_timestamp_us.unwrap());
-        assert!(times.0 <= times.1 && file.size_bytes == file.path.metadata().unwrap().len(), "{file:?}");
+        assert!(times.0 <= times.1 && file.size_bytes == file.place.path().metadata().unwrap().len(), "{file:?}");
     }
 
     assert_eq!(compact_all(&lake).partitions, 0, "nothing is left to do");
@@ -67,7 +67,7 @@ fn after_a_days_run_each_hour_is_one_file() {
 fn the_digest_of_the_rows_is_the_same_before_and_after() {
     let digest = |lake: &Lake| {
         let entries = entries(&open(lake, &PLAYS)).unwrap();
-        let digests = entries.iter().map(|entry| Digest::of(&entry.path).unwrap());
+        let digests = entries.iter().map(|entry| Digest::of(&entry.place).unwrap());
         digests.fold((0, 0u64), |sum, digest| (sum.0 + digest.rows, sum.1.wrapping_add(digest.sum)))
     };
     let lake = lake_of(7);
@@ -97,19 +97,19 @@ fn dead_letters_are_compacted_by_day() {
 #[test]
 fn hours_that_are_not_quiet_stay_as_they_are() {
     let lake = lake_of(4);
-    let lock = Lock::take(&lake.path()).unwrap().unwrap();
-    let compacted = compact(&lake.path(), &lock, Duration::from_secs(3600), &attention()).unwrap();
+    let lock = Lock::take(&lake.place()).unwrap().unwrap();
+    let compacted = compact(&lake.place(), &lock, Duration::from_secs(3600), &attention()).unwrap();
     assert_eq!((compacted.partitions, files_by_partition(&lake)), (0, vec![4; 3]));
 }
 
 #[test]
 fn one_cares_at_a_time() {
     let lake = lake_of(1);
-    let lock = Lock::take(&lake.path()).unwrap();
+    let lock = Lock::take(&lake.place()).unwrap();
     assert!(lock.is_some());
-    assert!(Lock::take(&lake.path()).unwrap().is_none());
+    assert!(Lock::take(&lake.place()).unwrap().is_none());
     drop(lock);
-    assert!(Lock::take(&lake.path()).unwrap().is_some());
+    assert!(Lock::take(&lake.place()).unwrap().is_some());
 }
 
 /// A writer's commit comes between the compaction's reading of the log and its append.
@@ -141,43 +141,44 @@ fn a_compaction_of_files_that_have_gone_is_given_up() {
 #[test]
 fn a_damaged_file_stays_as_it_is() {
     let lake = lake_of(3);
-    let damaged = Snapshot::open(&lake.path(), None).unwrap().files()[0].clone();
-    std::fs::write(&damaged.path, b"no parquet").unwrap();
+    let damaged = Snapshot::open(&lake.place(), None).unwrap().files()[0].clone();
+    std::fs::write(damaged.place.path(), b"no parquet").unwrap();
     let compacted = compact_all(&lake);
     assert_eq!((compacted.failed, compacted.partitions), (1, 2));
     assert_eq!(files_by_partition(&lake), [3, 1, 1]);
-    assert_eq!(usage(&lake.path()).unwrap().tables[0].staged_files, 0);
+    assert_eq!(usage(&lake.place()).unwrap().tables[0].staged_files, 0);
 }
 
 /// A compaction would lose a column that another program has added.
 #[test]
 fn files_with_other_columns_stay_as_they_are() {
     let lake = lake_of(3);
-    let file = Snapshot::open(&lake.path(), None).unwrap().files()[0].clone();
-    let batches = ParquetRecordBatchReaderBuilder::try_new(File::open(&file.path).unwrap()).unwrap().build().unwrap();
+    let file = Snapshot::open(&lake.place(), None).unwrap().files()[0].clone();
+    let batches =
+        ParquetRecordBatchReaderBuilder::try_new(File::open(file.place.path()).unwrap()).unwrap().build().unwrap();
     let batch = batches.into_iter().next().unwrap().unwrap();
     let mood = Field::new("mood", DataType::Int64, false);
     let fields = batch.schema().fields().iter().cloned().chain([Arc::new(mood)]).collect::<Vec<_>>();
     let moods = Arc::new(Int64Array::from(vec![7; batch.num_rows()]));
     let columns = [batch.columns(), &[moods]].concat();
     let schema = Arc::new(Schema::new(fields));
-    let mut writer = ArrowWriter::try_new(File::create(&file.path).unwrap(), schema.clone(), None).unwrap();
+    let mut writer = ArrowWriter::try_new(File::create(file.place.path()).unwrap(), schema.clone(), None).unwrap();
     writer.write(&RecordBatch::try_new(schema, columns).unwrap()).unwrap();
     writer.close().unwrap();
-    let before = rows_of(&file.path);
+    let before = rows_of(&file.place.path());
     assert_eq!(compact_all(&lake).failed, 0);
     assert_eq!(files_by_partition(&lake), [2, 1, 1]);
-    assert_eq!(rows_of(&file.path), before);
+    assert_eq!(rows_of(&file.place.path()), before);
     assert_eq!(lake.rows(), expected(9));
 }
 
 #[test]
 fn one_that_is_stopped_changes_nothing() {
     let lake = lake_of(3);
-    let lock = Lock::take(&lake.path()).unwrap().unwrap();
+    let lock = Lock::take(&lake.place()).unwrap().unwrap();
     let stop = AtomicBool::new(true);
     let attention = Attention { stop: &stop, progress: &|_, _| {} };
-    assert_eq!(compact(&lake.path(), &lock, Duration::ZERO, &attention).unwrap().partitions, 0);
+    assert_eq!(compact(&lake.place(), &lock, Duration::ZERO, &attention).unwrap().partitions, 0);
     lake.assert_no_orphans();
     assert_eq!(files_by_partition(&lake), [3; 3]);
 }
@@ -189,7 +190,7 @@ fn rows_that_are_lost_on_the_way_are_noticed() {
     let lake = lake_of(3);
     let (table, CompactIntent { files, .. }) = staged(&lake, "a");
     let whole = Digest::of(&table.root.join(&files[0].staged)).unwrap();
-    let batches = rows_of(&table.root.join(&files[0].staged));
+    let batches = rows_of(&table.root.join(&files[0].staged).path());
     assert_eq!(whole.rows as usize, batches.len());
     let others: Vec<_> = files[1..].iter().map(|file| Digest::of(&table.root.join(&file.staged)).unwrap()).collect();
     assert!(others.iter().all(|other| other.rows == whole.rows && other.sum != whole.sum));

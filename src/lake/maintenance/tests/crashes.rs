@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{compact_all, files_by_partition, lake_of, names, rows, staged, vacuum_all};
 use crate::lake::intent;
 use crate::lake::maintenance::compact::{append, declare};
-use crate::lake::table::{Marks, PLAYS, Table, engine};
+use crate::lake::table::{Marks, PLAYS, Table};
 use crate::lake::tests::support::{Lake, cut_of_plays, empty_cut, expected};
 use crate::lake::{Account, Snapshot};
 
@@ -169,7 +169,7 @@ fn an_append_that_failed_after_all_was_done_counts() {
         ..Marks::default()
     };
     assert!(!committer.plays.has_come_through(&marks(7)).unwrap());
-    let mut other = Table::open(&lake.path(), &PLAYS, engine().unwrap(), None).unwrap();
+    let mut other = Table::open(&lake.place(), &PLAYS, lake.place().engine().unwrap(), None).unwrap();
     assert!(other.append(&intent.files, &marks(7)).unwrap());
     assert!(!committer.plays.has_come_through(&marks(8)).unwrap());
     assert!(committer.plays.has_come_through(&marks(7)).unwrap());
@@ -183,7 +183,7 @@ fn an_append_that_failed_after_all_was_done_counts() {
 #[test]
 fn renames_survive_that_their_folders_are_removed() {
     let lake = lake_of(1);
-    let hour = Snapshot::open(&lake.path(), None).unwrap().files()[0].path.parent().unwrap().to_path_buf();
+    let hour = Snapshot::open(&lake.place(), None).unwrap().files()[0].place.folder().path();
     let done = std::sync::atomic::AtomicBool::new(false);
     let new = hour.parent().unwrap().parent().unwrap().join("date=2030-01-01");
     std::thread::scope(|scope| {
@@ -200,7 +200,7 @@ fn renames_survive_that_their_folders_are_removed() {
             let path = format!("date=2030-01-01/hour=3/part-9-1-0-{number}");
             fs::write(lake.plays().join(&staged), b"x").unwrap();
             let file = crate::lake::NewFile { path: path.clone(), staged, ..sample() };
-            let published = intent::publish(&lake.plays(), &[file], "renaming");
+            let published = intent::publish(&lake.place().join("song_plays"), &[file], "renaming");
             let there = lake.plays().join(&path);
             let is_there = there.exists();
             let _ = fs::remove_file(there);

@@ -12,8 +12,8 @@ const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 fn clean(lake: &Lake) -> usize {
-    let lock = Lock::take(&lake.path()).unwrap().unwrap();
-    clean_logs(&lake.path(), &lock, Duration::ZERO).unwrap()
+    let lock = Lock::take(&lake.place()).unwrap().unwrap();
+    clean_logs(&lake.place(), &lock, Duration::ZERO).unwrap()
 }
 
 fn log_of(lake: &Lake, ending: &str) -> Vec<u64> {
@@ -52,9 +52,9 @@ fn every_version_of_the_last_day_can_be_opened() {
     assert_eq!(entries, (200..=newest).collect::<Vec<_>>());
     assert_eq!(checkpoints, [200, 300, 400]);
     assert!(log_of(&lake, ".crc").len() <= 301);
-    let offset = Snapshot::open(&lake.path(), None).unwrap().progress().offsets[&0];
+    let offset = Snapshot::open(&lake.place(), None).unwrap().progress().offsets[&0];
     for version in (newest - 144..=newest).step_by(13).chain([200, newest]) {
-        let snapshot = Snapshot::open(&lake.path(), Some(version)).unwrap();
+        let snapshot = Snapshot::open(&lake.place(), Some(version)).unwrap();
         let plays = offset - (newest - version) as i64;
         assert_eq!(snapshot.progress().offsets[&0], plays, "version {version}");
         assert_eq!(snapshot.files().len() as i64, plays, "version {version}");
@@ -76,7 +76,7 @@ fn a_young_log_keeps_all_its_versions() {
     clean(&lake);
     assert_eq!(log_of(&lake, ".json"), (0..=newest).collect::<Vec<_>>());
     assert_eq!(log_of(&lake, ".checkpoint.parquet"), [100, 300, 400], "the oldest, and the newest two");
-    let past = Snapshot::open(&lake.path(), Some(250)).unwrap();
+    let past = Snapshot::open(&lake.place(), Some(250)).unwrap();
     assert_eq!(past.files().len() as i64, past.progress().offsets[&0]);
 }
 

@@ -21,7 +21,7 @@ use super::plan::{Rule, jobs, plan};
 use super::vacuum::Vacuumed;
 use super::{Attention, Lock, compact, vacuum};
 use crate::lake::entries::entries;
-use crate::lake::table::{PLAYS, Table, TableKind, engine};
+use crate::lake::table::{PLAYS, Table, TableKind};
 use crate::lake::tests::support::{AFTERNOON_US, Lake, empty_cut, plays};
 use crate::lake::{Committer, Cut, Writer};
 
@@ -50,17 +50,17 @@ fn lake_of(commits: i64) -> Lake {
 }
 
 fn compact_all(lake: &Lake) -> Compacted {
-    let lock = Lock::take(&lake.path()).unwrap().expect("nobody has the lock");
-    compact(&lake.path(), &lock, Duration::ZERO, &attention()).unwrap()
+    let lock = Lock::take(&lake.place()).unwrap().expect("nobody has the lock");
+    compact(&lake.place(), &lock, Duration::ZERO, &attention()).unwrap()
 }
 
 fn vacuum_all(lake: &Lake, retain: Duration) -> Vacuumed {
-    let lock = Lock::take(&lake.path()).unwrap().expect("nobody has the lock");
-    vacuum(&lake.path(), &lock, retain, false, &attention()).unwrap()
+    let lock = Lock::take(&lake.place()).unwrap().expect("nobody has the lock");
+    vacuum(&lake.place(), &lock, retain, false, &attention()).unwrap()
 }
 
 fn open(lake: &Lake, kind: &'static TableKind) -> Table {
-    Table::open(&lake.path(), kind, engine().unwrap(), None).unwrap()
+    Table::open(&lake.place(), kind, lake.place().engine().unwrap(), None).unwrap()
 }
 
 /// A compaction of all plays, up to the step at which its files are staged.
@@ -76,15 +76,15 @@ fn staged(lake: &Lake, id: &str) -> (Table, CompactIntent) {
 /// All rows of a table that its log names, with all columns as text, sorted.
 fn rows(lake: &Lake, kind: &'static TableKind) -> Vec<String> {
     let mut rows: Vec<String> =
-        entries(&open(lake, kind)).unwrap().iter().flat_map(|entry| rows_of(&entry.path)).collect();
+        entries(&open(lake, kind)).unwrap().iter().flat_map(|entry| rows_of(&entry.place.path())).collect();
     rows.sort();
     rows
 }
 
 /// The same rows for readers that find files by name.
 fn rows_by_name(lake: &Lake, kind: &'static TableKind) -> Vec<String> {
-    let files = crate::lake::disk::partitioned_files(&lake.path().join(kind.folder)).unwrap();
-    let mut rows: Vec<String> = files.iter().flat_map(|path| rows_of(path)).collect();
+    let files = lake.place().join(kind.folder).partitioned_files();
+    let mut rows: Vec<String> = files.iter().flat_map(|file| rows_of(&file.path())).collect();
     rows.sort();
     rows
 }

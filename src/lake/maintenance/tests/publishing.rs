@@ -12,16 +12,18 @@ use super::{
 use crate::lake::entries::entries;
 use crate::lake::maintenance::compact::{CompactIntent, append};
 use crate::lake::maintenance::publish::{Due, publish};
+use crate::lake::store::Place;
 use crate::lake::table::{DEAD_LETTERS, PLAYS};
 use crate::lake::tests::support::{Lake, coordinates, dead_letter, empty_cut, expected};
-use crate::lake::{Cut, Snapshot, disk};
+use crate::lake::{Cut, Snapshot};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// The files outside `_merged`, and those in it.
 fn files(lake: &Lake) -> (Vec<PathBuf>, Vec<PathBuf>) {
-    let root = lake.plays().canonicalize().unwrap();
-    (disk::partitioned_files(&root).unwrap(), disk::partitioned_files(&root.join("_merged")).unwrap())
+    let root = lake.place().join("song_plays").resolved().unwrap();
+    let files = |folder: &Place| folder.partitioned_files().iter().map(Place::path).collect();
+    (files(&root), files(&root.join("_merged")))
 }
 
 fn set_age_of_files(lake: &Lake, age: Duration) {
@@ -38,23 +40,23 @@ fn assert_shows_once(lake: &Lake, plays: i64) {
 #[test]
 fn names_show_each_play_once_at_every_moment() {
     let lake = lake_of(4);
-    let before = Snapshot::open(&lake.path(), None).unwrap();
+    let before = Snapshot::open(&lake.place(), None).unwrap();
     compact_all(&lake);
     assert_eq!((files(&lake).0.len(), files(&lake).1.len()), (12, 3));
     assert_shows_once(&lake, 12);
     set_age_of_files(&lake, 2 * HOUR);
     assert_eq!(vacuum_all(&lake, HOUR).published, 0, "a reader of the version before may still be at it");
-    assert!(before.files().iter().all(|file| file.path.exists()));
+    assert!(before.files().iter().all(|file| file.place.exists()));
     assert_shows_once(&lake, 12);
 
-    let compacted = Snapshot::open(&lake.path(), None).unwrap();
+    let compacted = Snapshot::open(&lake.place(), None).unwrap();
     set_age_of_log(&lake, HOUR + Duration::from_secs(60));
     let vacuumed = vacuum_all(&lake, HOUR);
     assert_eq!((vacuumed.published, vacuumed.files), (3, 12));
     assert_shows_once(&lake, 12);
     assert!(files(&lake).0.iter().all(|path| path.starts_with(lake.plays().canonicalize().unwrap())));
     assert_eq!(files_by_partition(&lake), [1; 3]);
-    assert!(compacted.files().iter().all(|file| file.path.exists()), "whoever reads that version can go on");
+    assert!(compacted.files().iter().all(|file| file.place.exists()), "whoever reads that version can go on");
     assert_eq!(vacuum_all(&lake, HOUR), Default::default(), "nothing is left to do");
 
     set_age_of_files(&lake, 2 * HOUR);
@@ -150,8 +152,8 @@ fn a_publication_of_files_that_have_gone_from_the_log_is_given_up() {
     assert_eq!((published, rows(&lake, &PLAYS)), (2, left.clone()));
     // As if this process had not read that version yet.
     let late = merged.remove(0);
-    fs::create_dir_all(late.path.parent().unwrap()).unwrap();
-    fs::hard_link(root.join(late.final_name().unwrap()), &late.path).unwrap();
+    fs::create_dir_all(late.place.folder().path()).unwrap();
+    fs::hard_link(root.join(late.final_name().unwrap()).path(), late.place.path()).unwrap();
     assert_eq!(publish(&mut table, vec![late]), 0);
     assert_eq!(rows(&lake, &PLAYS), left, "what is in the log stays");
 }
@@ -162,18 +164,18 @@ fn a_publication_of_files_that_have_gone_from_the_log_is_given_up() {
 fn a_file_that_has_gone_takes_no_other_along() {
     let lake = lake_of(4);
     compact_all(&lake);
-    let replaced = files(&lake).0;
     let mut table = open(&lake, &PLAYS);
+    let replaced = table.root.partitioned_files();
     let merged = entries(&table).unwrap();
     let removal = CompactIntent { files: Vec::new(), removed: vec![merged[1].name.clone()] };
     assert!(append(&mut open(&lake, &PLAYS), &removal).unwrap());
     let due = merged.iter().map(|entry| {
-        let folder = table.root.join(entry.final_name().unwrap()).parent().unwrap().to_path_buf();
-        let replaced = replaced.iter().filter(|path| path.parent() == Some(&*folder));
-        Due { merged: vec![entry.clone()], replaced: replaced.map(|path| (path.clone(), 0)).collect() }
+        let folder = table.root.join(entry.final_name().unwrap()).folder();
+        let replaced = replaced.iter().filter(|file| file.folder() == folder);
+        Due { merged: vec![entry.clone()], replaced: replaced.map(|file| (file.clone(), 0)).collect() }
     });
     let due: Vec<Due> = due.collect();
-    let delete = |replaced: &[(PathBuf, u64)]| replaced.iter().try_for_each(|(path, _)| disk::remove_if_there(path));
+    let delete = |replaced: &[(Place, u64)]| replaced.iter().try_for_each(|(file, _)| file.remove());
     assert_eq!(publish(&PLAYS, &mut table, &due, &attention(), delete).unwrap(), 2);
     assert_eq!(rows(&lake, &PLAYS).len(), 8);
     assert_eq!(rows_by_name(&lake, &PLAYS), rows(&lake, &PLAYS));
@@ -188,8 +190,8 @@ fn a_partition_is_linked_whole_or_not_at_all() {
     let before = rows_by_name(&lake, &PLAYS);
     let mut table = open(&lake, &PLAYS);
     let merged = entries(&table).unwrap();
-    fs::write(table.root.join(merged[2].final_name().unwrap()), "in the way").unwrap();
-    let in_the_way = table.root.join(merged[2].final_name().unwrap());
+    let in_the_way = table.root.join(merged[2].final_name().unwrap()).path();
+    fs::write(&in_the_way, "in the way").unwrap();
     let due = Due { merged, replaced: Vec::new() };
     assert_eq!(publish(&PLAYS, &mut table, &[due], &attention(), |_| panic!("nothing is replaced")).unwrap(), 0);
     fs::remove_file(in_the_way).unwrap();
@@ -202,14 +204,14 @@ fn a_final_name_that_somebody_deletes_is_linked_again() {
     let lake = lake_of(4);
     compact_all(&lake);
     let merged: Vec<_> = entries(&open(&lake, &PLAYS)).unwrap();
-    let root = lake.plays().canonicalize().unwrap();
-    let replaced = files(&lake).0.into_iter().map(|path| (path, 0)).collect();
-    let mut delete = |replaced: &[(PathBuf, u64)]| {
-        for (path, _) in replaced {
-            fs::remove_file(path).unwrap();
+    let root = open(&lake, &PLAYS).root;
+    let replaced = root.partitioned_files().into_iter().map(|file| (file, 0)).collect();
+    let mut delete = |replaced: &[(Place, u64)]| {
+        for (file, _) in replaced {
+            fs::remove_file(file.path()).unwrap();
         }
         let linked = merged[0].final_name().unwrap();
-        fs::remove_file(root.join(linked)).unwrap();
+        fs::remove_file(root.join(linked).path()).unwrap();
         Ok(())
     };
     let due = Due { merged: merged.clone(), replaced };

@@ -33,15 +33,15 @@ fn orphans_are_found_and_removed() {
     }
     let other = lake.plays().join("date=2026-11-20/hour=14/.notes.crc");
     fs::write(&other, b"not ours").unwrap();
-    let usage = usage(&lake.path()).unwrap();
+    let usage = usage(&lake.place()).unwrap();
     assert_eq!(usage.tables[0].untracked_files, 3);
 
     assert_eq!(vacuum_all(&lake, HOUR), Vacuumed::default(), "they are young: somebody may be writing them");
     orphans.iter().for_each(|orphan| set_age(orphan, 2 * HOUR));
-    let lock = Lock::take(&lake.path()).unwrap().unwrap();
-    let counted = vacuum(&lake.path(), &lock, HOUR, true, &attention()).unwrap();
+    let lock = Lock::take(&lake.place()).unwrap().unwrap();
+    let counted = vacuum(&lake.place(), &lock, HOUR, true, &attention()).unwrap();
     assert!(orphans.iter().all(|orphan| orphan.exists()), "a dry run only counts");
-    assert_eq!(counted, vacuum(&lake.path(), &lock, HOUR, false, &attention()).unwrap());
+    assert_eq!(counted, vacuum(&lake.place(), &lock, HOUR, false, &attention()).unwrap());
     assert_eq!(counted, Vacuumed { files: 2, bytes: 22, ..Vacuumed::default() });
     assert!(!lake.plays().join("date=2020-02-02").exists(), "nor do empty folders stay");
     assert_eq!(lake.rows(), expected(6));
@@ -53,19 +53,19 @@ fn orphans_are_found_and_removed() {
 #[test]
 fn files_that_a_past_version_has_stay_for_a_while() {
     let lake = lake_of(3);
-    let past = Snapshot::open(&lake.path(), None).unwrap();
+    let past = Snapshot::open(&lake.place(), None).unwrap();
     age_all(&lake, 2 * HOUR);
     compact_all(&lake);
-    let newest = Snapshot::open(&lake.path(), None).unwrap();
+    let newest = Snapshot::open(&lake.place(), None).unwrap();
     // The version before the compaction was the newest one a minute ago.
     assert_eq!(vacuum_all(&lake, HOUR).files, 0);
-    assert!(past.files().iter().all(|file| file.path.exists()));
+    assert!(past.files().iter().all(|file| file.place.exists()));
 
     let log = lake.plays().join("_delta_log");
     set_age(&log.join(format!("{:020}.json", newest.version())), HOUR + Duration::from_secs(60));
     assert_eq!(vacuum_all(&lake, HOUR).files, 9);
-    assert!(past.files().iter().all(|file| !file.path.exists()));
-    assert!(newest.files().iter().all(|file| file.path.exists()));
+    assert!(past.files().iter().all(|file| !file.place.exists()));
+    assert!(newest.files().iter().all(|file| file.place.exists()));
     assert_eq!(lake.rows(), expected(9));
     let names = Vacuumed { files: 3, names: 3, ..Vacuumed::default() };
     assert_eq!(vacuum_all(&lake, Duration::ZERO), names, "the first names of the merged files, which take no room");
@@ -80,12 +80,12 @@ fn files_that_came_and_went_meanwhile_stay_too() {
     age_all(&lake, 2 * HOUR);
     let (mut committer, mut writer) = lake.open();
     committer.commit(cut_of_plays(&mut writer, 2, 3, 6)).unwrap();
-    let between = Snapshot::open(&lake.path(), None).unwrap();
+    let between = Snapshot::open(&lake.place(), None).unwrap();
     compact_all(&lake);
     // The files were written long before they were committed, as after a full disk.
-    between.files().iter().for_each(|file| set_age(&file.path, 2 * HOUR));
+    between.files().iter().for_each(|file| set_age(&file.place.path(), 2 * HOUR));
     assert_eq!(vacuum_all(&lake, HOUR).files, 0);
-    let rows: Vec<_> = between.files().iter().flat_map(|file| coordinates(&file.path)).collect();
+    let rows: Vec<_> = between.files().iter().flat_map(|file| coordinates(&file.place.path())).collect();
     assert_eq!(rows.len(), 6);
 }
 
@@ -106,8 +106,8 @@ fn files_of_a_commit_under_way_stay() {
     // An intent that cannot be read might name any file.
     let path = lake.plays().join(format!("_staging/commit-{}-2.json", intent.incarnation));
     fs::write(path, b"{").unwrap();
-    let lock = Lock::take(&lake.path()).unwrap().unwrap();
-    let said = message(vacuum(&lake.path(), &lock, Duration::ZERO, false, &attention()));
+    let lock = Lock::take(&lake.place()).unwrap().unwrap();
+    let said = message(vacuum(&lake.place(), &lock, Duration::ZERO, false, &attention()));
     assert!(said.contains("cannot read the intent"), "{said}");
     assert_eq!(lake.rows(), expected(6));
 }
@@ -122,7 +122,7 @@ fn tables_of_others_are_left_alone() {
     let first = log.join(format!("{:020}.json", 0));
     let text = fs::read_to_string(&first).unwrap().replace("reprise.topic", "somebody.topic");
     fs::write(first, text).unwrap();
-    let lock = Lock::take(&lake.path()).unwrap().unwrap();
-    let said = message(vacuum(&lake.path(), &lock, Duration::ZERO, false, &attention()));
+    let lock = Lock::take(&lake.place()).unwrap().unwrap();
+    let said = message(vacuum(&lake.place(), &lock, Duration::ZERO, false, &attention()));
     assert!(said.contains("not made by `reprise run`"), "{said}");
 }
