@@ -72,7 +72,7 @@ fn a_replay_without_matching_plays_reports_that() {
     let nothing = replay(&["--chart", "weekly", "--scope", "XX"]);
     assert_eq!((nothing.status.code(), nothing.stdout.as_str()), (Some(0), ""));
     assert!(
-        nothing.stderr.starts_with("no plays in ") && nothing.stderr.contains("there are lists of 2025-W01"),
+        nothing.stderr.starts_with("no play in ") && nothing.stderr.contains("there are lists of 2025-W01"),
         "{}",
         nothing.stderr
     );

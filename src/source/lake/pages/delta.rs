@@ -6,7 +6,7 @@
 //! miniblocks: what each difference exceeds the least one by, packed from the lowest bit.
 //! <https://parquet.apache.org/docs/file-format/data-pages/encodings/#DELTAENC>
 
-use super::numbers::Number;
+use super::number::Number;
 
 /// Blocks with more values than this are damaged: writers have some hundreds.
 const BLOCK_VALUES_MAX: u64 = 1 << 20;

@@ -8,40 +8,12 @@ use arrow::buffer::NullBuffer;
 use bytes::Bytes;
 use parquet::basic::Encoding;
 
+use super::number::Number;
 use super::reader::{Decode, PageRows};
 use super::{delta, hybrid};
 
 /// The encodings that are read here.
 pub const ENCODINGS: [Encoding; 3] = [Encoding::PLAIN, Encoding::RLE_DICTIONARY, Encoding::DELTA_BINARY_PACKED];
-
-/// An integer that Parquet stores.
-pub trait Number: Copy + Default + Send {
-    /// The low bits of `wide`.
-    fn truncated(wide: i64) -> Self;
-
-    /// The first number in little-endian `bytes`, and the bytes after it.
-    fn split(bytes: &[u8]) -> Option<(Self, &[u8])>;
-}
-
-impl Number for i32 {
-    fn truncated(wide: i64) -> Self {
-        wide as Self
-    }
-
-    fn split(bytes: &[u8]) -> Option<(Self, &[u8])> {
-        bytes.split_first_chunk().map(|(number, rest)| (Self::from_le_bytes(*number), rest))
-    }
-}
-
-impl Number for i64 {
-    fn truncated(wide: i64) -> Self {
-        wide
-    }
-
-    fn split(bytes: &[u8]) -> Option<(Self, &[u8])> {
-        bytes.split_first_chunk().map(|(number, rest)| (Self::from_le_bytes(*number), rest))
-    }
-}
 
 /// Makes an array of numbers.
 type ArrayOf<N> = fn(Vec<N>, Option<NullBuffer>) -> Result<ArrayRef>;

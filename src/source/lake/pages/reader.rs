@@ -11,8 +11,8 @@ use parquet::basic::Encoding;
 use parquet::column::page::{Page, PageReader};
 use parquet::file::serialized_reader::SerializedPageReader;
 
+use super::column::{Chunk, Column};
 use super::presence::Presence;
-use super::{Chunk, Column};
 
 /// Decodes pages of one kind of values, and keeps them until they are taken.
 pub trait Decode: Send {

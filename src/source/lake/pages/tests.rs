@@ -7,6 +7,10 @@ use parquet::file::metadata::ParquetMetaDataReader;
 use parquet::file::properties::{WriterProperties, WriterVersion};
 use proptest::prelude::*;
 
+use std::sync::Arc;
+
+use bytes::Bytes;
+
 use super::*;
 
 /// A row: two texts, a bit, a moment and two integers.
