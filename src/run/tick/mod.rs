@@ -309,7 +309,12 @@ impl Ticker {
         if stage == Stage::Rebuild || self.mode.is_replay() || self.stage() == Stage::Stop {
             return self.clock_us;
         }
+        let before_us = self.crowd.latest_us();
         self.crowd.follow();
+        if self.crowd.latest_us() > before_us {
+            // Outliers have found support. The time before they did has not passed at their clock.
+            self.clocked_at = Some(now.instant);
+        }
         let idle = self.played_at.is_some_and(|at| now.instant.duration_since(at) >= self.pace.idle);
         let advances = idle && stage == Stage::Live && self.caught_up() && !self.pace.until_caught_up && !now.unread;
         if advances && let (Some(clock_us), Some(since)) = (self.clock_us, self.clocked_at.replace(now.instant)) {

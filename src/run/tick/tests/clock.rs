@@ -256,6 +256,25 @@ fn a_start_knows_the_crowd_of_its_lake() {
     }
 }
 
+/// An outlier that finds support later moves the clock, and the silence before that does not count
+/// again.
+#[test]
+fn silence_before_an_outlier_is_not_counted_twice() {
+    let mut scenario = Scenario::live(Pace::default());
+    let start_us = scenario.now.wall_us;
+    scenario.read(0, start_us - 802 * SECOND_US, true);
+    scenario.tick_after(Duration::from_secs(1));
+    scenario.read(0, start_us - SECOND_US, true);
+    let tick = scenario.tick_after(Duration::from_secs(5)).unwrap();
+    assert_eq!(tick.clock_us, Some(start_us - SECOND_US));
+    for worker in 0..2 {
+        let report = KafkaReport { worker, moved: true, caught_up: true, ..KafkaReport::default() };
+        scenario.ticker.report(&Report::Kafka(report), scenario.now.instant);
+    }
+    let tick = scenario.tick_after(Duration::from_secs(24)).unwrap();
+    assert_eq!(tick.clock_us, Some(start_us + 23 * SECOND_US));
+}
+
 /// A lake's clock that is ahead of all plays stays until the wall clock reaches it.
 #[test]
 fn a_clock_that_is_ahead_waits() {
