@@ -20,7 +20,7 @@ use differential_dataflow::AsCollection;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::{ArrowWriter, ProjectionMask};
 use reprise::stages::{
-    Decoder, Encoded, Encoder, LakeFile, LongTail, Mix, Plays, Reader, Record, Selection, open_store,
+    Cuts, Decoder, Encoded, Encoder, LakeFile, LongTail, Mix, Plays, Reader, Record, Selection, open_store,
 };
 use reprise_dataflows::count::summarise::Summariser;
 use reprise_dataflows::keys::item::ItemKey;
@@ -118,7 +118,7 @@ fn decode(records: &[Vec<u8>]) -> impl Iterator<Item = PlayBatch> {
     let mut decoder = Decoder::new();
     let batch_of = move |records: &[Vec<u8>]| {
         for (value, offset) in records.iter().zip(0..) {
-            let record = Record { partition: 0, offset, timestamp_ms: None, value: Some(value) };
+            let record = Record { partition: 0, offset, timestamp_ms: None, seen_us: 0, value: Some(value) };
             assert!(decoder.push(&record).is_ok(), "the generator makes valid plays");
         }
         decoder.finish()
@@ -293,8 +293,11 @@ fn summed(tallies: &[(bool, Tally, i64)]) -> usize {
 }
 
 fn encode(batches: &[PlayBatch]) -> usize {
-    let mut encoder = Encoder::default();
-    batches.iter().for_each(|batch| encoder.add(batch.columns().clone()).expect("these are plays"));
+    let (mut encoder, mut cuts) = (Encoder::default(), Cuts::after(None));
+    for batch in batches {
+        let rows = cuts.add(batch.columns()).expect("these are plays");
+        encoder.add(rows).expect("these are plays");
+    }
     ended(encoder).map(|(_, file)| file.bytes.len()).sum()
 }
 
@@ -310,8 +313,11 @@ fn write_by_default(batches: &[PlayBatch]) -> usize {
 }
 
 fn files(folder: &std::path::Path, batches: &[PlayBatch]) -> Vec<LakeFile> {
-    let mut encoder = Encoder::default();
-    batches.iter().for_each(|batch| encoder.add(batch.columns().clone()).expect("these are plays"));
+    let (mut encoder, mut cuts) = (Encoder::default(), Cuts::after(None));
+    for batch in batches {
+        let rows = cuts.add(batch.columns()).expect("these are plays");
+        encoder.add(rows).expect("these are plays");
+    }
     let file = |(hour, file): (i64, Encoded)| {
         let place = open_store(folder).expect("it has a plain name").join(&format!("{hour}.parquet"));
         std::fs::write(place.to_string(), &file.bytes).expect("there is room");
@@ -324,6 +330,7 @@ fn files(folder: &std::path::Path, batches: &[PlayBatch]) -> Vec<LakeFile> {
             rows: file.metadata.file_metadata().num_rows() as u64,
             min_timestamp_us: Some(hour * HOUR_US),
             max_timestamp_us: Some((hour + 1) * HOUR_US - 1),
+            cuts: None,
         }
     };
     ended(encoder).map(file).collect()

@@ -27,6 +27,7 @@ use std::process::ExitCode;
 #[doc(hidden)]
 pub mod stages {
     pub use crate::generate::plays::{LongTail, Mix, Plays};
+    pub use crate::lake::rows::Cuts;
     pub use crate::lake::store::open as open_store;
     pub use crate::lake::{Encoded, Encoder, Filing, LakeFile};
     pub use crate::source::event::{Decoder, Record};

@@ -5,7 +5,7 @@ pub mod rejection;
 
 use std::sync::{Arc, LazyLock};
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use reprise_dataflows::play::{self, PlayBatch};
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,8 @@ pub use rejection::{
 /// timestamp.
 const KAFKA_TIMESTAMP_MAX_MS: i64 = 253_402_300_799_999;
 const DAY_MS: i64 = 86_400_000;
+/// The column with the arrival time of a play: see [`schema`].
+pub const SEEN: &str = "seen";
 /// The maximum number of files of one worker in the first cut after a start, while history is read.
 const FIRST_CUT_FILES: u64 = 64;
 /// The growth from one cut to the next, in files and in time.
@@ -79,6 +81,8 @@ pub struct Position {
     /// Kafka's timestamp of the record before `next` in ms since 1970, if there is one and it has a
     /// timestamp.
     pub time_ms: Option<i64>,
+    /// When the newest record arrived, in µs since 1970: see [`schema`]. `None` if none ever has.
+    pub seen_us: Option<i64>,
 }
 
 /// A rejected record, with its original bytes.
@@ -120,12 +124,15 @@ impl DeadLetter {
     }
 }
 
-/// The schema of plays that sources produce and the lake stores: the columns of [`play::schema`],
-/// then the Kafka partition and offset. The table partition columns `date` and `hour` are in the
-/// paths of files.
+/// The schema of plays that sources produce: the columns of [`play::schema`], then the Kafka
+/// partition and offset, and `seen`, when the record arrived. That is the greatest Kafka timestamp
+/// of its partition up to and with the record, in whole seconds, but never ahead of the wall clock
+/// of the process that read it, which also stands in for a missing timestamp. So it never decreases
+/// in a partition. The lake adds a column of its own: see `lake::rows`.
 pub fn schema() -> SchemaRef {
     static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
-        let coordinates = [("kafka_partition", DataType::Int32), ("kafka_offset", DataType::Int64)];
+        let moment = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+        let coordinates = [("kafka_partition", DataType::Int32), ("kafka_offset", DataType::Int64), (SEEN, moment)];
         let coordinates = coordinates.map(|(name, data_type)| Arc::new(Field::new(name, data_type, false)));
         let columns = play::schema();
         Arc::new(Schema::new(columns.fields().iter().cloned().chain(coordinates).collect::<Vec<_>>()))

@@ -33,6 +33,8 @@ pub struct Account {
     pub missing: BTreeMap<i32, i64>,
     /// Kafka's timestamp of the last record before the offset, in ms since 1970; −1 if unknown.
     pub times_ms: BTreeMap<i32, i64>,
+    /// When the newest record before the offset arrived, in µs since 1970.
+    pub seen_us: BTreeMap<i32, i64>,
     /// The missing offsets that this commit adds to `missing`.
     pub gaps: Vec<Gap>,
 }

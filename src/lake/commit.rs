@@ -71,7 +71,8 @@ impl Committer {
         // The dead letters' incarnation follows the plays'. It is greater only if somebody has
         // deleted the table of plays.
         let floor = dead_letters.progress()?.incarnation;
-        let plays = FencedTable::take_over(plays, |found| found.max(floor) + 1)?;
+        let mut plays = FencedTable::take_over(plays, |found| found.max(floor) + 1)?;
+        plays.add_columns()?;
         let incarnation = plays.progress().incarnation;
         let dead_letters = FencedTable::take_over(dead_letters, |_| incarnation)?;
         let mut this =
@@ -200,6 +201,7 @@ impl Committer {
 }
 
 fn check_identity(lake: &Place, table: &Table, identity: &Identity) -> Result<()> {
+    table.format()?;
     let (Some(topic), Some(cluster_id)) = (table.topic(), table.cluster_id()) else {
         bail!(
             "the lake {lake} does not say which topic it came from, so it was not made by `reprise run` and cannot be \

@@ -1,6 +1,5 @@
 //! Creates a table: its folders, and version 0 of its log.
 
-use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
@@ -10,10 +9,13 @@ use delta_kernel::schema::StructType;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::Identity;
+use super::columns::NEEDS_NEWER;
 use super::layout::{LOG, STAGING};
 use super::store::Place;
-use super::table::{CLUSTER_ID, TOPIC, TOPIC_ID, TableKind, WRITTEN_BY, entry_name};
+use super::table::{
+    CLUSTER_ID, FORMAT, FORMAT_NOW, KAFKA_CLUSTER_ID, TOPIC, TOPIC_ID, TableKind, WRITTEN_BY, entry_name,
+};
+use super::{Identity, columns};
 
 /// Whether there is a table of `kind` in `lake`. Any entry or checkpoint of the log counts, because
 /// version 0 may have been cleaned up.
@@ -61,11 +63,11 @@ pub fn create(lake: &Place, kind: &TableKind, identity: &Identity) -> Result<()>
 /// The content of version 0. It is written here because the kernel's own API for creating a table
 /// is not stable yet.
 fn first_commit(kind: &TableKind, identity: &Identity) -> Result<String> {
-    let columns = (kind.columns)();
     let partitioned_by = (kind.partitioned_by)();
-    let fields: Vec<_> = columns.fields().iter().cloned().chain(partitioned_by.iter().cloned().map(Arc::new)).collect();
+    let fields: Vec<_> = columns::declared(kind).into_iter().chain(partitioned_by.iter().cloned()).collect();
     let schema = StructType::try_from_arrow(&Schema::new(fields)).context("the table's schema")?;
-    let mut origin = json!({TOPIC: identity.topic, CLUSTER_ID: identity.cluster_id});
+    let mut origin = json!({TOPIC: identity.topic, KAFKA_CLUSTER_ID: identity.cluster_id, CLUSTER_ID: NEEDS_NEWER,
+        FORMAT: FORMAT_NOW.to_string()});
     if let Some(topic_id) = &identity.topic_id {
         origin[TOPIC_ID] = json!(topic_id);
     }

@@ -30,7 +30,7 @@ impl Cut {
     /// lake as it `began`, at the start of the process, are added. The cut must contain the lake's
     /// offsets already: a partition without one is new.
     pub fn reach(&mut self, position: &Position, began: &LakeProgress) {
-        let &Position { partition, start, next, holes, missing, time_ms } = position;
+        let &Position { partition, start, next, holes, missing, time_ms, seen_us } = position;
         let of = |values: &BTreeMap<i32, i64>| values.get(&partition).copied().unwrap_or(0);
         match self.offsets.insert(partition, next) {
             Some(before) if before == next => return,
@@ -42,5 +42,6 @@ impl Cut {
             self.account.missing.insert(partition, of(&began.missing) + missing);
         }
         self.account.times_ms.insert(partition, time_ms.unwrap_or(TIME_UNKNOWN));
+        self.account.seen_us.extend(seen_us.map(|seen_us| (partition, seen_us)));
     }
 }

@@ -42,7 +42,7 @@ pub struct Encoded {
 }
 
 impl Encoder {
-    /// Adds a batch, whose columns are those of [`crate::intake::schema`].
+    /// Adds a batch, whose columns are those of [`rows::schema`](super::rows::schema).
     ///
     /// # Errors
     /// If plays cannot be encoded.

@@ -32,6 +32,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Error, Result, anyhow, bail};
 
+use super::columns;
 use super::entries::entries;
 use super::intent::{self, DamagedIntent, Intent};
 use super::store::Place;
@@ -77,6 +78,25 @@ impl FencedTable {
             table.refresh()?;
         }
         Err(busy(&table))
+    }
+
+    /// Gives the table the columns of this format that it lacks. A process that is killed meanwhile
+    /// leaves an unchanged table, or one that has them.
+    ///
+    /// # Errors
+    /// If another process has taken over, or the log cannot be read or written.
+    pub fn add_columns(&mut self) -> Result<()> {
+        let expected = self.progress.offsets.clone();
+        for _ in 0..CONFLICTS_MAX {
+            self.require(&expected)?;
+            let Some(metadata) = columns::missing(&self.table)? else { return Ok(()) };
+            if self.table.append_actions(&[columns::commit_info(), metadata])? {
+                self.progress = self.table.progress()?;
+                return Ok(());
+            }
+            self.table.refresh()?;
+        }
+        Err(busy(&self.table))
     }
 
     /// How far the table has come by its own log, as of this process's last commit.

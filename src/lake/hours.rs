@@ -105,9 +105,7 @@ impl Hours {
         }
         let batch = match <[RecordBatch; 1]>::try_from(small) {
             Ok([batch]) => batch,
-            Err(small) => {
-                concat_batches(&crate::intake::schema(), &small).context("cannot concatenate small batches")?
-            }
+            Err(small) => concat_batches(&super::rows::schema(), &small).context("cannot concatenate small batches")?,
         };
         let place = u32::try_from(self.batches.len()).context("too many batches wait for a cut")?;
         let mut row = 0;

@@ -15,6 +15,7 @@ use reprise_dataflows::play::{DAY_US, HOUR_US};
 use url::Url;
 
 use super::damage::explained;
+use super::rows::CUT;
 use super::store::Place;
 use super::table::{PLAYS, Table};
 use super::{Bounds, statistics};
@@ -54,6 +55,9 @@ pub struct LakeFile {
     pub min_timestamp_us: Option<i64>,
     /// An upper bound of the event times, in µs since 1970, less than 1 ms above the greatest.
     pub max_timestamp_us: Option<i64>,
+    /// The bounds of `cut` of the plays that have one; `None` if none has, or if they are unknown:
+    /// see [`rows`](super::rows).
+    pub cuts: Option<(i64, i64)>,
 }
 
 impl LakeFile {
@@ -102,7 +106,7 @@ impl Footer {
 /// If the log cannot be read, names a file outside the lake, or has a deletion vector.
 pub fn list(table: &Table) -> Result<Vec<LakeFile>> {
     let is_ours = table.topic().is_some();
-    let mut files = walk(table, &[PLAYS.time_column], |listing, row, place| listing.file(row, place, is_ours))?;
+    let mut files = walk(table, &[PLAYS.time_column, CUT], |listing, row, place| listing.file(row, place, is_ours))?;
     files.sort();
     Ok(files)
 }
@@ -190,7 +194,9 @@ impl<'a> Listing<'a> {
             }
         };
         let size_bytes = self.sizes[row] as u64;
-        Ok(LakeFile { day, hour, filing, place, size_bytes, rows, min_timestamp_us, max_timestamp_us })
+        let cut = |name| self.statistic(row, name, Some(CUT));
+        let cuts = cut("minValues").zip(cut("maxValues"));
+        Ok(LakeFile { day, hour, filing, place, size_bytes, rows, min_timestamp_us, max_timestamp_us, cuts })
     }
 
     /// The day since 1970 and the hour of the folder of a file.

@@ -32,20 +32,17 @@ pub struct AuditedFile {
     pub hour: Option<String>,
     /// The number of rows; `None` if the log does not have it.
     pub rows: Option<i64>,
-    /// The bounds of the time column, in µs since 1970, truncated to whole milliseconds.
-    pub time: Bounds,
-    /// The bounds of the rows' Kafka partitions.
-    pub kafka_partition: Bounds,
-    /// The bounds of the rows' Kafka offsets.
-    pub kafka_offset: Bounds,
+    /// The bounds of the columns of [`LogAudit::bounded`]. Those of times are truncated to whole
+    /// milliseconds.
+    pub bounds: Vec<Bounds>,
 }
 
 /// The audit of one table of a lake at its newest version.
 pub struct LogAudit {
     /// The name of the table's folder.
     pub name: &'static str,
-    /// The column that `AuditedFile::time` is about.
-    pub time_column: &'static str,
+    /// The columns whose bounds the log has, the times of the rows first.
+    pub bounded: &'static [&'static str],
     /// The topic of the lake; `None` if the lake was imported.
     pub topic: Option<String>,
     /// How far the table has come.
@@ -85,7 +82,7 @@ impl LogAudit {
         let problems = commits.compare(&table, &files)?;
         Ok(Self {
             name: kind.folder,
-            time_column: kind.time_column,
+            bounded: kind.bounded,
             topic: table.topic().map(str::to_owned),
             progress: table.progress()?,
             files,
@@ -96,9 +93,8 @@ impl LogAudit {
 }
 
 fn files(table: &Table) -> Result<Vec<AuditedFile>> {
-    let time_column = table.kind.time_column;
-    let mut files = walk(table, &[time_column, "kafka_partition", "kafka_offset"], |listing, row, place| {
-        let bounds = |column| Bounds {
+    let mut files = walk(table, table.kind.bounded, |listing, row, place| {
+        let bounds = |column: &&str| Bounds {
             min: listing.statistic(row, "minValues", Some(column)),
             max: listing.statistic(row, "maxValues", Some(column)),
             nulls: 0,
@@ -108,9 +104,7 @@ fn files(table: &Table) -> Result<Vec<AuditedFile>> {
             date: listing.partition(row, "date").ok(),
             hour: listing.partition(row, "hour").ok(),
             rows: listing.statistic(row, "numRecords", None),
-            time: bounds(time_column),
-            kafka_partition: bounds("kafka_partition"),
-            kafka_offset: bounds("kafka_offset"),
+            bounds: table.kind.bounded.iter().map(bounds).collect(),
             place,
         })
     })?;

@@ -20,6 +20,7 @@
 
 mod account;
 pub mod balance;
+mod columns;
 mod commit;
 mod create;
 mod cut;
@@ -34,6 +35,7 @@ mod gathering;
 mod holder;
 mod hours;
 mod intent;
+mod kind;
 mod layout;
 mod listing;
 pub mod log_audit;
@@ -41,6 +43,7 @@ pub mod maintenance;
 mod new_file;
 mod progress;
 mod properties;
+pub mod rows;
 pub mod sink;
 mod snapshot;
 mod statistics;

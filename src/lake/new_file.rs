@@ -17,12 +17,8 @@ pub struct NewFile {
     pub rows: i64,
     /// When it was written, in ms since 1970.
     pub modified_ms: i64,
-    /// The bounds of the table's time column, in µs since 1970.
-    pub time: Bounds,
-    /// The bounds of the rows' Kafka partitions.
-    pub kafka_partition: Bounds,
-    /// The bounds of the rows' Kafka offsets.
-    pub kafka_offset: Bounds,
+    /// The bounds of the columns that have any, in the order of `TableKind::bounded`.
+    pub bounds: Vec<Bounds>,
 }
 
 /// The least and greatest value of a column in a file, and its number of nulls.

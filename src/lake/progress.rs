@@ -39,4 +39,7 @@ pub struct LakeProgress {
     /// Kafka's timestamp of the last record before the offset, in ms since 1970, of each partition
     /// where it is known.
     pub times_ms: BTreeMap<i32, i64>,
+    /// When the newest record before the offset arrived, in µs since 1970, of each partition where
+    /// it is known: the `seen` of its plays never is less.
+    pub seen_us: BTreeMap<i32, i64>,
 }

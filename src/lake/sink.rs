@@ -243,7 +243,7 @@ fn stage(mut writer: Writer) -> impl FnMut(Work) -> Result<Option<Written>> + Se
                 for intake in intakes {
                     side.add(&intake);
                     if let Some(plays) = &intake.plays {
-                        writer.encode(plays.columns().clone())?;
+                        writer.encode(plays.columns())?;
                     }
                 }
                 return Ok(None);

@@ -26,6 +26,7 @@ impl Snapshot {
     pub fn open(lake: &Place, version: Option<u64>) -> Result<Self> {
         check_is_lake(lake)?;
         let table = Table::open(lake, &PLAYS, lake.engine()?, version)?;
+        table.format()?;
         check_columns(&table)?;
         let progress = table.progress()?;
         let files = listing::list(&table).with_context(|| format!("cannot list the files of the lake {lake}"))?;

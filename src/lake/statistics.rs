@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use arrow::array::{
-    ArrayRef, BooleanArray, Int32Array, Int64Array, MapBuilder, MapFieldNames, RecordBatch, StringArray, StringBuilder,
-    StructArray, TimestampMicrosecondArray,
+    ArrayRef, BooleanArray, Int64Array, MapBuilder, MapFieldNames, RecordBatch, StringArray, StringBuilder, StructArray,
 };
+use arrow::compute::cast;
 use arrow::datatypes::{Field, Schema};
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::statistics::Statistics;
 
+use super::kind::TableKind;
 use super::{Bounds, NewFile};
 
 /// The bounds of the integer column `name`, from the footer of a file. They are unknown if the
@@ -40,8 +41,13 @@ pub fn bounds(metadata: &ParquetMetaData, name: &str) -> Bounds {
     bounds
 }
 
+/// The bounds of the columns of a table of `kind` that have any, in their order.
+pub fn all_bounds(metadata: &ParquetMetaData, kind: &TableKind) -> Vec<Bounds> {
+    kind.bounded.iter().map(|column| bounds(metadata, column)).collect()
+}
+
 /// All `files` as the single batch that a Delta transaction adds.
-pub fn add_actions(files: &[NewFile], time_column: &str) -> Result<RecordBatch> {
+pub fn add_actions(files: &[NewFile], kind: &TableKind) -> Result<RecordBatch> {
     let integers =
         |of: fn(&NewFile) -> i64| -> ArrayRef { Arc::new(Int64Array::from_iter_values(files.iter().map(of))) };
     let paths: ArrayRef = Arc::new(StringArray::from_iter_values(files.iter().map(|file| file.path.as_str())));
@@ -50,7 +56,7 @@ pub fn add_actions(files: &[NewFile], time_column: &str) -> Result<RecordBatch> 
         ("partitionValues", partition_values(files)?, false),
         ("size", integers(|file| file.size_bytes), false),
         ("modificationTime", integers(|file| file.modified_ms), false),
-        ("stats", statistics(files, time_column), true),
+        ("stats", statistics(files, kind)?, true),
     ];
     let fields =
         columns.iter().map(|(name, column, nullable)| Field::new(*name, column.data_type().clone(), *nullable));
@@ -72,34 +78,30 @@ fn partition_values(files: &[NewFile]) -> Result<ArrayRef> {
     Ok(Arc::new(map.finish()))
 }
 
-fn statistics(files: &[NewFile], time_column: &str) -> ArrayRef {
-    let values = |of: fn(&Bounds) -> Option<i64>| -> ArrayRef {
-        let times = files.iter().map(|file| of(&file.time));
-        // The cast is lossless: Kafka numbers partitions in 32 bits, and the bounds were read from
-        // a column of that type.
-        let partitions = files.iter().map(|file| of(&file.kafka_partition).map(|partition| partition as i32));
-        let offsets = files.iter().map(|file| of(&file.kafka_offset));
-        structure(vec![
-            (time_column, Arc::new(TimestampMicrosecondArray::from_iter(times).with_timezone("UTC"))),
-            ("kafka_partition", Arc::new(Int32Array::from_iter(partitions))),
-            ("kafka_offset", Arc::new(Int64Array::from_iter(offsets))),
-        ])
+fn statistics(files: &[NewFile], kind: &TableKind) -> Result<ArrayRef> {
+    let of = |index: usize, value: fn(&Bounds) -> Option<i64>| {
+        Int64Array::from_iter(files.iter().map(|file| file.bounds.get(index).and_then(value)))
     };
-    let nulls = |of: fn(&NewFile) -> &Bounds| -> ArrayRef {
-        Arc::new(Int64Array::from_iter_values(files.iter().map(|file| of(file).nulls)))
+    let columns = (kind.columns)();
+    let values = |value: fn(&Bounds) -> Option<i64>| {
+        let column = |(index, name): (usize, &&'static str)| {
+            let data_type = columns.field_with_name(name)?.data_type();
+            // Lossless: the bounds were read from a column of that type.
+            anyhow::Ok((*name, cast(&of(index, value), data_type)?))
+        };
+        anyhow::Ok(structure(kind.bounded.iter().enumerate().map(column).collect::<Result<_>>()?))
     };
-    let null_counts = structure(vec![
-        (time_column, nulls(|file| &file.time)),
-        ("kafka_partition", nulls(|file| &file.kafka_partition)),
-        ("kafka_offset", nulls(|file| &file.kafka_offset)),
-    ]);
-    structure(vec![
+    let null_counts = kind.bounded.iter().enumerate().map(|(index, name)| {
+        let nulls: ArrayRef = Arc::new(of(index, |bounds| Some(bounds.nulls)));
+        (*name, nulls)
+    });
+    Ok(structure(vec![
         ("numRecords", Arc::new(Int64Array::from_iter_values(files.iter().map(|file| file.rows)))),
-        ("nullCount", null_counts),
-        ("minValues", values(|bounds| bounds.min)),
-        ("maxValues", values(|bounds| bounds.max)),
+        ("nullCount", structure(null_counts.collect())),
+        ("minValues", values(|bounds| bounds.min)?),
+        ("maxValues", values(|bounds| bounds.max)?),
         ("tightBounds", Arc::new(BooleanArray::from(vec![true; files.len()]))),
-    ])
+    ]))
 }
 
 fn structure(columns: Vec<(&str, ArrayRef)>) -> ArrayRef {

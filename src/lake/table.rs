@@ -5,19 +5,21 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
-use arrow::datatypes::{DataType, Field, SchemaRef};
+use anyhow::{Context, Result, ensure};
 use delta_kernel::committer::FileSystemCommitter;
 use delta_kernel::engine::arrow_data::ArrowEngineData;
 use delta_kernel::snapshot::{IncrementalReplay, Snapshot, SnapshotBuilder, SnapshotRef};
 use delta_kernel::transaction::{CommitResult, CommittedTransaction, UpdateTableOperation};
 use delta_kernel::{Engine, KernelError};
 use reprise_dataflows::time::instant_name;
+use serde_json::Value;
 
 use super::damage::explained;
 use super::layout::LOG;
 use super::store::Place;
-use super::{Account, LakeProgress, NewFile, dead_letters, statistics};
+use super::{Account, LakeProgress, NewFile, statistics};
+
+pub use super::kind::{DEAD_LETTERS, PLAYS, TableKind};
 
 /// Identifies the writer in the log and in the files.
 pub const WRITTEN_BY: &str = concat!("reprise/", env!("CARGO_PKG_VERSION"));
@@ -26,8 +28,14 @@ pub const WRITTEN_BY: &str = concat!("reprise/", env!("CARGO_PKG_VERSION"));
 pub const TOPIC: &str = "reprise.topic";
 /// The table property with the topic's id.
 pub const TOPIC_ID: &str = "reprise.topic_id";
-/// The table property with the id of the Kafka cluster.
+/// The table property with the id of the Kafka cluster in lakes of format 1.
 pub const CLUSTER_ID: &str = "reprise.cluster_id";
+/// The table property with the id of the Kafka cluster.
+pub const KAFKA_CLUSTER_ID: &str = "reprise.kafka_cluster_id";
+/// The table property with the format; lakes of format 1 lack it.
+pub const FORMAT: &str = "reprise.format";
+/// The format that is written: the rows have `cut` and `seen` since format 2.
+pub const FORMAT_NOW: u64 = 2;
 /// The transaction id of the epoch of the last cut.
 const EPOCH: &str = "reprise:epoch";
 /// The transaction id of the clock, in µs since 1970.
@@ -44,6 +52,7 @@ const START: &str = "kafka-start";
 const HOLES: &str = "kafka-holes";
 const MISSING: &str = "kafka-missing";
 const TIME: &str = "kafka-time";
+const SEEN: &str = "kafka-seen";
 
 /// How many commits lie between two checkpoints of the log. Because there is a checksum after each
 /// commit, only other readers need checkpoints.
@@ -51,34 +60,6 @@ const COMMITS_PER_CHECKPOINT: u64 = 100;
 
 /// How often opening a table may collide with a commit of another process.
 const RACES_MAX: usize = 3;
-
-/// The properties in which the two tables of a lake differ.
-pub struct TableKind {
-    /// The name of the table's folder in the lake.
-    pub folder: &'static str,
-    /// The columns of the files, without those that the table is partitioned by.
-    pub columns: fn() -> SchemaRef,
-    /// The column by whose bounds readers prune.
-    pub time_column: &'static str,
-    /// The columns that the table is partitioned by, outermost first.
-    pub partitioned_by: fn() -> Vec<Field>,
-}
-
-/// The table of plays.
-pub static PLAYS: TableKind = TableKind {
-    folder: "song_plays",
-    columns: crate::intake::schema,
-    time_column: "timestamp",
-    partitioned_by: || vec![Field::new("date", DataType::Date32, false), Field::new("hour", DataType::Int32, false)],
-};
-
-/// The table of dead letters.
-pub static DEAD_LETTERS: TableKind = TableKind {
-    folder: "dead_letters",
-    columns: dead_letters::schema,
-    time_column: "kafka_timestamp",
-    partitioned_by: || vec![Field::new("date", DataType::Date32, false)],
-};
 
 /// What an append records besides files. Each value becomes the version of a transaction id of the
 /// table.
@@ -202,7 +183,51 @@ impl Table {
 
     /// The id of the Kafka cluster; `None` if the table was not made by `reprise run`.
     pub fn cluster_id(&self) -> Option<&str> {
-        self.property(CLUSTER_ID)
+        self.property(KAFKA_CLUSTER_ID).or_else(|| self.property(CLUSTER_ID))
+    }
+
+    /// The format of the table.
+    ///
+    /// # Errors
+    /// If it is newer than this program, or damaged.
+    pub fn format(&self) -> Result<u64> {
+        let Some(text) = self.property(FORMAT) else { return Ok(1) };
+        let format = text.parse().ok().filter(|format| *format >= 1);
+        let format = format.with_context(|| format!("the table {} has the format {text:?}", self.root))?;
+        ensure!(
+            format <= FORMAT_NOW,
+            "the table {} has format {format}, and this version of reprise knows formats up to {FORMAT_NOW}: install a newer one",
+            self.root
+        );
+        Ok(format)
+    }
+
+    /// The table's metadata, as in its log.
+    ///
+    /// # Errors
+    /// If the log cannot be read.
+    pub fn metadata(&self) -> Result<Value> {
+        // The kernel keeps its own copy to itself. A checksum of the log has it word for word.
+        let place = self.log().join(&format!("{:020}.crc", self.snapshot.version()));
+        if !place.exists() {
+            self.snapshot.write_checksum(self.engine.as_ref())?;
+        }
+        let mut checksum: Value =
+            serde_json::from_slice(&place.read()?).with_context(|| format!("{place} is damaged"))?;
+        Ok(checksum["metadata"].take())
+    }
+
+    /// Appends an entry of `actions`, without files, as the next version. Returns false, and changes
+    /// nothing, if that version already exists. After an error it may exist or not.
+    pub fn append_actions(&mut self, actions: &[Value]) -> Result<bool> {
+        let before = self.snapshot.version();
+        let entry: String = actions.iter().map(|action| action.to_string() + "\n").collect();
+        if !self.log().join(&entry_name(before + 1)).put_if_absent(entry.as_bytes())? {
+            return Ok(false);
+        }
+        self.refresh()?;
+        self.accelerate(before);
+        Ok(true)
     }
 
     fn property(&self, key: &str) -> Option<&str> {
@@ -231,6 +256,7 @@ impl Table {
             holes: of_partitions(HOLES)?,
             missing: of_partitions(MISSING)?,
             times_ms: of_partitions(TIME)?.into_iter().filter(|(_, time_ms)| *time_ms >= 0).collect(),
+            seen_us: of_partitions(SEEN)?,
         })
     }
 
@@ -278,7 +304,7 @@ impl Table {
         let mut transaction =
             transaction.build(engine.as_ref(), Box::new(FileSystemCommitter::new())).with_context(context)?;
         if !files.is_empty() {
-            let actions = statistics::add_actions(files, self.kind.time_column)?;
+            let actions = statistics::add_actions(files, self.kind)?;
             transaction.add_files(Box::new(ArrowEngineData::new(actions)));
         }
         match transaction.commit(engine.as_ref()).with_context(context)? {
@@ -315,6 +341,7 @@ impl Table {
             (HOLES, &account.holes),
             (MISSING, &account.missing),
             (TIME, &account.times_ms),
+            (SEEN, &account.seen_us),
         ];
         for (name, values) in of_partitions {
             ids.extend(values.iter().map(|(partition, value)| (partition_mark(name, topic, *partition), *value)));

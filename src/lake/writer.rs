@@ -14,6 +14,7 @@ use parquet::file::metadata::ParquetMetaData;
 use super::encoder::{Encoded, Encoder, encode};
 use super::intent::file_name;
 use super::layout::STAGING;
+use super::rows::Cuts;
 use super::store::Place;
 use super::successor::or_overtaken;
 use super::table::{DEAD_LETTERS, PLAYS, Table, TableKind};
@@ -36,6 +37,8 @@ pub struct Writer {
     /// Files written so far; part of the name of the next one.
     sequence: u64,
     encoder: Encoder,
+    /// The `cut` of the plays that are added.
+    cuts: Cuts,
     /// Where the writers of this process exchange plays at a cut.
     gathering: Arc<Gathering>,
     /// Dead letters below these offsets are already in their table.
@@ -53,8 +56,11 @@ impl Writer {
     /// # Errors
     /// If the lake has another incarnation, or cannot be read.
     pub fn new(lake: &Place, incarnation: i64, worker: usize) -> Result<Self> {
-        let table = Table::open(lake, &DEAD_LETTERS, lake.engine()?, None)?;
+        let engine = lake.engine()?;
+        let table = Table::open(lake, &DEAD_LETTERS, engine.clone(), None)?;
         let progress = table.progress()?;
+        // No cut can be committed before all writers have staged their files for it.
+        let last_cut = Table::open(lake, &PLAYS, engine, None)?.progress()?.epoch.max(progress.epoch);
         if progress.incarnation != incarnation {
             bail!(
                 "the lake {lake} is at incarnation {}, not {incarnation}: another instance has taken over this lake, or \
@@ -69,6 +75,7 @@ impl Writer {
             worker,
             sequence: 0,
             encoder: Encoder::default(),
+            cuts: Cuts::after(last_cut),
             gathering: Arc::new(Gathering::new(1)),
             dead_letter_offsets: progress.offsets,
             retry: DiskFullRetry::default(),
@@ -92,8 +99,8 @@ impl Writer {
     }
 
     /// Adds `plays`, whose columns are those of [`crate::intake::schema`], to the next files.
-    pub fn encode(&mut self, plays: RecordBatch) -> Result<()> {
-        self.encoder.add(plays)
+    pub fn encode(&mut self, plays: &RecordBatch) -> Result<()> {
+        self.encoder.add(self.cuts.add(plays)?)
     }
 
     /// Stages the plays added since the last call, as one file per UTC hour. `epoch` becomes part
@@ -102,6 +109,7 @@ impl Writer {
     /// # Errors
     /// If plays cannot be encoded or files cannot be written. No file is left behind.
     pub fn stage_plays(&mut self, epoch: u64) -> Result<Vec<NewFile>> {
+        self.cuts = Cuts::after(Some(epoch));
         self.encoder.gather(&self.gathering, self.worker)?;
         self.stage_each(&PLAYS, epoch, |this| {
             let Some((hour, encoded)) = this.encoder.next_file()? else { return Ok(None) };
@@ -113,7 +121,7 @@ impl Writer {
     /// Adds plays and stages them.
     #[cfg(test)]
     pub fn write_plays(&mut self, epoch: u64, plays: Vec<RecordBatch>) -> Result<Vec<NewFile>> {
-        plays.into_iter().try_for_each(|plays| self.encode(plays))?;
+        plays.iter().try_for_each(|plays| self.encode(plays))?;
         self.stage_plays(epoch)
     }
 
@@ -220,9 +228,7 @@ pub fn describe(
         size_bytes: size_bytes as i64,
         rows: metadata.file_metadata().num_rows(),
         modified_ms: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64,
-        time: statistics::bounds(metadata, kind.time_column),
-        kafka_partition: statistics::bounds(metadata, "kafka_partition"),
-        kafka_offset: statistics::bounds(metadata, "kafka_offset"),
+        bounds: statistics::all_bounds(metadata, kind),
     }
 }
 

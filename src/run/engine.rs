@@ -5,7 +5,7 @@
 //! it makes.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
@@ -90,6 +90,8 @@ pub struct Live {
     pub broker: TopicConfig,
     /// Partition and first offset to read, for all partitions.
     pub starts: Vec<(i32, i64)>,
+    /// When the newest record that the lake has of each partition arrived, in µs since 1970.
+    pub seen_us: BTreeMap<i32, i64>,
     /// Partitions that are added to the topic during the run.
     pub found: Arc<AddedPartitions>,
     /// Continue past offsets that Kafka no longer has.
@@ -256,6 +258,7 @@ impl Engine {
             worker,
             workers,
             starts: live.starts.clone(),
+            seen_us: live.seen_us.clone(),
             found: live.found.clone(),
             uncommitted_bytes_max: 2 * self.pace.buffer_bytes,
             accept_gap: live.accept_gap,

@@ -113,6 +113,7 @@ impl Run {
             mode: Mode::Run(Live {
                 broker: self.broker,
                 starts: start.starts.into_iter().collect(),
+                seen_us: snapshot.progress().seen_us.clone(),
                 found,
                 accept_gap: self.accept_gap,
                 lake: self.lake,

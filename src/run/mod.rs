@@ -265,6 +265,7 @@ impl Run {
             mode: Mode::Run(Live {
                 broker: self.broker,
                 starts: starts.into_iter().collect(),
+                seen_us: snapshot.progress().seen_us.clone(),
                 found,
                 accept_gap: self.accept_gap,
                 lake: self.lake,

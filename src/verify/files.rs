@@ -2,12 +2,14 @@
 
 use anyhow::{Context, Result, ensure};
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Int32Type, Int64Type, TimeUnit};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use reprise_dataflows::play::{DAY_US, HOUR_US};
 
 use super::coverage::Rows;
+use crate::intake::SEEN;
 use crate::lake::Bounds;
 use crate::lake::footer_checksum::FooterChecksum;
 use crate::lake::log_audit::{AuditedFile, LogAudit};
@@ -41,31 +43,32 @@ fn read(audit: &LogAudit, file: &AuditedFile, problems: &mut Vec<String>) -> Res
     if file.rows.is_some_and(|claimed| claimed != rows) {
         problems.push(format!("it has {rows} rows, but the log says {}", file.rows.unwrap_or_default()));
     }
-    let columns = [audit.time_column, "kafka_partition", "kafka_offset"];
-    let mask = ProjectionMask::columns(builder.parquet_schema(), columns);
+    let mask = ProjectionMask::columns(builder.parquet_schema(), audit.bounded.iter().copied());
     let reader = builder.with_projection(mask).with_batch_size(BATCH_ROWS).build()?;
-    let mut found = FileCheck::default();
+    let mut found = FileCheck::new(audit.bounded);
     for batch in reader {
-        found.add(&batch.context("it is damaged")?, audit.time_column)?;
+        found.add(&batch.context("it is damaged")?)?;
     }
     if found.rows.count != rows as u64 {
         problems.push(format!("it has {} rows, but its own footer says {rows}", found.rows.count));
     }
-    found.compare(file, audit.time_column, problems)?;
+    found.compare(file, problems)?;
     Ok(found.rows)
 }
 
 /// What was found in the rows of a file.
-#[derive(Default)]
 struct FileCheck {
     rows: Rows,
-    time: Bounds,
-    kafka_partition: Bounds,
-    kafka_offset: Bounds,
+    columns: &'static [&'static str],
+    bounds: Vec<Bounds>,
 }
 
 impl FileCheck {
-    fn add(&mut self, batch: &RecordBatch, time_column: &str) -> Result<()> {
+    fn new(columns: &'static [&'static str]) -> Self {
+        Self { rows: Rows::default(), columns, bounds: vec![Bounds::default(); columns.len()] }
+    }
+
+    fn add(&mut self, batch: &RecordBatch) -> Result<()> {
         let column = |name: &str| batch.column_by_name(name).with_context(|| format!("it has no column {name}"));
         let whole = |name: &str| {
             let column = column(name)?;
@@ -76,33 +79,34 @@ impl FileCheck {
             whole("kafka_partition")?.as_primitive_opt::<Int32Type>().context("kafka_partition has another type")?;
         let offsets =
             whole("kafka_offset")?.as_primitive_opt::<Int64Type>().context("kafka_offset has another type")?;
-        let times = column(time_column)?;
-        ensure!(matches!(times.data_type(), DataType::Timestamp(..)), "{time_column} is not a timestamp");
-        let times = times.as_primitive_opt::<TimestampMicrosecondType>().context("its timestamps are not in µs")?;
-        times.iter().for_each(|time_us| self.time.add(time_us));
+        let times = column(self.columns[0])?;
+        ensure!(matches!(times.data_type(), DataType::Timestamp(..)), "{} is not a timestamp", self.columns[0]);
+        for (bounds, name) in self.bounds.iter_mut().zip(self.columns) {
+            // Files of earlier formats lack some columns.
+            let Some(column) = batch.column_by_name(name) else { continue };
+            let unit = match column.data_type() {
+                DataType::Timestamp(unit, _) => *unit,
+                _ => TimeUnit::Microsecond,
+            };
+            ensure!(unit == TimeUnit::Microsecond, "its timestamps are not in µs");
+            let values = cast(column, &DataType::Int64)?;
+            values.as_primitive::<Int64Type>().iter().for_each(|value| bounds.add(value));
+        }
         for (partition, offset) in partitions.values().iter().zip(offsets.values()) {
-            self.kafka_partition.add(Some((*partition).into()));
-            self.kafka_offset.add(Some(*offset));
             self.rows.add(*partition, *offset);
         }
         Ok(())
     }
 
-    fn compare(&self, file: &AuditedFile, time_column: &str, problems: &mut Vec<String>) -> Result<()> {
-        let exact = |found: Option<i64>, claimed: Option<i64>| claimed.is_none() || found == claimed;
-        let truncated = |found: Option<i64>, claimed: Option<i64>| {
+    fn compare(&self, file: &AuditedFile, problems: &mut Vec<String>) -> Result<()> {
+        let same = |found: Option<i64>, claimed: Option<i64>, most_us| {
             claimed.is_none()
-                || found.zip(claimed).is_some_and(|(found, claimed)| (0..=TRUNCATED_US).contains(&(found - claimed)))
+                || found.zip(claimed).is_some_and(|(found, claimed)| (0..=most_us).contains(&(found - claimed)))
         };
-        type Same = dyn Fn(Option<i64>, Option<i64>) -> bool;
-        let columns: [(&str, Bounds, Bounds, &Same); 3] = [
-            (time_column, self.time, file.time, &truncated),
-            ("kafka_partition", self.kafka_partition, file.kafka_partition, &exact),
-            ("kafka_offset", self.kafka_offset, file.kafka_offset, &exact),
-        ];
-        for (column, found, claimed, same) in columns {
-            if !same(found.min, claimed.min) || !same(found.max, claimed.max) {
-                let shown = |bounds: Bounds| format!("{:?} to {:?}", bounds.min, bounds.max).replace("Some", "");
+        for ((column, found), claimed) in self.columns.iter().zip(&self.bounds).zip(&file.bounds) {
+            let most_us = if *column == self.columns[0] || *column == SEEN { TRUNCATED_US } else { 0 };
+            if !same(found.min, claimed.min, most_us) || !same(found.max, claimed.max, most_us) {
+                let shown = |bounds: &Bounds| format!("{:?} to {:?}", bounds.min, bounds.max).replace("Some", "");
                 problems.push(format!("its {column} is {}, but the log says {}", shown(found), shown(claimed)));
             }
         }
@@ -116,7 +120,7 @@ impl FileCheck {
             }
             None => day_us..day_us + DAY_US,
         };
-        if [self.time.min, self.time.max].into_iter().flatten().any(|time_us| !folder_us.contains(&time_us)) {
+        if [self.bounds[0].min, self.bounds[0].max].into_iter().flatten().any(|time_us| !folder_us.contains(&time_us)) {
             problems.push("it has rows whose times do not belong in its folder".to_owned());
         }
         Ok(())

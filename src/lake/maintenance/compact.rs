@@ -224,7 +224,7 @@ pub(super) fn append(table: &mut Table, this: &CompactIntent) -> Result<bool> {
         for removal in removals {
             transaction.remove_files(removal);
         }
-        let added = statistics::add_actions(&this.files, table.kind.time_column)?;
+        let added = statistics::add_actions(&this.files, table.kind)?;
         transaction.add_files(Box::new(ArrowEngineData::new(added)));
         match transaction.commit(table.engine()).with_context(|| context(table))? {
             CommitResult::Committed(committed) => return table.adopt(&committed).map(|()| true),

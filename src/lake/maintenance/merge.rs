@@ -7,7 +7,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::{Int32Type, Int64Type};
+use arrow::datatypes::{Int32Type, Int64Type, SchemaRef};
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
@@ -23,7 +23,7 @@ use crate::lake::properties::properties;
 use crate::lake::store::{Draft, Place};
 use crate::lake::table::{DEAD_LETTERS, TableKind};
 use crate::lake::writer::{describe, staged_path};
-use crate::lake::{NewFile, origin_hash, statistics};
+use crate::lake::{NewFile, origin_hash, rows, statistics};
 
 /// How many plays are copied at once.
 const BATCH_ROWS: usize = 16 << 10;
@@ -75,8 +75,8 @@ impl Digest {
     }
 }
 
-/// The files of `job` whose columns are exactly those of `kind`, ordered by their first offsets.
-/// Other files stay unmerged, because their unknown columns would be lost.
+/// The files of `job` whose columns are those of `kind`, ordered by their first offsets. Other
+/// files stay unmerged, because their unknown columns would be lost.
 ///
 /// # Errors
 /// If a file cannot be read.
@@ -86,7 +86,7 @@ pub fn inputs(kind: &TableKind, job: &Job) -> Result<Vec<Entry>> {
         let context = || format!("cannot read {}, which the log of the lake names", entry.place);
         let file = entry.place.open().with_context(context)?;
         let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).with_context(context)?;
-        if metadata.schema().fields() == (kind.columns)().fields() {
+        if rows::union(&(kind.columns)(), [&**metadata.schema()].into_iter()).is_some() {
             let first = ["kafka_partition", "kafka_offset"]
                 .map(|column| statistics::bounds(metadata.metadata(), column).min.unwrap_or(i64::MIN));
             inputs.push((first, entry.clone()));
@@ -111,7 +111,8 @@ pub fn merge(
     attention: &Attention<'_>,
     done: &mut dyn FnMut(u64),
 ) -> Result<Vec<NewFile>> {
-    let mut merger = Merger { kind, table, id, job, files: Vec::new(), open: None };
+    let columns = columns(kind, inputs)?;
+    let mut merger = Merger { kind, columns, table, id, job, files: Vec::new(), open: None };
     let merged = merger.copy(inputs, attention, done).and_then(|before| merger.check(before));
     if merged.is_err() {
         let open = merger.open.take().map(|(name, _)| staged_path(&name));
@@ -123,8 +124,20 @@ pub fn merge(
     merged.map(|()| merger.files)
 }
 
+/// The columns of the merged files: a column that some of `inputs` lack is nullable.
+fn columns(kind: &TableKind, inputs: &[Entry]) -> Result<SchemaRef> {
+    let schema = |entry: &Entry| {
+        let metadata = ArrowReaderMetadata::load(&entry.place.open()?, ArrowReaderOptions::new());
+        Ok(metadata.with_context(|| format!("cannot read {}", entry.place))?.schema().clone())
+    };
+    let schemas = inputs.iter().map(schema).collect::<Result<Vec<_>>>()?;
+    rows::union(&(kind.columns)(), schemas.iter().map(|schema| &**schema))
+        .context("files with other columns cannot be merged")
+}
+
 struct Merger<'a> {
     kind: &'a TableKind,
+    columns: SchemaRef,
     table: &'a Place,
     id: &'a str,
     job: &'a Job,
@@ -144,11 +157,11 @@ fn open(file: &Place, rows: usize) -> Result<ParquetRecordBatchReader> {
 
 impl Merger<'_> {
     fn copy(&mut self, inputs: &[Entry], attention: &Attention<'_>, done: &mut dyn FnMut(u64)) -> Result<Digest> {
-        let rows = if self.kind.folder == DEAD_LETTERS.folder { BATCH_DEAD_LETTERS } else { BATCH_ROWS };
+        let batch_rows = if self.kind.folder == DEAD_LETTERS.folder { BATCH_DEAD_LETTERS } else { BATCH_ROWS };
         let mut digest = Digest::default();
         for entry in inputs {
             let context = || format!("cannot read {}, which the log of the lake names", entry.place);
-            let batches = open(&entry.place, rows).with_context(context)?;
+            let batches = open(&entry.place, batch_rows).with_context(context)?;
             for batch in batches {
                 let batch = batch.with_context(context)?;
                 digest.add(&batch).with_context(context)?;
@@ -170,11 +183,11 @@ impl Merger<'_> {
             let name = format!("compacted-{}-{first}-{}.snappy.parquet", self.id, self.files.len());
             let place = self.table.join(&staged_path(&name));
             let file = place.create().with_context(|| format!("cannot create {place}"))?;
-            let writer = ArrowWriter::try_new(file, (self.kind.columns)(), Some(properties(self.kind)))?;
+            let writer = ArrowWriter::try_new(file, self.columns.clone(), Some(properties(self.kind)))?;
             self.open = Some((name, writer));
         }
         let Some((_, writer)) = &mut self.open else { return Ok(()) };
-        writer.write(batch)?;
+        writer.write(&rows::widened(batch, &self.columns)?)?;
         if writer.memory_size() >= ROW_GROUP_BYTES_MAX {
             writer.flush()?;
         }

@@ -157,8 +157,6 @@ fn link(kind: &TableKind, root: &Place, entry: &Entry, made: &mut Vec<Place>) ->
         size_bytes: entry.size_bytes as i64,
         rows: metadata.file_metadata().num_rows(),
         modified_ms: entry.modified_ms,
-        time: statistics::bounds(&metadata, kind.time_column),
-        kafka_partition: statistics::bounds(&metadata, "kafka_partition"),
-        kafka_offset: statistics::bounds(&metadata, "kafka_offset"),
+        bounds: statistics::all_bounds(&metadata, kind),
     })
 }

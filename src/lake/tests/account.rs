@@ -8,7 +8,7 @@ use crate::intake::{Gap, Position};
 use crate::lake::{Account, Committer, Cut, LakeProgress, Snapshot, intent};
 
 fn position(partition: i32, start: i64, next: i64) -> Position {
-    Position { partition, start, next, holes: 0, missing: 0, time_ms: None }
+    Position { partition, start, next, holes: 0, missing: 0, time_ms: None, seen_us: None }
 }
 
 /// The sum of `offsets − starts − holes − missing` over all partitions.

@@ -178,7 +178,7 @@ fn a_dead_letter_without_a_sane_timestamp_is_filed_under_1970() {
     let files = writer.write_dead_letters(1, &letters).unwrap();
     assert_eq!(files.len(), 1);
     assert!(files[0].path.starts_with("date=1970-01-01/"));
-    assert_eq!(files[0].time, Bounds { min: Some(0), max: Some(0), nulls: 3 });
+    assert_eq!(files[0].bounds[0], Bounds { min: Some(0), max: Some(0), nulls: 3 });
     committer.commit(Cut { dead_letters: files, ..empty_cut(1, 4, 0) }).unwrap();
     assert_eq!(lake.dead_letters(), [(0, 0), (0, 1), (0, 2), (0, 3)]);
 }

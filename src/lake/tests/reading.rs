@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use reprise_dataflows::play::{DAY_US, HOUR_US};
 use reprise_dataflows::rules::definition::Definitions;
 
-use super::support::{AFTERNOON_US, Lake, empty_cut, message, plays};
+use super::support::{AFTERNOON_US, Lake, empty_cut, lake_rows, message, plays};
 use crate::lake::encoder::Encoder;
 use crate::lake::hours::Hours;
 use crate::lake::{Committer, Cut, Snapshot};
@@ -183,7 +183,7 @@ proptest! {
         let mut inputs = Vec::new();
         for times in &batches {
             expected.extend((offset..).zip(times).map(|(offset, at)| (at.div_euclid(HOUR_US), offset, *at)));
-            inputs.push(plays(0, offset, times));
+            inputs.push(lake_rows(0, offset, times));
             offset += times.len() as i64;
         }
         let mut found = Vec::new();
@@ -214,7 +214,7 @@ proptest! {
         let (mut expected, mut offset, mut encoder) = (Vec::new(), 0, Encoder::default());
         for times in &batches {
             expected.extend((offset..).zip(times).map(|(offset, at)| (at.div_euclid(HOUR_US), offset, *at)));
-            encoder.add(plays(0, offset, times)).unwrap();
+            encoder.add(lake_rows(0, offset, times)).unwrap();
             offset += times.len() as i64;
         }
         let mut found = Vec::new();

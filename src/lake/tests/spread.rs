@@ -48,7 +48,7 @@ fn an_hour_that_several_workers_have_read_is_one_file() {
                 // Each batch covers forty hours, some of which every worker has.
                 let times: Vec<i64> = (0..100).map(|n| AFTERNOON_US + (n % 40 + round) * HOUR_US + n).collect();
                 all.extend(times.iter().map(|at| at.div_euclid(HOUR_US)));
-                writer.encode(plays(0, offset, &times)).unwrap();
+                writer.encode(&plays(0, offset, &times)).unwrap();
                 offset += 100;
             }
         }
@@ -72,15 +72,15 @@ fn few_plays_of_a_large_hour_join_its_file() {
     let (committer, _) = lake.open();
     let mut writers = writers(&lake, committer.progress().incarnation, 2);
     let large = |from: i64| -> Vec<i64> { (from..from + 5000).map(|n| AFTERNOON_US + n).collect() };
-    writers[1].encode(plays(0, 0, &large(0))).unwrap();
-    writers[1].encode(plays(0, 5000, &large(5000))).unwrap();
-    writers[0].encode(plays(0, 10_000, &[AFTERNOON_US, AFTERNOON_US + HOUR_US])).unwrap();
+    writers[1].encode(&plays(0, 0, &large(0))).unwrap();
+    writers[1].encode(&plays(0, 5000, &large(5000))).unwrap();
+    writers[0].encode(&plays(0, 10_000, &[AFTERNOON_US, AFTERNOON_US + HOUR_US])).unwrap();
     let files = stage(&mut writers, 1).concat();
     let rows: BTreeMap<String, i64> = hours(&files).into_iter().zip(files.iter().map(|file| file.rows)).collect();
     assert_eq!(files.len(), 2);
     assert_eq!(rows.into_values().collect::<Vec<_>>(), [10_001, 1]);
     // Two workers with many plays of an hour write a file each.
-    writers.iter_mut().for_each(|writer| writer.encode(plays(0, 0, &large(0))).unwrap());
+    writers.iter_mut().for_each(|writer| writer.encode(&plays(0, 0, &large(0))).unwrap());
     assert_eq!(stage(&mut writers, 2).concat().iter().map(|file| file.rows).collect::<Vec<_>>(), [5000, 5000]);
 }
 
@@ -102,7 +102,7 @@ fn a_cut_that_cannot_be_staged_leaves_no_file() {
     let lake = Lake::new();
     let (_committer, mut writer) = lake.open();
     let times: Vec<i64> = (0..600).map(|n| AFTERNOON_US + n * HOUR_US).collect();
-    writer.encode(plays(0, 0, &times)).unwrap();
+    writer.encode(&plays(0, 0, &times)).unwrap();
     // The name of the four hundredth file is taken.
     let taken = lake.plays().join("_staging/part-1-1-0-400.snappy.parquet.inprogress");
     fs::write(&taken, "").unwrap();
@@ -124,7 +124,7 @@ proptest! {
         let mut writers = writers(&lake, committer.progress().incarnation, 3);
         let (mut offset, mut of_hour) = (0, BTreeMap::<i64, Vec<(i32, i64)>>::new());
         for (worker, times) in &batches {
-            writers[*worker].encode(plays(0, offset, times)).unwrap();
+            writers[*worker].encode(&plays(0, offset, times)).unwrap();
             for (offset, at) in (offset..).zip(times) {
                 of_hour.entry(at.div_euclid(HOUR_US)).or_default().push((0, offset));
             }
@@ -135,7 +135,7 @@ proptest! {
         for file in files {
             let mut rows = coordinates(&lake.plays().join(&file.staged));
             rows.sort();
-            let hour = file.time.min.unwrap().div_euclid(HOUR_US);
+            let hour = file.bounds[0].min.unwrap().div_euclid(HOUR_US);
             prop_assert_eq!(&rows, &of_hour[&hour]);
             let folder = format!("date=1970-01-0{}/hour={}/", hour / 24 + 1, hour % 24);
             prop_assert!(file.path.starts_with(&folder));

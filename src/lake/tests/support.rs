@@ -16,6 +16,7 @@ use reprise_dataflows::play::{self};
 use tempfile::TempDir;
 
 use crate::intake::DeadLetter;
+use crate::lake::rows::Cuts;
 use crate::lake::store::{self, Place};
 use crate::lake::{Committer, Cut, Identity, Snapshot, Writer};
 
@@ -142,8 +143,14 @@ pub fn plays(partition: i32, offset: i64, times_us: &[i64]) -> RecordBatch {
         Arc::new(Int32Array::new_null(rows)),
         Arc::new(Int32Array::from(vec![partition; rows])),
         Arc::new(Int64Array::from_iter_values(offsets())),
+        Arc::new(TimestampMicrosecondArray::from_iter_values(offsets()).with_timezone("UTC")),
     ];
     RecordBatch::try_new(crate::intake::schema(), columns).unwrap()
+}
+
+/// [`plays`] as the rows of the table.
+pub fn lake_rows(partition: i32, offset: i64, times_us: &[i64]) -> RecordBatch {
+    Cuts::after(None).add(&plays(partition, offset, times_us)).unwrap()
 }
 
 /// A record that is not JSON.

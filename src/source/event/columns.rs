@@ -14,6 +14,7 @@ use arrow::array::{
 use arrow::buffer::{Buffer, OffsetBuffer};
 use reprise_dataflows::play::PlayBatch;
 
+use super::Record;
 use super::fields::{
     Flag, Identifier, Kind, Milliseconds, Moment, OptionalMilliseconds, OptionalText, Play, Text, for_each_field,
 };
@@ -62,6 +63,7 @@ macro_rules! columns {
             $($field: <$kind as Stored>::Column,)*
             kafka_partition: Vec<i32>,
             kafka_offset: Vec<i64>,
+            seen: Moments,
             text_bytes: usize,
         }
 
@@ -73,15 +75,17 @@ macro_rules! columns {
                     $($field: self.$field.another(rows),)*
                     kafka_partition: Vec::with_capacity(rows),
                     kafka_offset: Vec::with_capacity(rows),
+                    seen: self.seen.another(rows),
                     text_bytes: 0,
                 }
             }
 
-            /// Appends a play and the coordinates of its record.
-            pub fn append(&mut self, play: &Play<'_>, partition: i32, offset: i64) {
+            /// Appends a play, with the coordinates and the arrival of its record.
+            pub fn append(&mut self, play: &Play<'_>, record: &Record<'_>) {
                 $(self.text_bytes += self.$field.add(play.$field);)*
-                self.kafka_partition.push(partition);
-                self.kafka_offset.push(offset);
+                self.kafka_partition.push(record.partition);
+                self.kafka_offset.push(record.offset);
+                self.seen.add(record.seen_us);
             }
 
             /// The plays as a batch.
@@ -90,6 +94,7 @@ macro_rules! columns {
                     $(self.$field.into_array(),)*
                     Arc::new(Int32Array::from(self.kafka_partition)),
                     Arc::new(Int64Array::from(self.kafka_offset)),
+                    self.seen.into_array(),
                 ])
             }
         }

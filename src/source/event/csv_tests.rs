@@ -52,6 +52,7 @@ impl EventFormat for Csv {
 #[test]
 fn a_format_is_one_file() {
     let record = |value: &'static str| Record {
+        seen_us: 0,
         partition: 1,
         offset: 7,
         timestamp_ms: Some(1_746_421_600_000),

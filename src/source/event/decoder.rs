@@ -38,7 +38,7 @@ impl Decoder {
     pub fn push(&mut self, record: &Record<'_>) -> Result<i64, Unread> {
         let (columns, mut event_us) = (&mut self.columns, 0);
         self.format.read(record, &mut |play| {
-            columns.append(play, record.partition, record.offset);
+            columns.append(play, record);
             event_us = play.timestamp_us;
         })?;
         Ok(event_us)

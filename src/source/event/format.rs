@@ -13,6 +13,8 @@ pub struct Record<'a> {
     /// Kafka's timestamp, in ms since 1970: that of the producer or of the broker, as the topic is
     /// configured.
     pub timestamp_ms: Option<i64>,
+    /// When it arrived, in µs since 1970: see [`crate::intake::schema`].
+    pub seen_us: i64,
     /// The event; `None` is a tombstone.
     pub value: Option<&'a [u8]>,
 }

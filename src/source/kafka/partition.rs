@@ -8,6 +8,9 @@ use crate::report::PartitionReport;
 use crate::report::times::EventTimes;
 use crate::source::event::{Decoder, Record, Unread};
 
+/// Arrivals are rounded down to whole seconds: in milliseconds they are 4 % of the lake.
+const SEEN_STEP_US: i64 = 1_000_000;
+
 /// The state of an owned partition.
 pub struct Partition {
     /// The position and the counts, for worker 0.
@@ -17,6 +20,8 @@ pub struct Partition {
     /// Kafka's timestamp of the record before the next one in ms since 1970, if that record was
     /// read and has a timestamp.
     time_ms: Option<i64>,
+    /// When the newest record arrived, in µs since 1970.
+    seen_us: Option<i64>,
 }
 
 /// The records that a reader has read and not yet handed over.
@@ -32,15 +37,17 @@ pub struct Batch {
 }
 
 impl Partition {
-    /// Nothing read yet, from the offset `start`.
-    pub fn new(partition: i32, start: i64) -> Self {
-        Self { report: PartitionReport::new(partition, start), ended: false, time_ms: None }
+    /// Nothing read yet, from the offset `start`. Before it, records had arrived until `seen_us`,
+    /// in µs since 1970.
+    pub fn new(partition: i32, start: i64, seen_us: Option<i64>) -> Self {
+        Self { report: PartitionReport::new(partition, start), ended: false, time_ms: None, seen_us }
     }
 
     /// How far the partition has been read.
     pub fn position(&self) -> Position {
         let PartitionReport { partition, start, next, holes, missing, .. } = self.report;
-        Position { partition, start, next, holes: holes as i64, missing: missing as i64, time_ms: self.time_ms }
+        let (holes, missing) = (holes as i64, missing as i64);
+        Position { partition, start, next, holes, missing, time_ms: self.time_ms, seen_us: self.seen_us }
     }
 
     /// Whether the record before `end` has just been read, where `end` is the partition's end in
@@ -67,21 +74,24 @@ impl Partition {
         self.report.miss_to(offset)
     }
 
-    /// Adds a record to the batch as a play or a dead letter. Returns the bytes that a dead letter
-    /// keeps.
+    /// Adds a record to the batch as a play or a dead letter. `now_us` is the wall clock in µs since
+    /// 1970. Returns the bytes that a dead letter keeps.
     ///
     /// # Errors
     /// What the format waits for. Then nothing has changed, and the same record has to be given
     /// again.
-    pub fn accept(&mut self, message: &Message<'_>, batch: &mut Batch) -> Result<u64, String> {
+    pub fn accept(&mut self, message: &Message<'_>, batch: &mut Batch, now_us: i64) -> Result<u64, String> {
         let Message { partition, offset, timestamp_ms, key, value } = *message;
-        let event_us = match batch.decoder.push(&Record { partition, offset, timestamp_ms, value }) {
+        let arrived_us = timestamp_ms.map_or(now_us, |timestamp_ms| timestamp_ms.saturating_mul(1000).min(now_us));
+        let arrived_us = arrived_us - arrived_us.rem_euclid(SEEN_STEP_US);
+        let seen_us = self.seen_us.map_or(arrived_us, |before_us| before_us.max(arrived_us));
+        let event_us = match batch.decoder.push(&Record { partition, offset, timestamp_ms, seen_us, value }) {
             Ok(event_us) => Ok(event_us),
             Err(Unread::Rejected(rejected)) => Err(rejected),
             Err(Unread::Waiting(what)) => return Err(what),
         };
         self.report.pass(offset);
-        self.time_ms = timestamp_ms;
+        (self.time_ms, self.seen_us) = (timestamp_ms, Some(seen_us));
         Ok(match event_us {
             Ok(event_us) => {
                 self.report.accepted += 1;
@@ -119,6 +129,8 @@ mod tests {
         Batch { decoder, dead_letters: Vec::new(), times: EventTimes::default(), spread: Spread::default() }
     }
 
+    const NOW_US: i64 = 1_000_000;
+
     /// Rejects all records, once it has been asked `0` times.
     struct AfterAnswers(usize);
 
@@ -137,24 +149,24 @@ mod tests {
     #[test]
     fn a_record_that_its_format_cannot_read_yet_changes_nothing() {
         let mut batch = batch(Decoder::of(Box::new(AfterAnswers(2))));
-        let mut partition = Partition::new(0, 7);
+        let mut partition = Partition::new(0, 7, None);
         let message =
             Message { partition: 0, offset: 7, timestamp_ms: Some(1), key: Some(b"k"), value: Some(b"event") };
         for _ in 0..2 {
-            assert_eq!(partition.accept(&message, &mut batch), Err("a schema".to_owned()));
+            assert_eq!(partition.accept(&message, &mut batch, NOW_US), Err("a schema".to_owned()));
             assert_eq!((partition.position().next, batch.dead_letters.len(), batch.spread.files()), (7, 0, 0));
         }
-        assert_eq!(partition.accept(&message, &mut batch), Ok(6));
+        assert_eq!(partition.accept(&message, &mut batch, NOW_US), Ok(6));
         assert_eq!((partition.position().next, batch.dead_letters.len()), (8, 1));
     }
 
     #[test]
     fn only_a_record_that_was_read_is_at_the_end() {
         let mut batch = batch(Decoder::new());
-        let mut partition = Partition::new(0, 5);
+        let mut partition = Partition::new(0, 5, None);
         assert!(!partition.is_at(5));
         let message = Message { partition: 0, offset: 7, timestamp_ms: Some(1), key: None, value: None };
-        assert_eq!(partition.accept(&message, &mut batch), Ok(0));
+        assert_eq!(partition.accept(&message, &mut batch, NOW_US), Ok(0));
         assert!(partition.is_at(8));
         // A transaction marker follows the last record.
         assert!(!partition.is_at(9));

@@ -2,6 +2,7 @@
 
 use super::discovery::AddedPartitions;
 use reprise_dataflows::rules::definition::Trending;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A worker's part of the topic, and its limit of uncommitted data.
@@ -13,6 +14,9 @@ pub struct Share {
     pub workers: usize,
     /// All partitions of the topic, with the first offset to read.
     pub starts: Vec<(i32, i64)>,
+    /// When the newest record before the first offset arrived, in µs since 1970, of each partition
+    /// that the lake has read.
+    pub seen_us: BTreeMap<i32, i64>,
     /// Partitions that are added during the run.
     pub found: Arc<AddedPartitions>,
     /// The uncommitted bytes of this worker at which reading waits for the next cut.

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
-use crate::intake::{Rejection, check_duration_ms, check_song_id, check_text, check_time};
+use crate::intake::{Rejection, SEEN, check_duration_ms, check_song_id, check_text, check_time};
 use anyhow::{Context, Result, bail, ensure};
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
@@ -72,7 +72,7 @@ impl Foreign {
         let options = || ArrowReaderOptions::new().with_skip_arrow_metadata(true);
         let plain = ArrowReaderMetadata::try_new(metadata.clone(), options())?;
         let schema = plain.schema();
-        let wanted = |name: &str| with_origin || !ORIGIN.contains(&name);
+        let wanted = |name: &str| name != SEEN && (with_origin || !ORIGIN.contains(&name));
         let mut roots = Vec::new();
         for field in SCHEMA.fields().iter().filter(|field| wanted(field.name())) {
             match schema.fields().find(field.name()) {

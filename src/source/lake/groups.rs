@@ -59,7 +59,7 @@ impl Opened {
     /// The column `name`, if it has the encoding of our writer.
     fn wanted(&self, name: &'static str) -> Option<Wanted> {
         let index = self.index_of(name)?;
-        let schema = crate::intake::schema();
+        let schema = crate::lake::rows::schema();
         let data_type = schema.field_with_name(name).ok()?.data_type();
         let mut groups = self.metadata.row_groups().iter().map(|group| Values::of(group.column(index), data_type));
         let holds = groups.next().unwrap_or(None)?;

@@ -142,6 +142,7 @@ fn file_at(path: &Path, rows: usize) -> LakeFile {
         rows: rows as u64,
         min_timestamp_us,
         max_timestamp_us,
+        cuts: None,
     }
 }
 
@@ -286,7 +287,7 @@ proptest! {
     fn shares_are_all_of_the_files(sizes in prop::collection::vec((0u64..1000, 0i32..3, 0u8..24), 0..60), workers in 1usize..5) {
         let of = |(index, (size_bytes, day, hour)): (usize, &(u64, i32, u8))| {
             let place = store::open(Path::new("/lake")).unwrap().join(&index.to_string());
-            LakeFile { day: *day, hour: *hour, filing: Filing::ByHour, place, size_bytes: *size_bytes, rows: 1, min_timestamp_us: None, max_timestamp_us: None }
+            LakeFile { day: *day, hour: *hour, filing: Filing::ByHour, place, size_bytes: *size_bytes, rows: 1, min_timestamp_us: None, max_timestamp_us: None, cuts: None }
         };
         let files: Vec<LakeFile> = sizes.iter().enumerate().map(of).collect();
         let (bytes, largest) = (sizes.iter().map(|file| file.0).sum::<u64>(), sizes.iter().map(|file| file.0).max().unwrap_or(0));

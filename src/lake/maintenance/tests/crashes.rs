@@ -222,8 +222,6 @@ fn sample() -> crate::lake::NewFile {
         size_bytes: 1,
         rows: 1,
         modified_ms: 0,
-        time: Default::default(),
-        kafka_partition: Default::default(),
-        kafka_offset: Default::default(),
+        bounds: Vec::new(),
     }
 }

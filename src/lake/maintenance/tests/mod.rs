@@ -3,6 +3,7 @@
 
 mod compaction;
 mod crashes;
+mod formats;
 mod logs;
 mod publishing;
 mod vacuuming;

@@ -4,6 +4,7 @@
 use super::format::read;
 use crate::intake::EVENT_DEPTH_MAX;
 use crate::intake::Rejection;
+use crate::intake::SEEN;
 use crate::intake::TEXT_BYTES_MAX;
 use crate::intake::rejection::{AHEAD_MAX_US, EVENT_TIME_MIN_US};
 use crate::source::event::Decoder;
@@ -45,7 +46,7 @@ pub fn row(batch: &PlayBatch, row: usize) -> Value {
 /// The decoder's result for one record, without the Kafka coordinates.
 fn decode(json: &[u8], timestamp_ms: Option<i64>) -> Result<Value, Rejection> {
     let mut decoder = Decoder::new();
-    let record = Record { partition: 0, offset: 0, timestamp_ms, value: Some(json) };
+    let record = Record { partition: 0, offset: 0, timestamp_ms, seen_us: 0, value: Some(json) };
     if let Err(unread) = decoder.push(&record) {
         let rejected = unread.rejected();
         assert!(rejected.detail.len() <= DETAIL_BYTES_MAX);
@@ -53,7 +54,7 @@ fn decode(json: &[u8], timestamp_ms: Option<i64>) -> Result<Value, Rejection> {
         return Err(rejected.reason);
     }
     let mut row = row(&decoder.finish(), 0);
-    row.as_object_mut().unwrap().retain(|name, _| !name.starts_with("kafka_"));
+    row.as_object_mut().unwrap().retain(|name, _| !name.starts_with("kafka_") && name != SEEN);
     Ok(row)
 }
 
@@ -79,7 +80,7 @@ fn reference(json: &[u8], kafka_ms: Option<i64>) -> Result<Value, Rejection> {
         let name = field.name();
         let textual = name == "timestamp" || *field.data_type() == DataType::Utf8;
         let value = match event.get(name) {
-            _ if name.starts_with("kafka_") => continue,
+            _ if name.starts_with("kafka_") || name == SEEN => continue,
             None | Some(Value::Null) if field.is_nullable() => continue,
             None | Some(Value::Null) => return Err(Rejection::MissingField),
             Some(Value::String(text)) if textual && text.len() > TEXT_BYTES_MAX => return Err(Rejection::TextTooLong),
@@ -245,12 +246,13 @@ proptest! {
         for (offset, ((members, row), good)) in (0..).zip(&events) {
             let json = to_json(members, false);
             let value = if *good { json.as_bytes() } else { &json.as_bytes()[1..] };
-            let record = Record { partition: 7, offset, timestamp_ms: None, value: Some(value) };
+            let record = Record { partition: 7, offset, timestamp_ms: None, seen_us: 5, value: Some(value) };
             prop_assert_eq!(decoder.push(&record).is_ok(), *good);
             if *good {
                 let mut row = row.clone();
                 row["kafka_partition"] = json!(7);
                 row["kafka_offset"] = json!(offset);
+                row[SEEN] = json!(5);
                 expected.push(row);
             }
         }

@@ -34,7 +34,7 @@ fn with(field: &str, value: impl Into<Value>) -> Value {
 
 fn decode_at(value: Option<&[u8]>, timestamp_ms: Option<i64>) -> Result<Value, Rejected> {
     let mut decoder = Decoder::new();
-    let record = Record { partition: 3, offset: 41, timestamp_ms, value };
+    let record = Record { partition: 3, offset: 41, timestamp_ms, seen_us: 5, value };
     let outcome = decoder.push(&record);
     assert_eq!(decoder.rows(), usize::from(outcome.is_ok()));
     let batch = decoder.finish();
@@ -64,6 +64,7 @@ fn an_event_becomes_a_row() {
     expected["timestamp"] = json!(KAFKA_MS * 1000);
     expected["kafka_partition"] = json!(3);
     expected["kafka_offset"] = json!(41);
+    expected["seen"] = json!(5);
     assert_eq!(decode(event()).unwrap(), expected);
 
     let optional = json!({"event_id": "e-1", "city": "Köln", "album": "Low \"Water\"\n", "listened_ms": 0});
@@ -103,7 +104,7 @@ fn rows_and_bytes_are_counted() {
     let mut decoder = Decoder::new();
     let json = event().to_string();
     for offset in 0..3 {
-        let record = Record { partition: 0, offset, timestamp_ms: None, value: Some(json.as_bytes()) };
+        let record = Record { partition: 0, offset, timestamp_ms: None, seen_us: 5, value: Some(json.as_bytes()) };
         decoder.push(&record).unwrap();
         decoder.push(&Record { value: Some(b"{}"), ..record }).unwrap_err();
     }

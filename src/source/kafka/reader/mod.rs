@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
+use jiff::Timestamp;
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 use reprise_dataflows::{Epoch, Tick};
@@ -99,7 +100,8 @@ impl Reader {
         consumer.set_nonempty_callback(wake);
         let window_us = share.trending.window_us;
         let owned = share.starts.iter().filter(|(partition, _)| share.owns(*partition));
-        let partitions = owned.map(|&(partition, start)| Partition::new(partition, start)).collect();
+        let new = |&(partition, start)| Partition::new(partition, start, share.seen_us.get(&partition).copied());
+        let partitions = owned.map(new).collect();
         let mut this = Self {
             broker: broker.clone(),
             receiver: Receiver::new(consumer).context("the Kafka consumer has no queue to receive from")?,
@@ -198,7 +200,7 @@ impl Reader {
     pub fn read_on(&mut self) -> Result<bool> {
         self.add_found_partitions()?;
         self.check_offsets()?;
-        let began = Instant::now();
+        let (began, now_us) = (Instant::now(), Timestamp::now().as_microsecond());
         let (bytes, rows, mut rejected_bytes) = (self.batch.decoder.bytes(), self.epoch_rows, 0);
         for record in 0..TURN_RECORDS_MAX {
             // Reading the clock costs as much as a small record.
@@ -223,7 +225,7 @@ impl Reader {
                         self.oldest_ms =
                             Some(self.oldest_ms.map_or(timestamp_ms, |oldest_ms| oldest_ms.min(timestamp_ms)));
                     }
-                    match state.accept(&message, &mut self.batch) {
+                    match state.accept(&message, &mut self.batch, now_us) {
                         Ok(bytes) => rejected_bytes += bytes,
                         Err(what) => {
                             self.held = Some(HeldRecord::of(&message));
@@ -275,7 +277,7 @@ impl Reader {
         let (before, topic) = (self.partitions.len(), &self.broker.topic);
         for (partition, start) in found.into_iter().filter(|(partition, _)| self.share.owns(*partition)) {
             info!(topic, partition, start, "a partition was added to the topic; reading it too");
-            self.partitions.push(Partition::new(partition, start));
+            self.partitions.push(Partition::new(partition, start, None));
             // Even an empty partition counts as progress, so that the lake records its start.
             (self.moved, self.untaken) = (true, true);
         }
